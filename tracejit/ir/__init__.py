@@ -1,0 +1,1 @@
+"""The graph IR: avals, primitives, graphs, text form, verifier, interpreter."""

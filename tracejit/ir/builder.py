@@ -1,0 +1,157 @@
+"""The builder: makes graphs, simplifying and value-numbering on insertion.
+
+Derivative rules, tracing and passes all emit through it. With `NO_RULES` and
+``value_number=False`` it records just what it is told.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..errors import InternalError
+from .aval import ShapedArray
+from .graph import Atom, Eqn, Graph, Literal, SourceLines, Var
+from .primitive import Param, Primitive
+from .rewrite import NO_RULES, RuleSet, RuleStats
+
+Operand = Atom | bool | int | float | complex
+
+
+class Builder:
+    """Builds one graph.
+
+    Parameters
+    ----------
+    name : str
+        The graph's name.
+    rules : RuleSet
+        Applied to each equation before it is inserted.
+    value_number : bool
+        Give equal pure equations one result.
+    stats : RuleStats, optional
+        Counts rule firings.
+
+    Examples
+    --------
+    >>> b = Builder("f")
+    >>> x = b.input(ShapedArray((3,), np.dtype("float32")), "x")
+    >>> graph = b.build([b.emit(add_p, x, 1.0)])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        name: str = "main",
+        rules: RuleSet = NO_RULES,
+        value_number: bool = False,
+        stats: RuleStats | None = None,
+    ) -> None:
+        self.name = name
+        self.rules = rules
+        self.stats = stats if stats is not None else RuleStats()
+        self.source: SourceLines = ()
+        self.invars: list[Var] = []
+        self.eqns: list[Eqn] = []
+        self._definitions: dict[Var, Eqn] = {}
+        self._numbered: dict[object, tuple[Atom, ...]] | None = (
+            {} if value_number else None
+        )
+
+    def input(self, aval: ShapedArray, name: str = "") -> Var:
+        """Add an input and return it."""
+        var = Var(aval, name)
+        self.invars.append(var)
+        return var
+
+    def definition(self, atom: Atom) -> Eqn | None:
+        """Return the equation that binds `atom`; None for inputs and literals."""
+        return self._definitions.get(atom) if isinstance(atom, Var) else None
+
+    def emit(self, primitive: Primitive, *operands: Operand, **params: Param) -> Atom:
+        """Insert an equation with one result and return the result.
+
+        Python numbers among the operands become literals of the dtype of the first
+        operand that has one.
+        """
+        (out,) = self.emit_all(primitive, operands, params)
+        return out
+
+    def emit_all(
+        self,
+        primitive: Primitive,
+        operands: Sequence[Operand],
+        params: Mapping[str, Param] | None = None,
+    ) -> tuple[Atom, ...]:
+        """Insert an equation and return its results."""
+        ins = self._atoms(operands)
+        params = params or {}
+        for rule in self.rules.by_primitive.get(primitive, ()):
+            if not self.stats.can_fire():
+                break
+            replaced = rule.apply(self, primitive, ins, params)
+            if replaced is not None:
+                self.stats.fired[rule.name] += 1
+                return tuple(replaced)
+        return self._insert(primitive, ins, params)
+
+    def literal(self, value: object, dtype: np.dtype) -> Literal:
+        """Return a rank-0 constant."""
+        return Literal(value, dtype)
+
+    def inline(self, graph: Graph, args: Sequence[Atom]) -> tuple[Atom, ...]:
+        """Replay the equations of `graph` on `args` and return its results."""
+        env: dict[Var, Atom] = dict(zip(graph.invars, args, strict=True))
+
+        def read(x: Atom) -> Atom:
+            return env[x] if isinstance(x, Var) else x
+
+        outer = self.source
+        for eqn in graph.eqns:
+            self.source = eqn.source or outer
+            outs = self.emit_all(
+                eqn.primitive, [read(x) for x in eqn.invars], eqn.params
+            )
+            env.update(zip(eqn.outvars, outs, strict=True))
+        self.source = outer
+        return tuple(read(x) for x in graph.outvars)
+
+    def build(self, outs: Sequence[Atom]) -> Graph:
+        """Return the graph of what was emitted, with `outs` as its results."""
+        return Graph(self.name, self.invars, tuple(outs), self.eqns)
+
+    def _atoms(self, operands: Sequence[Operand]) -> tuple[Atom, ...]:
+        atoms = tuple(operands)
+        if all(isinstance(x, Var | Literal) for x in atoms):
+            return atoms  # type: ignore[return-value]
+        dtype = next(
+            (x.aval.dtype for x in atoms if isinstance(x, Var | Literal)), None
+        )
+        if dtype is None:
+            raise InternalError(f"no operand of {atoms} has a dtype")
+        return tuple(
+            x if isinstance(x, Var | Literal) else Literal(x, dtype) for x in atoms
+        )
+
+    def _insert(
+        self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
+    ) -> tuple[Atom, ...]:
+        key = self._number_key(primitive, ins, params)
+        if key is not None and self._numbered is not None and key in self._numbered:
+            self.stats.fired["value_number"] += 1
+            return self._numbered[key]
+        avals = primitive.out_avals([x.aval for x in ins], params)
+        outs = tuple(Var(a) for a in avals)
+        eqn = Eqn(primitive, ins, params, outs, self.source)
+        self.eqns.append(eqn)
+        for var in outs:
+            self._definitions[var] = eqn
+        if key is not None and self._numbered is not None:
+            self._numbered[key] = outs
+        return outs
+
+    def _number_key(
+        self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
+    ) -> object | None:
+        if self._numbered is None or primitive.effects(params):
+            return None
+        operands = tuple(x.key if isinstance(x, Literal) else x for x in ins)
+        return primitive, operands, tuple(params.items())

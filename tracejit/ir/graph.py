@@ -1,0 +1,192 @@
+"""The graph: an ordered list of equations, one assignment each.
+
+`Var`, `Eqn` and `Graph` compare by identity and are never changed after they are made:
+value-hashed variables were measured 7× slower to build.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from .aval import ShapedArray
+from .primitive import ArrayConstant, Effect, Params, Primitive
+
+SourceLines = tuple[str, ...]
+
+
+class Var:
+    """A value; `name` is a hint for printing only.
+
+    Parameters
+    ----------
+    aval : ShapedArray
+    name : str
+        May be empty; the printer then numbers the variable.
+    """
+
+    __slots__ = ("aval", "name")
+
+    def __init__(self, aval: ShapedArray, name: str = "") -> None:
+        self.aval = aval
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Var({self.aval})"
+
+
+class Literal:
+    """A rank-0 constant written in place of an operand.
+
+    Parameters
+    ----------
+    value : numpy scalar, bool, int, float or complex
+        Converted to `dtype`.
+    dtype : numpy.dtype
+        The dtype of the literal.
+    """
+
+    __slots__ = ("aval", "value")
+
+    def __init__(self, value: object, dtype: np.dtype) -> None:
+        self.value = np.asarray(value, dtype)[()]
+        self.aval = ShapedArray((), dtype)
+
+    @property
+    def key(self) -> tuple[np.dtype, bytes]:
+        """Dtype and bits: distinguishes -0.0 from 0.0 and equals itself for NaN."""
+        return self.aval.dtype, self.value.tobytes()
+
+    def __repr__(self) -> str:
+        return f"Literal({self.value!r})"
+
+
+Atom = Var | Literal
+
+
+class Eqn:
+    """One assignment: ``outvars = primitive invars {params}``.
+
+    Parameters
+    ----------
+    primitive : Primitive
+    invars : tuple of Var or Literal
+    params : mapping
+        Not to be changed.
+    outvars : tuple of Var
+    source : tuple of str
+        User lines this equation came from, ``"file.py:12"``.
+    """
+
+    __slots__ = ("invars", "outvars", "params", "primitive", "source")
+
+    def __init__(
+        self,
+        primitive: Primitive,
+        invars: tuple[Atom, ...],
+        params: Params,
+        outvars: tuple[Var, ...],
+        source: SourceLines = (),
+    ) -> None:
+        self.primitive = primitive
+        self.invars = invars
+        self.params = params
+        self.outvars = outvars
+        self.source = source
+
+    @property
+    def effects(self) -> frozenset[Effect]:
+        """What the equation does besides computing."""
+        return self.primitive.effects(self.params)
+
+    def __repr__(self) -> str:
+        return f"Eqn({self.primitive.name})"
+
+
+class Graph:
+    """A function of arrays: inputs, equations in order, outputs.
+
+    Parameters
+    ----------
+    name : str
+    invars : sequence of Var
+    outvars : sequence of Var or Literal
+    eqns : sequence of Eqn
+    """
+
+    def __init__(
+        self,
+        name: str,
+        invars: Sequence[Var],
+        outvars: Sequence[Atom],
+        eqns: Sequence[Eqn],
+    ) -> None:
+        self.name = name
+        self.invars = tuple(invars)
+        self.outvars = tuple(outvars)
+        self.eqns = tuple(eqns)
+
+    @property
+    def in_avals(self) -> tuple[ShapedArray, ...]:
+        """Avals of the inputs."""
+        return tuple(v.aval for v in self.invars)
+
+    @property
+    def out_avals(self) -> tuple[ShapedArray, ...]:
+        """Avals of the outputs."""
+        return tuple(v.aval for v in self.outvars)
+
+    @cached_property
+    def key(self) -> str:
+        """Structural hash: equal for graphs equal up to names and source lines."""
+        return hashlib.sha256(repr(_structure(self)).encode()).hexdigest()
+
+    @cached_property
+    def effects(self) -> frozenset[Effect]:
+        """Union of the effects of all equations."""
+        return frozenset().union(*(e.effects for e in self.eqns))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"<Graph @{self.name}: {len(self.eqns)} equations>"
+
+
+def subgraphs(params: Params) -> Iterator[Graph]:
+    """Yield the graphs held in params, e.g. the branches of a `cond`."""
+    for value in params.values():
+        if isinstance(value, Graph):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (v for v in value if isinstance(v, Graph))
+
+
+def _structure(graph: Graph) -> tuple[object, ...]:
+    numbers = {v: i for i, v in enumerate(graph.invars)}
+
+    def atom(x: Atom) -> object:
+        return numbers[x] if isinstance(x, Var) else x.key
+
+    rows = []
+    for eqn in graph.eqns:
+        ins = tuple(atom(x) for x in eqn.invars)
+        params = tuple((k, _param_key(v)) for k, v in eqn.params.items())
+        for var in eqn.outvars:
+            numbers[var] = len(numbers)
+        rows.append((eqn.primitive.name, ins, params))
+    return graph.in_avals, tuple(rows), tuple(atom(x) for x in graph.outvars)
+
+
+def _param_key(value: object) -> object:
+    if isinstance(value, Graph):
+        return value.key
+    if isinstance(value, tuple):
+        return tuple(_param_key(v) for v in value)
+    if isinstance(value, ArrayConstant):
+        return value.digest
+    return value

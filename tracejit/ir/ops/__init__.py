@@ -1,0 +1,25 @@
+"""The primitives, one file per family; importing this package fills the registry."""
+
+from . import (
+    contract,
+    control,
+    elementwise,
+    fft,
+    indexing,
+    linalg,
+    reduce,
+    shape,
+    sort,
+)
+
+__all__ = [
+    "contract",
+    "control",
+    "elementwise",
+    "fft",
+    "indexing",
+    "linalg",
+    "reduce",
+    "shape",
+    "sort",
+]

@@ -1,0 +1,125 @@
+"""`dot_general`: every product summed over axes, with batch axes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...errors import DTypeError, ShapeError
+from .. import dtypes as dt
+from ..aval import Shape, ShapedArray
+from ..builder import Builder
+from ..graph import Atom
+from ..primitive import Array, Avals, Linearity, ParamKind, Params, Primitive, register
+from .elementwise import check_dtype
+from .shape import inverse_permutation, transpose_p
+
+Pair = tuple[Shape, Shape]
+Atoms = Sequence[Atom | None]
+
+
+def free_axes(ndim: int, contract: Shape, batch: Shape) -> Shape:
+    """Return the axes that are neither contracted nor batched."""
+    return tuple(d for d in range(ndim) if d not in contract and d not in batch)
+
+
+def _dot_eval(
+    x: ShapedArray, y: ShapedArray, contract: Pair, batch: Pair
+) -> ShapedArray:
+    if x.dtype != y.dtype:
+        raise DTypeError(f"dot_general takes operands of one dtype, not {x}, {y}")
+    check_dtype("dot_general", x, dt.NUMERIC)
+    for left, right in (contract, batch):
+        mine = [x.shape[a] for a in left]
+        theirs = [y.shape[a] for a in right]
+        if mine != theirs:
+            raise ShapeError(
+                f"dot_general of {x} and {y}: extents {mine} of axes {list(left)} and "
+                f"{theirs} of axes {list(right)} differ"
+            )
+    shape = [x.shape[a] for a in batch[0]]
+    shape += [x.shape[a] for a in free_axes(x.ndim, contract[0], batch[0])]
+    shape += [y.shape[a] for a in free_axes(y.ndim, contract[1], batch[1])]
+    return x.with_shape(tuple(shape))
+
+
+def _dot(x: Array, y: Array, contract: Pair, batch: Pair) -> Array:
+    """Bring both to (batch, free, contracted) and multiply as matrices."""
+    fx = free_axes(np.ndim(x), contract[0], batch[0])
+    fy = free_axes(np.ndim(y), contract[1], batch[1])
+    xt = np.transpose(x, (*batch[0], *fx, *contract[0]))
+    yt = np.transpose(y, (*batch[1], *contract[1], *fy))
+    nb, nx, ny = len(batch[0]), len(fx), len(fy)
+    bshape, m, n = xt.shape[:nb], xt.shape[nb : nb + nx], yt.shape[yt.ndim - ny :]
+    k = int(np.prod(xt.shape[nb + nx :]))
+    rows, cols = int(np.prod(m)), int(np.prod(n))
+    out = np.matmul(xt.reshape(*bshape, rows, k), yt.reshape(*bshape, k, cols))
+    return out.reshape(*bshape, *m, *n)
+
+
+def _dot_transpose(
+    b: Builder,
+    cotangents: Atoms,
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Atoms:
+    (ct,) = cotangents
+    assert ct is not None
+    contract: Pair = params["contract"]  # type: ignore[assignment]
+    batch: Pair = params["batch"]  # type: ignore[assignment]
+    x, y = ins
+    left = _operand_cotangent(b, ct, x, y, contract, batch, False)
+    if linear[0]:
+        return left, None
+    swapped = (contract[1], contract[0]), (batch[1], batch[0])
+    return None, _operand_cotangent(b, ct, y, x, *swapped, True)
+
+
+def _operand_cotangent(
+    b: Builder,
+    ct: Atom,
+    x: Atom,
+    y: Atom,
+    contract: Pair,
+    batch: Pair,
+    x_is_right: bool,
+) -> Atom:
+    """Contract `ct` with `y` over y's free axes and put the axes in x's order."""
+    fx = free_axes(x.aval.ndim, contract[0], batch[0])
+    fy = free_axes(y.aval.ndim, contract[1], batch[1])
+    nb = len(batch[0])
+    y_at = nb if x_is_right else nb + len(fx)
+    ct_y = tuple(range(y_at, y_at + len(fy)))
+    dot = b.emit(
+        dot_general_p,
+        ct,
+        y,
+        contract=(ct_y, fy),
+        batch=(tuple(range(nb)), batch[1]),
+    )
+    # The axes of `dot`: batch, x's free, then y's contracted in increasing order.
+    order = sorted(range(len(contract[1])), key=lambda i: contract[1][i])
+    axes = (*batch[0], *fx, *(contract[0][i] for i in order))
+    perm = inverse_permutation(axes)
+    return (
+        dot if perm == tuple(range(len(perm))) else b.emit(transpose_p, dot, perm=perm)
+    )
+
+
+def _dot_flops(ins: Avals, outs: Avals, params: Params) -> float:
+    contract: Pair = params["contract"]  # type: ignore[assignment]
+    k = np.prod([ins[0].shape[a] for a in contract[0]])
+    return 2.0 * float(outs[0].size) * float(k)
+
+
+dot_general_p = register(
+    Primitive(
+        "dot_general",
+        _dot_eval,
+        _dot,
+        params={"contract": ParamKind.PAIRS, "batch": ParamKind.PAIRS},
+        transpose=_dot_transpose,
+        linearity=Linearity.MULTI,
+        flops=_dot_flops,
+    )
+)

@@ -1,0 +1,104 @@
+"""Primitives that hold sub-graphs: `call` shares one, `cond` chooses between two."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...errors import DTypeError, ShapeError
+from .. import dtypes as dt
+from ..aval import ShapedArray
+from ..graph import Graph
+from ..interp import evaluate
+from ..primitive import Array, Avals, Effect, ParamKind, Params, Primitive, register
+
+
+def _check_operands(name: str, graph: Graph, avals: Sequence[ShapedArray]) -> None:
+    if graph.in_avals != tuple(avals):
+        raise ShapeError(
+            f"{name} of @{graph.name} takes {list(graph.in_avals)}, not {list(avals)}"
+        )
+
+
+def _call_eval(*avals: ShapedArray, graph: Graph) -> Avals:
+    _check_operands("call", graph, avals)
+    return graph.out_avals
+
+
+def _effects(params: Params) -> frozenset[Effect]:
+    graphs = (v for v in params.values() if isinstance(v, Graph))
+    return frozenset().union(*(g.effects for g in graphs))
+
+
+def _call_flops(ins: Avals, outs: Avals, params: Params) -> float:
+    graphs = [v for v in params.values() if isinstance(v, Graph)]
+    return max(graph_flops(g) for g in graphs)
+
+
+def graph_flops(graph: Graph) -> float:
+    """Floating-point operations of one run of `graph`."""
+    return sum(
+        e.primitive.flops(
+            tuple(x.aval for x in e.invars), tuple(v.aval for v in e.outvars), e.params
+        )
+        for e in graph.eqns
+    )
+
+
+call_p = register(
+    Primitive(
+        "call",
+        _call_eval,
+        lambda *args, graph: evaluate(graph, args),
+        params={"graph": ParamKind.GRAPH},
+        effects=_effects,
+        flops=_call_flops,
+        variadic_results=True,
+    )
+)
+
+
+def _cond_eval(
+    pred: ShapedArray, *avals: ShapedArray, on_true: Graph, on_false: Graph
+) -> Avals:
+    if pred != ShapedArray((), dt.BOOL):
+        raise DTypeError(f"cond takes one boolean, not {pred}")
+    for graph in (on_true, on_false):
+        _check_operands("cond", graph, avals)
+    if on_true.out_avals != on_false.out_avals:
+        raise ShapeError(
+            f"the branches of cond give {list(on_true.out_avals)} and "
+            f"{list(on_false.out_avals)}"
+        )
+    return on_true.out_avals
+
+
+def _cond(
+    pred: Array, *args: Array, on_true: Graph, on_false: Graph
+) -> tuple[Array, ...]:
+    return evaluate(on_true if np.asarray(pred)[()] else on_false, args)
+
+
+cond_p = register(
+    Primitive(
+        "cond",
+        _cond_eval,
+        _cond,
+        params={"on_true": ParamKind.GRAPH, "on_false": ParamKind.GRAPH},
+        effects=_effects,
+        flops=_call_flops,
+        variadic_results=True,
+    )
+)
+
+# A fusion group: `call` that the schedule turns into one kernel.
+fusion_p = register(
+    Primitive(
+        "fusion",
+        _call_eval,
+        lambda *args, graph: evaluate(graph, args),
+        params={"graph": ParamKind.GRAPH},
+        effects=_effects,
+        flops=_call_flops,
+        variadic_results=True,
+    )
+)

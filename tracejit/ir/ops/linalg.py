@@ -1,0 +1,306 @@
+"""Dense linear algebra on the last two axes, batched over the others.
+
+`impl` is NumPy's own. A singular or indefinite matrix raises `numpy.linalg.LinAlgError`,
+so these equations carry the CHECK effect.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...errors import ShapeError
+from .. import dtypes as dt
+from ..aval import ShapedArray
+from ..builder import Builder
+from ..graph import Atom
+from ..primitive import (
+    Array,
+    Avals,
+    Effect,
+    JvpRule,
+    Params,
+    Primitive,
+    register,
+)
+from .contract import dot_general_p
+from .elementwise import (
+    add_p,
+    check_dtype,
+    conj_p,
+    div_p,
+    eq_p,
+    gt_p,
+    mul_p,
+    neg_p,
+    select_p,
+    sub_p,
+    zero,
+)
+from .reduce import reduce_sum_p
+from .shape import broadcast_in_dim_p, iota_p, transpose_p
+
+Atoms = Sequence[Atom | None]
+_LAPACK = frozenset(d for d in dt.INEXACT if d.itemsize >= 4)
+
+
+def _check_square(name: str, a: ShapedArray) -> None:
+    check_dtype(name, a, _LAPACK)
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise ShapeError(f"{name} takes square matrices on the last two axes, not {a}")
+
+
+def matmul(b: Builder, x: Atom, y: Atom) -> Atom:
+    """Product of stacks of matrices with the same batch axes."""
+    n = x.aval.ndim
+    lead = tuple(range(n - 2))
+    return b.emit(
+        dot_general_p, x, y, contract=((n - 1,), (n - 2,)), batch=(lead, lead)
+    )
+
+
+def matrix_transpose(b: Builder, x: Atom) -> Atom:
+    """Swap the last two axes."""
+    n = x.aval.ndim
+    return b.emit(transpose_p, x, perm=(*range(n - 2), n - 1, n - 2))
+
+
+def adjoint(b: Builder, x: Atom) -> Atom:
+    """Conjugate transpose of the last two axes."""
+    t = matrix_transpose(b, x)
+    return b.emit(conj_p, t) if dt.is_complex(x.aval.dtype) else t
+
+
+def _square_primitive(
+    name: str,
+    impl: Callable[[Array], Array],
+    jvp: JvpRule,
+    shape_of: Callable[[ShapedArray], ShapedArray],
+) -> Primitive:
+    def abstract_eval(a: ShapedArray) -> ShapedArray:
+        _check_square(name, a)
+        return shape_of(a)
+
+    return register(
+        Primitive(
+            name,
+            abstract_eval,
+            impl,
+            jvp=jvp,
+            effects=lambda p: frozenset({Effect.CHECK}),
+            flops=lambda i, o, p: float(i[0].size) * i[0].shape[-1],
+        )
+    )
+
+
+# --- cholesky ---------------------------------------------------------------------
+
+
+def _lower_half(b: Builder, x: Atom) -> Atom:
+    """Keep the lower triangle and half of the diagonal."""
+    shape = x.aval.shape
+    n = len(shape)
+    rows, cols = (
+        b.emit(iota_p, shape=shape, axis=d, dtype=dt.INT64) for d in (n - 2, n - 1)
+    )
+    half = b.emit(mul_p, x, 0.5)
+    from_diagonal = b.emit(select_p, b.emit(eq_p, rows, cols), half, zero(b, x))
+    return b.emit(select_p, b.emit(gt_p, rows, cols), x, from_diagonal)
+
+
+def _cholesky_jvp(
+    b: Builder,
+    tangents: Atoms,
+    outs: Sequence[Atom],
+    ins: Sequence[Atom],
+    params: Params,
+) -> Atoms:
+    """dL = L Φ(L⁻¹ dA L⁻ᴴ), Φ the lower half (I. Murray, arXiv:1602.07527)."""
+    (t,), (low,) = tangents, outs
+    assert t is not None
+    sym = b.emit(mul_p, b.emit(add_p, t, adjoint(b, t)), 0.5)
+    left = b.emit(solve_p, low, sym)
+    inner = adjoint(b, b.emit(solve_p, low, adjoint(b, left)))
+    return (matmul(b, low, _lower_half(b, inner)),)
+
+
+# --- solve, inv -------------------------------------------------------------------
+
+
+def _solve_eval(a: ShapedArray, x: ShapedArray) -> ShapedArray:
+    _check_square("solve", a)
+    fits = x.ndim == a.ndim and x.shape[:-1] == a.shape[:-1] and x.dtype == a.dtype
+    if not fits:
+        raise ShapeError(f"solve cannot apply the inverse of {a} to {x}")
+    return x
+
+
+def _solve_jvp(
+    b: Builder,
+    tangents: Atoms,
+    outs: Sequence[Atom],
+    ins: Sequence[Atom],
+    params: Params,
+) -> Atoms:
+    """d(A⁻¹B) = A⁻¹ (dB - dA X)."""
+    (ta, tb), (a, _), (x,) = tangents, ins, outs
+    total = tb
+    if ta is not None:
+        drop = b.emit(neg_p, matmul(b, ta, x))
+        total = drop if tb is None else b.emit(add_p, tb, drop)
+    assert total is not None
+    return (b.emit(solve_p, a, total),)
+
+
+def _solve_transpose(
+    b: Builder,
+    cotangents: Atoms,
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Atoms:
+    (ct,) = cotangents
+    assert ct is not None
+    return None, b.emit(solve_p, matrix_transpose(b, ins[0]), ct)
+
+
+solve_p = register(
+    Primitive(
+        "solve",
+        _solve_eval,
+        np.linalg.solve,
+        jvp=_solve_jvp,
+        transpose=_solve_transpose,
+        linear_in=(1,),
+        effects=lambda p: frozenset({Effect.CHECK}),
+        flops=lambda i, o, p: float(i[0].size) * (i[0].shape[-1] + o[0].shape[-1]),
+    )
+)
+
+
+def _inv_jvp(
+    b: Builder,
+    tangents: Atoms,
+    outs: Sequence[Atom],
+    ins: Sequence[Atom],
+    params: Params,
+) -> Atoms:
+    (t,), (inv,) = tangents, outs
+    assert t is not None
+    return (b.emit(neg_p, matmul(b, matmul(b, inv, t), inv)),)
+
+
+def _cholesky(a: Array) -> Array:
+    return np.linalg.cholesky(a)
+
+
+cholesky_p = _square_primitive("cholesky", _cholesky, _cholesky_jvp, lambda a: a)
+inv_p = _square_primitive("inv", np.linalg.inv, _inv_jvp, lambda a: a)
+
+# --- determinant ------------------------------------------------------------------
+
+
+def _trace(b: Builder, x: Atom) -> Atom:
+    n = x.aval.ndim
+    shape = x.aval.shape
+    rows, cols = (
+        b.emit(iota_p, shape=shape, axis=d, dtype=dt.INT64) for d in (n - 2, n - 1)
+    )
+    diagonal = b.emit(select_p, b.emit(eq_p, rows, cols), x, zero(b, x))
+    return b.emit(reduce_sum_p, diagonal, axes=(n - 2, n - 1))
+
+
+def _slogdet_eval(a: ShapedArray) -> Avals:
+    _check_square("slogdet", a)
+    sign = a.with_shape(a.shape[:-2])
+    return sign, sign.with_dtype(dt.real_dtype(a.dtype))
+
+
+def _slogdet_jvp(
+    b: Builder,
+    tangents: Atoms,
+    outs: Sequence[Atom],
+    ins: Sequence[Atom],
+    params: Params,
+) -> Atoms:
+    """d log|det A| = tr(A⁻¹ dA)."""
+    (t,), (a,) = tangents, ins
+    assert t is not None
+    return None, _trace(b, b.emit(solve_p, a, t))
+
+
+slogdet_p = register(
+    Primitive(
+        "slogdet",
+        _slogdet_eval,
+        lambda a: tuple(np.linalg.slogdet(a)),
+        jvp=_slogdet_jvp,
+        variadic_results=True,
+        flops=lambda i, o, p: float(i[0].size) * i[0].shape[-1],
+    )
+)
+
+
+def _det_jvp(
+    b: Builder,
+    tangents: Atoms,
+    outs: Sequence[Atom],
+    ins: Sequence[Atom],
+    params: Params,
+) -> Atoms:
+    """d det A = det A · tr(A⁻¹ dA)."""
+    (t,), (a,), (det,) = tangents, ins, outs
+    assert t is not None
+    return (b.emit(mul_p, det, _trace(b, b.emit(solve_p, a, t))),)
+
+
+det_p = _square_primitive(
+    "det", np.linalg.det, _det_jvp, lambda a: a.with_shape(a.shape[:-2])
+)
+
+# --- eigenvalues of Hermitian matrices --------------------------------------------
+
+
+def _eigh_eval(a: ShapedArray) -> Avals:
+    _check_square("eigh", a)
+    return ShapedArray(a.shape[:-1], dt.real_dtype(a.dtype)), a
+
+
+def _eigh_jvp(
+    b: Builder,
+    tangents: Atoms,
+    outs: Sequence[Atom],
+    ins: Sequence[Atom],
+    params: Params,
+) -> Atoms:
+    """dw = diag(Vᴴ dA V), dV = V (F ∘ Vᴴ dA V), F_ij = 1/(w_j - w_i) off the diagonal.
+
+    Equal eigenvalues give F = 0 (M. Giles, "Collected matrix derivative results").
+    """
+    (t,), (w, v) = tangents, outs
+    assert t is not None
+    sym = b.emit(mul_p, b.emit(add_p, t, matrix_transpose(b, t)), 0.5)
+    inner = matmul(b, matmul(b, matrix_transpose(b, v), sym), v)
+    shape, n = inner.aval.shape, inner.aval.ndim
+    lead = tuple(range(n - 2))
+    cols = b.emit(broadcast_in_dim_p, w, shape=shape, dims=(*lead, n - 1))
+    rows = b.emit(broadcast_in_dim_p, w, shape=shape, dims=(*lead, n - 2))
+    gap = b.emit(sub_p, cols, rows)
+    same = b.emit(eq_p, gap, 0)
+    safe = b.emit(select_p, same, b.literal(1, gap.aval.dtype), gap)
+    scaled = b.emit(select_p, same, zero(b, inner), b.emit(div_p, inner, safe))
+    i, j = (b.emit(iota_p, shape=shape, axis=d, dtype=dt.INT64) for d in (n - 2, n - 1))
+    on_diagonal = b.emit(select_p, b.emit(eq_p, i, j), inner, zero(b, inner))
+    return b.emit(reduce_sum_p, on_diagonal, axes=(n - 2,)), matmul(b, v, scaled)
+
+
+eigh_p = register(
+    Primitive(
+        "eigh",
+        _eigh_eval,
+        lambda a: tuple(np.linalg.eigh(a)),
+        jvp=_eigh_jvp,
+        effects=lambda p: frozenset({Effect.CHECK}),
+        variadic_results=True,
+        flops=lambda i, o, p: 9.0 * float(i[0].size) * i[0].shape[-1],
+    )
+)

@@ -1,0 +1,341 @@
+"""Reductions and cumulative operations along axes.
+
+``axes`` are removed from the shape. Results have the operand's dtype (`argmax`: i64);
+the caller converts first where NumPy accumulates in another dtype.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...errors import ShapeError
+from .. import dtypes as dt
+from ..aval import Shape, ShapedArray
+from ..builder import Builder
+from ..graph import Atom
+from ..primitive import (
+    Array,
+    JvpRule,
+    Kind,
+    Linearity,
+    ParamKind,
+    Params,
+    Primitive,
+    register,
+)
+from .elementwise import (
+    add_p,
+    check_dtype,
+    convert_p,
+    div_p,
+    eq_p,
+    ge_p,
+    le_p,
+    maximum_p,
+    minimum_p,
+    mul_p,
+    select_p,
+    zero,
+)
+
+Atoms = Sequence[Atom | None]
+Dtypes = frozenset[np.dtype]
+
+
+def reduced_shape(shape: Shape, axes: Shape) -> Shape:
+    """Return `shape` without `axes`."""
+    return tuple(n for d, n in enumerate(shape) if d not in axes)
+
+
+def keep_axes(b: Builder, x: Atom, like: Atom, axes: Shape) -> Atom:
+    """Broadcast a reduced `x` back to the shape of `like`."""
+    from .shape import broadcast_in_dim_p
+
+    shape = like.aval.shape
+    dims = tuple(d for d in range(len(shape)) if d not in axes)
+    return b.emit(broadcast_in_dim_p, x, shape=shape, dims=dims)
+
+
+def _reduce_eval(
+    name: str, allowed: Dtypes, needs_elements: bool
+) -> Callable[..., ShapedArray]:
+    def abstract_eval(x: ShapedArray, axes: Shape) -> ShapedArray:
+        check_dtype(name, x, allowed)
+        if len(set(axes)) != len(axes) or any(not 0 <= a < x.ndim for a in axes):
+            raise ShapeError(f"{name} over axes {list(axes)} of {x}")
+        out = x.with_shape(reduced_shape(x.shape, axes))
+        if needs_elements and out.size and any(x.shape[a] == 0 for a in axes):
+            raise ShapeError(f"{name} of {x} over axes {list(axes)} has no elements")
+        return out
+
+    return abstract_eval
+
+
+def reduction(
+    name: str,
+    ufunc: np.ufunc,
+    allowed: Dtypes,
+    jvp: JvpRule | None = None,
+    needs_elements: bool = False,
+) -> Primitive:
+    """Declare a reduction over ``axes`` by a ufunc; without `jvp` it has none."""
+    return register(
+        Primitive(
+            name,
+            _reduce_eval(name, allowed, needs_elements),
+            lambda x, axes: ufunc.reduce(x, axis=axes, dtype=np.asarray(x).dtype),
+            params={"axes": ParamKind.INTS},
+            kind=Kind.REDUCE,
+            jvp=jvp,
+            nondifferentiable=jvp is None,
+            flops=lambda i, o, p: float(i[0].size),
+        )
+    )
+
+
+def axes_of(params: Params) -> Shape:
+    """Return the param ``axes``."""
+    return params["axes"]  # type: ignore[return-value]
+
+
+def _sum_transpose(
+    b: Builder,
+    cotangents: Atoms,
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Atoms:
+    (ct,) = cotangents
+    assert ct is not None
+    return (keep_axes(b, ct, ins[0], axes_of(params)),)
+
+
+reduce_sum_p = register(
+    Primitive(
+        "reduce_sum",
+        _reduce_eval("reduce_sum", dt.NUMERIC, False),
+        lambda x, axes: np.add.reduce(x, axis=axes, dtype=np.asarray(x).dtype),
+        params={"axes": ParamKind.INTS},
+        kind=Kind.REDUCE,
+        transpose=_sum_transpose,
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: float(i[0].size),
+    )
+)
+
+
+def _prod_jvp(
+    b: Builder,
+    tangents: Atoms,
+    outs: Sequence[Atom],
+    ins: Sequence[Atom],
+    params: Params,
+) -> Atoms:
+    """Σᵢ tᵢ · Πⱼ≠ᵢ xⱼ through exclusive products from both sides: exact at zeros."""
+    (t,), (x,) = tangents, ins
+    assert t is not None
+    axes = axes_of(params)
+    others: Atom = x
+    kept = x
+    for axis in sorted(axes):  # one axis at a time: product over the others of products
+        others, kept = _exclusive_products(b, others, kept, axis)
+    return (b.emit(reduce_sum_p, b.emit(mul_p, t, others), axes=axes),)
+
+
+def _exclusive_products(
+    b: Builder, others: Atom, kept: Atom, axis: int
+) -> tuple[Atom, Atom]:
+    from .shape import broadcast_in_dim_p
+
+    shape = kept.aval.shape
+    left = b.emit(cumprod_p, _shift(b, kept, axis, 1), axis=axis, reverse=False)
+    right = b.emit(cumprod_p, _shift(b, kept, axis, -1), axis=axis, reverse=True)
+    rest = b.emit(mul_p, left, right)
+    total = b.emit(reduce_prod_p, kept, axes=(axis,))
+    dims = tuple(d for d in range(len(shape)) if d != axis)
+    total = b.emit(broadcast_in_dim_p, total, shape=shape, dims=dims)
+    first = others is kept
+    return (rest if first else b.emit(mul_p, others, rest)), total
+
+
+def _shift(b: Builder, x: Atom, axis: int, by: int) -> Atom:
+    """Shift along `axis` by one, filling with 1 and dropping what falls off."""
+    from .shape import pad_p, slice_p
+
+    shape = x.aval.shape
+    if not shape[axis]:
+        return x
+    low = tuple(int(d == axis and by > 0) for d in range(len(shape)))
+    high = tuple(int(d == axis and by < 0) for d in range(len(shape)))
+    wide = b.emit(pad_p, x, b.literal(1, x.aval.dtype), low=low, high=high)
+    stop = tuple(n + h for n, h in zip(shape, high, strict=True))
+    return b.emit(slice_p, wide, start=high, stop=stop, stride=(1,) * len(shape))
+
+
+reduce_prod_p = reduction("reduce_prod", np.multiply, dt.NUMERIC, _prod_jvp)
+
+
+def _extremum_jvp(
+    b: Builder,
+    tangents: Atoms,
+    outs: Sequence[Atom],
+    ins: Sequence[Atom],
+    params: Params,
+) -> Atoms:
+    """The mean of the tangents at the places where the extremum is attained."""
+    (t,), (out,), (x,) = tangents, outs, ins
+    assert t is not None
+    axes = axes_of(params)
+    hit = b.emit(eq_p, x, keep_axes(b, out, x, axes))
+    picked = b.emit(reduce_sum_p, b.emit(select_p, hit, t, zero(b, t)), axes=axes)
+    ones = b.emit(convert_p, hit, dtype=x.aval.dtype)
+    return (b.emit(div_p, picked, b.emit(reduce_sum_p, ones, axes=axes)),)
+
+
+_ORDERED = dt.ANY - dt.COMPLEX
+reduce_max_p = reduction("reduce_max", np.maximum, _ORDERED, _extremum_jvp, True)
+reduce_min_p = reduction("reduce_min", np.minimum, _ORDERED, _extremum_jvp, True)
+_BITS = dt.INTEGERS | dt.BOOLS
+reduce_and_p = reduction("reduce_and", np.bitwise_and, _BITS)
+reduce_or_p = reduction("reduce_or", np.bitwise_or, _BITS)
+
+
+def _arg_eval(x: ShapedArray, axis: int) -> ShapedArray:
+    check_dtype("argmax", x, dt.ANY)
+    if not 0 <= axis < x.ndim or not x.shape[axis]:
+        raise ShapeError(f"argmax or argmin over axis {axis} of {x} has no elements")
+    return ShapedArray(reduced_shape(x.shape, (axis,)), dt.INT64)
+
+
+def _arg_reduction(name: str, impl: Callable[..., Array]) -> Primitive:
+    return register(
+        Primitive(
+            name,
+            _arg_eval,
+            lambda x, axis: np.asarray(impl(x, axis), dt.INT64),
+            params={"axis": ParamKind.INT},
+            kind=Kind.REDUCE,
+            nondifferentiable=True,
+            flops=lambda i, o, p: float(i[0].size),
+        )
+    )
+
+
+argmax_p = _arg_reduction("argmax", np.argmax)
+argmin_p = _arg_reduction("argmin", np.argmin)
+
+# --- cumulative -------------------------------------------------------------------
+
+
+def _cumulative_eval(x: ShapedArray, axis: int, reverse: bool) -> ShapedArray:
+    if not 0 <= axis < x.ndim:
+        raise ShapeError(f"axis {axis} is out of range for {x}")
+    return x
+
+
+def _accumulate(ufunc: np.ufunc) -> Callable[..., Array]:
+    def impl(x: Array, axis: int, reverse: bool) -> Array:
+        x = np.flip(x, axis) if reverse else x
+        out = ufunc.accumulate(x, axis=axis, dtype=np.asarray(x).dtype)
+        return np.flip(out, axis) if reverse else out
+
+    return impl
+
+
+def _cumulative(
+    name: str,
+    ufunc: np.ufunc,
+    jvp: JvpRule | None = None,
+) -> Primitive:
+    return register(
+        Primitive(
+            name,
+            _cumulative_eval,
+            _accumulate(ufunc),
+            params={"axis": ParamKind.INT, "reverse": ParamKind.BOOL},
+            jvp=jvp,
+        )
+    )
+
+
+cumsum_p = register(
+    Primitive(
+        "cumsum",
+        _cumulative_eval,
+        _accumulate(np.add),
+        params={"axis": ParamKind.INT, "reverse": ParamKind.BOOL},
+        transpose=lambda b, cts, ins, linear, params: (
+            b.emit(
+                cumsum_p, cts[0], axis=params["axis"], reverse=not params["reverse"]
+            ),
+        ),
+        linearity=Linearity.JOINT,
+    )
+)
+
+
+def _scan_jvp(combine: Callable[..., Atom]) -> JvpRule:
+    """Tangent of a cumulative operation by recursive doubling.
+
+    `combine` joins (value, tangent) pairs of the running prefix and the one that ends
+    where this one begins; log₂ n steps of slices and pads, all linear in the tangent.
+    """
+
+    def jvp(
+        b: Builder,
+        tangents: Atoms,
+        outs: Sequence[Atom],
+        ins: Sequence[Atom],
+        params: Params,
+    ) -> Atoms:
+        from .shape import rev_p
+
+        (t,), (x,) = tangents, ins
+        assert t is not None
+        axis, reverse = params["axis"], params["reverse"]
+        assert isinstance(axis, int)
+        if reverse:
+            x, t = (b.emit(rev_p, v, axes=(axis,)) for v in (x, t))
+        step = 1
+        while step < x.aval.shape[axis]:
+            x, t = combine(b, x, t, axis, step)
+            step *= 2
+        return (b.emit(rev_p, t, axes=(axis,)) if reverse else t,)
+
+    return jvp
+
+
+def _delayed(b: Builder, x: Atom, axis: int, step: int, fill: float) -> Atom:
+    from .shape import pad_p, slice_p
+
+    shape = x.aval.shape
+    low = tuple(step if d == axis else 0 for d in range(len(shape)))
+    none = (0,) * len(shape)
+    wide = b.emit(pad_p, x, b.literal(fill, x.aval.dtype), low=low, high=none)
+    return b.emit(slice_p, wide, start=none, stop=shape, stride=(1,) * len(shape))
+
+
+def _combine_prod(
+    b: Builder, x: Atom, t: Atom, axis: int, step: int
+) -> tuple[Atom, Atom]:
+    xs, ts = _delayed(b, x, axis, step, 1), _delayed(b, t, axis, step, 0)
+    tangent = b.emit(add_p, b.emit(mul_p, t, xs), b.emit(mul_p, ts, x))
+    return b.emit(mul_p, x, xs), tangent
+
+
+def _combine_extremum(name: str) -> Callable[..., tuple[Atom, Atom]]:
+    def combine(
+        b: Builder, x: Atom, t: Atom, axis: int, step: int
+    ) -> tuple[Atom, Atom]:
+        best, worst = (maximum_p, -np.inf) if name == "max" else (minimum_p, np.inf)
+        earlier_wins = ge_p if name == "max" else le_p
+        xs, ts = _delayed(b, x, axis, step, worst), _delayed(b, t, axis, step, 0)
+        tangent = b.emit(select_p, b.emit(earlier_wins, xs, x), ts, t)
+        return b.emit(best, x, xs), tangent
+
+    return combine
+
+
+cumprod_p = _cumulative("cumprod", np.multiply, _scan_jvp(_combine_prod))
+cummax_p = _cumulative("cummax", np.maximum, _scan_jvp(_combine_extremum("max")))
+cummin_p = _cumulative("cummin", np.minimum, _scan_jvp(_combine_extremum("min")))

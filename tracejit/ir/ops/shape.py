@@ -1,0 +1,427 @@
+"""Primitives that move elements and compute nothing, and that make constants."""
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from ...errors import ShapeError
+from ..aval import Shape, ShapedArray
+from ..builder import Builder
+from ..graph import Atom
+from ..primitive import (
+    Array,
+    ArrayConstant,
+    Kind,
+    Linearity,
+    ParamKind,
+    Params,
+    Primitive,
+    register,
+)
+from .reduce import reduce_sum_p
+
+Cotangents = Sequence[Atom | None]
+
+
+def ints(params: Params, name: str) -> tuple[int, ...]:
+    """Return the tuple-of-ints param `name`."""
+    return params[name]  # type: ignore[return-value]
+
+
+# --- broadcast_in_dim -------------------------------------------------------------
+
+
+def _broadcast_eval(x: ShapedArray, shape: Shape, dims: Shape) -> ShapedArray:
+    if len(dims) != x.ndim or any(
+        n not in (1, shape[d]) for n, d in zip(x.shape, dims, strict=True)
+    ):
+        raise ShapeError(f"cannot broadcast {x} to {list(shape)} along {list(dims)}")
+    return x.with_shape(shape)
+
+
+def _broadcast(x: Array, shape: Shape, dims: Shape) -> Array:
+    x = np.asarray(x)
+    middle = [1] * len(shape)
+    for n, d in zip(x.shape, dims, strict=True):
+        middle[d] = n
+    return np.broadcast_to(x.reshape(middle), shape)
+
+
+def _broadcast_transpose(
+    b: Builder,
+    cotangents: Cotangents,
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Cotangents:
+    (ct,) = cotangents
+    assert ct is not None
+    x, shape, dims = ins[0].aval, ints(params, "shape"), ints(params, "dims")
+    kept = {d for n, d in zip(x.shape, dims, strict=True) if n == shape[d]}
+    axes = tuple(d for d in range(len(shape)) if d not in kept)
+    total = b.emit(reduce_sum_p, ct, axes=axes) if axes else ct
+    return (reshape(b, total, x.shape),)
+
+
+broadcast_in_dim_p = register(
+    Primitive(
+        "broadcast_in_dim",
+        _broadcast_eval,
+        _broadcast,
+        params={"shape": ParamKind.INTS, "dims": ParamKind.INTS},
+        kind=Kind.VIEW,
+        transpose=_broadcast_transpose,
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: 0.0,
+    )
+)
+
+
+def broadcast_to(b: Builder, x: Atom, shape: Shape) -> Atom:
+    """Broadcast `x` to `shape` by NumPy's rule (axes aligned at the end)."""
+    if x.aval.shape == shape:
+        return x
+    offset = len(shape) - x.aval.ndim
+    dims = tuple(range(offset, len(shape)))
+    return b.emit(broadcast_in_dim_p, x, shape=shape, dims=dims)
+
+
+def full_like(b: Builder, value: object, aval: ShapedArray) -> Atom:
+    """Return `value` as an array of the shape and dtype of `aval`."""
+    return broadcast_to(b, b.literal(value, aval.dtype), aval.shape)
+
+
+# --- reshape, transpose, rev ------------------------------------------------------
+
+
+def _reshape_eval(x: ShapedArray, shape: Shape) -> ShapedArray:
+    if prod(shape) != x.size:
+        raise ShapeError(f"cannot reshape {x} ({x.size} elements) to {list(shape)}")
+    return x.with_shape(shape)
+
+
+reshape_p = register(
+    Primitive(
+        "reshape",
+        _reshape_eval,
+        lambda x, shape: np.reshape(x, shape),
+        params={"shape": ParamKind.INTS},
+        kind=Kind.VIEW,
+        transpose=lambda b, cts, ins, linear, params: (
+            reshape(b, cts[0], ins[0].aval.shape),
+        ),
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: 0.0,
+    )
+)
+
+
+def reshape(b: Builder, x: Atom | None, shape: Shape) -> Atom:
+    """Reshape `x`, or return it when it has that shape already."""
+    assert x is not None
+    return x if x.aval.shape == shape else b.emit(reshape_p, x, shape=shape)
+
+
+def _transpose_eval(x: ShapedArray, perm: Shape) -> ShapedArray:
+    if sorted(perm) != list(range(x.ndim)):
+        raise ShapeError(f"{list(perm)} is no permutation of the axes of {x}")
+    return x.with_shape(tuple(x.shape[p] for p in perm))
+
+
+def inverse_permutation(perm: Sequence[int]) -> tuple[int, ...]:
+    """Return the permutation that undoes `perm`."""
+    return tuple(int(i) for i in np.argsort(perm))
+
+
+transpose_p = register(
+    Primitive(
+        "transpose",
+        _transpose_eval,
+        lambda x, perm: np.transpose(x, perm),
+        params={"perm": ParamKind.INTS},
+        kind=Kind.VIEW,
+        transpose=lambda b, cts, ins, linear, params: (
+            b.emit(transpose_p, cts[0], perm=inverse_permutation(ints(params, "perm"))),
+        ),
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: 0.0,
+    )
+)
+
+rev_p = register(
+    Primitive(
+        "rev",
+        lambda x, axes: x,
+        lambda x, axes: np.flip(x, axes),
+        params={"axes": ParamKind.INTS},
+        kind=Kind.VIEW,
+        transpose=lambda b, cts, ins, linear, params: (
+            b.emit(rev_p, cts[0], axes=params["axes"]),
+        ),
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: 0.0,
+    )
+)
+
+# --- slice, update_slice, pad, concatenate ----------------------------------------
+
+
+def _slices(start: Shape, stop: Shape, stride: Shape) -> tuple[slice, ...]:
+    return tuple(slice(*t) for t in zip(start, stop, stride, strict=True))
+
+
+def _slice_eval(
+    x: ShapedArray, start: Shape, stop: Shape, stride: Shape
+) -> ShapedArray:
+    ok = len(start) == len(stop) == len(stride) == x.ndim and all(
+        0 <= a <= z <= n and s >= 1
+        for a, z, s, n in zip(start, stop, stride, x.shape, strict=True)
+    )
+    if not ok:
+        raise ShapeError(
+            f"slice {list(start)}:{list(stop)}:{list(stride)} is outside of {x}"
+        )
+    extents = (-(-(z - a) // s) for a, z, s in zip(start, stop, stride, strict=True))
+    return x.with_shape(tuple(extents))
+
+
+def _slice_transpose(
+    b: Builder,
+    cotangents: Cotangents,
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Cotangents:
+    (ct,) = cotangents
+    assert ct is not None
+    zeros = full_like(b, 0, ins[0].aval)
+    start, stride = params["start"], params["stride"]
+    return (b.emit(update_slice_p, zeros, ct, start=start, stride=stride),)
+
+
+slice_p = register(
+    Primitive(
+        "slice",
+        _slice_eval,
+        lambda x, start, stop, stride: np.asarray(x)[_slices(start, stop, stride)],
+        params={
+            "start": ParamKind.INTS,
+            "stop": ParamKind.INTS,
+            "stride": ParamKind.INTS,
+        },
+        kind=Kind.VIEW,
+        transpose=_slice_transpose,
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: 0.0,
+    )
+)
+
+
+def slice_bounds(
+    shape: Shape, start: Sequence[int], stride: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the `stop` of the slice of extents `shape` at `start` by `stride`."""
+    return tuple(
+        a + (n - 1) * s + 1 if n else a
+        for n, a, s in zip(shape, start, stride, strict=True)
+    )
+
+
+def _update_slice_eval(
+    x: ShapedArray, update: ShapedArray, start: Shape, stride: Shape
+) -> ShapedArray:
+    fits = x.dtype == update.dtype and x.ndim == update.ndim
+    if fits:
+        stop = slice_bounds(update.shape, start, stride)
+        fits = all(
+            a >= 0 and z <= n for a, z, n in zip(start, stop, x.shape, strict=True)
+        )
+    if not fits:
+        raise ShapeError(
+            f"cannot write {update} into {x} at {list(start)} by {list(stride)}"
+        )
+    return x
+
+
+def _update_slice(x: Array, update: Array, start: Shape, stride: Shape) -> Array:
+    out = np.array(x)
+    stop = slice_bounds(np.shape(update), start, stride)
+    out[_slices(start, stop, stride)] = update
+    return out
+
+
+def _update_slice_transpose(
+    b: Builder,
+    cotangents: Cotangents,
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Cotangents:
+    (ct,) = cotangents
+    assert ct is not None
+    start, stride = ints(params, "start"), ints(params, "stride")
+    update = ins[1].aval
+    ct_x = ct_update = None
+    if linear[0]:
+        zeros = full_like(b, 0, update)
+        ct_x = b.emit(update_slice_p, ct, zeros, start=start, stride=stride)
+    if linear[1]:
+        stop = slice_bounds(update.shape, start, stride)
+        ct_update = b.emit(slice_p, ct, start=start, stop=stop, stride=stride)
+    return ct_x, ct_update
+
+
+update_slice_p = register(
+    Primitive(
+        "update_slice",
+        _update_slice_eval,
+        _update_slice,
+        params={"start": ParamKind.INTS, "stride": ParamKind.INTS},
+        kind=Kind.VIEW,
+        transpose=_update_slice_transpose,
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: 0.0,
+    )
+)
+
+
+def _pad_eval(
+    x: ShapedArray, value: ShapedArray, low: Shape, high: Shape
+) -> ShapedArray:
+    if value.shape or value.dtype != x.dtype or not len(low) == len(high) == x.ndim:
+        raise ShapeError(f"cannot pad {x} with {value} by {list(low)}, {list(high)}")
+    if min((*low, *high), default=0) < 0:
+        raise ShapeError(f"padding {list(low)}, {list(high)} of {x} is negative")
+    extents = (a + n + z for a, n, z in zip(low, x.shape, high, strict=True))
+    return x.with_shape(tuple(extents))
+
+
+def _pad(x: Array, value: Array, low: Shape, high: Shape) -> Array:
+    width = list(zip(low, high, strict=True))
+    return np.pad(x, width, constant_values=value) if width else np.array(x)
+
+
+def _pad_transpose(
+    b: Builder,
+    cotangents: Cotangents,
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Cotangents:
+    (ct,) = cotangents
+    assert ct is not None
+    low, shape = ints(params, "low"), ins[0].aval.shape
+    stop = tuple(a + n for a, n in zip(low, shape, strict=True))
+    ones = (1,) * len(shape)
+    ct_x = ct_value = None
+    if linear[0]:
+        ct_x = b.emit(slice_p, ct, start=low, stop=stop, stride=ones)
+    if linear[1]:
+        zeros = full_like(b, 0, ins[0].aval)
+        rim = b.emit(update_slice_p, ct, zeros, start=low, stride=ones)
+        ct_value = b.emit(reduce_sum_p, rim, axes=tuple(range(len(shape))))
+    return ct_x, ct_value
+
+
+pad_p = register(
+    Primitive(
+        "pad",
+        _pad_eval,
+        _pad,
+        params={"low": ParamKind.INTS, "high": ParamKind.INTS},
+        kind=Kind.VIEW,
+        transpose=_pad_transpose,
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: 0.0,
+    )
+)
+
+
+def _concatenate_eval(*avals: ShapedArray, axis: int) -> ShapedArray:
+    first = avals[0]
+    rest = {(a.shape[:axis], a.shape[axis + 1 :], a.ndim, a.dtype) for a in avals}
+    if not 0 <= axis < first.ndim or len(rest) != 1:
+        raise ShapeError(f"cannot join {list(avals)} along axis {axis}")
+    total = sum(a.shape[axis] for a in avals)
+    return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))
+
+
+def _concatenate_transpose(
+    b: Builder,
+    cotangents: Cotangents,
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Cotangents:
+    (ct,) = cotangents
+    assert ct is not None
+    axis = params["axis"]
+    assert isinstance(axis, int)
+    out: list[Atom | None] = []
+    at = 0
+    for x, is_linear in zip(ins, linear, strict=True):
+        shape = x.aval.shape
+        start = tuple(at if d == axis else 0 for d in range(len(shape)))
+        stop = tuple(a + n for a, n in zip(start, shape, strict=True))
+        at += shape[axis]
+        stride = (1,) * len(shape)
+        piece = b.emit(slice_p, ct, start=start, stop=stop, stride=stride)
+        out.append(piece if is_linear else None)
+    return out
+
+
+concatenate_p = register(
+    Primitive(
+        "concatenate",
+        _concatenate_eval,
+        lambda *xs, axis: np.concatenate(xs, axis),
+        params={"axis": ParamKind.INT},
+        kind=Kind.VIEW,
+        transpose=_concatenate_transpose,
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: 0.0,
+    )
+)
+
+# --- constants --------------------------------------------------------------------
+
+
+def _iota(shape: Shape, axis: int, dtype: np.dtype) -> Array:
+    middle = [1] * len(shape)
+    middle[axis] = shape[axis]
+    counts = np.arange(shape[axis]).astype(dtype)
+    return np.broadcast_to(counts.reshape(middle), shape)
+
+
+iota_p = register(
+    Primitive(
+        "iota",
+        lambda shape, axis, dtype: ShapedArray(shape, dtype),
+        _iota,
+        params={
+            "shape": ParamKind.INTS,
+            "axis": ParamKind.INT,
+            "dtype": ParamKind.DTYPE,
+        },
+        kind=Kind.VIEW,
+        nondifferentiable=True,
+        flops=lambda i, o, p: 0.0,
+    )
+)
+
+
+def _constant_eval(value: ArrayConstant) -> ShapedArray:
+    return ShapedArray(value.array.shape, value.array.dtype)
+
+
+constant_p = register(
+    Primitive(
+        "constant",
+        _constant_eval,
+        lambda value: value.array,
+        params={"value": ParamKind.ARRAY},
+        nondifferentiable=True,
+        flops=lambda i, o, p: 0.0,
+    )
+)

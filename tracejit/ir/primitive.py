@@ -1,0 +1,218 @@
+"""Primitives: one block declares everything about one operation.
+
+A `Primitive` says what an operation is called, which params it takes, what shape and
+dtype it gives (`abstract_eval`), what it means (`impl`, in NumPy), how it is
+differentiated, and what it costs. Backends are tables keyed by primitive; transforms
+and passes read the cells declared here. `REGISTRY` maps names to primitives.
+"""
+
+import enum
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+
+from ..errors import InternalError
+from .aval import ShapedArray
+
+if TYPE_CHECKING:
+    from .builder import Builder
+    from .graph import Atom, Graph
+
+Array = np.ndarray
+Avals = tuple[ShapedArray, ...]
+
+
+class ArrayConstant:
+    """An immutable array held in params; compares and hashes by its bytes.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        Copied and made read-only.
+    """
+
+    __slots__ = ("_key", "array")
+
+    def __init__(self, array: Array) -> None:
+        self.array = np.array(array, order="C")
+        self.array.flags.writeable = False
+        self._key = (self.array.shape, self.array.dtype, self.array.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ArrayConstant) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of shape, dtype and bytes."""
+        return hashlib.sha256(repr(self._key).encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"ArrayConstant({self.array!r})"
+
+
+Param: TypeAlias = (
+    "None | bool | int | float | str | np.dtype | ArrayConstant"
+    " | tuple[Param, ...] | Graph"
+)
+Params = Mapping[str, Param]
+
+
+class ParamKind(enum.Enum):
+    """The type of a param, checked by the verifier."""
+
+    BOOL = "bool"
+    INT = "int"
+    FLOAT = "float"
+    STR = "str"
+    DTYPE = "dtype"
+    INTS = "tuple of ints"
+    PAIRS = "tuple of tuples of ints"
+    ARRAY = "array"
+    GRAPH = "graph"
+    GRAPHS = "tuple of graphs"
+    OPTIONAL_INTS = "tuple of ints or None"
+
+
+class Effect(enum.Enum):
+    """What an equation does besides computing its results."""
+
+    CHECK = "check"  # may raise at run time: must stay, may be reordered with pure code
+    ORDERED = "ordered"  # print, callbacks: must stay, and stay in order
+
+
+class Kind(enum.Enum):
+    """How a primitive relates its operands to its results."""
+
+    ELEMENTWISE = "elementwise"
+    REDUCE = "reduce"
+    VIEW = "view"  # moves elements and computes nothing
+    OTHER = "other"
+
+
+class Linearity(enum.Enum):
+    """How the result depends on the operands named by `Primitive.linear_in`."""
+
+    NONE = "none"
+    JOINT = "joint"  # linear in all of them together: add, slice, concatenate
+    MULTI = "multi"  # linear in each with the others fixed: dot_general
+
+
+class JvpRule(Protocol):
+    """Linear action of the derivative: one tangent per result (None is zero)."""
+
+    def __call__(
+        self,
+        b: "Builder",
+        tangents: Sequence["Atom | None"],
+        outs: Sequence["Atom"],
+        ins: Sequence["Atom"],
+        params: Params,
+    ) -> Sequence["Atom | None"]: ...
+
+
+class TransposeRule(Protocol):
+    """Cotangents of the linear operands, given those of the results."""
+
+    def __call__(
+        self,
+        b: "Builder",
+        cotangents: Sequence["Atom | None"],
+        ins: Sequence["Atom"],
+        linear: Sequence[bool],
+        params: Params,
+    ) -> Sequence["Atom | None"]: ...
+
+
+# partial(b, g, out, *ins) multiplies g by one partial derivative.
+Partial = Callable[..., "Atom | None"]
+
+
+@dataclass(frozen=True, eq=False)
+class Primitive:
+    """The declaration of one operation.
+
+    Parameters
+    ----------
+    name : str
+        The name in text form.
+    abstract_eval : callable
+        ``(*avals, **params) -> aval or tuple of avals``; raises `ShapeError` or
+        `DTypeError` for operands that do not fit. It is also the verifier's type check.
+    impl : callable
+        ``(*arrays, **params) -> array or tuple of arrays``: the meaning, in NumPy.
+    params : mapping of str to ParamKind
+        Names and types of the params, in print order.
+    kind : Kind
+        Elementwise primitives take operands of the result's shape or of rank 0.
+    partials : tuple of callables, optional
+        For elementwise primitives, one per operand: multiplies its first argument by
+        the partial derivative with respect to that operand; serves both modes. `None`
+        in place of a callable says that the derivative is zero.
+    jvp, transpose : callable, optional
+        Derivative of primitives that are not elementwise; `transpose` for those that
+        are linear in some operands.
+    linearity : Linearity
+        With JOINT or MULTI the jvp follows from the primitive itself and `transpose`
+        is required.
+    linear_in : tuple of int
+        The operands meant by `linearity`; empty means all.
+    nondifferentiable : bool
+        True when every derivative is zero or undefined (integer-valued results).
+    flops : callable
+        ``(in avals, out avals, params) -> float``: floating-point operations.
+    effects : callable
+        ``params -> frozenset of Effect``.
+    variadic_results : bool
+        True when `abstract_eval` and `impl` return tuples.
+    """
+
+    name: str
+    abstract_eval: Callable[..., ShapedArray | Avals]
+    impl: Callable[..., Array | tuple[Array, ...]]
+    params: Mapping[str, ParamKind] = field(default_factory=dict)
+    kind: Kind = Kind.OTHER
+    partials: tuple[Partial | None, ...] | None = None
+    jvp: JvpRule | None = None
+    transpose: TransposeRule | None = None
+    linearity: Linearity = Linearity.NONE
+    linear_in: tuple[int, ...] = ()
+    nondifferentiable: bool = False
+    flops: Callable[[Avals, Avals, Params], float] = lambda i, o, p: float(o[0].size)
+    effects: Callable[[Params], frozenset[Effect]] = lambda p: frozenset()
+    variadic_results: bool = False
+
+    def out_avals(self, avals: Sequence[ShapedArray], params: Params) -> Avals:
+        """Return the avals of the results as a tuple."""
+        out = self.abstract_eval(*avals, **params)
+        return out if isinstance(out, tuple) else (out,)
+
+    def evaluate(self, arrays: Sequence[Array], params: Params) -> tuple[Array, ...]:
+        """Run `impl` and return the results as a tuple."""
+        out = self.impl(*arrays, **params)
+        return tuple(out) if self.variadic_results else (out,)  # type: ignore[return-value]
+
+    def is_linear_in(self, index: int) -> bool:
+        """Tell whether `linearity` covers operand `index`."""
+        if self.linearity is Linearity.NONE:
+            return False
+        return not self.linear_in or index in self.linear_in
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+REGISTRY: dict[str, Primitive] = {}
+
+
+def register(primitive: Primitive) -> Primitive:
+    """Enter `primitive` in `REGISTRY` under its name, once."""
+    if primitive.name in REGISTRY:
+        raise InternalError(f"primitive {primitive.name!r} is declared twice")
+    REGISTRY[primitive.name] = primitive
+    return primitive

@@ -1,0 +1,149 @@
+"""The text form `.tir`: a type on every binder, params by kind, source lines.
+
+What is printed here is parsed by `parser`; a test proves the round trip.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from .dtypes import COMPLEX, FLOATS, INTEGERS, dtype_name
+from .graph import Atom, Eqn, Graph, Var
+from .primitive import ArrayConstant, Param
+
+DENSE_LIMIT = 64  # elements written out one by one; more are written as hex
+
+
+def format_graph(graph: Graph, indent: str = "") -> str:
+    """Return `graph` as text.
+
+    Parameters
+    ----------
+    graph : Graph
+    indent : str
+        Put before every line.
+
+    Examples
+    --------
+    ``graph @f(%x: f32[3]) -> (f32[3]) { ... }``
+    """
+    return _GraphPrinter(indent).graph(graph)
+
+
+def format_scalar(value: np.generic, dtype: np.dtype) -> str:
+    """Return the shortest text that parses back to the same bits."""
+    if dtype in FLOATS:
+        return _format_float(value, dtype)
+    if dtype in COMPLEX:
+        half = np.dtype(np.float32 if dtype.itemsize == 8 else np.float64)
+        parts = (_format_float(half.type(p), half) for p in (value.real, value.imag))
+        return f"complex({', '.join(parts)})"
+    if dtype in INTEGERS:
+        return str(int(value))
+    return "true" if value else "false"
+
+
+def _format_float(value: np.generic, dtype: np.dtype) -> str:
+    if np.isnan(value):
+        if value.tobytes() == np.asarray(np.nan, dtype).tobytes():
+            return "nan"
+        return f"bits(0x{value.tobytes()[::-1].hex()})"
+    if dtype.itemsize == 8 or dtype.itemsize == 2:
+        return repr(float(value))
+    return str(np.float32(value))
+
+
+def format_array(constant: ArrayConstant) -> str:
+    """Return an array constant as ``dense<f32[2]: 1.0 2.0>``."""
+    array = constant.array
+    dims = ",".join(map(str, array.shape))
+    if array.size > DENSE_LIMIT:
+        body = f"0x{array.tobytes().hex()}"
+    else:
+        body = " ".join(format_scalar(v, array.dtype) for v in array.reshape(-1))
+    return f"dense<{dtype_name(array.dtype)}[{dims}]: {body}>"
+
+
+class _GraphPrinter:
+    """Prints one graph; holds the names given so far."""
+
+    def __init__(self, indent: str) -> None:
+        self.indent = indent
+        self.names: dict[Var, str] = {}
+        self.taken: set[str] = set()
+        self.count = 0
+
+    def graph(self, graph: Graph) -> str:
+        ins = ", ".join(f"{self.name(v)}: {v.aval}" for v in graph.invars)
+        outs = ", ".join(str(a) for a in graph.out_avals)
+        head = f"graph @{graph.name}({ins}) -> ({outs}) {{"
+        body = [self.eqn(e) for e in graph.eqns]
+        last = f"return {', '.join(self.result(x) for x in graph.outvars)}".rstrip()
+        lines = [head, *(f"{self.indent}  {t}" for t in (*body, last))]
+        return "\n".join(lines) + f"\n{self.indent}}}"
+
+    def name(self, var: Var) -> str:
+        """Name `var` where it is bound: its hint if free, else a number."""
+        hint = var.name if var.name and var.name not in self.taken else ""
+        while not hint or hint in self.taken:
+            hint = str(self.count)
+            self.count += 1
+        self.taken.add(hint)
+        self.names[var] = f"%{hint}"
+        return self.names[var]
+
+    def result(self, x: Atom) -> str:
+        return self.operand(x, None)
+
+    def operand(self, x: Atom, dtype: np.dtype | None) -> str:
+        if isinstance(x, Var):
+            return self.names.get(x, "%<unbound>")
+        text = format_scalar(x.value, x.aval.dtype)
+        return text if x.aval.dtype == dtype else f"{text}:{dtype_name(x.aval.dtype)}"
+
+    def eqn(self, eqn: Eqn) -> str:
+        dtype = eqn.outvars[0].aval.dtype if eqn.outvars else None
+        operands = ", ".join(self.operand(x, dtype) for x in eqn.invars)
+        params = self.params(eqn)
+        binders = ", ".join(f"{self.name(v)}: {v.aval}" for v in eqn.outvars)
+        source = f"  ; {', '.join(eqn.source)}" if eqn.source else ""
+        left = f"{binders} = " if binders else ""
+        words = [w for w in (eqn.primitive.name, operands, params) if w]
+        return f"{left}{' '.join(words)}{source}"
+
+    def params(self, eqn: Eqn) -> str:
+        if not eqn.params:
+            return ""
+        rows = (f"{k}={self.param(v)}" for k, v in eqn.params.items())
+        return f"{{{', '.join(rows)}}}"
+
+    def param(self, value: Param) -> str:
+        if value is None:
+            return "none"
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, str):
+            return f'"{value}"'
+        if isinstance(value, np.dtype):
+            return dtype_name(value)
+        if isinstance(value, tuple):
+            return f"({', '.join(self.param(v) for v in value)})"
+        if isinstance(value, ArrayConstant):
+            return format_array(value)
+        if isinstance(value, Graph):
+            return format_graph(value, self.indent + "    ")
+        return repr(value)
+
+
+def format_eqn(eqn: Eqn, scope: Iterable[Var] = ()) -> str:
+    """Return one equation as text, naming the variables of `scope` first."""
+    printer = _GraphPrinter("")
+    for var in (*scope, *(x for x in eqn.invars if isinstance(x, Var))):
+        if var not in printer.names:
+            printer.name(var)
+    return printer.eqn(eqn)
+
+
+def format_avals(avals: Sequence[object]) -> str:
+    """Return avals side by side, for messages."""
+    return ", ".join(str(a) for a in avals)
