@@ -1,0 +1,182 @@
+"""Kernel IR: named axes, and SSA values that carry a set of axes.
+
+An operation acts on the union of its operands' axes. ``reduce`` removes axes. The
+order in which axes become loops, vectors or threads is not here but in `schedule`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from ..ir.aval import Shape
+from ..ir.graph import Literal
+from ..ir.primitive import Params, Primitive
+from .maps import Affine, Map
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A named iteration axis of known extent (0 is allowed)."""
+
+    name: str
+    extent: int
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A kernel parameter: logical shape and strides, in elements.
+
+    Strides may be negative or zero for inputs; the pointer passed is that of the
+    element with all indices zero.
+    """
+
+    name: str
+    dtype: np.dtype
+    shape: Shape
+    strides: Shape
+
+
+@dataclass(frozen=True)
+class Value:
+    """An SSA value: name, the axes it varies along, dtype."""
+
+    name: str
+    axes: frozenset[str]
+    dtype: np.dtype
+
+
+Operand: TypeAlias = Value | Literal
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A condition ``0 <= index < extent`` on a load (padding, concatenation)."""
+
+    index: Affine
+    extent: int
+
+
+@dataclass(frozen=True, eq=False)
+class Load:
+    """``result = load buffer[map]``; where a bound fails the result is `fill`.
+
+    `check` names the dimensions whose index is a run-time value: negative ones wrap
+    once, and out-of-range ones set the error word and are clamped for safety. With
+    `clip` they are only clamped.
+    """
+
+    result: Value
+    buffer: str
+    map: Map
+    bounds: tuple[Bound, ...] = ()
+    fill: Literal | None = None
+    check: tuple[int, ...] = ()
+    clip: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Compute:
+    """``result = primitive(operands) {params}``: one elementwise primitive."""
+
+    result: Value
+    primitive: Primitive
+    operands: tuple[Operand, ...]
+    params: Params
+
+
+@dataclass(frozen=True, eq=False)
+class Iota:
+    """``result = index``: an index expression as a value."""
+
+    result: Value
+    index: Affine
+
+
+@dataclass(frozen=True, eq=False)
+class Reduce:
+    """``results = reduce op over axes: operands``.
+
+    `op` is add, mul, max, min, and, or (one operand, one result), or argmax, argmin
+    (one operand, one i64 result: the flat index in row-major order over `axes`). Sums
+    follow the fixed tree of `tracejit.kernels.tree`.
+    """
+
+    result: Value
+    op: str
+    axes: tuple[str, ...]
+    operand: Operand
+
+
+@dataclass(frozen=True, eq=False)
+class Contract:
+    """``result = contract over axes: lhs * rhs``: a sum of products."""
+
+    result: Value
+    axes: tuple[str, ...]
+    lhs: Value
+    rhs: Value
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """``store buffer[map] = value``; each element is stored once."""
+
+    buffer: str
+    map: Map
+    value: Operand
+
+
+KernelOp: TypeAlias = Load | Compute | Iota | Reduce | Contract | Store
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One fused loop nest.
+
+    Parameters
+    ----------
+    name : str
+    inputs, outputs : tuple of Buffer
+        Outputs never overlap inputs, unless the Program says so by aliasing an output
+        with an input that every iteration reads only where it writes.
+    axes : tuple of Axis
+    body : tuple of KernelOp
+        In SSA order.
+    source : tuple of str
+        The user lines this kernel computes.
+    """
+
+    name: str
+    inputs: tuple[Buffer, ...]
+    outputs: tuple[Buffer, ...]
+    axes: tuple[Axis, ...]
+    body: tuple[KernelOp, ...]
+    source: tuple[str, ...] = ()
+
+    def extent(self, axis: str) -> int:
+        """Return the extent of the named axis."""
+        return next(a.extent for a in self.axes if a.name == axis)
+
+    def buffer(self, name: str) -> Buffer:
+        """Return the parameter called `name`."""
+        return next(b for b in (*self.inputs, *self.outputs) if b.name == name)
+
+
+def operands_of(op: KernelOp) -> Iterator[Operand]:
+    """Yield the values an operation reads (not those inside index maps)."""
+    if isinstance(op, Compute):
+        yield from op.operands
+    elif isinstance(op, Reduce):
+        yield op.operand
+    elif isinstance(op, Contract):
+        yield op.lhs
+        yield op.rhs
+    elif isinstance(op, Store):
+        yield op.value
+
+
+def result_of(op: KernelOp) -> Value | None:
+    """Return the value an operation binds; None for a store."""
+    return None if isinstance(op, Store) else op.result

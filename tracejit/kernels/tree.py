@@ -1,0 +1,64 @@
+"""The fixed summation tree: the same bits whatever the vector width or tiling.
+
+An add-reduction of n elements x[0..n) (row-major over the reduced axes) is cut into
+leaves of `LEAF` consecutive elements. Within a leaf, element k goes to virtual lane
+``k mod LANES`` and each lane adds its elements in increasing k, starting from its first.
+Leaves (vectors of `LANES` partial sums; lanes without elements hold -0.0, the neutral
+element) are combined pairwise like a binary counter: leaf 0+1, 2+3, then (0+1)+(2+3),
+...; what is left at the end is combined from the most recent to the oldest, older
+operand on the left. At last the lanes are folded: lane l with l+32, l+16, ..., l+1.
+Emitters and the interpreter of kernels all follow this page.
+"""
+
+import numpy as np
+
+LEAF = 1024
+LANES = 64
+
+
+def tree_sum(x: np.ndarray) -> np.ndarray:
+    """Sum over the last axis by the fixed tree.
+
+    Parameters
+    ----------
+    x : numpy.ndarray, shape (..., n)
+        Any numeric dtype; the sum is carried out in that dtype.
+
+    Returns
+    -------
+    numpy.ndarray, shape (...)
+        Positive zero where n is 0.
+    """
+    n = x.shape[-1]
+    if n == 0:
+        return np.zeros(x.shape[:-1], x.dtype)
+    stack: list[tuple[int, np.ndarray]] = []
+    for start in range(0, n, LEAF):
+        level, part = 0, _leaf(x[..., start : start + LEAF])
+        while stack and stack[-1][0] == level:
+            part = stack.pop()[1] + part
+            level += 1
+        stack.append((level, part))
+    _, total = stack.pop()
+    while stack:
+        total = stack.pop()[1] + total
+    return _fold_lanes(total)
+
+
+def _leaf(x: np.ndarray) -> np.ndarray:
+    pad = -x.shape[-1] % LANES
+    neutral = np.full((*x.shape[:-1], pad), -0.0 if x.dtype.kind in "fcV" else 0)
+    rows = np.concatenate([x, neutral.astype(x.dtype)], axis=-1)
+    rows = rows.reshape(*x.shape[:-1], -1, LANES)
+    total = rows[..., 0, :]
+    for i in range(1, rows.shape[-2]):
+        total = total + rows[..., i, :]
+    return total
+
+
+def _fold_lanes(lanes: np.ndarray) -> np.ndarray:
+    width = LANES
+    while width > 1:
+        width //= 2
+        lanes = lanes[..., :width] + lanes[..., width : 2 * width]
+    return lanes[..., 0]

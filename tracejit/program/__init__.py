@@ -1,0 +1,1 @@
+"""The Program level: buffers and the steps that fill them."""

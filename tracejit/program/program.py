@@ -1,0 +1,164 @@
+"""Programs: buffers and steps, what the native host function executes."""
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from ..ir.aval import Shape
+from ..ir.primitive import Params, Primitive
+from ..kernels.kernel import Kernel
+from ..kernels.schedule import Schedule
+
+
+class Storage(enum.Enum):
+    """Who owns the memory of a buffer."""
+
+    INPUT = "input"  # an argument or capture, by pointer and strides
+    OUTPUT = "output"  # allocated by the caller for a result, C-contiguous
+    ARENA = "arena"  # a place in the call's arena
+    CONSTANT = "constant"  # data baked into the executable
+    ALIAS = "alias"  # the memory of `base`, from `offset` elements on
+
+
+@dataclass(frozen=True, eq=False)
+class ProgramBuffer:
+    """A region of memory with shape, dtype and strides (in elements).
+
+    Parameters
+    ----------
+    name : str
+    dtype : numpy.dtype
+    shape, strides : tuple of int
+    storage : Storage
+    index : int
+        Position among the inputs or outputs.
+    base : str, optional
+        For ALIAS, the buffer whose memory this is.
+    offset : int
+        ARENA: bytes from the arena's start (64-byte aligned), -1 until planned.
+        ALIAS: elements from the base's first element.
+    data : numpy.ndarray, optional
+        For CONSTANT.
+    """
+
+    name: str
+    dtype: np.dtype
+    shape: Shape
+    strides: Shape
+    storage: Storage
+    index: int = -1
+    base: str | None = None
+    offset: int = -1
+    data: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Run a kernel: ``run @name(inputs) -> (outputs)``."""
+
+    kernel: Kernel
+    schedule: Schedule
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Extern:
+    """Evaluate one primitive by NumPy's compiled ufunc loop, or by its `impl`.
+
+    Which of the two is decided when code is emitted; the meaning is the primitive's.
+    """
+
+    primitive: Primitive
+    params: Params
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """Copy one buffer into another of the same shape and dtype, any strides."""
+
+    input: str
+    output: str
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """Run `steps` `count` times."""
+
+    count: int
+    steps: tuple["Step", ...]
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class If:
+    """Run `on_true` or `on_false` by the boolean in buffer `predicate`."""
+
+    predicate: str
+    on_true: tuple["Step", ...]
+    on_false: tuple["Step", ...]
+    source: tuple[str, ...] = ()
+
+
+Step: TypeAlias = Run | Extern | Copy | Loop | If
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What one call executes.
+
+    Parameters
+    ----------
+    name : str
+    buffers : tuple of ProgramBuffer
+        In order of first use; inputs and outputs among them.
+    inputs : tuple of str
+        Buffers bound to the arguments, in order.
+    outputs : tuple of str
+        Buffers of the results, in order. A result that is an argument or a constant
+        is copied into an OUTPUT buffer.
+    steps : tuple of Step
+    arena_bytes : int
+        Size of the arena, 0 until planned.
+    """
+
+    name: str
+    buffers: tuple[ProgramBuffer, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    steps: tuple[Step, ...]
+    arena_bytes: int = 0
+
+    def buffer(self, name: str) -> ProgramBuffer:
+        """Return the buffer called `name`."""
+        return self.by_name[name]
+
+    @property
+    def by_name(self) -> dict[str, ProgramBuffer]:
+        """Buffers by name."""
+        return {b.name: b for b in self.buffers}
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels it runs, in order, each once."""
+        found: dict[str, Kernel] = {}
+        _collect(self.steps, found)
+        return tuple(found.values())
+
+
+def _collect(steps: tuple[Step, ...], found: dict[str, Kernel]) -> None:
+    for step in steps:
+        if isinstance(step, Run):
+            found.setdefault(step.kernel.name, step.kernel)
+        elif isinstance(step, Loop):
+            _collect(step.steps, found)
+        elif isinstance(step, If):
+            _collect(step.on_true, found)
+            _collect(step.on_false, found)
