@@ -1,0 +1,1 @@
+"""Benchmarks of tracejit beside its peers: ``python -m benchmarks core``."""

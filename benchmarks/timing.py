@@ -1,0 +1,93 @@
+"""Interleaved rounds: every contender takes one turn a round, in shuffled order.
+
+Machines drift (clock, neighbours, caches), so contenders are never timed one after
+the other but side by side. A turn is an untimed warm-up, so that each thread pool is
+hot and the previous contender's threads have gone to sleep, then as many calls as
+make the clock's resolution irrelevant.
+"""
+
+import gc
+import math
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import repeat
+from time import perf_counter
+
+from .contenders import Contender
+
+WARM_S = 0.003
+SAMPLE_S = 0.004
+BUDGET_S = 2.0
+MIN_ROUNDS, MAX_ROUNDS = 7, 200
+
+
+def seconds_per_call(contender: Contender, calls: int) -> float:
+    """Mean of `calls` whole calls, each result released at once."""
+    function, args = contender.function, contender.args
+    start = perf_counter()
+    for _ in repeat(None, calls):
+        function(*args)
+    return (perf_counter() - start) / calls
+
+
+def estimate(contender: Contender) -> float:
+    """A first guess at the seconds per call, the better of several tries."""
+    best = seconds_per_call(contender, 1)
+    tries = min(50, math.ceil(SAMPLE_S / best))
+    return min(best, seconds_per_call(contender, tries))
+
+
+def plan_rounds(per_call: Sequence[float], budget: float = BUDGET_S) -> int:
+    """How many rounds fit `budget` seconds, within sensible bounds."""
+    turns = sum(max(WARM_S, s) + max(SAMPLE_S, s) for s in per_call)
+    return min(MAX_ROUNDS, max(MIN_ROUNDS, round(budget / turns)))
+
+
+def turn_order(names: Sequence[str], rounds: int, seed: int = 0) -> Iterator[list[str]]:
+    """For each round, every name exactly once, in an order that varies."""
+    shuffled = random.Random(seed)
+    for _ in range(rounds):
+        yield shuffled.sample(names, len(names))
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def take_turn(contender: Contender, calls: int) -> float:
+    """Warm up, then time `calls` calls; seconds per call."""
+    deadline = perf_counter() + WARM_S
+    while True:
+        contender.function(*contender.args)
+        if perf_counter() >= deadline:
+            return seconds_per_call(contender, calls)
+
+
+def interleave(
+    contenders: Sequence[Contender], rounds: int | None = None
+) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Seconds per call of each contender, one entry a round, and calls per entry.
+
+    Parameters
+    ----------
+    contenders : sequence of Contender
+        With different names; already called once, so that nothing compiles here.
+    rounds : int, optional
+        Instead of as many as fit `BUDGET_S`.
+    """
+    by_name = {contender.name: contender for contender in contenders}
+    guesses = {name: estimate(contender) for name, contender in by_name.items()}
+    calls = {name: math.ceil(SAMPLE_S / guess) for name, guess in guesses.items()}
+    samples: dict[str, list[float]] = {name: [] for name in by_name}
+    with _no_garbage_collection():
+        for order in turn_order([*by_name], rounds or plan_rounds([*guesses.values()])):
+            for name in order:
+                samples[name].append(take_turn(by_name[name], calls[name]))
+    return samples, calls

@@ -1,0 +1,181 @@
+"""The harness itself: interleaving, detection of wrong results, ratios, gradients."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks import contenders, measure, report, timing
+from benchmarks.contenders import OURS, Contender
+from benchmarks.row import Measurement, Row, Status
+from benchmarks.rows import SUITES, mlp
+from benchmarks.trees import as_float64
+
+
+def toy_row(**changes):
+    fields = {
+        "name": "double",
+        "make_inputs": lambda rng: (rng.random(8, dtype=np.float32),),
+        "numpy_fn": lambda x: {"y": x * 2},
+        "jax_fn": lambda jax: None,
+        "torch_fn": lambda torch: None,
+        "flops": 8,
+        "bytes": 64,
+    }
+    return Row(**fields | changes)
+
+
+def measure_as_ours(monkeypatch, function, row=None):
+    """Measure NumPy and, in our column, any function."""
+
+    def build(row, inputs):
+        return Contender(OURS, function, inputs)
+
+    monkeypatch.setitem(contenders.BUILDERS, OURS, build)
+    return measure.measure(row or toy_row(), ["numpy", OURS], rounds=2)
+
+
+def test_every_round_has_every_contender_once_in_varying_order():
+    orders = [*timing.turn_order(["a", "b", "c"], rounds=30)]
+    assert len(orders) == 30
+    assert all(sorted(order) == ["a", "b", "c"] for order in orders)
+    assert len({tuple(order) for order in orders}) == 6
+
+
+def test_contenders_take_turns(monkeypatch):
+    turns = []
+    monkeypatch.setattr(timing, "estimate", lambda contender: 1.0)
+    monkeypatch.setattr(
+        timing, "take_turn", lambda c, calls: turns.append(c.name) or len(turns)
+    )
+    pair = [Contender(name, lambda: None, ()) for name in "ab"]
+    samples, calls = timing.interleave(pair, rounds=5)
+    assert [{*turns[i : i + 2]} for i in range(0, 10, 2)] == [{"a", "b"}] * 5
+    assert sorted(samples["a"] + samples["b"]) == [*range(1, 11)]
+    assert calls == {"a": 1, "b": 1}
+
+
+def test_rounds_fill_the_budget_within_bounds():
+    assert timing.plan_rounds([0.01, 0.01], budget=2.0) == 50
+    assert timing.plan_rounds([5.0], budget=2.0) == timing.MIN_ROUNDS
+    assert timing.plan_rounds([1e-6], budget=1e6) == timing.MAX_ROUNDS
+
+
+def test_right_result_is_timed(monkeypatch):
+    numpy, ours = measure_as_ours(monkeypatch, lambda x: {"y": x + x})
+    assert (numpy.status, ours.status) == (Status.OK, Status.OK)
+    assert len(numpy.seconds) == len(ours.seconds) == 2
+    assert ours.median_s > 0
+
+
+@pytest.mark.parametrize(
+    ("function", "note"),
+    [
+        (lambda x: {"y": x * np.float32(2.001)}, "error 5.0e-04, allowed 1e-05"),
+        (lambda x: {"y": x * np.float32(np.nan)}, "error inf"),
+        (lambda x: {"y": x.astype(np.float64) * 2}, "got float64[8]"),
+        (lambda x: {"y": x[:4] * 2}, "expected float32[8], got float32[4]"),
+        (lambda x: {"z": x * 2}, "expected leaves"),
+    ],
+)
+def test_wrong_result_is_not_timed(monkeypatch, function, note):
+    numpy, ours = measure_as_ours(monkeypatch, function)
+    assert numpy.status is Status.OK
+    assert ours.status is Status.WRONG
+    assert note in ours.note
+    assert math.isnan(ours.median_s)
+    result = report.RowResult(toy_row(), {"numpy": numpy, OURS: ours})
+    assert math.isnan(result.ratios()["numpy"])
+    assert not report.is_clean([result])
+
+
+def test_results_that_share_memory_are_wrong(monkeypatch):
+    buffer = np.empty(8, np.float32)
+    sign = iter(range(1000))
+
+    def reuse(x):
+        """Right when it returns, overwritten by the next call."""
+        buffer[:] = 2 * x if next(sign) % 2 else -2 * x
+        return {"y": buffer}
+
+    assert measure_as_ours(monkeypatch, reuse)[1].status is Status.WRONG
+
+
+def test_wrong_after_many_calls_is_wrong(monkeypatch):
+    calls = iter(range(10**9))
+    _, ours = measure_as_ours(
+        monkeypatch, lambda x: {"y": x * 2 if next(calls) < 4 else x}
+    )
+    assert ours.status is Status.WRONG
+    assert math.isnan(ours.median_s)
+
+
+def test_failure_and_missing_package_are_told_apart(monkeypatch):
+    def absent(row, inputs):
+        raise ModuleNotFoundError("No module named 'tracejit'", name=OURS)
+
+    def broken(x):
+        raise ValueError("no lowering\nfor this")
+
+    _, ours = measure_as_ours(monkeypatch, broken)
+    assert (ours.status, ours.note) == (
+        Status.FAILED,
+        "ValueError: no lowering for this",
+    )
+    monkeypatch.setitem(contenders.BUILDERS, OURS, absent)
+    found = measure.measure(toy_row(), [OURS], rounds=1)[0]
+    assert found.status is Status.MISSING
+
+
+def timed(name, seconds):
+    return Measurement(contender=name, status=Status.OK, seconds=[seconds])
+
+
+def test_ratios_means_and_json():
+    results = [
+        report.RowResult(
+            toy_row(name=name),
+            {
+                "numpy": timed("numpy", 8.0),
+                "jax": timed("jax", jax),
+                OURS: timed(OURS, 2),
+            },
+        )
+        for name, jax in (("a", 1.0), ("b", 16.0))
+    ]
+    assert results[0].ratios() == {"numpy": 4.0, "jax": 0.5, "best": 0.5}
+    means = report.geometric_means(results)
+    assert means == pytest.approx({"numpy": 4.0, "jax": 2.0, "best": 2**0.5})
+    document = json.loads(report.as_json("toy", results, {"cpu": "x"}))
+    assert document["rows"]["a"]["contenders"]["jax"]["median_s"] == 1.0
+    assert document["rows"]["a"]["contenders"]["jax"]["error"] is None
+
+
+def test_gradients_written_by_hand_match_differences():
+    rng = np.random.default_rng(1)
+    params = as_float64(mlp.parameters(rng, 7, 6, 5, 3))
+    x, targets = as_float64(mlp.batch(rng, 4, 7, 3))
+    value, grads = mlp.value_and_grad_by_hand(params, x, targets)
+    assert value == pytest.approx(mlp.loss(params, x, targets), rel=1e-14)
+    for layer, pair in enumerate(grads):
+        for leaf, grad in enumerate(pair):
+            step = 1e-6 * rng.standard_normal(grad.shape)
+            ahead, behind = (
+                mlp.loss(moved(params, layer, leaf, half), x, targets)
+                for half in (step / 2, -step / 2)
+            )
+            difference = ahead - behind
+            assert np.sum(grad * step) == pytest.approx(difference, rel=1e-4)
+
+
+def moved(params, layer, leaf, step):
+    """The parameters with one of them moved by `step`."""
+    new = [list(pair) for pair in params]
+    new[layer][leaf] = new[layer][leaf] + step
+    return new
+
+
+def test_row_names_are_unique():
+    for rows in SUITES.values():
+        assert len({row.name for row in rows}) == len(rows)
