@@ -23,9 +23,11 @@ def limit_threads(count: int) -> None:
     they are: by affinity, which JAX and OpenMP honour, and by their variables.
     """
     wanted = {name: str(count) for name in THREAD_VARIABLES}
-    if all(os.environ.get(name) == value for name, value in wanted.items()):
+    has_affinity = hasattr(os, "sched_setaffinity")
+    is_narrow = not has_affinity or machine.usable_cores() <= count
+    if is_narrow and wanted.items() <= os.environ.items():
         return
-    if hasattr(os, "sched_setaffinity"):
+    if has_affinity:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
     sys.stdout.flush()
     os.execve(sys.executable, sys.orig_argv, os.environ | wanted)

@@ -27,21 +27,26 @@ class Contender:
     args: tuple
 
 
+def _each(function: Callable, inputs: tuple) -> tuple:
+    """Every array in `inputs` converted; each contender has memory of its own."""
+    return tuple(map_arrays(function, argument) for argument in inputs)
+
+
 def _numpy(row: Row, inputs: tuple) -> Contender:
-    return Contender("numpy", row.numpy_fn, map_arrays(np.copy, inputs))
+    return Contender("numpy", row.numpy_fn, _each(np.copy, inputs))
 
 
 def _tracejit(row: Row, inputs: tuple) -> Contender:
     tj = importlib.import_module("tracejit")
     function = row.tracejit_fn(tj) if row.tracejit_fn else row.numpy_fn
-    return Contender(OURS, tj.jit(function), map_arrays(np.copy, inputs))
+    return Contender(OURS, tj.jit(function), _each(np.copy, inputs))
 
 
 def _jax(row: Row, inputs: tuple) -> Contender:
     jax = importlib.import_module("jax")
     jax.config.update("jax_platforms", "cpu")
     jitted = jax.jit(row.jax_fn(jax))
-    args = jax.block_until_ready(map_arrays(jax.device_put, inputs))
+    args = jax.block_until_ready(_each(jax.device_put, inputs))
     if isinstance(jax.eval_shape(jitted, *args), jax.ShapeDtypeStruct):
         # The array's own method is the cheapest wait there is.
         return Contender("jax", lambda *args: jitted(*args).block_until_ready(), args)
@@ -49,7 +54,7 @@ def _jax(row: Row, inputs: tuple) -> Contender:
 
 
 def _to_torch(torch: ModuleType, inputs: tuple) -> tuple:
-    return map_arrays(lambda a: torch.from_numpy(a.copy()), inputs)
+    return _each(lambda a: torch.from_numpy(a.copy()), inputs)
 
 
 def _torch(row: Row, inputs: tuple) -> Contender:
@@ -60,6 +65,8 @@ def _torch(row: Row, inputs: tuple) -> Contender:
 def _inductor(row: Row, inputs: tuple) -> Contender:
     torch = importlib.import_module("torch")
     torch.compiler.reset()
+    # Without it a train step is cut in three at its call of autograd.
+    torch._dynamo.config.trace_autograd_ops = True
     compiled = torch.compile(row.torch_fn(torch))
     return Contender("inductor", compiled, _to_torch(torch, inputs))
 

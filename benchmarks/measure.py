@@ -29,7 +29,7 @@ def measure(
     timed: its measurement says why and has no seconds.
     """
     inputs = make_inputs(row)
-    reference = row.numpy_fn(*as_float64(inputs))
+    reference = row.numpy_fn(*(as_float64(argument) for argument in inputs))
     started = [_start(row, name, inputs, reference) for name in names]
     live = [contender for contender, _ in started if contender is not None]
     samples, calls = interleave(live, rounds) if live else ({}, {})
@@ -79,11 +79,11 @@ def _check(
             largest_error(map_leaves(np.asarray, result), reference, FLOAT32)
             for result in results
         )
-    except WrongResultError as error:
-        measurement.status, measurement.note = Status.WRONG, str(error)
+    except WrongResultError as wrong:
+        measurement.status, measurement.note = Status.WRONG, str(wrong)
         return
-    except Exception as error:
-        measurement.status, measurement.note = Status.FAILED, _one_line(error)
+    except Exception as failure:
+        measurement.status, measurement.note = Status.FAILED, _one_line(failure)
         return
     measurement.error = float(np.fmax(measurement.error, error))
     if not error <= row.rtol:

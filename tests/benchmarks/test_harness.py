@@ -33,6 +33,7 @@ def measure_as_ours(monkeypatch, function, row=None):
         return Contender(OURS, function, inputs)
 
     monkeypatch.setitem(contenders.BUILDERS, OURS, build)
+    monkeypatch.setattr(timing, "WARM_S", 0.0)
     return measure.measure(row or toy_row(), ["numpy", OURS], rounds=2)
 
 
@@ -57,7 +58,8 @@ def test_contenders_take_turns(monkeypatch):
 
 
 def test_rounds_fill_the_budget_within_bounds():
-    assert timing.plan_rounds([0.01, 0.01], budget=2.0) == 50
+    turn = timing.WARM_S + timing.SAMPLE_S
+    assert timing.plan_rounds([1e-6, 1e-6], budget=100 * turn) == 50
     assert timing.plan_rounds([5.0], budget=2.0) == timing.MIN_ROUNDS
     assert timing.plan_rounds([1e-6], budget=1e6) == timing.MAX_ROUNDS
 
