@@ -10,6 +10,7 @@ from . import (
     reduce,
     shape,
     sort,
+    ufunc,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "reduce",
     "shape",
     "sort",
+    "ufunc",
 ]

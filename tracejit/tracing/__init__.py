@@ -1,0 +1,1 @@
+"""Tracing: recording a function of NumPy arrays into a graph."""

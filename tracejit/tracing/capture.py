@@ -1,0 +1,188 @@
+"""Captured arrays: where an array that is not an argument was found.
+
+An array used by a traced function is passed by reference at each call, and the place it
+was found (a global, a closure cell, an attribute or item of what these hold) is a guard:
+when another object is there at a later call, the function is traced again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..ir.graph import Var
+
+MAX_DEPTH = 5
+MAX_OBJECTS = 20_000
+Getter = Callable[[], object]
+
+
+@dataclass(eq=False)
+class CapturedArray:
+    """An array found outside of the arguments.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        What is passed: the array found, or a view of it.
+    owner : object
+        The object found at the place; `array` shares its memory.
+    name : str
+        The place as Python would write it.
+    getter : callable
+        Looks at the place again.
+    var : Var
+        The graph input it became.
+    """
+
+    array: np.ndarray
+    owner: object
+    name: str
+    getter: Getter
+    var: Var | None = None
+
+    def is_current(self) -> bool:
+        """Tell whether the same object is still at the place."""
+        try:
+            return self.getter() is self.owner
+        except (KeyError, IndexError, AttributeError, ValueError):
+            return False
+
+
+@dataclass
+class CaptureFinder:
+    """Looks for arrays in what a function can reach by name.
+
+    Parameters
+    ----------
+    function : callable
+        Searched: closure cells, globals its code (and the code of functions it
+        reaches) names, and the object it is bound to.
+    roots : list of (str, callable)
+        Further named places, such as arguments that are opaque objects.
+    """
+
+    function: object
+    roots: list[tuple[str, Getter]] = field(default_factory=list)
+    _found: dict[int, tuple[str, Getter, np.ndarray]] | None = None
+
+    def find(self, array: np.ndarray) -> CapturedArray | None:
+        """Return where `array`, or the array it is a view of, was found."""
+        owner: Any = array
+        while isinstance(owner, np.ndarray):
+            hit = self.table().get(id(owner))
+            if hit is not None and hit[2] is owner:
+                name, getter, _ = hit
+                return CapturedArray(array, owner, name, getter)
+            owner = owner.base
+        return None
+
+    def table(self) -> dict[int, tuple[str, Getter, np.ndarray]]:
+        """Return the arrays in reach by identity, searched once."""
+        if self._found is None:
+            self._found = {}
+            search = _Search(self._found)
+            for name, getter in (*self.roots, *_places(self.function)):
+                search.visit(name, getter, 0)
+        return self._found
+
+
+@dataclass
+class _Search:
+    """Walks objects depth first, each once."""
+
+    found: dict[int, tuple[str, Getter, np.ndarray]]
+    seen: set[int] = field(default_factory=set)
+
+    def visit(self, name: str, getter: Getter, depth: int) -> None:
+        try:
+            value = getter()
+        except (ValueError, KeyError, AttributeError):
+            return  # an empty cell, a name not yet bound
+        if isinstance(value, np.ndarray):
+            self.found.setdefault(id(value), (name, getter, value))
+            return
+        if id(value) in self.seen or depth > MAX_DEPTH or len(self.seen) > MAX_OBJECTS:
+            return
+        self.seen.add(id(value))
+        for child_name, child in _children(name, getter, value):
+            self.visit(child_name, child, depth + 1)
+
+
+def _places(function: object) -> Iterator[tuple[str, Getter]]:
+    """Names a function's code can look up, with how to look again."""
+    bound_to = getattr(function, "__self__", None)
+    if bound_to is not None:
+        yield "self", lambda: bound_to
+    inner = getattr(function, "__func__", function)
+    wrapped = getattr(inner, "__wrapped__", None)
+    if wrapped is not None:
+        yield from _places(wrapped)
+    if not isinstance(inner, FunctionType):
+        if inner is not function or not hasattr(inner, "__dict__"):
+            return
+        yield "self", lambda: inner
+        return
+    yield from _function_places(inner)
+
+
+def _function_places(function: FunctionType) -> Iterator[tuple[str, Getter]]:
+    cells = function.__closure__ or ()
+    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+        yield name, _cell_getter(cell)
+    namespace = function.__globals__
+    for name in _names(function.__code__):
+        if name in namespace:
+            yield name, _item_getter(namespace, name)
+    for i, default in enumerate(function.__defaults__ or ()):
+        yield f"{function.__name__}.__defaults__[{i}]", _constant_getter(default)
+
+
+def _names(code: CodeType) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _cell_getter(cell: Any) -> Getter:
+    return lambda: cell.cell_contents
+
+
+def _item_getter(container: Any, key: object) -> Getter:
+    return lambda: container[key]
+
+
+def _constant_getter(value: object) -> Getter:
+    return lambda: value
+
+
+def _children(
+    name: str, getter: Getter, value: object
+) -> Iterator[tuple[str, Getter]]:
+    if isinstance(value, ModuleType | type | str | bytes | int | float):
+        return
+    if isinstance(value, FunctionType):
+        yield from ((f"{name}: {n}", g) for n, g in _function_places(value))
+    elif isinstance(value, dict):
+        for key in list(value):
+            yield f"{name}[{key!r}]", _item_of(getter, key)
+    elif isinstance(value, list | tuple):
+        for i in range(len(value)):
+            yield f"{name}[{i}]", _item_of(getter, i)
+    elif callable(value) and hasattr(value, "__wrapped__"):
+        yield f"{name}.__wrapped__", _attribute_of(getter, "__wrapped__")
+    else:
+        for attribute in list(getattr(value, "__dict__", ())):
+            yield f"{name}.{attribute}", _attribute_of(getter, attribute)
+
+
+def _item_of(getter: Getter, key: Any) -> Getter:
+    return lambda: getter()[key]  # type: ignore[index]
+
+
+def _attribute_of(getter: Getter, name: str) -> Getter:
+    return lambda: getattr(getter(), name)

@@ -1,0 +1,204 @@
+"""Creation functions under tracing: `np.zeros` and the like make traced arrays.
+
+They have no operand that NumPy could dispatch on, so they are wrapped in the `numpy`
+module while a trace runs. A wrapper acts only on a thread that is tracing and only for
+calls from the user's code; otherwise it is NumPy's function.
+"""
+
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from ..ir import dtypes as dt
+from .source import is_library, user_line
+from .trace import Kind, Trace, current_trace
+
+if TYPE_CHECKING:
+    from .tracer import Tracer
+
+Fn = Callable[..., Any]
+
+# Creation functions whose result depends on shapes and numbers alone.
+FROM_NUMBERS = (
+    "zeros",
+    "ones",
+    "empty",
+    "full",
+    "arange",
+    "linspace",
+    "logspace",
+    "geomspace",
+    "eye",
+    "identity",
+    "tri",
+    "indices",
+    "hanning",
+    "hamming",
+    "blackman",
+    "bartlett",
+    "kaiser",
+)
+FROM_ARRAYS = ("array", "asarray", "asanyarray", "ascontiguousarray", "copy")
+RANDOM = (
+    "rand randn random random_sample randint normal uniform standard_normal choice "
+    "permutation shuffle seed default_rng binomial poisson exponential beta gamma"
+).split()
+
+
+def is_tracer(x: object) -> bool:
+    """Tell whether `x` is a traced value."""
+    return hasattr(type(x), "storage")
+
+
+def has_tracer(x: object) -> bool:
+    """Tell whether `x` is or contains a traced value."""
+    if isinstance(x, list | tuple) and not is_tracer(x):
+        return any(has_tracer(v) for v in x)
+    return is_tracer(x)
+
+
+def array_of(trace: Trace, x: Sequence[object], dtype: Any = None) -> "Tracer":
+    """Return the array `np.array` makes of a nested sequence that may hold tracers."""
+    if not has_tracer(x):
+        return trace.constant(np.array(x, dtype), born_here=True)
+    from . import functions  # noqa: PLC0415  (functions are built on creation)
+
+    rows = [array_of(trace, v) if isinstance(v, list | tuple) and not is_tracer(v) else v for v in x]
+    target = np.dtype(dtype) if dtype is not None else _common_dtype(trace, rows)
+    lifted = [trace.lift(r).astype(target) for r in rows]
+    out: Tracer = functions.stack(lifted)
+    return out
+
+
+def _common_dtype(trace: Trace, rows: Sequence[Any]) -> np.dtype:
+    """`np.array` promotes Python scalars by their default dtypes, not weakly."""
+    return np.result_type(*(trace.lift(r).dtype for r in rows))
+
+
+def _made(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
+    """Run a creation function; its array becomes a constant of the trace."""
+    if any(is_tracer(a) for a in (*args, *kwargs.values())):
+        from . import functions  # noqa: PLC0415
+
+        lowering = functions.CREATION.get(fn.__name__)
+        if lowering is not None:
+            return lowering(trace, *args, **kwargs)
+        args = tuple(_python(a) for a in args)
+        kwargs = {k: _python(v) for k, v in kwargs.items()}
+    made = fn(*args, **kwargs)
+    if not isinstance(made, np.ndarray) or made.dtype not in dt.DTYPE_TO_NAME:
+        return made
+    return trace.constant(made, born_here=True)
+
+
+def _python(x: Any) -> Any:
+    """Return the Python number a traced scalar stands for, asking for its value."""
+    if not is_tracer(x):
+        return x
+    return x.known_value("a number")[()] if x.ndim == 0 else x
+
+
+def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
+    """``np.array(x)`` and relatives: copies of tracers, constants of the rest."""
+    x = args[0] if args else kwargs.get("object", kwargs.get("a"))
+    dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
+    copies = fn.__name__ in ("array", "copy") and kwargs.get("copy", True) is not False
+    if is_tracer(x):
+        out = x if dtype is None else x.astype(dtype, copy=copies)
+        if x.kind is not Kind.ARRAY:
+            out = trace.result(out.read(), out.shadow if out.is_known else None)
+        elif out is x and copies:
+            out = x.copy()
+        return _at_least(out, kwargs.get("ndmin", 0))
+    if isinstance(x, list | tuple):
+        if has_tracer(x):
+            return _at_least(array_of(trace, x, dtype), kwargs.get("ndmin", 0))
+    elif isinstance(x, np.ndarray):
+        if not copies and dtype is None:
+            return fn(*args, **kwargs)
+        out = trace.lift(x)
+        return _from_array(trace, fn, (out, *args[1:]), kwargs)
+    return _made(trace, fn, args, kwargs)
+
+
+def _at_least(x: "Tracer", ndmin: int) -> "Tracer":
+    return x if x.ndim >= ndmin else x.reshape((1,) * (ndmin - x.ndim) + x.shape)
+
+
+def _no_random(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
+    raise UnsupportedError(
+        f"np.random.{fn.__name__} inside a traced function would give the same numbers "
+        "at every call",
+        source=user_line(),
+        hint="draw the numbers outside and pass them as an argument",
+    )
+
+
+def _wrapper(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        trace = current_trace()
+        if trace is None or is_library(sys._getframe(1).f_code.co_filename):
+            return original(*args, **kwargs)
+        return act(trace, original, args, kwargs)
+
+    return wrapped
+
+
+class _Installer:
+    """Wraps the functions in the modules while at least one trace runs."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+        self.originals: list[tuple[Any, str, Fn]] = []
+
+    def install(self) -> None:
+        with self.lock:
+            self.count += 1
+            if self.count > 1:
+                return
+            for module, name, act in _targets():
+                original = getattr(module, name)
+                self.originals.append((module, name, original))
+                setattr(module, name, _wrapper(original, act))
+
+    def restore(self) -> None:
+        with self.lock:
+            self.count -= 1
+            if self.count:
+                return
+            for module, name, original in self.originals:
+                setattr(module, name, original)
+            self.originals.clear()
+
+
+def _targets() -> Iterator[tuple[Any, str, Callable[[Trace, Fn, Any, Any], Any]]]:
+    for name in FROM_NUMBERS:
+        yield np, name, _made
+    for name in FROM_ARRAYS:
+        yield np, name, _from_array
+    for name in RANDOM:
+        if hasattr(np.random, name):
+            yield np.random, name, _no_random
+    for name in ("fftfreq", "rfftfreq"):
+        yield np.fft, name, _made
+
+
+_installer = _Installer()
+
+
+@contextmanager
+def wrapped_creation() -> Iterator[None]:
+    """Wrap the creation functions of `numpy` while the block runs."""
+    _installer.install()
+    try:
+        yield
+    finally:
+        _installer.restore()

@@ -1,0 +1,436 @@
+"""Indexing: `x[i]` and `x[i] = v` for every form of index.
+
+An index is split into its *basic* part (ints, slices, new axes: a view) and its
+*advanced* part (integer arrays: a gather or scatter). Boolean masks of known value are
+turned into integer arrays; others can only be assigned through.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import IndexRangeError, ShapeError, UnsupportedError
+from ..ir import dtypes as dt
+from ..ir.graph import Atom
+from ..ir.ops.elementwise import select_p
+from ..ir.ops.indexing import gather_p, scatter_p
+from ..ir.ops.shape import broadcast_to, reshape, transpose_p
+from .source import user_line
+from .trace import Kind
+from .views import Strided
+
+if TYPE_CHECKING:
+    from .tracer import Tracer
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """The advanced part of an index.
+
+    Parameters
+    ----------
+    axes : tuple of int
+        Axes of the basic view that are indexed.
+    indices : tuple of Tracer
+        One integer array each, broadcast to one shape.
+    at : int
+        Where the axes of the indices go in the result.
+    """
+
+    axes: tuple[int, ...]
+    indices: tuple["Tracer", ...]
+    at: int
+
+
+def get(x: "Tracer", index: Any) -> Any:
+    """Return ``x[index]``: a view, a scalar or a gathered copy."""
+    items = _as_tuple(index)
+    if not any(_is_advanced(i) for i in items):
+        return _basic(x, items)
+    mask = _unknown_mask(items)
+    if mask is not None:
+        raise UnsupportedError(
+            "indexing by a traced boolean mask has a shape that depends on the data",
+            source=user_line(),
+            hint="use np.where(mask, x, other), a masked reduction such as "
+            "np.sum(x, where=mask), or assign through the mask: x[mask] = value",
+        )
+    view, advanced = _split(x, items)
+    return _gather(view, advanced)
+
+
+def set_item(x: "Tracer", index: Any, value: object) -> None:
+    """Carry out ``x[index] = value``."""
+    items = _as_tuple(index)
+    trace = x.trace
+    new = trace.lift(value)
+    if not any(_is_advanced(i) for i in items):
+        target = _basic(x, items, keep_view=True)
+        _check_assignable(new.shape, target.shape)
+        target.assign(_drop_leading_ones(new, target.ndim))
+        return
+    mask = _unknown_mask(items)
+    if mask is not None:
+        _set_masked(x, mask, new)
+        return
+    view, advanced = _split(x, items)
+    _scatter(view, advanced, new, "set")
+
+
+def at(x: "Tracer", index: Any, value: object, op: str) -> None:
+    """Carry out ``ufunc.at(x, index, value)`` for op add, mul, max or min."""
+    items = _as_tuple(index)
+    new = x.trace.lift(value)
+    if not any(_is_advanced(i) for i in items):
+        items = (np.asarray(items[0]), *items[1:])
+    view, advanced = _split(x, items)
+    _scatter(view, advanced, new, op)
+
+
+def _as_tuple(index: Any) -> tuple[Any, ...]:
+    return index if type(index) is tuple else (index,)
+
+
+def _is_advanced(item: object) -> bool:
+    """Tell whether an index item is an array (or stands for one)."""
+    if isinstance(item, list | np.bool_ | bool):
+        return True
+    if hasattr(type(item), "storage"):
+        tracer: Any = item
+        is_int = not tracer.ndim and tracer.dtype.kind in "iu"
+        return not (is_int and tracer.is_known and not tracer.depends)
+    return isinstance(item, np.ndarray) and not (
+        item.ndim == 0 and item.dtype.kind in "iu"
+    )
+
+
+def _is_mask(item: object) -> bool:
+    if isinstance(item, bool | np.bool_):
+        return True
+    dtype = getattr(item, "dtype", None)
+    if dtype is None and isinstance(item, list):
+        return bool(item) and np.asarray(item).dtype == dt.BOOL
+    return bool(dtype == dt.BOOL)
+
+
+def _unknown_mask(items: tuple[Any, ...]) -> "Tracer | None":
+    for item in items:
+        if _is_mask(item) and not getattr(item, "is_known", True):
+            if len(items) > 1:
+                raise UnsupportedError(
+                    "a traced boolean mask beside other indices is not traced",
+                    source=user_line(),
+                    hint="index first, then assign through the mask with np.where",
+                )
+            return item  # type: ignore[no-any-return]
+    return None
+
+
+# --- basic ------------------------------------------------------------------------
+
+
+def _basic(x: "Tracer", items: tuple[Any, ...], keep_view: bool = False) -> "Tracer":
+    items = tuple(_plain(i) for i in items)
+    try:
+        shadow = x.shadow[items]
+    except IndexError as error:
+        raise IndexRangeError(str(error), source=user_line()) from None
+    is_scalar = not isinstance(shadow, np.ndarray)
+    if is_scalar:
+        shadow = x.shadow[(*items, ...)]
+    view = x.view(_strided(x.shape, items), shadow)
+    return view.as_scalar() if is_scalar and not keep_view else view
+
+
+def _plain(item: Any) -> Any:
+    """Ints of any type become int; slices of tracers ask for their values."""
+    if isinstance(item, slice):
+        parts = (item.start, item.stop, item.step)
+        return slice(*(p if p is None else p.__index__() for p in parts))
+    if item is None or item is Ellipsis:
+        return item
+    if isinstance(item, str) or not hasattr(item, "__index__"):
+        raise IndexError(
+            "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and "
+            "integer or boolean arrays are valid indices"
+        )
+    return item.__index__()
+
+
+def expand_ellipsis(items: Sequence[Any], ndim: int) -> list[Any]:
+    """Return the items with the ellipsis, or a final one, spelt out as slices."""
+    used = sum(_consumed(i) for i in items)
+    if used > ndim:
+        raise IndexRangeError(
+            f"too many indices for array: array is {ndim}-dimensional, but {used} "
+            "were indexed",
+            source=user_line(),
+        )
+    fill = [slice(None)] * (ndim - used)
+    at_ = next((i for i, x in enumerate(items) if x is Ellipsis), len(items))
+    return [*items[:at_], *fill, *items[at_ + 1 :]]
+
+
+def _consumed(item: Any) -> int:
+    """Axes an index item uses up."""
+    if item is None or item is Ellipsis:
+        return 0
+    if _is_mask(item):
+        return np.ndim(item)
+    return 1
+
+
+def _strided(shape: tuple[int, ...], items: tuple[Any, ...]) -> Strided:
+    rows: list[tuple[int, int, int, bool]] = []
+    out: list[int] = []
+    sizes = iter(shape)
+    for item in expand_ellipsis(items, len(shape)):
+        if item is None:
+            out.append(1)
+            continue
+        n = next(sizes)
+        if isinstance(item, slice):
+            row = _slice_row(item, n)
+            out.append(row[2])
+        else:
+            row = (item + n if item < 0 else item, 1, 1, False)
+        rows.append(row)
+    start, stride, count, backwards = zip(*rows, strict=True) if rows else ((),) * 4
+    reversed_ = tuple(d for d, r in enumerate(backwards) if r)
+    return Strided(start, stride, count, reversed_, tuple(out))
+
+
+def _slice_row(item: slice, n: int) -> tuple[int, int, int, bool]:
+    start, stop, step = item.indices(n)
+    count = len(range(start, stop, step))
+    if not count:
+        return 0, 1, 0, False
+    if step > 0:
+        return start, step, count, False
+    return start + (count - 1) * step, -step, count, True
+
+
+# --- advanced ---------------------------------------------------------------------
+
+
+def _split(x: "Tracer", items: tuple[Any, ...]) -> "tuple[Tracer, Advanced]":
+    """Take the basic part as a view; return it with the advanced part."""
+    expanded = list(_arrays_of_masks(x, expand_ellipsis(items, x.ndim)))
+    is_array = [not (i is None or isinstance(i, slice)) for i in expanded]
+    basic = tuple(slice(None) if a else i for i, a in zip(expanded, is_array, strict=True))
+    view = _basic(x, basic, keep_view=True)
+    axes = tuple(d for d, a in enumerate(is_array) if a)
+    trace = x.trace
+    lifted = [trace.lift(i) for i in expanded if not (i is None or isinstance(i, slice))]
+    for axis, index in zip(axes, lifted, strict=True):
+        _check_known_index(index, view.shape[axis], axis)
+    adjacent = axes == tuple(range(axes[0], axes[-1] + 1))
+    return view, Advanced(axes, tuple(lifted), axes[0] if adjacent else 0)
+
+
+def _arrays_of_masks(x: "Tracer", items: list[Any]) -> Iterator[Any]:
+    axis = 0
+    for item in items:
+        if _is_mask(item):
+            mask = np.asarray(getattr(item, "shadow", item))
+            extent = x.shape[axis : axis + mask.ndim]
+            if mask.shape != extent:
+                raise IndexRangeError(
+                    f"boolean index of shape {mask.shape} did not match indexed array "
+                    f"along axes of shape {extent}",
+                    source=user_line(),
+                )
+            yield from np.nonzero(mask)
+            axis += mask.ndim
+            continue
+        axis += item is not None
+        yield np.asarray(item) if isinstance(item, list) else item
+
+
+def _check_known_index(index: "Tracer", extent: int, axis: int) -> None:
+    if index.dtype.kind not in "iu" and index.size:
+        raise IndexError("arrays used as indices must be of integer (or boolean) type")
+    if not index.is_known or index.depends:
+        return
+    values = index.shadow
+    bad = (values < -extent) | (values >= extent)
+    if bad.any():
+        raise IndexRangeError(
+            f"index {values[bad].flat[0]} is out of bounds for axis {axis} with size "
+            f"{extent}",
+            source=user_line(),
+        )
+
+
+def _index_atoms(
+    view: "Tracer", advanced: Advanced
+) -> tuple[list[Atom], tuple[int, ...], str]:
+    """Indices of one shape and dtype, that shape, and the bounds mode."""
+    trace = view.trace
+    try:
+        shape = np.broadcast_shapes(*(i.shape for i in advanced.indices))
+    except ValueError:
+        shapes = " ".join(str(i.shape) for i in advanced.indices)
+        raise IndexRangeError(
+            "shape mismatch: indexing arrays could not be broadcast together with "
+            f"shapes {shapes}",
+            source=user_line(),
+        ) from None
+    atoms = []
+    safe = True
+    for axis, index in zip(advanced.axes, advanced.indices, strict=True):
+        if index.is_known and not index.depends:
+            wrapped = np.where(index.shadow < 0, index.shadow + view.shape[axis], index.shadow)
+            index = trace.constant(wrapped.astype(np.int64), born_here=True)
+        else:
+            safe = False
+        atom = index.convert(dt.INT64)
+        atoms.append(broadcast_to(trace.builder, atom, shape))
+    return atoms, shape, "clip" if safe else "raise"
+
+
+def _gather(view: "Tracer", advanced: Advanced) -> "Tracer":
+    trace = view.trace
+    atoms, shape, mode = _index_atoms(view, advanced)
+    out = trace.emit(
+        gather_p, view.read(), *atoms, axes=advanced.axes, batch=0, mode=mode
+    )
+    n = len(shape)
+    if advanced.at and n:
+        out = trace.emit(transpose_p, out, perm=_place(advanced.at, n, out.aval.ndim))
+    known = _known_gather(view, advanced)
+    kind = Kind.ARRAY if out.aval.shape else Kind.SCALAR
+    return trace.result(out, known, kind=kind)
+
+
+def _place(at_: int, n: int, ndim: int) -> tuple[int, ...]:
+    """Permutation that moves `n` leading axes to position `at_`."""
+    return (*range(n, n + at_), *range(n), *range(n + at_, ndim))
+
+
+def _known_gather(view: "Tracer", advanced: Advanced) -> Array | None:
+    if not view.is_known or not all(i.is_known for i in advanced.indices):
+        return None
+    return np.array(view.shadow[_shadow_index(view, advanced)])
+
+
+def _shadow_index(view: "Tracer", advanced: Advanced) -> tuple[Any, ...]:
+    index: list[Any] = [slice(None)] * view.ndim
+    for axis, i in zip(advanced.axes, advanced.indices, strict=True):
+        index[axis] = i.shadow
+    return tuple(index)
+
+
+def _scatter(view: "Tracer", advanced: Advanced, new: "Tracer", op: str) -> None:
+    trace = view.trace
+    atoms, shape, mode = _index_atoms(view, advanced)
+    rest = [n for d, n in enumerate(view.shape) if d not in advanced.axes]
+    at_ = advanced.at
+    target = (*rest[:at_], *shape, *rest[at_:])
+    _check_assignable(new.shape, target)
+    new = _drop_leading_ones(new, len(target))
+    value = broadcast_to(trace.builder, new.convert(view.dtype), target)
+    if at_ and shape:
+        back = np.argsort(_place(at_, len(shape), len(target)))
+        value = trace.emit(transpose_p, value, perm=tuple(int(i) for i in back))
+    out = trace.emit(
+        scatter_p,
+        view.read(),
+        value,
+        *atoms,
+        axes=advanced.axes,
+        batch=0,
+        mode=mode,
+        op=op,
+    )
+    view.write(out, _known_scatter(view, advanced, new, op))
+
+
+def _known_scatter(
+    view: "Tracer", advanced: Advanced, new: "Tracer", op: str
+) -> Array | None:
+    known = view.is_known and new.is_known and all(i.is_known for i in advanced.indices)
+    if not known or op != "set":
+        return None
+    copy = view.shadow.copy()
+    copy[_shadow_index(view, advanced)] = new.shadow
+    return copy
+
+
+def _set_masked(x: "Tracer", mask: "Tracer", new: "Tracer") -> None:
+    """``x[mask] = v`` for a scalar `v`, or one broadcast over the trailing axes."""
+    if mask.shape != x.shape[: mask.ndim]:
+        raise IndexRangeError(
+            f"boolean index of shape {mask.shape} did not match an array of shape "
+            f"{x.shape}",
+            source=user_line(),
+        )
+    rest = x.shape[mask.ndim :]
+    if new.ndim > len(rest):
+        raise UnsupportedError(
+            f"assigning values of shape {new.shape} through a traced mask of shape "
+            f"{mask.shape} depends on how many are true",
+            source=user_line(),
+            hint="assign a scalar, or write x[...] = np.where(mask, values, x) with "
+            "values of the shape of x",
+        )
+    trace, b = x.trace, x.trace.builder
+    value = broadcast_to(b, new.convert(x.dtype), rest)
+    value = broadcast_to(b, value, x.shape)
+    full = reshape(b, mask.read(), (*mask.shape, *(1,) * len(rest)))
+    full = broadcast_to(b, full, x.shape)
+    x.write(trace.emit(select_p, full, value, x.read()), None)
+
+
+def _check_assignable(shape: tuple[int, ...], target: tuple[int, ...]) -> None:
+    while len(shape) > len(target) and shape[0] == 1:
+        shape = shape[1:]
+    lead = len(target) - len(shape)
+    fits = lead >= 0 and all(
+        n in (1, m) for n, m in zip(shape, target[lead:], strict=True)
+    )
+    if not fits:
+        raise ShapeError(
+            f"could not broadcast input array from shape {shape} into shape {target}",
+            source=user_line(),
+            hint="give the value the shape of what it is assigned to",
+        )
+
+
+def _drop_leading_ones(x: "Tracer", ndim: int) -> "Tracer":
+    """NumPy lets an assigned value have more axes when the extra ones are 1."""
+    while x.ndim > ndim:
+        x = x[0]
+    return x
+
+
+class FlatView:
+    """``x.flat``: reading and writing in row-major order."""
+
+    def __init__(self, x: "Tracer") -> None:
+        self.x = x
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.x.reshape(-1)[index]
+
+    def __setitem__(self, index: Any, value: object) -> None:
+        flat = self.x.reshape(-1).copy()
+        selected = flat[index]
+        count = selected.size
+        new = self.x.trace.lift(value).reshape(-1)
+        if new.size != count and new.size:
+            new = new[np.arange(count) % new.size]
+        flat[index] = new.reshape(selected.shape) if selected.ndim else new[0]
+        self.x.assign(flat.reshape(self.x.shape))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.x.reshape(-1))
+
+    def __len__(self) -> int:
+        return self.x.size
+
+

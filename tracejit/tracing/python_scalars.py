@@ -1,0 +1,93 @@
+"""Arithmetic of traced Python scalars, by Python's rules and not NumPy's.
+
+An int argument that changes from call to call is such a scalar: it is an i64 at run
+time, so results beyond 64 bits wrap (documented), and it stays weak when it meets an
+array.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ir import dtypes as dt
+from . import ufuncs
+from .trace import Kind
+
+if TYPE_CHECKING:
+    from .tracer import Tracer
+
+OPERATORS: dict[str, tuple[Callable[..., Any], np.ufunc]] = {
+    "add": (operator.add, np.add),
+    "sub": (operator.sub, np.subtract),
+    "mul": (operator.mul, np.multiply),
+    "truediv": (operator.truediv, np.true_divide),
+    "floordiv": (operator.floordiv, np.floor_divide),
+    "mod": (operator.mod, np.remainder),
+    "pow": (operator.pow, np.power),
+    "divmod": (divmod, np.divmod),
+    "and": (operator.and_, np.bitwise_and),
+    "or": (operator.or_, np.bitwise_or),
+    "xor": (operator.xor, np.bitwise_xor),
+    "lshift": (operator.lshift, np.left_shift),
+    "rshift": (operator.rshift, np.right_shift),
+    "eq": (operator.eq, np.equal),
+    "ne": (operator.ne, np.not_equal),
+    "lt": (operator.lt, np.less),
+    "le": (operator.le, np.less_equal),
+    "gt": (operator.gt, np.greater),
+    "ge": (operator.ge, np.greater_equal),
+    "neg": (operator.neg, np.negative),
+    "pos": (operator.pos, np.positive),
+    "abs": (abs, np.absolute),
+    "invert": (operator.invert, np.invert),
+}
+
+
+def is_python(x: object) -> bool:
+    """Tell whether `x` is a Python scalar, traced or not."""
+    if type(x) in (bool, int, float, complex):
+        return True
+    return getattr(type(x), "storage", None) is not None and x.kind is Kind.PYTHON  # type: ignore[attr-defined]
+
+
+def both_python(x: object, y: object) -> bool:
+    """Tell whether an operation on x and y is Python's own."""
+    return is_python(x) and is_python(y)
+
+
+def binary(name: str, x: object, y: object) -> Any:
+    """Apply a Python operator to scalars of which one is traced."""
+    if name == "divmod":
+        return binary("floordiv", x, y), binary("mod", x, y)
+    if name == "pow" and _is_int(x) and _is_int(y) and _may_be_negative(y):
+        x = ufuncs.apply(np.multiply, (x, 1.0))
+    if name in ("add", "sub", "mul", "pow") and _is_bool(x) and _is_bool(y):
+        x = ufuncs.apply(np.multiply, (x, 1))
+    return _as_python(name, (x, y), ufuncs.apply(OPERATORS[name][1], (x, y)))
+
+
+def unary(name: str, x: "Tracer") -> Any:
+    """Apply a Python operator to a traced scalar."""
+    y: object = ufuncs.apply(np.multiply, (x, 1)) if _is_bool(x) else x
+    return _as_python(name, (x,), ufuncs.apply(OPERATORS[name][1], (y,)))
+
+
+def _as_python(name: str, operands: tuple[object, ...], out: "Tracer") -> "Tracer":
+    out = out.as_scalar(Kind.PYTHON)
+    depends = [x.depends for x in operands if hasattr(type(x), "storage")]  # type: ignore[attr-defined]
+    out.depends = frozenset().union(*depends)
+    return out
+
+
+def _is_int(x: object) -> bool:
+    return np.asarray(getattr(x, "shadow", x)).dtype.kind in "iu"
+
+
+def _is_bool(x: object) -> bool:
+    return np.asarray(getattr(x, "shadow", x)).dtype == dt.BOOL
+
+
+def _may_be_negative(x: object) -> bool:
+    return not isinstance(x, int) or x < 0

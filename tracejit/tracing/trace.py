@@ -1,0 +1,368 @@
+"""The trace: one recording of one function.
+
+A `Trace` owns a builder. It turns what the function touches into tracers: arguments,
+captured arrays, constants, and values of the trace around it (`lift`). Which traces are
+running is kept per thread, because creation functions such as `np.zeros` have no
+operand that could tell.
+"""
+
+import enum
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import LeakedTracerError, TraceError
+from ..ir import dtypes as dt
+from ..ir.aval import ShapedArray
+from ..ir.builder import Builder
+from ..ir.graph import Atom, Literal, Var
+from ..ir.ops.shape import broadcast_in_dim_p, constant_p, iota_p
+from ..ir.primitive import ArrayConstant, Param, Primitive
+from ..ir.simplify import SIMPLIFY
+from .source import user_line
+
+if TYPE_CHECKING:
+    from .capture import CapturedArray, CaptureFinder
+    from .tracer import Tracer
+
+Array = np.ndarray
+KNOWN_LIMIT = 1 << 16  # elements of a value kept for Python under jit
+CONSTANT_FIELD = 16  # elements from which a constant is looked at for structure
+
+
+class Kind(enum.Enum):
+    """What a traced value is to Python."""
+
+    ARRAY = "array"
+    SCALAR = "NumPy scalar"
+    PYTHON = "Python scalar"
+
+
+@dataclass(eq=False)
+class Storage:
+    """Memory of the traced program: a value that writes replace.
+
+    Parameters
+    ----------
+    trace : Trace
+    atom : Var or Literal
+        The present value of the whole storage.
+    known : bool
+        The shadows of tracers on it carry real data.
+    argument : int
+        Index of the argument leaf it is, or -1.
+    frozen : str
+        Why it cannot be written; empty when it can.
+    version : int
+        Counts writes.
+    """
+
+    trace: "Trace"
+    atom: Atom
+    known: bool = False
+    argument: int = -1
+    frozen: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class OuterValue:
+    """A value of the trace around this one, an input here."""
+
+    tracer: "Tracer"
+    version: int
+    var: Var
+
+
+@dataclass(eq=False)
+class Trace:
+    """One recording.
+
+    Parameters
+    ----------
+    name : str
+        Name of the graph.
+    parent : Trace, optional
+        The trace running around this one on this thread.
+    concrete : bool
+        Arguments carry values (transformations called outside of `jit`).
+    finder : CaptureFinder, optional
+        Says where an array was found; without one arrays are constants.
+    """
+
+    name: str
+    parent: "Trace | None" = None
+    concrete: bool = False
+    finder: "CaptureFinder | None" = None
+    builder: Builder = field(init=False)
+    captures: list["CapturedArray"] = field(default_factory=list)
+    outer_values: list[OuterValue] = field(default_factory=list)
+    pinned: dict[int, object] = field(default_factory=dict)
+    active: bool = True
+    thread: int = field(default_factory=threading.get_ident)
+    _lifted: dict[int, tuple[Array, "Tracer"]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.builder = Builder(self.name, SIMPLIFY, value_number=True)
+
+    @property
+    def depth(self) -> int:
+        """Number of traces around this one."""
+        return 0 if self.parent is None else self.parent.depth + 1
+
+    # --- recording
+
+    def emit(self, primitive: Primitive, *atoms: Atom, **params: Param) -> Atom:
+        """Record one equation with the user's line and return its result."""
+        (out,) = self.emit_all(primitive, atoms, params)
+        return out
+
+    def emit_all(
+        self, primitive: Primitive, atoms: Sequence[Atom], params: dict[str, Param]
+    ) -> tuple[Atom, ...]:
+        """Record one equation with the user's line and return its results."""
+        self.check_active()
+        line = user_line()
+        self.builder.source = (line,) if line else ()
+        return self.builder.emit_all(primitive, atoms, params)
+
+    def check_active(self) -> None:
+        """Raise when the trace is over or runs on another thread.
+
+        Raises
+        ------
+        LeakedTracerError
+        """
+        if not self.active:
+            raise LeakedTracerError(
+                f"a traced value of {self.name!r} was used after its trace ended",
+                source=user_line(),
+                hint="return values from the function instead of keeping them in "
+                "globals, attributes or default arguments",
+            )
+        if self.thread != threading.get_ident():
+            raise LeakedTracerError(
+                f"a traced value of {self.name!r} was used on another thread",
+                source=user_line(),
+                hint="start threads outside of the traced function",
+            )
+
+    # --- making tracers
+
+    def result(
+        self,
+        atom: Atom,
+        known: object | None = None,
+        layout: Array | None = None,
+        kind: Kind = Kind.ARRAY,
+    ) -> "Tracer":
+        """Wrap a fresh value.
+
+        Parameters
+        ----------
+        atom : Var or Literal
+        known : array_like, optional
+            Its value, when Python may ask for it.
+        layout : numpy.ndarray, optional
+            An array of the strides NumPy would give the result.
+        kind : Kind
+        """
+        from .tracer import Tracer  # noqa: PLC0415  (tracers know their trace)
+
+        storage = Storage(self, atom, known=known is not None)
+        if known is not None:
+            shadow = np.asarray(known)
+        else:
+            shadow = blank(atom.aval, layout)
+        return Tracer(storage, (), shadow, kind)
+
+    def may_know(self, size: int) -> bool:
+        """Tell whether a value of `size` elements is kept for Python."""
+        return self.concrete or size <= KNOWN_LIMIT
+
+    def lift(self, x: object) -> "Tracer":
+        """Return `x` as a tracer of this trace.
+
+        Arrays are captured by reference where they were found, Python and NumPy
+        scalars become literals, sequences become arrays as `np.array` makes them.
+
+        Raises
+        ------
+        DTypeError
+            For dtypes that are not supported.
+        TraceError
+            For a value of a trace inside this one.
+        """
+        from .tracer import Tracer  # noqa: PLC0415
+
+        if isinstance(x, Tracer):
+            return x if x.trace is self else self._lift_outer(x)
+        if type(x) is bool or type(x) in (int, float, complex):
+            return self._lift_python(x)
+        if isinstance(x, np.generic):
+            dtype = dt.canonical(x.dtype)
+            return self.result(Literal(x, dtype), np.asarray(x), kind=Kind.SCALAR)
+        if type(x) is np.ndarray:
+            return self._lift_array(x)
+        if isinstance(x, np.ndarray):
+            return self._lift_array(np.asarray(x))
+        if isinstance(x, list | tuple):
+            return self._lift_sequence(x)
+        return self._lift_array(np.asarray(x))
+
+    def _lift_python(self, x: object) -> "Tracer":
+        known = np.asarray(x)
+        dtype = dt.canonical(known.dtype)
+        return self.result(Literal(x, dtype), known, kind=Kind.PYTHON)
+
+    def _lift_sequence(self, x: Sequence[object]) -> "Tracer":
+        from .creation import array_of  # noqa: PLC0415  (creation makes tracers)
+
+        return array_of(self, x)
+
+    def _lift_array(self, array: Array) -> "Tracer":
+        found = self._lifted.get(id(array))
+        if found is not None:
+            return found[1]
+        dt.canonical(array.dtype)
+        capture = self.finder.find(array) if self.finder is not None else None
+        tracer = self.constant(array) if capture is None else self._capture(capture)
+        self._lifted[id(array)] = (array, tracer)
+        return tracer
+
+    def _capture(self, capture: "CapturedArray") -> "Tracer":
+        from .tracer import Tracer  # noqa: PLC0415
+
+        aval = ShapedArray(capture.array.shape, dt.canonical(capture.array.dtype))
+        var = self.builder.input(aval)
+        self.captures.append(capture)
+        capture.var = var
+        why = f"the captured array {capture.name} is not an argument"
+        storage = Storage(self, var, frozen=why)
+        return Tracer(storage, (), capture.array, Kind.ARRAY)
+
+    def constant(self, array: Array, born_here: bool = False) -> "Tracer":
+        """Record `array` as a constant of the graph: a copy, never looked at again."""
+        if not born_here and array.size > 1 and self.finder is not None:
+            warnings.warn(
+                f"{user_line(1)}: an array made inside the traced function by code "
+                "that is not traced is kept as a constant; make it with functions "
+                "called through the numpy module (np.zeros, not zeros), or pass it "
+                "as an argument",
+                stacklevel=2,
+            )
+        atom = constant_atom(self, np.asarray(array))
+        known = np.array(array) if self.may_know(array.size) else None
+        return self.result(atom, known, layout=array)
+
+    def _lift_outer(self, x: "Tracer") -> "Tracer":
+        x.trace.check_active()
+        if x.trace.depth > self.depth:
+            raise TraceError(
+                f"a value of the inner trace {x.trace.name!r} was used in "
+                f"{self.name!r} around it",
+                source=user_line(),
+                hint="return it from the inner function",
+            )
+        from .tracer import Tracer  # noqa: PLC0415
+
+        for value in self.outer_values:
+            if value.tracer is x and value.version == x.storage.version:
+                return value_tracer(self, x, value.var)
+        parent = self.parent
+        assert parent is not None
+        outer = x if x.trace is parent else parent.lift(x)
+        var = self.builder.input(x.aval)
+        self.outer_values.append(OuterValue(outer, x.storage.version, var))
+        assert isinstance(outer, Tracer)
+        return value_tracer(self, x, var)
+
+
+def value_tracer(trace: Trace, outer: "Tracer", var: Var) -> "Tracer":
+    """Return the tracer that stands for `outer` in an inner trace."""
+    from .tracer import Tracer  # noqa: PLC0415
+
+    frozen = f"it belongs to the trace around {trace.name!r}"
+    storage = Storage(trace, var, known=outer.is_known, frozen=frozen)
+    return Tracer(storage, (), outer.shadow, outer.kind, outer.depends)
+
+
+def blank(aval: ShapedArray, layout: Array | None = None) -> Array:
+    """Return an array of the right shape, dtype and strides, without data of its own.
+
+    Only its metadata may be looked at.
+    """
+    strides = None
+    if layout is not None and not layout.flags.c_contiguous:
+        strides = layout.strides
+    elif aval.nbytes <= 1 << 16:
+        return np.empty(aval.shape, aval.dtype)
+    else:
+        strides = np.lib.stride_tricks.as_strided(
+            np.empty(1, aval.dtype), aval.shape, contiguous_strides(aval)
+        ).strides
+    return np.lib.stride_tricks.as_strided(
+        np.empty(1, aval.dtype), aval.shape, strides
+    )
+
+
+def contiguous_strides(aval: ShapedArray) -> tuple[int, ...]:
+    """Return the byte strides of a C-contiguous array."""
+    strides, step = [], aval.dtype.itemsize
+    for n in reversed(aval.shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+def constant_atom(trace: Trace, array: Array) -> Atom:
+    """Return `array` as a literal, a constant field, a count, or a constant.
+
+    Fields and counts (np.full, np.arange) stay symbolic so that masks made from them
+    are index predicates, not data.
+    """
+    dtype = dt.canonical(array.dtype)
+    if array.ndim == 0:
+        return Literal(array[()], dtype)
+    first = array.reshape(-1)[0] if array.size else array.dtype.type(0)
+    if array.size == 0 or _is_field(array, first):
+        literal = Literal(first, dtype)
+        return trace.emit(broadcast_in_dim_p, literal, shape=array.shape, dims=())
+    if array.ndim == 1 and array.dtype.kind in "iu" and array.size > 1:
+        if np.array_equal(array, np.arange(array.size, dtype=dtype)):
+            return trace.emit(iota_p, shape=array.shape, axis=0, dtype=dtype)
+    return trace.emit(constant_p, value=ArrayConstant(array.astype(dtype)))
+
+
+def _is_field(array: Array, first: object) -> bool:
+    flat = array.tobytes()
+    return flat == np.full(array.shape, first, array.dtype).tobytes()
+
+
+class _Running(threading.local):
+    """The innermost trace running on each thread."""
+
+    trace: Trace | None = None
+
+
+_running = _Running()
+
+
+def current_trace() -> Trace | None:
+    """Return the innermost trace running on this thread."""
+    return _running.trace
+
+
+def run_traced(trace: Trace, fn: Callable[[], object]) -> object:
+    """Call `fn` with `trace` as the running one; the trace ends with the call."""
+    outer = _running.trace
+    _running.trace = trace
+    try:
+        return fn()
+    finally:
+        _running.trace = outer
+        trace.active = False

@@ -1,0 +1,542 @@
+"""The tracer: what the traced function sees in place of an array or scalar.
+
+A tracer is a storage, a chain of view steps, and a *shadow*: a NumPy array with the
+shape, dtype and strides NumPy would give, on which NumPy itself decides what is a view
+and what a copy. Where the value is known the shadow carries it.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..errors import ConcretizationError, TraceError, UnsupportedError
+from ..ir import dtypes as dt
+from ..ir.aval import ShapedArray
+from ..ir.graph import Atom, Literal
+from ..ir.ops.elementwise import convert_p
+from ..ir.ops.shape import broadcast_to
+from . import functions, indexing, python_scalars, ufuncs
+from .source import user_line
+from .trace import Kind, Storage, Trace
+from .views import (
+    ImaginaryPart,
+    RealPart,
+    Reshaped,
+    Transposed,
+    ViewStep,
+    read_chain,
+    write_chain,
+)
+
+Array = np.ndarray
+PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
+
+
+class Tracer:
+    """A traced array, NumPy scalar or Python scalar.
+
+    Parameters
+    ----------
+    storage : Storage
+    chain : tuple of ViewStep
+        From the storage's value to this view.
+    shadow : numpy.ndarray
+        Shape, dtype and strides; the data too where `storage.known`.
+    kind : Kind
+    depends : frozenset of int
+        For Python scalars: the argument leaves the value was computed from.
+    """
+
+    __slots__ = ("_cache", "chain", "depends", "kind", "shadow", "storage")
+    __array_priority__ = 1e6
+
+    def __init__(
+        self,
+        storage: Storage,
+        chain: tuple[ViewStep, ...],
+        shadow: Array,
+        kind: Kind,
+        depends: frozenset[int] = frozenset(),
+    ) -> None:
+        self.storage = storage
+        self.chain = chain
+        self.shadow = shadow
+        self.kind = kind
+        self.depends = depends
+        self._cache: tuple[int, Atom] | None = None
+
+    # --- what the compiler asks
+
+    @property
+    def trace(self) -> Trace:
+        """The trace this value belongs to."""
+        return self.storage.trace
+
+    @property
+    def aval(self) -> ShapedArray:
+        """Shape and dtype."""
+        return ShapedArray(self.shadow.shape, dt.canonical(self.shadow.dtype))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the shadow carries the value."""
+        return self.storage.known
+
+    def read(self) -> Atom:
+        """Return the present value as an atom of the graph."""
+        self.trace.check_active()
+        version = self.storage.version
+        if self._cache is None or self._cache[0] != version:
+            atom = read_chain(self.trace.builder, self.storage.atom, self.chain)
+            self._cache = (version, atom)
+        return self._cache[1]
+
+    def write(self, atom: Atom, known: Array | None) -> None:
+        """Set the elements of this view to `atom`.
+
+        Raises
+        ------
+        ValueError
+            When NumPy would refuse (a read-only view), or the storage is not this
+            trace's to write.
+        """
+        storage, trace = self.storage, self.trace
+        trace.check_active()
+        if not self.shadow.flags.writeable:
+            raise ValueError("assignment destination is read-only")
+        if storage.frozen:
+            raise TraceError(
+                f"cannot write a traced value into this array: {storage.frozen}",
+                source=user_line(),
+                hint="copy it first (x = x.copy()), or pass it as an argument",
+            )
+        storage.atom = write_chain(trace.builder, storage.atom, self.chain, atom)
+        storage.version += 1
+        if storage.known and known is not None:
+            np.copyto(self.shadow, known, casting="unsafe")
+        else:
+            storage.known = False
+
+    def known_value(self, what: str) -> Array:
+        """Return the value, for Python.
+
+        Raises
+        ------
+        ConcretizationError
+            When the value is known at run time only; `what` names what asked.
+        """
+        if self.depends:
+            self.trace.pinned.update(dict.fromkeys(self.depends))
+        if not self.is_known:
+            raise _concretization_error(self, what)
+        return self.shadow
+
+    def view(self, step: ViewStep, shadow: Array) -> "Tracer":
+        """Return a view of this value one step on."""
+        return Tracer(self.storage, (*self.chain, step), shadow, Kind.ARRAY)
+
+    def convert(self, dtype: np.dtype) -> Atom:
+        """Return the value converted to `dtype`, as an atom."""
+        atom = self.read()
+        if atom.aval.dtype == dtype:
+            return atom
+        if isinstance(atom, Literal):
+            with np.errstate(all="ignore"):
+                return Literal(np.asarray(atom.value).astype(dtype)[()], dtype)
+        if dt.is_complex(atom.aval.dtype) and not dt.is_complex(dtype):
+            if dtype == dt.BOOL:
+                return self.trace.emit(convert_p, atom, dtype=dtype)
+            atom = self.real.read()
+        return self.trace.emit(convert_p, atom, dtype=dtype)
+
+    # --- what NumPy asks
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
+        """`isinstance(x, np.ndarray)` is true of what would be an array."""
+        if self.kind is Kind.ARRAY:
+            return np.ndarray
+        if self.kind is Kind.SCALAR:
+            return self.shadow.dtype.type
+        return PYTHON_TYPES[self.shadow.dtype.kind]
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: Any
+    ) -> Any:
+        return ufuncs.dispatch(ufunc, method, inputs, kwargs)
+
+    def __array_function__(
+        self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
+    ) -> Any:
+        return functions.dispatch(func, args, kwargs)
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
+        where = "a NumPy array" if dtype is None else f"a NumPy array of {dtype}"
+        raise ConcretizationError(
+            f"a traced {self.aval} cannot become {where}: its value is known only when "
+            "the compiled function runs",
+            source=user_line(),
+            hint="keep to functions of the numpy module called by your own code; to "
+            "write into an array, make it inside the function with np.zeros or pass "
+            "it as an argument",
+        )
+
+    # --- attributes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.shadow.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.shadow.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.shadow.ndim
+
+    @property
+    def size(self) -> int:
+        return self.shadow.size
+
+    @property
+    def itemsize(self) -> int:
+        return self.shadow.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.shadow.nbytes
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.shadow.strides
+
+    @property
+    def flags(self) -> Any:
+        return self.shadow.flags
+
+    @property
+    def T(self) -> "Tracer":
+        return self.transpose()
+
+    @property
+    def mT(self) -> "Tracer":
+        return functions.matrix_transpose(self)
+
+    @property
+    def real(self) -> Any:
+        if not dt.is_complex(self.dtype):
+            return self
+        out = self.view(RealPart(), self.shadow.real)
+        return out if self.kind is Kind.ARRAY else out.as_scalar(self.kind)
+
+    @real.setter
+    def real(self, value: object) -> None:
+        self.real[...] = value
+
+    @property
+    def imag(self) -> Any:
+        if not dt.is_complex(self.dtype):
+            return functions.zeros_like(self)
+        out = self.view(ImaginaryPart(), self.shadow.imag)
+        return out if self.kind is Kind.ARRAY else out.as_scalar(self.kind)
+
+    @imag.setter
+    def imag(self, value: object) -> None:
+        if not dt.is_complex(self.dtype):
+            raise TypeError("array does not have imaginary part to set")
+        self.imag[...] = value
+
+    @property
+    def flat(self) -> "indexing.FlatView":
+        return indexing.FlatView(self)
+
+    @property
+    def base(self) -> object:
+        return None if not self.chain else self
+
+    def as_scalar(self, kind: Kind = Kind.SCALAR) -> "Tracer":
+        """Return the value as a scalar of its own."""
+        known = self.shadow if self.is_known else None
+        out = self.trace.result(self.read(), known, kind=kind)
+        out.depends = self.depends
+        return out
+
+    # --- conversions to Python
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                "The truth value of an array with more than one element is ambiguous. "
+                "Use a.any() or a.all()"
+            )
+        return bool(self.known_value("its truth value (if, while, and, or, not)"))
+
+    def __int__(self) -> int:
+        return int(self._number("int()"))
+
+    def __float__(self) -> float:
+        return float(self._number("float()"))
+
+    def __complex__(self) -> complex:
+        return complex(self._number("complex()"))
+
+    def __index__(self) -> int:
+        if self.ndim or self.dtype.kind not in "iub":
+            raise TypeError("only integer scalar arrays can be converted to an index")
+        return int(self.known_value("an index, a size or range()"))
+
+    def _number(self, what: str) -> Array:
+        if self.size != 1 or self.ndim:
+            raise TypeError("only 0-dimensional arrays can be converted to scalars")
+        return self.known_value(what)
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("len() of unsized object")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __contains__(self, x: object) -> bool:
+        return bool((self == x).any())
+
+    def __format__(self, spec: str) -> str:
+        if spec and not self.ndim:
+            return format(self.known_value("formatting")[()], spec)
+        return repr(self)
+
+    def __repr__(self) -> str:
+        return f"Traced<{self.aval}>"
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def item(self, *args: int) -> Any:
+        """Return one element as a Python scalar."""
+        index = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
+        if not args:
+            if self.size != 1:
+                raise ValueError("can only convert an array of size 1 to a Python scalar")
+            return self.reshape(()).as_scalar(Kind.PYTHON)
+        picked = self.flat[args[0]] if len(args) == 1 else self[tuple(index)]
+        return picked.as_scalar(Kind.PYTHON)
+
+    def tolist(self) -> Any:
+        if self.is_known:
+            return self.known_value("tolist()").tolist()
+        return self.item() if not self.ndim else [row.tolist() for row in self]
+
+    # --- indexing
+
+    def __getitem__(self, index: Any) -> Any:
+        return indexing.get(self, index)
+
+    def __setitem__(self, index: Any, value: object) -> None:
+        if self.kind is not Kind.ARRAY:
+            name = type(self.shadow[()]).__name__
+            raise TypeError(f"'{name}' object does not support item assignment")
+        indexing.set_item(self, index, value)
+
+    # --- views
+
+    def transpose(self, *axes: Any) -> "Tracer":
+        if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
+            axes = tuple(axes[0]) if axes[0] is not None else ()
+        perm = tuple(range(self.ndim))[::-1] if not axes else axes
+        shadow = self.shadow.transpose(perm)
+        perm = tuple(int(p) % self.ndim for p in perm)
+        return self.view(Transposed(perm), shadow)
+
+    def swapaxes(self, first: int, second: int) -> "Tracer":
+        order = np.arange(self.ndim).tolist()
+        order[first], order[second] = order[second], order[first]
+        return self.transpose(order)
+
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
+        if len(shape) == 1 and not hasattr(shape[0], "__index__"):
+            shape = tuple(shape[0])
+        return functions.reshape_tracer(self, shape, order, copy)
+
+    def ravel(self, order: str = "C") -> "Tracer":
+        out: Tracer = self.reshape(-1, order=order)
+        return out
+
+    def flatten(self, order: str = "C") -> "Tracer":
+        return self.ravel(order).copy()
+
+    def squeeze(self, axis: Any = None) -> "Tracer":
+        shadow = self.shadow.squeeze(axis)
+        return self.view(Reshaped(shadow.shape), shadow)
+
+    # --- copies
+
+    def copy(self, order: str = "C") -> "Tracer":
+        known = self.shadow.copy(order) if self.is_known else None  # type: ignore[call-overload]
+        layout = None if order == "C" else self.shadow
+        return self.trace.result(self.read(), known, layout)
+
+    def __copy__(self) -> "Tracer":
+        return self.copy()
+
+    def __deepcopy__(self, memo: object) -> "Tracer":
+        return self.copy()
+
+    def astype(
+        self,
+        dtype: Any,
+        order: str = "K",
+        casting: Any = "unsafe",
+        subok: bool = True,
+        copy: bool = True,
+    ) -> "Tracer":
+        target = dt.canonical(dtype)
+        if not np.can_cast(self.dtype, target, casting):
+            raise TypeError(
+                f"Cannot cast array data from {self.dtype!r} to {target!r} according "
+                f"to the rule {casting!r}"
+            )
+        if not copy and target == self.dtype:
+            return self
+        with np.errstate(all="ignore"):
+            known = self.shadow.astype(target) if self.is_known else None
+        kind = Kind.SCALAR if self.kind is Kind.PYTHON else self.kind
+        return self.trace.result(self.convert(target), known, self.shadow, kind)
+
+    def __getattr__(self, name: str) -> Any:
+        method = functions.METHODS.get(name)
+        if method is None:
+            if name in dir(np.ndarray) and not name.startswith("__"):
+                raise UnsupportedError(
+                    f"the array method {name!r} is not traced",
+                    source=user_line(),
+                    hint="use a function that docs/numpy-coverage.md lists, or call "
+                    "it outside of the jitted function",
+                )
+            raise AttributeError(f"'ndarray' object has no attribute {name!r}")
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            return method(self, *args, **kwargs)
+
+        return bound
+
+    def fill(self, value: object) -> None:
+        self[...] = value
+
+    def assign(self, value: "Tracer") -> None:
+        """Set all elements to `value`, converted and broadcast as NumPy does."""
+        atom = broadcast_to(self.trace.builder, value.convert(self.dtype), self.shape)
+        known = value.shadow if value.is_known and self.is_known else None
+        self.write(atom, known)
+
+
+def _concretization_error(x: Tracer, what: str) -> ConcretizationError:
+    return ConcretizationError(
+        f"Python asked for {what} of a traced {x.aval}, whose value is known only when "
+        "the compiled function runs",
+        source=user_line(),
+        hint="choose between values with np.where(cond, a, b), or make the argument a "
+        "Python int or bool, which specialises; tj.jit(static_argnames=...) fixes an "
+        "argument",
+    )
+
+
+def _binary(name: str, ufunc: np.ufunc) -> tuple[Any, Any, Any]:
+    def forward(self: Tracer, other: object) -> Any:
+        if _defers(other):
+            return NotImplemented
+        if python_scalars.both_python(self, other):
+            return python_scalars.binary(name, self, other)
+        return ufunc(self, other)
+
+    def reflected(self: Tracer, other: object) -> Any:
+        if _defers(other):
+            return NotImplemented
+        if python_scalars.both_python(self, other):
+            return python_scalars.binary(name, other, self)
+        return ufunc(other, self)
+
+    def in_place(self: Tracer, other: object) -> Any:
+        if self.kind is not Kind.ARRAY:
+            return forward(self, other)
+        return ufunc(self, other, out=(self,))
+
+    return forward, reflected, in_place
+
+
+def _defers(other: object) -> bool:
+    """Tell whether `other` is no array-like and may know what to do itself."""
+    if isinstance(other, Tracer | np.ndarray | np.generic | int | float | complex):
+        return False
+    return getattr(type(other), "__array_ufunc__", False) is None
+
+
+def _comparison(ufunc: np.ufunc, name: str) -> Any:
+    def compare(self: Tracer, other: object) -> Any:
+        if other is None or isinstance(other, str):
+            return NotImplemented
+        if python_scalars.both_python(self, other):
+            return python_scalars.binary(name, self, other)
+        return ufunc(self, other)
+
+    return compare
+
+
+def _unary(name: str, ufunc: np.ufunc) -> Any:
+    def apply(self: Tracer) -> Any:
+        if self.kind is Kind.PYTHON:
+            return python_scalars.unary(name, self)
+        return ufunc(self)
+
+    return apply
+
+
+BINARY = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.true_divide,
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "pow": np.power,
+    "divmod": np.divmod,
+    "matmul": np.matmul,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "lshift": np.left_shift,
+    "rshift": np.right_shift,
+}
+COMPARISONS = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
+UNARY = {
+    "neg": np.negative,
+    "pos": np.positive,
+    "abs": np.absolute,
+    "invert": np.invert,
+}
+
+
+def _install_operators() -> None:
+    for name, ufunc in BINARY.items():
+        forward, reflected, in_place = _binary(name, ufunc)
+        setattr(Tracer, f"__{name}__", forward)
+        setattr(Tracer, f"__r{name}__", reflected)
+        if name != "divmod":
+            setattr(Tracer, f"__i{name}__", in_place)
+    for name, ufunc in COMPARISONS.items():
+        setattr(Tracer, f"__{name}__", _comparison(ufunc, name))
+    for name, ufunc in UNARY.items():
+        setattr(Tracer, f"__{name}__", _unary(name, ufunc))
+
+
+_install_operators()

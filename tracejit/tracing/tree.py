@@ -1,0 +1,133 @@
+"""Nested containers: flattening arguments and results into leaves and back.
+
+Containers are dicts, lists, tuples, namedtuples, dataclass instances and None; all else
+is a leaf. A `TreeSpec` is hashable and takes part in cache keys.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Leaf = object
+Path = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class TreeSpec:
+    """The shape of a nested container.
+
+    Parameters
+    ----------
+    kind : type or None
+        The container's type; None for a leaf.
+    keys : tuple
+        Dict keys, field names, or indices.
+    children : tuple of TreeSpec
+    """
+
+    kind: type | None
+    keys: tuple[object, ...] = ()
+    children: tuple["TreeSpec", ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of leaves."""
+        return 1 if self.kind is None else sum(c.size for c in self.children)
+
+
+LEAF = TreeSpec(None)
+NONE = TreeSpec(type(None))
+
+
+def flatten(tree: object) -> tuple[list[Leaf], TreeSpec]:
+    """Return the leaves of `tree`, depth first, and its spec.
+
+    Examples
+    --------
+    >>> flatten({"a": 1, "b": [2, None]})[0]
+    [1, 2]
+    """
+    leaves: list[Leaf] = []
+    return leaves, _flatten(tree, leaves)
+
+
+def _flatten(tree: object, leaves: list[Leaf]) -> TreeSpec:
+    if tree is None:
+        return NONE
+    kind = type(tree)
+    parts = _parts(tree, kind)
+    if parts is None:
+        leaves.append(tree)
+        return LEAF
+    keys, values = parts
+    return TreeSpec(kind, keys, tuple([_flatten(v, leaves) for v in values]))
+
+
+def _parts(
+    tree: Any, kind: type
+) -> tuple[tuple[object, ...], tuple[object, ...]] | None:
+    """Keys and values of a container, or None for a leaf."""
+    if kind is dict:
+        return tuple(tree.keys()), tuple(tree.values())
+    if kind is list or kind is tuple:
+        return tuple(range(len(tree))), tuple(tree)
+    if isinstance(tree, tuple) and hasattr(kind, "_fields"):
+        return kind._fields, tuple(tree)
+    if dataclasses.is_dataclass(kind):
+        names = tuple(f.name for f in dataclasses.fields(kind))
+        return names, tuple(getattr(tree, n) for n in names)
+    return None
+
+
+def unflatten(spec: TreeSpec, leaves: list[Leaf]) -> Any:
+    """Rebuild the container of `spec` from its leaves, in order."""
+    return _unflatten(spec, iter(leaves))
+
+
+def _unflatten(spec: TreeSpec, leaves: Iterator[Leaf]) -> Any:
+    if spec.kind is None:
+        return next(leaves)
+    if spec.kind is type(None):
+        return None
+    values = [_unflatten(c, leaves) for c in spec.children]
+    if spec.kind is dict:
+        return dict(zip(spec.keys, values, strict=True))
+    if spec.kind is list or spec.kind is tuple:
+        return spec.kind(values)
+    if issubclass(spec.kind, tuple):
+        return spec.kind(*values)
+    return _rebuild_dataclass(spec, values)
+
+
+def _rebuild_dataclass(spec: TreeSpec, values: list[object]) -> object:
+    """Set the fields directly: `__init__` may take others, or have effects."""
+    assert spec.kind is not None
+    out = object.__new__(spec.kind)
+    for name, value in zip(spec.keys, values, strict=True):
+        object.__setattr__(out, str(name), value)
+    return out
+
+
+def paths(spec: TreeSpec, prefix: Path = ()) -> list[Path]:
+    """Return the path of each leaf: the keys from the root to it."""
+    if spec.kind is None:
+        return [prefix]
+    return [
+        p
+        for key, child in zip(spec.keys, spec.children, strict=True)
+        for p in paths(child, (*prefix, key))
+    ]
+
+
+def format_path(path: Path, root: str = "") -> str:
+    """Return a path as Python would write it: ``params['w'][0]``."""
+    return root + "".join(
+        f"[{key!r}]" for key in path
+    )
+
+
+def map_leaves(fn: Callable[[Leaf], Leaf], tree: object) -> Any:
+    """Return `tree` with `fn` applied to each leaf."""
+    leaves, spec = flatten(tree)
+    return unflatten(spec, [fn(x) for x in leaves])

@@ -1,0 +1,522 @@
+"""NumPy ufuncs under tracing: dtype resolution by NumPy, lowering by table.
+
+`LOWERINGS` maps a ufunc to a function ``(trace, *atoms, dtype) -> atom`` of atoms that
+have the dtypes of the loop NumPy picked. What is not in the table becomes a `ufunc`
+equation that runs NumPy's own loop.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ShapeError, UnsupportedError
+from ..ir import dtypes as dt
+from ..ir.graph import Atom
+from ..ir.ops import elementwise as ew
+from ..ir.ops.shape import broadcast_to
+from ..ir.ops.ufunc import loop_dtypes, ufunc_p
+from ..ir.primitive import Primitive
+from .source import user_line
+from .trace import Kind, Trace, current_trace
+
+if TYPE_CHECKING:
+    from .tracer import Tracer
+
+Lowering = Callable[..., Atom]
+WEAK = {bool: np.dtype(bool), int: int, float: float, complex: complex}
+
+
+def dispatch(
+    ufunc: np.ufunc, method: str, inputs: Sequence[object], kwargs: dict[str, Any]
+) -> Any:
+    """Trace ``ufunc.method(*inputs, **kwargs)``."""
+    out = kwargs.pop("out", None)
+    if method == "__call__":
+        if ufunc is np.matmul or ufunc.signature is not None:
+            result = _generalized(ufunc, inputs, kwargs)
+        else:
+            result = apply(ufunc, inputs, **kwargs, out=out)
+    else:
+        from . import ufunc_methods  # noqa: PLC0415  (methods are made of functions)
+
+        return ufunc_methods.dispatch(ufunc, method, inputs, out, kwargs)
+    return result if out is None else _write_out(ufunc, out, result, kwargs)
+
+
+def _generalized(
+    ufunc: np.ufunc, inputs: Sequence[object], kwargs: dict[str, Any]
+) -> Any:
+    from .functions import GENERALIZED  # noqa: PLC0415
+
+    lowering = GENERALIZED.get(ufunc)
+    if lowering is None or set(kwargs) - {"casting", "dtype", "subok"}:
+        raise unsupported(f"the ufunc {ufunc.__name__!r} with {sorted(kwargs)}")
+    return lowering(*inputs)
+
+
+def unsupported(what: str, hint: str = "") -> UnsupportedError:
+    """Return the error for something that is not traced."""
+    return UnsupportedError(
+        f"{what} is not traced",
+        source=user_line(),
+        hint=hint or "compute it outside of the jitted function and pass it in",
+    )
+
+
+def trace_of(values: Sequence[object]) -> Trace:
+    """Return the innermost trace among `values`, else the running one."""
+    traces = [x.trace for x in values if hasattr(type(x), "storage")]  # type: ignore[attr-defined]
+    if traces:
+        return max(traces, key=lambda t: t.depth)
+    running = current_trace()
+    assert running is not None
+    return running
+
+
+def apply(
+    ufunc: np.ufunc,
+    inputs: Sequence[object],
+    out: object = None,
+    where: object = True,
+    dtype: Any = None,
+    casting: str = "same_kind",
+    order: str = "K",
+    subok: bool = True,
+    signature: object = None,
+) -> Any:
+    """Trace a ufunc call and return its result or results."""
+    if signature is not None:
+        raise unsupported(f"signature= of {ufunc.__name__!r}", "use dtype=")
+    trace = trace_of(inputs)
+    operands = [trace.lift(x) for x in inputs]
+    dtypes = _loop(ufunc, inputs, operands, dtype)
+    shape = _broadcast_shape(ufunc, operands)
+    for x, d in zip(operands, dtypes, strict=False):
+        _check_python_int(x, d)
+    atoms = [x.convert(d) for x, d in zip(operands, dtypes, strict=False)]
+    outs = _lower(trace, ufunc, _aligned(trace, atoms, shape), shape, dtypes)
+    results = _wrap(trace, ufunc, operands, outs, dtypes, out is None)
+    if where is not True:
+        results = [_masked(r, where, i, out) for i, r in enumerate(results)]
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _loop(
+    ufunc: np.ufunc,
+    inputs: Sequence[object],
+    operands: "Sequence[Tracer]",
+    dtype: Any,
+) -> list[np.dtype]:
+    kinds: list[Any] = []
+    for x in operands:
+        weak = x.kind is Kind.PYTHON
+        kinds.append(_weak(x) if weak else dt.canonical(x.dtype))
+    if dtype is not None:
+        return _loop_of_dtype(ufunc, kinds, np.dtype(dtype))
+    try:
+        return [dt.canonical(d) for d in loop_dtypes(ufunc, kinds)]
+    except TypeError as error:
+        error.add_note(f"  at {user_line()}")
+        raise
+
+
+def _weak(x: "Tracer") -> Any:
+    return {"b": dt.BOOL, "i": int, "u": int, "f": float, "c": complex}[x.dtype.kind]
+
+
+def _loop_of_dtype(
+    ufunc: np.ufunc, kinds: Sequence[Any], dtype: np.dtype
+) -> list[np.dtype]:
+    signature = (*[None] * ufunc.nin, dtype, *[None] * (ufunc.nout - 1))
+    found = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout), signature=signature)
+    return [dt.canonical(d) for d in found]
+
+
+def _check_python_int(x: "Tracer", dtype: np.dtype) -> None:
+    """NumPy refuses a Python int that the array's dtype cannot hold."""
+    if x.kind is Kind.PYTHON and x.is_known and dtype.kind in "iu":
+        value = int(x.shadow)
+        info = np.iinfo(dtype)
+        if not info.min <= value <= info.max:
+            raise OverflowError(f"Python integer {value} out of bounds for {dtype}")
+
+
+def _broadcast_shape(
+    ufunc: np.ufunc, operands: "Sequence[Tracer]"
+) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*(x.shape for x in operands))
+    except ValueError:
+        shapes = " ".join(str(x.shape).replace(" ", "") for x in operands)
+        raise ShapeError(
+            f"operands could not be broadcast together with shapes {shapes} "
+            f"in {ufunc.__name__}",
+            source=user_line(),
+            hint="add axes with x[:, None] or reshape so that the shapes line up from "
+            "the right",
+        ) from None
+
+
+def _aligned(
+    trace: Trace, atoms: Sequence[Atom], shape: tuple[int, ...]
+) -> list[Atom]:
+    """Broadcast to one shape; rank-0 operands stay as they are."""
+    return [
+        x if not x.aval.shape else broadcast_to(trace.builder, x, shape) for x in atoms
+    ]
+
+
+def _lower(
+    trace: Trace,
+    ufunc: np.ufunc,
+    atoms: Sequence[Atom],
+    shape: tuple[int, ...],
+    dtypes: Sequence[np.dtype],
+) -> tuple[Atom, ...]:
+    lowering = LOWERINGS.get(ufunc)
+    if lowering is not None:
+        out = lowering(trace, *atoms)
+        outs: tuple[Atom, ...] = out if isinstance(out, tuple) else (out,)
+    else:
+        full = [broadcast_to(trace.builder, x, shape) for x in atoms]
+        outs = trace.emit_all(ufunc_p, full, {"name": ufunc_name(ufunc)})
+    return tuple(broadcast_to(trace.builder, x, shape) for x in outs)
+
+
+def ufunc_name(ufunc: np.ufunc) -> str:
+    """Return the import path of a ufunc.
+
+    Raises
+    ------
+    UnsupportedError
+        When it is found in neither `numpy` nor `scipy.special`.
+    """
+    name = ufunc.__name__
+    if getattr(np, name, None) is ufunc:
+        return f"numpy.{name}"
+    import sys  # noqa: PLC0415
+
+    special = sys.modules.get("scipy.special")
+    if special is not None and getattr(special, name, None) is ufunc:
+        return f"scipy.special.{name}"
+    raise unsupported(f"the ufunc {name!r}")
+
+
+def _wrap(
+    trace: Trace,
+    ufunc: np.ufunc,
+    operands: "Sequence[Tracer]",
+    outs: Sequence[Atom],
+    dtypes: Sequence[np.dtype],
+    is_new: bool,
+) -> "list[Tracer]":
+    kind = Kind.SCALAR if not outs[0].aval.shape else Kind.ARRAY
+    known = _known(trace, ufunc, operands, outs, dtypes)
+    layout = result_layout([x.shadow for x in operands], outs[0].aval.shape)
+    return [
+        trace.result(x, k, layout_like(layout, x), kind)
+        for x, k in zip(outs, known, strict=True)
+    ]
+
+
+def _known(
+    trace: Trace,
+    ufunc: np.ufunc,
+    operands: "Sequence[Tracer]",
+    outs: Sequence[Atom],
+    dtypes: Sequence[np.dtype],
+) -> Sequence[object]:
+    if not all(x.is_known for x in operands) or not trace.may_know(outs[0].aval.size):
+        return [None] * len(outs)
+    with np.errstate(all="ignore"):
+        args = [
+            np.asarray(x.shadow).astype(d)
+            for x, d in zip(operands, dtypes, strict=False)
+        ]
+        found = ufunc(*args)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def result_layout(shadows: Sequence[np.ndarray], shape: tuple[int, ...]) -> list[int]:
+    """Return the axes in the order NumPy lays a new result out, outermost first.
+
+    Follows NumPy's iterator for order "K": axes are swapped where no operand objects
+    and one asks for it.
+    """
+    ndim = len(shape)
+    order = list(range(ndim))
+    padded = [_padded_strides(s, shape) for s in shadows if s.ndim]
+    if all(s.flags.c_contiguous for s in shadows):
+        return order
+    for i in range(1, ndim):
+        at = i
+        for j in range(i - 1, -1, -1):
+            swap = _should_swap(padded, order[j], order[at])
+            if swap is None:
+                continue
+            if not swap:
+                break
+            order.insert(j, order.pop(at))
+            at = j
+    return order
+
+
+def _padded_strides(shadow: np.ndarray, shape: tuple[int, ...]) -> list[int]:
+    lead = len(shape) - shadow.ndim
+    strides = [
+        0 if n == 1 else s for n, s in zip(shadow.shape, shadow.strides, strict=True)
+    ]
+    return [0] * lead + strides
+
+
+def _should_swap(padded: Sequence[list[int]], outer: int, inner: int) -> bool | None:
+    """True to bring `inner` outside of `outer`; None when no operand tells."""
+    told: bool | None = None
+    for strides in padded:
+        a, b = abs(strides[outer]), abs(strides[inner])
+        if a and b:
+            if b <= a:
+                return False
+            told = True
+    return told
+
+
+def layout_like(order: Sequence[int], atom: Atom) -> np.ndarray | None:
+    """Return a blank of the strides that `order` gives; None for C order."""
+    if list(order) == list(range(len(order))):
+        return None
+    shape = [atom.aval.shape[d] for d in order]
+    tiny = np.lib.stride_tricks.as_strided
+    base = np.empty(1, atom.aval.dtype)
+    step, strides = atom.aval.dtype.itemsize, []
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    blank = tiny(base, shape, tuple(reversed(strides)))
+    return blank.transpose(np.argsort(order))
+
+
+def _masked(result: "Tracer", where: object, index: int, out: object) -> "Tracer":
+    """Keep `out` where the mask is false."""
+    from .functions import where as select  # noqa: PLC0415
+
+    target = out[index] if isinstance(out, tuple) else out
+    if target is None:
+        raise unsupported(
+            "where= without out=", "pass out=, the rest is undefined in NumPy"
+        )
+    picked: Tracer = select(where, result, target)
+    return picked
+
+
+def _write_out(
+    ufunc: np.ufunc, out: tuple[object, ...], result: Any, kwargs: dict[str, Any]
+) -> Any:
+    results = result if isinstance(result, tuple) else (result,)
+    for target, value in zip(out, results, strict=True):
+        if target is None:
+            continue
+        check_writable(target)
+        _check_out(ufunc, target, value, str(kwargs.get("casting", "same_kind")))
+        target.assign(value)  # type: ignore[attr-defined]
+    final = tuple(
+        v if t is None else t for t, v in zip(out, results, strict=True)
+    )
+    return final[0] if len(final) == 1 else final
+
+
+def check_writable(target: object) -> None:
+    """Raise when a traced result would go into an array that is not traced."""
+    if not hasattr(type(target), "storage"):
+        raise UnsupportedError(
+            "a traced value cannot be written into an array that is not traced",
+            source=user_line(),
+            hint="make the array inside the function with np.zeros or np.empty, or "
+            "pass it as an argument",
+        )
+
+
+def _check_out(ufunc: np.ufunc, target: Any, value: Any, casting: str) -> None:
+    if not np.can_cast(value.dtype, target.dtype, casting):  # type: ignore[arg-type]
+        raise np._core._exceptions._UFuncOutputCastingError(  # type: ignore[attr-defined]
+            ufunc, casting, value.dtype, target.dtype, 0
+        )
+    if np.broadcast_shapes(value.shape, target.shape) != target.shape:
+        raise ShapeError(
+            f"non-broadcastable output operand with shape {target.shape} doesn't match "
+            f"the broadcast shape {value.shape}",
+            source=user_line(),
+        )
+
+
+# --- the table --------------------------------------------------------------------
+
+
+def _plain(primitive: Primitive) -> Lowering:
+    return lambda t, *atoms: t.emit(primitive, *atoms)
+
+
+def _by_kind(kinds: dict[str, Primitive]) -> Lowering:
+    """Choose the primitive by the kind of the loop's dtype; "" is the default."""
+
+    def lower(t: Trace, *atoms: Atom) -> Atom:
+        kind = atoms[0].aval.dtype.kind
+        return t.emit(kinds.get(kind, kinds[""]), *atoms)
+
+    return lower
+
+
+def _truth(t: Trace, x: Atom) -> Atom:
+    if x.aval.dtype == dt.BOOL:
+        return x
+    return t.emit(ew.ne_p, x, t.builder.literal(0, x.aval.dtype))
+
+
+def _logical(primitive: Primitive) -> Lowering:
+    return lambda t, *atoms: t.emit(primitive, *(_truth(t, x) for x in atoms))
+
+
+def _absolute(t: Trace, x: Atom) -> Atom:
+    if dt.is_complex(x.aval.dtype):
+        return t.emit(ew.hypot_p, t.emit(ew.real_p, x), t.emit(ew.imag_p, x))
+    return x if x.aval.dtype.kind in "bu" else t.emit(ew.abs_p, x)
+
+
+def _sign(t: Trace, x: Atom) -> Atom:
+    if not dt.is_complex(x.aval.dtype):
+        return t.emit(ew.sign_p, x)
+    size = t.emit(ew.complex_p, _absolute(t, x), t.builder.literal(
+        0, dt.real_dtype(x.aval.dtype)
+    ))
+    is_zero = t.emit(ew.eq_p, x, t.builder.literal(0, x.aval.dtype))
+    return t.emit(ew.select_p, is_zero, x, t.emit(ew.div_p, x, size))
+
+
+def _square(t: Trace, x: Atom) -> Atom:
+    return t.emit(ew.mul_p, x, x)
+
+
+def _reciprocal(t: Trace, x: Atom) -> Atom:
+    one = t.builder.literal(1, x.aval.dtype)
+    is_int = x.aval.dtype.kind in "iu"
+    return t.emit(ew.floor_divide_p if is_int else ew.div_p, one, x)
+
+
+def _scaled(factor: float) -> Lowering:
+    return lambda t, x: t.emit(ew.mul_p, x, t.builder.literal(factor, x.aval.dtype))
+
+
+def _is_special(primitive: Primitive, otherwise: bool) -> Lowering:
+    def lower(t: Trace, x: Atom) -> Atom:
+        if dt.is_inexact(x.aval.dtype):
+            return t.emit(primitive, x)
+        same = t.emit(ew.eq_p, x, x)
+        return same if otherwise else t.emit(ew.not_p, same)
+
+    return lower
+
+
+def _rounding(primitive: Primitive) -> Lowering:
+    return lambda t, x: x if x.aval.dtype.kind in "biu" else t.emit(primitive, x)
+
+
+def _divmod(t: Trace, x: Atom, y: Atom) -> tuple[Atom, Atom]:
+    return t.emit(ew.floor_divide_p, x, y), t.emit(ew.remainder_p, x, y)
+
+
+def _conjugate(t: Trace, x: Atom) -> Atom:
+    return t.emit(ew.conj_p, x) if dt.is_complex(x.aval.dtype) else x
+
+
+def _complex_compare(primitive: Primitive) -> Lowering:
+    def lower(t: Trace, x: Atom, y: Atom) -> Atom:
+        return t.emit(primitive, x, y)
+
+    return lower
+
+
+LOWERINGS: dict[np.ufunc, Any] = {
+    np.add: _by_kind({"b": ew.or_p, "": ew.add_p}),
+    np.subtract: _plain(ew.sub_p),
+    np.multiply: _by_kind({"b": ew.and_p, "": ew.mul_p}),
+    np.true_divide: _plain(ew.div_p),
+    np.floor_divide: _plain(ew.floor_divide_p),
+    np.remainder: _plain(ew.remainder_p),
+    np.fmod: _plain(ew.fmod_p),
+    np.divmod: _divmod,
+    np.power: _plain(ew.pow_p),
+    np.float_power: _plain(ew.pow_p),
+    np.negative: _plain(ew.neg_p),
+    np.positive: lambda t, x: x,
+    np.absolute: _absolute,
+    np.fabs: _plain(ew.abs_p),
+    np.sign: _sign,
+    np.square: _square,
+    np.reciprocal: _reciprocal,
+    np.sqrt: _plain(ew.sqrt_p),
+    np.cbrt: _plain(ew.cbrt_p),
+    np.exp: _plain(ew.exp_p),
+    np.exp2: _plain(ew.exp2_p),
+    np.expm1: _plain(ew.expm1_p),
+    np.log: _plain(ew.log_p),
+    np.log2: _plain(ew.log2_p),
+    np.log10: _plain(ew.log10_p),
+    np.log1p: _plain(ew.log1p_p),
+    np.logaddexp: _plain(ew.logaddexp_p),
+    np.sin: _plain(ew.sin_p),
+    np.cos: _plain(ew.cos_p),
+    np.tan: _plain(ew.tan_p),
+    np.sinh: _plain(ew.sinh_p),
+    np.cosh: _plain(ew.cosh_p),
+    np.tanh: _plain(ew.tanh_p),
+    np.arcsin: _plain(ew.arcsin_p),
+    np.arccos: _plain(ew.arccos_p),
+    np.arctan: _plain(ew.arctan_p),
+    np.arcsinh: _plain(ew.arcsinh_p),
+    np.arccosh: _plain(ew.arccosh_p),
+    np.arctanh: _plain(ew.arctanh_p),
+    np.arctan2: _plain(ew.arctan2_p),
+    np.hypot: _plain(ew.hypot_p),
+    np.deg2rad: _scaled(math.pi / 180),
+    np.radians: _scaled(math.pi / 180),
+    np.rad2deg: _scaled(180 / math.pi),
+    np.degrees: _scaled(180 / math.pi),
+    np.floor: _rounding(ew.floor_p),
+    np.ceil: _rounding(ew.ceil_p),
+    np.trunc: _rounding(ew.trunc_p),
+    np.rint: _rounding(ew.rint_p),
+    np.copysign: _plain(ew.copysign_p),
+    np.nextafter: _plain(ew.nextafter_p),
+    np.maximum: _by_kind({"b": ew.or_p, "": ew.maximum_p}),
+    np.minimum: _by_kind({"b": ew.and_p, "": ew.minimum_p}),
+    np.fmax: _by_kind({"b": ew.or_p, "": ew.fmax_p}),
+    np.fmin: _by_kind({"b": ew.and_p, "": ew.fmin_p}),
+    np.equal: _plain(ew.eq_p),
+    np.not_equal: _plain(ew.ne_p),
+    np.less: _plain(ew.lt_p),
+    np.less_equal: _plain(ew.le_p),
+    np.greater: _plain(ew.gt_p),
+    np.greater_equal: _plain(ew.ge_p),
+    np.isnan: _is_special(ew.isnan_p, False),
+    np.isinf: _is_special(ew.isinf_p, False),
+    np.isfinite: _is_special(ew.isfinite_p, True),
+    np.signbit: _plain(ew.signbit_p),
+    np.logical_and: _logical(ew.and_p),
+    np.logical_or: _logical(ew.or_p),
+    np.logical_xor: _logical(ew.xor_p),
+    np.logical_not: lambda t, x: t.emit(ew.not_p, _truth(t, x)),
+    np.bitwise_and: _plain(ew.and_p),
+    np.bitwise_or: _plain(ew.or_p),
+    np.bitwise_xor: _plain(ew.xor_p),
+    np.invert: _plain(ew.not_p),
+    np.left_shift: _plain(ew.shift_left_p),
+    np.right_shift: _plain(ew.shift_right_p),
+    np.conjugate: _conjugate,
+}
+SCIPY_LOWERINGS: dict[str, Lowering] = {
+    "erf": _plain(ew.erf_p),
+    "erfc": _plain(ew.erfc_p),
+    "expit": _plain(ew.logistic_p),
+}
