@@ -1,0 +1,1 @@
+"""Code generation: from kernels and programs to text that a compiler accepts."""
