@@ -82,6 +82,9 @@ _X86_ISAS = (
     _Isa("avx2", _AVX2, "x86-64-v3", 32, True),
     _Isa("baseline", frozenset(), "x86-64", 16, False),
 )
+# Their conversions to bfloat16 and their bfloat16 arithmetic flush subnormals to zero,
+# which the numeric contract forbids; LLVM would use them for any `fptrunc`.
+_FLUSHING = ("avx512bf16", "avxneconvert", "avx10.2")
 ISA_NAMES = (*(isa.name for isa in _X86_ISAS), "generic")
 _GENERIC = _Isa("generic", frozenset(), "", 16, True)
 
@@ -90,8 +93,8 @@ _GENERIC = _Isa("generic", frozenset(), "", 16, True)
 def host_target(isa: str = "auto") -> Target:
     """Return the target of this machine, or of a lesser family that it can run.
 
-    The best family of the host gets the host's CPU name and its exact features, a
-    lesser one exactly the features of its x86-64 level (v3, v1), so that what is
+    The best family of the host gets the host's CPU name and its features (without those
+    that flush subnormals), a lesser one exactly the features of its x86-64 level (v3, v1), so that what is
     emitted for it does not depend on the machine.
 
     Parameters
@@ -112,6 +115,7 @@ def host_target(isa: str = "auto") -> Target:
     best = families[0]
     chosen = best if isa == "auto" else _named_family(isa, families)
     if chosen is best:
+        features.update({name: False for name in _FLUSHING if name in features})
         return _target(chosen, triple, llvm.get_host_cpu_name(), features.flatten())
     return _target(chosen, triple, chosen.cpu, "")
 

@@ -1,0 +1,1 @@
+"""Running compiled programs: executables and what they need of the machine."""

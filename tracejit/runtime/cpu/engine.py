@@ -1,0 +1,263 @@
+"""LLVM text to machine code, and machine code into this process.
+
+Needs the text of a whole LLVM module whose triple and data layout are those of the
+target. Establishes object code as bytes (`Engine.compile`), which a cache may keep, and
+loaded libraries with addresses (`Engine.load`). The two are separate so that callers
+time and cache them separately. No mid-end optimiser runs: the emitters write vectors
+and unrolled loops themselves, and LLVM only selects instructions (level 2), which is
+several times faster to compile and as fast to run.
+"""
+
+import ctypes
+import itertools
+import re
+import sys
+import threading
+from collections.abc import Mapping
+
+import llvmlite.binding as llvm
+
+from ...codegen.llvm.target import Target
+from ...errors import InternalError
+from .builtins import BUILTINS, builtins_text
+
+_OPT_LEVEL = 2
+_POSITION = re.compile(r"<string>:(\d+):(\d+): error: (.*)")
+_CONTEXT_LINES = 2
+
+
+class Library:
+    """Machine code that is loaded into this process.
+
+    The code stays loaded as long as the library lives; whoever calls an address must
+    hold the library. `close` (or garbage collection) unloads it.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine that loaded it, kept alive.
+    name : str
+        Unique within the engine; names never clash between libraries.
+    tracker : llvmlite.binding.orcjit.ResourceTracker
+        The loaded code.
+    """
+
+    __slots__ = ("_addresses", "_engine", "_trackers", "name")
+
+    def __init__(
+        self, engine: "Engine", name: str, tracker: llvm.ResourceTracker
+    ) -> None:
+        self.name = name
+        self._engine = engine
+        self._trackers = [tracker]
+        self._addresses: dict[str, int] = {}
+
+    def address(self, symbol: str) -> int:
+        """Return the address of a function or global with external linkage.
+
+        Raises
+        ------
+        InternalError
+            If there is no such symbol, something it calls is not found, or the library
+            is closed.
+        """
+        if not self._trackers:
+            raise InternalError(f"library {self.name!r} is closed")
+        known = self._addresses.get(symbol)
+        if known is None:
+            tracker = self._engine.lookup(self.name, symbol)
+            self._trackers.append(tracker)
+            known = self._addresses[symbol] = tracker[symbol]
+        return known
+
+    def close(self) -> None:
+        """Unload the code; its addresses must not be used any more."""
+        self._addresses.clear()
+        while self._trackers:
+            self._trackers.pop().close()
+
+
+class Engine:
+    """Compiles and loads for one target. Share it through `engine_for`.
+
+    Safe to use from several threads; llvmlite lets one of them into LLVM at a time.
+
+    Parameters
+    ----------
+    target : Target
+        The machine to compile for.
+
+    Examples
+    --------
+    >>> from tracejit.codegen.llvm.target import host_target
+    >>> engine = engine_for(host_target())
+    >>> code = engine.compile("define i32 @one() { ret i32 1 }")
+    >>> library = engine.load(code)
+    >>> ctypes.CFUNCTYPE(ctypes.c_int32)(library.address("one"))()
+    1
+    """
+
+    def __init__(self, target: Target) -> None:
+        _initialize()
+        self.target = target
+        self._machine = llvm.Target.from_triple(target.triple).create_target_machine(
+            cpu=target.cpu,
+            features=target.features,
+            opt=_OPT_LEVEL,
+            reloc="pic",
+            codemodel="default",
+            jit=True,
+        )
+        self._jit = llvm.create_lljit_compiler(self._machine, suppress_errors=True)
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._builtins: Library | None = None
+
+    def compile(self, text: str) -> bytes:
+        """Return the object code of an LLVM module.
+
+        Raises
+        ------
+        InternalError
+            If the text is not a valid module; shows the line.
+        """
+        return bytes(self._machine.emit_object(parse_module(text)))
+
+    def assembly(self, text: str) -> str:
+        """Return the assembly of an LLVM module, as `compile` would encode it.
+
+        Raises
+        ------
+        InternalError
+            If the text is not a valid module; shows the line.
+        """
+        return str(self._machine.emit_assembly(parse_module(text)))
+
+    def load(
+        self, code: bytes | str, symbols: Mapping[str, int] | None = None
+    ) -> Library:
+        """Load object code (or an LLVM module's text, compiled first).
+
+        Parameters
+        ----------
+        code : bytes or str
+            Object code from `compile` for the same target, or LLVM text.
+        symbols : mapping of str to int, optional
+            Addresses of what the code imports: functions of other libraries, NumPy
+            loops, data. Whatever they belong to must outlive the library. Functions of
+            libc and libm need no entry.
+
+        Raises
+        ------
+        InternalError
+            If the text is not a valid module, or the bytes are not object code. A
+            symbol that is not found is reported by `Library.address`, since linking is
+            lazy.
+        """
+        image = self.compile(code) if isinstance(code, str) else code
+        imports = {**self._builtins_in(image), **(symbols or {})}
+        return self._link(image, imports)
+
+    def lookup(self, library: str, symbol: str) -> llvm.ResourceTracker:
+        """Return a tracker that knows the address of `symbol` in a loaded library.
+
+        Raises
+        ------
+        InternalError
+            If the symbol, or one it needs, is not found.
+        """
+        try:
+            return self._jit.lookup(library, symbol)
+        except RuntimeError as error:
+            raise InternalError(
+                f"cannot resolve {symbol!r} in library {library!r}: {error}",
+                hint="pass the address of every function it calls in `symbols`",
+            ) from error
+
+    def _link(self, image: bytes, imports: Mapping[str, int]) -> Library:
+        builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
+        for symbol, address in imports.items():
+            builder.import_symbol(symbol, address)
+        name = f"tracejit.{next(self._numbers)}"
+        try:
+            return Library(self, name, builder.link(self._jit, name))
+        except RuntimeError as error:
+            raise InternalError(f"cannot load object code: {error}") from error
+
+    def _builtins_in(self, image: bytes) -> dict[str, int]:
+        """Return addresses of the helper functions that this object code names.
+
+        LLVM inserts calls to them while it selects instructions, so that only the
+        object code shows which are needed. A name that is there by chance is harmless.
+        """
+        needed = [name for name in BUILTINS if name.encode() in image]
+        if not needed:
+            return {}
+        with self._lock:
+            if self._builtins is None:
+                self._builtins = self._link(self.compile(builtins_text()), {})
+        return {name: self._builtins.address(name) for name in needed}
+
+
+def parse_module(text: str) -> llvm.ModuleRef:
+    """Parse and verify an LLVM module.
+
+    Raises
+    ------
+    InternalError
+        If it is not valid; shows the lines around the error.
+    """
+    try:
+        module = llvm.parse_assembly(text)
+        module.verify()
+    except RuntimeError as error:
+        raise InternalError(_explain(str(error), text)) from error
+    return module
+
+
+def _explain(error: str, text: str) -> str:
+    """Return LLVM's error with the numbered lines of text that it is about."""
+    position = _POSITION.search(error)
+    if position is None:
+        return f"invalid LLVM module: {error.strip()}"
+    line, column = int(position[1]), int(position[2])
+    lines = text.splitlines()
+    shown = []
+    for number in range(max(1, line - _CONTEXT_LINES), min(line, len(lines)) + 1):
+        shown.append(f"{number:6d} | {lines[number - 1]}")
+    caret = " " * (len("123456 | ") + column - 1) + "^"
+    return "\n".join([f"invalid LLVM text: {position[3]}", *shown, caret])
+
+
+_engines: dict[Target, Engine] = {}
+_engines_lock = threading.Lock()
+
+
+def engine_for(target: Target) -> Engine:
+    """Return the engine for a target, the same one at each call."""
+    with _engines_lock:
+        engine = _engines.get(target)
+        if engine is None:
+            engine = _engines[target] = Engine(target)
+        return engine
+
+
+def _initialize() -> None:
+    """Set up LLVM's native target and make libm's functions visible to linking."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    if sys.platform.startswith("linux"):
+        _expose_libm()
+
+
+def _expose_libm() -> None:
+    """Load libm for all, where the interpreter itself does not depend on it.
+
+    On macOS and Windows the math functions are in a library that every process has.
+    """
+    if hasattr(ctypes.CDLL(None), "fma"):
+        return
+    try:
+        llvm.load_library_permanently("libm.so.6")
+    except RuntimeError as error:
+        raise InternalError(f"cannot load the math library: {error}") from error
