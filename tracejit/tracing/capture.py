@@ -160,9 +160,7 @@ def _constant_getter(value: object) -> Getter:
     return lambda: value
 
 
-def _children(
-    name: str, getter: Getter, value: object
-) -> Iterator[tuple[str, Getter]]:
+def _children(name: str, getter: Getter, value: object) -> Iterator[tuple[str, Getter]]:
     if isinstance(value, ModuleType | type | str | bytes | int | float):
         return
     if isinstance(value, FunctionType):

@@ -69,7 +69,10 @@ def array_of(trace: Trace, x: Sequence[object], dtype: Any = None) -> "Tracer":
         return trace.constant(np.array(x, dtype), born_here=True)
     from . import functions  # noqa: PLC0415  (functions are built on creation)
 
-    rows = [array_of(trace, v) if isinstance(v, list | tuple) and not is_tracer(v) else v for v in x]
+    rows = [
+        array_of(trace, v) if isinstance(v, list | tuple) and not is_tracer(v) else v
+        for v in x
+    ]
     target = np.dtype(dtype) if dtype is not None else _common_dtype(trace, rows)
     lifted = [trace.lift(r).astype(target) for r in rows]
     out: Tracer = functions.stack(lifted)

@@ -102,7 +102,7 @@ def _is_advanced(item: object) -> bool:
     if hasattr(type(item), "storage"):
         tracer: Any = item
         is_int = not tracer.ndim and tracer.dtype.kind in "iu"
-        return not (is_int and tracer.is_known and not tracer.depends)
+        return not (is_int and tracer.is_known)
     return isinstance(item, np.ndarray) and not (
         item.ndim == 0 and item.dtype.kind in "iu"
     )
@@ -221,11 +221,15 @@ def _split(x: "Tracer", items: tuple[Any, ...]) -> "tuple[Tracer, Advanced]":
     """Take the basic part as a view; return it with the advanced part."""
     expanded = list(_arrays_of_masks(x, expand_ellipsis(items, x.ndim)))
     is_array = [not (i is None or isinstance(i, slice)) for i in expanded]
-    basic = tuple(slice(None) if a else i for i, a in zip(expanded, is_array, strict=True))
+    basic = tuple(
+        slice(None) if a else i for i, a in zip(expanded, is_array, strict=True)
+    )
     view = _basic(x, basic, keep_view=True)
     axes = tuple(d for d, a in enumerate(is_array) if a)
     trace = x.trace
-    lifted = [trace.lift(i) for i in expanded if not (i is None or isinstance(i, slice))]
+    lifted = [
+        trace.lift(i) for i in expanded if not (i is None or isinstance(i, slice))
+    ]
     for axis, index in zip(axes, lifted, strict=True):
         _check_known_index(index, view.shape[axis], axis)
     adjacent = axes == tuple(range(axes[0], axes[-1] + 1))
@@ -283,8 +287,10 @@ def _index_atoms(
     atoms = []
     safe = True
     for axis, index in zip(advanced.axes, advanced.indices, strict=True):
-        if index.is_known and not index.depends:
-            wrapped = np.where(index.shadow < 0, index.shadow + view.shape[axis], index.shadow)
+        if index.is_known:
+            wrapped = np.where(
+                index.shadow < 0, index.shadow + view.shape[axis], index.shadow
+            )
             index = trace.constant(wrapped.astype(np.int64), born_here=True)
         else:
             safe = False
@@ -432,5 +438,3 @@ class FlatView:
 
     def __len__(self) -> int:
         return self.x.size
-
-

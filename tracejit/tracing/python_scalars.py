@@ -74,11 +74,26 @@ def unary(name: str, x: "Tracer") -> Any:
     return _as_python(name, (x,), ufuncs.apply(OPERATORS[name][1], (y,)))
 
 
-def _as_python(name: str, operands: tuple[object, ...], out: "Tracer") -> "Tracer":
-    out = out.as_scalar(Kind.PYTHON)
-    depends = [x.depends for x in operands if hasattr(type(x), "storage")]  # type: ignore[attr-defined]
-    out.depends = frozenset().union(*depends)
-    return out
+def _as_python(name: str, operands: tuple[Any, ...], out: "Tracer") -> "Tracer":
+    """Make a Python scalar of `out`; its value is Python's own result."""
+    traced = [x for x in operands if hasattr(type(x), "storage")]
+    known = None
+    if all(x.storage.known for x in traced):
+        values = [_value(x) for x in operands]
+        known = _computed(name, values, out.dtype)
+    result = out.trace.result(out.read(), known, kind=Kind.PYTHON)
+    result.depends = frozenset().union(*(x.depends for x in traced))
+    return result
+
+
+def _value(x: Any) -> Any:
+    return x.shadow.item() if hasattr(type(x), "storage") else x
+
+
+def _computed(name: str, values: list[Any], dtype: np.dtype) -> np.ndarray | None:
+    """Python's result, when it fits the dtype it has at run time."""
+    found = np.asarray(OPERATORS[name][0](*values))
+    return found.astype(dtype) if found.dtype.kind == dtype.kind else None
 
 
 def _is_int(x: object) -> bool:

@@ -287,7 +287,7 @@ def value_tracer(trace: Trace, outer: "Tracer", var: Var) -> "Tracer":
     from .tracer import Tracer  # noqa: PLC0415
 
     frozen = f"it belongs to the trace around {trace.name!r}"
-    storage = Storage(trace, var, known=outer.is_known, frozen=frozen)
+    storage = Storage(trace, var, known=outer.storage.known, frozen=frozen)
     return Tracer(storage, (), outer.shadow, outer.kind, outer.depends)
 
 
@@ -305,9 +305,7 @@ def blank(aval: ShapedArray, layout: Array | None = None) -> Array:
         strides = np.lib.stride_tricks.as_strided(
             np.empty(1, aval.dtype), aval.shape, contiguous_strides(aval)
         ).strides
-    return np.lib.stride_tricks.as_strided(
-        np.empty(1, aval.dtype), aval.shape, strides
-    )
+    return np.lib.stride_tricks.as_strided(np.empty(1, aval.dtype), aval.shape, strides)
 
 
 def contiguous_strides(aval: ShapedArray) -> tuple[int, ...]:

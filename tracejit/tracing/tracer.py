@@ -80,8 +80,8 @@ class Tracer:
 
     @property
     def is_known(self) -> bool:
-        """Whether the shadow carries the value."""
-        return self.storage.known
+        """Whether the shadow carries the value, whatever the arguments are."""
+        return self.storage.known and not self.depends
 
     def read(self) -> Atom:
         """Return the present value as an atom of the graph."""
@@ -113,7 +113,7 @@ class Tracer:
             )
         storage.atom = write_chain(trace.builder, storage.atom, self.chain, atom)
         storage.version += 1
-        if storage.known and known is not None:
+        if self.is_known and known is not None:
             np.copyto(self.shadow, known, casting="unsafe")
         else:
             storage.known = False
@@ -128,7 +128,7 @@ class Tracer:
         """
         if self.depends:
             self.trace.pinned.update(dict.fromkeys(self.depends))
-        if not self.is_known:
+        if not self.storage.known:
             raise _concretization_error(self, what)
         return self.shadow
 
@@ -258,7 +258,7 @@ class Tracer:
 
     def as_scalar(self, kind: Kind = Kind.SCALAR) -> "Tracer":
         """Return the value as a scalar of its own."""
-        known = self.shadow if self.is_known else None
+        known = self.shadow if self.storage.known else None
         out = self.trace.result(self.read(), known, kind=kind)
         out.depends = self.depends
         return out
@@ -320,7 +320,9 @@ class Tracer:
         index = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
         if not args:
             if self.size != 1:
-                raise ValueError("can only convert an array of size 1 to a Python scalar")
+                raise ValueError(
+                    "can only convert an array of size 1 to a Python scalar"
+                )
             return self.reshape(()).as_scalar(Kind.PYTHON)
         picked = self.flat[args[0]] if len(args) == 1 else self[tuple(index)]
         return picked.as_scalar(Kind.PYTHON)
@@ -419,12 +421,20 @@ class Tracer:
             raise AttributeError(f"'ndarray' object has no attribute {name!r}")
 
         def bound(*args: Any, **kwargs: Any) -> Any:
-            return method(self, *args, **kwargs)
+            return functions.dispatch(method, (self, *args), kwargs)
 
         return bound
 
     def fill(self, value: object) -> None:
         self[...] = value
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None) -> None:
+        self[...] = np.sort(self, axis=axis)  # type: ignore[call-overload]
+
+    def conj(self) -> Any:
+        return np.conjugate(self)
+
+    conjugate = conj
 
     def assign(self, value: "Tracer") -> None:
         """Set all elements to `value`, converted and broadcast as NumPy does."""

@@ -122,9 +122,7 @@ def paths(spec: TreeSpec, prefix: Path = ()) -> list[Path]:
 
 def format_path(path: Path, root: str = "") -> str:
     """Return a path as Python would write it: ``params['w'][0]``."""
-    return root + "".join(
-        f"[{key!r}]" for key in path
-    )
+    return root + "".join(f"[{key!r}]" for key in path)
 
 
 def map_leaves(fn: Callable[[Leaf], Leaf], tree: object) -> Any:

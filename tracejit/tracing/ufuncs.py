@@ -143,9 +143,7 @@ def _check_python_int(x: "Tracer", dtype: np.dtype) -> None:
             raise OverflowError(f"Python integer {value} out of bounds for {dtype}")
 
 
-def _broadcast_shape(
-    ufunc: np.ufunc, operands: "Sequence[Tracer]"
-) -> tuple[int, ...]:
+def _broadcast_shape(ufunc: np.ufunc, operands: "Sequence[Tracer]") -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(*(x.shape for x in operands))
     except ValueError:
@@ -159,9 +157,7 @@ def _broadcast_shape(
         ) from None
 
 
-def _aligned(
-    trace: Trace, atoms: Sequence[Atom], shape: tuple[int, ...]
-) -> list[Atom]:
+def _aligned(trace: Trace, atoms: Sequence[Atom], shape: tuple[int, ...]) -> list[Atom]:
     """Broadcast to one shape; rank-0 operands stay as they are."""
     return [
         x if not x.aval.shape else broadcast_to(trace.builder, x, shape) for x in atoms
@@ -321,9 +317,7 @@ def _write_out(
         check_writable(target)
         _check_out(ufunc, target, value, str(kwargs.get("casting", "same_kind")))
         target.assign(value)  # type: ignore[attr-defined]
-    final = tuple(
-        v if t is None else t for t, v in zip(out, results, strict=True)
-    )
+    final = tuple(v if t is None else t for t, v in zip(out, results, strict=True))
     return final[0] if len(final) == 1 else final
 
 
@@ -387,9 +381,9 @@ def _absolute(t: Trace, x: Atom) -> Atom:
 def _sign(t: Trace, x: Atom) -> Atom:
     if not dt.is_complex(x.aval.dtype):
         return t.emit(ew.sign_p, x)
-    size = t.emit(ew.complex_p, _absolute(t, x), t.builder.literal(
-        0, dt.real_dtype(x.aval.dtype)
-    ))
+    size = t.emit(
+        ew.complex_p, _absolute(t, x), t.builder.literal(0, dt.real_dtype(x.aval.dtype))
+    )
     is_zero = t.emit(ew.eq_p, x, t.builder.literal(0, x.aval.dtype))
     return t.emit(ew.select_p, is_zero, x, t.emit(ew.div_p, x, size))
 

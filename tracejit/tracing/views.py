@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from ..ir.aval import Shape
 from ..ir.builder import Builder
 from ..ir.graph import Atom
@@ -33,6 +35,9 @@ class ViewStep(Protocol):
     def write(self, b: Builder, base: Atom, view: Atom) -> Atom:
         """Return the base's value after the view was set to `view`."""
 
+    def apply(self, base: np.ndarray) -> np.ndarray:
+        """Return the view of an array."""
+
 
 @dataclass(frozen=True)
 class Strided:
@@ -54,6 +59,12 @@ class Strided:
     reversed: Shape
     shape: Shape
 
+    def apply(self, base: np.ndarray) -> np.ndarray:
+        stop = slice_bounds(self.count, self.start, self.stride)
+        spans = zip(self.start, stop, self.stride, strict=True)
+        x = np.flip(base[tuple(slice(*s) for s in spans)], self.reversed)
+        return x.reshape(self.shape)
+
     def read(self, b: Builder, base: Atom) -> Atom:
         stop = slice_bounds(self.count, self.start, self.stride)
         x = b.emit(slice_p, base, start=self.start, stop=stop, stride=self.stride)
@@ -74,6 +85,9 @@ class Transposed:
 
     perm: Shape
 
+    def apply(self, base: np.ndarray) -> np.ndarray:
+        return base.transpose(self.perm)
+
     def read(self, b: Builder, base: Atom) -> Atom:
         return b.emit(transpose_p, base, perm=self.perm)
 
@@ -86,6 +100,9 @@ class Reshaped:
     """Another shape over the same elements in the same order."""
 
     shape: Shape
+
+    def apply(self, base: np.ndarray) -> np.ndarray:
+        return base.reshape(self.shape)
 
     def read(self, b: Builder, base: Atom) -> Atom:
         return reshape(b, base, self.shape)
@@ -100,6 +117,9 @@ class Broadcasted:
 
     shape: Shape
 
+    def apply(self, base: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(base, self.shape)
+
     def read(self, b: Builder, base: Atom) -> Atom:
         return broadcast_to(b, base, self.shape)
 
@@ -111,6 +131,9 @@ class Broadcasted:
 class RealPart:
     """The real parts of a complex array."""
 
+    def apply(self, base: np.ndarray) -> np.ndarray:
+        return base.real
+
     def read(self, b: Builder, base: Atom) -> Atom:
         return b.emit(real_p, base)
 
@@ -121,6 +144,9 @@ class RealPart:
 @dataclass(frozen=True)
 class ImaginaryPart:
     """The imaginary parts of a complex array."""
+
+    def apply(self, base: np.ndarray) -> np.ndarray:
+        return base.imag
 
     def read(self, b: Builder, base: Atom) -> Atom:
         return b.emit(imag_p, base)
@@ -136,9 +162,7 @@ def read_chain(b: Builder, base: Atom, chain: Sequence[ViewStep]) -> Atom:
     return base
 
 
-def write_chain(
-    b: Builder, base: Atom, chain: Sequence[ViewStep], view: Atom
-) -> Atom:
+def write_chain(b: Builder, base: Atom, chain: Sequence[ViewStep], view: Atom) -> Atom:
     """Return the base's value after the end of `chain` was set to `view`."""
     values = [base]
     for step in chain[:-1]:

@@ -52,8 +52,8 @@ def _dot(x: Array, y: Array, contract: Pair, batch: Pair) -> Array:
     bshape, m, n = xt.shape[:nb], xt.shape[nb : nb + nx], yt.shape[yt.ndim - ny :]
     k = int(np.prod(xt.shape[nb + nx :]))
     rows, cols = int(np.prod(m)), int(np.prod(n))
-    out = np.matmul(xt.reshape(*bshape, rows, k), yt.reshape(*bshape, k, cols))
-    return out.reshape(*bshape, *m, *n)
+    out = np.matmul(xt.reshape((*bshape, rows, k)), yt.reshape((*bshape, k, cols)))
+    return out.reshape((*bshape, *m, *n))
 
 
 def _dot_transpose(

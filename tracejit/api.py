@@ -1,0 +1,284 @@
+"""`jit` and the transformations: what users decorate their functions with."""
+
+import functools
+import inspect
+import pickle
+import sys
+import threading
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import config, log
+from .errors import TracejitError
+from .stages import Compiled, Traced
+from .tracing.creation import is_tracer
+from .tracing.record import Recording, record
+from .tracing.signature import ARRAY, INT, Call, Signature
+from .tracing.trace import current_trace
+from .tracing.tree import flatten
+
+
+class TraceCounter:
+    """Counts traces in the process; `tracejit.testing.count_traces` reads it."""
+
+    def __init__(self) -> None:
+        self.traces = 0
+        self.compiles = 0
+
+
+COUNTER = TraceCounter()
+
+
+@dataclass
+class Node:
+    """A node of the trie of questions.
+
+    Parameters
+    ----------
+    question : int
+        Argument leaf whose value was asked for, -1 at a leaf.
+    children : dict
+        Value (with its type) to the next node.
+    compiled : Compiled, optional
+        At a leaf.
+    """
+
+    question: int = -1
+    children: dict[object, "Node"] = field(default_factory=dict)
+    compiled: Compiled | None = None
+
+
+@dataclass
+class Specializations:
+    """What is compiled for one base key.
+
+    Parameters
+    ----------
+    first_ints : dict of int to int
+        Int leaves and the value of their first call: constants until they change.
+    dynamic : set of int
+        Int leaves that changed: run-time values.
+    tries : dict
+        A trie of questions per set of dynamic leaves.
+    """
+
+    first_ints: dict[int, int]
+    dynamic: set[int] = field(default_factory=set)
+    tries: dict[frozenset[int], Node] = field(default_factory=dict)
+
+    def update(self, leaves: list[Any]) -> frozenset[int]:
+        """Note ints that changed; return the leaves to take as run-time values."""
+        for i, first in self.first_ints.items():
+            if i not in self.dynamic and leaves[i] != first:
+                self.dynamic.add(i)
+        return frozenset(self.dynamic)
+
+    def find(self, leaves: list[Any], dynamic: frozenset[int]) -> Compiled | None:
+        """Walk the trie by this call's answers."""
+        node = self.tries.get(dynamic)
+        while node is not None and node.compiled is None:
+            node = node.children.get(_answer(leaves[node.question]))
+        return None if node is None else node.compiled
+
+    def insert(
+        self, leaves: list[Any], dynamic: frozenset[int], compiled: Compiled
+    ) -> None:
+        """Enter a specialisation under the questions its trace asked."""
+        node = self.tries.setdefault(dynamic, Node())
+        for question in compiled.recording.pinned:
+            if node.question != question:
+                node.question, node.compiled = question, None
+                node.children.clear()
+            node = node.children.setdefault(_answer(leaves[question]), Node())
+        node.compiled = compiled
+
+
+def _answer(value: Any) -> object:
+    """Key of a value by type and bits (NaN equals itself, -0.0 is not 0.0)."""
+    return (type(value), repr(value)) if type(value) is not int else value
+
+
+class JitFunction:
+    """A function compiled at each new signature of its arguments.
+
+    Made by `jit`. Carries the wrapped function's name, docstring and signature, and
+    pickles by reference like a function.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], static_argnames: tuple[str, ...] = ()
+    ) -> None:
+        functools.update_wrapper(self, fn)
+        self.__wrapped__ = fn
+        self._static_argnames = static_argnames
+        self._signature = Signature(fn, static_argnames)
+        self._cache: dict[object, Specializations] = {}
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_trace() is not None:
+            return self.__wrapped__(*args, **kwargs)  # inlined into the trace around it
+        call = self._signature.bind(args, kwargs)
+        compiled = self._specialization(call)
+        if compiled.writes_overlap(call.leaves):
+            log.emit("retrace", f"{self.__name__}: arguments overlap; run in NumPy")
+            return self.__wrapped__(*args, **kwargs)
+        return compiled(call.leaves)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def trace(self, *args: Any, **kwargs: Any) -> Traced:
+        """Trace at these arguments, without compiling and without the cache."""
+        call = self._signature.bind(args, kwargs)
+        return self._trace(call, frozenset())
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """Shorthand for ``trace(...).lower()``."""
+        return self.trace(*args, **kwargs).lower()
+
+    def compile(self, *args: Any, **kwargs: Any) -> Compiled:
+        """Shorthand for ``trace(...).lower().compile()``."""
+        compiled: Compiled = self.lower(*args, **kwargs).compile()
+        return compiled
+
+    def cache_size(self) -> int:
+        """Return the number of base keys compiled for."""
+        return len(self._cache)
+
+    def clear_cache(self) -> None:
+        """Forget all specialisations."""
+        with self._lock:
+            self._cache.clear()
+
+    def _specialization(self, call: Call) -> Compiled:
+        key = (call.key, config.cache_key())
+        entry = self._cache.get(key)
+        if entry is None:
+            ints = {
+                i: x
+                for i, (x, k) in enumerate(zip(call.leaves, call.keys, strict=True))
+                if k.kind == INT
+            }
+            entry = self._cache.setdefault(key, Specializations(ints))
+            self._bound_cache()
+        dynamic = entry.update(call.leaves)
+        found = entry.find(call.leaves, dynamic)
+        if found is not None and found.captures_current():
+            return found
+        with self._lock:
+            compiled = self._trace(call, dynamic).lower().compile()
+            COUNTER.compiles += 1
+            entry.insert(call.leaves, dynamic, compiled)
+        return compiled
+
+    def _bound_cache(self) -> None:
+        limit = config.get("max_specializations")
+        while len(self._cache) > limit:
+            self._cache.pop(next(iter(self._cache)))
+
+    def _trace(self, call: Call, dynamic: frozenset[int]) -> Traced:
+        COUNTER.traces += 1
+        static = frozenset(
+            i for i, k in enumerate(call.keys) if k.kind == INT and i not in dynamic
+        )
+        name = getattr(self, "__name__", "main")
+        log.emit("retrace", f"{name}: tracing {[k.kind for k in call.keys]}")
+        recording = record(self.__wrapped__, call, static, _identifier(name))
+        return Traced(recording, _in_strides(recording, call))
+
+    def __reduce__(self) -> Any:
+        module = sys.modules.get(self.__module__)
+        found: Any = module
+        for part in self.__qualname__.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            return self.__qualname__
+        if found is None or found is not self.__wrapped__:
+            raise pickle.PicklingError(
+                f"cannot pickle {self.__qualname__}: it is not found by its name in "
+                f"{self.__module__}"
+            )
+        return jit, (self.__wrapped__,), {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Nothing to restore: specialisations are not pickled."""
+
+    def __copy__(self) -> "JitFunction":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "JitFunction":
+        return self
+
+    def __repr__(self) -> str:
+        return f"<jit {self.__qualname__}>"
+
+
+def _identifier(name: str) -> str:
+    kept = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
+    return kept if kept and not kept[0].isdigit() else f"f{kept}"
+
+
+def _in_strides(
+    recording: Recording, call: Call
+) -> tuple[tuple[int, ...] | None, ...]:
+    """Element strides per graph input; None for C-contiguous."""
+    out: list[tuple[int, ...] | None] = []
+    for feed in recording.inputs:
+        array = call.leaves[feed] if isinstance(feed, int) else feed.array
+        if not isinstance(array, np.ndarray) or array.flags.c_contiguous:
+            out.append(None)
+        else:
+            out.append(element_strides(array))
+    return tuple(out)
+
+
+def element_strides(array: np.ndarray) -> tuple[int, ...] | None:
+    """Strides in elements; None when they are not whole (a copy is passed then)."""
+    if any(s % array.itemsize for s in array.strides):
+        return None
+    return tuple(s // array.itemsize for s in array.strides)
+
+
+def jit(
+    fn: Callable[..., Any] | None = None,
+    *,
+    static_argnames: str | tuple[str, ...] = (),
+) -> Any:
+    """Compile a function of NumPy arrays.
+
+    Parameters
+    ----------
+    fn : callable
+        Plain NumPy code. Traced at the first call of each signature (shapes, dtypes,
+        strides, containers, Python values that decide control flow).
+    static_argnames : str or tuple of str
+        Parameters whose ints and floats are constants; seldom needed, as ints that
+        decide sizes or control flow specialise by themselves.
+
+    Returns
+    -------
+    JitFunction
+        Called like `fn`; gives what `fn` gives in NumPy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> @jit
+    ... def double(x):
+    ...     return x + x
+    >>> double(np.arange(3.0))
+    array([0., 2., 4.])
+    """
+    if fn is None:
+        return lambda f: jit(f, static_argnames=static_argnames)
+    if not callable(fn) or inspect.isclass(fn):
+        raise TypeError(f"jit takes a function, not {fn!r}")
+    names = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
+    return JitFunction(fn, tuple(names))
+
+

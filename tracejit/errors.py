@@ -1,0 +1,77 @@
+"""The errors users see: what happened, their line, what to do next."""
+
+
+class TracejitError(Exception):
+    """Base of all errors of tracejit.
+
+    Parameters
+    ----------
+    message : str
+        Starts in lower case; says what happened with actual and expected values.
+    source : str, optional
+        The user's line, ``"file.py:12"``.
+    hint : str, optional
+        The next thing to try.
+    """
+
+    def __init__(
+        self, message: str, *, source: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.source = source
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.source:
+            lines.append(f"  at {self.source}")
+        if self.hint:
+            lines.append(f"  try: {self.hint}")
+        return "\n".join(lines)
+
+
+class TraceError(TracejitError):
+    """A function cannot be traced."""
+
+
+class ConcretizationError(TraceError, TypeError):
+    """Python asked a traced value for its number."""
+
+
+class LeakedTracerError(TraceError):
+    """A traced value was used after its trace ended."""
+
+
+class UnsupportedError(TraceError, NotImplementedError):
+    """A NumPy feature that tracejit does not trace."""
+
+
+class ShapeError(TracejitError, ValueError):
+    """Shapes do not fit together."""
+
+
+class DTypeError(TracejitError, TypeError):
+    """A dtype does not fit or is not supported."""
+
+
+class IndexRangeError(TracejitError, IndexError):
+    """An index is out of range."""
+
+
+class ParseError(TracejitError, ValueError):
+    """Text that is not well-formed IR."""
+
+    def __init__(self, message: str, *, line: int = 0, column: int = 0) -> None:
+        where = f" (line {line}, column {column})" if line else ""
+        super().__init__(message + where)
+        self.line = line
+        self.column = column
+
+
+class VerifyError(TracejitError):
+    """An IR invariant does not hold: a bug in tracejit."""
+
+
+class InternalError(TracejitError):
+    """A bug in tracejit."""

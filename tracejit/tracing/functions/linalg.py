@@ -1,0 +1,243 @@
+"""Rules for `numpy.linalg` and `numpy.fft`."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...ir import dtypes as dt
+from ...ir.ops import linalg as la
+from ...ir.ops.elementwise import complex_p
+from ...ir.ops.fft import fft_p
+from ...ir.ops.shape import broadcast_to, reshape
+from .. import ufuncs
+from ..trace import Trace
+from .registry import implements, lift, normalize_axis, wrap
+
+if TYPE_CHECKING:
+    from ..tracer import Tracer
+
+
+def _inexact(x: "Tracer") -> "Tracer":
+    """Integers compute in f64, as in NumPy."""
+    return x if dt.is_inexact(x.dtype) else x.astype(np.float64)
+
+
+@implements(np.linalg.cholesky)
+def cholesky(a: Any, /, *, upper: bool = False) -> Any:
+    trace, (x,) = lift(a)
+    x = _inexact(x)
+    low = wrap(trace, trace.emit(la.cholesky_p, x.read()))
+    return np.conjugate(low.mT) if upper else low
+
+
+@implements(np.linalg.inv)
+def inv(a: Any) -> Any:
+    trace, (x,) = lift(a)
+    return wrap(trace, trace.emit(la.inv_p, _inexact(x).read()))
+
+
+@implements(np.linalg.det)
+def det(a: Any) -> Any:
+    trace, (x,) = lift(a)
+    return wrap(trace, trace.emit(la.det_p, _inexact(x).read()))
+
+
+@implements(np.linalg.slogdet)
+def slogdet(a: Any) -> Any:
+    trace, (x,) = lift(a)
+    sign, logabs = trace.emit_all(la.slogdet_p, (_inexact(x).read(),), {})
+    result = type(np.linalg.slogdet(np.eye(1)))
+    return result(wrap(trace, sign), wrap(trace, logabs))
+
+
+@implements(np.linalg.eigh)
+def eigh(a: Any, UPLO: str = "L") -> Any:
+    trace, (x,) = lift(a)
+    if UPLO not in ("L", "l"):
+        x = np.conjugate(x.mT)
+    w, v = trace.emit_all(la.eigh_p, (_inexact(x).read(),), {})
+    return type(np.linalg.eigh(np.eye(1)))(wrap(trace, w), wrap(trace, v))
+
+
+@implements(np.linalg.eigvalsh)
+def eigvalsh(a: Any, UPLO: str = "L") -> Any:
+    return eigh(a, UPLO)[0]
+
+
+@implements(np.linalg.solve)
+def solve(a: Any, b: Any) -> Any:
+    trace, (x, y) = lift(a, b)
+    dtype = np.result_type(x.dtype, y.dtype)
+    dtype = dtype if dt.is_inexact(dtype) else np.dtype(np.float64)
+    build = trace.builder
+    m, rhs = x.convert(dtype), y.convert(dtype)
+    is_vector = y.ndim == 1
+    if is_vector:
+        rhs = reshape(build, rhs, (*y.shape, 1))
+    lead = np.broadcast_shapes(x.shape[:-2], rhs.aval.shape[:-2])
+    m = broadcast_to(build, m, (*lead, *x.shape[-2:]))
+    rhs = broadcast_to(build, rhs, (*lead, *rhs.aval.shape[-2:]))
+    out = trace.emit(la.solve_p, m, rhs)
+    return wrap(trace, reshape(build, out, out.aval.shape[:-1]) if is_vector else out)
+
+
+@implements(np.linalg.norm, np.linalg.vector_norm)
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    _, (v,) = lift(x)
+    v = _inexact(v)
+    is_matrix = (v.ndim == 2 and axis is None) or isinstance(axis, tuple | list)
+    if ord is None or (ord in ("fro", 2) and not (is_matrix and ord == 2)):
+        square = v.real**2 + v.imag**2 if dt.is_complex(v.dtype) else v * v
+        return np.sqrt(np.sum(square, axis=axis, keepdims=keepdims))
+    if is_matrix:
+        raise ufuncs.unsupported(f"np.linalg.norm of a matrix with ord={ord!r}")
+    size = np.abs(v)
+    if ord == np.inf:
+        return np.max(size, axis=axis, keepdims=keepdims)
+    if ord == -np.inf:
+        return np.min(size, axis=axis, keepdims=keepdims)
+    if ord == 0:
+        return np.sum((v != 0).astype(size.dtype), axis=axis, keepdims=keepdims)
+    total = np.sum(size**ord, axis=axis, keepdims=keepdims)
+    return total if ord == 1 else total ** (1 / ord)
+
+
+@implements(np.linalg.matrix_norm)
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+    return norm(x, ord, (-2, -1), keepdims)
+
+
+@implements(np.linalg.matrix_power)
+def matrix_power(a: Any, n: int) -> Any:
+    trace, (x,) = lift(a)
+    if n < 0:
+        x, n = inv(x), -n
+    if n == 0:
+        return x * 0 + np.eye(x.shape[-1], dtype=x.dtype)
+    out = None
+    while n:
+        if n & 1:
+            out = x if out is None else out @ x
+        n >>= 1
+        x = x @ x if n else x
+    return out
+
+
+@implements(np.linalg.multi_dot)
+def multi_dot(arrays: Any, *, out: Any = None) -> Any:
+    result = arrays[0]
+    for x in arrays[1:]:
+        result = result @ x
+    return result
+
+
+@implements(np.linalg.matmul)
+def matmul(x1: Any, x2: Any, /) -> Any:
+    return np.matmul(x1, x2)
+
+
+# --- fft --------------------------------------------------------------------------
+
+
+def _complex(trace: Trace, x: "Tracer") -> "Tracer":
+    if dt.is_complex(x.dtype):
+        return x
+    dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    real = x.convert(np.dtype(dtype))
+    zero = trace.builder.literal(0, np.dtype(dtype))
+    return trace.result(trace.emit(complex_p, real, zero))
+
+
+def _resize(x: "Tracer", n: int, axis: int) -> "Tracer":
+    have = x.shape[axis]
+    if n > have:
+        return np.pad(x, [(0, n - have if d == axis else 0) for d in range(x.ndim)])  # type: ignore[return-value]
+    return x[(*(slice(None),) * axis, slice(0, n))]
+
+
+def _scale(norm: str | None, n: int, inverse: bool) -> float:
+    table = {None: 0, "backward": 0, "ortho": 1, "forward": 2}
+    if norm not in table:
+        raise ValueError(
+            f"Invalid norm value {norm}; should be backward, ortho, forward"
+        )
+    power = table[norm]
+    factor = {0: 1.0, 1: n**-0.5, 2: 1.0 / n}[power]
+    return 1.0 / factor if inverse and power else factor
+
+
+def _fft_rule(form: str) -> Callable[..., Any]:
+    inverse = form in ("ifft", "irfft")
+
+    def rule(
+        a: Any,
+        n: int | None = None,
+        axis: int = -1,
+        norm: str | None = None,
+        out: Any = None,
+    ) -> Any:
+        trace, (x,) = lift(a)
+        d = normalize_axis(axis, x.ndim)
+        if form != "rfft":
+            x = _complex(trace, x)
+        elif x.dtype not in (np.float32, np.float64):
+            x = x.astype(np.float64)
+        length = n if n is not None else x.shape[d]
+        if form == "irfft":
+            length = n if n is not None else 2 * (x.shape[d] - 1)
+        x = _resize(x, length // 2 + 1 if form == "irfft" else length, d)
+        atom = trace.emit(fft_p, x.read(), form=form, axis=d, n=length)
+        result = wrap(trace, atom)
+        factor = _scale(norm, length, inverse)
+        return result if factor == 1.0 else result * factor
+
+    return rule
+
+
+fft = implements(np.fft.fft)(_fft_rule("fft"))
+ifft = implements(np.fft.ifft)(_fft_rule("ifft"))
+rfft = implements(np.fft.rfft)(_fft_rule("rfft"))
+irfft = implements(np.fft.irfft)(_fft_rule("irfft"))
+
+
+def _fftn_rule(one: Callable[..., Any], default: Any) -> Callable[..., Any]:
+    def rule(
+        a: Any,
+        s: Any = None,
+        axes: Any = default,
+        norm: str | None = None,
+        out: Any = None,
+    ) -> Any:
+        _, (x,) = lift(a)
+        axes = tuple(range(x.ndim)) if axes is None else tuple(axes)
+        sizes = [None] * len(axes) if s is None else list(s)
+        result: Any = x
+        for d, n in zip(axes, sizes, strict=True):
+            result = one(result, n, d, norm)
+        return result
+
+    return rule
+
+
+implements(np.fft.fftn)(_fftn_rule(fft, None))
+implements(np.fft.ifftn)(_fftn_rule(ifft, None))
+implements(np.fft.fft2)(_fftn_rule(fft, (-2, -1)))
+implements(np.fft.ifft2)(_fftn_rule(ifft, (-2, -1)))
+
+
+@implements(np.fft.fftshift)
+def fftshift(x: Any, axes: Any = None) -> Any:
+    return _shift(x, axes, lambda n: n // 2)
+
+
+@implements(np.fft.ifftshift)
+def ifftshift(x: Any, axes: Any = None) -> Any:
+    return _shift(x, axes, lambda n: -(n // 2))
+
+
+def _shift(x: Any, axes: Any, by: Callable[[int], int]) -> Any:
+    _, (v,) = lift(x)
+    axes = range(v.ndim) if axes is None else axes
+    axes = axes if isinstance(axes, tuple | list | range) else (axes,)
+    return np.roll(v, tuple(by(v.shape[d]) for d in axes), tuple(axes))

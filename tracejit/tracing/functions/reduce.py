@@ -1,0 +1,434 @@
+"""Rules for reductions and cumulative functions, with NumPy's dtypes and steps."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import ShapeError
+from ...ir import dtypes as dt
+from ...ir.graph import Atom
+from ...ir.ops import reduce as red
+from ...ir.ops.shape import reshape
+from ...ir.primitive import Primitive
+from .. import ufuncs
+from ..source import user_line
+from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
+
+if TYPE_CHECKING:
+    from ..tracer import Tracer
+
+NoValue: Any = np._NoValue
+
+
+def accumulator(dtype: np.dtype) -> np.dtype:
+    """Return the dtype NumPy adds and multiplies in: integers widen to 64 bits."""
+    if dtype.kind in "bi" and dtype.itemsize < 8:
+        return dt.INT64
+    return np.dtype(np.uint64) if dtype.kind == "u" else dtype
+
+
+def _reduced(
+    x: "Tracer", atom: Atom, primitive: Primitive, axis: Any, keepdims: Any
+) -> "Tracer":
+    axes = normalize_axes(axis, x.ndim)
+    out = x.trace.emit(primitive, atom, axes=axes) if axes or not x.ndim else atom
+    keep = is_given(keepdims) and bool(keepdims)
+    return _kept(x, out, axes) if keep else wrap(x.trace, out)
+
+
+def _kept(x: "Tracer", out: Atom, axes: tuple[int, ...]) -> "Tracer":
+    shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
+    return wrap(x.trace, reshape(x.trace.builder, out, shape))
+
+
+def _with_where(x: "Tracer", where: Any, neutral: object) -> "Tracer":
+    if not is_given(where) or where is True:
+        return x
+    value = np.asarray(neutral).astype(x.dtype)[()]
+    out: Tracer = np.where(where, x, value)
+    return out
+
+
+def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
+    def rule(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: Any = NoValue,
+        initial: Any = NoValue,
+        where: Any = NoValue,
+    ) -> Any:
+        _, (x,) = lift(a)
+        target = accumulator(x.dtype) if dtype is None else dt.canonical(dtype)
+        x = _with_where(x, where, neutral)
+        atom = x.convert(target)
+        result = _reduced(x, atom, primitive, axis, keepdims)
+        if is_given(initial):
+            result = combine(result, np.asarray(initial).astype(target)[()])
+        return result
+
+    return rule
+
+
+sum_ = implements(np.sum)(_sum_like(red.reduce_sum_p, np.add, 0))
+prod = implements(np.prod)(_sum_like(red.reduce_prod_p, np.multiply, 1))
+
+
+def _extremum(primitive: Primitive, logical: Primitive, combine: Any) -> Any:
+    def rule(
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = NoValue,
+        initial: Any = NoValue,
+        where: Any = NoValue,
+    ) -> Any:
+        _, (x,) = lift(a)
+        if is_given(where) and where is not True:
+            if not is_given(initial):
+                raise ValueError("reduction with where= needs initial=")
+            x = _with_where(x, where, initial)
+        axes = normalize_axes(axis, x.ndim)
+        if any(x.shape[d] == 0 for d in axes) and not is_given(initial):
+            raise ShapeError(
+                f"zero-size array to reduction operation {combine.__name__} which has "
+                "no identity",
+                source=user_line(),
+            )
+        use = logical if x.dtype == dt.BOOL else primitive
+        result = _reduced(x, x.read(), use, axis, keepdims)
+        if is_given(initial):
+            result = combine(result, np.asarray(initial).astype(x.dtype)[()])
+        return result
+
+    return rule
+
+
+max_ = implements(np.max, np.amax)(
+    _extremum(red.reduce_max_p, red.reduce_or_p, np.maximum)
+)
+min_ = implements(np.min, np.amin)(
+    _extremum(red.reduce_min_p, red.reduce_and_p, np.minimum)
+)
+
+
+def _logical(primitive: Primitive, neutral: bool) -> Any:
+    def rule(
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = NoValue,
+        *,
+        where: Any = NoValue,
+    ) -> Any:
+        trace, (x,) = lift(a)
+        truth = x if x.dtype == dt.BOOL else x != 0
+        truth = _with_where(truth, where, neutral)
+        return _reduced(truth, truth.read(), primitive, axis, keepdims)
+
+    return rule
+
+
+any_ = implements(np.any)(_logical(red.reduce_or_p, False))
+all_ = implements(np.all)(_logical(red.reduce_and_p, True))
+
+
+def _count(x: "Tracer", axis: Any) -> int:
+    return int(np.prod([x.shape[d] for d in normalize_axes(axis, x.ndim)]))
+
+
+@implements(np.mean)
+def mean(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = NoValue,
+    *,
+    where: Any = NoValue,
+) -> Any:
+    """As NumPy: a sum (of f16 in f32, of integers in f64) divided by the count."""
+    _, (x,) = lift(a)
+    target = None if dtype is None else np.dtype(dtype)
+    inner = target or (np.dtype("f8") if x.dtype.kind in "biu" else x.dtype)
+    is_half = inner == np.dtype("f2") and target is None
+    total = sum_(
+        x, axis, np.dtype("f4") if is_half else inner, None, keepdims, NoValue, where
+    )
+    if is_given(where) and where is not True:
+        count = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=keepdims)
+        result = np.true_divide(total, count.astype(total.dtype))
+    else:
+        result = np.true_divide(total, total.dtype.type(_count(x, axis)))
+    return result.astype(inner) if result.dtype != inner else result
+
+
+@implements(np.var)
+def var(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: Any = NoValue,
+    *,
+    where: Any = NoValue,
+    mean: Any = NoValue,
+    correction: Any = NoValue,
+) -> Any:
+    """Two passes, as NumPy: the mean, then the mean square of what is left."""
+    if is_given(where) and where is not True:
+        raise ufuncs.unsupported("where= of np.var", "use np.mean with where=")
+    _, (x,) = lift(a)
+    ddof = correction if is_given(correction) else ddof
+    inner = np.dtype(dtype) if dtype is not None else x.dtype
+    if inner.kind in "biu":
+        inner = np.dtype("f8")
+    wide = np.dtype("f4") if inner == np.dtype("f2") and dtype is None else inner
+    x = x.astype(wide, copy=False)
+    middle = mean if is_given(mean) else np.mean(x, axis=axis, keepdims=True)
+    left = x - middle
+    if dt.is_complex(left.dtype):
+        square = left.real * left.real + left.imag * left.imag
+    else:
+        square = left * left
+    total = sum_(square, axis, None, None, keepdims)
+    count = max(_count(x, axis) - ddof, 0)
+    result = np.true_divide(total, total.dtype.type(count))
+    return result.astype(inner) if wide != inner else result
+
+
+@implements(np.std)
+def std(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    return np.sqrt(var(a, axis, dtype, out, *args, **kwargs))
+
+
+@implements(np.average)
+def average(
+    a: Any,
+    axis: Any = None,
+    weights: Any = None,
+    returned: bool = False,
+    *,
+    keepdims: Any = NoValue,
+) -> Any:
+    if weights is None:
+        result = mean(a, axis, keepdims=keepdims)
+        _, (x,) = lift(a)
+        scale: Any = result * 0 + _count(x, axis)
+    else:
+        _, (x, w) = lift(a, weights)
+        if w.shape != x.shape:
+            w = w.reshape(
+                [x.shape[axis] if d == axis % x.ndim else 1 for d in range(x.ndim)]
+            )
+            w = np.broadcast_to(w, x.shape)
+        scale = np.sum(w, axis=axis, keepdims=keepdims)
+        result = np.sum(x * w, axis=axis, keepdims=keepdims) / scale
+    return (result, scale) if returned else result
+
+
+@implements(np.ptp)
+def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NoValue) -> Any:
+    return max_(a, axis, None, keepdims) - min_(a, axis, None, keepdims)
+
+
+@implements(np.count_nonzero)
+def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    _, (x,) = lift(a)
+    return sum_(x != 0, axis, dt.INT64, None, keepdims)
+
+
+def _arg(primitive: Primitive) -> Any:
+    def rule(
+        a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = NoValue
+    ) -> Any:
+        trace, (x,) = lift(a)
+        d = normalize_axis(axis, x.ndim) if axis is not None else 0
+        source = x if axis is not None else x.reshape(-1)
+        if not source.shape[d]:
+            raise ShapeError(
+                f"attempt to get {primitive.name} of an empty sequence",
+                source=user_line(),
+            )
+        result = trace.emit(primitive, source.read(), axis=d)
+        if not (is_given(keepdims) and keepdims):
+            return wrap(trace, result)
+        axes = (d,) if axis is not None else tuple(range(x.ndim))
+        return _kept(x, result, axes)
+
+    return rule
+
+
+argmax = implements(np.argmax)(_arg(red.argmax_p))
+argmin = implements(np.argmin)(_arg(red.argmin_p))
+
+
+def cumulative(x: "Tracer", primitive: Primitive, axis: Any, dtype: Any) -> "Tracer":
+    """Run a cumulative primitive along `axis` (flattened when None)."""
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    d = normalize_axis(axis, x.ndim)
+    atom = x.convert(np.dtype(dtype))
+    return wrap(x.trace, x.trace.emit(primitive, atom, axis=d, reverse=False))
+
+
+def _cumulative(primitive: Primitive) -> Any:
+    def rule(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+        _, (x,) = lift(a)
+        target = accumulator(x.dtype) if dtype is None else dtype
+        return cumulative(x, primitive, axis, target)
+
+    return rule
+
+
+cumsum = implements(np.cumsum)(_cumulative(red.cumsum_p))
+cumprod = implements(np.cumprod)(_cumulative(red.cumprod_p))
+
+
+@implements(np.cumulative_sum)
+def cumulative_sum(
+    x: Any,
+    /,
+    *,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    include_initial: bool = False,
+) -> Any:
+    total = cumsum(x, axis, dtype)
+    if not include_initial:
+        return total
+    axis = 0 if axis is None else axis
+    first = np.zeros_like(np.take(total, [0], axis=axis))
+    return np.concatenate([first, total], axis=axis)
+
+
+@implements(np.diff)
+def diff(
+    a: Any, n: int = 1, axis: int = -1, prepend: Any = NoValue, append: Any = NoValue
+) -> Any:
+    _, (x,) = lift(a)
+    d = normalize_axis(axis, x.ndim)
+    parts = [p for p in (prepend, x, append) if is_given(p)]
+    if len(parts) > 1:
+        size = tuple(1 if k == d else m for k, m in enumerate(x.shape))
+        parts = [np.broadcast_to(p, size) if np.ndim(p) == 0 else p for p in parts]
+        x = np.concatenate(parts, axis=d)  # type: ignore[assignment]
+    lead = (slice(None),) * d
+    subtract = np.not_equal if x.dtype == dt.BOOL else np.subtract
+    for _ in range(n):
+        x = subtract(x[(*lead, slice(1, None))], x[(*lead, slice(None, -1))])
+    return x
+
+
+# --- ignoring NaN -----------------------------------------------------------------
+
+
+def _without_nan(a: Any, neutral: float) -> "tuple[Tracer, Tracer]":
+    _, (x,) = lift(a)
+    bad = np.isnan(x)
+    return np.where(bad, x.dtype.type(neutral), x), bad  # type: ignore[return-value]
+
+
+@implements(np.nansum)
+def nansum(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = NoValue,
+) -> Any:
+    return sum_(_without_nan(a, 0)[0], axis, dtype, None, keepdims)
+
+
+@implements(np.nanprod)
+def nanprod(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = NoValue,
+) -> Any:
+    return prod(_without_nan(a, 1)[0], axis, dtype, None, keepdims)
+
+
+@implements(np.nanmean)
+def nanmean(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = NoValue,
+) -> Any:
+    x, bad = _without_nan(a, 0)
+    count = np.sum(~bad, axis=axis, keepdims=keepdims)
+    total = sum_(x, axis, dtype, None, keepdims)
+    return total / count.astype(total.dtype)
+
+
+def _nan_extremum(low: bool) -> Any:
+    fill, reduce_ = (np.inf, min_) if low else (-np.inf, max_)
+
+    def rule(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NoValue) -> Any:
+        x, bad = _without_nan(a, fill)
+        found = reduce_(x, axis, None, keepdims)
+        empty = np.all(bad, axis=axis, keepdims=keepdims)
+        return np.where(empty, x.dtype.type(np.nan), found)
+
+    return rule
+
+
+nanmax = implements(np.nanmax)(_nan_extremum(False))
+nanmin = implements(np.nanmin)(_nan_extremum(True))
+
+
+@implements(np.nanvar)
+def nanvar(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: Any = NoValue,
+) -> Any:
+    x, bad = _without_nan(a, 0)
+    middle = nanmean(a, axis, keepdims=True)
+    left = np.where(bad, x.dtype.type(0), x - middle)
+    count = np.sum(~bad, axis=axis, keepdims=keepdims) - ddof
+    total = sum_(left * left, axis, None, None, keepdims)
+    return total / count.astype(total.dtype)
+
+
+@implements(np.nanstd)
+def nanstd(a: Any, *args: Any, **kwargs: Any) -> Any:
+    return np.sqrt(nanvar(a, *args, **kwargs))
+
+
+@implements(np.gradient)
+def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    """Central differences with unit or constant spacing."""
+    _, (x,) = lift(f)
+    axes = normalize_axes(axis, x.ndim)
+    steps = list(varargs) * (len(axes) if len(varargs) == 1 else 1) or [1.0] * len(axes)
+    if edge_order != 1 or any(np.ndim(s) for s in steps):
+        raise ufuncs.unsupported("np.gradient with coordinates or edge_order=2")
+    out = [_gradient_along(x, d, h) for d, h in zip(axes, steps, strict=True)]
+    return out[0] if len(out) == 1 else tuple(out)
+
+
+def _gradient_along(x: "Tracer", axis: int, step: Any) -> Any:
+    lead = (slice(None),) * axis
+    take = lambda a, z: x[(*lead, slice(a, z))]  # noqa: E731
+    middle = (take(2, None) - take(None, -2)) / (2 * step)
+    first = (take(1, 2) - take(0, 1)) / step
+    last = (take(-1, None) - take(-2, -1)) / step
+    return np.concatenate([first, middle, last], axis=axis)

@@ -1,0 +1,165 @@
+"""The table from NumPy's functions to their tracing rules, and the dispatch on it.
+
+A rule takes the arguments of the NumPy function (tracers among them) and returns
+tracers. Known values need no care of the rules: where all operands are known, dispatch
+also runs NumPy on them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import TracejitError
+from ...ir.graph import Atom
+from .. import ufuncs
+from ..source import user_line
+from ..trace import Kind, Trace
+
+if TYPE_CHECKING:
+    from ..tracer import Tracer
+
+Rule = Callable[..., Any]
+FUNCTIONS: dict[Callable[..., Any], Rule] = {}
+
+
+def implements(*functions: Callable[..., Any]) -> Callable[[Rule], Rule]:
+    """Register a rule for NumPy functions."""
+
+    def wrap(rule: Rule) -> Rule:
+        for function in functions:
+            FUNCTIONS[function] = rule
+        return rule
+
+    return wrap
+
+
+def dispatch(
+    func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> Any:
+    """Trace ``func(*args, **kwargs)``.
+
+    Raises
+    ------
+    UnsupportedError
+        When the function has no rule.
+    """
+    rule = FUNCTIONS.get(func)
+    if rule is None:
+        module = getattr(func, "__module__", "numpy")
+        raise ufuncs.unsupported(f"{module}.{func.__name__}")
+    out = kwargs.pop("out", None)
+    result = _run(rule, args, kwargs)
+    _attach_known(func, args, kwargs, result)
+    if out is None:
+        return result
+    target = out[0] if isinstance(out, tuple) else out
+    ufuncs.check_writable(target)
+    target.assign(result)
+    return target
+
+
+def _run(rule: Rule, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run a rule; its errors carry the user's line."""
+    try:
+        return rule(*args, **kwargs)
+    except TracejitError as error:
+        error.source = error.source or user_line()
+        raise
+
+
+def _attach_known(
+    func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any
+) -> None:
+    """Give fresh results their value when every operand has one."""
+    if not is_tracer(result) or result.is_known or result.chain:
+        return
+    operands = list(tracers_in((*args, *kwargs.values())))
+    if not operands or not all(x.is_known for x in operands):
+        return
+    if not result.trace.may_know(result.size):
+        return
+    with np.errstate(all="ignore"):
+        known = np.asarray(func(*shadows(list(args)), **shadows(kwargs)))
+    if known.shape == result.shape and known.dtype == result.dtype:
+        result.storage.known = True
+        result.shadow = np.array(known)
+
+
+def is_tracer(x: object) -> bool:
+    """Tell whether `x` is a traced value."""
+    return hasattr(type(x), "storage")
+
+
+def tracers_in(values: Sequence[object]) -> "Iterator[Tracer]":
+    """Yield the tracers among nested sequences."""
+    for x in values:
+        if is_tracer(x):
+            yield x  # type: ignore[misc]
+        elif isinstance(x, list | tuple):
+            yield from tracers_in(x)
+
+
+def shadows(x: Any) -> Any:
+    """Replace tracers in nested containers by their shadows."""
+    if is_tracer(x):
+        return x.shadow
+    if isinstance(x, list | tuple):
+        return type(x)(shadows(v) for v in x)
+    if isinstance(x, dict):
+        return {k: shadows(v) for k, v in x.items()}
+    return x
+
+
+def lift(*values: Any) -> "tuple[Trace, tuple[Tracer, ...]]":
+    """Return the trace of `values` and each of them as its tracer."""
+    trace = ufuncs.trace_of(list(tracers_in(values)))
+    return trace, tuple(trace.lift(v) for v in values)
+
+
+def wrap(trace: Trace, atom: Atom, kind: Kind | None = None) -> "Tracer":
+    """Return a fresh tracer; rank 0 gives a NumPy scalar, as NumPy's functions do."""
+    if kind is None:
+        kind = Kind.ARRAY if atom.aval.shape else Kind.SCALAR
+    return trace.result(atom, kind=kind)
+
+
+def normalize_axis(axis: Any, ndim: int) -> int:
+    """Return a non-negative axis.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+    """
+    axis = axis.__index__()
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return int(axis % ndim) if ndim else 0
+
+
+def normalize_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Return `axis` (None, int or tuple) as sorted non-negative axes."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    out = tuple(sorted(normalize_axis(a, ndim) for a in axes))
+    if len(set(out)) != len(out):
+        raise ValueError("duplicate value in 'axis'")
+    return out
+
+
+def only(name: str, **given: Any) -> None:
+    """Raise when an argument that is not traced was given.
+
+    Examples
+    --------
+    >>> only("np.sum", where=True)
+    """
+    for argument, value in given.items():
+        if value is not None and value is not np._NoValue and value is not True:
+            raise ufuncs.unsupported(f"the argument {argument!r} of {name}")
+
+
+def is_given(value: object) -> bool:
+    """Tell whether an optional argument was passed."""
+    return value is not None and value is not np._NoValue

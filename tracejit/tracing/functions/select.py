@@ -1,0 +1,283 @@
+"""Rules for choosing and comparing elements: where, clip, take, isclose, ..."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...ir import dtypes as dt
+from ...ir.ops.elementwise import select_p
+from ...ir.ops.indexing import gather_p
+from ...ir.ops.shape import broadcast_to, transpose_p
+from .. import indexing, ufuncs
+from ..trace import Kind
+from .registry import implements, is_given, lift, normalize_axis, wrap
+
+if TYPE_CHECKING:
+    from ..tracer import Tracer
+
+
+def promoted_dtype(*xs: "Tracer") -> np.dtype:
+    """Return the dtype NumPy gives operands of these kinds (NEP 50)."""
+    parts: list[Any] = []
+    for x in xs:
+        weak = {"i": 0, "f": 0.0, "c": 0j}.get(x.dtype.kind)
+        parts.append(weak if x.kind is Kind.PYTHON and weak is not None else x.dtype)
+    return np.result_type(*parts)
+
+
+@implements(np.where)
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    if x is None or y is None:
+        raise ufuncs.unsupported(
+            "np.where(condition) with one argument", "use np.where(condition, a, b)"
+        )
+    trace, (cond, on_true, on_false) = lift(condition, x, y)
+    dtype = dt.canonical(promoted_dtype(on_true, on_false))
+    shape = np.broadcast_shapes(cond.shape, on_true.shape, on_false.shape)
+    truth = cond if cond.dtype == dt.BOOL else cond != 0
+    atoms = [truth.read(), on_true.convert(dtype), on_false.convert(dtype)]
+    b = trace.builder
+    full = [a if not a.aval.shape else broadcast_to(b, a, shape) for a in atoms]
+    out = broadcast_to(b, trace.emit(select_p, *full), shape)
+    return trace.result(out)
+
+
+@implements(np.clip)
+def clip(
+    a: Any,
+    a_min: Any = np._NoValue,
+    a_max: Any = np._NoValue,
+    out: Any = None,
+    *,
+    min: Any = np._NoValue,
+    max: Any = np._NoValue,
+    **kwargs: Any,
+) -> Any:
+    low = min if is_given(min) else a_min
+    high = max if is_given(max) else a_max
+    _, (x,) = lift(a)
+    result: Any = x
+    if is_given(low):
+        result = np.maximum(result, low, **kwargs)
+    if is_given(high):
+        result = np.minimum(result, high, **kwargs)
+    return result.copy() if result is x else result
+
+
+@implements(np.select)
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    out = default
+    for cond, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+        out = np.where(cond, choice, out)
+    return out
+
+
+@implements(np.take)
+def take(
+    a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise"
+) -> Any:
+    trace, (x,) = lift(a)
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    d = normalize_axis(axis, x.ndim)
+    index = trace.lift(np.asarray(indices) if isinstance(indices, list) else indices)
+    if mode == "wrap":
+        index = index % x.shape[d]
+    elif mode == "clip":
+        index = np.clip(index, 0, x.shape[d] - 1)  # type: ignore[call-overload]
+    return x[(*(slice(None),) * d, index)]
+
+
+@implements(np.take_along_axis)
+def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
+    trace, (x, index) = lift(arr, indices)
+    if axis is None:
+        return x.reshape(-1)[index.reshape(-1)]
+    d = normalize_axis(axis, x.ndim)
+    last = x.ndim - 1
+    order = (*(k for k in range(x.ndim) if k != d), d)
+    b = trace.builder
+    lead = tuple(
+        np.broadcast_shapes((x.shape[k],), (index.shape[k],))[0] for k in order[:-1]
+    )
+    source = broadcast_to(
+        b, trace.emit(transpose_p, x.read(), perm=order), (*lead, x.shape[d])
+    )
+    places = trace.emit(transpose_p, index.convert(dt.INT64), perm=order)
+    places = broadcast_to(b, places, (*lead, index.shape[d]))
+    out = trace.emit(gather_p, source, places, axes=(last,), batch=last, mode="raise")
+    back = tuple(int(i) for i in np.argsort(order))
+    return wrap(trace, trace.emit(transpose_p, out, perm=back))
+
+
+@implements(np.put_along_axis)
+def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
+    ufuncs.check_writable(arr)
+    _, (index,) = lift(indices)
+    d = normalize_axis(axis, arr.ndim)
+    grid: list[Any] = []
+    for k, n in enumerate(arr.shape):
+        shape = tuple(-1 if k == j else 1 for j in range(arr.ndim))
+        grid.append(index if k == d else np.arange(n).reshape(shape))
+    arr[tuple(grid)] = values
+
+
+@implements(np.compress)
+def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
+    _, (x,) = lift(a)
+    mask = np.asarray(condition.shadow if hasattr(condition, "shadow") else condition)
+    if hasattr(condition, "storage") and not condition.is_known:
+        raise ufuncs.unsupported("np.compress by a traced condition", "use np.where")
+    return take(x, np.nonzero(mask)[0], axis)
+
+
+@implements(np.put)
+def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
+    ufuncs.check_writable(a)
+    a.flat[ind] = v
+
+
+@implements(np.fill_diagonal)
+def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+    ufuncs.check_writable(a)
+    at = np.arange(min(a.shape))
+    a[(at,) * a.ndim] = val
+
+
+@implements(np.nan_to_num)
+def nan_to_num(
+    x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None
+) -> Any:
+    _, (v,) = lift(x)
+    if not dt.is_float(v.dtype):
+        return v.copy()
+    info = np.finfo(v.dtype)
+    high = info.max if posinf is None else posinf
+    low = info.min if neginf is None else neginf
+    out = np.where(np.isnan(v), v.dtype.type(nan), v)
+    out = np.where(out == np.inf, v.dtype.type(high), out)
+    return np.where(out == -np.inf, v.dtype.type(low), out)
+
+
+@implements(np.isclose)
+def isclose(
+    a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Any:
+    _, (x, y) = lift(a, b)
+    near = np.abs(x - y) <= atol + rtol * np.abs(y)
+    close = (near & np.isfinite(y)) | (x == y)
+    return close | (np.isnan(x) & np.isnan(y)) if equal_nan else close
+
+
+@implements(np.allclose)
+def allclose(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
+    return np.all(isclose(a, b, *args, **kwargs))
+
+
+@implements(np.array_equal)
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
+    _, (x, y) = lift(a1, a2)
+    return np.all(x == y) if x.shape == y.shape else False
+
+
+@implements(np.real)
+def real(val: Any) -> Any:
+    return lift(val)[1][0].real
+
+
+@implements(np.imag)
+def imag(val: Any) -> Any:
+    return lift(val)[1][0].imag
+
+
+@implements(np.angle)
+def angle(z: Any, deg: bool = False) -> Any:
+    _, (x,) = lift(z)
+    out = np.arctan2(x.imag, x.real)
+    return np.degrees(out) if deg else out
+
+
+@implements(np.isreal)
+def isreal(x: Any) -> Any:
+    return lift(x)[1][0].imag == 0
+
+
+@implements(np.iscomplexobj)
+def iscomplexobj(x: Any) -> bool:
+    return dt.is_complex(lift(x)[1][0].dtype)
+
+
+@implements(np.isrealobj)
+def isrealobj(x: Any) -> bool:
+    return not iscomplexobj(x)
+
+
+@implements(np.sinc)
+def sinc(x: Any) -> Any:
+    _, (v,) = lift(x)
+    y = np.pi * np.where(v == 0, v.dtype.type(1e-20), v)
+    return np.sin(y) / y
+
+
+@implements(np.round, np.around)
+def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
+    _, (x,) = lift(a)
+    if x.dtype.kind in "biu" and decimals >= 0:
+        return x.copy()
+    if not decimals:
+        return np.rint(x)
+    scale = 10.0 ** abs(decimals)
+    if decimals > 0:
+        return np.rint(x * scale) / scale
+    return np.rint(x / scale) * scale
+
+
+@implements(np.interp)
+def interp(
+    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
+) -> Any:
+    if period is not None:
+        raise ufuncs.unsupported("period= of np.interp", "wrap x and xp first")
+    _, (v, px, py) = lift(x, xp, fp)
+    px, py, v = (a.astype(np.float64, copy=False) for a in (px, py, v))
+    n = px.shape[0]
+    place = np.searchsorted(px, v, side="right")
+    hi = np.clip(place, 1, n - 1)
+    lo = hi - 1
+    slope = (py[hi] - py[lo]) / (px[hi] - px[lo])
+    out = slope * (v - px[lo]) + py[lo]
+    out = np.where(v < px[0], py[0] if left is None else left, out)
+    return np.where(
+        v >= px[-1],
+        np.where(v > px[-1], py[-1] if right is None else right, py[-1]),
+        out,
+    )
+
+
+@implements(np.searchsorted)
+def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
+    """By counting: every element of `v` against every element of `a`."""
+    _, (x, y) = lift(a, v)
+    if sorter is not None:
+        x = x[sorter]
+    before = np.less if side == "left" else np.less_equal
+    return np.sum(before(x, y[..., None]), axis=-1)
+
+
+@implements(np.digitize)
+def digitize(x: Any, bins: Any, right: bool = False) -> Any:
+    return searchsorted(bins, x, "left" if right else "right")
+
+
+def ufunc_at(ufunc: np.ufunc, x: Any, index: Any, value: Any = None) -> None:
+    """Carry out ``ufunc.at``."""
+    names = {np.add: "add", np.multiply: "mul", np.maximum: "max", np.minimum: "min"}
+    ufuncs.check_writable(x)
+    if ufunc is np.subtract:
+        ufunc, value = np.add, np.negative(value)
+    if ufunc not in names:
+        raise ufuncs.unsupported(
+            f"np.{ufunc.__name__}.at",
+            "add, subtract, multiply, maximum and minimum are",
+        )
+    indexing.at(x, index, value, names[ufunc])

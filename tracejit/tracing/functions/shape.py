@@ -1,0 +1,550 @@
+"""Rules for functions that move elements: reshapes, joins, splits, repeats."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import ShapeError
+from ...ir import dtypes as dt
+from ...ir.ops.shape import broadcast_in_dim_p, concatenate_p, pad_p, reshape
+from ...ir.ops.shape import broadcast_to as broadcast_atom
+from .. import ufuncs
+from ..source import user_line
+from ..views import Broadcasted, Reshaped, Transposed
+from .registry import (
+    implements,
+    lift,
+    normalize_axes,
+    normalize_axis,
+    wrap,
+)
+
+if TYPE_CHECKING:
+    from ..tracer import Tracer
+
+
+def reshape_tracer(
+    x: "Tracer", shape: tuple[Any, ...], order: str = "C", copy: bool | None = None
+) -> "Tracer":
+    """Return a view where NumPy gives one, else a copy."""
+    sizes = tuple(n.__index__() for n in shape)
+    if order in ("F", "A") and not (order == "A" and not x.flags.f_contiguous):
+        flipped = reshape_tracer(x.transpose(), sizes[::-1], "C", copy)
+        return flipped.transpose()
+    if not copy:
+        try:
+            shadow = np.reshape(x.shadow, sizes, copy=False)
+        except ValueError:
+            _check_reshape(x, sizes)
+            if copy is False:
+                raise
+        else:
+            return x.view(Reshaped(shadow.shape), shadow)
+    trace = x.trace
+    resolved = np.reshape(np.empty(x.shape, np.bool_), sizes).shape
+    atom = reshape(trace.builder, x.read(), resolved)
+    known = np.array(x.shadow).reshape(resolved) if x.is_known else None
+    return trace.result(atom, known)
+
+
+def _check_reshape(x: "Tracer", sizes: tuple[int, ...]) -> None:
+    known = int(np.prod([n for n in sizes if n != -1]))
+    guess = -1 in sizes and known and x.size % known == 0
+    if not guess and known != x.size:
+        raise ShapeError(
+            f"cannot reshape array of size {x.size} into shape {sizes}",
+            source=user_line(),
+        )
+
+
+@implements(np.reshape)
+def reshape_(
+    a: Any, /, shape: Any = None, order: str = "C", *, copy: bool | None = None
+) -> "Tracer":
+    _, (x,) = lift(a)
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    return reshape_tracer(x, sizes, order, copy)
+
+
+@implements(np.ravel)
+def ravel(a: Any, order: str = "C") -> "Tracer":
+    return reshape_(a, (-1,), order)
+
+
+@implements(np.transpose, np.permute_dims)
+def transpose(a: Any, axes: Any = None) -> "Tracer":
+    _, (x,) = lift(a)
+    return x.transpose() if axes is None else x.transpose(tuple(axes))
+
+
+@implements(np.swapaxes)
+def swapaxes(a: Any, axis1: int, axis2: int) -> "Tracer":
+    _, (x,) = lift(a)
+    return x.swapaxes(axis1, axis2)
+
+
+@implements(np.moveaxis)
+def moveaxis(a: Any, source: Any, destination: Any) -> "Tracer":
+    _, (x,) = lift(a)
+    shadow = np.moveaxis(x.shadow, source, destination)
+    extents = tuple(range(2, x.ndim + 2))
+    perm = _permutation(extents, lambda probe: np.moveaxis(probe, source, destination))
+    return x.view(Transposed(perm), shadow)
+
+
+def _permutation(extents: tuple[int, ...], move: Any) -> tuple[int, ...]:
+    """Find which permutation `move` is by the extents of a memoryless probe."""
+    probe = np.lib.stride_tricks.as_strided(
+        np.empty(1, np.int8), extents, (0,) * len(extents)
+    )
+    return tuple(extents.index(n) for n in move(probe).shape)
+
+
+@implements(np.rollaxis)
+def rollaxis(a: Any, axis: int, start: int = 0) -> "Tracer":
+    _, (x,) = lift(a)
+    shadow = np.rollaxis(x.shadow, axis, start)
+    extents = tuple(range(2, x.ndim + 2))
+    perm = _permutation(extents, lambda probe: np.rollaxis(probe, axis, start))
+    return x.view(Transposed(perm), shadow)
+
+
+def matrix_transpose(x: Any) -> "Tracer":
+    _, (x,) = lift(x)
+    return x.swapaxes(-1, -2)
+
+
+implements(np.matrix_transpose)(matrix_transpose)
+implements(np.linalg.matrix_transpose)(matrix_transpose)
+
+
+@implements(np.squeeze)
+def squeeze(a: Any, axis: Any = None) -> "Tracer":
+    _, (x,) = lift(a)
+    return x.squeeze(axis)
+
+
+@implements(np.expand_dims)
+def expand_dims(a: Any, axis: Any) -> "Tracer":
+    _, (x,) = lift(a)
+    shadow = np.expand_dims(x.shadow, axis)
+    return x.view(Reshaped(shadow.shape), shadow)
+
+
+@implements(np.atleast_1d)
+def atleast_1d(*arrays: Any) -> Any:
+    return _at_least(np.atleast_1d, arrays)
+
+
+@implements(np.atleast_2d)
+def atleast_2d(*arrays: Any) -> Any:
+    return _at_least(np.atleast_2d, arrays)
+
+
+@implements(np.atleast_3d)
+def atleast_3d(*arrays: Any) -> Any:
+    return _at_least(np.atleast_3d, arrays)
+
+
+def _at_least(grow: Any, arrays: Sequence[Any]) -> Any:
+    _, xs = lift(*arrays)
+    out = tuple(x.view(Reshaped(s.shape), s) for x in xs for s in (grow(x.shadow),))
+    return out[0] if len(out) == 1 else out
+
+
+@implements(np.broadcast_to)
+def broadcast_to(array: Any, shape: Any, subok: bool = False) -> "Tracer":
+    _, (x,) = lift(array)
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    shadow = np.broadcast_to(x.shadow, sizes)
+    return x.view(Broadcasted(shadow.shape), shadow)
+
+
+@implements(np.broadcast_arrays)
+def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    _, xs = lift(*args)
+    shape = np.broadcast_shapes(*(x.shape for x in xs))
+    return tuple(broadcast_to(x, shape) for x in xs)
+
+
+@implements(np.flip)
+def flip(m: Any, axis: Any = None) -> Any:
+    _, (x,) = lift(m)
+    axes = normalize_axes(axis, x.ndim)
+    step = slice(None, None, -1)
+    return x[tuple(step if d in axes else slice(None) for d in range(x.ndim))]
+
+
+@implements(np.flipud)
+def flipud(m: Any) -> Any:
+    return flip(m, 0)
+
+
+@implements(np.fliplr)
+def fliplr(m: Any) -> Any:
+    return flip(m, 1)
+
+
+@implements(np.rot90)
+def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
+    _, (x,) = lift(m)
+    first, second = (normalize_axis(a, x.ndim) for a in axes)
+    if k % 4 == 0:
+        return x[...]
+    if k % 4 == 2:
+        return flip(x, (first, second))
+    swapped = flip(x, second) if k % 4 == 1 else x
+    turned = swapped.swapaxes(first, second)
+    return turned if k % 4 == 1 else flip(turned, second)
+
+
+@implements(np.roll)
+def roll(a: Any, shift: Any, axis: Any = None) -> "Tracer":
+    trace, (x,) = lift(a)
+    if axis is None:
+        return roll(x.reshape(-1), shift, 0).reshape(x.shape)
+    shifts = np.broadcast_arrays(np.atleast_1d(shift), np.atleast_1d(axis))
+    for by, along in zip(*(s.tolist() for s in shifts), strict=True):
+        d = normalize_axis(along, x.ndim)
+        n = x.shape[d]
+        by = by % n if n else 0
+        if by:
+            lead = (slice(None),) * d
+            tail, head = x[(*lead, slice(n - by, n))], x[(*lead, slice(0, n - by))]
+            atom = trace.emit(concatenate_p, tail.read(), head.read(), axis=d)
+            x = trace.result(atom)
+    return x.copy()
+
+
+# --- joining and splitting --------------------------------------------------------
+
+
+def _promoted(arrays: Sequence[Any], dtype: Any = None) -> "list[Tracer]":
+    _, xs = lift(*arrays)
+    target = np.result_type(*(x.dtype for x in xs)) if dtype is None else dtype
+    return [x.astype(np.dtype(target), copy=False) for x in xs]
+
+
+@implements(np.concatenate, np.concat)
+def concatenate(
+    arrays: Any, /, axis: Any = 0, *, dtype: Any = None, casting: str = "same_kind"
+) -> "Tracer":
+    xs = _promoted(list(arrays), dtype)
+    if axis is None:
+        xs, axis = [x.reshape(-1) for x in xs], 0
+    if not xs[0].ndim:
+        raise ValueError("zero-dimensional arrays cannot be concatenated")
+    trace = xs[0].trace
+    d = normalize_axis(axis, xs[0].ndim)
+    return wrap(trace, trace.emit(concatenate_p, *(x.read() for x in xs), axis=d))
+
+
+@implements(np.stack)
+def stack(
+    arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same_kind"
+) -> "Tracer":
+    _, xs = lift(*arrays)
+    if len({x.shape for x in xs}) != 1:
+        raise ValueError("all input arrays must have the same shape")
+    return concatenate([expand_dims(x, axis) for x in xs], axis, dtype=dtype)
+
+
+@implements(np.vstack)
+def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> "Tracer":
+    return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype)
+
+
+@implements(np.hstack)
+def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> "Tracer":
+    xs = [atleast_1d(x) for x in tup]
+    return concatenate(xs, 0 if xs[0].ndim == 1 else 1, dtype=dtype)
+
+
+@implements(np.dstack)
+def dstack(tup: Any) -> "Tracer":
+    return concatenate([atleast_3d(x) for x in tup], 2)
+
+
+@implements(np.column_stack)
+def column_stack(tup: Any) -> "Tracer":
+    _, xs = lift(*tup)
+    return concatenate([x[:, None] if x.ndim == 1 else x for x in xs], 1)
+
+
+@implements(np.append)
+def append(arr: Any, values: Any, axis: Any = None) -> "Tracer":
+    if axis is None:
+        return concatenate([ravel(arr), ravel(values)], 0)
+    return concatenate([arr, values], axis)
+
+
+def _cuts(sections: Any, n: int, strict: bool) -> list[int]:
+    if hasattr(sections, "__len__"):
+        return [0, *[int(s) for s in sections], n]
+    if strict and n % sections:
+        raise ValueError("array split does not result in an equal division")
+    small, extra = divmod(n, int(sections))
+    sizes = [small + 1] * extra + [small] * (int(sections) - extra)
+    return [0, *np.cumsum(sizes).tolist()]
+
+
+def _split(ary: Any, sections: Any, axis: int, strict: bool) -> "list[Tracer]":
+    _, (x,) = lift(ary)
+    d = normalize_axis(axis, x.ndim)
+    cuts = _cuts(sections, x.shape[d], strict)
+    lead = (slice(None),) * d
+    pairs = zip(cuts[:-1], cuts[1:], strict=True)
+    return [x[(*lead, slice(a, z))] for a, z in pairs]
+
+
+@implements(np.split)
+def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> "list[Tracer]":
+    return _split(ary, indices_or_sections, axis, True)
+
+
+@implements(np.array_split)
+def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> "list[Tracer]":
+    return _split(ary, indices_or_sections, axis, False)
+
+
+@implements(np.hsplit)
+def hsplit(ary: Any, indices_or_sections: Any) -> "list[Tracer]":
+    return _split(ary, indices_or_sections, 0 if np.ndim(ary) == 1 else 1, True)
+
+
+@implements(np.vsplit)
+def vsplit(ary: Any, indices_or_sections: Any) -> "list[Tracer]":
+    return _split(ary, indices_or_sections, 0, True)
+
+
+@implements(np.unstack)
+def unstack(x: Any, /, *, axis: int = 0) -> "tuple[Tracer, ...]":
+    _, (x,) = lift(x)
+    return tuple(moveaxis(x, axis, 0))
+
+
+@implements(np.repeat)
+def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
+    _, (x,) = lift(a)
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    counts = np.broadcast_to(np.asarray(repeats), (x.shape[axis],))
+    index = np.repeat(np.arange(x.shape[axis]), counts)
+    return x[(*(slice(None),) * normalize_axis(axis, x.ndim), index)]
+
+
+@implements(np.tile)
+def tile(A: Any, reps: Any) -> "Tracer":
+    trace, (x,) = lift(A)
+    counts = tuple(reps) if isinstance(reps, tuple | list) else (reps,)
+    ndim = max(len(counts), x.ndim)
+    counts = (1,) * (ndim - len(counts)) + counts
+    shape = (1,) * (ndim - x.ndim) + x.shape
+    pairs = tuple(n for c, s in zip(counts, shape, strict=True) for n in (c, s))
+    source = reshape(trace.builder, x.read(), shape)
+    dims = tuple(range(1, 2 * ndim, 2))
+    wide = trace.emit(broadcast_in_dim_p, source, shape=pairs, dims=dims)
+    final = tuple(c * s for c, s in zip(counts, shape, strict=True))
+    return trace.result(reshape(trace.builder, wide, final))
+
+
+@implements(np.pad)
+def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> Any:
+    trace, (x,) = lift(array)
+    width = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
+    if mode != "constant":
+        return _pad_by_index(x, width, mode, kwargs)
+    value = trace.lift(kwargs.get("constant_values", 0))
+    if value.ndim:
+        raise ufuncs.unsupported("np.pad with a value per side", "pad axis by axis")
+    low, high = (tuple(w) for w in zip(*width, strict=True))
+    return wrap(
+        trace, trace.emit(pad_p, x.read(), value.convert(x.dtype), low=low, high=high)
+    )
+
+
+def _pad_by_index(
+    x: "Tracer", width: list[list[int]], mode: str, kwargs: dict[str, Any]
+) -> Any:
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise ufuncs.unsupported(f"np.pad with mode={mode!r}", "use mode='edge'")
+    for axis, (low, high) in enumerate(width):
+        index = np.pad(np.arange(x.shape[axis]), (low, high), mode, **kwargs)
+        x = x[(*(slice(None),) * axis, index)]
+    return x
+
+
+# --- diagonals and triangles ------------------------------------------------------
+
+
+def _grid(x: "Tracer") -> "tuple[Tracer, Tracer]":
+    rows, cols = x.shape[-2:]
+    trace = x.trace
+    i = trace.constant(np.arange(rows), born_here=True)
+    j = trace.constant(np.arange(cols), born_here=True)
+    return i.reshape(-1, 1), j.reshape(1, -1)
+
+
+def _zero(x: "Tracer") -> Any:
+    return x.dtype.type(0)
+
+
+@implements(np.tril)
+def tril(m: Any, k: int = 0) -> Any:
+    _, (x,) = lift(m)
+    i, j = _grid(x)
+    return np.where(j <= i + k, x, _zero(x))
+
+
+@implements(np.triu)
+def triu(m: Any, k: int = 0) -> Any:
+    _, (x,) = lift(m)
+    i, j = _grid(x)
+    return np.where(j >= i + k, x, _zero(x))
+
+
+@implements(np.diagonal, np.linalg.diagonal)
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    _, (x,) = lift(a)
+    moved = moveaxis(x, (axis1, axis2), (-2, -1))
+    rows, cols = moved.shape[-2:]
+    n = max(0, min(rows + min(offset, 0), cols - max(offset, 0)))
+    at = np.arange(n)
+    return moved[..., at + max(-offset, 0), at + max(offset, 0)]
+
+
+@implements(np.diag)
+def diag(v: Any, k: int = 0) -> Any:
+    trace, (x,) = lift(v)
+    if x.ndim == 2:
+        return diagonal(x, k)
+    n = x.shape[0] + abs(k)
+    out = trace.constant(np.zeros((n, n), x.dtype), born_here=True)
+    at = np.arange(x.shape[0])
+    out[at + max(-k, 0), at + max(k, 0)] = x
+    return out
+
+
+@implements(np.trace, np.linalg.trace)
+def trace_(
+    a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
+) -> Any:
+    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+
+
+# --- copies and fields ------------------------------------------------------------
+
+
+@implements(np.copy)
+def copy(a: Any, order: str = "K", subok: bool = False) -> "Tracer":
+    _, (x,) = lift(a)
+    return x.copy(order)
+
+
+def _like(value: int) -> Any:
+    def rule(
+        a: Any,
+        dtype: Any = None,
+        order: str = "K",
+        subok: bool = True,
+        shape: Any = None,
+        *,
+        device: Any = None,
+    ) -> "Tracer":
+        return full_like(a, value, dtype, order, subok, shape)
+
+    return rule
+
+
+@implements(np.full_like)
+def full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> "Tracer":
+    trace, (x,) = lift(a)
+    target = x.dtype if dtype is None else dt.canonical(dtype)
+    sizes = x.shape if shape is None else np.empty(shape, np.bool_).shape
+    value = trace.lift(fill_value)
+    atom = broadcast_atom(trace.builder, value.convert(target), sizes)
+    know = value.is_known and trace.may_know(int(np.prod(sizes)))
+    known = np.full(sizes, value.shadow, target) if know else None
+    return trace.result(atom, known, x.shadow if sizes == x.shape else None)
+
+
+zeros_like = implements(np.zeros_like, np.empty_like)(_like(0))
+ones_like = implements(np.ones_like)(_like(1))
+
+
+@implements(np.shape)
+def shape_(a: Any) -> tuple[int, ...]:
+    return lift(a)[1][0].shape
+
+
+@implements(np.ndim)
+def ndim(a: Any) -> int:
+    return lift(a)[1][0].ndim
+
+
+@implements(np.size)
+def size(a: Any, axis: Any = None) -> int:
+    (x,) = lift(a)[1]
+    return x.size if axis is None else x.shape[axis]
+
+
+@implements(np.astype)
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    return lift(x)[1][0].astype(dtype, copy=copy)
+
+
+@implements(np.copyto)
+def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    ufuncs.check_writable(dst)
+    _, (value,) = lift(src)
+    dst[...] = value if where is True else np.where(where, value, dst)
+
+
+@implements(np.meshgrid)
+def meshgrid(
+    *xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy"
+) -> Any:
+    _, xs = lift(*xi)
+    n = len(xs)
+    axes = list(range(n))
+    if indexing == "xy" and n > 1:
+        axes[:2] = [1, 0]
+    placed = [
+        x.reshape(tuple(-1 if d == axes[i] else 1 for d in range(n)))
+        for i, x in enumerate(xs)
+    ]
+    if sparse:
+        return tuple(placed)
+    shape = np.broadcast_shapes(*(p.shape for p in placed))
+    return tuple(broadcast_to(p, shape).copy() for p in placed)
+
+
+@implements(np.lib.stride_tricks.sliding_window_view)
+def sliding_window_view(
+    x: Any,
+    window_shape: Any,
+    axis: Any = None,
+    *,
+    subok: bool = False,
+    writeable: bool = False,
+) -> Any:
+    _, (x,) = lift(x)
+    sizes = window_shape if isinstance(window_shape, tuple | list) else (window_shape,)
+    axes = range(x.ndim) if axis is None else axis
+    axes = axes if isinstance(axes, tuple | list | range) else (axes,)
+    for n, d in zip(sizes, axes, strict=True):
+        d = normalize_axis(d, x.ndim)
+        count = x.shape[d] - n + 1
+        index = np.arange(count)[:, None] + np.arange(n)[None, :]
+        x = moveaxis(x[(*(slice(None),) * d, index)], d + 1, -1)
+    return x
