@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
 from .source import is_library, user_line
-from .trace import Kind, Trace, current_trace
+from .trace import Kind, Trace, current_trace, own
 
 if TYPE_CHECKING:
     from .tracer import Tracer
@@ -38,6 +38,11 @@ FROM_NUMBERS = (
     "identity",
     "tri",
     "indices",
+    "diag_indices",
+    "tril_indices",
+    "triu_indices",
+    "meshgrid",
+    "ix_",
     "hanning",
     "hamming",
     "blackman",
@@ -86,6 +91,8 @@ def _common_dtype(trace: Trace, rows: Sequence[Any]) -> np.dtype:
 
 def _made(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     """Run a creation function; its array becomes a constant of the trace."""
+    if fn.__name__ in ("meshgrid", "ix_") and has_tracer(args):
+        return fn(*args, **kwargs)
     if any(is_tracer(a) for a in (*args, *kwargs.values())):
         from . import functions  # noqa: PLC0415
 
@@ -94,10 +101,53 @@ def _made(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
             return lowering(trace, *args, **kwargs)
         args = tuple(_python(a) for a in args)
         kwargs = {k: _python(v) for k, v in kwargs.items()}
-    made = fn(*args, **kwargs)
+    return _constants(trace, fn(*args, **kwargs))
+
+
+def _constants(trace: Trace, made: Any) -> Any:
+    """Record arrays just made as constants; other results stay what they are."""
+    if isinstance(made, list | tuple):
+        return type(made)(_constants(trace, m) for m in made)
     if not isinstance(made, np.ndarray) or made.dtype not in dt.DTYPE_TO_NAME:
         return made
     return trace.constant(made, born_here=True)
+
+
+class _GridProxy:
+    """Stands for `np.mgrid`, `np.ogrid`, `np.r_`, `np.c_` while a trace runs."""
+
+    def __init__(self, original: Any, name: str) -> None:
+        self.original = original
+        self.name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.original, name)
+
+    def __getitem__(self, index: Any) -> Any:
+        trace = current_trace()
+        if trace is None or is_library(sys._getframe(1).f_code.co_filename):
+            return self.original[index]
+        if not has_tracer(index):
+            return _constants(trace, self.original[index])
+        if self.name not in ("r_", "c_"):
+            return self.original[_plain_bounds(index)]
+        items = index if isinstance(index, tuple) else (index,)
+        parts = [_range(i) if isinstance(i, slice) else i for i in items]
+        join = np.hstack if self.name == "r_" else np.column_stack
+        return join(parts)
+
+
+def _range(item: slice) -> np.ndarray:
+    return own(np.r_[_plain_bounds(item)])
+
+
+def _plain_bounds(index: Any) -> Any:
+    """Ask for the values of traced bounds of slices."""
+    if isinstance(index, tuple):
+        return tuple(_plain_bounds(i) for i in index)
+    if not isinstance(index, slice):
+        return _python(index)
+    return slice(*(_python(b) for b in (index.start, index.stop, index.step)))
 
 
 def _python(x: Any) -> Any:
@@ -168,9 +218,13 @@ class _Installer:
             if self.count > 1:
                 return
             for module, name, act in _targets():
-                original = getattr(module, name)
-                self.originals.append((module, name, original))
-                setattr(module, name, _wrapper(original, act))
+                self._wrap(module, name, _wrapper(getattr(module, name), act))
+            for name in ("mgrid", "ogrid", "r_", "c_"):
+                self._wrap(np, name, _GridProxy(getattr(np, name), name))
+
+    def _wrap(self, module: Any, name: str, wrapper: Any) -> None:
+        self.originals.append((module, name, getattr(module, name)))
+        setattr(module, name, wrapper)
 
     def restore(self) -> None:
         with self.lock:

@@ -17,8 +17,9 @@ from ..ir.graph import Atom
 from ..ir.ops.elementwise import select_p
 from ..ir.ops.indexing import gather_p, scatter_p
 from ..ir.ops.shape import broadcast_to, reshape, transpose_p
+from .masked import Masked, unsupported_mask
 from .source import user_line
-from .trace import Kind
+from .trace import Kind, own
 from .views import Strided
 
 if TYPE_CHECKING:
@@ -53,12 +54,7 @@ def get(x: "Tracer", index: Any) -> Any:
         return _basic(x, items)
     mask = _unknown_mask(items)
     if mask is not None:
-        raise UnsupportedError(
-            "indexing by a traced boolean mask has a shape that depends on the data",
-            source=user_line(),
-            hint="use np.where(mask, x, other), a masked reduction such as "
-            "np.sum(x, where=mask), or assign through the mask: x[mask] = value",
-        )
+        return Masked(x, mask)
     view, advanced = _split(x, items)
     return _gather(view, advanced)
 
@@ -66,7 +62,10 @@ def get(x: "Tracer", index: Any) -> Any:
 def set_item(x: "Tracer", index: Any, value: object) -> None:
     """Carry out ``x[index] = value``."""
     items = _as_tuple(index)
-    trace = x.trace
+    trace = x.home
+    if isinstance(value, Masked):
+        _set_selection(x, items, value)
+        return
     new = trace.lift(value)
     if not any(_is_advanced(i) for i in items):
         target = _basic(x, items, keep_view=True)
@@ -84,9 +83,9 @@ def set_item(x: "Tracer", index: Any, value: object) -> None:
 def at(x: "Tracer", index: Any, value: object, op: str) -> None:
     """Carry out ``ufunc.at(x, index, value)`` for op add, mul, max or min."""
     items = _as_tuple(index)
-    new = x.trace.lift(value)
+    new = x.home.lift(value)
     if not any(_is_advanced(i) for i in items):
-        items = (np.asarray(items[0]), *items[1:])
+        items = (own(np.asarray(items[0])), *items[1:])
     view, advanced = _split(x, items)
     _scatter(view, advanced, new, op)
 
@@ -142,7 +141,7 @@ def _basic(x: "Tracer", items: tuple[Any, ...], keep_view: bool = False) -> "Tra
     is_scalar = not isinstance(shadow, np.ndarray)
     if is_scalar:
         shadow = x.shadow[(*items, ...)]
-    view = x.view(_strided(x.shape, items), shadow)
+    view = x.derive(_strided(x.shape, items), shadow)
     return view.as_scalar() if is_scalar and not keep_view else view
 
 
@@ -226,7 +225,7 @@ def _split(x: "Tracer", items: tuple[Any, ...]) -> "tuple[Tracer, Advanced]":
     )
     view = _basic(x, basic, keep_view=True)
     axes = tuple(d for d, a in enumerate(is_array) if a)
-    trace = x.trace
+    trace = x.home
     lifted = [
         trace.lift(i) for i in expanded if not (i is None or isinstance(i, slice))
     ]
@@ -248,11 +247,11 @@ def _arrays_of_masks(x: "Tracer", items: list[Any]) -> Iterator[Any]:
                     f"along axes of shape {extent}",
                     source=user_line(),
                 )
-            yield from np.nonzero(mask)
+            yield from (own(i) for i in np.nonzero(mask))
             axis += mask.ndim
             continue
         axis += item is not None
-        yield np.asarray(item) if isinstance(item, list) else item
+        yield own(np.asarray(item)) if isinstance(item, list) else item
 
 
 def _check_known_index(index: "Tracer", extent: int, axis: int) -> None:
@@ -274,7 +273,7 @@ def _index_atoms(
     view: "Tracer", advanced: Advanced
 ) -> tuple[list[Atom], tuple[int, ...], str]:
     """Indices of one shape and dtype, that shape, and the bounds mode."""
-    trace = view.trace
+    trace = view.home
     try:
         shape = np.broadcast_shapes(*(i.shape for i in advanced.indices))
     except ValueError:
@@ -300,7 +299,7 @@ def _index_atoms(
 
 
 def _gather(view: "Tracer", advanced: Advanced) -> "Tracer":
-    trace = view.trace
+    trace = view.home
     atoms, shape, mode = _index_atoms(view, advanced)
     out = trace.emit(
         gather_p, view.read(), *atoms, axes=advanced.axes, batch=0, mode=mode
@@ -332,7 +331,7 @@ def _shadow_index(view: "Tracer", advanced: Advanced) -> tuple[Any, ...]:
 
 
 def _scatter(view: "Tracer", advanced: Advanced, new: "Tracer", op: str) -> None:
-    trace = view.trace
+    trace = view.home
     atoms, shape, mode = _index_atoms(view, advanced)
     rest = [n for d, n in enumerate(view.shape) if d not in advanced.axes]
     at_ = advanced.at
@@ -367,6 +366,17 @@ def _known_scatter(
     return copy
 
 
+def _set_selection(x: "Tracer", items: tuple[Any, ...], value: Masked) -> None:
+    """``x[mask] = selection`` by the same mask."""
+    if len(items) != 1 or items[0] is not value.mask or value.full.shape != x.shape:
+        raise unsupported_mask()
+    mask, b = value.mask, x.home.builder
+    full = reshape(b, mask.read(), (*mask.shape, *(1,) * (x.ndim - mask.ndim)))
+    full = broadcast_to(b, full, x.shape)
+    new = x.home.emit(select_p, full, value.full.convert(x.dtype), x.read())
+    x.write(new, None)
+
+
 def _set_masked(x: "Tracer", mask: "Tracer", new: "Tracer") -> None:
     """``x[mask] = v`` for a scalar `v`, or one broadcast over the trailing axes."""
     if mask.shape != x.shape[: mask.ndim]:
@@ -384,7 +394,7 @@ def _set_masked(x: "Tracer", mask: "Tracer", new: "Tracer") -> None:
             hint="assign a scalar, or write x[...] = np.where(mask, values, x) with "
             "values of the shape of x",
         )
-    trace, b = x.trace, x.trace.builder
+    trace, b = x.home, x.home.builder
     value = broadcast_to(b, new.convert(x.dtype), rest)
     value = broadcast_to(b, value, x.shape)
     full = reshape(b, mask.read(), (*mask.shape, *(1,) * len(rest)))
@@ -427,9 +437,9 @@ class FlatView:
         flat = self.x.reshape(-1).copy()
         selected = flat[index]
         count = selected.size
-        new = self.x.trace.lift(value).reshape(-1)
+        new = self.x.home.lift(value).reshape(-1)
         if new.size != count and new.size:
-            new = new[np.arange(count) % new.size]
+            new = new[own(np.arange(count) % new.size)]
         flat[index] = new.reshape(selected.shape) if selected.ndim else new[0]
         self.x.assign(flat.reshape(self.x.shape))
 

@@ -81,7 +81,7 @@ def _as_python(name: str, operands: tuple[Any, ...], out: "Tracer") -> "Tracer":
     if all(x.storage.known for x in traced):
         values = [_value(x) for x in operands]
         known = _computed(name, values, out.dtype)
-    result = out.trace.result(out.read(), known, kind=Kind.PYTHON)
+    result = out.home.result(out.read(), known, kind=Kind.PYTHON)
     result.depends = frozenset().union(*(x.depends for x in traced))
     return result
 

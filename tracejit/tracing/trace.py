@@ -34,6 +34,15 @@ KNOWN_LIMIT = 1 << 16  # elements of a value kept for Python under jit
 CONSTANT_FIELD = 16  # elements from which a constant is looked at for structure
 
 
+class OwnArray(np.ndarray):
+    """An array made by tracejit's own rules: a constant without a warning."""
+
+
+def own(array: Array) -> OwnArray:
+    """Mark `array` as made by a tracing rule."""
+    return array.view(OwnArray)
+
+
 class Kind(enum.Enum):
     """What a traced value is to Python."""
 
@@ -48,7 +57,7 @@ class Storage:
 
     Parameters
     ----------
-    trace : Trace
+    home : Trace
     atom : Var or Literal
         The present value of the whole storage.
     known : bool
@@ -61,7 +70,7 @@ class Storage:
         Counts writes.
     """
 
-    trace: "Trace"
+    home: "Trace"
     atom: Atom
     known: bool = False
     argument: int = -1
@@ -200,7 +209,7 @@ class Trace:
         from .tracer import Tracer  # noqa: PLC0415
 
         if isinstance(x, Tracer):
-            return x if x.trace is self else self._lift_outer(x)
+            return x if x.home is self else self._lift_outer(x)
         if type(x) is bool or type(x) in (int, float, complex):
             return self._lift_python(x)
         if isinstance(x, np.generic):
@@ -208,6 +217,8 @@ class Trace:
             return self.result(Literal(x, dtype), np.asarray(x), kind=Kind.SCALAR)
         if type(x) is np.ndarray:
             return self._lift_array(x)
+        if isinstance(x, OwnArray):
+            return self.constant(np.asarray(x), born_here=True)
         if isinstance(x, np.ndarray):
             return self._lift_array(np.asarray(x))
         if isinstance(x, list | tuple):
@@ -260,10 +271,10 @@ class Trace:
         return self.result(atom, known, layout=array)
 
     def _lift_outer(self, x: "Tracer") -> "Tracer":
-        x.trace.check_active()
-        if x.trace.depth > self.depth:
+        x.home.check_active()
+        if x.home.depth > self.depth:
             raise TraceError(
-                f"a value of the inner trace {x.trace.name!r} was used in "
+                f"a value of the inner trace {x.home.name!r} was used in "
                 f"{self.name!r} around it",
                 source=user_line(),
                 hint="return it from the inner function",
@@ -275,7 +286,7 @@ class Trace:
                 return value_tracer(self, x, value.var)
         parent = self.parent
         assert parent is not None
-        outer = x if x.trace is parent else parent.lift(x)
+        outer = x if x.home is parent else parent.lift(x)
         var = self.builder.input(x.aval)
         self.outer_values.append(OuterValue(outer, x.storage.version, var))
         assert isinstance(outer, Tracer)

@@ -69,9 +69,9 @@ class Tracer:
     # --- what the compiler asks
 
     @property
-    def trace(self) -> Trace:
+    def home(self) -> Trace:
         """The trace this value belongs to."""
-        return self.storage.trace
+        return self.storage.home
 
     @property
     def aval(self) -> ShapedArray:
@@ -85,10 +85,10 @@ class Tracer:
 
     def read(self) -> Atom:
         """Return the present value as an atom of the graph."""
-        self.trace.check_active()
+        self.home.check_active()
         version = self.storage.version
         if self._cache is None or self._cache[0] != version:
-            atom = read_chain(self.trace.builder, self.storage.atom, self.chain)
+            atom = read_chain(self.home.builder, self.storage.atom, self.chain)
             self._cache = (version, atom)
         return self._cache[1]
 
@@ -101,7 +101,7 @@ class Tracer:
             When NumPy would refuse (a read-only view), or the storage is not this
             trace's to write.
         """
-        storage, trace = self.storage, self.trace
+        storage, trace = self.storage, self.home
         trace.check_active()
         if not self.shadow.flags.writeable:
             raise ValueError("assignment destination is read-only")
@@ -127,12 +127,12 @@ class Tracer:
             When the value is known at run time only; `what` names what asked.
         """
         if self.depends:
-            self.trace.pinned.update(dict.fromkeys(self.depends))
+            self.home.pinned.update(dict.fromkeys(self.depends))
         if not self.storage.known:
             raise _concretization_error(self, what)
         return self.shadow
 
-    def view(self, step: ViewStep, shadow: Array) -> "Tracer":
+    def derive(self, step: ViewStep, shadow: Array) -> "Tracer":
         """Return a view of this value one step on."""
         return Tracer(self.storage, (*self.chain, step), shadow, Kind.ARRAY)
 
@@ -146,9 +146,9 @@ class Tracer:
                 return Literal(np.asarray(atom.value).astype(dtype)[()], dtype)
         if dt.is_complex(atom.aval.dtype) and not dt.is_complex(dtype):
             if dtype == dt.BOOL:
-                return self.trace.emit(convert_p, atom, dtype=dtype)
+                return self.home.emit(convert_p, atom, dtype=dtype)
             atom = self.real.read()
-        return self.trace.emit(convert_p, atom, dtype=dtype)
+        return self.home.emit(convert_p, atom, dtype=dtype)
 
     # --- what NumPy asks
 
@@ -228,7 +228,7 @@ class Tracer:
     def real(self) -> Any:
         if not dt.is_complex(self.dtype):
             return self
-        out = self.view(RealPart(), self.shadow.real)
+        out = self.derive(RealPart(), self.shadow.real)
         return out if self.kind is Kind.ARRAY else out.as_scalar(self.kind)
 
     @real.setter
@@ -239,7 +239,7 @@ class Tracer:
     def imag(self) -> Any:
         if not dt.is_complex(self.dtype):
             return functions.zeros_like(self)
-        out = self.view(ImaginaryPart(), self.shadow.imag)
+        out = self.derive(ImaginaryPart(), self.shadow.imag)
         return out if self.kind is Kind.ARRAY else out.as_scalar(self.kind)
 
     @imag.setter
@@ -259,7 +259,7 @@ class Tracer:
     def as_scalar(self, kind: Kind = Kind.SCALAR) -> "Tracer":
         """Return the value as a scalar of its own."""
         known = self.shadow if self.storage.known else None
-        out = self.trace.result(self.read(), known, kind=kind)
+        out = self.home.result(self.read(), known, kind=kind)
         out.depends = self.depends
         return out
 
@@ -351,7 +351,7 @@ class Tracer:
         perm = tuple(range(self.ndim))[::-1] if not axes else axes
         shadow = self.shadow.transpose(perm)
         perm = tuple(int(p) % self.ndim for p in perm)
-        return self.view(Transposed(perm), shadow)
+        return self.derive(Transposed(perm), shadow)
 
     def swapaxes(self, first: int, second: int) -> "Tracer":
         order = np.arange(self.ndim).tolist()
@@ -372,14 +372,14 @@ class Tracer:
 
     def squeeze(self, axis: Any = None) -> "Tracer":
         shadow = self.shadow.squeeze(axis)
-        return self.view(Reshaped(shadow.shape), shadow)
+        return self.derive(Reshaped(shadow.shape), shadow)
 
     # --- copies
 
     def copy(self, order: str = "C") -> "Tracer":
         known = self.shadow.copy(order) if self.is_known else None  # type: ignore[call-overload]
         layout = None if order == "C" else self.shadow
-        return self.trace.result(self.read(), known, layout)
+        return self.home.result(self.read(), known, layout)
 
     def __copy__(self) -> "Tracer":
         return self.copy()
@@ -406,7 +406,7 @@ class Tracer:
         with np.errstate(all="ignore"):
             known = self.shadow.astype(target) if self.is_known else None
         kind = Kind.SCALAR if self.kind is Kind.PYTHON else self.kind
-        return self.trace.result(self.convert(target), known, self.shadow, kind)
+        return self.home.result(self.convert(target), known, self.shadow, kind)
 
     def __getattr__(self, name: str) -> Any:
         method = functions.METHODS.get(name)
@@ -438,7 +438,7 @@ class Tracer:
 
     def assign(self, value: "Tracer") -> None:
         """Set all elements to `value`, converted and broadcast as NumPy does."""
-        atom = broadcast_to(self.trace.builder, value.convert(self.dtype), self.shape)
+        atom = broadcast_to(self.home.builder, value.convert(self.dtype), self.shape)
         known = value.shadow if value.is_known and self.is_known else None
         self.write(atom, known)
 

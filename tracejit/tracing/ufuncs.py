@@ -67,7 +67,7 @@ def unsupported(what: str, hint: str = "") -> UnsupportedError:
 
 def trace_of(values: Sequence[object]) -> Trace:
     """Return the innermost trace among `values`, else the running one."""
-    traces = [x.trace for x in values if hasattr(type(x), "storage")]  # type: ignore[attr-defined]
+    traces = [x.home for x in values if hasattr(type(x), "storage")]  # type: ignore[attr-defined]
     if traces:
         return max(traces, key=lambda t: t.depth)
     running = current_trace()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from . import linalg, products, reduce, select, shape, sort
+from . import create, linalg, products, reduce, select, shape, sort
 from .products import GENERALIZED
 from .registry import FUNCTIONS, dispatch
 from .select import where
@@ -22,13 +22,18 @@ METHODS: dict[str, Callable[..., Any]] = {
 }
 
 # Creation functions that take traced numbers: (trace, *args, **kwargs) -> tracer.
-CREATION: dict[str, Callable[..., Any]] = {}
+CREATION: dict[str, Callable[..., Any]] = {
+    "full": create.full,
+    "linspace": create.linspace,
+    "arange": create.arange,
+}
 
 __all__ = [
     "CREATION",
     "FUNCTIONS",
     "GENERALIZED",
     "METHODS",
+    "create",
     "dispatch",
     "linalg",
     "matrix_transpose",

@@ -31,14 +31,14 @@ def _reduced(
     x: "Tracer", atom: Atom, primitive: Primitive, axis: Any, keepdims: Any
 ) -> "Tracer":
     axes = normalize_axes(axis, x.ndim)
-    out = x.trace.emit(primitive, atom, axes=axes) if axes or not x.ndim else atom
+    out = x.home.emit(primitive, atom, axes=axes) if axes or not x.ndim else atom
     keep = is_given(keepdims) and bool(keepdims)
-    return _kept(x, out, axes) if keep else wrap(x.trace, out)
+    return _kept(x, out, axes) if keep else wrap(x.home, out)
 
 
 def _kept(x: "Tracer", out: Atom, axes: tuple[int, ...]) -> "Tracer":
     shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
-    return wrap(x.trace, reshape(x.trace.builder, out, shape))
+    return wrap(x.home, reshape(x.home.builder, out, shape))
 
 
 def _with_where(x: "Tracer", where: Any, neutral: object) -> "Tracer":
@@ -278,7 +278,7 @@ def cumulative(x: "Tracer", primitive: Primitive, axis: Any, dtype: Any) -> "Tra
         x, axis = x.reshape(-1), 0
     d = normalize_axis(axis, x.ndim)
     atom = x.convert(np.dtype(dtype))
-    return wrap(x.trace, x.trace.emit(primitive, atom, axis=d, reverse=False))
+    return wrap(x.home, x.home.emit(primitive, atom, axis=d, reverse=False))
 
 
 def _cumulative(primitive: Primitive) -> Any:
@@ -432,3 +432,41 @@ def _gradient_along(x: "Tracer", axis: int, step: Any) -> Any:
     first = (take(1, 2) - take(0, 1)) / step
     last = (take(-1, None) - take(-2, -1)) / step
     return np.concatenate([first, middle, last], axis=axis)
+
+
+@implements(np.cov)
+def cov(
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: Any = None,
+    aweights: Any = None,
+    *,
+    dtype: Any = None,
+) -> Any:
+    """Covariance of variables in rows (or columns), without weights."""
+    if fweights is not None or aweights is not None:
+        raise ufuncs.unsupported("weights of np.cov")
+    _, (x,) = lift(m)
+    x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
+    x = np.atleast_2d(x)  # type: ignore[assignment]
+    if not rowvar and x.shape[0] != 1:
+        x = x.T
+    if y is not None:
+        other = np.atleast_2d(y)
+        x = np.concatenate([x, other if rowvar else other.T])  # type: ignore[assignment]
+    ddof = (0 if bias else 1) if ddof is None else ddof
+    x = x - np.mean(x, axis=1, keepdims=True)
+    scale = x.dtype.type(x.shape[1] - ddof)
+    return np.squeeze(np.dot(x, np.conjugate(x.T)) / scale)
+
+
+@implements(np.corrcoef)
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+    c = cov(x, y, rowvar, dtype=dtype)
+    if not c.ndim:
+        return c / c
+    scale = np.sqrt(np.diagonal(c).real)
+    return np.clip(c / scale[:, None] / scale[None, :], -1, 1)

@@ -77,7 +77,7 @@ def _attach_known(
     operands = list(tracers_in((*args, *kwargs.values())))
     if not operands or not all(x.is_known for x in operands):
         return
-    if not result.trace.may_know(result.size):
+    if not result.home.may_know(result.size):
         return
     with np.errstate(all="ignore"):
         known = np.asarray(func(*shadows(list(args)), **shadows(kwargs)))

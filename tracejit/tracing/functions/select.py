@@ -9,7 +9,7 @@ from ...ir.ops.elementwise import select_p
 from ...ir.ops.indexing import gather_p
 from ...ir.ops.shape import broadcast_to, transpose_p
 from .. import indexing, ufuncs
-from ..trace import Kind
+from ..trace import Kind, own
 from .registry import implements, is_given, lift, normalize_axis, wrap
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     grid: list[Any] = []
     for k, n in enumerate(arr.shape):
         shape = tuple(-1 if k == j else 1 for j in range(arr.ndim))
-        grid.append(index if k == d else np.arange(n).reshape(shape))
+        grid.append(index if k == d else own(np.arange(n).reshape(shape)))
     arr[tuple(grid)] = values
 
 
@@ -140,7 +140,7 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
 @implements(np.fill_diagonal)
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     ufuncs.check_writable(a)
-    at = np.arange(min(a.shape))
+    at = own(np.arange(min(a.shape)))
     a[(at,) * a.ndim] = val
 
 

@@ -11,6 +11,7 @@ from ...ir.ops.shape import broadcast_in_dim_p, concatenate_p, pad_p, reshape
 from ...ir.ops.shape import broadcast_to as broadcast_atom
 from .. import ufuncs
 from ..source import user_line
+from ..trace import own
 from ..views import Broadcasted, Reshaped, Transposed
 from .registry import (
     implements,
@@ -40,8 +41,8 @@ def reshape_tracer(
             if copy is False:
                 raise
         else:
-            return x.view(Reshaped(shadow.shape), shadow)
-    trace = x.trace
+            return x.derive(Reshaped(shadow.shape), shadow)
+    trace = x.home
     resolved = np.reshape(np.empty(x.shape, np.bool_), sizes).shape
     atom = reshape(trace.builder, x.read(), resolved)
     known = np.array(x.shadow).reshape(resolved) if x.is_known else None
@@ -90,7 +91,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> "Tracer":
     shadow = np.moveaxis(x.shadow, source, destination)
     extents = tuple(range(2, x.ndim + 2))
     perm = _permutation(extents, lambda probe: np.moveaxis(probe, source, destination))
-    return x.view(Transposed(perm), shadow)
+    return x.derive(Transposed(perm), shadow)
 
 
 def _permutation(extents: tuple[int, ...], move: Any) -> tuple[int, ...]:
@@ -107,7 +108,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> "Tracer":
     shadow = np.rollaxis(x.shadow, axis, start)
     extents = tuple(range(2, x.ndim + 2))
     perm = _permutation(extents, lambda probe: np.rollaxis(probe, axis, start))
-    return x.view(Transposed(perm), shadow)
+    return x.derive(Transposed(perm), shadow)
 
 
 def matrix_transpose(x: Any) -> "Tracer":
@@ -129,7 +130,7 @@ def squeeze(a: Any, axis: Any = None) -> "Tracer":
 def expand_dims(a: Any, axis: Any) -> "Tracer":
     _, (x,) = lift(a)
     shadow = np.expand_dims(x.shadow, axis)
-    return x.view(Reshaped(shadow.shape), shadow)
+    return x.derive(Reshaped(shadow.shape), shadow)
 
 
 @implements(np.atleast_1d)
@@ -149,7 +150,7 @@ def atleast_3d(*arrays: Any) -> Any:
 
 def _at_least(grow: Any, arrays: Sequence[Any]) -> Any:
     _, xs = lift(*arrays)
-    out = tuple(x.view(Reshaped(s.shape), s) for x in xs for s in (grow(x.shadow),))
+    out = tuple(x.derive(Reshaped(s.shape), s) for x in xs for s in (grow(x.shadow),))
     return out[0] if len(out) == 1 else out
 
 
@@ -158,7 +159,7 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> "Tracer":
     _, (x,) = lift(array)
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
     shadow = np.broadcast_to(x.shadow, sizes)
-    return x.view(Broadcasted(shadow.shape), shadow)
+    return x.derive(Broadcasted(shadow.shape), shadow)
 
 
 @implements(np.broadcast_arrays)
@@ -235,7 +236,7 @@ def concatenate(
         xs, axis = [x.reshape(-1) for x in xs], 0
     if not xs[0].ndim:
         raise ValueError("zero-dimensional arrays cannot be concatenated")
-    trace = xs[0].trace
+    trace = xs[0].home
     d = normalize_axis(axis, xs[0].ndim)
     return wrap(trace, trace.emit(concatenate_p, *(x.read() for x in xs), axis=d))
 
@@ -330,7 +331,7 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
     if axis is None:
         x, axis = x.reshape(-1), 0
     counts = np.broadcast_to(np.asarray(repeats), (x.shape[axis],))
-    index = np.repeat(np.arange(x.shape[axis]), counts)
+    index = own(np.repeat(np.arange(x.shape[axis]), counts))
     return x[(*(slice(None),) * normalize_axis(axis, x.ndim), index)]
 
 
@@ -370,7 +371,7 @@ def _pad_by_index(
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ufuncs.unsupported(f"np.pad with mode={mode!r}", "use mode='edge'")
     for axis, (low, high) in enumerate(width):
-        index = np.pad(np.arange(x.shape[axis]), (low, high), mode, **kwargs)
+        index = own(np.pad(np.arange(x.shape[axis]), (low, high), mode, **kwargs))
         x = x[(*(slice(None),) * axis, index)]
     return x
 
@@ -380,7 +381,7 @@ def _pad_by_index(
 
 def _grid(x: "Tracer") -> "tuple[Tracer, Tracer]":
     rows, cols = x.shape[-2:]
-    trace = x.trace
+    trace = x.home
     i = trace.constant(np.arange(rows), born_here=True)
     j = trace.constant(np.arange(cols), born_here=True)
     return i.reshape(-1, 1), j.reshape(1, -1)
@@ -410,7 +411,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     moved = moveaxis(x, (axis1, axis2), (-2, -1))
     rows, cols = moved.shape[-2:]
     n = max(0, min(rows + min(offset, 0), cols - max(offset, 0)))
-    at = np.arange(n)
+    at = own(np.arange(n))
     return moved[..., at + max(-offset, 0), at + max(offset, 0)]
 
 
@@ -421,7 +422,7 @@ def diag(v: Any, k: int = 0) -> Any:
         return diagonal(x, k)
     n = x.shape[0] + abs(k)
     out = trace.constant(np.zeros((n, n), x.dtype), born_here=True)
-    at = np.arange(x.shape[0])
+    at = own(np.arange(x.shape[0]))
     out[at + max(-k, 0), at + max(k, 0)] = x
     return out
 
@@ -545,6 +546,35 @@ def sliding_window_view(
     for n, d in zip(sizes, axes, strict=True):
         d = normalize_axis(d, x.ndim)
         count = x.shape[d] - n + 1
-        index = np.arange(count)[:, None] + np.arange(n)[None, :]
+        index = own(np.arange(count)[:, None] + np.arange(n)[None, :])
         x = moveaxis(x[(*(slice(None),) * d, index)], d + 1, -1)
     return x
+
+
+@implements(np.diagflat)
+def diagflat(v: Any, k: int = 0) -> Any:
+    return diag(ravel(v), k)
+
+
+@implements(np.block)
+def block(arrays: Any) -> Any:
+    depth = _depth(arrays)
+    ndim = max(depth, *(x.ndim for x in lift(*_leaves(arrays))[1]))
+    return _join(arrays, depth, ndim)
+
+
+def _depth(arrays: Any) -> int:
+    return 1 + _depth(arrays[0]) if isinstance(arrays, list) else 0
+
+
+def _leaves(arrays: Any) -> list[Any]:
+    if not isinstance(arrays, list):
+        return [arrays]
+    return [leaf for a in arrays for leaf in _leaves(a)]
+
+
+def _join(arrays: Any, depth: int, ndim: int) -> Any:
+    if not isinstance(arrays, list):
+        (x,) = lift(arrays)[1]
+        return x.reshape((1,) * (ndim - x.ndim) + x.shape)
+    return concatenate([_join(a, depth - 1, ndim) for a in arrays], -depth)

@@ -1,0 +1,1 @@
+"""The tests of tracejit; the folders mirror the package."""
