@@ -1,0 +1,1 @@
+"""Whole NumPy programs, written as users write them, run eager and jitted."""
