@@ -1,0 +1,123 @@
+"""How dtypes live in registers and in memory.
+
+======= ========= ==================================================
+dtype   memory    register
+======= ========= ==================================================
+bool    i8        i1
+ints    iN        iN; signedness is in the operations
+f16     half      float that holds a float16 number exactly
+bf16    i16       float that holds a bfloat16 number exactly
+f32     float     float
+f64     double    double
+======= ========= ==================================================
+
+The half types are computed in float and rounded after every operation, as NumPy does.
+bfloat16 is converted by integer arithmetic: the instructions for it flush subnormals.
+Needs an `Emitter`; establishes `widen`, `narrow` and `rounded`, the only places that
+know this table.
+"""
+
+import numpy as np
+
+from ...ir.dtypes import BFLOAT16
+from ...ir.graph import Literal
+from .text import Emitter, constant, vec
+
+FLOAT16 = np.dtype(np.float16)
+HALVES = frozenset({FLOAT16, BFLOAT16})
+_FLOATS = {4: "float", 8: "double"}
+
+
+def memory_type(dtype: np.dtype) -> str:
+    """Return the LLVM type of an element in memory."""
+    if dtype == FLOAT16:
+        return "half"
+    if dtype.kind == "f":
+        return _FLOATS[dtype.itemsize]
+    return f"i{8 * dtype.itemsize}"
+
+
+def register_type(dtype: np.dtype) -> str:
+    """Return the LLVM type of a value in a register (of one lane)."""
+    if dtype.kind == "b":
+        return "i1"
+    return "float" if dtype in HALVES else memory_type(dtype)
+
+
+def register_bits(dtype: np.dtype) -> int:
+    """Return the bits that a lane takes in a vector register; 8 for booleans."""
+    return 32 if dtype in HALVES else 8 * dtype.itemsize
+
+
+def is_real(dtype: np.dtype) -> bool:
+    """Tell whether values of `dtype` are in float or double registers."""
+    return dtype.kind == "f" or dtype == BFLOAT16
+
+
+def is_signed(dtype: np.dtype) -> bool:
+    """Tell whether `dtype` is a signed integer."""
+    return dtype.kind == "i"
+
+
+def literal_text(literal: Literal, lanes: int = 1) -> str:
+    """Return a literal as an operand in its register type."""
+    dtype = literal.aval.dtype
+    value = literal.value
+    number = float(value) if is_real(dtype) else int(value)  # type: ignore[call-overload]
+    return constant(register_type(dtype), number, lanes)
+
+
+def widen(em: Emitter, dtype: np.dtype, raw: str, lanes: int) -> str:
+    """Return the register value of what was loaded."""
+    if dtype.kind == "b":
+        return em.op(f"icmp ne {vec('i8', lanes)} {raw}, {constant('i8', 0, lanes)}")
+    if dtype == FLOAT16:
+        return em.op(f"fpext {vec('half', lanes)} {raw} to {vec('float', lanes)}")
+    if dtype != BFLOAT16:
+        return raw
+    wide, single = vec("i32", lanes), vec("float", lanes)
+    bits = em.op(f"zext {vec('i16', lanes)} {raw} to {wide}")
+    high = em.op(f"shl {wide} {bits}, {constant('i32', 16, lanes)}")
+    return em.op(f"bitcast {wide} {high} to {single}")
+
+
+def narrow(em: Emitter, dtype: np.dtype, value: str, lanes: int) -> str:
+    """Return what to store for a register value (halves are exact already)."""
+    if dtype.kind == "b":
+        return em.op(f"zext {vec('i1', lanes)} {value} to {vec('i8', lanes)}")
+    if dtype == FLOAT16:
+        return em.op(f"fptrunc {vec('float', lanes)} {value} to {vec('half', lanes)}")
+    if dtype != BFLOAT16:
+        return value
+    wide, single = vec("i32", lanes), vec("float", lanes)
+    bits = em.op(f"bitcast {single} {value} to {wide}")
+    high = em.op(f"lshr {wide} {bits}, {constant('i32', 16, lanes)}")
+    return em.op(f"trunc {wide} {high} to {vec('i16', lanes)}")
+
+
+def rounded(em: Emitter, dtype: np.dtype, value: str, lanes: int) -> str:
+    """Return a register value rounded to `dtype`: nothing to do but for halves."""
+    if dtype == FLOAT16:
+        return widen(em, dtype, narrow(em, dtype, value, lanes), lanes)
+    return _bfloat_rounded(em, value, lanes) if dtype == BFLOAT16 else value
+
+
+def _bfloat_rounded(em: Emitter, value: str, lanes: int) -> str:
+    """Round a float to 8 significant bits, ties to even; NaN becomes a quiet NaN."""
+    wide, single = vec("i32", lanes), vec("float", lanes)
+
+    def number(n: int) -> str:
+        return constant("i32", n, lanes)
+
+    bits = em.op(f"bitcast {single} {value} to {wide}")
+    last = em.op(f"lshr {wide} {bits}, {number(16)}")
+    odd = em.op(f"and {wide} {last}, {number(1)}")
+    nearly = em.op(f"add {wide} {bits}, {number(0x7FFF)}")
+    carried = em.op(f"add {wide} {nearly}, {odd}")
+    is_nan = em.op(f"fcmp uno {single} {value}, {value}")
+    quiet = em.op(f"or {wide} {bits}, {number(0x400000)}")
+    kept = em.op(
+        f"select {vec('i1', lanes)} {is_nan}, {wide} {quiet}, {wide} {carried}"
+    )
+    cut = em.op(f"and {wide} {kept}, {number(-0x10000)}")
+    return em.op(f"bitcast {wide} {cut} to {single}")
