@@ -1,0 +1,87 @@
+"""Vector math: straight-line LLVM text for the elementary functions.
+
+`emit` writes a function inline over a vector (or a scalar: one lane). Needs an
+`Emitter`; establishes results within the bounds that ``docs/numerics.md`` lists, with
+NaN, infinities, signed zeros and subnormals as in NumPy, on every target. Nothing here
+sets or reads the floating-point environment.
+
+Without hardware FMA, float32 functions work in doubles; float64 functions replace
+each fused operation by two and error-free products by Dekker's.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ..target import Target
+from ..text import Emitter
+from . import exponential, logarithm, trigonometric
+from .vector import Vector, narrow
+
+Formula = Callable[..., str]
+
+_FORMULAS: dict[str, Formula] = {
+    "exp": exponential.exp,
+    "exp2": exponential.exp2,
+    "expm1": exponential.expm1,
+    "sigmoid": exponential.sigmoid,
+    "tanh": exponential.tanh,
+    "sinh": exponential.sinh,
+    "cosh": exponential.cosh,
+    "log": logarithm.log,
+    "log2": logarithm.log2,
+    "log10": logarithm.log10,
+    "log1p": logarithm.log1p,
+    "sin": trigonometric.sin,
+    "cos": trigonometric.cos,
+    "tan": trigonometric.tan,
+}
+# Written for doubles only: float32 goes through them.
+_IN_DOUBLES = frozenset({"sinh", "cosh"})
+
+SUPPORTED: frozenset[tuple[str, str]] = frozenset(
+    (name, dtype) for name in _FORMULAS for dtype in ("f32", "f64")
+)
+
+
+def emit(
+    em: Emitter,
+    name: str,
+    dtype: str,
+    lanes: int,
+    args: Sequence[str],
+    target: Target,
+) -> str:
+    """Emit a function over ``lanes`` values; return the name of its result.
+
+    Parameters
+    ----------
+    em : Emitter
+    name : str
+        A name for which ``(name, dtype)`` is in `SUPPORTED`.
+    dtype : str
+        ``f32`` or ``f64``.
+    lanes : int
+        One means scalars.
+    args : sequence of str
+        SSA names (or constants) of the operands, of type ``vec(element, lanes)``.
+    target : Target
+        What the module is compiled for.
+
+    Raises
+    ------
+    KeyError
+        If the function is not supported.
+
+    Examples
+    --------
+    >>> em = Emitter()
+    >>> y = emit(em, "exp", "f32", 16, ["%x"], host_target())  # doctest: +SKIP
+    """
+    formula = _FORMULAS[name]
+    if dtype == "f64":
+        return formula(Vector(em, "double", lanes, "f64", target), *args)
+    if target.has_fma and name not in _IN_DOUBLES:
+        return formula(Vector(em, "float", lanes, "f32", target), *args)
+    single = Vector(em, "float", lanes, "f32", target)
+    wide = single.working("double", "f32")
+    wide_args = [em.op(f"fpext {single.type} {x} to {wide.type}") for x in args]
+    return narrow(wide, formula(wide, *wide_args))

@@ -1,0 +1,179 @@
+"""exp, exp2, expm1, the logistic function, tanh, sinh, cosh.
+
+All rest on x = n ln 2 + r, |r| <= ln(2)/2, and a polynomial for
+e^r = 1 + r + r^2 q(r). The reduction keeps the rounding error of r, so that only the
+last operations of each function round visibly. Formulas: Cody and Waite 1980 (the
+reduction), Muller, Elementary Functions, 3rd ed., chapters 4 and 11 (the rest).
+"""
+
+import math
+from dataclasses import dataclass
+
+from .coefficients import PARTS
+from .vector import Pair, Vector
+
+LN2 = math.log(2.0)
+# Below the first, exp rounds to zero; above the second it overflows.
+_EXP_ZERO = {"float": -104.0, "double": -746.0}
+_EXP_INF = {"float": 88.72283172607422, "double": 709.782712893384}
+_SINH_INF = 710.4758600739439
+# tanh rounds to 1 from here on.
+_TANH_ONE = {"f32": 9.1, "f64": 19.1}
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """e^x = 2**n (1 + r + c): ``exponent`` is n in its place, r + c unevaluated."""
+
+    exponent: str
+    r: str
+    c: str
+
+
+def reduce_exp(v: Vector, x: str, table: str = "expm1") -> Reduced:
+    """Split e^x, for |x| below the overflow bound of exp."""
+    high, low = PARTS["ln2", v.element]
+    n, i = v.nearest(x, 1 / LN2)
+    first = v.fma(n, -high, x)
+    r = v.fma(n, -low, first)
+    r_low = v.fma(n, -low, v.sub(first, r))
+    return Reduced(v.exponent_shift(i), r, exp_tail(v, r, r_low, table))
+
+
+def exp_tail(v: Vector, r: str, r_low: str, table: str = "expm1") -> str:
+    """Return e^(r + r_low) - 1 - r."""
+    q = v.polynomial(v.coefficients(table), r)
+    return v.fma(v.mul(r, r), q, v.fma(r_low, r, r_low))
+
+
+def exp(v: Vector, x: str) -> str:
+    """Return e^x."""
+    high, low = PARTS["ln2", v.element]
+    bounded = v.at_least(_EXP_ZERO[v.element], x)
+    n, i = v.nearest(bounded, 1 / LN2)
+    r = v.fma(n, -low, v.fma(n, -high, bounded))
+    p = v.polynomial((1.0, 1.0, *v.coefficients("exp")), r)
+    result = v.scale(p, v.exponent_shift(i))
+    return _overflow(v, x, result, _EXP_INF[v.element])
+
+
+def exp2(v: Vector, x: str) -> str:
+    """Return 2^x; exact for integers."""
+    limit = float(v.bias + 1)
+    bounded = v.at_least(-limit - v.mantissa, x)
+    n, i = v.nearest(bounded)
+    r = v.mul(v.sub(bounded, n), LN2)
+    p = v.polynomial((1.0, 1.0, *v.coefficients("exp")), r)
+    return _overflow(
+        v, x, v.scale(p, v.exponent_shift(i)), largest_below(limit, v.mantissa)
+    )
+
+
+def largest_below(power: float, mantissa: int) -> float:
+    """Return the largest number below a power of two in a format."""
+    return power - power * 2.0 ** -(mantissa + 1)
+
+
+def _overflow(v: Vector, x: str, result: str, bound: float) -> str:
+    """Replace the result by infinity above the bound, and for NaN by NaN."""
+    return v.select(v.cmp("ugt", x, bound), v.mul(x, math.inf), result)
+
+
+def expm1_pair(v: Vector, x: str) -> Pair:
+    """Return e^x - 1 as (high, low), for -80 < x below the overflow bound."""
+    reduced = reduce_exp(v, x)
+    power = v.power_of_two(reduced.exponent)
+    scaled = v.mul(power, reduced.r)
+    high, low = v.quick_two_sum(v.sub(power, 1.0), scaled)
+    return v.quick_two_sum(high, v.fma(power, reduced.c, low))
+
+
+def significand(v: Vector, reduced: Reduced) -> Pair:
+    """Return 1 + r + c as (high, low)."""
+    sum_, rest = v.quick_two_sum(reduced.r, reduced.c)
+    high, low = v.quick_two_sum(1.0, sum_)
+    return high, v.add(low, rest)
+
+
+def expm1(v: Vector, x: str) -> str:
+    """Return e^x - 1."""
+    tiny = v.cmp("olt", v.abs(x), 2.0 ** -(v.mantissa + 2))
+    bounded = v.at_least(-45.0, v.select(tiny, 0.0, x))
+    # The last binade before overflow comes through half the value.
+    reduced = reduce_exp(v, bounded)
+    is_top = v.cmp("ogt", x, _EXP_INF[v.element] - 1.0)
+    one_less = v.int_op("sub", reduced.exponent, 1 << v.mantissa)
+    power = v.power_of_two(v.int_select(is_top, one_less, reduced.exponent))
+    high, low = v.quick_two_sum(v.sub(power, 1.0), v.mul(power, reduced.r))
+    result = v.add(high, v.fma(power, reduced.c, low))
+    result = v.select(is_top, v.add(result, result), result)
+    result = _overflow(v, x, result, _EXP_INF[v.element])
+    return v.select(tiny, x, result)
+
+
+def sigmoid(v: Vector, x: str) -> str:
+    """Return 1 / (1 + e^-x).
+
+    With e = e^-|x| as a pair, 1 / (1 + e) and e / (1 + e) come from one division and
+    one correction; for negative x the power of two is multiplied last, so that small
+    results lose nothing.
+    """
+    away = v.at_least(_EXP_ZERO[v.element], v.neg(v.abs(x)))
+    reduced = reduce_exp(v, away, "exp")
+    high, low = significand(v, reduced)
+    # Below 2**-60 it does not matter what is added to 1.
+    power = v.power_of_two(v.int_max(reduced.exponent, -60 << v.mantissa))
+    below, below_low = v.quick_two_sum(1.0, v.mul(power, high))
+    below_low = v.fma(power, low, below_low)
+    inverse = v.div(1.0, below)
+    rest = v.fnma(inverse, below_low, v.residual(inverse, below, 1.0))
+    inverse_low = v.mul(inverse, rest)
+    negative = v.cmp("olt", x, 0.0)
+    top, top_low = v.select(negative, high, 1.0), v.select(negative, low, 0.0)
+    tail = v.fma(top, inverse_low, v.mul(top_low, inverse))
+    result = v.fma(top, inverse, tail)
+    scaled = v.scale(result, v.int_select(negative, reduced.exponent, 0))
+    return v.select(v.is_nan(x), x, scaled)
+
+
+def tanh(v: Vector, x: str) -> str:
+    """Return tanh x = -m / (m + 2), m = e^(-2|x|) - 1."""
+    size = v.abs(x)
+    tiny = v.cmp("olt", size, 2.0 ** -(v.mantissa // 2 + 1))
+    away = v.at_least(-2.0 * _TANH_ONE[v.precision], v.mul(size, -2.0))
+    high, low = expm1_pair(v, v.select(tiny, -1.0, away))
+    below, below_low = v.quick_two_sum(2.0, high)
+    below_low = v.add(below_low, low)
+    inverse = v.div(1.0, below)
+    quotient = v.mul(high, inverse)
+    rest = v.residual(quotient, below, high)
+    rest = v.add(rest, v.fnma(quotient, below_low, low))
+    result = v.fma(rest, inverse, quotient)
+    return v.select(tiny, x, v.copysign(result, x))
+
+
+def _half_exp(v: Vector, size: str, reduced: Reduced) -> str:
+    """Return e^size / 2 without overflow before the last moment."""
+    p = v.add(*significand(v, reduced))
+    half = v.int_op("sub", reduced.exponent, 1 << v.mantissa)
+    result = v.from_bits(v.int_op("add", v.bits(p), half))
+    return _overflow(v, size, result, _SINH_INF)
+
+
+def sinh(v: Vector, x: str) -> str:
+    """Return sinh x = (m + m / (m + 1)) / 2, m = e^|x| - 1. In doubles."""
+    size = v.abs(x)
+    tiny = v.cmp("olt", size, 2.0**-27)
+    large = v.cmp("ogt", size, 22.0)
+    high, low = expm1_pair(v, v.select(tiny, 1.0, v.at_most(23.0, size)))
+    quotient = v.div(high, v.add(high, 1.0))
+    small = v.mul(v.add(high, v.add(low, quotient)), 0.5)
+    result = v.select(large, _half_exp(v, size, reduce_exp(v, size)), small)
+    return v.select(tiny, x, v.copysign(result, x))
+
+
+def cosh(v: Vector, x: str) -> str:
+    """Return cosh x = e^|x| / 2 + 1 / (2 e^|x|). In doubles."""
+    size = v.abs(x)
+    half = _half_exp(v, size, reduce_exp(v, size))
+    return v.add(half, v.div(0.25, half))
