@@ -70,14 +70,11 @@ class CaptureFinder:
 
     def find(self, array: np.ndarray) -> CapturedArray | None:
         """Return where `array`, or the array it is a view of, was found."""
-        owner: Any = array
-        while isinstance(owner, np.ndarray):
-            hit = self.table().get(id(owner))
-            if hit is not None and hit[2] is owner:
-                name, getter, _ = hit
-                return CapturedArray(array, owner, name, getter)
-            owner = owner.base
-        return None
+        hit = self.table().get(id(array)) or self.table().get(id(_memory(array)))
+        if hit is None or _memory(hit[2]) is not _memory(array):
+            return None
+        name, getter, owner = hit
+        return CapturedArray(array, owner, name, getter)
 
     def table(self) -> dict[int, tuple[str, Getter, np.ndarray]]:
         """Return the arrays in reach by identity, searched once."""
@@ -87,6 +84,14 @@ class CaptureFinder:
             for name, getter in (*self.roots, *_places(self.function)):
                 search.visit(name, getter, 0)
         return self._found
+
+
+def _memory(array: np.ndarray) -> object:
+    """Return the object that owns the memory of `array`."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    return owner
 
 
 @dataclass
@@ -102,7 +107,8 @@ class _Search:
         except (ValueError, KeyError, AttributeError):
             return  # an empty cell, a name not yet bound
         if isinstance(value, np.ndarray):
-            self.found.setdefault(id(value), (name, getter, value))
+            for key in (id(value), id(_memory(value))):
+                self.found.setdefault(key, (name, getter, value))
             return
         if id(value) in self.seen or depth > MAX_DEPTH or len(self.seen) > MAX_OBJECTS:
             return

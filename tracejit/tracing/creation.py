@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
-from .source import is_library, user_line
+from .source import is_called_from, is_library, user_line
 from .trace import Kind, Trace, current_trace, own
 
 if TYPE_CHECKING:
@@ -197,7 +197,12 @@ def _wrapper(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
     @functools.wraps(original)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         trace = current_trace()
-        if trace is None or is_library(sys._getframe(1).f_code.co_filename):
+        frame = sys._getframe(1)
+        if (
+            trace is None
+            or is_library(frame.f_code.co_filename)
+            or not is_called_from(frame, original.__name__, wrapped)
+        ):
             return original(*args, **kwargs)
         return act(trace, original, args, kwargs)
 

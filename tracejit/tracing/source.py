@@ -1,9 +1,10 @@
 """Finding the user's line: the innermost frame that is neither tracejit nor NumPy."""
 
+import dis
 import os
 import sys
 from functools import lru_cache
-from types import FrameType
+from types import CodeType, FrameType
 
 import numpy as np
 
@@ -41,3 +42,46 @@ def user_line(depth: int = 2) -> str:
     if frame is None:
         return ""
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def is_called_from(frame: FrameType, name: str, function: object) -> bool:
+    """Tell whether `frame`'s Python code itself calls `function`, known as `name`.
+
+    Compiled modules (NumPy's generators, SciPy) call ``np.empty`` too and leave no frame
+    of their own; a traced array in place of the one they asked for would crash them.
+    """
+    callee = _callees(frame.f_code).get(frame.f_lasti)
+    if callee is None:
+        return name in frame.f_code.co_names
+    kind, called = callee
+    if kind == "attribute":
+        return called == name
+    scope = {**frame.f_globals, **frame.f_locals}
+    return scope.get(called) is function
+
+
+@lru_cache(maxsize=1024)
+def _callees(code: CodeType) -> dict[int, tuple[str, str]]:
+    """Offset of each call instruction to what its callee was loaded by.
+
+    The load of a callee begins where the call expression begins, and is the widest
+    such load inside of it.
+    """
+    loads: dict[tuple[int, int], list[tuple[tuple[int, int], str, str]]] = {}
+    out: dict[int, tuple[str, str]] = {}
+    for step in dis.get_instructions(code):
+        at = step.positions
+        if at is None or at.lineno is None or at.end_lineno is None:
+            continue
+        start = at.lineno, at.col_offset or 0
+        end = at.end_lineno, at.end_col_offset or 0
+        if step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            loads.setdefault(start, []).append((end, "attribute", str(step.argval)))
+        elif step.opname.startswith("LOAD_") and isinstance(step.argval, str):
+            loads.setdefault(start, []).append((end, "name", step.argval))
+        elif step.opname.startswith("CALL"):
+            inside = [x for x in loads.get(start, []) if x[0] < end]
+            if inside:
+                _, kind, name = max(inside, key=lambda x: x[0])
+                out[step.offset] = kind, name
+    return out

@@ -189,6 +189,24 @@ class Trace:
             shadow = blank(atom.aval, layout)
         return Tracer(storage, (), shadow, kind)
 
+    def is_differentiated(self, atom: Atom) -> bool:
+        """Tell whether `atom` depends on the inputs of a transformation."""
+        if not self.concrete:
+            return False
+        inputs = set(self.builder.invars)
+        pending, seen = [atom], set()
+        while pending:
+            x = pending.pop()
+            if isinstance(x, Literal) or x in seen:
+                continue
+            if x in inputs:
+                return True
+            seen.add(x)
+            eqn = self.builder.definition(x)
+            if eqn is not None and not eqn.primitive.nondifferentiable:
+                pending.extend(eqn.invars)
+        return False
+
     def may_know(self, size: int) -> bool:
         """Tell whether a value of `size` elements is kept for Python."""
         return self.concrete or size <= KNOWN_LIMIT
@@ -240,6 +258,8 @@ class Trace:
         if found is not None:
             return found[1]
         dt.canonical(array.dtype)
+        if self.parent is not None and not self.concrete:
+            return self._lift_outer(self.parent.lift(array))
         capture = self.finder.find(array) if self.finder is not None else None
         tracer = self.constant(array) if capture is None else self._capture(capture)
         self._lifted[id(array)] = (array, tracer)

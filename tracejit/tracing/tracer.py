@@ -290,6 +290,13 @@ class Tracer:
     def _number(self, what: str) -> Array:
         if self.size != 1 or self.ndim:
             raise TypeError("only 0-dimensional arrays can be converted to scalars")
+        if self.home.is_differentiated(self.read()):
+            raise ConcretizationError(
+                f"{what} of a differentiated {self.aval} would drop its gradient",
+                source=user_line(),
+                hint="keep the value as it is, or mark the constant with "
+                "tj.stop_gradient outside of the differentiated function",
+            )
         return self.known_value(what)
 
     def __len__(self) -> int:
