@@ -73,7 +73,7 @@ class Compiled:
         ):
             x = leaves[feed] if isinstance(feed, int) else feed.array
             inputs.append(np.asarray(x, aval.dtype))
-        outs = [np.array(o) for o in evaluate(self.recording.graph, inputs)]
+        outs = [np.array(o, order="C") for o in evaluate(self.recording.graph, inputs)]
         for leaf, out in self.recording.writes:
             if not leaves[leaf].flags.writeable:
                 raise ValueError("assignment destination is read-only")

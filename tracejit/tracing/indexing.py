@@ -13,10 +13,12 @@ import numpy as np
 
 from ..errors import IndexRangeError, ShapeError, UnsupportedError
 from ..ir import dtypes as dt
+from ..ir.aval import ShapedArray
 from ..ir.graph import Atom
 from ..ir.ops.elementwise import select_p
 from ..ir.ops.indexing import gather_p, scatter_p
 from ..ir.ops.shape import broadcast_to, reshape, transpose_p
+from . import ufuncs
 from .masked import Masked, unsupported_mask
 from .source import user_line
 from .trace import Kind, own
@@ -309,7 +311,24 @@ def _gather(view: "Tracer", advanced: Advanced) -> "Tracer":
         out = trace.emit(transpose_p, out, perm=_place(advanced.at, n, out.aval.ndim))
     known = _known_gather(view, advanced)
     kind = Kind.ARRAY if out.aval.shape else Kind.SCALAR
-    return trace.result(out, known, kind=kind)
+    return trace.result(out, known, _gathered_layout(view, advanced, n), kind)
+
+
+def _gathered_layout(view: "Tracer", advanced: Advanced, n: int) -> Array | None:
+    """NumPy lays the axes of the indices outermost, then the rest as in the source."""
+    rest = [d for d in range(view.ndim) if d not in advanced.axes]
+    first = tuple(0 if d in advanced.axes else slice(None) for d in range(view.ndim))
+    inner = np.asarray(view.shadow[(*first, ...)]) if 0 not in view.shape else None
+    if inner is None:
+        return None
+    inner_order = ufuncs.result_layout([inner], inner.shape)
+    shape = np.broadcast_shapes(*(i.shape for i in advanced.indices))
+    aval = ShapedArray((*shape, *(view.shape[d] for d in rest)), view.dtype)
+    order = (*range(n), *(n + d for d in inner_order))
+    blank = ufuncs.layout_of(order, aval)
+    if advanced.at and n:
+        blank = blank.transpose(_place(advanced.at, n, blank.ndim))
+    return blank
 
 
 def _place(at_: int, n: int, ndim: int) -> tuple[int, ...]:

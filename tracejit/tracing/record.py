@@ -235,7 +235,7 @@ def _result_leaves(
         x = trace.lift(x)
         if x.kind is Kind.ARRAY and x.storage.argument >= 0:
             out.append(_argument_view(x, leaves[x.storage.argument]))
-        elif x.kind is Kind.ARRAY and id(x.storage) in shared:
+        elif x.kind is Kind.ARRAY and id(x.storage) in shared and _replays(x):
             if id(x.storage) not in bases:
                 bases[id(x.storage)] = outputs.add(x.storage.atom)
             out.append(_output_view(x, bases[id(x.storage)]))
@@ -286,6 +286,12 @@ def _output_view(x: Tracer, output: int) -> ViewLeaf:
     return ViewLeaf(
         -1, output, offset, view.shape, view.strides, False, view.flags.writeable
     )
+
+
+def _replays(x: Tracer) -> bool:
+    """Tell whether the view chain gives a view of a C-contiguous base too."""
+    base = np.empty(x.storage.atom.aval.shape, x.storage.atom.aval.dtype)
+    return not base.size or np.may_share_memory(replay(base, x), base)
 
 
 def replay(base: np.ndarray, x: Tracer) -> np.ndarray:

@@ -327,16 +327,15 @@ def blank(aval: ShapedArray, layout: Array | None = None) -> Array:
 
     Only its metadata may be looked at.
     """
-    strides = None
     if layout is not None and not layout.flags.c_contiguous:
         strides = layout.strides
     elif aval.nbytes <= 1 << 16:
         return np.empty(aval.shape, aval.dtype)
     else:
-        strides = np.lib.stride_tricks.as_strided(
-            np.empty(1, aval.dtype), aval.shape, contiguous_strides(aval)
-        ).strides
-    return np.lib.stride_tricks.as_strided(np.empty(1, aval.dtype), aval.shape, strides)
+        strides = contiguous_strides(aval)
+    return np.lib.stride_tricks.as_strided(
+        np.empty(1, aval.dtype), aval.shape, strides
+    )
 
 
 def contiguous_strides(aval: ShapedArray) -> tuple[int, ...]:

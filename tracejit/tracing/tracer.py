@@ -353,6 +353,8 @@ class Tracer:
     # --- views
 
     def transpose(self, *axes: Any) -> "Tracer":
+        if self.kind is not Kind.ARRAY:
+            return self
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
             axes = tuple(axes[0]) if axes[0] is not None else ()
         perm = tuple(range(self.ndim))[::-1] if not axes else axes
@@ -371,13 +373,22 @@ class Tracer:
         return functions.reshape_tracer(self, shape, order, copy)
 
     def ravel(self, order: str = "C") -> "Tracer":
-        out: Tracer = self.reshape(-1, order=order)
-        return out
+        """Return the elements in one contiguous row: a view only of such memory."""
+        flags = self.shadow.flags
+        fortran = order == "F" or (order in "AK" and not flags.c_contiguous)
+        if flags.f_contiguous if fortran else flags.c_contiguous:
+            out: Tracer = self.reshape(-1, order="F" if fortran else "C")
+            return out
+        source = self.transpose() if order == "F" else self
+        copied: Tracer = source.reshape(-1, copy=True)
+        return copied
 
     def flatten(self, order: str = "C") -> "Tracer":
         return self.ravel(order).copy()
 
     def squeeze(self, axis: Any = None) -> "Tracer":
+        if self.kind is not Kind.ARRAY:
+            return self
         shadow = self.shadow.squeeze(axis)
         return self.derive(Reshaped(shadow.shape), shadow)
 

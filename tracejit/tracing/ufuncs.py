@@ -13,13 +13,14 @@ import numpy as np
 
 from ..errors import ShapeError, UnsupportedError
 from ..ir import dtypes as dt
+from ..ir.aval import ShapedArray
 from ..ir.graph import Atom
 from ..ir.ops import elementwise as ew
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.ufunc import loop_dtypes, ufunc_p
 from ..ir.primitive import Primitive
 from .source import user_line
-from .trace import Kind, Trace, current_trace
+from .trace import Kind, Trace, contiguous_strides, current_trace
 
 if TYPE_CHECKING:
     from .tracer import Tracer
@@ -283,14 +284,14 @@ def layout_like(order: Sequence[int], atom: Atom) -> np.ndarray | None:
     """Return a blank of the strides that `order` gives; None for C order."""
     if list(order) == list(range(len(order))):
         return None
-    shape = [atom.aval.shape[d] for d in order]
-    tiny = np.lib.stride_tricks.as_strided
-    base = np.empty(1, atom.aval.dtype)
-    step, strides = atom.aval.dtype.itemsize, []
-    for n in reversed(shape):
-        strides.append(step)
-        step *= max(n, 1)
-    blank = tiny(base, shape, tuple(reversed(strides)))
+    return layout_of(order, atom.aval)
+
+
+def layout_of(order: Sequence[int], aval: ShapedArray) -> np.ndarray:
+    """Return a dense blank whose axes lie in memory in `order`, outermost first."""
+    inner = ShapedArray(tuple(aval.shape[d] for d in order), aval.dtype)
+    strided = np.lib.stride_tricks.as_strided
+    blank = strided(np.empty(1, aval.dtype), inner.shape, contiguous_strides(inner))
     return blank.transpose(np.argsort(order))
 
 

@@ -70,7 +70,7 @@ def reshape_(
 
 @implements(np.ravel)
 def ravel(a: Any, order: str = "C") -> "Tracer":
-    return reshape_(a, (-1,), order)
+    return lift(a)[1][0].ravel(order)
 
 
 @implements(np.transpose, np.permute_dims)
