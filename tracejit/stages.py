@@ -87,12 +87,14 @@ class _Memory:
 
     def __init__(self, base: np.ndarray, leaf: ViewLeaf) -> None:
         self.base = base
+        assert leaf.dtype is not None
         interface = dict(base.__array_interface__)
         address, read_only = interface["data"]
         interface.update(
             data=(address + leaf.offset, read_only or not leaf.writeable),
             shape=leaf.shape,
             strides=leaf.strides,
+            typestr=leaf.dtype.str,
         )
         self.__array_interface__ = interface
 

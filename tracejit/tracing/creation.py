@@ -134,7 +134,13 @@ class _GridProxy:
         items = index if isinstance(index, tuple) else (index,)
         parts = [_range(i) if isinstance(i, slice) else i for i in items]
         join = np.hstack if self.name == "r_" else np.column_stack
-        return join(parts)
+        dtype = np.result_type(*(_weak_dtype(p) for p in parts))
+        return join([trace.lift(p).astype(dtype) for p in parts])
+
+
+def _weak_dtype(x: Any) -> Any:
+    """Python scalars promote weakly."""
+    return x if isinstance(x, int | float | complex) else x.dtype
 
 
 def _range(item: slice) -> np.ndarray:

@@ -60,6 +60,7 @@ class ViewLeaf:
     strides: tuple[int, ...]
     whole: bool
     writeable: bool = True
+    dtype: np.dtype | None = None
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,7 @@ def _argument_view(x: Tracer, argument: Tracer) -> ViewLeaf:
         return ViewLeaf(index, -1, 0, (), (), whole=True)
     offset = _address(x.shadow) - _address(argument.shadow)
     writeable = x.shadow.flags.writeable
-    return ViewLeaf(index, -1, offset, x.shape, x.strides, False, writeable)
+    return ViewLeaf(index, -1, offset, x.shape, x.strides, False, writeable, x.dtype)
 
 
 def _output_view(x: Tracer, output: int) -> ViewLeaf:
@@ -283,8 +284,9 @@ def _output_view(x: Tracer, output: int) -> ViewLeaf:
     base = np.empty(shape, x.storage.atom.aval.dtype)
     view = replay(base, x)
     offset = _address(view) - _address(base)
+    writeable = view.flags.writeable
     return ViewLeaf(
-        -1, output, offset, view.shape, view.strides, False, view.flags.writeable
+        -1, output, offset, view.shape, view.strides, False, writeable, view.dtype
     )
 
 

@@ -13,7 +13,7 @@ from ...ir.ops.reduce import reduce_sum_p
 from ...ir.ops.shape import broadcast_to, reshape, transpose_p
 from .. import ufuncs
 from ..source import user_line
-from ..trace import Trace
+from ..trace import Kind, Trace
 from .registry import implements, lift, normalize_axis, wrap
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     left = tuple(normalize_axis(d, x.ndim) for d in left)
     right = tuple(normalize_axis(d, y.ndim) for d in right)
     atoms = x.convert(dtype), y.convert(dtype)
-    return wrap(trace, _dot(trace, *atoms, (left, right)))
+    return wrap(trace, _dot(trace, *atoms, (left, right)), Kind.ARRAY)
 
 
 @implements(np.kron)

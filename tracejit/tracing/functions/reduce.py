@@ -382,7 +382,8 @@ def _nan_extremum(low: bool) -> Any:
         x, bad = _without_nan(a, fill)
         found = reduce_(x, axis, None, keepdims)
         empty = np.all(bad, axis=axis, keepdims=keepdims)
-        return np.where(empty, x.dtype.type(np.nan), found)
+        out_ = np.where(empty, x.dtype.type(np.nan), found)
+        return out_ if out_.ndim else out_[()]
 
     return rule
 

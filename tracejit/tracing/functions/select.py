@@ -80,7 +80,9 @@ def take(
     if axis is None:
         x, axis = x.reshape(-1), 0
     d = normalize_axis(axis, x.ndim)
-    index = trace.lift(np.asarray(indices) if isinstance(indices, list) else indices)
+    index = trace.lift(
+        own(np.asarray(indices)) if isinstance(indices, list) else indices
+    )
     if mode == "wrap":
         index = index % x.shape[d]
     elif mode == "clip":
@@ -171,13 +173,15 @@ def isclose(
 
 @implements(np.allclose)
 def allclose(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
-    return np.all(isclose(a, b, *args, **kwargs))
+    return np.all(isclose(a, b, *args, **kwargs)).as_scalar(Kind.PYTHON)
 
 
 @implements(np.array_equal)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     _, (x, y) = lift(a1, a2)
-    return np.all(x == y) if x.shape == y.shape else False
+    if x.shape != y.shape:
+        return False
+    return np.all(x == y).as_scalar(Kind.PYTHON)  # type: ignore[attr-defined]
 
 
 @implements(np.real)
