@@ -132,6 +132,32 @@ FITS = (
         mp.mpf("1.001"),
         {"f32": 6, "f64": 12},
     ),
+    # erfc(x) = e^-p(x) for 1 <= x <= 4 or 6, where 1 - erfc matters.
+    Fit(
+        "log erfc",
+        lambda x: -mp.log(mp.erfc(x)),
+        lambda x: mp.erfc(x),
+        mp.mpf("0.999"),
+        mp.mpf(4),
+        {"f32": 6},
+    ),
+    Fit(
+        "log erfc",
+        lambda x: -mp.log(mp.erfc(x)),
+        lambda x: mp.erfc(x),
+        mp.mpf("0.999"),
+        mp.mpf("5.95"),
+        {"f64": 18},
+    ),
+    # tanh(r) = r + r^3 t(r^2) for |r| <= 0.56.
+    Fit(
+        "tanh",
+        _odd_tail(mp.tanh),
+        _odd_weight(mp.tanh),
+        TINY,
+        mp.mpf("0.56") ** 2,
+        {"f32": 4, "f64": 11},
+    ),
     # (1 + 2x) e^(x^2) erfc(x) = p(t), t = (x - 2) / (x + 2), for 0 <= x <= 30.
     Fit(
         "erfcx",
@@ -166,14 +192,14 @@ FITS = (
         mp.mpf("0.2501"),
         {"f32": 4, "f64": 11},
     ),
-    # cbrt(m) for a start of Newton's method.
+    # cbrt(a) for a start of Halley's method.
     Fit(
         "cbrt",
         mp.cbrt,
         lambda m: 1 / mp.cbrt(m),
-        mp.mpf("0.5"),
-        mp.mpf(1),
-        {"f64": 4},
+        mp.mpf("0.353"),
+        mp.mpf("2.829"),
+        {"f32": 5, "f64": 5},
     ),
 )
 
@@ -295,6 +321,7 @@ TWO_OVER_PI_BITS = 1344
 # Constant, bits of each part in float and in double.
 PARTS = (
     ("ln2", mp.log(2), {"float": (15, 24), "double": (40, 53)}),
+    ("ln2 long", mp.log(2), {"double": (40, 40, 53)}),
     ("pi/2", mp.pi / 2, {"float": (24, 24, 24), "double": (33, 33, 33, 53)}),
     ("pi/2 full", mp.pi / 2, {"double": (53, 53, 53)}),
     ("1/ln2", 1 / mp.log(2), {"float": (24, 24), "double": (53, 53)}),

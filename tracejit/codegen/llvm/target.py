@@ -52,6 +52,11 @@ class Target:
     vector_bytes: int
     has_fma: bool
 
+    @property
+    def has_rounding(self) -> bool:
+        """Whether rounding to an integral value is one instruction (SSE4.1 and on)."""
+        return self.name != "baseline"
+
     def lanes(self, dtype_bits: int) -> int:
         """Return how many values of ``dtype_bits`` bits fill one vector register.
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 from ..target import Target
 from ..text import Emitter
-from . import exponential, logarithm, trigonometric
-from .vector import Vector, narrow
+from . import exponential, inverse, logarithm, special, trigonometric
+from .vector import Vector, narrow, widen
 
 Formula = Callable[..., str]
 
@@ -33,9 +33,25 @@ _FORMULAS: dict[str, Formula] = {
     "sin": trigonometric.sin,
     "cos": trigonometric.cos,
     "tan": trigonometric.tan,
+    "arcsin": inverse.arcsin,
+    "arccos": inverse.arccos,
+    "arctan": inverse.arctan,
+    "arctan2": inverse.arctan2,
+    "arcsinh": inverse.arcsinh,
+    "arccosh": inverse.arccosh,
+    "arctanh": inverse.arctanh,
+    "erf": special.erf,
+    "erfc": special.erfc,
+    "cbrt": special.cbrt,
+    "hypot": special.hypot,
+    "logaddexp": special.logaddexp,
+    "pow": special.power,
 }
 # Written for doubles only: float32 goes through them.
-_IN_DOUBLES = frozenset({"sinh", "cosh"})
+_IN_DOUBLES = frozenset(
+    {"sinh", "cosh", "arctan2", "arcsinh", "arccosh", "arctanh"}
+    | {"erfc", "cbrt", "hypot", "logaddexp", "pow"}
+)
 
 SUPPORTED: frozenset[tuple[str, str]] = frozenset(
     (name, dtype) for name in _FORMULAS for dtype in ("f32", "f64")
@@ -81,7 +97,5 @@ def emit(
         return formula(Vector(em, "double", lanes, "f64", target), *args)
     if target.has_fma and name not in _IN_DOUBLES:
         return formula(Vector(em, "float", lanes, "f32", target), *args)
-    single = Vector(em, "float", lanes, "f32", target)
-    wide = single.working("double", "f32")
-    wide_args = [em.op(f"fpext {single.type} {x} to {wide.type}") for x in args]
-    return narrow(wide, formula(wide, *wide_args))
+    wide = Vector(em, "double", lanes, "f32", target)
+    return narrow(wide, formula(wide, *(widen(wide, x) for x in args)))

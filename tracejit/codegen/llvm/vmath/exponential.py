@@ -137,19 +137,26 @@ def sigmoid(v: Vector, x: str) -> str:
 
 
 def tanh(v: Vector, x: str) -> str:
-    """Return tanh x = -m / (m + 2), m = e^(-2|x|) - 1."""
+    """Return tanh x: a polynomial, and 1 - 2 / (e^(2|x|) + 1) from 0.55 on."""
     size = v.abs(x)
     tiny = v.cmp("olt", size, 2.0 ** -(v.mantissa // 2 + 1))
-    away = v.at_least(-2.0 * _TANH_ONE[v.precision], v.mul(size, -2.0))
-    high, low = expm1_pair(v, v.select(tiny, -1.0, away))
-    below, below_low = v.quick_two_sum(2.0, high)
-    below_low = v.add(below_low, low)
-    inverse = v.div(1.0, below)
-    quotient = v.mul(high, inverse)
-    rest = v.residual(quotient, below, high)
-    rest = v.add(rest, v.fnma(quotient, below_low, low))
-    result = v.fma(rest, inverse, quotient)
+    inner = v.select(tiny, 0.0, size)
+    square = v.mul(inner, inner)
+    tail = v.polynomial(v.coefficients("tanh"), square)
+    near = v.fma(v.mul(square, inner), tail, inner)
+    power = _exp_of_double(v, v.at_most(_TANH_ONE[v.precision], size))
+    far = v.sub(1.0, v.div(2.0, v.add(power, 1.0)))
+    result = v.select(v.cmp("ogt", size, 0.55), far, near)
     return v.select(tiny, x, v.copysign(result, x))
+
+
+def _exp_of_double(v: Vector, x: str) -> str:
+    """Return e^(2x) for moderate x, where the result is not subnormal."""
+    high, low = PARTS["ln2", v.element]
+    n, i = v.nearest(x, 2 / LN2)
+    r = v.fma(n, -low, v.fma(n, -high, v.add(x, x)))
+    p = v.polynomial((1.0, 1.0, *v.coefficients("exp")), r)
+    return v.from_bits(v.int_op("add", v.bits(p), v.exponent_shift(i)))
 
 
 def _half_exp(v: Vector, size: str, reduced: Reduced) -> str:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from .coefficients import PARTS
-from .vector import Vector
+from .vector import Pair, Vector
 
 _ROOT_HALF = math.sqrt(0.5)
 
@@ -29,12 +29,13 @@ def split(v: Vector, x: str) -> Split:
     # A subnormal is its bit pattern, as an integer, times the least one.
     is_small = v.int_cmp("ult", bits, 1 << v.mantissa)
     bits = v.int_select(is_small, v.bits(v.fraction_to_float(bits)), bits)
+    least = float(v.bias - 1 + v.mantissa)
+    offset = v.select(is_small, v.magic + least, v.magic)
     lowest = (v.bias - 1 << v.mantissa) | _root_fraction(v)
     over = v.int_op("sub", bits, lowest)
-    e = v.to_float(v.int_op("ashr", over, v.mantissa))
+    e = v.to_float(v.int_op("ashr", over, v.mantissa), offset)
     exponent = v.int_op("and", over, -1 << v.mantissa)
     f = v.sub(v.from_bits(v.int_op("sub", bits, exponent)), 1.0)
-    e = v.sub(e, v.select(is_small, float(v.bias - 1 + v.mantissa), 0.0))
     return Split(e, exponent, f)
 
 
@@ -52,10 +53,9 @@ def log_tail(v: Vector, f: str) -> str:
 
 def _poles(v: Vector, x: str, result: str, pole: float) -> str:
     """Put in -inf at the pole, NaN below it, and x for infinity and NaN."""
-    result = v.select(v.cmp("ogt", x, pole), result, math.nan)
-    result = v.select(v.cmp("oeq", x, pole), -math.inf, result)
-    unchanged = v.logical("or", v.is_nan(x), v.cmp("oeq", x, math.inf))
-    return v.select(unchanged, x, result)
+    result = v.select(v.cmp("olt", x, math.inf), result, x)
+    outside = v.select(v.cmp("oeq", x, pole), -math.inf, math.nan)
+    return v.select(v.cmp("ugt", x, pole), result, outside)
 
 
 def log(v: Vector, x: str) -> str:
@@ -68,17 +68,23 @@ def log(v: Vector, x: str) -> str:
 def _add_exponent(v: Vector, s: Split, high: str, low: str, unit: str) -> str:
     """Return e * unit + high + low, for |high| < unit."""
     unit_high, unit_low = PARTS[unit, v.element]
-    whole = v.mul(s.e, unit_high)
-    sum_, rest = v.quick_two_sum(whole, high)
+    # The product is exact, so these are the sum and what its rounding loses.
+    sum_ = v.fma(s.e, unit_high, high)
+    rest = v.add(v.fma(s.e, unit_high, v.neg(sum_)), high)
     return v.add(sum_, v.add(rest, v.fma(s.e, unit_low, low)))
 
 
 def log2(v: Vector, x: str) -> str:
     """Return the logarithm to base 2, exact for powers of two."""
+    return _poles(v, x, v.add(*log2_pair(v, x)), 0.0)
+
+
+def log2_pair(v: Vector, x: str) -> Pair:
+    """Return the logarithm to base 2 of a positive finite number as a pair."""
     s = split(v, x)
     high, low = _times(v, s.f, log_tail(v, s.f), PARTS["1/ln2", v.element])
     sum_, rest = v.quick_two_sum(s.e, high)
-    return _poles(v, x, v.add(sum_, v.add(rest, low)), 0.0)
+    return sum_, v.add(rest, low)
 
 
 def log10(v: Vector, x: str) -> str:
@@ -88,9 +94,7 @@ def log10(v: Vector, x: str) -> str:
     return _poles(v, x, _add_exponent(v, s, high, low, "log10 2"), 0.0)
 
 
-def _times(
-    v: Vector, high: str, low: str, factor: tuple[float, ...]
-) -> tuple[str, str]:
+def _times(v: Vector, high: str, low: str, factor: tuple[float, ...]) -> Pair:
     """Return (high + low) times a constant in two parts, as a pair."""
     high, rest = v.quick_two_sum(high, low)
     product, error = v.two_product(high, factor[0])

@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import cache
 
 from .coefficients import PARTS, TWO_OVER_PI, TWO_OVER_PI_BITS
-from .vector import Pair, Vector
+from .vector import Pair, Vector, narrow, widen
 
 # Up to here q is so small that its multiples of the parts of pi/2 are exact.
 _MODERATE = {"float": 2.0**16, "double": 2.0**19}
@@ -72,14 +72,9 @@ def _reduce_large(v: Vector, x: str) -> Reduced:
     if v.element == "double":
         return _payne_hanek(v, x)
     wide = v.working("double", "f64")
-    found = _payne_hanek(wide, v.em.op(f"fpext {v.type} {x} to {wide.type}"))
-
-    def narrow(y: str) -> str:
-        return v.em.op(f"fptrunc {wide.type} {y} to {v.type}")
-
-    r = narrow(found.r)
-    back = v.em.op(f"fpext {v.type} {r} to {wide.type}")
-    low = narrow(wide.add(wide.sub(found.r, back), found.r_low))
+    found = _payne_hanek(wide, widen(wide, x))
+    r = narrow(wide, found.r)
+    low = narrow(wide, wide.add(wide.sub(found.r, widen(wide, r)), found.r_low))
     return Reduced(v.em.op(f"trunc {wide.itype} {found.q} to {v.itype}"), r, low)
 
 

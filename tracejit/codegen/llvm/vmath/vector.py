@@ -136,6 +136,15 @@ class Vector:
         """Return |a| with the sign of ``sign``."""
         return self.em.intrinsic("llvm.copysign", self.type, self.const(a), sign)
 
+    def round(self, a: str) -> str:
+        """Return the nearest integers, ties to even."""
+        if self.target.has_rounding:
+            return self.em.intrinsic("llvm.roundeven", self.type, a)
+        size, whole = self.abs(a), 2.0**self.mantissa
+        rounded = self.sub(self.add(size, whole), whole)
+        rounded = self.select(self.cmp("olt", size, whole), rounded, size)
+        return self.copysign(rounded, a)
+
     def polynomial(self, coefficients: tuple[float, ...], x: str) -> str:
         """Return the polynomial, lowest coefficient first, by Horner's rule."""
         result: Operand = coefficients[-1]
@@ -207,14 +216,15 @@ class Vector:
         """Return the greater of two signed integers."""
         return self.em.intrinsic("llvm.smax", self.itype, a, self.int_const(b))
 
-    def to_float(self, a: str) -> str:
+    def to_float(self, a: str, offset: Operand | None = None) -> str:
         """Return the value of integers of size below 2**(mantissa - 1).
 
         Few machines convert 64-bit integers; adding them to the bits of the magic
-        number does it for all.
+        number does it for all. Another ``offset`` than it is subtracted too.
         """
         magic = self.bias + self.mantissa << self.mantissa | 1 << self.mantissa - 1
-        return self.sub(self.from_bits(self.int_op("add", a, magic)), self.magic)
+        sum_ = self.from_bits(self.int_op("add", a, magic))
+        return self.sub(sum_, self.magic if offset is None else offset)
 
     def fraction_to_float(self, a: str) -> str:
         """Return the value of integers in [0, 2**mantissa)."""
@@ -309,13 +319,11 @@ def split_constant(value: float) -> tuple[float, float]:
     return high, value - high
 
 
-def widen(v: Vector, x: str, precision: str = "f32") -> tuple[Vector, str]:
-    """Return a vector of doubles and x in it."""
-    wide = v.working("double", precision)
-    return wide, v.em.op(f"fpext {v.type} {x} to {wide.type}")
+def widen(wide: Vector, x: str) -> str:
+    """Return float32 values as doubles."""
+    return wide.em.op(f"fpext {vec('float', wide.lanes)} {x} to {wide.type}")
 
 
 def narrow(wide: Vector, x: str) -> str:
     """Return doubles rounded to float32."""
-    single = vec("float", wide.lanes)
-    return wide.em.op(f"fptrunc {wide.type} {x} to {single}")
+    return wide.em.op(f"fptrunc {wide.type} {x} to {vec('float', wide.lanes)}")
