@@ -22,7 +22,49 @@ from tracejit.runtime.cpu.engine import engine_for
 REAL_DTYPES = [d for d in dt.DTYPE_TO_NAME if d.kind != "c"]
 # One IEEE operation, a choice, or an integer: the same bits as NumPy.
 EXACT = frozenset(
-    ["neg", "add", "sub", "mul", "div", "fma", "floor_divide", "remainder", "fmod", "maximum", "minimum", "fmax", "fmin", "abs", "sign", "floor", "ceil", "trunc", "rint", "copysign", "nextafter", "sqrt", "and", "or", "xor", "not", "shift_left", "shift_right", "eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite", "signbit", "select", "convert", "stop_gradient"]
+    [
+        "neg",
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "fma",
+        "floor_divide",
+        "remainder",
+        "fmod",
+        "maximum",
+        "minimum",
+        "fmax",
+        "fmin",
+        "abs",
+        "sign",
+        "floor",
+        "ceil",
+        "trunc",
+        "rint",
+        "copysign",
+        "nextafter",
+        "sqrt",
+        "and",
+        "or",
+        "xor",
+        "not",
+        "shift_left",
+        "shift_right",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "isnan",
+        "isinf",
+        "isfinite",
+        "signbit",
+        "select",
+        "convert",
+        "stop_gradient",
+    ]
 )
 
 

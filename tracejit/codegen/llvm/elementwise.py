@@ -27,6 +27,7 @@ from .values import (
 )
 
 Rule = Callable[..., str]
+_LONG = frozenset({"fmod", "remainder", "floor_divide"})
 # What `vmath` calls a primitive, where the names differ.
 _MATH_NAMES = {"logistic": "sigmoid"}
 
@@ -287,6 +288,12 @@ def _math_rule(name: str, dtype: np.dtype) -> Rule | None:
     if (name, code) not in vmath.SUPPORTED:
         return None
     return lambda x, *values: vmath.emit(x.em, name, code, x.lanes, values, x.target)
+
+
+def is_math(name: str) -> bool:
+    """Tell whether a primitive is many instructions: a function, not an operation."""
+    name = _MATH_NAMES.get(name, name)
+    return (name, "f64") in vmath.SUPPORTED or name in _LONG
 
 
 def _comparison(code: str) -> Rule:

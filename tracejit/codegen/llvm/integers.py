@@ -40,7 +40,7 @@ def fmod(x: Lanes, a: str, b: str) -> str:
 
 
 def _known(operand: str) -> int | None:
-    """Return the value of a constant operand, which LLVM divides by without dividing."""
+    """Return the value of a constant operand; LLVM divides by it without dividing."""
     match = _CONSTANT.match(operand)
     return int(match[1]) if match else None
 

@@ -63,7 +63,7 @@ def literal_text(literal: Literal, lanes: int = 1) -> str:
     """Return a literal as an operand in its register type."""
     dtype = literal.aval.dtype
     value = literal.value
-    number = float(value) if is_real(dtype) else int(value)  # type: ignore[call-overload]
+    number = float(value) if is_real(dtype) else int(value)
     return constant(register_type(dtype), number, lanes)
 
 

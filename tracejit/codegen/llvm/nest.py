@@ -1,0 +1,565 @@
+"""One kernel as a nest of loops: everything but contractions.
+
+The vector axis is run in blocks of `units` vectors, so that a value that varies along
+it is a list of registers; every other value is one register. The last block of the
+axis is shorter and its last vector masked. Loops carry the accumulators of the
+reductions that are open in them, and pointers are advanced loop by loop.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...ir.graph import Literal
+from ...kernels.kernel import (
+    Buffer,
+    Compute,
+    Iota,
+    Kernel,
+    KernelOp,
+    Load,
+    Operand,
+    Reduce,
+    Store,
+    Value,
+    result_of,
+)
+from ...kernels.schedule import Schedule
+from ...kernels.tree import LANES, LEAF
+from . import elementwise
+from .convert import convert
+from .indices import Access, Evaluator, Index, access_of, add, multiply, values_in
+from .memory import Memory, Place, lanes_mask
+from .phases import Analysis, Phase, Phases, with_scratch
+from .reduce import ArgFold, Fold, Shape, State
+from .target import Target
+from .text import Emitter
+from .treesum import TreeSum, stack_bytes
+from .values import is_real, literal_text, memory_type, register_bits, register_type
+
+INT64 = np.dtype(np.int64)
+_ALIGN = 64
+# How many operations a block of several vectors may have; see `Nest._units`.
+_ROW_SUM_BUDGET = 300
+_COLUMN_BUDGET = 128
+_POINTWISE_BUDGET = 24
+_MOST_POINTWISE_UNITS = 4
+_MATH_WEIGHT = 20
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block along the vector axis.
+
+    Parameters
+    ----------
+    units : int
+        How many vectors.
+    mask : str or None
+        Of the last vector; None if it is whole.
+    """
+
+    units: int
+    mask: str | None
+
+
+def lanes_of(kernel: Kernel, schedule: Schedule, target: Target) -> int:
+    """Return how many lanes the vectors of a kernel have.
+
+    The widest float type fills a register, or else the widest integer type.
+    """
+    axis = schedule.vector_axis
+    if axis is None:
+        return 1
+    values = [v for v in map(result_of, kernel.body) if v is not None]
+    dtypes = [v.dtype for v in values if axis in v.axes]
+    dtypes += [b.dtype for b in kernel.outputs if not dtypes]
+    floats = [d for d in dtypes if is_real(d)]
+    widest = max((register_bits(d) for d in floats or dtypes), default=8)
+    return target.lanes(widest)
+
+
+def parameter_names(kernel: Kernel) -> dict[str, str]:
+    """Return the LLVM parameter of each buffer: names of buffers may be anything."""
+    buffers = (*kernel.inputs, *kernel.outputs)
+    return {b.name: f"%b{k}" for k, b in enumerate(buffers)}
+
+
+class Nest:
+    """Writes the body of a kernel function.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Without contractions.
+    schedule : Schedule
+    target : Target
+    em : Emitter
+    scratch : int
+        Bytes of the scratch memory that are taken already.
+
+    Attributes
+    ----------
+    scratch_bytes : int
+        Bytes of scratch that the function uses, once it is written.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        schedule: Schedule,
+        target: Target,
+        em: Emitter,
+        scratch: int = 0,
+    ) -> None:
+        self.kernel, self.schedule, self.target, self.em = kernel, schedule, target, em
+        self.analysis = Analysis(kernel, schedule)
+        self.loops = schedule.loops
+        self.extents: Mapping[str, int] = {a.name: a.extent for a in kernel.axes}
+        self.lanes = lanes_of(kernel, schedule, target)
+        self.axis = schedule.vector_axis if self.lanes > 1 else None
+        self.memory = Memory(em, "%err")
+        self.scratch_bytes = scratch
+        self.number = {op: k for k, op in enumerate(kernel.body)}
+        self.parameters = parameter_names(kernel)
+        self.env: dict[str, list[str]] = {}
+        self.index: dict[str, Index] = {}
+        self.pointers: dict[tuple[str, int, tuple[tuple[str, int], ...]], str] = {}
+        self.accesses: dict[KernelOp, Access] = {}
+        self.rows: dict[str, Buffer] = {}
+        self.offsets: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
+        self.states: dict[str, State] = {}
+        self.block: Block | None = None
+        self.planned_units = 0
+
+    def emit(self) -> None:
+        """Write everything, without the return."""
+        self._level(0, self.kernel.body)
+
+    # The recursion over loops
+
+    def _level(self, depth: int, ops: Sequence[KernelOp]) -> None:
+        phases = Phases(self.analysis, depth, ops).cut()
+        phases, rows = with_scratch(phases, self.analysis, depth)
+        for row in rows.values():
+            self._allocate_row(row)
+        for phase in phases:
+            self._segment(phase.direct)
+            if phase.inner:
+                self._phase(depth, phase)
+
+    def _phase(self, depth: int, phase: Phase) -> None:
+        axis = self.loops[depth]
+        planned = self.planned_units
+        if axis == self.axis or any(self.axis in op.axes for op in phase.done):
+            self.planned_units = self.planned_units or self._units(phase.inner)
+        for op in phase.done:
+            self.states[op.result.name] = self._new_state(op)
+        open_ = [
+            self.states[op.result.name]
+            for op in phase.inner
+            if isinstance(op, Reduce) and self.analysis.completion(op) <= depth
+        ]
+        self._loop(depth, phase.inner, open_)
+        for op in phase.done:
+            self.env[op.result.name] = self.states.pop(op.result.name).finish()
+        self.planned_units = planned
+
+    def _loop(
+        self, depth: int, ops: Sequence[KernelOp], states: Sequence[State]
+    ) -> None:
+        """Run the loop at `depth`; in leaves where it sums over its axis alone."""
+        extent = self.extents[self.loops[depth]]
+        axes = (self.loops[depth],)
+        sums = [s for s in states if isinstance(s, TreeSum) and s.op.axes == axes]
+        if not sums or not extent:
+            self._range(depth, ops, states, 0, extent)
+            return
+        whole = extent // LEAF if extent > LEAF else 0
+        if whole:
+            others = [s for s in states if s not in sums]
+            with self._carrying(0, whole, 1, others) as leaf:
+                self._leaf(depth, ops, states, sums, leaf, LEAF)
+        if extent - whole * LEAF:
+            self._leaf(depth, ops, states, sums, whole, extent - whole * LEAF)
+
+    def _leaf(
+        self,
+        depth: int,
+        ops: Sequence[KernelOp],
+        states: Sequence[State],
+        sums: Sequence[TreeSum],
+        leaf: Index,
+        length: int,
+    ) -> None:
+        for state in sums:
+            state.begin_leaf(leaf)
+        start = multiply(self.em, leaf, LEAF)
+        self._range(depth, ops, states, start, length)
+        for state in sums:
+            state.end_leaf(leaf)
+
+    def _range(
+        self,
+        depth: int,
+        ops: Sequence[KernelOp],
+        states: Sequence[State],
+        start: Index,
+        length: int,
+    ) -> None:
+        """Run `length` iterations of the loop at `depth` from `start` on."""
+        if not length:
+            return
+        if self.loops[depth] != self.axis:
+            self._repeat(depth, ops, states, start, length, 1, self.block)
+            return
+        width = self.planned_units * self.lanes
+        full = length // width * width
+        if full:
+            block = Block(self.planned_units, None)
+            self._repeat(depth, ops, states, start, full, width, block)
+        if length > full:
+            units = -(-(length - full) // self.lanes)
+            left = length - full - (units - 1) * self.lanes
+            mask = lanes_mask(self.lanes, left) if left < self.lanes else None
+            first = add(self.em, start, full)
+            self._body(depth, ops, first, Block(units, mask))
+
+    def _repeat(
+        self,
+        depth: int,
+        ops: Sequence[KernelOp],
+        states: Sequence[State],
+        start: Index,
+        length: int,
+        step: int,
+        block: Block | None,
+    ) -> None:
+        if length == step:
+            self._body(depth, ops, start, block)
+            return
+        stop = add(self.em, start, length)
+        with self._carrying(start, stop, step, states) as index:
+            self._body(depth, ops, index, block)
+
+    def _body(
+        self, depth: int, ops: Sequence[KernelOp], index: Index, block: Block | None
+    ) -> None:
+        """Run what is inside the loop at `depth`, at one index."""
+        axis = self.loops[depth]
+        env, pointers, outer = dict(self.env), dict(self.pointers), self.block
+        self.block = block
+        self.index[axis] = index
+        self._advance(ops, axis, index)
+        self._level(depth + 1, ops)
+        del self.index[axis]
+        self.env, self.pointers, self.block = env, pointers, outer
+
+    @contextmanager
+    def _carrying(
+        self, start: Index, stop: Index, step: int, states: Sequence[State]
+    ) -> Iterator[str]:
+        """A loop that carries the registers of states."""
+        carried = [reg for state in states for reg in state.regs]
+        with self.em.loop(start, stop, step, carried) as loop:
+            _assign(states, loop.carried)
+            yield loop.index
+            loop.yield_([value for state in states for _, value in state.regs])
+        _assign(states, loop.results)
+
+    # Accumulators and blocks
+
+    def _new_state(self, op: Reduce) -> State:
+        across = self.axis in op.axes
+        operand = op.operand
+        vector = across or (isinstance(operand, Value) and self.axis in operand.axes)
+        units = 1
+        if vector:
+            units = self.planned_units if across else self._block.units
+        if across:
+            units = min(units, -(-max(self.extents[self.axis or ""], 1) // self.lanes))
+        extents = tuple(self.extents[a] for a in op.axes)
+        shape = Shape(self.lanes if vector else 1, max(units, 1), across, extents)
+        if op.op in ("argmax", "argmin"):
+            return ArgFold(self.em, op, shape)
+        if op.op != "add" or not is_real(op.result.dtype):
+            return Fold(self.em, self.target, op, shape)
+        offset = self._allocate(f"sum.{op.result.name}", stack_bytes(op, shape))
+        stack = self.em.gep("i8", "%scratch", offset)
+        in_registers = across and len(extents) == 1 and self._fits_registers(shape)
+        state = TreeSum(self.em, self.target, op, shape, in_registers, stack)
+        state.begin()
+        return state
+
+    def _fits_registers(self, shape: Shape) -> bool:
+        """Tell whether a block has all 64 virtual lanes, or all elements."""
+        return shape.units * shape.lanes >= min(LANES, shape.count)
+
+    @property
+    def _block(self) -> Block:
+        assert self.block is not None
+        return self.block
+
+    def _units(self, ops: Sequence[KernelOp]) -> int:
+        """Return how many vectors a block has: as many as keep the code small.
+
+        Sums along the axis want 64 elements. Loops inside want many columns, for
+        memory is read line by line. What is left gains little.
+        """
+        extent = self.extents[self.axis or ""]
+        most = max(1, LANES // self.lanes)
+        weight = max(1, sum(self._weight(op) for op in ops))
+        needed = 1 << (-(-max(extent, 1) // self.lanes) - 1).bit_length()
+        if any(self._is_row_sum(op) for op in ops):
+            units = most if weight * most <= _ROW_SUM_BUDGET else 1
+        elif any(self.analysis.depth(op) > self._vector_depth for op in ops):
+            units = _power_below(_COLUMN_BUDGET // weight, most)
+        else:
+            units = _power_below(_POINTWISE_BUDGET // weight, _MOST_POINTWISE_UNITS)
+        return min(units, most, needed)
+
+    @property
+    def _vector_depth(self) -> int:
+        return self.analysis.position[self.axis or ""] + 1
+
+    def _is_row_sum(self, op: KernelOp) -> bool:
+        return (
+            isinstance(op, Reduce)
+            and op.op == "add"
+            and op.axes == (self.axis,)
+            and is_real(op.result.dtype)
+        )
+
+    def _weight(self, op: KernelOp) -> int:
+        if not isinstance(op, Compute) or self.axis not in op.result.axes:
+            return 1
+        is_math = elementwise.is_math(op.primitive.name)
+        return _MATH_WEIGHT if is_math else 1
+
+    # Straight-line code
+
+    def _segment(self, ops: Sequence[KernelOp]) -> None:
+        """Write operations of one depth, vector by vector; stores at the end."""
+        ordered = sorted(ops, key=lambda op: isinstance(op, Store))
+        for unit in range(self.block.units if self.block else 1):
+            for op in ordered:
+                if unit == 0 or self._is_vector(op):
+                    self._operation(op, unit)
+
+    def _is_vector(self, op: KernelOp) -> bool:
+        """Tell whether an operation is done once per vector of a block."""
+        if self.axis is None:
+            return False
+        result = result_of(op)
+        if isinstance(op, Reduce):
+            operand = op.operand
+            varies = isinstance(operand, Value) and self.axis in operand.axes
+            return varies or self.axis in op.axes
+        if result is not None:
+            return self.axis in result.axes
+        return self.axis in self.analysis.axes(op)
+
+    def _operation(self, op: KernelOp, unit: int) -> None:
+        if isinstance(op, Store):
+            self._store(op, unit)
+        elif isinstance(op, Reduce):
+            self._update(op, unit)
+        else:
+            wide = self._is_vector(op)
+            if isinstance(op, Load):
+                value = self._load(op, unit, wide)
+            elif isinstance(op, Compute):
+                value = self._compute(op, unit, wide)
+            else:
+                assert isinstance(op, Iota)
+                value = self._iota(op, unit, wide)
+            registers = self.env.setdefault(op.result.name, [])
+            del registers[unit:]
+            registers.append(value)
+
+    def _compute(self, op: Compute, unit: int, wide: bool) -> str:
+        lanes = self.lanes if wide else 1
+        operands = [self._operand(x, unit, lanes) for x in op.operands]
+        dtypes = [_dtype(x) for x in op.operands]
+        return elementwise.emit(
+            self.em, self.target, op.primitive, op.params, dtypes, operands, lanes
+        )
+
+    def _operand(self, operand: Operand, unit: int, lanes: int) -> str:
+        if isinstance(operand, Literal):
+            return literal_text(operand, lanes)
+        registers = self.env[operand.name]
+        if self.axis in operand.axes:
+            return registers[unit]
+        return self.em.splat(register_type(operand.dtype), registers[0], lanes)
+
+    def _iota(self, op: Iota, unit: int, wide: bool) -> str:
+        evaluator = self._evaluator([], unit)
+        if not wide or not evaluator.is_vector(op.index):
+            value = str(evaluator.scalar(op.index))
+            lanes = 1
+        else:
+            lanes = self.lanes
+            value = evaluator.vector(op.index, "i64")
+        value = convert(self.em, value, INT64, op.result.dtype, lanes)
+        if wide and lanes == 1:
+            return self.em.splat(register_type(op.result.dtype), value, self.lanes)
+        return value
+
+    def _update(self, op: Reduce, unit: int) -> None:
+        state = self.states[op.result.name]
+        wide = self._is_vector(op)
+        value = self._operand(op.operand, unit, self.lanes if wide else 1)
+        flat: Index = 0
+        for axis in op.axes:
+            flat = multiply(self.em, flat, self.extents[axis])
+            flat = add(self.em, flat, self._position(axis, unit))
+        mask = self._mask(unit) if self.axis in op.axes else None
+        state.update(unit, value, mask, flat)
+
+    def _position(self, axis: str, unit: int) -> Index:
+        index = self.index[axis]
+        return add(self.em, index, unit * self.lanes) if axis == self.axis else index
+
+    def _mask(self, unit: int) -> str | None:
+        block = self._block
+        return block.mask if unit == block.units - 1 else None
+
+    # Memory
+
+    def _load(self, op: Load, unit: int, wide: bool) -> str:
+        access = self._access(op)
+        varies = wide and self._address_varies(op, access)
+        place = self._place(op, access, unit, varies)
+        value = self.memory.load(access, place, op.bounds, op.fill, varies)
+        if wide and not varies:
+            return self.em.splat(register_type(op.result.dtype), value, self.lanes)
+        return value
+
+    def _address_varies(self, op: Load, access: Access) -> bool:
+        if access.linear.get(self.axis or "", 0):
+            return True
+        evaluator = self._evaluator(self._index_values(op), 0)
+        indices = [index for index, _ in access.dynamic]
+        indices += [c.index for c, _ in access.checked]
+        indices += [b.index for b in op.bounds]
+        return any(evaluator.is_vector(index) for index in indices)
+
+    def _store(self, op: Store, unit: int) -> None:
+        access = self._access(op)
+        wide = self._is_vector(op)
+        place = self._place(op, access, unit, wide)
+        value = self._operand(op.value, unit, self.lanes if wide else 1)
+        self.memory.store(access, place, value, wide)
+
+    def _place(self, op: Load | Store, access: Access, unit: int, wide: bool) -> Place:
+        stride = access.linear.get(self.axis or "", 0) if self.block else 0
+        pointer = self._pointer(access)
+        cell = memory_type(access.dtype)
+        if wide:
+            pointer = self.em.gep(cell, pointer, unit * self.lanes * stride)
+        mask = self._mask(unit) if wide else None
+        evaluator = self._evaluator(self._index_values(op), unit)
+        number = self.number.get(op, 0)
+        return Place(pointer, stride, self.lanes, mask, evaluator, number)
+
+    def _index_values(self, op: Load | Store) -> list[str]:
+        names: set[str] = set()
+        for index in self.analysis.indices(op):
+            names |= values_in(index)
+        return sorted(names)
+
+    def _evaluator(self, names: Sequence[str], unit: int) -> Evaluator:
+        index = dict(self.index)
+        if self.axis in index:
+            index[self.axis] = self._position(self.axis, unit)
+        values = {}
+        for name in names:
+            value = self.analysis.values[name]
+            wide = self.axis in value.axes
+            register = self.env[name][unit if wide else 0]
+            lanes = self.lanes if wide else 1
+            register = convert(self.em, register, value.dtype, INT64, lanes)
+            values[name] = register, wide
+        return Evaluator(self.em, self.extents, index, self.axis, self.lanes, values)
+
+    def _access(self, op: Load | Store) -> Access:
+        found = self.accesses.get(op)
+        if found is None:
+            row = self.rows.get(op.buffer)
+            found = access_of(op, row or self.kernel.buffer(op.buffer))
+            self.accesses[op] = found
+        return found
+
+    def _key(self, access: Access) -> tuple[str, int, tuple[tuple[str, int], ...]]:
+        return access.buffer, access.constant, tuple(sorted(access.linear.items()))
+
+    def _pointer(self, access: Access) -> str:
+        """Return the address for the open loops, at unit 0."""
+        known = self.pointers.get(self._key(access))
+        if known is not None:
+            return known
+        row = self.offsets.get(access.buffer)
+        if row is None:
+            start = self.parameters[access.buffer]
+        else:
+            start = self.em.gep("i8", "%scratch", row)
+        at = self.em.gep(memory_type(access.dtype), start, access.constant)
+        for axis, index in self.index.items():
+            at = self._moved(access, at, axis, index)
+        return at
+
+    def _moved(self, access: Access, pointer: str, axis: str, index: Index) -> str:
+        step = multiply(self.em, index, access.linear.get(axis, 0))
+        return self.em.gep(memory_type(access.dtype), pointer, step)
+
+    def _advance(self, ops: Sequence[KernelOp], axis: str, index: Index) -> None:
+        """Move the pointers of what is inside a loop along its axis, once for all."""
+        moved: dict[tuple[str, int, tuple[tuple[str, int], ...]], str] = {}
+        for op in ops:
+            if not isinstance(op, Load | Store):
+                continue
+            access = self._access(op)
+            key = self._key(access)
+            if key in moved:
+                continue
+            before = self.pointers.get(key)
+            if before is None:
+                moved[key] = self._pointer(access)
+            else:
+                moved[key] = self._moved(access, before, axis, index)
+        self.pointers.update(moved)
+
+    # Scratch
+
+    def _allocate(self, name: str, size: int) -> int:
+        """Return the offset of memory for `name`, the same at each call."""
+        if size > self.sizes.get(name, -1):
+            self.sizes[name] = size
+            self.offsets[name] = self.scratch_bytes
+            self.scratch_bytes += -(-size // _ALIGN) * _ALIGN
+        return self.offsets[name]
+
+    def _allocate_row(self, row: Buffer) -> None:
+        size = row.dtype.itemsize * int(np.prod(row.shape, dtype=np.int64))
+        self.rows[row.name] = row
+        self._allocate(row.name, size)
+
+
+def _dtype(operand: Operand) -> np.dtype:
+    return operand.aval.dtype if isinstance(operand, Literal) else operand.dtype
+
+
+def _assign(states: Sequence[State], values: Sequence[str]) -> None:
+    """Give the registers of states new values, in order."""
+    rest = iter(values)
+    for state in states:
+        state.regs = [(type_, next(rest)) for type_, _ in state.regs]
+
+
+def _power_below(limit: int, most: int) -> int:
+    """Return the greatest power of two up to both limits, at least 1."""
+    return 1 << (max(1, min(limit, most)).bit_length() - 1)

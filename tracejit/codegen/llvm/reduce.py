@@ -1,0 +1,285 @@
+"""Accumulators of reductions.
+
+A state begins before the loops that it reduces over, is updated in them once per unit
+(one vector of lanes, or one scalar), and finishes after them. What it keeps in
+registers (`regs`) is carried by the loops between. Three kinds: `Fold` for operations
+whose order does not matter, `ArgFold` for argmax and argmin, `TreeSum` (in `treesum`)
+for sums of floats, which follow the fixed tree.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ...ir.graph import Literal
+from ...kernels.kernel import Operand, Reduce
+from .elementwise import combine
+from .indices import Index
+from .target import Target
+from .text import Emitter, constant, iota, vec
+from .values import is_real, is_signed, register_bits, register_type
+
+# Combines two lists of registers of the given number of lanes into one.
+Regs = list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a reduction meets the vector axis.
+
+    Parameters
+    ----------
+    lanes : int
+        Lanes of the operand: 1 if it is a scalar.
+    units : int
+        Vectors that a block has, at most.
+    across : bool
+        Whether the lanes themselves are reduced.
+    extents : tuple of int
+        Of the reduced axes.
+    """
+
+    lanes: int
+    units: int
+    across: bool
+    extents: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many elements go into one result."""
+        total = 1
+        for extent in self.extents:
+            total *= extent
+        return total
+
+
+class State(Protocol):
+    """What the loop nest knows of an accumulator."""
+
+    op: Reduce
+    regs: list[tuple[str, str]]
+
+    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+        """Take in one vector; `flat` is the position of its first element."""
+
+    def finish(self) -> Regs:
+        """Return the result: one register per unit, or one scalar."""
+
+
+def dtype_of(operand: Operand) -> np.dtype:
+    """Return the dtype of a kernel operand."""
+    return operand.aval.dtype if isinstance(operand, Literal) else operand.dtype
+
+
+def splits(lanes: int) -> Sequence[int]:
+    """Return 2^k, ..., 2, 1: the widths a vector is halved to."""
+    return [1 << k for k in reversed(range(lanes.bit_length() - 1))]
+
+
+def halves(em: Emitter, element: str, value: str, lanes: int) -> tuple[str, str]:
+    """Return the lower and the upper half of a vector."""
+    half = lanes // 2
+    if half == 1:
+        return (
+            em.op(f"extractelement {vec(element, lanes)} {value}, i64 0"),
+            em.op(f"extractelement {vec(element, lanes)} {value}, i64 1"),
+        )
+    type_ = vec(element, lanes)
+    parts = []
+    for start in (0, half):
+        order = ", ".join(f"i32 {start + k}" for k in range(half))
+        picks = f"<{half} x i32> <{order}>"
+        parts.append(em.op(f"shufflevector {type_} {value}, {type_} poison, {picks}"))
+    return parts[0], parts[1]
+
+
+def select(
+    em: Emitter, mask: str | None, type_: str, lanes: int, yes: str, no: str
+) -> str:
+    """Choose by a mask; no mask means yes."""
+    if mask is None:
+        return yes
+    return em.op(f"select {vec('i1', lanes)} {mask}, {type_} {yes}, {type_} {no}")
+
+
+def neutral(op: str, dtype: np.dtype) -> float:
+    """Return the element that leaves the others as they are under `op`."""
+    if op in ("add", "mul"):
+        if op == "mul":
+            return 1
+        return -0.0 if is_real(dtype) else 0
+    if op in ("and", "or"):
+        every = 1 if dtype.kind == "b" else -1
+        return every if op == "and" else 0
+    return _least(dtype) if op == "max" else _greatest(dtype)
+
+
+def _least(dtype: np.dtype) -> float:
+    if is_real(dtype):
+        return float("-inf")
+    return -(1 << register_bits(dtype) - 1) if is_signed(dtype) else 0
+
+
+def _greatest(dtype: np.dtype) -> float:
+    if is_real(dtype):
+        return float("inf")
+    if dtype.kind == "b":
+        return 1
+    return (1 << register_bits(dtype) - is_signed(dtype)) - 1
+
+
+class Fold:
+    """max, min, mul, and, or, and sums of integers, in any order.
+
+    Parameters
+    ----------
+    em : Emitter
+    target : Target
+    op : Reduce
+    shape : Shape
+    """
+
+    def __init__(self, em: Emitter, target: Target, op: Reduce, shape: Shape) -> None:
+        self.em, self.target, self.op, self.shape = em, target, op, shape
+        self.dtype = op.result.dtype
+        self.element = register_type(self.dtype)
+        start = constant(self.element, neutral(op.op, self.dtype), shape.lanes)
+        self.regs = [(vec(self.element, shape.lanes), start)] * shape.units
+
+    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+        """Take in one vector."""
+        type_, old = self.regs[unit]
+        lanes = self.shape.lanes
+        new = self._combine(old, value, lanes)
+        self.regs[unit] = type_, select(self.em, mask, type_, lanes, new, old)
+
+    def finish(self) -> Regs:
+        """Return the result."""
+        regs = [value for _, value in self.regs]
+        if not self.shape.across:
+            return regs
+        total = regs[0]
+        for value in regs[1:]:
+            total = self._combine(total, value, self.shape.lanes)
+        for half in splits(self.shape.lanes):
+            low, high = halves(self.em, self.element, total, 2 * half)
+            total = self._combine(low, high, half)
+        return [total]
+
+    def _combine(self, a: str, b: str, lanes: int) -> str:
+        return combine(self.em, self.target, self.op.op, self.dtype, a, b, lanes)
+
+
+class ArgFold:
+    """argmax and argmin: the first place of the extremum; NaN counts as one.
+
+    Each lane keeps its best value and where it was. A lane starts with the worst value
+    at its own first place, so that places are right even where nothing is better.
+    """
+
+    def __init__(self, em: Emitter, op: Reduce, shape: Shape) -> None:
+        self.em, self.op, self.shape = em, op, shape
+        self.dtype = dtype_of(op.operand)
+        self.element = register_type(self.dtype)
+        worst = _least(self.dtype) if op.op == "argmax" else _greatest(self.dtype)
+        self.place = "i32" if shape.count < 2**31 else "i64"
+        self.regs = []
+        for unit in range(shape.units):
+            self.regs.append(
+                (
+                    vec(self.element, shape.lanes),
+                    constant(self.element, worst, shape.lanes),
+                )
+            )
+            self.regs.append((vec(self.place, shape.lanes), self._first_place(unit)))
+
+    def _first_place(self, unit: int) -> str:
+        lanes = self.shape.lanes
+        if not self.shape.across or lanes == 1:
+            return constant(self.place, 0, lanes)
+        first = unit * lanes
+        return f"<{', '.join(f'{self.place} {first + k}' for k in range(lanes))}>"
+
+    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+        """Take in one vector whose first element has place `flat`."""
+        em, lanes = self.em, self.shape.lanes
+        (type_, best), (places, place) = self.regs[2 * unit : 2 * unit + 2]
+        wins = self._beats(value, best, lanes)
+        if mask is not None:
+            wins = em.op(f"and {vec('i1', lanes)} {wins}, {mask}")
+        here = self._places(flat)
+        self.regs[2 * unit] = type_, select(em, wins, type_, lanes, value, best)
+        self.regs[2 * unit + 1] = places, select(em, wins, places, lanes, here, place)
+
+    def _places(self, flat: Index) -> str:
+        em, lanes = self.em, self.shape.lanes
+        if isinstance(flat, int):
+            start = constant(self.place, flat, lanes)
+        else:
+            if self.place == "i32":
+                flat = em.op(f"trunc i64 {flat} to i32")
+            start = em.splat(self.place, flat, lanes)
+        if not self.shape.across or lanes == 1:
+            return start
+        type_ = vec(self.place, lanes)
+        return em.op(f"add {type_} {start}, {iota(self.place, lanes)}")
+
+    def _compare(self, code: str, a: str, b: str, lanes: int) -> str:
+        kind = "fcmp" if is_real(self.dtype) else "icmp"
+        return self.em.op(f"{kind} {code} {vec(self.element, lanes)} {a}, {b}")
+
+    def _beats(self, a: str, b: str, lanes: int) -> str:
+        """Whether a is strictly better than b: greater (or less), or the only NaN."""
+        direction = "gt" if self.op.op == "argmax" else "lt"
+        if not is_real(self.dtype):
+            sign = "s" if is_signed(self.dtype) else "u"
+            return self._compare(sign + direction, a, b, lanes)
+        better = self._compare("u" + direction, a, b, lanes)
+        is_number = self._compare("ord", b, b, lanes)
+        return self.em.op(f"and {vec('i1', lanes)} {better}, {is_number}")
+
+    def finish(self) -> Regs:
+        """Return the places as i64."""
+        pairs = [
+            (self.regs[k][1], self.regs[k + 1][1]) for k in range(0, len(self.regs), 2)
+        ]
+        if self.shape.across:
+            return [self._wide(self._fold(pairs), 1)]
+        return [self._wide(place, self.shape.lanes) for _, place in pairs]
+
+    def _fold(self, pairs: list[tuple[str, str]]) -> str:
+        lanes = self.shape.lanes
+        best = pairs[0]
+        for other in pairs[1:]:
+            best = self._better(best, other, lanes)
+        for half in splits(lanes):
+            values = halves(self.em, self.element, best[0], 2 * half)
+            places = halves(self.em, self.place, best[1], 2 * half)
+            low, high = zip(values, places, strict=True)
+            best = self._better(low, high, half)
+        return best[1]
+
+    def _better(
+        self, a: tuple[str, str], b: tuple[str, str], lanes: int
+    ) -> tuple[str, str]:
+        """Return the better of two candidates; of equals the one that comes first."""
+        em, mask = self.em, vec("i1", lanes)
+        wins = self._beats(b[0], a[0], lanes)
+        loses = self._beats(a[0], b[0], lanes)
+        earlier = em.op(f"icmp slt {vec(self.place, lanes)} {b[1]}, {a[1]}")
+        tied = em.op(f"select {mask} {loses}, {mask} {_zeros(lanes)}, {mask} {earlier}")
+        wins = em.op(f"or {mask} {wins}, {tied}")
+        value = select(em, wins, vec(self.element, lanes), lanes, b[0], a[0])
+        place = select(em, wins, vec(self.place, lanes), lanes, b[1], a[1])
+        return value, place
+
+    def _wide(self, place: str, lanes: int) -> str:
+        if self.place == "i64":
+            return place
+        return self.em.op(f"sext {vec('i32', lanes)} {place} to {vec('i64', lanes)}")
+
+
+def _zeros(lanes: int) -> str:
+    return constant("i1", False, lanes)

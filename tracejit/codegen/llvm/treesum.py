@@ -1,0 +1,300 @@
+"""Sums of floats by the fixed tree of `tracejit.kernels.tree`.
+
+A leaf of up to 1024 elements has 64 virtual lanes. Along the vector axis they are the
+lanes of consecutive vectors: four vectors of 16, or eight of 8, and so on, kept in
+registers, or in memory where the loop body is too large to repeat for each vector.
+Across it (column sums) each virtual lane is a whole vector of columns, in memory.
+Finished leaves lie on a stack in memory and are merged like a binary counter: the slot
+of leaf t is the number of ones in t, and it is merged as often as t ends in ones.
+"""
+
+from ...kernels.kernel import Reduce
+from ...kernels.tree import LANES, LEAF
+from .elementwise import combine
+from .indices import Index
+from .reduce import Regs, Shape, halves, select, splits
+from .target import Target
+from .text import Emitter, bits_of, constant, vec
+from .values import register_type
+
+
+class TreeSum:
+    """The accumulator of one sum.
+
+    Parameters
+    ----------
+    em : Emitter
+    target : Target
+    op : Reduce
+    shape : Shape
+    in_registers : bool
+        Keep the 64 lanes of a leaf in registers: for `shape.across` only, in blocks of
+        64 elements.
+    stack : str
+        Address of `stack_bytes` bytes.
+    """
+
+    def __init__(
+        self,
+        em: Emitter,
+        target: Target,
+        op: Reduce,
+        shape: Shape,
+        in_registers: bool,
+        stack: str,
+    ) -> None:
+        self.em, self.target, self.op, self.shape = em, target, op, shape
+        self.dtype = op.result.dtype
+        self.element = register_type(self.dtype)
+        self.size = bits_of(self.element) // 8
+        self.count = shape.count
+        self.in_registers = in_registers
+        self.stack = stack
+        self.type = vec(self.element, shape.lanes)
+        self.width = 1 if shape.across else shape.lanes * shape.units
+        self.regs: list[tuple[str, str]] = []
+        self.slot = stack
+
+    # A leaf
+
+    @property
+    def single_axis(self) -> bool:
+        """Whether the loop over the reduced axis can be cut into leaves."""
+        return len(self.shape.extents) == 1
+
+    def begin(self) -> None:
+        """Start the only leaf of a sum over several axes."""
+        if not self.single_axis and 0 < self.count <= LEAF:
+            self.begin_leaf(0)
+
+    def begin_leaf(self, leaf: Index) -> None:
+        """Start leaf number `leaf`: all lanes are -0.0."""
+        if self.in_registers:
+            zeros = constant(self.element, -0.0, self.shape.lanes)
+            self.regs = [(self.type, zeros)] * self.shape.units
+            return
+        self.slot = self._slot(leaf)
+        if not self._stores_only:
+            self._fill(self.slot)
+
+    @property
+    def _stores_only(self) -> bool:
+        """Whether each lane has one element at most, so that nothing is added up.
+
+        Blocks along the vector axis may leave lanes out, so they are filled.
+        """
+        return self.count <= LANES and not self.shape.across
+
+    def _fill(self, slot: str) -> None:
+        em, lanes = self.em, self.shape.lanes
+        zeros = constant(self.element, -0.0, lanes)
+        with em.loop(0, LANES * self.width, lanes) as loop:
+            at = em.gep(self.element, slot, loop.index)
+            em.store(self.type, zeros, at, self.size)
+            loop.yield_([])
+
+    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+        """Add one vector whose first element is number `flat`."""
+        if mask is not None:
+            zeros = constant(self.element, -0.0, self.shape.lanes)
+            value = select(self.em, mask, self.type, self.shape.lanes, value, zeros)
+        if self.in_registers:
+            self.regs[unit] = self.type, self._add(self.regs[unit][1], value)
+            return
+        if not self.single_axis and self.count > LEAF:
+            self._enter(unit, flat)
+        self._update_memory(unit, value, flat)
+        if not self.single_axis and self.count > LEAF:
+            self._leave(unit, flat)
+
+    def _update_memory(self, unit: int, value: str, flat: Index) -> None:
+        em, lanes = self.em, self.shape.lanes
+        lane = self._and(flat, LANES - 1)
+        if not self.shape.across:
+            lane = _scaled(em, lane, self.width)
+            lane = _plus(em, lane, unit * lanes)
+        at = em.gep(self.element, self.slot, lane)
+        if not self._stores_only:
+            value = self._add(em.load(self.type, at, self.size), value)
+        em.store(self.type, value, at, self.size)
+
+    def end_leaf(self, leaf: Index) -> None:
+        """Put the leaf on the stack and merge it with those it completes."""
+        if self.count <= LEAF:
+            return
+        if self.in_registers:
+            slot = self._slot(leaf)
+            for unit, (type_, value) in enumerate(self.regs):
+                at = self.em.gep(self.element, slot, unit * self.shape.lanes)
+                self.em.store(type_, value, at, self.size)
+            self.regs = []
+        self._merge(leaf)
+
+    def _enter(self, unit: int, flat: Index) -> None:
+        """Over several axes: find the slot, and start a leaf at its first element."""
+        em = self.em
+        if unit:
+            return
+        leaf = self._shift(flat)
+        self.slot = self._slot(leaf)
+        first = em.op(f"icmp eq i64 {self._and(flat, LEAF - 1)}, 0")
+        with em.if_(first):
+            self._fill(self.slot)
+
+    def _leave(self, unit: int, flat: Index) -> None:
+        """Over several axes: merge after the last element of a full leaf."""
+        em, shape = self.em, self.shape
+        if unit != shape.units - 1:
+            return
+        after = _plus(em, flat, shape.lanes if shape.across else 1)
+        last = em.op(f"icmp eq i64 {self._and(after, LEAF - 1)}, 0")
+        with em.if_(last):
+            self._merge(self._shift(flat))
+
+    # The stack of leaves
+
+    @staticmethod
+    def slots(count: int) -> int:
+        """Return how many slots the stack of a sum of `count` elements needs."""
+        return (-(-count // LEAF)).bit_length() + 1
+
+    def _slot(self, leaf: Index) -> str:
+        size = LANES * self.width
+        if isinstance(leaf, int):
+            return self.em.gep(self.element, self.stack, leaf.bit_count() * size)
+        ones = self.em.intrinsic("llvm.ctpop", "i64", leaf)
+        return self.em.gep(self.element, self.stack, _scaled(self.em, ones, size))
+
+    def _merge(self, leaf: Index) -> None:
+        em = self.em
+        if isinstance(leaf, int):
+            times: Index = ((leaf + 1) & ~leaf).bit_length() - 1
+        else:
+            flipped = em.op(f"xor i64 {leaf}, -1")
+            times = self._trailing(flipped)
+        if times == 0:
+            return
+        upper = self._slot(leaf)
+        with em.loop(0, times, 1, [("ptr", upper)]) as loop:
+            loop.yield_([self._add_slots(loop.carried[0])])
+
+    def _trailing(self, value: str) -> str:
+        em = self.em
+        symbol = "llvm.cttz.i64"
+        return em.extern("i64", symbol, [("i64", value), ("i1", "true")])
+
+    def _add_slots(self, upper: str) -> str:
+        """Add the slot at `upper` to the one below it, the older on the left."""
+        em, lanes = self.em, self.shape.lanes
+        size = LANES * self.width
+        lower = em.gep(self.element, upper, -size)
+        with em.loop(0, size, lanes) as loop:
+            at = em.gep(self.element, lower, loop.index)
+            old = em.load(self.type, at, self.size)
+            new_at = em.gep(self.element, upper, loop.index)
+            new = em.load(self.type, new_at, self.size)
+            em.store(self.type, self._add(old, new), at, self.size)
+            loop.yield_([])
+        return lower
+
+    # The result
+
+    def finish(self) -> Regs:
+        """Return the sum: what is left on the stack, combined, and its lanes folded."""
+        if self.count == 0:
+            units = 1 if self.shape.across else self.shape.units
+            lanes = 1 if self.shape.across else self.shape.lanes
+            return [constant(self.element, 0.0, lanes)] * units
+        leaves = -(-self.count // LEAF)
+        if not self.single_axis and self.count > LEAF and self.count % LEAF:
+            self._merge(leaves - 1)
+        for left in range(leaves.bit_count() - 1, 0, -1):
+            size = LANES * self.width
+            self._add_slots(self.em.gep(self.element, self.stack, left * size))
+        return self._fold_across() if self.shape.across else self._fold_rows()
+
+    def _fold_across(self) -> Regs:
+        """Fold the 64 lanes of a row; vectors beyond its end hold -0.0 only."""
+        em, lanes = self.em, self.shape.lanes
+        parts = [value for _, value in self.regs]
+        if not parts:
+            parts = []
+            for unit in range(LANES // lanes):
+                at = em.gep(self.element, self.stack, unit * lanes)
+                parts.append(em.load(self.type, at, self.size))
+        half = LANES // lanes
+        while half > 1:
+            half //= 2
+            for k in range(max(0, len(parts) - half)):
+                parts[k] = self._add(parts[k], parts[k + half])
+            parts = parts[:half]
+        total = parts[0]
+        for width in splits(lanes):
+            low, high = halves(em, self.element, total, 2 * width)
+            total = self._add_lanes(low, high, width)
+        return [total]
+
+    def _fold_rows(self) -> Regs:
+        """Fold 64 lanes that are vectors in memory; those without elements are -0.0."""
+        em, lanes = self.em, self.shape.lanes
+        have = min(LANES, self.count)
+        half = LANES
+        while half > 1:
+            half //= 2
+            if have > half:
+                self._fold_half(half, have - half)
+                have = half
+        results = []
+        for unit in range(self.shape.units):
+            at = em.gep(self.element, self.stack, unit * lanes)
+            results.append(em.load(self.type, at, self.size))
+        return results
+
+    def _fold_half(self, half: int, rows: int) -> None:
+        """Add lane l + half to lane l, for the first `rows` lanes."""
+        em, lanes, width = self.em, self.shape.lanes, self.width
+        with em.loop(0, rows * width, lanes) as loop:
+            at = em.gep(self.element, self.stack, loop.index)
+            other = em.gep(self.element, at, half * width)
+            low = em.load(self.type, at, self.size)
+            high = em.load(self.type, other, self.size)
+            em.store(self.type, self._add(low, high), at, self.size)
+            loop.yield_([])
+
+    # Arithmetic
+
+    def _add(self, a: str, b: str) -> str:
+        return self._add_lanes(a, b, self.shape.lanes)
+
+    def _add_lanes(self, a: str, b: str, lanes: int) -> str:
+        return combine(self.em, self.target, "add", self.dtype, a, b, lanes)
+
+    def _and(self, value: Index, mask: int) -> Index:
+        if isinstance(value, int):
+            return value & mask
+        return self.em.op(f"and i64 {value}, {mask}")
+
+    def _shift(self, flat: Index) -> Index:
+        """Return the number of the leaf that holds element `flat`."""
+        if isinstance(flat, int):
+            return flat // LEAF
+        return self.em.op(f"lshr i64 {flat}, {LEAF.bit_length() - 1}")
+
+
+def stack_bytes(op: Reduce, shape: Shape) -> int:
+    """Return the bytes of memory that a sum needs."""
+    size = bits_of(register_type(op.result.dtype)) // 8
+    width = 1 if shape.across else shape.lanes * shape.units
+    return TreeSum.slots(shape.count) * LANES * width * size
+
+
+def _scaled(em: Emitter, value: Index, factor: int) -> Index:
+    if isinstance(value, int):
+        return value * factor
+    return value if factor == 1 else em.op(f"mul nsw i64 {value}, {factor}")
+
+
+def _plus(em: Emitter, value: Index, more: int) -> Index:
+    if isinstance(value, int):
+        return value + more
+    return value if more == 0 else em.op(f"add nsw i64 {value}, {more}")
