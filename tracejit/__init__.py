@@ -1,6 +1,25 @@
-"""Write NumPy, add `@jit`: a tracing compiler for NumPy functions."""
+"""Write NumPy, add `@jit`: a tracing compiler for NumPy functions.
 
-from . import testing
-from .api import jit
+>>> import numpy as np, tracejit as tj
+>>> @tj.jit
+... def norm(x):
+...     return np.sqrt(np.sum(x * x))
+>>> norm(np.array([3.0, 4.0]))
+np.float64(5.0)
+"""
 
-__all__ = ["jit", "testing"]
+from . import config, errors, testing
+from ._version import __version__
+from .api import JitFunction, grad, jit, stop_gradient, value_and_grad
+
+__all__ = [
+    "JitFunction",
+    "__version__",
+    "config",
+    "errors",
+    "grad",
+    "jit",
+    "stop_gradient",
+    "testing",
+    "value_and_grad",
+]

@@ -15,11 +15,18 @@ import numpy as np
 from . import config, log
 from .errors import TracejitError
 from .stages import Compiled, Traced
-from .tracing.creation import is_tracer
+from .tracing.differentiate import grad, stop_gradient, value_and_grad
 from .tracing.record import Recording, record
-from .tracing.signature import ARRAY, INT, Call, Signature
+from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
-from .tracing.tree import flatten
+
+__all__ = [
+    "JitFunction",
+    "grad",
+    "jit",
+    "stop_gradient",
+    "value_and_grad",
+]
 
 
 class TraceCounter:

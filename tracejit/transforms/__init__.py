@@ -1,0 +1,1 @@
+"""Transformations: graph to graph, changing what is computed."""
