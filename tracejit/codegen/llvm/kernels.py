@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...kernels.kernel import Kernel, Reduce
+from ...kernels.kernel import Kernel, Load, Reduce
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
 from .nest import Nest, parameter_names
@@ -45,11 +45,14 @@ class KernelCode:
         Its function, and those that only it calls.
     scratch_bytes : int
         What it needs of scratch memory.
+    can_fail : bool
+        Whether it may write the error word.
     """
 
     symbol: str
     text: str
     scratch_bytes: int
+    can_fail: bool
 
 
 def emit_kernel(
@@ -84,7 +87,12 @@ def emit_kernel(
     names = [*parameter_names(kernel).values(), "%scratch", "%err"]
     parameters = [f"ptr {name}" for name in names]
     text = em.function(symbol, parameters, linkage=linkage)
-    return KernelCode(symbol, text, nest.scratch_bytes)
+    return KernelCode(symbol, text, nest.scratch_bytes, _can_fail(kernel))
+
+
+def _can_fail(kernel: Kernel) -> bool:
+    loads = [op for op in kernel.body if isinstance(op, Load)]
+    return any(op.check and not op.clip for op in loads)
 
 
 def symbol_of(name: str) -> str:

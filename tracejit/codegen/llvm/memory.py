@@ -318,6 +318,12 @@ class Memory:
         em.store("i64", index, em.gep("i64", self.error, 1), 8)
 
 
+def error_position(word: int) -> tuple[int, int]:
+    """Return which operation of a kernel failed, and in which dimension."""
+    number = (word >> _OP_SHIFT) & 0xFFFFFF
+    return number, (word >> _DIMENSION_SHIFT) & 0xFF
+
+
 def lanes_mask(lanes: int, count: int) -> str:
     """Return the constant mask whose first `count` lanes are on."""
     bits = ", ".join(f"i1 {'true' if k < count else 'false'}" for k in range(lanes))

@@ -1,0 +1,309 @@
+"""A Program as one LLVM module: its kernels, and the native host function.
+
+``i64 @tracejit_main(ptr pointers, ptr arena)`` takes the data pointers of the inputs, then of
+the outputs, and an arena of `ProgramCode.arena_bytes` bytes aligned to 64. It returns
+0, or an error word at once when a step fails: the code in the lowest byte, what the
+step says in the bytes above, and the number of the step from bit 40 on. The arena
+holds the Program's own buffers, then the error word of kernels, the arrays of pointers
+for calls, and the scratch memory of kernels.
+
+What the module calls outside of itself is in `ProgramCode.imports`: the addresses of
+NumPy's loops, found by the resolver that the caller passes, and constants. All other
+`Extern` steps call `HOST_SYMBOL`, ``i64 (i64 step, ptr pointers)``, with the pointers
+of the step's inputs and outputs; the caller provides it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from ...errors import InternalError
+from ...ir.primitive import Params, Primitive
+from ...program.program import (
+    Copy,
+    Extern,
+    If,
+    Loop,
+    Program,
+    ProgramBuffer,
+    Run,
+    Step,
+    Storage,
+)
+from .copies import copy_kernel
+from .externs import ExternLoop, LoopCall, pointer_count
+from .kernels import KernelCode, ModuleScope, emit_kernel
+from .target import Target
+from .text import Emitter, module_text
+
+HOST_SYMBOL = "tracejit_host_call"
+MAIN_SYMBOL = "tracejit_main"
+STEP_SHIFT = 40
+LINALG_ERROR = 2
+HOST_ERROR = 3
+_ALIGN = 64
+
+Dtypes: TypeAlias = tuple[np.dtype, ...]
+Resolver: TypeAlias = Callable[[Primitive, Params, Dtypes, Dtypes], ExternLoop | None]
+
+
+@dataclass(frozen=True, eq=False)
+class ProgramCode:
+    """The code of a Program, before it is compiled.
+
+    Parameters
+    ----------
+    text : str
+        One LLVM module.
+    imports : mapping of str to int
+        Addresses of NumPy's loops and of constants.
+    needs_host : bool
+        Whether `HOST_SYMBOL` must be imported too.
+    constants : mapping of str to numpy.ndarray
+        The constants by symbol; they must live as long as the code.
+    arena_bytes : int
+    error_offset : int
+        Bytes from the arena's start to the kernels' error word; the index that was
+        out of range follows it.
+    steps : tuple of Step
+        By number, as error words and host calls have them.
+    kernels : mapping of str to str
+        The text of each kernel.
+    """
+
+    text: str
+    imports: Mapping[str, int]
+    needs_host: bool
+    constants: Mapping[str, np.ndarray]
+    arena_bytes: int
+    error_offset: int
+    steps: tuple[Step, ...]
+    kernels: Mapping[str, str]
+
+
+def emit_program(program: Program, target: Target, resolve: Resolver) -> ProgramCode:
+    """Return the code of a Program.
+
+    Parameters
+    ----------
+    program : Program
+        With its arena planned.
+    target : Target
+    resolve : callable
+        ``(primitive, params, input dtypes, output dtypes)`` to the compiled loop that
+        computes it, or None.
+
+    Raises
+    ------
+    InternalError
+        If a buffer has no place.
+    """
+    return _ProgramEmitter(program, target, resolve).emit()
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN
+
+
+class _ProgramEmitter:
+    """Writes the host function and collects what the module needs."""
+
+    def __init__(self, program: Program, target: Target, resolve: Resolver) -> None:
+        self.program, self.target, self.resolve = program, target, resolve
+        self.buffers = program.by_name
+        self.scope = ModuleScope()
+        self.em: Emitter = self.scope.emitter()
+        self.kernels: dict[str, KernelCode] = {}
+        self.imports: dict[str, int] = {}
+        self.constants: dict[str, np.ndarray] = {}
+        self.steps: list[Step] = []
+        self.needs_host = False
+        self.pointers: dict[str, str] = {}
+        self.error_offset = _aligned(program.arena_bytes)
+        self.calls_offset = self.error_offset + _ALIGN
+        calls = pointer_count(program.steps) * 8
+        self.scratch_offset = self.calls_offset + _aligned(calls)
+
+    def emit(self) -> ProgramCode:
+        """Return everything."""
+        em = self.em
+        self.error = em.gep("i8", "%arena", self.error_offset)
+        self.calls = em.gep("i8", "%arena", self.calls_offset)
+        self.scratch = em.gep("i8", "%arena", self.scratch_offset)
+        em.store("i64", "0", self.error, 8)
+        for name in self._used(self.program.steps):
+            self._pointer(name)
+        self._run_all(self.program.steps)
+        em.ret("i64", "0")
+        main = em.function(MAIN_SYMBOL, ["ptr %pointers", "ptr %arena"], result="i64")
+        functions = [code.text for code in self.kernels.values()]
+        text = module_text(
+            self.target,
+            self.scope.declarations.values(),
+            [*functions, main],
+            self.scope.globals_.values(),
+        )
+        scratch = max((k.scratch_bytes for k in self.kernels.values()), default=0)
+        return ProgramCode(
+            text,
+            self.imports,
+            self.needs_host,
+            self.constants,
+            self.scratch_offset + scratch,
+            self.error_offset,
+            tuple(self.steps),
+            {name: code.text for name, code in self.kernels.items()},
+        )
+
+    # Buffers
+
+    def _used(self, steps: Sequence[Step]) -> list[str]:
+        """Return the buffers that steps name, each once, in order."""
+        names: dict[str, None] = {}
+        for step in steps:
+            if isinstance(step, Run | Extern):
+                names.update(dict.fromkeys((*step.inputs, *step.outputs)))
+            elif isinstance(step, Copy):
+                names.update(dict.fromkeys((step.input, step.output)))
+            elif isinstance(step, Loop):
+                names.update(dict.fromkeys(self._used(step.steps)))
+            else:
+                names[step.predicate] = None
+                inner = (*step.on_true, *step.on_false)
+                names.update(dict.fromkeys(self._used(inner)))
+        return list(names)
+
+    def _pointer(self, name: str) -> str:
+        """Return the address of a buffer; written at the start of the function."""
+        if name not in self.pointers:
+            self.pointers[name] = self._address(self.buffers[name])
+        return self.pointers[name]
+
+    def _address(self, buffer: ProgramBuffer) -> str:
+        em = self.em
+        if buffer.storage is Storage.ALIAS:
+            assert buffer.base is not None
+            start = self._pointer(buffer.base)
+            return em.gep("i8", start, buffer.offset * buffer.dtype.itemsize)
+        if buffer.storage is Storage.ARENA:
+            if buffer.offset < 0:
+                raise InternalError(f"buffer {buffer.name} has no place in the arena")
+            return em.gep("i8", "%arena", buffer.offset)
+        if buffer.storage is Storage.CONSTANT:
+            return self._constant(buffer)
+        index = buffer.index
+        if buffer.storage is Storage.OUTPUT:
+            index += len(self.program.inputs)
+        return em.load("ptr", em.gep("ptr", "%pointers", index), 8)
+
+    def _constant(self, buffer: ProgramBuffer) -> str:
+        assert buffer.data is not None
+        symbol = f"constant.{len(self.constants)}"
+        data = np.ascontiguousarray(buffer.data)
+        self.constants[symbol] = data
+        self.imports[symbol] = data.ctypes.data
+        self.scope.globals_[symbol] = f"@{symbol} = external global i8"
+        return f"@{symbol}"
+
+    # Steps
+
+    def _run_all(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            number = len(self.steps)
+            self.steps.append(step)
+            if isinstance(step, Run):
+                self._run(step, number)
+            elif isinstance(step, Extern):
+                self._extern(step, number)
+            elif isinstance(step, Copy):
+                self._copy(step)
+            elif isinstance(step, Loop):
+                with self.em.loop(0, step.count, 1) as loop:
+                    self._run_all(step.steps)
+                    loop.yield_([])
+            else:
+                self._if(step)
+
+    def _run(self, step: Run, number: int) -> None:
+        code = self.kernels.get(step.kernel.name)
+        if code is None:
+            code = emit_kernel(step.kernel, step.schedule, self.target, self.scope)
+            self.kernels[step.kernel.name] = code
+        self._call_kernel(code, (*step.inputs, *step.outputs))
+        if code.can_fail:
+            word = self.em.load("i64", self.error, 8)
+            self._return_error(word, number)
+
+    def _call_kernel(self, code: KernelCode, buffers: Sequence[str]) -> None:
+        pointers = [*map(self._pointer, buffers), self.scratch, self.error]
+        self.em.call("void", code.symbol, [("ptr", p) for p in pointers])
+
+    def _copy(self, step: Copy) -> None:
+        source, to = self.buffers[step.input], self.buffers[step.output]
+        kernel, schedule = copy_kernel(source, to)
+        code = self.kernels.get(kernel.name)
+        if code is None:
+            code = emit_kernel(kernel, schedule, self.target, self.scope)
+            self.kernels[kernel.name] = code
+        self._call_kernel(code, (step.input, step.output))
+
+    def _if(self, step: If) -> None:
+        em = self.em
+        byte = em.load("i8", self._pointer(step.predicate), 1)
+        chosen = em.op(f"icmp ne i8 {byte}, 0")
+
+        def then() -> list[str]:
+            self._run_all(step.on_true)
+            return []
+
+        def otherwise() -> list[str]:
+            self._run_all(step.on_false)
+            return []
+
+        em.if_else(chosen, [], then, otherwise)
+
+    def _return_error(self, word: str, number: int) -> None:
+        """Leave the function if an error word is not 0."""
+        em = self.em
+        failed = em.op(f"icmp ne i64 {word}, 0")
+        with em.if_(failed, unlikely=True) as branch:
+            whole = em.op(f"or i64 {word}, {number << STEP_SHIFT}")
+            after = em.fresh("unreachable")
+            em.ret("i64", whole)
+            em.label(after)
+            branch.yield_([])
+
+    # Calls to the outside
+
+    def _extern(self, step: Extern, number: int) -> None:
+        ins = [self.buffers[name] for name in step.inputs]
+        outs = [self.buffers[name] for name in step.outputs]
+        dtypes = tuple(b.dtype for b in ins), tuple(b.dtype for b in outs)
+        loop = self.resolve(step.primitive, step.params, *dtypes)
+        if loop is None:
+            self._host_call(step, number)
+            return
+        self.imports.update(loop.imports)
+        pointers = [self._pointer(name) for name in (*step.inputs, *step.outputs)]
+        call = LoopCall(self.em, loop, (*ins, *outs), len(ins), self.calls)
+        if loop.status is None:
+            call.emit(pointers)
+            return
+        flags = ("i32", str(loop.status.invalid))
+        self.em.extern("i32", loop.status.clear_symbol, [flags])
+        call.emit(pointers)
+        bits = self.em.extern("i32", loop.status.test_symbol, [flags])
+        failed = self.em.op(f"icmp ne i32 {bits}, 0")
+        word = self.em.op(f"select i1 {failed}, i64 {LINALG_ERROR}, i64 0")
+        self._return_error(word, number)
+
+    def _host_call(self, step: Extern, number: int) -> None:
+        em = self.em
+        self.needs_host = True
+        for k, name in enumerate((*step.inputs, *step.outputs)):
+            em.store("ptr", self._pointer(name), em.gep("ptr", self.calls, k), 8)
+        arguments = [("i64", str(number)), ("ptr", self.calls)]
+        word = em.extern("i64", HOST_SYMBOL, arguments)
+        self._return_error(word, number)

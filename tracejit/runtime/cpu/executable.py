@@ -1,0 +1,213 @@
+"""A compiled Program that can be called with arrays.
+
+Building it emits LLVM text, compiles that to object code and links it, each timed.
+A call checks the inputs, allocates the outputs, takes an arena and calls the host
+function without the GIL, so that calls from several threads run at once. An error word
+becomes the exception that NumPy would have raised, with the user's line.
+"""
+
+import ctypes
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...codegen.llvm.memory import INDEX_ERROR, error_position
+from ...codegen.llvm.program import (
+    HOST_ERROR,
+    HOST_SYMBOL,
+    LINALG_ERROR,
+    MAIN_SYMBOL,
+    STEP_SHIFT,
+    ProgramCode,
+    emit_program,
+)
+from ...codegen.llvm.target import Target
+from ...errors import IndexRangeError, InternalError
+from ...kernels.kernel import Load
+from ...program.program import Extern, Program, ProgramBuffer, Run, Step
+from .arena import ArenaPool, aligned_empty
+from .call import NativeFunction
+from .engine import engine_for
+from .externs import HostCalls, resolve_loop
+
+_LINALG_MESSAGES = {
+    "cholesky": "Matrix is not positive definite",
+    "eigh": "Eigenvalues did not converge",
+}
+# Above this, outputs are worth aligning to whole cache lines.
+_ALIGN_FROM = 4096
+
+
+class CpuExecutable:
+    """A Program, compiled for one target.
+
+    Parameters
+    ----------
+    program : Program
+        With its arena planned.
+    target : Target
+
+    Attributes
+    ----------
+    timings : dict of str to float
+        Seconds for each stage of building: ``emit``, ``build``, ``link``.
+    kernels : mapping of str to str
+        LLVM text of each kernel.
+
+    Examples
+    --------
+    >>> executable = CpuExecutable(program, host_target())  # doctest: +SKIP
+    >>> [y] = executable.run([x])  # doctest: +SKIP
+    """
+
+    def __init__(self, program: Program, target: Target) -> None:
+        self.program, self.target = program, target
+        start = time.perf_counter()
+        code = emit_program(program, target, resolve_loop)
+        emitted = time.perf_counter()
+        engine = engine_for(target)
+        image = engine.compile(code.text)
+        built = time.perf_counter()
+        self._code = code
+        self._host = HostCalls(code.steps, program.by_name)
+        imports = dict(code.imports)
+        if code.needs_host:
+            imports[HOST_SYMBOL] = self._host.address
+        library = engine.load(image, imports)
+        self._function = NativeFunction(library.address(MAIN_SYMBOL), owner=library)
+        linked = time.perf_counter()
+        self.timings = {
+            "emit": emitted - start,
+            "build": built - emitted,
+            "link": linked - built,
+        }
+        self._arenas = ArenaPool(code.arena_bytes)
+        buffers = program.by_name
+        self._inputs = [buffers[name] for name in program.inputs]
+        self._expected = [_layout(buffer) for buffer in self._inputs]
+        self._outputs = [_output(buffers[name]) for name in program.outputs]
+
+    @property
+    def kernels(self) -> Mapping[str, str]:
+        """LLVM text of each kernel, by name."""
+        return self._code.kernels
+
+    @property
+    def code(self) -> ProgramCode:
+        """The code before it was compiled."""
+        return self._code
+
+    def as_text(self) -> str:
+        """Return the LLVM module."""
+        return self._code.text
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run the program once.
+
+        Parameters
+        ----------
+        inputs : sequence of numpy.ndarray
+            Of the dtypes, shapes and strides that the program was compiled for.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            The results: new C-contiguous arrays, of rank 0 for scalars.
+
+        Raises
+        ------
+        InternalError
+            If an input has another layout.
+        IndexRangeError
+            If an index that is known at run time only is out of range.
+        numpy.linalg.LinAlgError
+            For a matrix that is singular or not positive definite.
+        """
+        self._check(inputs)
+        outputs = [
+            (aligned_empty if large else np.empty)(shape, dtype)
+            for shape, dtype, large in self._outputs
+        ]
+        arena = self._arenas.acquire()
+        word = self._function([*inputs, *outputs], arena.address)
+        if word:
+            error = self._error(int(word), arena.address)
+            self._arenas.release(arena)
+            raise error
+        self._arenas.release(arena)
+        return outputs
+
+    def _check(self, inputs: Sequence[np.ndarray]) -> None:
+        if len(inputs) != len(self._expected):
+            raise InternalError(f"{len(inputs)} inputs for {len(self._expected)}")
+        rows = zip(inputs, self._expected, strict=True)
+        for number, (array, (dtype, shape, strides)) in enumerate(rows):
+            if array.dtype != dtype or array.shape != shape:
+                raise self._mismatch(number, array)
+            if array.strides != strides and not _same_strides(array, strides):
+                raise self._mismatch(number, array)
+            if not array.flags.aligned:
+                raise InternalError(
+                    f"input {number} of {self.program.name} is not aligned",
+                    hint="pass a copy of it",
+                )
+
+    def _mismatch(self, number: int, array: np.ndarray) -> InternalError:
+        dtype, shape, strides = self._expected[number]
+        return InternalError(
+            f"input {number} of {self.program.name} is {array.dtype}{array.shape} with "
+            f"strides {array.strides}; it was compiled for {dtype}{shape} with {strides}"
+        )
+
+    # Errors
+
+    def _error(self, word: int, arena: int) -> BaseException:
+        step = self._code.steps[word >> STEP_SHIFT]
+        kind = word & 0xFF
+        source = step.source[0] if step.source else None
+        if kind == HOST_ERROR:
+            return self._host.take_error()
+        if kind == LINALG_ERROR:
+            return _linalg_error(step, source)
+        assert kind == INDEX_ERROR, f"unknown error word {word:#x}"
+        place = arena + self._code.error_offset + 8
+        index = ctypes.c_int64.from_address(place).value
+        extent, dimension = _checked_extent(step, word)
+        return IndexRangeError(
+            f"index {index} is out of bounds for axis {dimension} with size {extent}",
+            source=source,
+        )
+
+
+def _layout(buffer: ProgramBuffer) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]]:
+    """Return dtype, shape, and strides in bytes."""
+    size = buffer.dtype.itemsize
+    return buffer.dtype, buffer.shape, tuple(s * size for s in buffer.strides)
+
+
+def _output(buffer: ProgramBuffer) -> tuple[tuple[int, ...], np.dtype, bool]:
+    size = int(np.prod(buffer.shape, dtype=np.int64)) * buffer.dtype.itemsize
+    return buffer.shape, buffer.dtype, size >= _ALIGN_FROM
+
+
+def _same_strides(array: np.ndarray, strides: Sequence[int]) -> bool:
+    """Tell whether strides agree where they matter."""
+    rows = zip(array.shape, array.strides, strides, strict=True)
+    return 0 in array.shape or all(n == 1 or a == b for n, a, b in rows)
+
+
+def _linalg_error(step: Step, source: str | None) -> np.linalg.LinAlgError:
+    assert isinstance(step, Extern)
+    message = _LINALG_MESSAGES.get(step.primitive.name, "Singular matrix")
+    where = f"\n  at {source}" if source else ""
+    return np.linalg.LinAlgError(message + where)
+
+
+def _checked_extent(step: Step, word: int) -> tuple[int, int]:
+    """Return the extent and the number of the axis that an index was out of."""
+    assert isinstance(step, Run)
+    number, dimension = error_position(word)
+    op = step.kernel.body[number]
+    assert isinstance(op, Load)
+    return step.kernel.buffer(op.buffer).shape[dimension], dimension

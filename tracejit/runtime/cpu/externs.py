@@ -1,0 +1,156 @@
+"""What runs an `Extern` step: NumPy's compiled loops, or the primitive's `impl`.
+
+`resolve_loop` finds the loop for primitives that are ufuncs (their `impl` is one, or
+they name one, or ``numpy.linalg`` is built on one). `HostCalls` evaluates all others in
+Python: native code calls back with the addresses of the operands.
+"""
+
+import ctypes
+import math
+import threading
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.linalg import _umath_linalg
+
+from ...codegen.llvm.externs import ExternLoop, LoopStatus
+from ...codegen.llvm.program import HOST_ERROR
+from ...ir.ops.ufunc import find_ufunc
+from ...ir.primitive import Params, Primitive
+from ...program.program import Extern, ProgramBuffer, Step
+from .ufuncs import UfuncLoop, find_loop, float_status
+
+Dtypes = tuple[np.dtype, ...]
+# What `numpy.linalg` calls for a primitive, and whether it looks for failure.
+_LINALG: Mapping[str, tuple[str, bool]] = {
+    "cholesky": ("cholesky_lo", True),
+    "solve": ("solve", True),
+    "inv": ("inv", True),
+    "det": ("det", False),
+    "slogdet": ("slogdet", False),
+    "eigh": ("eigh_lo", True),
+}
+
+
+def resolve_loop(
+    primitive: Primitive, params: Params, ins: Dtypes, outs: Dtypes
+) -> ExternLoop | None:
+    """Return the compiled loop that computes a primitive; None if there is none.
+
+    Examples
+    --------
+    >>> from tracejit.ir.ops.elementwise import add_p
+    >>> complex_ = np.dtype("c8")
+    >>> resolve_loop(add_p, {}, (complex_, complex_), (complex_,)).symbol
+    'numpy.add.c64.c64.c64'
+    """
+    ufunc, may_fail = _ufunc_of(primitive, params)
+    if ufunc is None or (ufunc.nin, ufunc.nout) != (len(ins), len(outs)):
+        return None
+    loop = find_loop(ufunc, (*ins, *outs))
+    if loop is None:
+        return None
+    status = _status() if may_fail else None
+    if may_fail and status is None:
+        return None
+    names = ".".join(d.name.replace("complex", "c") for d in (*ins, *outs))
+    return _extern(loop, f"{_name_of(primitive, params)}.{names}", status)
+
+
+def _extern(loop: UfuncLoop, symbol: str, status: LoopStatus | None) -> ExternLoop:
+    return ExternLoop(symbol, loop.function, loop.data, loop.core, status)
+
+
+def _name_of(primitive: Primitive, params: Params) -> str:
+    return str(params["name"]) if primitive.name == "ufunc" else primitive.name
+
+
+def _ufunc_of(primitive: Primitive, params: Params) -> tuple[np.ufunc | None, bool]:
+    if primitive.name == "ufunc":
+        return find_ufunc(str(params["name"])), False
+    if primitive.name in _LINALG:
+        name, may_fail = _LINALG[primitive.name]
+        return getattr(_umath_linalg, name, None), may_fail
+    impl = primitive.impl
+    return (impl, False) if isinstance(impl, np.ufunc) else (None, False)
+
+
+def _status() -> LoopStatus | None:
+    found = float_status()
+    return found and LoopStatus(found.clear, found.test, found.invalid)
+
+
+def view(address: int, buffer: ProgramBuffer) -> np.ndarray:
+    """Return the memory at an address as an array laid out like `buffer`.
+
+    The caller makes sure that the memory outlives the array.
+    """
+    size = buffer.dtype.itemsize
+    strides = tuple(s * size for s in buffer.strides)
+    if not math.prod(buffer.shape):
+        return np.empty(buffer.shape, buffer.dtype)
+    ends = [s * (n - 1) for s, n in zip(strides, buffer.shape, strict=True)]
+    low, high = sum(min(e, 0) for e in ends), sum(max(e, 0) for e in ends)
+    memory = (ctypes.c_char * (high - low + size)).from_address(address + low)
+    return np.ndarray(buffer.shape, buffer.dtype, memory, -low, strides)
+
+
+class HostCalls:
+    """Runs steps in Python when native code calls back.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        By number.
+    buffers : mapping of str to ProgramBuffer
+
+    Attributes
+    ----------
+    address : int
+        Of the function to import as `HOST_SYMBOL`; valid as long as this lives.
+    """
+
+    _Prototype = ctypes.CFUNCTYPE(
+        ctypes.c_int64, ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p)
+    )
+
+    def __init__(
+        self, steps: Sequence[Step], buffers: Mapping[str, ProgramBuffer]
+    ) -> None:
+        self._steps, self._buffers = steps, buffers
+        self._errors = threading.local()
+        self._callback = self._Prototype(self._call)
+        address = ctypes.cast(self._callback, ctypes.c_void_p).value
+        self.address = address or 0
+
+    def take_error(self) -> BaseException:
+        """Return the exception that the last failed call of this thread raised."""
+        error: BaseException = self._errors.error
+        del self._errors.error
+        return error
+
+    def _call(self, number: int, pointers: "ctypes._Pointer[ctypes.c_void_p]") -> int:
+        # Whatever is raised must not leave the callback: ctypes would print it.
+        try:
+            self._evaluate(number, pointers)
+        except BaseException as error:
+            self._errors.error = error
+            return HOST_ERROR
+        return 0
+
+    def _evaluate(
+        self, number: int, pointers: "ctypes._Pointer[ctypes.c_void_p]"
+    ) -> None:
+        step = self._steps[number]
+        assert isinstance(step, Extern)
+        names = (*step.inputs, *step.outputs)
+        arrays = [
+            # ctypes gives None for the null pointer of an empty array.
+            view(pointers[k] or 0, self._buffers[name])  # type: ignore[arg-type]
+            for k, name in enumerate(names)
+        ]
+        ins, outs = arrays[: len(step.inputs)], arrays[len(step.inputs) :]
+        with np.errstate(all="ignore"):
+            results = step.primitive.evaluate(ins, step.params)
+        for out, result in zip(outs, results, strict=True):
+            out[...] = result
