@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from ..target import Target
 from ..text import Emitter
-from . import exponential, inverse, logarithm, special, trigonometric
+from . import basic, exponential, inverse, logarithm, special, trigonometric
 from .vector import Vector, narrow, widen
 
 Formula = Callable[..., str]
@@ -47,6 +47,21 @@ _FORMULAS: dict[str, Formula] = {
     "logaddexp": special.logaddexp,
     "pow": special.power,
 }
+# Exact, in their own type on every machine.
+_BASIC: dict[str, Formula] = {
+    "sqrt": basic.sqrt,
+    "fabs": basic.fabs,
+    "copysign": basic.copysign,
+    "fma": basic.fma,
+    "rint": basic.rint,
+    "floor": basic.floor,
+    "ceil": basic.ceil,
+    "trunc": basic.trunc,
+    "maximum": basic.maximum,
+    "minimum": basic.minimum,
+    "fmax": basic.fmax,
+    "fmin": basic.fmin,
+}
 # Written for doubles only: float32 goes through them.
 _IN_DOUBLES = frozenset(
     {"sinh", "cosh", "arctan2", "arcsinh", "arccosh", "arctanh"}
@@ -54,7 +69,7 @@ _IN_DOUBLES = frozenset(
 )
 
 SUPPORTED: frozenset[tuple[str, str]] = frozenset(
-    (name, dtype) for name in _FORMULAS for dtype in ("f32", "f64")
+    (name, dtype) for name in _FORMULAS | _BASIC for dtype in ("f32", "f64")
 )
 
 
@@ -92,6 +107,9 @@ def emit(
     >>> em = Emitter()
     >>> y = emit(em, "exp", "f32", 16, ["%x"], host_target())  # doctest: +SKIP
     """
+    if name in _BASIC:
+        element = "double" if dtype == "f64" else "float"
+        return _BASIC[name](Vector(em, element, lanes, dtype, target), *args)
     formula = _FORMULAS[name]
     if dtype == "f64":
         return formula(Vector(em, "double", lanes, "f64", target), *args)

@@ -104,8 +104,11 @@ def expm1(v: Vector, x: str) -> str:
     is_top = v.cmp("ogt", x, _EXP_INF[v.element] - 1.0)
     one_less = v.int_op("sub", reduced.exponent, 1 << v.mantissa)
     power = v.power_of_two(v.int_select(is_top, one_less, reduced.exponent))
-    high, low = v.quick_two_sum(v.sub(power, 1.0), v.mul(power, reduced.r))
-    result = v.add(high, v.fma(power, reduced.c, low))
+    less = v.sub(power, 1.0)
+    # Half a unit for powers that are as large as the significand is long.
+    lost = v.sub(v.sub(power, less), 1.0)
+    high, low = v.quick_two_sum(less, v.mul(power, reduced.r))
+    result = v.add(high, v.fma(power, reduced.c, v.add(low, lost)))
     result = v.select(is_top, v.add(result, result), result)
     result = _overflow(v, x, result, _EXP_INF[v.element])
     return v.select(tiny, x, result)

@@ -22,13 +22,11 @@ def erf(v: Vector, x: str) -> str:
     """Return erf x."""
     size = v.abs(x)
     large = v.cmp("ogt", size, 1.0)
-    # A square below this changes nothing, and must not be subnormal.
-    inner = v.at_least(2.0**-40, v.at_most(1.0, size))
-    near = v.polynomial(v.coefficients("erf"), v.mul(inner, inner))
+    near = _erf_near(v, v.at_most(1.0, size))
     outer = v.at_most(_ERF_ONE[v.precision], size)
     power = v.polynomial(v.coefficients("log erfc"), outer)
     far = v.sub(1.0, _exp_of_negative(v, power))
-    result = v.select(large, far, v.fma(size, near, size))
+    result = v.select(large, far, near)
     return v.copysign(result, x)
 
 
@@ -51,7 +49,17 @@ def erfc(v: Vector, x: str) -> str:
     # e^-(square + rest), the rest to first order.
     tail = exp(v, v.neg(square))
     result = v.mul(v.fnma(scaled, rest, scaled), tail)
-    return v.select(v.cmp("olt", x, 0.0), v.sub(2.0, result), result)
+    result = v.select(v.cmp("olt", x, 0.0), v.sub(2.0, result), result)
+    near = v.sub(1.0, v.copysign(_erf_near(v, v.at_most(0.5, size)), x))
+    return v.select(v.cmp("olt", size, 0.5), near, result)
+
+
+def _erf_near(v: Vector, size: str) -> str:
+    """Return erf for 0 <= size <= 1; its relative error holds for subnormals too."""
+    # A square below this changes nothing, and must not be subnormal.
+    inner = v.at_least(2.0**-40, size)
+    near = v.polynomial(v.coefficients("erf"), v.mul(inner, inner))
+    return v.fma(size, near, size)
 
 
 def cbrt(v: Vector, x: str) -> str:
@@ -154,12 +162,12 @@ def _power_long(v: Vector, x: str, y: str) -> str:
     log_high, log_low = _log_pair(v, x)
     high, low = v.two_product(y, log_high)
     low = v.fma(y, log_low, low)
-    outside = v.cmp("ogt", v.abs(high), 750.0)
-    low = v.select(outside, 0.0, low)
-    high = v.at_most(750.0, v.at_least(-750.0, high))
+    # Beyond these the result is zero or overflows, and exponents stay in their field.
+    bounded = v.at_most(710.0, v.at_least(-750.0, high))
+    low = v.select(v.cmp("une", bounded, high), 0.0, low)
     ln2, ln2_low = PARTS["ln2", "double"]
-    n, i = v.nearest(high, 1 / LN2)
-    first = v.fma(n, -ln2, high)
+    n, i = v.nearest(bounded, 1 / LN2)
+    first = v.fma(n, -ln2, bounded)
     r, r_low = v.quick_two_sum(v.fma(n, -ln2_low, first), low)
     error = v.fma(n, -ln2_low, v.sub(first, v.fma(n, -ln2_low, first)))
     reduced = Reduced(

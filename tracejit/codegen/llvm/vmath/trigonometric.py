@@ -7,10 +7,12 @@ Polynomials on r; formulas as in Muller, Elementary Functions, 3rd ed., chapter 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
+from ..text import Emitter, shape_of, suffix
 from .coefficients import PARTS, TWO_OVER_PI, TWO_OVER_PI_BITS
 from .vector import Pair, Vector, narrow, widen
 
@@ -33,52 +35,130 @@ class Reduced:
 
 def reduce(v: Vector, x: str) -> Reduced:
     """Split x; infinities and NaN give NaN."""
-    q, r, r_low = _reduce_moderate(v, x)
-    is_large = v.cmp("oge", v.abs(x), _MODERATE[v.element])
-    carried = [(v.itype, q), (v.type, r), (v.type, r_low)]
+    found = _reduce_moderate(v, x)
+    carried = _typed(v, found)
+    is_large = _is_large(v, x)
     any_ = v.em.any_lane(is_large, v.lanes)
     with v.em.if_(any_, carried, unlikely=True) as rare:
-        large = _reduce_large(v, x)
-        rare.yield_(
-            [
-                v.int_select(is_large, large.q, q),
-                v.select(is_large, large.r, r),
-                v.select(is_large, large.r_low, r_low),
-            ]
-        )
+        rare.yield_(_call_large(v, [(v.type, x), *carried]))
     return Reduced(*rare.results)
 
 
-def _reduce_moderate(v: Vector, x: str) -> tuple[str, str, str]:
+def _is_large(v: Vector, x: str) -> str:
+    return v.cmp("oge", v.abs(x), _MODERATE[v.element])
+
+
+def _typed(v: Vector, values: Sequence[str]) -> list[tuple[str, str]]:
+    """Pair q, r and r_low with their types."""
+    return list(zip((v.itype, v.type, v.type), values, strict=True))
+
+
+def _reduce_moderate(v: Vector, x: str) -> list[str]:
     n, q = v.nearest(x, 2 / math.pi)
     if v.target.has_fma:
         name = "pi/2" if v.element == "float" else "pi/2 full"
         first, second, third = PARTS[name, v.element]
+        # Exact: both are multiples of the last bit of x or of the first part.
         a = v.fma(n, -first, x)
-        r = v.fma(n, -second, a)
-        r_low = v.fma(n, -third, v.fma(n, -second, v.sub(a, r)))
-        return q, *v.quick_two_sum(r, r_low)
+        # Where the difference is tiny the product's own rounding would count.
+        product, error = v.two_product(n, second)
+        r = v.sub(a, product)
+        r_low = v.sub(v.sub(v.sub(a, r), product), error)
+        return [q, *v.quick_two_sum(r, v.fma(n, -third, r_low))]
     # Multiples of the first three parts are exact, and so is the first difference.
     first, second, third, fourth = PARTS["pi/2", v.element]
     a = v.fma(n, -first, x)
     high, low = v.two_sum(a, v.mul(n, -second))
     high, rest = v.two_sum(high, v.mul(n, -third))
     low = v.add(v.add(low, rest), v.mul(n, -fourth))
-    return q, *v.quick_two_sum(high, low)
+    return [q, *v.quick_two_sum(high, low)]
 
 
-def _reduce_large(v: Vector, x: str) -> Reduced:
-    """Payne and Hanek's reduction, for |x| >= 2**16."""
-    if v.element == "double":
-        return _payne_hanek(v, x)
-    wide = v.working("double", "f64")
-    found = _payne_hanek(wide, widen(wide, x))
-    r = narrow(wide, found.r)
-    low = narrow(wide, wide.add(wide.sub(found.r, widen(wide, r)), found.r_low))
-    return Reduced(v.em.op(f"trunc {wide.itype} {found.q} to {v.itype}"), r, low)
+# The rare path is two functions that a module has once: over vectors and over doubles.
 
 
-def _payne_hanek(v: Vector, x: str) -> Reduced:
+def _call_large(v: Vector, arguments: list[tuple[str, str]]) -> list[str]:
+    """Replace q, r and r_low of the lanes whose x is large."""
+    types = [type_ for type_, _ in arguments]
+    result = _structure(types[1:])
+    symbol = f"tracejit.reduce_large.{suffix(v.type)}"
+    if symbol not in v.em.globals_:
+        inner = Emitter(v.em.declarations, v.em.globals_)
+        w = Vector(inner, v.element, v.lanes, v.precision, v.target)
+        values = _reduce_large(w, "%x", ["%q", "%r", "%low"])
+        names = [
+            f"{t} %{n}" for t, n in zip(types, ("x", "q", "r", "low"), strict=True)
+        ]
+        _define(inner, symbol, names, _typed(w, values))
+    found = v.em.call(result, symbol, arguments)
+    return [v.em.op(f"extractvalue {result} {found}, {k}") for k in range(3)]
+
+
+def _structure(types: Sequence[str]) -> str:
+    return "{ " + ", ".join(types) + " }"
+
+
+def _define(
+    em: Emitter, symbol: str, parameters: list[str], values: list[tuple[str, str]]
+) -> None:
+    """Finish a function that returns several values, and give it to the module."""
+    type_, result = _structure([t for t, _ in values]), "poison"
+    for k, (element, value) in enumerate(values):
+        result = em.op(f"insertvalue {type_} {result}, {element} {value}, {k}")
+    em.ret(type_, result)
+    em.globals_[symbol] = em.function(
+        symbol,
+        parameters,
+        result=type_,
+        linkage="internal",
+        attributes="noinline nounwind",
+    )
+
+
+def _reduce_large(v: Vector, x: str, values: list[str]) -> list[str]:
+    """Go through the lanes; replace q, r and r_low of those that are large."""
+    em, carried = v.em, _typed(v, values)
+    if v.lanes == 1:
+        return _reduce_one(v, x)
+    is_large = _is_large(v, x)
+    with em.loop(0, v.lanes, 1, carried) as loop:
+        mask = em.op(f"extractelement {v.mask} {is_large}, i64 {loop.index}")
+        old = _typed(v, loop.carried)
+        with em.if_(mask, old) as lane:
+            one = em.op(f"extractelement {v.type} {x}, i64 {loop.index}")
+            found = zip(old, _reduce_one(v, one), strict=True)
+            lane.yield_(
+                [_insert(em, type_, to, y, loop.index) for (type_, to), y in found]
+            )
+        loop.yield_(lane.results)
+    return loop.results
+
+
+def _insert(em: Emitter, type_: str, old: str, new: str, lane: str) -> str:
+    element, _ = shape_of(type_)
+    return em.op(f"insertelement {type_} {old}, {element} {new}, i64 {lane}")
+
+
+def _reduce_one(v: Vector, x: str) -> list[str]:
+    """Reduce a scalar of the vector's element type; return q, r and r_low."""
+    em, symbol = v.em, "tracejit.payne_hanek"
+    wide = Vector(em, "double", 1, "f64", v.target)
+    if symbol not in em.globals_:
+        inner = Emitter(em.declarations, em.globals_)
+        w = Vector(inner, "double", 1, "f64", v.target)
+        _define(inner, symbol, ["double %x"], _typed(w, _payne_hanek(w, "%x")))
+    is_single = v.element == "float"
+    type_ = _structure(["i64", "double", "double"])
+    found = em.call(type_, symbol, [("double", widen(wide, x) if is_single else x)])
+    q, r, r_low = (em.op(f"extractvalue {type_} {found}, {k}") for k in range(3))
+    if not is_single:
+        return [q, r, r_low]
+    short = narrow(wide, r)
+    rest = wide.add(wide.sub(r, widen(wide, short)), r_low)
+    return [em.op(f"trunc i64 {q} to i32"), short, narrow(wide, rest)]
+
+
+def _payne_hanek(v: Vector, x: str) -> list[str]:
     """Reduce in doubles: x 2/pi = X c, X = x 2**-s an integer, c = 2**s 2/pi mod 4."""
     field = v.int_op("lshr", v.int_op("and", v.bits(x), (1 << 63) - 1), v.mantissa)
     # The row whose s is at most the exponent of the last bit of x.
@@ -89,7 +169,7 @@ def _payne_hanek(v: Vector, x: str) -> Reduced:
     return _fraction(v, v.mul(x, up), _words(v, row))
 
 
-def _fraction(v: Vector, scaled: str, words: list[str]) -> Reduced:
+def _fraction(v: Vector, scaled: str, words: list[str]) -> list[str]:
     """Sum the products, drop multiples of 4, split at the nearest integer."""
     terms: list[str] = []
     for word in words:
@@ -104,7 +184,7 @@ def _fraction(v: Vector, scaled: str, words: list[str]) -> Reduced:
     n, q = v.nearest(high)
     high, carry = v.two_sum(v.sub(high, n), low)
     high, low = v.quick_two_sum(high, v.add(carry, rest))
-    return Reduced(q, *_times_half_pi(v, high, low))
+    return [q, *_times_half_pi(v, high, low)]
 
 
 def _modulo_four(v: Vector, x: str) -> str:
@@ -147,31 +227,10 @@ def _leading_bits(value: int, count: int) -> tuple[int, int]:
 
 
 def _words(v: Vector, row: str) -> list[str]:
-    """Load the four words of each lane's row."""
-    em = v.em
-    table = em.table("two_over_pi", "double", _table())
-    index = v.int_op("shl", row, 2)
-    pointers = "ptr" if v.lanes == 1 else f"<{v.lanes} x ptr>"
-    words = []
-    for k in range(_WORDS):
-        at = em.gep("double", table, k)
-        if v.lanes == 1:
-            words.append(em.load("double", em.gep("double", at, index), 8))
-            continue
-        where = em.op(f"getelementptr double, ptr {at}, {v.itype} {index}")
-        words.append(
-            em.extern(
-                v.type,
-                f"llvm.masked.gather.v{v.lanes}f64.v{v.lanes}p0",
-                [
-                    (pointers, where),
-                    ("i32", "8"),
-                    (v.mask, "splat (i1 true)"),
-                    (v.type, "poison"),
-                ],
-            )
-        )
-    return words
+    """Load the four words of a row."""
+    table = v.em.table("two_over_pi", "double", _table())
+    first = v.em.gep("double", table, v.int_op("shl", row, 2))
+    return [v.em.load("double", v.em.gep("double", first, k), 8) for k in range(_WORDS)]
 
 
 def _sin_tail(v: Vector, x: Reduced, square: str) -> str:
