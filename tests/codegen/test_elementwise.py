@@ -212,7 +212,8 @@ def convertible(source: np.dtype, to: np.dtype) -> np.ndarray:
     else:
         values = np.array([0, -0.0, 1, 2.75, 100.5, 0.3, 1.01, 3e-5, 65519, 65520, 7e4])
         values = np.concatenate([values, -values, [1e-41, 2.0**-25, np.inf, np.nan]])
-        values = values.astype(source)
+        with np.errstate(over="ignore"):
+            values = values.astype(source)
     if to.kind in "iu" and source.kind not in "biu":
         wide = values.astype(np.float64)
         info = np.iinfo(to)

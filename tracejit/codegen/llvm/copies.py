@@ -17,11 +17,11 @@ from .externs import Layout, joined
 def copy_kernel(source: ProgramBuffer, to: ProgramBuffer) -> tuple[Kernel, Schedule]:
     """Return a kernel that copies `source` to `to`, and its schedule."""
     size = source.dtype.itemsize
-    shape, strides = source.shape, (source.strides, to.strides)
+    shape, strides = source.shape, [source.strides, to.strides]
     if size > 8:  # complex128: two elements of 8 bytes
         parts = size // 8
         shape = (*shape, parts)
-        strides = tuple((*(s * parts for s in row), 1) for row in strides)
+        strides = [(*(s * parts for s in row), 1) for row in strides]
         size = 8
     order = sorted(range(len(shape)), key=lambda d: (-abs(strides[1][d]), d))
     layout = Layout(
@@ -43,7 +43,7 @@ def _kernel(layout: Layout, dtype: np.dtype) -> tuple[Kernel, Schedule]:
     name = f"copy.u{8 * dtype.itemsize}.{described}".replace("-", "m")
     body = (Load(value, "source", place), Store("to", place, value))
     kernel = Kernel(name, (source,), (to,), axes, body)
-    roles = {n: Role.GRID for n in names}
+    roles = dict.fromkeys(names, Role.GRID)
     if names:
         roles[names[-1]] = Role.VECTOR
     return kernel, Schedule(tuple(names), roles)

@@ -222,7 +222,7 @@ class LoopCall:
         em.extern("void", self.loop.symbol, [("ptr", v) for v in values])
 
     def _data(self) -> str:
-        """Return the loop's last argument: a symbol, so that the text has no address."""
+        """Return the loop's last argument: by symbol, the text has no addresses."""
         if not self.loop.data:
             return "null"
         symbol = self.loop.data_symbol

@@ -11,14 +11,18 @@ whole blocks of virtual lanes.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 
-from ...kernels.kernel import Kernel, Load, Reduce
+from ...kernels.kernel import Contract, Kernel, KernelOp, Load, Reduce
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
+from .contraction import Nested, check_contraction, stages_of
+from .gemm import emit_gemm
+from .gemm import scratch_bytes as gemm_scratch_bytes
 from .nest import Nest, parameter_names
 from .target import Target
 from .text import Emitter
-from .values import is_real
+from .values import is_real, register_type
 
 
 @dataclass
@@ -61,6 +65,7 @@ def emit_kernel(
     target: Target,
     scope: ModuleScope,
     linkage: str = "internal",
+    numbers: Mapping[KernelOp, int] | None = None,
 ) -> KernelCode:
     """Return the code of a kernel.
 
@@ -73,21 +78,78 @@ def emit_kernel(
         Of the module that the text goes into.
     linkage : str
         Empty for a function that the outside may call.
+    numbers : mapping of KernelOp to int, optional
+        What the error word calls the operations; by default their positions.
 
     Raises
     ------
     InternalError
         If the schedule does not fit the kernel.
     """
+    if numbers is None:
+        numbers = {op: k for k, op in enumerate(kernel.body)}
+    if any(isinstance(op, Contract) for op in kernel.body):
+        return _emit_stages(kernel, schedule, target, scope, linkage, numbers)
     symbol = symbol_of(kernel.name)
     em = scope.emitter()
-    nest = Nest(kernel, _scalar_if_needed(kernel, schedule), target, em)
+    nest = Nest(kernel, _scalar_if_needed(kernel, schedule), target, em, numbers)
     nest.emit()
     em.ret()
-    names = [*parameter_names(kernel).values(), "%scratch", "%err"]
-    parameters = [f"ptr {name}" for name in names]
-    text = em.function(symbol, parameters, linkage=linkage)
+    text = em.function(symbol, _parameters(kernel), linkage=linkage)
     return KernelCode(symbol, text, nest.scratch_bytes, _can_fail(kernel))
+
+
+def _parameters(kernel: Kernel) -> list[str]:
+    names = [*parameter_names(kernel).values(), "%scratch", "%err"]
+    return [f"ptr {name}" for name in names]
+
+
+def _emit_stages(
+    kernel: Kernel,
+    schedule: Schedule,
+    target: Target,
+    scope: ModuleScope,
+    linkage: str,
+    numbers: Mapping[KernelOp, int],
+) -> KernelCode:
+    """Return a function that calls the stages of a kernel with a contraction."""
+    check_contraction(kernel)
+    parts = stages_of(kernel, schedule)
+    symbol, em = symbol_of(kernel.name), scope.emitter()
+    pointers = parameter_names(kernel)
+    at = 0
+    for buffer in parts.temporaries:
+        pointers[buffer.name] = em.gep("i8", "%scratch", at)
+        at += _aligned(prod(buffer.shape) * buffer.dtype.itemsize)
+    rest = em.gep("i8", "%scratch", at)
+    texts: list[str] = []
+    needed = 0
+    for number, stage in enumerate(parts.stages):
+        if isinstance(stage, Nested):
+            code = emit_kernel(
+                stage.kernel, stage.schedule, target, scope, "internal", numbers
+            )
+            texts.append(code.text)
+            needed = max(needed, code.scratch_bytes)
+            buffers = (*stage.kernel.inputs, *stage.kernel.outputs)
+            values = [*(pointers[b.name] for b in buffers), rest, "%err"]
+            em.call("void", code.symbol, [("ptr", v) for v in values])
+            continue
+        name = f"{symbol}.gemm{number}"
+        texts.append(emit_gemm(name, stage.problem, target, scope.emitter))
+        needed = max(needed, gemm_scratch_bytes(stage.problem, target))
+        values = [
+            em.gep(register_type(stage.problem.dtype), pointers[x.buffer], x.start)
+            for x in (stage.lhs, stage.rhs, stage.out)
+        ]
+        em.call("void", name, [("ptr", v) for v in (*values, rest)])
+    em.ret()
+    texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
+    return KernelCode(symbol, "\n".join(texts), at + needed, _can_fail(kernel))
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 64) * 64
 
 
 def _can_fail(kernel: Kernel) -> bool:

@@ -97,8 +97,8 @@ class Nest:
     schedule : Schedule
     target : Target
     em : Emitter
-    scratch : int
-        Bytes of the scratch memory that are taken already.
+    numbers : mapping of KernelOp to int
+        What the error word calls the operations.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class Nest:
         schedule: Schedule,
         target: Target,
         em: Emitter,
-        scratch: int = 0,
+        numbers: Mapping[KernelOp, int],
     ) -> None:
         self.kernel, self.schedule, self.target, self.em = kernel, schedule, target, em
         self.analysis = Analysis(kernel, schedule)
@@ -121,8 +121,8 @@ class Nest:
         self.lanes = lanes_of(kernel, schedule, target)
         self.axis = schedule.vector_axis if self.lanes > 1 else None
         self.memory = Memory(em, "%err")
-        self.scratch_bytes = scratch
-        self.number = {op: k for k, op in enumerate(kernel.body)}
+        self.scratch_bytes = 0
+        self.numbers = numbers
         self.parameters = parameter_names(kernel)
         self.env: dict[str, list[str]] = {}
         self.index: dict[str, Index] = {}
@@ -463,7 +463,7 @@ class Nest:
             pointer = self.em.gep(cell, pointer, unit * self.lanes * stride)
         mask = self._mask(unit) if wide else None
         evaluator = self._evaluator(self._index_values(op), unit)
-        number = self.number.get(op, 0)
+        number = self.numbers.get(op, 0)
         return Place(pointer, stride, self.lanes, mask, evaluator, number)
 
     def _index_values(self, op: Load | Store) -> list[str]:

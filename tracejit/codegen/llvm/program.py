@@ -1,9 +1,9 @@
 """A Program as one LLVM module: its kernels, and the native host function.
 
-``i64 @tracejit_main(ptr pointers, ptr arena)`` takes the data pointers of the inputs, then of
-the outputs, and an arena of `ProgramCode.arena_bytes` bytes aligned to 64. It returns
-0, or an error word at once when a step fails: the code in the lowest byte, what the
-step says in the bytes above, and the number of the step from bit 40 on. The arena
+``i64 @tracejit_main(ptr pointers, ptr arena)`` takes the data pointers of the inputs,
+then of the outputs, and an arena of `ProgramCode.arena_bytes` bytes aligned to 64. It
+returns 0, or an error word at once when a step fails: the code in the lowest byte, what
+the step says in the bytes above, and the number of the step from bit 40 on. The arena
 holds the Program's own buffers, then the error word of kernels, the arrays of pointers
 for calls, and the scratch memory of kernels.
 

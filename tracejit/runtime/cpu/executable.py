@@ -157,7 +157,8 @@ class CpuExecutable:
         dtype, shape, strides = self._expected[number]
         return InternalError(
             f"input {number} of {self.program.name} is {array.dtype}{array.shape} with "
-            f"strides {array.strides}; it was compiled for {dtype}{shape} with {strides}"
+            f"strides {array.strides}; it was compiled for {dtype}{shape} with strides "
+            f"{strides}"
         )
 
     # Errors

@@ -77,7 +77,9 @@ def _ufunc_of(primitive: Primitive, params: Params) -> tuple[np.ufunc | None, bo
 
 def _status() -> LoopStatus | None:
     found = float_status()
-    return found and LoopStatus(found.clear, found.test, found.invalid)
+    if found is None:
+        return None
+    return LoopStatus(found.clear, found.test, found.invalid)
 
 
 def view(address: int, buffer: ProgramBuffer) -> np.ndarray:
@@ -92,7 +94,8 @@ def view(address: int, buffer: ProgramBuffer) -> np.ndarray:
     ends = [s * (n - 1) for s, n in zip(strides, buffer.shape, strict=True)]
     low, high = sum(min(e, 0) for e in ends), sum(max(e, 0) for e in ends)
     memory = (ctypes.c_char * (high - low + size)).from_address(address + low)
-    return np.ndarray(buffer.shape, buffer.dtype, memory, -low, strides)
+    # The stubs know nothing of ctypes' arrays as buffers.
+    return np.ndarray(buffer.shape, buffer.dtype, memory, -low, strides)  # type: ignore[arg-type]
 
 
 class HostCalls:
@@ -146,7 +149,7 @@ class HostCalls:
         names = (*step.inputs, *step.outputs)
         arrays = [
             # ctypes gives None for the null pointer of an empty array.
-            view(pointers[k] or 0, self._buffers[name])  # type: ignore[arg-type]
+            view(int(pointers[k] or 0), self._buffers[name])
             for k, name in enumerate(names)
         ]
         ins, outs = arrays[: len(step.inputs)], arrays[len(step.inputs) :]

@@ -1,0 +1,444 @@
+"""Kernels with a contraction, as stages that run one after another.
+
+    operands that are not plain loads  →  matrices in scratch
+    the product                        →  the output, or a matrix in scratch
+    everything else (the epilogue)     →  a kernel that loads the product
+
+Stages that are not products are kernels of their own, emitted like any other; a stage
+may contain a contraction again. Half-precision products are taken in float32, as NumPy
+does, and rounded once; integer ones, and products of matrices with vectors along
+contiguous rows, are multiplied and summed by the loop nest.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from ...errors import InternalError
+from ...ir.dtypes import FLOAT32
+from ...ir.ops.elementwise import convert_p, mul_p
+from ...kernels.kernel import (
+    Buffer,
+    Compute,
+    Contract,
+    Kernel,
+    KernelOp,
+    Load,
+    Reduce,
+    Store,
+    Value,
+    result_of,
+)
+from ...kernels.maps import AxisIndex, Map, axis
+from ...kernels.schedule import Role, Schedule
+from .gemm import Problem
+from .phases import Analysis
+from .values import HALVES, is_real
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """An operand or result of a product: a buffer and its strides along axes.
+
+    Parameters
+    ----------
+    buffer : str
+    start : int
+        Elements from the buffer's pointer to the first one.
+    strides : mapping of axis to int
+    """
+
+    buffer: str
+    start: int
+    strides: dict[str, int]
+
+    def along(self, name: str) -> int:
+        """Return the stride along an axis, 0 if it does not vary along it."""
+        return self.strides.get(name, 0)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A stage that is a matrix product: the problem and its operands."""
+
+    problem: Problem
+    lhs: Matrix
+    rhs: Matrix
+    out: Matrix
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A stage that is a kernel of its own.
+
+    `kernel` reads and writes buffers of the whole kernel and of `Stages.temporaries`
+    under the same names.
+    """
+
+    kernel: Kernel
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A kernel taken apart.
+
+    Parameters
+    ----------
+    temporaries : tuple of Buffer
+        Matrices in scratch.
+    stages : tuple of Nested or Product
+    """
+
+    temporaries: tuple[Buffer, ...]
+    stages: tuple[Nested | Product, ...]
+
+
+def stages_of(kernel: Kernel, schedule: Schedule) -> Stages:
+    """Take apart a kernel at its first contraction.
+
+    Raises
+    ------
+    InternalError
+        If the contraction's operands vary along an axis in a way no product has.
+    """
+    return _Splitter(kernel, schedule).split()
+
+
+class _Splitter:
+    """Builds the stages for the first contraction of a kernel."""
+
+    def __init__(self, kernel: Kernel, schedule: Schedule) -> None:
+        self.kernel, self.schedule = kernel, schedule
+        self.analysis = Analysis(kernel, schedule)
+        self.extents = {a.name: a.extent for a in kernel.axes}
+        self.makers = {v.name: op for op in kernel.body if (v := result_of(op))}
+        self.contract = next(op for op in kernel.body if isinstance(op, Contract))
+        self.temporaries: list[Buffer] = []
+        self.stages: list[Nested | Product] = []
+
+    def split(self) -> Stages:
+        """Return the stages."""
+        contract = self.contract
+        store = self._only_store()
+        wide = FLOAT32 if contract.lhs.dtype in HALVES else contract.lhs.dtype
+        direct = store is not None and contract.result.dtype == wide
+        out = self._matrix(store.buffer, store.map) if direct and store else None
+        if not is_real(wide) or self._is_vector_product():
+            out_buffer, out_map = self._target(store if direct else None, wide)
+            self._summed(out_buffer, out_map, wide)
+        else:
+            self._product(out, wide)
+        if not self._stored_directly:
+            self._epilogue(wide)
+        return Stages(tuple(self.temporaries), tuple(self.stages))
+
+    # Roles of the axes
+
+    @property
+    def _batch(self) -> list[str]:
+        shared = self.contract.lhs.axes & self.contract.rhs.axes
+        return self._ordered(shared - set(self.contract.axes))
+
+    @property
+    def _rows(self) -> list[str]:
+        mine = self.contract.lhs.axes - self.contract.rhs.axes
+        return self._ordered(mine - set(self.contract.axes))
+
+    @property
+    def _columns(self) -> list[str]:
+        mine = self.contract.rhs.axes - self.contract.lhs.axes
+        return self._ordered(mine - set(self.contract.axes))
+
+    def _ordered(self, names: Iterable[str]) -> list[str]:
+        return sorted(names, key=lambda a: self.analysis.position[a])
+
+    def _size(self, names: Iterable[str]) -> int:
+        return prod(self.extents[a] for a in names)
+
+    # The product
+
+    def _is_vector_product(self) -> bool:
+        """Tell whether rows of both operands are contiguous and one is a vector."""
+        if self._size(self._rows) > 1 and self._size(self._columns) > 1:
+            return False
+        k = self.contract.axes[-1]
+        operands = (self._plain(self.contract.lhs), self._plain(self.contract.rhs))
+        return all(m is None or m.along(k) == 1 for m in operands)
+
+    def _product(self, out: Matrix | None, dtype: np.dtype) -> None:
+        lhs = self._operand(self.contract.lhs, dtype)
+        rhs = self._operand(self.contract.rhs, dtype)
+        found = None if out is None else self._problem(lhs, rhs, out, dtype)
+        self._stored_directly = found is not None
+        if found is None:
+            axes = [*self._batch, *self._rows, *self._columns]
+            out = self._temporary("product", axes, dtype)
+            found = self._problem(lhs, rhs, out, dtype)
+            assert found is not None
+        self.stages.append(found)
+
+    def _problem(
+        self, lhs: Matrix, rhs: Matrix, out: Matrix, dtype: np.dtype
+    ) -> Product | None:
+        """Return the product; None if neither rows nor columns of C are contiguous."""
+        ks = self._joined(self.contract.axes, lhs, rhs)
+        if len(ks) > 1:
+            lhs, rhs = self._packed(lhs, dtype, 0), self._packed(rhs, dtype, 1)
+            ks = self._joined(self.contract.axes, lhs, rhs)
+        assert len(ks) <= 1
+        k, a_k, b_k = ks[0] if ks else (1, 0, 0)
+        rows = self._joined(self._rows, lhs, out)
+        columns = self._joined(self._columns, rhs, out)
+        m, n = _best(rows), _best(columns)
+        batch = [
+            *((e, s, 0, c) for e, s, c in rows if (e, s, c) != m),
+            *((e, 0, s, c) for e, s, c in columns if (e, s, c) != n),
+        ]
+        for name in self._batch:
+            both = lhs.along(name), rhs.along(name), out.along(name)
+            batch.append((self.extents[name], *both))
+        if n[2] == 1 or n[0] == 1:
+            c = (m[2], 1)
+            problem = Problem(
+                dtype, m[0], n[0], k, (m[1], a_k), (b_k, n[1]), c, tuple(batch)
+            )
+            return Product(problem, lhs, rhs, out)
+        if m[2] != 1 and m[0] != 1:
+            return None
+        swapped = tuple((e, b, a, c) for e, a, b, c in batch)
+        problem = Problem(
+            dtype, n[0], m[0], k, (n[1], b_k), (a_k, m[1]), (n[2], 1), swapped
+        )
+        return Product(problem, rhs, lhs, out)
+
+    def _joined(
+        self, names: Sequence[str], left: Matrix, right: Matrix
+    ) -> list[tuple[int, int, int]]:
+        """Return (extent, stride, stride) of axes, joined where they are one axis."""
+        out: list[tuple[int, int, int]] = []
+        for name in names:
+            extent = self.extents[name]
+            if extent == 1:
+                continue
+            row = (extent, left.along(name), right.along(name))
+            before = out[-1] if out else (0, 0, 0)
+            if before[1] == row[1] * extent and before[2] == row[2] * extent and out:
+                out[-1] = (before[0] * extent, row[1], row[2])
+            else:
+                out.append(row)
+        return out
+
+    # Operands
+
+    def _matrix(self, buffer: str, place: Map) -> Matrix | None:
+        """Return what a map addresses if it is linear in the axes."""
+        found = next(
+            b
+            for b in (*self.kernel.inputs, *self.kernel.outputs, *self.temporaries)
+            if b.name == buffer
+        )
+        strides: dict[str, int] = {}
+        start = 0
+        for index, stride in zip(place, found.strides, strict=True):
+            start += index.constant * stride
+            for atom, coefficient in index.terms:
+                if not isinstance(atom, AxisIndex):
+                    return None
+                at = strides.get(atom.axis, 0) + coefficient * stride
+                strides[atom.axis] = at
+        return Matrix(buffer, start, strides)
+
+    def _plain(self, value: Value) -> Matrix | None:
+        """Return the matrix a value is loaded from; None if it is computed."""
+        op = self.makers[value.name]
+        if not isinstance(op, Load) or op.bounds or op.check:
+            return None
+        return self._matrix(op.buffer, op.map)
+
+    def _operand(self, value: Value, dtype: np.dtype) -> Matrix:
+        matrix = self._plain(value) if value.dtype == dtype else None
+        return matrix or self._materialised(value, dtype)
+
+    def _packed(self, matrix: Matrix, dtype: np.dtype, side: int) -> Matrix:
+        """Return an operand whose contracted axes are contiguous in memory."""
+        if any(matrix.buffer == t.name for t in self.temporaries):
+            return matrix
+        value = (self.contract.lhs, self.contract.rhs)[side]
+        return self._materialised(value, dtype)
+
+    def _materialised(self, value: Value, dtype: np.dtype) -> Matrix:
+        """Add a stage that stores a value into scratch, contracted axes last."""
+        ks = [a for a in self.contract.axes if a in value.axes]
+        axes = [*self._ordered(value.axes - set(ks)), *ks]
+        out = self._temporary(value.name, axes, dtype)
+        body = list(self._closure([value.name]))
+        stored = value
+        if value.dtype != dtype:
+            stored = Value(f"{value.name}.wide", value.axes, dtype)
+            body.append(Compute(stored, convert_p, (value,), {"dtype": dtype}))
+        body.append(Store(out.buffer, tuple(axis(a) for a in axes), stored))
+        self._nested(value.name, body, axes, axes[-1] if axes else None)
+        return out
+
+    def _temporary(self, name: str, axes: Sequence[str], dtype: np.dtype) -> Matrix:
+        shape = tuple(self.extents[a] for a in axes)
+        strides: list[int] = []
+        total = 1
+        for extent in reversed(shape):
+            strides.append(total)
+            total *= extent
+        strides.reverse()
+        buffer = Buffer(f"scratch.{name}", dtype, shape, tuple(strides))
+        self.temporaries.append(buffer)
+        return Matrix(buffer.name, 0, dict(zip(axes, strides, strict=True)))
+
+    def _closure(self, names: Sequence[str]) -> list[KernelOp]:
+        """Return the operations that values need, in order."""
+        needed = set(names)
+        out: list[KernelOp] = []
+        for op in reversed(self.kernel.body):
+            value = result_of(op)
+            if value is not None and value.name in needed:
+                needed.update(self.analysis.uses(op))
+                out.append(op)
+        return out[::-1]
+
+    # Stages that are kernels
+
+    def _only_store(self) -> Store | None:
+        """Return the store of the product if nothing else uses it."""
+        name = self.contract.result.name
+        users = [op for op in self.kernel.body if name in self.analysis.uses(op)]
+        only = users[0] if len(users) == 1 else None
+        return only if isinstance(only, Store) else None
+
+    def _target(self, store: Store | None, dtype: np.dtype) -> tuple[str, Map]:
+        """Return where a product that is summed by a nest goes."""
+        self._stored_directly = store is not None
+        if store is not None:
+            return store.buffer, store.map
+        axes = [*self._batch, *self._rows, *self._columns]
+        matrix = self._temporary("product", axes, dtype)
+        return matrix.buffer, tuple(axis(a) for a in axes)
+
+    def _summed(self, buffer: str, place: Map, dtype: np.dtype) -> None:
+        """Add a stage that multiplies and sums in the loop nest."""
+        contract = self.contract
+        body = self._closure([contract.lhs.name, contract.rhs.name])
+        operands = []
+        for value in (contract.lhs, contract.rhs):
+            if value.dtype != dtype:
+                wide = Value(f"{value.name}.wide", value.axes, dtype)
+                body.append(Compute(wide, convert_p, (value,), {"dtype": dtype}))
+                value = wide
+            operands.append(value)
+        both = contract.lhs.axes | contract.rhs.axes
+        product = Value(f"{contract.result.name}.product", both, dtype)
+        body.append(Compute(product, mul_p, tuple(operands), {}))
+        result = replace(contract.result, dtype=dtype)
+        body.append(Reduce(result, "add", contract.axes, product))
+        body.append(Store(buffer, place, result))
+        kept = [*self._batch, *self._rows, *self._columns]
+        along_k = self._is_vector_product()
+        vector = contract.axes[-1] if along_k else (kept[-1] if kept else None)
+        self._nested("sum", body, [*kept, *contract.axes], vector)
+
+    def _epilogue(self, dtype: np.dtype) -> None:
+        """Add a stage for everything that is left, with the product loaded."""
+        contract = self.contract
+        temporary = next(t for t in self.temporaries if t.name == "scratch.product")
+        axes = [*self._batch, *self._rows, *self._columns]
+        place = tuple(axis(a) for a in axes)
+        narrow = contract.result
+        wide = replace(narrow, name=f"{narrow.name}.wide", dtype=dtype)
+        loads: list[KernelOp] = [Load(narrow, temporary.name, place)]
+        if narrow.dtype != dtype:
+            loads = [
+                Load(wide, temporary.name, place),
+                Compute(narrow, convert_p, (wide,), {"dtype": narrow.dtype}),
+            ]
+        body: list[KernelOp] = []
+        for op in self.kernel.body:
+            body.extend(loads if op is contract else [op])
+        roots = [op for op in body if isinstance(op, Store)]
+        live = _live(body, roots, self.analysis)
+        used = set().union(*(self._axes_of(op) for op in live))
+        loops = [a for a in self.schedule.loops if a in used]
+        vector = self.schedule.vector_axis
+        if vector not in loops:
+            columns = [a for a in (*self._columns, *self._rows) if a in loops]
+            vector = columns[-1] if self._columns and columns else None
+            if columns:
+                vector = [a for a in self._columns or self._rows if a in loops][-1]
+        self._nested("epilogue", live, loops, vector)
+
+    def _axes_of(self, op: KernelOp) -> set[str]:
+        if isinstance(op, Load) and op.buffer.startswith("scratch."):
+            return set(op.result.axes)
+        if isinstance(op, Compute):
+            return set(op.result.axes)
+        return self.analysis.axes(op)
+
+    def _nested(
+        self,
+        name: str,
+        body: Sequence[KernelOp],
+        loops: Sequence[str],
+        vector: str | None,
+    ) -> None:
+        read = {op.buffer for op in body if isinstance(op, Load)}
+        written = {op.buffer for op in body if isinstance(op, Store)}
+        known = (*self.kernel.inputs, *self.kernel.outputs, *self.temporaries)
+        buffers = {b.name: b for b in known}
+        kernel = Kernel(
+            f"{self.kernel.name}.{name}",
+            tuple(buffers[b] for b in sorted(read)),
+            tuple(buffers[b] for b in sorted(written)),
+            tuple(a for a in self.kernel.axes if a.name in loops),
+            tuple(body),
+            self.kernel.source,
+        )
+        roles = {a: Role.VECTOR if a == vector else Role.SEQUENTIAL for a in loops}
+        placements = self.schedule.placements
+        schedule = Schedule(tuple(loops), roles, placements)
+        self.stages.append(Nested(kernel, schedule))
+
+
+def _best(rows: list[tuple[int, int, int]]) -> tuple[int, int, int]:
+    """Return the axis to run the product along: contiguous in C, or the longest."""
+    if not rows:
+        return 1, 0, 1
+    return max(rows, key=lambda row: (row[2] == 1 and row[1] <= 1, row[0]))
+
+
+def _live(
+    body: Sequence[KernelOp], roots: Iterable[KernelOp], analysis: Analysis
+) -> list[KernelOp]:
+    """Return the operations that roots need, in order."""
+    wanted = set(roots)
+    names: set[str] = set()
+    out: list[KernelOp] = []
+    for op in reversed(body):
+        value = result_of(op)
+        if op in wanted or (value is not None and value.name in names):
+            out.append(op)
+            loaded = isinstance(op, Load) and op.buffer.startswith("scratch.")
+            if not loaded:
+                names.update(analysis.uses(op))
+    return out[::-1]
+
+
+def check_contraction(kernel: Kernel) -> None:
+    """Raise `InternalError` if a contraction's axes do not fit its operands."""
+    for op in kernel.body:
+        if not isinstance(op, Contract):
+            continue
+        for name in op.axes:
+            if name not in op.lhs.axes or name not in op.rhs.axes:
+                raise InternalError(
+                    f"kernel {kernel.name}: {op.result.name} is contracted over "
+                    f"{name}, along which an operand does not vary"
+                )
