@@ -1,17 +1,27 @@
 """Stages of compilation that can be held, printed and measured.
 
 `Traced` is the graph of a function at given arguments, `Lowered` the program of kernels,
-`Compiled` what runs.
+`Compiled` machine code with the plan that feeds it and makes results.
 """
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from . import config, log
+from .codegen.llvm.elementwise import can_emit
+from .codegen.llvm.target import host_target
+from .errors import ShapeError
 from .ir.graph import Graph
-from .ir.interp import evaluate
 from .ir.printer import format_graph
+from .kernels.kernel import Kernel
+from .passes.manager import PassContext
+from .passes.pipelines import compile_to_program, pipeline
+from .program.program import Program
 from .tracing.record import OutputLeaf, Recording, StaticLeaf, ViewLeaf
 from .tracing.trace import Kind
 from .tracing.tree import unflatten
@@ -21,65 +31,161 @@ Strides = tuple[tuple[int, ...] | None, ...]
 
 @dataclass(frozen=True)
 class Traced:
-    """A function's graph at given arguments."""
+    """A function's graph at given arguments.
+
+    Parameters
+    ----------
+    recording : Recording
+    in_strides : tuple
+        Element strides per graph input; None for C-contiguous.
+    seconds : float
+        What tracing took.
+    """
 
     recording: Recording
     in_strides: Strides
+    seconds: float = 0.0
 
     @property
     def graph(self) -> Graph:
+        """The graph as traced."""
         return self.recording.graph
 
     def as_text(self) -> str:
+        """Return the graph in `.tir` text form."""
         return format_graph(self.graph)
 
     def lower(self) -> "Lowered":
-        return Lowered(self.recording, self.in_strides)
+        """Run the passes and lower the graph to a Program."""
+        context = PassContext(verify=config.get("verify"))
+        stages: list[tuple[str, Graph]] = []
+        context.after = lambda name, graph: stages.append((name, graph))
+        start = time.perf_counter()
+        passes = pipeline(can_emit, config.get("fma"))
+        graph, program = compile_to_program(
+            self.graph, self.in_strides, passes, context
+        )
+        total = time.perf_counter() - start
+        spent = sum(context.timings.values())
+        timings = {"trace": self.seconds, "passes": spent, "schedule": total - spent}
+        return Lowered(self.recording, graph, program, tuple(stages), timings)
 
 
 @dataclass(frozen=True)
 class Lowered:
+    """A Program of kernels.
+
+    Parameters
+    ----------
+    recording : Recording
+    graph : Graph
+        After the passes, with fusion groups.
+    program : Program
+    graphs : tuple of (str, Graph)
+        Pass name and the graph after it.
+    timings : mapping of str to float
+        Seconds per stage.
+    """
+
     recording: Recording
-    in_strides: Strides
+    graph: Graph
+    program: Program
+    graphs: tuple[tuple[str, Graph], ...]
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def stages(self) -> list[tuple[str, str]]:
+        """Pass name and the text of the graph after it."""
+        return [(name, format_graph(graph)) for name, graph in self.graphs]
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels, in the order they run."""
+        return self.program.kernels
+
+    def as_text(self) -> str:
+        """Return the Program and its kernels as text."""
+        from .program.printer import format_program  # noqa: PLC0415
+
+        return format_program(self.program)
 
     def compile(self) -> "Compiled":
-        return Compiled(self.recording)
+        """Emit and build machine code."""
+        from .runtime.cpu.executable import CpuExecutable  # noqa: PLC0415  (llvmlite)
+
+        target = host_target(config.get("isa"))
+        executable = CpuExecutable(self.program, target)
+        log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
+        return Compiled(self, executable)
 
 
 class Compiled:
-    """What runs, with the plan that feeds it and makes results."""
+    """Machine code for one signature.
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
+    Called with the argument leaves of a call; gives the function's result.
+    """
+
+    def __init__(self, lowered: Lowered, executable: Any) -> None:
+        self.lowered = lowered
+        self.recording = lowered.recording
+        self.executable = executable
+        self.timings = {**lowered.timings, **executable.timings}
+        avals = self.recording.graph.in_avals
+        self._feeds = tuple(zip(self.recording.inputs, avals, strict=True))
+        self._captures = self.recording.captures
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels, in the order they run."""
+        return self.lowered.kernels
+
+    def as_text(self) -> str:
+        """Return the LLVM module."""
+        text: str = self.executable.as_text()
+        return text
+
+    @cached_property
+    def _written(self) -> tuple[int, ...]:
+        return tuple(leaf for leaf, _ in self.recording.writes)
 
     def captures_current(self) -> bool:
-        return all(c.is_current() for c in self.recording.captures)
+        """Tell whether every captured array is still where it was found."""
+        return all(c.is_current() for c in self._captures)
 
     def writes_overlap(self, leaves: list[Any]) -> bool:
-        writes = self.recording.writes
-        if not writes:
-            return False
-        arrays = [x for x in leaves if isinstance(x, np.ndarray)]
-        return any(
-            x is not leaves[i] and np.may_share_memory(x, leaves[i])
-            for i, _ in writes
-            for x in arrays
-        )
+        """Tell whether an argument that is written shares memory with another."""
+        for i in self._written:
+            for x in leaves:
+                if x is not leaves[i] and isinstance(x, np.ndarray):
+                    if np.may_share_memory(x, leaves[i]):
+                        return True
+        return False
 
     def __call__(self, leaves: list[Any]) -> Any:
-        inputs = []
-        for feed, aval in zip(
-            self.recording.inputs, self.recording.graph.in_avals, strict=True
-        ):
-            x = leaves[feed] if isinstance(feed, int) else feed.array
-            inputs.append(np.asarray(x, aval.dtype))
-        outs = [np.array(o, order="C") for o in evaluate(self.recording.graph, inputs)]
-        for leaf, out in self.recording.writes:
-            if not leaves[leaf].flags.writeable:
+        for i in self._written:
+            if not leaves[i].flags.writeable:
                 raise ValueError("assignment destination is read-only")
+        inputs = [
+            _input(leaves[feed] if type(feed) is int else feed.array, aval.dtype)
+            for feed, aval in self._feeds
+        ]
+        outs = self.executable.run(inputs)
+        for leaf, out in self.recording.writes:
             np.copyto(leaves[leaf], outs[out])
         results = [make_result(r, leaves, outs) for r in self.recording.results]
         return unflatten(self.recording.spec, results)
+
+
+def _input(x: Any, dtype: np.dtype) -> np.ndarray:
+    """Return what the program reads: the array, or a copy where it cannot be."""
+    if isinstance(x, np.ndarray):
+        if x.flags.aligned and not any(s % x.itemsize for s in x.strides):
+            return x
+        return np.array(x)
+    try:
+        return np.asarray(x, dtype)
+    except OverflowError as error:
+        raise ShapeError(f"the integer {x} does not fit {dtype}") from error
 
 
 class _Memory:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...errors import DTypeError, ShapeError
 from .. import dtypes as dt
-from ..aval import ShapedArray
+from ..aval import Shape, ShapedArray
 from ..graph import Graph
 from ..interp import evaluate
 from ..primitive import Array, Avals, Effect, ParamKind, Params, Primitive, register
@@ -90,13 +90,25 @@ cond_p = register(
     )
 )
 
-# A fusion group: `call` that the schedule turns into one kernel.
+
+def _fusion_eval(
+    *avals: ShapedArray, graph: Graph, column: bool, space: Shape
+) -> Avals:
+    return _call_eval(*avals, graph=graph)
+
+
+# A fusion group: a `call` that the schedule turns into one kernel. `space` is the shape
+# of its elements; `column` says that it reduces other axes than the last ones.
 fusion_p = register(
     Primitive(
         "fusion",
-        _call_eval,
-        lambda *args, graph: evaluate(graph, args),
-        params={"graph": ParamKind.GRAPH},
+        _fusion_eval,
+        lambda *args, graph, column, space: evaluate(graph, args),
+        params={
+            "graph": ParamKind.GRAPH,
+            "column": ParamKind.BOOL,
+            "space": ParamKind.INTS,
+        },
         effects=_effects,
         flops=_call_flops,
         variadic_results=True,

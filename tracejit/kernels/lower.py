@@ -1,0 +1,466 @@
+"""Lowering: a fusion group's graph becomes a kernel and its schedule.
+
+Outputs are computed at the positions of the group's axes; going backwards, elementwise
+equations become operations, views become index maps, and reductions take over the
+axes that they remove. A value is emitted once per position it is needed at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..ir import dtypes as dt
+from ..ir.aval import Shape, ShapedArray
+from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.ops.elementwise import and_p, convert_p, eq_p, ge_p, lt_p, select_p
+from ..ir.ops.indexing import gather_p
+from ..ir.ops.shape import concatenate_p, ints, iota_p, pad_p, update_slice_p
+from ..ir.primitive import Kind, Params, Primitive
+from .kernel import (
+    Axis,
+    Bound,
+    Buffer,
+    Compute,
+    Iota,
+    Kernel,
+    KernelOp,
+    Load,
+    Operand,
+    Reduce,
+    Store,
+    Value,
+)
+from .maps import Affine, AxisIndex, IndexAtom, Map, ValueIndex, axis
+from .maps import floordiv, mod
+from .schedule import Placement, Role, Schedule
+from .views import VIEWS, simplified, through_view
+
+REDUCE_OPS = {
+    "reduce_sum": "add",
+    "reduce_prod": "mul",
+    "reduce_max": "max",
+    "reduce_min": "min",
+    "reduce_and": "and",
+    "reduce_or": "or",
+    "argmax": "argmax",
+    "argmin": "argmin",
+}
+SCRATCH_LIMIT = 1 << 16  # bytes of a row kept between phases
+EXPENSIVE = 8.0  # flops an element from which recomputing costs more than a row buffer
+NAMES = "ijlmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Space:
+    """The axes of a group.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Extents of the axes that elements have.
+    column : bool
+        The group's reductions remove axes that are not the last ones; `shape` is that
+        of what is kept.
+    """
+
+    shape: Shape
+    column: bool = False
+
+
+def kernel_of(
+    graph: Graph,
+    space: Space,
+    name: str,
+    in_strides: Sequence[Shape],
+    out_strides: Sequence[Shape],
+) -> tuple[Kernel, Schedule]:
+    """Return the kernel that computes the outputs of a fusion group.
+
+    Parameters
+    ----------
+    graph : Graph
+        The group: elementwise equations, views, gathers, reductions.
+    space : Space
+    name : str
+    in_strides, out_strides : sequence of tuple of int
+        Strides of the buffers, in elements.
+    """
+    lowering = _Lowering(graph, space)
+    inputs = [
+        Buffer(f"in{i}", v.aval.dtype, v.aval.shape, tuple(s))
+        for i, (v, s) in enumerate(zip(graph.invars, in_strides, strict=True))
+    ]
+    lowering.buffers = dict(zip(graph.invars, inputs, strict=True))
+    outputs = []
+    for i, (x, s) in enumerate(zip(graph.outvars, out_strides, strict=True)):
+        buffer = Buffer(f"out{i}", x.aval.dtype, x.aval.shape, tuple(s))
+        outputs.append(buffer)
+        lowering.store(buffer, x)
+    source = tuple(dict.fromkeys(s for e in graph.eqns for s in e.source))
+    kernel = Kernel(
+        name,
+        tuple(inputs),
+        tuple(outputs),
+        tuple(Axis(n, e) for n, e in lowering.extents.items()),
+        tuple(lowering.body),
+        source,
+    )
+    return kernel, schedule_of(kernel, lowering.space_axes, space)
+
+
+@dataclass
+class _Lowering:
+    """The kernel under construction."""
+
+    graph: Graph
+    space: Space
+    buffers: dict[Var, Buffer] = field(default_factory=dict)
+    body: list[KernelOp] = field(default_factory=list)
+    extents: dict[str, int] = field(default_factory=dict)
+    bounds: tuple[Bound, ...] = ()
+    count: int = 0
+    space_axes: tuple[str, ...] = ()
+    values: dict[object, Operand] = field(default_factory=dict)
+    axes_of_value: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.definitions = {v: e for e in self.graph.eqns for v in e.outvars}
+        self.axis_of: dict[int, str] = {}
+        for d, n in enumerate(self.space.shape):
+            if n != 1:
+                self.axis_of[d] = NAMES[d] if d < len(NAMES) else f"a{d}"
+                self.extents[self.axis_of[d]] = n
+        self.space_axes = tuple(self.axis_of.values())
+
+    def store(self, buffer: Buffer, x: Atom) -> None:
+        """Store an output: of the group's full shape, or of its leading axes."""
+        places = [self.axis_of.get(d) for d in range(x.aval.ndim)]
+        at = tuple(Affine() if n is None else axis(n) for n in places)
+        self.body.append(Store(buffer.name, at, self.value(x, at)))
+
+    def fresh(self, axes: frozenset[str], dtype: np.dtype) -> Value:
+        value = Value(f"v{self.count}", axes, dtype)
+        self.count += 1
+        self.axes_of_value[value.name] = axes
+        return value
+
+    # --- values
+
+    def value(self, x: Atom, at: Map) -> Operand:
+        """Return the value of `x` at position `at`, emitting what it needs."""
+        if isinstance(x, Literal):
+            return x
+        key = (x, at, tuple((b.index, b.extent) for b in self.bounds))
+        if key not in self.values:
+            self.values[key] = self._emitted(x, at)
+        return self.values[key]
+
+    def _emitted(self, x: Var, at: Map) -> Operand:
+        eqn = self.definitions.get(x)
+        if eqn is None:
+            return self.load(self.buffers[x], at)
+        if eqn.primitive.kind is Kind.ELEMENTWISE:
+            operands = [self.value(o, at if o.aval.shape else ()) for o in eqn.invars]
+            return self.compute(eqn.primitive, operands, eqn.params, x.aval.dtype)
+        if eqn.primitive in VIEWS:
+            return self.value(eqn.invars[0], through_view(eqn, at, self.extents))
+        if eqn.primitive is iota_p:
+            index = self.iota(at[_int(eqn.params, "axis")])
+            if x.aval.dtype == dt.INT64:
+                return index
+            params: Params = {"dtype": x.aval.dtype}
+            return self.compute(convert_p, [index], params, x.aval.dtype)
+        return OTHER[eqn.primitive.name](self, eqn, at)
+
+    def load(
+        self,
+        buffer: Buffer,
+        at: Map,
+        check: tuple[int, ...] = (),
+        clip: bool = False,
+    ) -> Value:
+        """Load one element; within bounds, when there are any."""
+        result = self.fresh(self.axes_in(at), buffer.dtype)
+        fill = Literal(0, buffer.dtype) if self.bounds else None
+        self.body.append(Load(result, buffer.name, at, self.bounds, fill, check, clip))
+        return result
+
+    def compute(
+        self,
+        primitive: Primitive,
+        operands: Sequence[Operand],
+        params: Params,
+        dtype: np.dtype,
+    ) -> Value:
+        """Apply an elementwise primitive."""
+        axes = [o.axes for o in operands if isinstance(o, Value)]
+        result = self.fresh(frozenset().union(*axes), dtype)
+        self.body.append(Compute(result, primitive, tuple(operands), params))
+        return result
+
+    def iota(self, index: Affine) -> Operand:
+        """Return an index expression as an i64 value."""
+        if not index.terms:
+            return Literal(index.constant, dt.INT64)
+        key = ("iota", index)
+        if key not in self.values:
+            result = self.fresh(self.axes_in((index,)), dt.INT64)
+            self.body.append(Iota(result, index))
+            self.values[key] = result
+        return self.values[key]
+
+    def axes_in(self, at: Map) -> frozenset[str]:
+        """Return the axes that a position varies along."""
+        found: set[str] = set()
+        for index in at:
+            for atom, _ in index.terms:
+                found |= self._axes_in_atom(atom)
+        return frozenset(found)
+
+    def _axes_in_atom(self, atom: IndexAtom) -> frozenset[str]:
+        if isinstance(atom, AxisIndex):
+            return frozenset({atom.axis})
+        if isinstance(atom, ValueIndex):
+            return self.axes_of_value[atom.value]
+        return self.axes_in((atom.inner,))
+
+    # --- pieces of arrays
+
+    def inside(self, index: Affine, extent: int) -> Operand:
+        """Return whether ``0 <= index < extent``."""
+        position = self.iota(index)
+        low = self.compute(ge_p, [position, Literal(0, dt.INT64)], {}, dt.BOOL)
+        high = self.compute(lt_p, [position, Literal(extent, dt.INT64)], {}, dt.BOOL)
+        return self.compute(and_p, [low, high], {}, dt.BOOL)
+
+    def within(self, x: Atom, at: Map, bounds: Sequence[Bound]) -> Operand:
+        """Return the value of `x`, whose loads happen only where `bounds` hold."""
+        outer = self.bounds
+        self.bounds = (*outer, *bounds)
+        out = self.value(x, at)
+        self.bounds = outer
+        return out
+
+    def choose(
+        self, cond: Operand, yes: Operand, no: Operand, dtype: np.dtype
+    ) -> Value:
+        """Select between two values."""
+        return self.compute(select_p, [cond, yes, no], {}, dtype)
+
+
+def _int(params: Params, name: str) -> int:
+    value = params[name]
+    assert isinstance(value, int)
+    return value
+
+
+def _pad(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
+    x, value = eqn.invars
+    index = tuple(i + -a for i, a in zip(at, ints(eqn.params, "low"), strict=True))
+    shape, full = x.aval.shape, eqn.outvars[0].aval.shape
+    tight = [d for d in range(len(shape)) if shape[d] != full[d]]
+    bounds = [Bound(index[d], shape[d]) for d in tight]
+    inner = low.within(x, index, bounds)
+    return _chosen(low, bounds, inner, low.value(value, ()), x.aval.dtype)
+
+
+def _chosen(
+    low: _Lowering,
+    bounds: Sequence[Bound],
+    inner: Operand,
+    outer: Operand,
+    dtype: np.dtype,
+) -> Operand:
+    cond: Operand | None = None
+    for bound in bounds:
+        test = low.inside(bound.index, bound.extent)
+        cond = test if cond is None else low.compute(and_p, [cond, test], {}, dt.BOOL)
+    return inner if cond is None else low.choose(cond, inner, outer, dtype)
+
+
+def _concatenate(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
+    d = _int(eqn.params, "axis")
+    offset = 0
+    pieces = []
+    for x in eqn.invars:
+        n = x.aval.shape[d]
+        index = (*at[:d], at[d] + -offset, *at[d + 1 :])
+        if n:
+            pieces.append((offset + n, low.within(x, index, [Bound(index[d], n)])))
+        offset += n
+    _, out = pieces[-1]
+    position = low.iota(at[d])
+    for end, piece in reversed(pieces[:-1]):
+        limit = Literal(end, dt.INT64)
+        before = low.compute(lt_p, [position, limit], {}, dt.BOOL)
+        out = low.choose(before, piece, out, eqn.outvars[0].aval.dtype)
+    return out
+
+
+def _update_slice(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
+    x, update = eqn.invars
+    start, stride = ints(eqn.params, "start"), ints(eqn.params, "stride")
+    index, bounds, steps = [], [], []
+    for d, (i, a, s) in enumerate(zip(at, start, stride, strict=True)):
+        moved = i + -a
+        place = simplified(floordiv(moved, s), low.extents)
+        index.append(place)
+        if update.aval.shape[d] != x.aval.shape[d]:
+            bounds.append(Bound(place, update.aval.shape[d]))
+        if s > 1:
+            steps.append(mod(moved, s))
+    inner = low.within(update, tuple(index), bounds)
+    outer = low.value(x, at)
+    cond: Operand | None = None
+    for step in steps:
+        remainder = low.iota(step)
+        zero = Literal(0, dt.INT64)
+        hit = low.compute(eq_p, [remainder, zero], {}, dt.BOOL)
+        cond = hit if cond is None else low.compute(and_p, [cond, hit], {}, dt.BOOL)
+    if cond is not None:
+        inner = low.choose(cond, inner, outer, x.aval.dtype)
+    return _chosen(low, bounds, inner, outer, x.aval.dtype)
+
+
+def _gather(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
+    x, *indices = eqn.invars
+    assert isinstance(x, Var)
+    n, batch = indices[0].aval.ndim, _int(eqn.params, "batch")
+    axes = ints(eqn.params, "axes")
+    rest = iter(at[n:])
+    place: list[Affine] = []
+    chosen = dict(zip(axes, indices, strict=True))
+    for d in range(x.aval.ndim):
+        if d in chosen:
+            place.append(_index_value(low, chosen[d], at[:n]))
+        else:
+            place.append(at[d] if d < batch else next(rest))
+    clip = eqn.params["mode"] == "clip"
+    return low.load(low.buffers[x], tuple(place), tuple(sorted(axes)), clip)
+
+
+def _index_value(low: _Lowering, index: Atom, at: Map) -> Affine:
+    value = low.value(index, at if index.aval.shape else ())
+    if value.dtype != dt.INT64 if isinstance(value, Value) else False:
+        assert isinstance(value, Value)
+        value = low.compute(convert_p, [value], {"dtype": dt.INT64}, dt.INT64)
+    if isinstance(value, Literal):
+        zero = low.fresh(frozenset(), dt.INT64)
+        low.body.append(Iota(zero, Affine((), int(value.value))))
+        value = zero
+    return Affine(((ValueIndex(value.name), 1),))
+
+
+def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
+    x = eqn.invars[0]
+    params = eqn.params
+    axes = ints(params, "axes") if "axes" in params else (_int(params, "axis"),)
+    kept = iter(at)
+    names, index = [], []
+    for d, n in enumerate(x.aval.shape):
+        if d in axes:
+            names.append(_reduced_axis(low, x.aval, d, at))
+            index.append(axis(names[-1]))
+            low.extents.setdefault(names[-1], n)
+        else:
+            index.append(next(kept))
+    operand = low.value(x, tuple(index))
+    own = operand.axes if isinstance(operand, Value) else frozenset()
+    for name in names:
+        if name not in own:
+            operand = _varying(low, operand, name, x.aval.dtype)
+            own = operand.axes
+    result = low.fresh(own - set(names), eqn.outvars[0].aval.dtype)
+    op = REDUCE_OPS[eqn.primitive.name]
+    low.body.append(Reduce(result, op, tuple(names), operand))
+    return result
+
+
+def _varying(low: _Lowering, x: Operand, name: str, dtype: np.dtype) -> Value:
+    """Return `x` as a value along one more axis, so that it can be reduced over it."""
+    always = low.compute(
+        ge_p, [low.iota(axis(name)), Literal(0, dt.INT64)], {}, dt.BOOL
+    )
+    return low.choose(always, x, x, dtype)
+
+
+def _reduced_axis(low: _Lowering, aval: ShapedArray, d: int, at: Map) -> str:
+    """The group's own axis where the operand has the group's shape, else a new one."""
+    if not low.space.column and aval.shape == low.space.shape:
+        name = low.axis_of.get(d)
+        if name is not None and name not in low.axes_in(at):
+            return name
+    return f"k{d}_{low.count}"
+
+
+OTHER = {
+    pad_p.name: _pad,
+    concatenate_p.name: _concatenate,
+    update_slice_p.name: _update_slice,
+    gather_p.name: _gather,
+    **dict.fromkeys(REDUCE_OPS, _reduce),
+}
+
+
+# --- schedule ---------------------------------------------------------------------
+
+
+def schedule_of(kernel: Kernel, space_axes: Sequence[str], space: Space) -> Schedule:
+    """Return the loops of a kernel: the last of its own axes becomes vectors.
+
+    Axes that only reductions run over come after it, or before where they are the
+    contiguous ones.
+    """
+    added = [a.name for a in kernel.axes if a.name not in space_axes]
+    loops = (*space_axes, *added)
+    vector = space_axes[-1] if space_axes else loops[-1] if loops else None
+    reduced = {a for op in kernel.body if isinstance(op, Reduce) for a in op.axes}
+    roles = {}
+    for name in loops:
+        role = Role.SEQUENTIAL if name in reduced else Role.GRID
+        roles[name] = Role.VECTOR if name == vector else role
+    return Schedule(tuple(loops), roles, _placements(kernel, vector))
+
+
+def _placements(kernel: Kernel, vector: str | None) -> dict[str, Placement]:
+    """Keep expensive values that a later phase of the row uses again."""
+    if vector is None:
+        return {}
+    phase: dict[str, int] = {}
+    cost: dict[str, float] = {}
+    out: dict[str, Placement] = {}
+    row_bytes = kernel.extent(vector)
+    for op in kernel.body:
+        operands = [o for o in _values(op)]
+        here = max((phase.get(o.name, 0) for o in operands), default=0)
+        for o in operands:
+            later = phase.get(o.name, 0) < here and vector in o.axes
+            if later and cost.get(o.name, 0.0) >= EXPENSIVE:
+                if row_bytes * o.dtype.itemsize <= SCRATCH_LIMIT:
+                    out[o.name] = Placement.SCRATCH
+        if isinstance(op, Store):
+            continue
+        done = isinstance(op, Reduce) and vector in op.axes
+        phase[op.result.name] = here + 1 if done else here
+        spent = sum(cost.get(o.name, 0.0) for o in operands if vector in o.axes)
+        cost[op.result.name] = 0.0 if done else spent + _op_cost(op)
+    return out
+
+
+def _values(op: KernelOp) -> list[Value]:
+    operands: tuple[Operand, ...] = ()
+    if isinstance(op, Compute):
+        operands = op.operands
+    elif isinstance(op, Reduce):
+        operands = (op.operand,)
+    elif isinstance(op, Store):
+        operands = (op.value,)
+    return [o for o in operands if isinstance(o, Value)]
+
+
+def _op_cost(op: KernelOp) -> float:
+    if not isinstance(op, Compute):
+        return 0.0
+    one = ShapedArray((), op.result.dtype)
+    return op.primitive.flops((one,), (one,), op.params)

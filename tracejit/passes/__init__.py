@@ -1,0 +1,1 @@
+"""Passes: graph to graph, keeping what is computed."""

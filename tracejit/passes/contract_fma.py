@@ -1,0 +1,79 @@
+"""Make fused multiply-adds explicit, so that rounding is fixed before fusion.
+
+    %0 = mul %x, %y ; %1 = add %0, %z      ->      %1 = fma %x, %y, %z
+
+Only where the product has no other use, and never where the addend is itself a product:
+which of two products would be rounded must not depend on the order of operands.
+"""
+
+from collections import Counter
+
+from ..ir import dtypes as dt
+from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.ops.elementwise import add_p, fma_p, mul_p, neg_p, sub_p
+from .manager import PassContext
+
+DTYPES = (dt.FLOAT32, dt.FLOAT64)
+
+
+def contract_fma(graph: Graph, context: PassContext) -> Graph:
+    """Rewrite ``mul`` feeding one ``add`` or ``sub`` to ``fma``."""
+    uses = Counter(x for e in graph.eqns for x in e.invars if isinstance(x, Var))
+    uses.update(x for x in graph.outvars if isinstance(x, Var))
+    products = {
+        e.outvars[0]: e
+        for e in graph.eqns
+        if e.primitive is mul_p and e.outvars[0].aval.dtype in DTYPES
+    }
+    eqns: list[Eqn] = []
+    dropped: set[Eqn] = set()
+    for eqn in graph.eqns:
+        product = _fusable(eqn, products, uses)
+        if product is None or not context.stats.can_fire():
+            eqns.append(eqn)
+            continue
+        context.stats.fired["contract_fma"] += 1
+        dropped.add(product)
+        eqns.extend(_contracted(eqn, product))
+    if not dropped:
+        return graph
+    kept = [e for e in eqns if e not in dropped]
+    return Graph(graph.name, graph.invars, graph.outvars, kept)
+
+
+def _fusable(eqn: Eqn, products: dict[Var, Eqn], uses: Counter[Var]) -> Eqn | None:
+    """Return the product to fuse into a sum, if there is just one candidate."""
+    if eqn.primitive not in (add_p, sub_p):
+        return None
+    found = [products.get(x) if isinstance(x, Var) else None for x in eqn.invars]
+    if (found[0] is None) == (found[1] is None):
+        return None
+    product = found[0] or found[1]
+    assert product is not None
+    same_shape = product.outvars[0].aval.shape == eqn.outvars[0].aval.shape
+    return product if same_shape and uses[product.outvars[0]] == 1 else None
+
+
+def _contracted(eqn: Eqn, product: Eqn) -> list[Eqn]:
+    """x·y + z, x·y - z and z - x·y as fma, negating exactly where needed."""
+    x, y = product.invars
+    is_first = eqn.invars[0] is product.outvars[0]
+    z = eqn.invars[1] if is_first else eqn.invars[0]
+    source = tuple(dict.fromkeys((*product.source, *eqn.source)))
+    before: list[Eqn] = []
+    if eqn.primitive is sub_p and is_first:
+        z = _negated(z, before, source)
+    elif eqn.primitive is sub_p:
+        if isinstance(y, Literal):
+            y = _negated(y, before, source)
+        else:
+            x = _negated(x, before, source)
+    return [*before, Eqn(fma_p, (x, y, z), {}, eqn.outvars, source)]
+
+
+def _negated(x: Atom, before: list[Eqn], source: tuple[str, ...]) -> Atom:
+    if isinstance(x, Literal):
+        return Literal(-x.value, x.aval.dtype)
+    out = Var(x.aval)
+    before.append(Eqn(neg_p, (x,), {}, (out,), source))
+    return out

@@ -1,0 +1,41 @@
+"""The pipeline: what happens to a graph, in order, from trace to Program."""
+
+from collections.abc import Sequence
+
+from ..ir.aval import Shape
+from ..ir.graph import Graph
+from ..program.lower import lower_graph
+from ..program.plan import plan_memory
+from ..program.program import Program
+from .contract_fma import contract_fma
+from .fuse import CanEmit, everything, fuse_with
+from .manager import Pass, PassContext, run_passes
+from .simplify import canonicalize, cse, dce
+
+
+def pipeline(can_emit: CanEmit, use_fma: bool = True) -> tuple[Pass, ...]:
+    """Return the passes from the traced graph to fusion groups, in order."""
+    passes = [
+        Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
+        Pass("cse", cse, "equal equations once, before uses are counted"),
+        Pass("dce", dce, "dead uses would keep products from being contracted"),
+        Pass("fma", contract_fma, "fix rounding while each equation is still one"),
+        Pass("fuse", fuse_with(can_emit), "groups for kernels; nothing changes after"),
+    ]
+    return tuple(p for p in passes if use_fma or p.name != "fma")
+
+
+def known_passes() -> dict[str, Pass]:
+    """Return the passes by name, for the command line."""
+    return {p.name: p for p in pipeline(everything)}
+
+
+def compile_to_program(
+    graph: Graph,
+    in_strides: Sequence[Shape | None],
+    passes: Sequence[Pass],
+    context: PassContext,
+) -> tuple[Graph, Program]:
+    """Run the passes, lower what they give, and plan its memory."""
+    fused = run_passes(graph, passes, context)
+    return fused, plan_memory(lower_graph(fused, in_strides))
