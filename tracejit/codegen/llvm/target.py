@@ -99,8 +99,8 @@ def host_target(isa: str = "auto") -> Target:
     """Return the target of this machine, or of a lesser family that it can run.
 
     The best family of the host gets the host's CPU name and its features (without those
-    that flush subnormals), a lesser one exactly the features of its x86-64 level (v3, v1), so that what is
-    emitted for it does not depend on the machine.
+    that flush subnormals), a lesser one exactly the features of its x86-64 level (v3,
+    v1), so that what is emitted for it does not depend on the machine.
 
     Parameters
     ----------

@@ -121,7 +121,10 @@ def sigmoid(v: Vector, x: str) -> str:
     one correction; for negative x the power of two is multiplied last, so that small
     results lose nothing.
     """
-    away = v.at_least(_EXP_ZERO[v.element], v.neg(v.abs(x)))
+    size = v.abs(x)
+    # Nothing that is computed from a tiny x may be subnormal.
+    size = v.select(v.cmp("olt", size, 2.0**-60), 0.0, size)
+    away = v.at_least(_EXP_ZERO[v.element], v.neg(size))
     reduced = reduce_exp(v, away, "exp")
     high, low = significand(v, reduced)
     # Below 2**-60 it does not matter what is added to 1.

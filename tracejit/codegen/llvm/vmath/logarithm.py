@@ -106,18 +106,21 @@ def log1p(v: Vector, x: str) -> str:
 
     The rounding error d of 1 + x enters as d / (1 + f), to first order in d.
     """
-    u = v.add(1.0, x)
+    tiny = v.cmp("olt", v.abs(x), 2.0 ** -(v.mantissa + 2))
+    inner = v.select(tiny, 0.0, x)
+    u = v.add(1.0, inner)
     back = v.sub(u, 1.0)
     # What 1 + x rounds away: exact whichever of the two is larger.
-    small = v.cmp("olt", v.abs(x), 1.0)
-    error = v.select(small, v.sub(x, back), v.sub(1.0, v.sub(u, x)))
+    small = v.cmp("olt", v.abs(inner), 1.0)
+    error = v.select(small, v.sub(inner, back), v.sub(1.0, v.sub(u, inner)))
     s = split(v, u)
     stays = v.cmp("oeq", s.e, 0.0)
-    f = v.select(stays, x, s.f)
+    f = v.select(stays, inner, s.f)
     f_low = v.select(stays, 0.0, v.mul(error, _inverse_power(v, s.exponent)))
-    tail = v.fma(f_low, v.sub(1.0, f), log_tail(v, f))
+    # 1 / (1 + f) to 4 %, as much as f_low deserves.
+    slope = v.fma(f, v.fma(f, 0.8, -1.0), 1.0)
+    tail = v.fma(f_low, slope, log_tail(v, f))
     result = _poles(v, x, _add_exponent(v, s, f, tail, "ln2"), -1.0)
-    tiny = v.cmp("olt", v.abs(x), 2.0 ** -(v.mantissa + 2))
     return v.select(tiny, x, result)
 
 
