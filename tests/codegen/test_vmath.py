@@ -145,6 +145,21 @@ def test_scalars_have_the_bits_of_vectors(name: str) -> None:
         np.testing.assert_array_equal(np.signbit(scalar), np.signbit(vector))
 
 
+@pytest.mark.parametrize("name", sorted({name for name, _ in ULP_BOUNDS}))
+def test_machines_with_fma_agree_to_the_bit(name: str) -> None:
+    arity = 2 if name in BINARY else 1
+    for dtype in ("f32", "f64"):
+        args = list(random_pairs(dtype, 2000))[:arity]
+        results = [
+            Compiled(name, dtype, isa, arity)(*args)
+            for isa in ISAS
+            if host_target(isa).has_fma
+        ]
+        for other in results[1:]:
+            np.testing.assert_array_equal(results[0], other, strict=True)
+            np.testing.assert_array_equal(np.signbit(results[0]), np.signbit(other))
+
+
 @pytest.mark.parametrize("name", ["exp", "sin", "pow", "tanh"])
 @pytest.mark.parametrize("lanes", [2, 32])
 def test_other_widths_than_the_machines(name: str, lanes: int) -> None:
