@@ -16,6 +16,7 @@ from math import prod
 from ...kernels.kernel import Contract, Kernel, KernelOp, Load, Reduce
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
+from .collapse import flattened
 from .contraction import Nested, check_contraction, stages_of
 from .gemm import emit_gemm
 from .gemm import scratch_bytes as gemm_scratch_bytes
@@ -92,7 +93,10 @@ def emit_kernel(
         return _emit_stages(kernel, schedule, target, scope, linkage, numbers)
     symbol = symbol_of(kernel.name)
     em = scope.emitter()
-    nest = Nest(kernel, _scalar_if_needed(kernel, schedule), target, em, numbers)
+    flat = flattened(kernel, schedule)
+    flat_numbers = {op: numbers.get(old, 0) for op, old in flat.origin.items()}
+    plan = _scalar_if_needed(flat.kernel, flat.schedule)
+    nest = Nest(flat.kernel, plan, target, em, flat_numbers, flat.views)
     nest.emit()
     em.ret()
     text = em.function(symbol, _parameters(kernel), linkage=linkage)

@@ -99,6 +99,8 @@ class Nest:
     em : Emitter
     numbers : mapping of KernelOp to int
         What the error word calls the operations.
+    views : mapping of str to (Buffer, str)
+        Buffers that are views of parameters, and of which.
 
     Attributes
     ----------
@@ -113,6 +115,7 @@ class Nest:
         target: Target,
         em: Emitter,
         numbers: Mapping[KernelOp, int],
+        views: Mapping[str, tuple[Buffer, str]],
     ) -> None:
         self.kernel, self.schedule, self.target, self.em = kernel, schedule, target, em
         self.analysis = Analysis(kernel, schedule)
@@ -124,6 +127,9 @@ class Nest:
         self.scratch_bytes = 0
         self.numbers = numbers
         self.parameters = parameter_names(kernel)
+        self.views = {name: view for name, (view, _) in views.items()}
+        for name, (_, base) in views.items():
+            self.parameters[name] = self.parameters[base]
         self.env: dict[str, list[str]] = {}
         self.index: dict[str, Index] = {}
         self.pointers: dict[tuple[str, int, tuple[tuple[str, int], ...]], str] = {}
@@ -489,8 +495,8 @@ class Nest:
     def _access(self, op: Load | Store) -> Access:
         found = self.accesses.get(op)
         if found is None:
-            row = self.rows.get(op.buffer)
-            found = access_of(op, row or self.kernel.buffer(op.buffer))
+            own = self.rows.get(op.buffer) or self.views.get(op.buffer)
+            found = access_of(op, own or self.kernel.buffer(op.buffer))
             self.accesses[op] = found
         return found
 
