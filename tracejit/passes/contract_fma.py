@@ -1,9 +1,15 @@
 """Make fused multiply-adds explicit, so that rounding is fixed before fusion.
 
-    %0 = mul %x, %y ; %1 = add %0, %z      ->      %1 = fma %x, %y, %z
+Only where the product has no other use, and never where the addend is itself a product
+(or a negated one): which of two products is rounded must not depend on the order of
+operands, and ``a*a - a*a`` must be 0.
 
-Only where the product has no other use, and never where the addend is itself a product:
-which of two products would be rounded must not depend on the order of operands.
+Before → after::
+
+    %0: f32[3] = mul %x, %y
+    %1: f32[3] = add %0, %z
+    ---
+    %1: f32[3] = fma %x, %y, %z
 """
 
 from collections import Counter
@@ -11,25 +17,27 @@ from collections import Counter
 from ..ir import dtypes as dt
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.elementwise import add_p, fma_p, mul_p, neg_p, sub_p
-from .manager import PassContext
+from .manager import PassContext, on_all_graphs
 
 DTYPES = (dt.FLOAT32, dt.FLOAT64)
 
 
 def contract_fma(graph: Graph, context: PassContext) -> Graph:
-    """Rewrite ``mul`` feeding one ``add`` or ``sub`` to ``fma``."""
+    """Rewrite ``mul`` feeding one ``add`` or ``sub`` to ``fma``, in sub-graphs too."""
+    return on_all_graphs(graph, lambda g: _contract(g, context))
+
+
+def _contract(graph: Graph, context: PassContext) -> Graph:
     uses = Counter(x for e in graph.eqns for x in e.invars if isinstance(x, Var))
     uses.update(x for x in graph.outvars if isinstance(x, Var))
-    products = {
-        e.outvars[0]: e
-        for e in graph.eqns
-        if e.primitive is mul_p and e.outvars[0].aval.dtype in DTYPES
-    }
+    products: dict[Var, Eqn] = {}
     eqns: list[Eqn] = []
     dropped: set[Eqn] = set()
     for eqn in graph.eqns:
-        product = _fusable(eqn, products, uses)
-        if product is None or not context.stats.can_fire():
+        if _is_product(eqn, products):
+            products[eqn.outvars[0]] = eqn
+        product = _contractible(eqn, products, uses)
+        if product is None or not context.may_fire("contract_fma"):
             eqns.append(eqn)
             continue
         context.stats.fired["contract_fma"] += 1
@@ -41,7 +49,14 @@ def contract_fma(graph: Graph, context: PassContext) -> Graph:
     return Graph(graph.name, graph.invars, graph.outvars, kept)
 
 
-def _fusable(eqn: Eqn, products: dict[Var, Eqn], uses: Counter[Var]) -> Eqn | None:
+def _is_product(eqn: Eqn, products: dict[Var, Eqn]) -> bool:
+    """Tell whether `eqn` gives a product, perhaps negated."""
+    if eqn.primitive is neg_p:
+        return eqn.invars[0] in products
+    return eqn.primitive is mul_p and eqn.outvars[0].aval.dtype in DTYPES
+
+
+def _contractible(eqn: Eqn, products: dict[Var, Eqn], uses: Counter[Var]) -> Eqn | None:
     """Return the product to fuse into a sum, if there is just one candidate."""
     if eqn.primitive not in (add_p, sub_p):
         return None
@@ -50,12 +65,15 @@ def _fusable(eqn: Eqn, products: dict[Var, Eqn], uses: Counter[Var]) -> Eqn | No
         return None
     product = found[0] or found[1]
     assert product is not None
+    if product.primitive is not mul_p or uses[product.outvars[0]] != 1:
+        return None
+    # A scalar product is computed once, not for each element of the sum.
     same_shape = product.outvars[0].aval.shape == eqn.outvars[0].aval.shape
-    return product if same_shape and uses[product.outvars[0]] == 1 else None
+    return product if same_shape else None
 
 
 def _contracted(eqn: Eqn, product: Eqn) -> list[Eqn]:
-    """x·y + z, x·y - z and z - x·y as fma, negating exactly where needed."""
+    """x·y + z, x·y - z and z - x·y as fma, negating (which is exact) where needed."""
     x, y = product.invars
     is_first = eqn.invars[0] is product.outvars[0]
     z = eqn.invars[1] if is_first else eqn.invars[0]

@@ -7,16 +7,20 @@ from ..ir.graph import Graph
 from ..program.lower import lower_graph
 from ..program.plan import plan_memory
 from ..program.program import Program
+from .canonicalize import canonicalize
 from .contract_fma import contract_fma
+from .cse import cse
+from .dce import dce
+from .fold import fold
 from .fuse import CanEmit, everything, fuse_with
 from .manager import Pass, PassContext, run_passes
-from .simplify import canonicalize, cse, dce
 
 
 def pipeline(can_emit: CanEmit, use_fma: bool = True) -> tuple[Pass, ...]:
     """Return the passes from the traced graph to fusion groups, in order."""
     passes = [
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
+        Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),

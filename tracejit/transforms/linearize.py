@@ -372,13 +372,13 @@ def _linearize_call(
     graph = eqn.params["graph"]
     assert isinstance(graph, Graph)
     split = linearize_graph(graph, _mask(tangents), known)
-    outs = b.emit_all(eqn.primitive, ins, {"graph": split.primal})
+    outs = b.emit_all(call_p, ins, {"graph": split.primal})
     values = (*ins, *outs)
     operands = [values[i] for i in split.residuals]
     operands += [t for t in tangents if t is not None]
     found: Sequence[Atom] = ()
     if any(split.active):
-        found = b.emit_all(eqn.primitive, operands, {"graph": split.tangent})
+        found = b.emit_all(call_p, operands, {"graph": split.tangent})
     return outs[: len(eqn.outvars)], _spread(found, split.active)
 
 

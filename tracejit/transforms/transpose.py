@@ -16,7 +16,7 @@ from ..errors import InternalError
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.liveness import live_equations
-from ..ir.ops.control import call_p, cond_p, fusion_p
+from ..ir.ops.control import call_p, cond_p
 from ..ir.ops.reduce import reduce_sum_p
 from ..ir.ops.shape import broadcast_to, full_like
 from ..ir.primitive import Partial, Primitive
@@ -187,7 +187,7 @@ def _transpose_call(
     transposed = transpose_graph(graph, n, mask, known)
     operands = [*eqn.invars[:n], *(c for c in cts if c is not None)]
     params = {"graph": transposed.graph}
-    found = iter(b.emit_all(eqn.primitive, operands, params))
+    found = iter(b.emit_all(call_p, operands, params))
     return [*[None] * n, *(next(found) if f else None for f in transposed.found)]
 
 
@@ -232,6 +232,5 @@ def _transpose_branch(
 
 SUBGRAPH_RULES: dict[Primitive, TransposeSubgraph] = {
     call_p: _transpose_call,
-    fusion_p: _transpose_call,
     cond_p: _transpose_cond,
 }

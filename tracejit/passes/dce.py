@@ -1,0 +1,82 @@
+"""Dead code: drop equations whose results nobody reads and that have no effects.
+
+Results of calls and conditionals that nobody reads are dropped from their sub-graphs
+too, with what only they needed.
+
+Before → after::
+
+    %0: f32[3] = exp %x
+    %1: f32[3] = log %x
+    return %1
+    ---
+    %0: f32[3] = log %x
+    return %0
+"""
+
+from dataclasses import dataclass, field
+from operator import is_
+
+from ..ir.graph import Eqn, Graph, Var
+from ..ir.ops.control import call_p, cond_p
+from .manager import PassContext, with_subgraphs
+
+Mask = tuple[bool, ...]
+NARROWED = (call_p, cond_p)
+
+
+@dataclass
+class _Run:
+    """One run of the pass: sub-graphs done so far, by the results wanted of them."""
+
+    context: PassContext
+    done: dict[tuple[Graph, Mask], Graph] = field(default_factory=dict)
+
+
+def dce(graph: Graph, context: PassContext) -> Graph:
+    """Drop what neither the results nor effects need, in sub-graphs too."""
+    return _drop_dead(graph, _Run(context))
+
+
+def _drop_dead(graph: Graph, run: _Run) -> Graph:
+    """Walk backwards once, narrowing the calls that are met."""
+    live = {x for x in graph.outvars if isinstance(x, Var)}
+    kept: list[Eqn] = []
+    fired = run.context.stats.fired
+    for eqn in reversed(graph.eqns):
+        if not (any(v in live for v in eqn.outvars) or eqn.effects):
+            if run.context.may_fire("dead_equation"):
+                fired["dead_equation"] += 1
+                continue
+        elif eqn.params:
+            eqn = _narrowed(eqn, live, run)
+        live.update(x for x in eqn.invars if isinstance(x, Var))
+        kept.append(eqn)
+    kept.reverse()
+    if len(kept) == len(graph.eqns) and all(map(is_, kept, graph.eqns)):
+        return graph
+    return Graph(graph.name, graph.invars, graph.outvars, kept)
+
+
+def _narrowed(eqn: Eqn, live: set[Var], run: _Run) -> Eqn:
+    """Drop dead code from the sub-graphs of `eqn`, and results nobody reads."""
+    mask = tuple(v in live for v in eqn.outvars)
+    if eqn.primitive not in NARROWED or not any(mask):
+        mask = (True,) * len(mask)
+    inner = with_subgraphs(eqn, lambda g: _wanted_part(g, mask, run))
+    if inner is eqn or all(mask):
+        return inner
+    outvars = tuple(v for v, wanted in zip(eqn.outvars, mask, strict=True) if wanted)
+    return Eqn(eqn.primitive, eqn.invars, inner.params, outvars, eqn.source)
+
+
+def _wanted_part(graph: Graph, mask: Mask, run: _Run) -> Graph:
+    """Return `graph` with the results that `mask` chooses and what they need."""
+    if len(mask) != len(graph.outvars):
+        mask = (True,) * len(graph.outvars)
+    key = graph, mask
+    if key not in run.done:
+        outs = tuple(x for x, m in zip(graph.outvars, mask, strict=True) if m)
+        if not all(mask):
+            graph = Graph(graph.name, graph.invars, outs, graph.eqns)
+        run.done[key] = _drop_dead(graph, run)
+    return run.done[key]
