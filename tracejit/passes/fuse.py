@@ -347,8 +347,9 @@ class _Fusion:
         eqn = self.definitions[x]
         del self.lazy_cost[x]
         source = eqn.invars[0] if eqn.invars else None
-        if eqn.primitive in VIEWS and isinstance(source, Var):
-            if source in self.lazy_cost:
+        is_view = eqn.primitive in VIEWS and isinstance(source, Var)
+        if is_view or dt.is_complex(x.aval.dtype):
+            if isinstance(source, Var) and source in self.lazy_cost:
                 self._materialize(source)
             self._alone(eqn)
             return
