@@ -1,0 +1,148 @@
+"""The report's `index.html`: one page, nothing loaded from anywhere else.
+
+Figures are embedded, so the page can be sent on by itself; the full text of every
+level lies beside it and is linked.
+"""
+
+import base64
+from html import escape
+from itertools import islice
+from pathlib import Path
+
+from .levels import Level
+from .summary import GOAL, Summary
+
+PREVIEW_LINES = 60
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #2563eb; }
+* { box-sizing: border-box; }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 0 auto;
+       padding: 2rem 1.25rem 4rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0; }
+h2 { font-size: 1.25rem; margin: 2.75rem 0 .75rem; }
+.lead { opacity: .75; margin: .5rem 0 1.75rem; max-width: 46rem; }
+.cards { display: grid; gap: .75rem;
+         grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); }
+.card { border: 1px solid var(--line); border-radius: .6rem; padding: .8rem 1rem; }
+.card b { display: block; font-size: 1.6rem; font-variant-numeric: tabular-nums; }
+.card span { opacity: .7; font-size: .9rem; }
+.tables { display: grid; gap: 2rem; align-items: start;
+          grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+caption { text-align: left; font-weight: 600; padding-bottom: .4rem; }
+td { border-top: 1px solid var(--line); padding: .35rem .25rem; }
+td:last-child { text-align: right; }
+tr.total td { font-weight: 600; border-top-width: 2px; }
+img { max-width: 100%; background: white; border-radius: .6rem;
+      border: 1px solid var(--line); display: block; margin: 0 auto 1rem; }
+img.square { max-width: 34rem; width: 100%; }
+pre { font: 12.5px/1.5 ui-monospace, Menlo, Consolas, monospace; overflow-x: auto;
+      background: var(--soft); border: 1px solid var(--line); border-radius: .6rem;
+      padding: .8rem 1rem; margin: .5rem 0; tab-size: 4; }
+details { border-top: 1px solid var(--line); padding: .45rem .25rem; }
+details:last-of-type { border-bottom: 1px solid var(--line); }
+summary { cursor: pointer; display: flex; gap: 1rem; align-items: baseline; }
+summary::before { content: "\\25b8"; opacity: .6; }
+details[open] summary::before { content: "\\25be"; }
+summary .size { margin-left: auto; opacity: .65; font-size: .9rem; }
+a { color: var(--accent); }
+@media (prefers-color-scheme: dark) {
+  body { background: #14161a; color: #e5e7eb; } :root { --accent: #7aa5ff; } }
+"""
+
+
+def write_page(summary: Summary, source: str, found: list[Level], folder: Path) -> Path:
+    """Write `index.html` into `folder`, which holds the figures; return its path.
+
+    Parameters
+    ----------
+    source : str
+        The Python text of the step.
+    """
+    body = "\n".join(
+        [
+            heading(),
+            cards(summary),
+            tables(summary),
+            "<h2>How it learned</h2>",
+            image(folder / "curves.png", "loss and test accuracy over epochs"),
+            image(folder / "confusion.png", "confusion matrix", "square"),
+            "<h2>The function that was compiled</h2>",
+            f"<pre>{escape(source)}</pre>",
+            "<h2>What the compiler made of it</h2>",
+            *map(level_details, found),
+        ]
+    )
+    path = folder / "index.html"
+    path.write_text(document(body), "utf-8")
+    return path
+
+
+def document(body: str) -> str:
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>tracejit demo</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def heading() -> str:
+    return (
+        "<h1>Handwritten digits, one compiled function</h1>\n"
+        '<p class="lead">A network of 64-128-64-10 units learned the digits that '
+        "scikit-learn ships. Its whole train step (loss, gradients and Adam) is plain "
+        "NumPy under <code>tracejit.jit</code>.</p>"
+    )
+
+
+def cards(summary: Summary) -> str:
+    ratio = summary.numpy_ms / summary.jitted_ms
+    shown = [
+        (f"{summary.accuracy:.2%}", f"test accuracy (goal {GOAL:.0%})"),
+        (f"{summary.jitted_ms:.3f} ms", f"a step: {ratio:.2f}x as fast as NumPy"),
+        (f"{1e3 * sum(summary.stages.values()):.0f} ms", "to compile the step"),
+        (str(summary.kernels), f"kernels from {summary.equations} equations"),
+    ]
+    inner = "\n".join(
+        f'<div class="card"><b>{escape(big)}</b><span>{escape(small)}</span></div>'
+        for big, small in shown
+    )
+    return f'<div class="cards">\n{inner}\n</div>'
+
+
+def tables(summary: Summary) -> str:
+    results = table("Results", summary.result_rows())
+    stages = table("Compile time of the step", summary.compile_rows(), total=True)
+    return f'<h2>Numbers</h2>\n<div class="tables">\n{results}\n{stages}\n</div>'
+
+
+def table(caption: str, rows: list[tuple[str, str]], total: bool = False) -> str:
+    """A table of names and values; with `total`, the last row stands out."""
+    lines = [f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows]
+    if total:
+        lines[-1] = lines[-1].replace("<tr>", '<tr class="total">')
+    return f"<table><caption>{caption}</caption>\n" + "\n".join(lines) + "\n</table>"
+
+
+def image(path: Path, alt: str, css_class: str = "") -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return (
+        f'<a href="{path.name}"><img class="{css_class}" alt="{alt}" '
+        f'src="data:image/png;base64,{data}"></a>'
+    )
+
+
+def level_details(level: Level) -> str:
+    """A line that opens on the first lines of a level's text, and links it all."""
+    lines = level.text.splitlines()
+    shown = "\n".join(islice(lines, PREVIEW_LINES))
+    rest = len(lines) - PREVIEW_LINES
+    more = f"\n... {rest:,} lines more in {level.name}" if rest > 0 else ""
+    return (
+        f"<details><summary><span>{escape(level.title)}</span>"
+        f'<a href="{level.name}">{level.name}</a>'
+        f'<span class="size">{len(lines):,} lines</span></summary>\n'
+        f"<pre>{escape(shown + more)}</pre></details>"
+    )
