@@ -22,7 +22,7 @@ SIZES = (0, 1, 2, 3, 7, 16, 17, 64, 65, 131)
 F32, F64 = np.dtype("f4"), np.dtype("f8")
 
 
-def lit(value: float, dtype: str = "f4") -> Literal:
+def lit(value: complex, dtype: str = "f4") -> Literal:
     return Literal(value, np.dtype(dtype))
 
 
@@ -313,7 +313,7 @@ def test_reshape_by_maps(target: Target) -> None:
 
 
 @ALL_TARGETS
-@pytest.mark.parametrize("dtype", ["f4", "i8", "?", "f2"])
+@pytest.mark.parametrize("dtype", ["f4", "i8", "?", "f2", "c8", "c16"])
 def test_padding_by_bounds(dtype: str, target: Target) -> None:
     x = np.random.default_rng(0).integers(0, 2, (4, 20)).astype(dtype)
     out = guarded((7, 26), dtype)
@@ -324,6 +324,17 @@ def test_padding_by_bounds(dtype: str, target: Target) -> None:
     run_kernel(k.kernel(), schedule("i", "j", vector="j"), target, [x], [out])
     expected = np.pad(x, ((1, 2), (3, 3)), constant_values=1)
     np.testing.assert_array_equal(out, expected)
+    check_guards(out)
+
+
+@ALL_TARGETS
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+def test_complex_literals_are_stored(dtype: str, target: Target) -> None:
+    out = guarded((9,), dtype)
+    k = KernelBuilder("full", i=9)
+    k.store(out, lit(-0.0 + 2.5j, dtype), "i")
+    run_kernel(k.kernel(), schedule("i", vector="i"), target, [], [out])
+    np.testing.assert_array_equal(out, np.full(9, -0.0 + 2.5j, dtype))
     check_guards(out)
 
 

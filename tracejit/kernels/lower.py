@@ -181,7 +181,8 @@ class _Lowering:
         clip: bool = False,
     ) -> Value:
         """Load one element; within bounds, when there are any."""
-        result = self.fresh(self.axes_in(at), buffer.dtype)
+        limits = tuple(bound.index for bound in self.bounds)
+        result = self.fresh(self.axes_in((*at, *limits)), buffer.dtype)
         fill = Literal(0, buffer.dtype) if self.bounds else None
         self.body.append(Load(result, buffer.name, at, self.bounds, fill, check, clip))
         return result

@@ -9,6 +9,8 @@ f16     half      float that holds a float16 number exactly
 bf16    i16       float that holds a bfloat16 number exactly
 f32     float     float
 f64     double    double
+c64     i64       i64: its bits, which are moved and chosen only
+c128    i128      i128, likewise
 ======= ========= ==================================================
 
 The half types are computed in float and rounded after every operation, as NumPy does.
@@ -16,6 +18,8 @@ bfloat16 is converted by integer arithmetic: the instructions for it flush subno
 Needs an `Emitter`; establishes `widen`, `narrow` and `rounded`, the only places that
 know this table.
 """
+
+import sys
 
 import numpy as np
 
@@ -63,6 +67,9 @@ def literal_text(literal: Literal, lanes: int = 1) -> str:
     """Return a literal as an operand in its register type."""
     dtype = literal.aval.dtype
     value = literal.value
+    if dtype.kind == "c":
+        bits = int.from_bytes(value.tobytes(), sys.byteorder)
+        return constant(memory_type(dtype), bits, lanes)
     number = float(value) if is_real(dtype) else int(value)
     return constant(register_type(dtype), number, lanes)
 
