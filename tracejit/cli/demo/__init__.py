@@ -1,7 +1,8 @@
 """`tracejit demo`: train a network on handwritten digits with one jitted function.
 
 Needs the extra ``tracejit[demo]``. Establishes the command and its report: what the
-compiler did at every level, how fast the step is beside plain NumPy, how well it learns.
+compiler did at every level, how fast the step is beside plain NumPy, and how well it
+learns.
 """
 
 from .command import demo

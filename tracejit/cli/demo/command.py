@@ -70,15 +70,18 @@ def require_extra() -> None:
 
 
 def is_installed(module: str) -> bool:
+    """Tell whether a module can be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
 
 
 def print_summary(summary: Summary, console: Console) -> None:
+    """Print the tables of compile times and of results."""
     console.print(make_table("compile time of the step", summary.compile_rows()))
     console.print(make_table("results", summary.result_rows()))
 
 
 def make_table(title: str, rows: list[tuple[str, str]]) -> Table:
+    """A table of names and values; a line sets the last row apart."""
     table = Table(title=title, title_justify="left", show_header=False, min_width=56)
     table.add_column(ratio=1)
     table.add_column(justify="right")

@@ -24,8 +24,8 @@ class Digits:
 
 def load_digits() -> Digits:
     """Return the digits, split 80/20 with each class in proportion."""
-    from sklearn.datasets import load_digits as load
-    from sklearn.model_selection import train_test_split
+    from sklearn.datasets import load_digits as load  # noqa: PLC0415  (optional)
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415  (optional)
 
     pixels, labels = load(return_X_y=True)
     train_x, test_x, train_labels, test_labels = train_test_split(

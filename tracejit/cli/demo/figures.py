@@ -16,8 +16,10 @@ BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#6b7280"
 
 def new_figure(width: float, height: float) -> "Figure":
     """A figure that belongs to no window: no backend, no global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.backends.backend_agg import (  # noqa: PLC0415  (optional)
+        FigureCanvasAgg,
+    )
+    from matplotlib.figure import Figure  # noqa: PLC0415  (optional)
 
     figure = Figure(figsize=(width, height), dpi=144, layout="constrained")
     FigureCanvasAgg(figure)
@@ -38,6 +40,7 @@ def save_curves(history: History, goal: float, path: Path) -> None:
 
 
 def draw_loss(axes: "Axes", history: History) -> None:
+    """Draw the loss of each step, pale, and its mean over each epoch."""
     per_epoch = history.steps_per_epoch()
     steps = np.arange(1, len(history.losses) + 1) / per_epoch
     epochs = np.arange(1, len(history.accuracies) + 1)
@@ -49,6 +52,7 @@ def draw_loss(axes: "Axes", history: History) -> None:
 
 
 def draw_accuracy(axes: "Axes", history: History, goal: float) -> None:
+    """Draw test accuracy in percent, and the goal."""
     percent = 100 * np.array(history.accuracies)
     epochs = np.arange(1, len(percent) + 1)
     axes.plot(epochs, percent, color=ORANGE, lw=2, marker="o", ms=2.5)

@@ -34,6 +34,7 @@ def levels(traced: Traced, lowered: Lowered, compiled: Compiled) -> list[Level]:
 
 
 def graphs(traced: Traced, lowered: Lowered) -> Iterator[Level]:
+    """The graph as traced, then after each pass."""
     yield Level("graph-00-trace.tir", "graph as traced", traced.as_text())
     for i, (name, text) in enumerate(lowered.stages, start=1):
         file_name = f"graph-{i:02}-{name.replace(' ', '-')}.tir"

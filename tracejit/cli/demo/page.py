@@ -80,6 +80,7 @@ def write_page(summary: Summary, source: str, found: list[Level], folder: Path) 
 
 
 def document(body: str) -> str:
+    """The whole page around its body."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -89,6 +90,7 @@ def document(body: str) -> str:
 
 
 def heading() -> str:
+    """What the reader looks at."""
     return (
         "<h1>Handwritten digits, one compiled function</h1>\n"
         '<p class="lead">A network of 64-128-64-10 units learned the digits that '
@@ -98,6 +100,7 @@ def heading() -> str:
 
 
 def cards(summary: Summary) -> str:
+    """The four numbers to see first."""
     ratio = summary.numpy_ms / summary.jitted_ms
     shown = [
         (f"{summary.accuracy:.2%}", f"test accuracy (goal {GOAL:.0%})"),
@@ -113,6 +116,7 @@ def cards(summary: Summary) -> str:
 
 
 def tables(summary: Summary) -> str:
+    """All numbers, in two tables side by side."""
     results = table("Results", summary.result_rows())
     stages = table("Compile time of the step", summary.compile_rows(), total=True)
     return f'<h2>Numbers</h2>\n<div class="tables">\n{results}\n{stages}\n</div>'
@@ -127,6 +131,7 @@ def table(caption: str, rows: list[tuple[str, str]], total: bool = False) -> str
 
 
 def image(path: Path, alt: str, css_class: str = "") -> str:
+    """An embedded PNG that links to its file."""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     return (
         f'<a href="{path.name}"><img class="{css_class}" alt="{alt}" '

@@ -37,6 +37,7 @@ class Summary:
     accuracy: float
 
     def reaches_goal(self) -> bool:
+        """Tell whether the test accuracy is what the demo promises."""
         return self.accuracy >= GOAL
 
     def compile_rows(self) -> list[tuple[str, str]]:

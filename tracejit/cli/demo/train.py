@@ -48,6 +48,7 @@ class History:
     accuracies: list[float] = field(default_factory=list)
 
     def steps_per_epoch(self) -> int:
+        """Steps of each epoch; the last epoch is over."""
         return len(self.losses) // len(self.accuracies)
 
     def epoch_losses(self) -> np.ndarray:
