@@ -106,6 +106,7 @@ class _Fusion:
         self.group_of: dict[Var, Group] = {}
         self.opaque: dict[Eqn, Group] = {}
         self.lazy_cost: dict[Var, int] = {}
+        self.standalone: dict[Var, Group] = {}
         self.refusals: list[tuple[Eqn, Refusal]] = []
 
     def run(self) -> Graph:
@@ -341,22 +342,26 @@ class _Fusion:
         return self.order[self.definitions[var]]
 
     def _materialize(self, x: Var) -> None:
-        """A view becomes an equation by itself; a scalar or count, a kernel."""
-        if x not in self.lazy_cost:
+        """A view becomes an equation by itself; a scalar or count, a kernel.
+
+        Groups go on repeating it: one that reads its own value through a view must not
+        wait for that view.
+        """
+        if x not in self.lazy_cost or x in self.standalone:
             return
         eqn = self.definitions[x]
-        del self.lazy_cost[x]
         source = eqn.invars[0] if eqn.invars else None
         is_view = eqn.primitive in VIEWS and isinstance(source, Var)
         if is_view or dt.is_complex(x.aval.dtype):
-            if isinstance(source, Var) and source in self.lazy_cost:
+            if isinstance(source, Var):
                 self._materialize(source)
             self._alone(eqn)
-            return
-        group = self._new_group(eqn)
-        group.eqns.append(eqn)
-        self.group_of[x] = group
-        self._depend(group, eqn)
+        else:
+            group = self._new_group(eqn)
+            group.eqns.append(eqn)
+            self.group_of[x] = group
+            self._depend(group, eqn)
+        self.standalone[x] = self.group_of[x]
 
     def _rebuilt(self) -> Graph:
         eqns: list[Eqn] = []
@@ -402,8 +407,11 @@ class _Fusion:
         return out
 
     def _bases_now(self, eqn: Eqn) -> Iterator[tuple[Var, Map | None]]:
-        for x in eqn.invars:
-            yield from self._behind(x, None, ())
+        for i, x in enumerate(eqn.invars):
+            if isinstance(x, Var) and (eqn in self.opaque or reads_memory(eqn, i)):
+                yield x, None
+            else:
+                yield from self._behind(x, None, ())
 
     def _fusion_eqn(self, group: Group, name: str) -> Eqn | None:
         """Return the group as one equation; None when nothing outside needs it."""
@@ -437,11 +445,12 @@ class _Fusion:
         """Gather the group's equations and the lazy ones it needs, in order."""
         seen: set[Eqn] = set()
 
-        def need(x: Atom) -> None:
+        def need(x: Atom, in_memory: bool) -> None:
             if isinstance(x, Literal):
                 return
             eqn = self.definitions.get(x)
-            if eqn is None or not (eqn in mine or x in self.lazy_cost):
+            is_here = eqn in mine or (x in self.lazy_cost and not in_memory)
+            if eqn is None or not is_here:
                 inputs[x] = None
             elif eqn not in seen:
                 seen.add(eqn)
@@ -449,11 +458,11 @@ class _Fusion:
 
         wanted: list[Eqn] = []
         for var in outs:
-            need(var)
+            need(var, False)
         at = 0
         while at < len(wanted):
-            for x in wanted[at].invars:
-                need(x)
+            for i, x in enumerate(wanted[at].invars):
+                need(x, reads_memory(wanted[at], i))
             at += 1
         body.extend(sorted(wanted, key=lambda e: self.order[e]))
 
@@ -466,6 +475,11 @@ def reduced_axes(eqn: Eqn) -> tuple[int, ...]:
     found = params["axis"]
     assert isinstance(found, int)
     return (found,)
+
+
+def reads_memory(eqn: Eqn, index: int) -> bool:
+    """Tell whether an operand must lie in a buffer, whatever it is a view of."""
+    return eqn.primitive is gather_p and index == 0
 
 
 def positions(shape: Shape) -> Map:
