@@ -5,6 +5,7 @@ import inspect
 import pickle
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -195,8 +196,10 @@ class JitFunction:
         )
         name = getattr(self, "__name__", "main")
         log.emit("retrace", f"{name}: tracing {[k.kind for k in call.keys]}")
+        start = time.perf_counter()
         recording = record(self.__wrapped__, call, static, _identifier(name))
-        return Traced(recording, _in_strides(recording, call))
+        seconds = time.perf_counter() - start
+        return Traced(recording, _in_strides(recording, call), seconds)
 
     def __reduce__(self) -> Any:
         module = sys.modules.get(self.__module__)

@@ -23,7 +23,7 @@ from tracejit.cli.demo.model import (
     numpy_step,
     train_step,
 )
-from tracejit.cli.demo.run import arguments
+from tracejit.cli.demo.run import arguments, compile_step
 from tracejit.cli.demo.train import (
     History,
     Settings,
@@ -116,6 +116,15 @@ def test_step_counter_and_learning_rate_compile_twice_at_most(digits):
             args = arguments(digits, SETTINGS, state, t)
             _, state = step(*args[:-1], learning_rate(t, 5, 1e-3))
     assert counter.compiles == 2
+
+
+def test_graph_names_lines_of_the_model_and_its_stages_take_time(digits):
+    args = arguments(digits, SETTINGS, state_after(digits, 1), 2)
+    stages = compile_step(tj.jit(train_step), args)
+    text = stages.traced.as_text()
+    assert "; model.py:" in text
+    assert "core.py" not in text
+    assert all(seconds > 0 for seconds in stages.compiled.timings.values())
 
 
 def test_split_is_stratified_disjoint_and_the_same_each_time(digits):

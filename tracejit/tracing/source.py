@@ -9,6 +9,8 @@ from types import CodeType, FrameType
 import numpy as np
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+# The demo is a program that uses tracejit, though it ships inside of it.
+_DEMO = os.path.join(_PACKAGE, "cli", "demo") + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _LIBRARIES = tuple(f"{os.sep}{d}{os.sep}" for d in ("site-packages", "dist-packages"))
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
@@ -17,7 +19,9 @@ _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 @lru_cache(maxsize=4096)
 def is_internal(filename: str) -> bool:
     """Tell whether a file belongs to tracejit or NumPy."""
-    return filename.startswith((_PACKAGE, _NUMPY)) or filename.startswith("<__array")
+    if filename.startswith(_DEMO):
+        return False
+    return filename.startswith((_PACKAGE, _NUMPY, "<__array"))
 
 
 @lru_cache(maxsize=4096)

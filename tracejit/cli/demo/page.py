@@ -35,7 +35,8 @@ td { border-top: 1px solid var(--line); padding: .35rem .25rem; }
 td:last-child { text-align: right; }
 tr.total td { font-weight: 600; border-top-width: 2px; }
 img { max-width: 100%; background: white; border-radius: .6rem;
-      border: 1px solid var(--line); display: block; margin: 0 auto 1rem; }
+      border: 1px solid var(--line); display: block; margin: 0 auto 1rem;
+      padding: .9rem; }
 img.square { max-width: 34rem; width: 100%; }
 pre { font: 12.5px/1.5 ui-monospace, Menlo, Consolas, monospace; overflow-x: auto;
       background: var(--soft); border: 1px solid var(--line); border-radius: .6rem;
@@ -58,7 +59,7 @@ def write_page(summary: Summary, source: str, found: list[Level], folder: Path) 
     Parameters
     ----------
     source : str
-        The Python text of the step.
+        The Python text of the step, with the numbers of its lines.
     """
     body = "\n".join(
         [
@@ -71,6 +72,7 @@ def write_page(summary: Summary, source: str, found: list[Level], folder: Path) 
             "<h2>The function that was compiled</h2>",
             f"<pre>{escape(source)}</pre>",
             "<h2>What the compiler made of it</h2>",
+            compilation_note(),
             *map(level_details, found),
         ]
     )
@@ -96,6 +98,16 @@ def heading() -> str:
         '<p class="lead">A network of 64-128-64-10 units learned the digits that '
         "scikit-learn ships. Its whole train step (loss, gradients and Adam) is plain "
         "NumPy under <code>tracejit.jit</code>.</p>"
+    )
+
+
+def compilation_note() -> str:
+    """Which of the step's compilations the levels show."""
+    return (
+        "<p>These are the levels of the first compilation, in which the step counter "
+        "is still the constant 1. At its second value it becomes an input, and the "
+        "step compiles once more. A comment after an equation names its line above."
+        "</p>"
     )
 
 
