@@ -34,6 +34,7 @@ class ShapedArray:
     _interned: ClassVar[dict[tuple[Shape, np.dtype], "ShapedArray"]] = {}
 
     def __new__(cls, shape: Shape, dtype: np.dtype) -> "ShapedArray":
+        """Return the one aval of this shape and dtype."""
         key = (shape, dtype)
         found = cls._interned.get(key)
         if found is not None:

@@ -14,6 +14,7 @@ from .aval import ShapedArray
 from .dtypes import NAME_TO_DTYPE
 from .graph import Atom, Eqn, Graph, Literal, Var
 from .primitive import REGISTRY, ArrayConstant, Param, ParamKind, Primitive
+from .printer import Scalar
 
 TOKEN = re.compile(
     r"""
@@ -22,7 +23,7 @@ TOKEN = re.compile(
   | (?P<dense>dense<[^>]*>)
   | (?P<string>"[^"\n]*")
   | (?P<bits>bits\(0x[0-9a-f]+\))
-  | (?P<complex>complex\([^)]*\))
+  | (?P<complex>complex\((?:[^()]|\([^()]*\))*\))
   | (?P<arrow>->)
   | (?P<number>[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|inf\b|nan\b))
   | (?P<var>%[A-Za-z0-9_.]+)
@@ -48,7 +49,8 @@ def parse_graph(text: str) -> Graph:
     Parameters
     ----------
     text : str
-        As `printer.format_graph` writes it. ``; file.py:3`` ends a line with its source.
+        As `printer.format_graph` writes it. ``; file.py:3`` at the end of a line is
+        its source.
 
     Raises
     ------
@@ -306,25 +308,24 @@ class _Parser:
         return tuple(out)
 
 
-def _scalar(text: str, dtype: np.dtype) -> object:
+def _scalar(text: str, dtype: np.dtype) -> Scalar:
+    """Read one number; its bits are those of `dtype`."""
     if text.startswith("bits("):
         raw = bytes.fromhex(text[len("bits(0x") : -1])[::-1]
-        return np.frombuffer(raw, dtype)[0]
+        return np.asarray(np.frombuffer(raw, dtype)[0])
     if text.startswith("complex("):
         half = np.dtype(f"f{dtype.itemsize // 2}")
         re_, im = text[len("complex(") : -1].split(",")
-        out = np.empty((), dtype)
-        out.real, out.imag = _scalar(re_.strip(), half), _scalar(im.strip(), half)
-        return out[()]
+        parts = [_scalar(re_.strip(), half), _scalar(im.strip(), half)]
+        return np.asarray(np.array(parts, half).view(dtype)[0])
     if text in ("true", "false"):
-        return text == "true"
-    if dtype.kind in "iu":
-        return int(text)
-    return np.asarray(float(text)).astype(dtype)[()]
+        return np.asarray(text == "true", dtype)
+    number = int(text) if dtype.kind in "iu" else float(text)
+    return np.asarray(number).astype(dtype)
 
 
 DENSE = re.compile(r"dense<(\w+)\[([\d,]*)\]: ?(.*)>", re.DOTALL)
-DENSE_ITEM = re.compile(r"bits\(0x[0-9a-f]+\)|complex\([^)]*\)|[^\s]+")
+DENSE_ITEM = re.compile(r"bits\(0x[0-9a-f]+\)|complex\((?:[^()]|\([^()]*\))*\)|[^\s]+")
 
 
 def _dense(text: str) -> ArrayConstant:

@@ -57,8 +57,8 @@ class ArrayConstant:
 
 
 Param: TypeAlias = (
-    "None | bool | int | float | str | np.dtype | ArrayConstant"
-    " | tuple[Param, ...] | Graph"
+    "bool | int | float | str | np.dtype | ArrayConstant"
+    " | tuple[Param, ...] | Graph | None"
 )
 Params = Mapping[str, Param]
 
@@ -113,7 +113,8 @@ class JvpRule(Protocol):
         outs: Sequence["Atom"],
         ins: Sequence["Atom"],
         params: Params,
-    ) -> Sequence["Atom | None"]: ...
+    ) -> Sequence["Atom | None"]:
+        """Emit the tangents of the results into `b`."""
 
 
 class TransposeRule(Protocol):
@@ -126,7 +127,8 @@ class TransposeRule(Protocol):
         ins: Sequence["Atom"],
         linear: Sequence[bool],
         params: Params,
-    ) -> Sequence["Atom | None"]: ...
+    ) -> Sequence["Atom | None"]:
+        """Emit the cotangents of the operands into `b`."""
 
 
 # partial(b, g, out, *ins) multiplies g by one partial derivative.

@@ -3,6 +3,7 @@
 What is printed here is parsed by `parser`; a test proves the round trip.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from .dtypes import COMPLEX, FLOATS, INTEGERS, dtype_name
 from .graph import Atom, Eqn, Graph, Var
 from .primitive import ArrayConstant, Param
 
+Scalar = np.generic | np.ndarray  # `x[()]` is typed as an array
+_UNPRINTABLE = re.compile(r"[^A-Za-z0-9_.]")
 DENSE_LIMIT = 64  # elements written out one by one; more are written as hex
 
 
@@ -30,7 +33,7 @@ def format_graph(graph: Graph, indent: str = "") -> str:
     return _GraphPrinter(indent).graph(graph)
 
 
-def format_scalar(value: np.generic, dtype: np.dtype) -> str:
+def format_scalar(value: Scalar, dtype: np.dtype) -> str:
     """Return the shortest text that parses back to the same bits."""
     if dtype in FLOATS:
         return _format_float(value, dtype)
@@ -43,7 +46,7 @@ def format_scalar(value: np.generic, dtype: np.dtype) -> str:
     return "true" if value else "false"
 
 
-def _format_float(value: np.generic, dtype: np.dtype) -> str:
+def _format_float(value: Scalar, dtype: np.dtype) -> str:
     if np.isnan(value):
         if value.tobytes() == np.asarray(np.nan, dtype).tobytes():
             return "nan"
@@ -76,7 +79,8 @@ class _GraphPrinter:
     def graph(self, graph: Graph) -> str:
         ins = ", ".join(f"{self.name(v)}: {v.aval}" for v in graph.invars)
         outs = ", ".join(str(a) for a in graph.out_avals)
-        head = f"graph @{graph.name}({ins}) -> ({outs}) {{"
+        name = _UNPRINTABLE.sub("_", graph.name)
+        head = f"graph @{name}({ins}) -> ({outs}) {{"
         body = [self.eqn(e) for e in graph.eqns]
         last = f"return {', '.join(self.result(x) for x in graph.outvars)}".rstrip()
         lines = [head, *(f"{self.indent}  {t}" for t in (*body, last))]
@@ -84,7 +88,8 @@ class _GraphPrinter:
 
     def name(self, var: Var) -> str:
         """Name `var` where it is bound: its hint if free, else a number."""
-        hint = var.name if var.name and var.name not in self.taken else ""
+        hint = _UNPRINTABLE.sub("_", var.name)
+        hint = "" if hint in self.taken else hint
         while not hint or hint in self.taken:
             hint = str(self.count)
             self.count += 1

@@ -240,7 +240,7 @@ def keep_name(new: Atom, old: Var) -> None:
 
 
 def on_all_graphs(graph: Graph, run: Callable[[Graph], Graph]) -> Graph:
-    """Apply `run` to the sub-graphs of `graph`, inner first and once each, and to it."""
+    """Apply `run` to `graph` after its sub-graphs: inner first, and once each."""
     done: dict[Graph, Graph] = {}
 
     def visit(inner: Graph) -> Graph:

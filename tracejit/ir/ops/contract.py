@@ -53,7 +53,7 @@ def _dot(x: Array, y: Array, contract: Pair, batch: Pair) -> Array:
     k = int(np.prod(xt.shape[nb + nx :]))
     rows, cols = int(np.prod(m)), int(np.prod(n))
     out = np.matmul(xt.reshape((*bshape, rows, k)), yt.reshape((*bshape, k, cols)))
-    return out.reshape((*bshape, *m, *n))
+    return np.asarray(out).reshape((*bshape, *m, *n))
 
 
 def _dot_transpose(
@@ -112,7 +112,7 @@ def _dot_flops(ins: Avals, outs: Avals, params: Params) -> float:
     return 2.0 * float(outs[0].size) * float(k)
 
 
-dot_general_p = register(
+dot_general_p: Primitive = register(
     Primitive(
         "dot_general",
         _dot_eval,

@@ -44,7 +44,7 @@ def graph_flops(graph: Graph) -> float:
     )
 
 
-call_p = register(
+call_p: Primitive = register(
     Primitive(
         "call",
         _call_eval,
@@ -78,7 +78,7 @@ def _cond(
     return evaluate(on_true if np.asarray(pred)[()] else on_false, args)
 
 
-cond_p = register(
+cond_p: Primitive = register(
     Primitive(
         "cond",
         _cond_eval,
@@ -99,7 +99,7 @@ def _fusion_eval(
 
 # A fusion group: a `call` that the schedule turns into one kernel. `space` is the shape
 # of its elements; `column` says that it reduces other axes than the last ones.
-fusion_p = register(
+fusion_p: Primitive = register(
     Primitive(
         "fusion",
         _fusion_eval,

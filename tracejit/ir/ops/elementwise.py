@@ -1,8 +1,8 @@
 """Elementwise primitives: one block each, with the partial derivatives.
 
-Operands share one dtype (but for the condition of `select`) and have the result's shape
-or rank 0. ``partials[i](b, g, out, *ins)`` multiplies `g` by ∂out/∂ins[i]; the same rule
-serves forward mode (g a tangent) and reverse mode (g a cotangent).
+Operands share one dtype (but for the condition of `select`) and have the result's
+shape or rank 0. ``partials[i](b, g, out, *ins)`` multiplies `g` by ∂out/∂ins[i]; the
+same rule serves forward mode (g a tangent) and reverse mode (g a cotangent).
 """
 
 import math
@@ -83,22 +83,22 @@ def elementwise(
 
 # --- arithmetic -------------------------------------------------------------------
 
-neg_p = elementwise(
+neg_p: Primitive = elementwise(
     "neg", np.negative, dt.NUMERIC, (lambda b, g, z, x: b.emit(neg_p, g),)
 )
-add_p = elementwise(
+add_p: Primitive = elementwise(
     "add",
     np.add,
     dt.NUMERIC,
     (lambda b, g, z, x, y: g, lambda b, g, z, x, y: g),
 )
-sub_p = elementwise(
+sub_p: Primitive = elementwise(
     "sub",
     np.subtract,
     dt.NUMERIC,
     (lambda b, g, z, x, y: g, lambda b, g, z, x, y: b.emit(neg_p, g)),
 )
-mul_p = elementwise(
+mul_p: Primitive = elementwise(
     "mul",
     np.multiply,
     dt.NUMERIC,
@@ -107,7 +107,7 @@ mul_p = elementwise(
         lambda b, g, z, x, y: b.emit(mul_p, g, x),
     ),
 )
-div_p = elementwise(
+div_p: Primitive = elementwise(
     "div",
     np.true_divide,
     dt.INEXACT,
@@ -116,7 +116,7 @@ div_p = elementwise(
         lambda b, g, z, x, y: b.emit(neg_p, b.emit(mul_p, g, b.emit(div_p, z, y))),
     ),
 )
-fma_p = elementwise(
+fma_p: Primitive = elementwise(
     "fma",
     lambda x, y, z: _fma(x, y, z),
     dt.FLOATS,
@@ -127,8 +127,10 @@ fma_p = elementwise(
     ),
     flops=2.0,
 )
-floor_divide_p = elementwise("floor_divide", np.floor_divide, dt.REAL, (None, None))
-remainder_p = elementwise(
+floor_divide_p: Primitive = elementwise(
+    "floor_divide", np.floor_divide, dt.REAL, (None, None)
+)
+remainder_p: Primitive = elementwise(
     "remainder",
     np.remainder,
     dt.REAL,
@@ -139,7 +141,7 @@ remainder_p = elementwise(
         ),
     ),
 )
-fmod_p = elementwise(
+fmod_p: Primitive = elementwise(
     "fmod",
     np.fmod,
     dt.REAL,
@@ -215,7 +217,9 @@ def one(b: Builder, like: Atom) -> Atom:
     return b.literal(1, like.aval.dtype)
 
 
-pow_p = elementwise("pow", np.power, dt.NUMERIC, (_pow_base, _pow_exponent), flops=20.0)
+pow_p: Primitive = elementwise(
+    "pow", np.power, dt.NUMERIC, (_pow_base, _pow_exponent), flops=20.0
+)
 
 
 def _winner(compare: Callable[[], Primitive], index: int) -> Partial:
@@ -239,23 +243,23 @@ def _extremum(name: str, impl: np.ufunc, compare: Callable[[], Primitive]) -> Pr
     return elementwise(name, impl, dt.ANY - dt.COMPLEX, partials)
 
 
-maximum_p = _extremum("maximum", np.maximum, lambda: gt_p)
-minimum_p = _extremum("minimum", np.minimum, lambda: lt_p)
-fmax_p = _extremum("fmax", np.fmax, lambda: gt_p)
-fmin_p = _extremum("fmin", np.fmin, lambda: lt_p)
+maximum_p: Primitive = _extremum("maximum", np.maximum, lambda: gt_p)
+minimum_p: Primitive = _extremum("minimum", np.minimum, lambda: lt_p)
+fmax_p: Primitive = _extremum("fmax", np.fmax, lambda: gt_p)
+fmin_p: Primitive = _extremum("fmin", np.fmin, lambda: lt_p)
 
-abs_p = elementwise(
+abs_p: Primitive = elementwise(
     "abs",
     np.absolute,
     dt.REAL,
     (lambda b, g, z, x: b.emit(mul_p, g, b.emit(sign_p, x)),),
 )
-sign_p = elementwise("sign", np.sign, dt.REAL, (None,))
-floor_p = elementwise("floor", np.floor, dt.FLOATS, (None,))
-ceil_p = elementwise("ceil", np.ceil, dt.FLOATS, (None,))
-trunc_p = elementwise("trunc", np.trunc, dt.FLOATS, (None,))
-rint_p = elementwise("rint", np.rint, dt.FLOATS, (None,))
-copysign_p = elementwise(
+sign_p: Primitive = elementwise("sign", np.sign, dt.REAL, (None,))
+floor_p: Primitive = elementwise("floor", np.floor, dt.FLOATS, (None,))
+ceil_p: Primitive = elementwise("ceil", np.ceil, dt.FLOATS, (None,))
+trunc_p: Primitive = elementwise("trunc", np.trunc, dt.FLOATS, (None,))
+rint_p: Primitive = elementwise("rint", np.rint, dt.FLOATS, (None,))
+copysign_p: Primitive = elementwise(
     "copysign",
     np.copysign,
     dt.FLOATS,
@@ -266,66 +270,66 @@ copysign_p = elementwise(
         None,
     ),
 )
-nextafter_p = elementwise("nextafter", np.nextafter, dt.FLOATS, (None, None))
+nextafter_p: Primitive = elementwise("nextafter", np.nextafter, dt.FLOATS, (None, None))
 
 # --- powers, exponentials, logarithms ---------------------------------------------
 
-sqrt_p = elementwise(
+sqrt_p: Primitive = elementwise(
     "sqrt",
     np.sqrt,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(div_p, g, b.emit(mul_p, z, 2)),),
 )
-cbrt_p = elementwise(
+cbrt_p: Primitive = elementwise(
     "cbrt",
     np.cbrt,
     dt.FLOATS,
     (lambda b, g, z, x: b.emit(div_p, g, b.emit(mul_p, b.emit(mul_p, z, z), 3)),),
     flops=20.0,
 )
-exp_p = elementwise(
+exp_p: Primitive = elementwise(
     "exp",
     np.exp,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(mul_p, g, z),),
     flops=10.0,
 )
-exp2_p = elementwise(
+exp2_p: Primitive = elementwise(
     "exp2",
     np.exp2,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(mul_p, g, b.emit(mul_p, z, math.log(2))),),
     flops=10.0,
 )
-expm1_p = elementwise(
+expm1_p: Primitive = elementwise(
     "expm1",
     np.expm1,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(mul_p, g, b.emit(add_p, z, 1)),),
     flops=12.0,
 )
-log_p = elementwise(
+log_p: Primitive = elementwise(
     "log",
     np.log,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(div_p, g, x),),
     flops=12.0,
 )
-log2_p = elementwise(
+log2_p: Primitive = elementwise(
     "log2",
     np.log2,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(div_p, g, b.emit(mul_p, x, math.log(2))),),
     flops=12.0,
 )
-log10_p = elementwise(
+log10_p: Primitive = elementwise(
     "log10",
     np.log10,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(div_p, g, b.emit(mul_p, x, math.log(10))),),
     flops=12.0,
 )
-log1p_p = elementwise(
+log1p_p: Primitive = elementwise(
     "log1p",
     np.log1p,
     dt.INEXACT,
@@ -343,7 +347,7 @@ def _logaddexp_partial(index: int) -> Partial:
     return partial_
 
 
-logaddexp_p = elementwise(
+logaddexp_p: Primitive = elementwise(
     "logaddexp",
     np.logaddexp,
     dt.FLOATS,
@@ -360,56 +364,56 @@ def _one_plus(b: Builder, x: Atom, sign: int) -> Atom:
     return b.emit(add_p if sign > 0 else sub_p, one(b, x), square)
 
 
-sin_p = elementwise(
+sin_p: Primitive = elementwise(
     "sin",
     np.sin,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(mul_p, g, b.emit(cos_p, x)),),
     flops=12.0,
 )
-cos_p = elementwise(
+cos_p: Primitive = elementwise(
     "cos",
     np.cos,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(neg_p, b.emit(mul_p, g, b.emit(sin_p, x))),),
     flops=12.0,
 )
-tan_p = elementwise(
+tan_p: Primitive = elementwise(
     "tan",
     np.tan,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(mul_p, g, _one_plus(b, z, +1)),),
     flops=20.0,
 )
-sinh_p = elementwise(
+sinh_p: Primitive = elementwise(
     "sinh",
     np.sinh,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(mul_p, g, b.emit(cosh_p, x)),),
     flops=15.0,
 )
-cosh_p = elementwise(
+cosh_p: Primitive = elementwise(
     "cosh",
     np.cosh,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(mul_p, g, b.emit(sinh_p, x)),),
     flops=15.0,
 )
-tanh_p = elementwise(
+tanh_p: Primitive = elementwise(
     "tanh",
     np.tanh,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(mul_p, g, _one_plus(b, z, -1)),),
     flops=12.0,
 )
-arcsin_p = elementwise(
+arcsin_p: Primitive = elementwise(
     "arcsin",
     np.arcsin,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(div_p, g, b.emit(sqrt_p, _one_plus(b, x, -1))),),
     flops=20.0,
 )
-arccos_p = elementwise(
+arccos_p: Primitive = elementwise(
     "arccos",
     np.arccos,
     dt.INEXACT,
@@ -420,21 +424,21 @@ arccos_p = elementwise(
     ),
     flops=20.0,
 )
-arctan_p = elementwise(
+arctan_p: Primitive = elementwise(
     "arctan",
     np.arctan,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(div_p, g, _one_plus(b, x, +1)),),
     flops=20.0,
 )
-arcsinh_p = elementwise(
+arcsinh_p: Primitive = elementwise(
     "arcsinh",
     np.arcsinh,
     dt.INEXACT,
     (lambda b, g, z, x: b.emit(div_p, g, b.emit(sqrt_p, _one_plus(b, x, +1))),),
     flops=20.0,
 )
-arccosh_p = elementwise(
+arccosh_p: Primitive = elementwise(
     "arccosh",
     np.arccosh,
     dt.INEXACT,
@@ -451,7 +455,7 @@ arccosh_p = elementwise(
     ),
     flops=20.0,
 )
-arctanh_p = elementwise(
+arctanh_p: Primitive = elementwise(
     "arctanh",
     np.arctanh,
     dt.INEXACT,
@@ -465,7 +469,7 @@ def _over_square_norm(b: Builder, g: Atom, x: Atom, y: Atom, top: Atom) -> Atom:
     return b.emit(mul_p, g, b.emit(div_p, top, norm))
 
 
-arctan2_p = elementwise(
+arctan2_p: Primitive = elementwise(
     "arctan2",
     np.arctan2,
     dt.FLOATS,
@@ -488,7 +492,7 @@ def _hypot_partial(index: int) -> Partial:
     return partial_
 
 
-hypot_p = elementwise(
+hypot_p: Primitive = elementwise(
     "hypot",
     np.hypot,
     dt.FLOATS,
@@ -498,13 +502,13 @@ hypot_p = elementwise(
 
 
 def _erf(x: Array) -> Array:
-    wide = np.asarray(x, np.float64)
-    return _erf64(wide).astype(np.asarray(x).dtype)
+    wide = np.asarray(_erf64(np.asarray(x, np.float64)))
+    return wide.astype(np.asarray(x).dtype)
 
 
 def _erfc(x: Array) -> Array:
-    wide = np.asarray(x, np.float64)
-    return _erfc64(wide).astype(np.asarray(x).dtype)
+    wide = np.asarray(_erfc64(np.asarray(x, np.float64)))
+    return wide.astype(np.asarray(x).dtype)
 
 
 _erf64 = np.vectorize(math.erf, otypes=[np.float64])
@@ -512,7 +516,7 @@ _erfc64 = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def _gauss(sign: float) -> Partial:
-    """g · sign · 2/√π · e^(-x²)."""
+    """Return the partial ``g · sign · 2/√π · e^(-x²)``."""
 
     def partial_(b: Builder, g: Atom, z: Atom, x: Atom) -> Atom:
         bell = b.emit(exp_p, b.emit(neg_p, b.emit(mul_p, x, x)))
@@ -521,17 +525,18 @@ def _gauss(sign: float) -> Partial:
     return partial_
 
 
-erf_p = elementwise("erf", _erf, dt.FLOATS, (_gauss(1.0),), flops=20.0)
-erfc_p = elementwise("erfc", _erfc, dt.FLOATS, (_gauss(-1.0),), flops=20.0)
+erf_p: Primitive = elementwise("erf", _erf, dt.FLOATS, (_gauss(1.0),), flops=20.0)
+erfc_p: Primitive = elementwise("erfc", _erfc, dt.FLOATS, (_gauss(-1.0),), flops=20.0)
 
 
 def _logistic(x: Array) -> Array:
     """1 / (1 + e^-x), by the branch that does not overflow."""
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(np.asarray(x).dtype)
+    out = np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+    return np.asarray(out, np.asarray(x).dtype)
 
 
-logistic_p = elementwise(
+logistic_p: Primitive = elementwise(
     "logistic",
     _logistic,
     dt.FLOATS,
@@ -546,25 +551,31 @@ logistic_p = elementwise(
 # --- bits and logic ---------------------------------------------------------------
 
 _BITS = dt.INTEGERS | dt.BOOLS
-and_p = elementwise("and", np.bitwise_and, _BITS, (None, None))
-or_p = elementwise("or", np.bitwise_or, _BITS, (None, None))
-xor_p = elementwise("xor", np.bitwise_xor, _BITS, (None, None))
-not_p = elementwise("not", np.invert, _BITS, (None,))
-shift_left_p = elementwise("shift_left", np.left_shift, dt.INTEGERS, (None, None))
-shift_right_p = elementwise("shift_right", np.right_shift, dt.INTEGERS, (None, None))
+and_p: Primitive = elementwise("and", np.bitwise_and, _BITS, (None, None))
+or_p: Primitive = elementwise("or", np.bitwise_or, _BITS, (None, None))
+xor_p: Primitive = elementwise("xor", np.bitwise_xor, _BITS, (None, None))
+not_p: Primitive = elementwise("not", np.invert, _BITS, (None,))
+shift_left_p: Primitive = elementwise(
+    "shift_left", np.left_shift, dt.INTEGERS, (None, None)
+)
+shift_right_p: Primitive = elementwise(
+    "shift_right", np.right_shift, dt.INTEGERS, (None, None)
+)
 
 # --- comparison -------------------------------------------------------------------
 
-eq_p = elementwise("eq", np.equal, dt.ANY, (None, None), dt.BOOL)
-ne_p = elementwise("ne", np.not_equal, dt.ANY, (None, None), dt.BOOL)
-lt_p = elementwise("lt", np.less, dt.ANY, (None, None), dt.BOOL)
-le_p = elementwise("le", np.less_equal, dt.ANY, (None, None), dt.BOOL)
-gt_p = elementwise("gt", np.greater, dt.ANY, (None, None), dt.BOOL)
-ge_p = elementwise("ge", np.greater_equal, dt.ANY, (None, None), dt.BOOL)
-isnan_p = elementwise("isnan", np.isnan, dt.INEXACT, (None,), dt.BOOL)
-isinf_p = elementwise("isinf", np.isinf, dt.INEXACT, (None,), dt.BOOL)
-isfinite_p = elementwise("isfinite", np.isfinite, dt.INEXACT, (None,), dt.BOOL)
-signbit_p = elementwise("signbit", np.signbit, dt.FLOATS, (None,), dt.BOOL)
+eq_p: Primitive = elementwise("eq", np.equal, dt.ANY, (None, None), dt.BOOL)
+ne_p: Primitive = elementwise("ne", np.not_equal, dt.ANY, (None, None), dt.BOOL)
+lt_p: Primitive = elementwise("lt", np.less, dt.ANY, (None, None), dt.BOOL)
+le_p: Primitive = elementwise("le", np.less_equal, dt.ANY, (None, None), dt.BOOL)
+gt_p: Primitive = elementwise("gt", np.greater, dt.ANY, (None, None), dt.BOOL)
+ge_p: Primitive = elementwise("ge", np.greater_equal, dt.ANY, (None, None), dt.BOOL)
+isnan_p: Primitive = elementwise("isnan", np.isnan, dt.INEXACT, (None,), dt.BOOL)
+isinf_p: Primitive = elementwise("isinf", np.isinf, dt.INEXACT, (None,), dt.BOOL)
+isfinite_p: Primitive = elementwise(
+    "isfinite", np.isfinite, dt.INEXACT, (None,), dt.BOOL
+)
+signbit_p: Primitive = elementwise("signbit", np.signbit, dt.FLOATS, (None,), dt.BOOL)
 
 # --- selection, conversion, complex parts -----------------------------------------
 
@@ -579,7 +590,7 @@ def _select_eval(
     return ShapedArray(shape, on_true.dtype)
 
 
-select_p = register(
+select_p: Primitive = register(
     Primitive(
         "select",
         _select_eval,
@@ -616,7 +627,7 @@ def _convert_eval(x: ShapedArray, dtype: np.dtype) -> ShapedArray:
     return x.with_dtype(dtype)
 
 
-convert_p = register(
+convert_p: Primitive = register(
     Primitive(
         "convert",
         _convert_eval,
@@ -626,7 +637,7 @@ convert_p = register(
         partials=(_convert_partial,),
     )
 )
-stop_gradient_p = elementwise("stop_gradient", np.array, dt.ANY, (None,))
+stop_gradient_p: Primitive = elementwise("stop_gradient", np.array, dt.ANY, (None,))
 
 
 def _part_eval(name: str) -> Callable[[ShapedArray], ShapedArray]:
@@ -688,9 +699,9 @@ def _part(name: str, impl: Callable[..., Array], partial_: Partial) -> Primitive
     )
 
 
-real_p = _part("real", np.real, _real_partial)
-imag_p = _part("imag", np.imag, _imag_partial)
-complex_p = register(
+real_p: Primitive = _part("real", np.real, _real_partial)
+imag_p: Primitive = _part("imag", np.imag, _imag_partial)
+complex_p: Primitive = register(
     Primitive(
         "complex",
         _complex_eval,
@@ -700,6 +711,6 @@ complex_p = register(
         flops=lambda i, o, p: 0.0,
     )
 )
-conj_p = elementwise(
+conj_p: Primitive = elementwise(
     "conj", np.conjugate, dt.COMPLEX, (lambda b, g, z, x: b.emit(conj_p, g),)
 )

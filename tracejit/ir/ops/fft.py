@@ -3,7 +3,7 @@
 ``fft`` and ``ifft`` keep the length; ``rfft`` gives n//2+1 values; ``irfft`` gives `n`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from .elementwise import check_dtype, conj_p, mul_p, real_p, zero
 from .shape import broadcast_in_dim_p, constant_p, pad_p
 
 Atoms = Sequence[Atom | None]
-FORMS = {
+FORMS: dict[str, Callable[..., Array]] = {
     "fft": np.fft.fft,
     "ifft": np.fft.ifft,
     "rfft": np.fft.rfft,
@@ -95,7 +95,7 @@ def _fft_transpose(
     return (b.emit(fft_p, ct, **params),)  # the DFT matrix is symmetric
 
 
-fft_p = register(
+fft_p: Primitive = register(
     Primitive(
         "fft",
         _fft_eval,

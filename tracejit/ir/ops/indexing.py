@@ -1,9 +1,9 @@
 """Gather and scatter: reading and writing at run-time indices.
 
 ``gather x, i0, i1 {axes=(a0, a1), batch=n, mode}`` indexes ``axes`` of `x` by integer
-arrays of one shape `I`. The first `batch` axes of `x` and of the indices are shared. The
-result has shape ``batch + I + rest`` with `rest` the axes of `x` not indexed, in order.
-`scatter` writes an array of that shape into `x`.
+arrays of one shape `I`. The first `batch` axes of `x` and of the indices are shared.
+The result has shape ``I + rest`` (`I` begins with the batch axes) with `rest` the axes
+of `x` not indexed, in order. `scatter` writes an array of that shape into `x`.
 
 Modes: ``"raise"`` wraps negative indices once and fails for those out of range;
 ``"clip"`` clamps into range without wrapping.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...errors import DTypeError, IndexRangeError, ShapeError
+from ...errors import DTypeError, IndexRangeError, ShapeError, UnsupportedError
 from .. import dtypes as dt
 from ..aval import Shape, ShapedArray
 from ..builder import Builder
@@ -87,14 +87,14 @@ def _along(axis: int, ndim: int) -> Shape:
 
 def _in_range(index: Array, extent: int, mode: str) -> Array:
     if mode == "clip":
-        return np.clip(index, 0, max(extent - 1, 0))
+        return np.asarray(np.clip(index, 0, max(extent - 1, 0)))
     index = index.astype(np.int64)
     bad = (index < -extent) | (index >= extent)
     if bad.any():
         raise IndexRangeError(
             f"index {index[bad].flat[0]} is out of bounds for an axis of {extent}"
         )
-    return np.where(index < 0, index + extent, index)
+    return np.asarray(np.where(index < 0, index + extent, index))
 
 
 def _gather_eval(
@@ -105,7 +105,7 @@ def _gather_eval(
 
 def _gather(x: Array, *indices: Array, axes: Shape, batch: int, mode: str) -> Array:
     moved, index, _ = _grid(np.asarray(x), indices, axes, batch, mode)
-    return moved[index]
+    return np.asarray(moved[index])
 
 
 def _check_effect(params: Params) -> frozenset[Effect]:
@@ -127,7 +127,7 @@ def _gather_transpose(
     return (ct_x, *[None] * len(indices))
 
 
-gather_p = register(
+gather_p: Primitive = register(
     Primitive(
         "gather",
         _gather_eval,
@@ -238,8 +238,8 @@ def _scatter_jvp(
     if op in ("set", "add"):
         return (b.emit(scatter_p, tx, tu, *indices, **params),)
     if op == "mul":
-        raise DTypeError(
-            "the derivative of scatter with op='mul' is not defined here",
+        raise UnsupportedError(
+            "the derivative of scatter with op='mul' is not defined",
             hint="write the product with np.multiply and np.where",
         )
     hit_x = b.emit(eq_p, x, outs[0])
@@ -256,7 +256,7 @@ def _scatter_jvp(
     return (b.emit(mul_p, total, b.emit(div_p, one, count)),)
 
 
-scatter_p = register(
+scatter_p: Primitive = register(
     Primitive(
         "scatter",
         _scatter_eval,

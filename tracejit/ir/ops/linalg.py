@@ -1,7 +1,8 @@
 """Dense linear algebra on the last two axes, batched over the others.
 
-`impl` is NumPy's own. A singular or indefinite matrix raises `numpy.linalg.LinAlgError`,
-so these equations carry the CHECK effect.
+`impl` is NumPy's own. A singular or indefinite matrix raises
+`numpy.linalg.LinAlgError`, so these equations carry the CHECK effect. Derivatives of
+functions of symmetric (Hermitian) matrices see the symmetric part of the tangent.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +27,16 @@ from .contract import dot_general_p
 from .elementwise import (
     add_p,
     check_dtype,
+    complex_p,
     conj_p,
+    convert_p,
     div_p,
     eq_p,
     gt_p,
+    imag_p,
     mul_p,
     neg_p,
+    real_p,
     select_p,
     sub_p,
     zero,
@@ -68,6 +73,11 @@ def adjoint(b: Builder, x: Atom) -> Atom:
     """Conjugate transpose of the last two axes."""
     t = matrix_transpose(b, x)
     return b.emit(conj_p, t) if dt.is_complex(x.aval.dtype) else t
+
+
+def real_part(b: Builder, x: Atom) -> Atom:
+    """Real part of `x`, which may be real."""
+    return b.emit(real_p, x) if dt.is_complex(x.aval.dtype) else x
 
 
 def _square_primitive(
@@ -114,7 +124,7 @@ def _cholesky_jvp(
     ins: Sequence[Atom],
     params: Params,
 ) -> Atoms:
-    """dL = L Φ(L⁻¹ dA L⁻ᴴ), Φ the lower half (I. Murray, arXiv:1602.07527)."""
+    """Tangent dL = L Φ(L⁻¹ dA L⁻ᴴ), Φ the lower half (I. Murray, arXiv:1602.07527)."""
     (t,), (low,) = tangents, outs
     assert t is not None
     sym = b.emit(mul_p, b.emit(add_p, t, adjoint(b, t)), 0.5)
@@ -141,7 +151,7 @@ def _solve_jvp(
     ins: Sequence[Atom],
     params: Params,
 ) -> Atoms:
-    """d(A⁻¹B) = A⁻¹ (dB - dA X)."""
+    """Tangent d(A⁻¹B) = A⁻¹ (dB - dA X)."""
     (ta, tb), (a, _), (x,) = tangents, ins, outs
     total = tb
     if ta is not None:
@@ -163,7 +173,7 @@ def _solve_transpose(
     return None, b.emit(solve_p, matrix_transpose(b, ins[0]), ct)
 
 
-solve_p = register(
+solve_p: Primitive = register(
     Primitive(
         "solve",
         _solve_eval,
@@ -193,8 +203,10 @@ def _cholesky(a: Array) -> Array:
     return np.linalg.cholesky(a)
 
 
-cholesky_p = _square_primitive("cholesky", _cholesky, _cholesky_jvp, lambda a: a)
-inv_p = _square_primitive("inv", np.linalg.inv, _inv_jvp, lambda a: a)
+cholesky_p: Primitive = _square_primitive(
+    "cholesky", _cholesky, _cholesky_jvp, lambda a: a
+)
+inv_p: Primitive = _square_primitive("inv", np.linalg.inv, _inv_jvp, lambda a: a)
 
 # --- determinant ------------------------------------------------------------------
 
@@ -222,13 +234,18 @@ def _slogdet_jvp(
     ins: Sequence[Atom],
     params: Params,
 ) -> Atoms:
-    """d log|det A| = tr(A⁻¹ dA)."""
-    (t,), (a,) = tangents, ins
+    """Tangents d log|det A| = Re tr(A⁻¹ dA) and d sign = sign · i · Im tr(A⁻¹ dA)."""
+    (t,), (a,), (sign, _) = tangents, ins, outs
     assert t is not None
-    return None, _trace(b, b.emit(solve_p, a, t))
+    trace = _trace(b, b.emit(solve_p, a, t))
+    if not dt.is_complex(trace.aval.dtype):
+        return None, trace
+    angle = b.emit(imag_p, trace)
+    turn = b.emit(complex_p, zero(b, angle), angle)
+    return b.emit(mul_p, sign, turn), b.emit(real_p, trace)
 
 
-slogdet_p = register(
+slogdet_p: Primitive = register(
     Primitive(
         "slogdet",
         _slogdet_eval,
@@ -247,13 +264,13 @@ def _det_jvp(
     ins: Sequence[Atom],
     params: Params,
 ) -> Atoms:
-    """d det A = det A · tr(A⁻¹ dA)."""
+    """Tangent d det A = det A · tr(A⁻¹ dA)."""
     (t,), (a,), (det,) = tangents, ins, outs
     assert t is not None
     return (b.emit(mul_p, det, _trace(b, b.emit(solve_p, a, t))),)
 
 
-det_p = _square_primitive(
+det_p: Primitive = _square_primitive(
     "det", np.linalg.det, _det_jvp, lambda a: a.with_shape(a.shape[:-2])
 )
 
@@ -272,14 +289,16 @@ def _eigh_jvp(
     ins: Sequence[Atom],
     params: Params,
 ) -> Atoms:
-    """dw = diag(Vᴴ dA V), dV = V (F ∘ Vᴴ dA V), F_ij = 1/(w_j - w_i) off the diagonal.
+    """Tangents dw = diag(Vᴴ dA V) and dV = V (F ∘ Vᴴ dA V).
 
-    Equal eigenvalues give F = 0 (M. Giles, "Collected matrix derivative results").
+    F_ij = 1/(w_j - w_i) off the diagonal and 0 on it. Equal eigenvalues
+    give F = 0 (M. Giles, "Collected matrix derivative results for algorithmic
+    differentiation", 2008).
     """
     (t,), (w, v) = tangents, outs
     assert t is not None
-    sym = b.emit(mul_p, b.emit(add_p, t, matrix_transpose(b, t)), 0.5)
-    inner = matmul(b, matmul(b, matrix_transpose(b, v), sym), v)
+    sym = b.emit(mul_p, b.emit(add_p, t, adjoint(b, t)), 0.5)
+    inner = matmul(b, matmul(b, adjoint(b, v), sym), v)
     shape, n = inner.aval.shape, inner.aval.ndim
     lead = tuple(range(n - 2))
     cols = b.emit(broadcast_in_dim_p, w, shape=shape, dims=(*lead, n - 1))
@@ -287,13 +306,16 @@ def _eigh_jvp(
     gap = b.emit(sub_p, cols, rows)
     same = b.emit(eq_p, gap, 0)
     safe = b.emit(select_p, same, b.literal(1, gap.aval.dtype), gap)
+    if dt.is_complex(inner.aval.dtype):
+        safe = b.emit(convert_p, safe, dtype=inner.aval.dtype)
     scaled = b.emit(select_p, same, zero(b, inner), b.emit(div_p, inner, safe))
     i, j = (b.emit(iota_p, shape=shape, axis=d, dtype=dt.INT64) for d in (n - 2, n - 1))
     on_diagonal = b.emit(select_p, b.emit(eq_p, i, j), inner, zero(b, inner))
-    return b.emit(reduce_sum_p, on_diagonal, axes=(n - 2,)), matmul(b, v, scaled)
+    dw = real_part(b, b.emit(reduce_sum_p, on_diagonal, axes=(n - 2,)))
+    return dw, matmul(b, v, scaled)
 
 
-eigh_p = register(
+eigh_p: Primitive = register(
     Primitive(
         "eigh",
         _eigh_eval,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import ShapeError
 from .. import dtypes as dt
-from ..aval import Shape, ShapedArray
+from ..aval import ShapedArray
 from ..builder import Builder
 from ..graph import Atom
 from ..primitive import (
@@ -37,38 +37,20 @@ from .elementwise import (
     select_p,
     zero,
 )
+from .shape import (
+    axes_of,
+    broadcast_in_dim_p,
+    keep_axes,
+    pad_p,
+    reduce_eval,
+    reduced_shape,
+    rev_p,
+    slice_p,
+)
+from .shape import reduce_sum_p as reduce_sum_p
 
 Atoms = Sequence[Atom | None]
 Dtypes = frozenset[np.dtype]
-
-
-def reduced_shape(shape: Shape, axes: Shape) -> Shape:
-    """Return `shape` without `axes`."""
-    return tuple(n for d, n in enumerate(shape) if d not in axes)
-
-
-def keep_axes(b: Builder, x: Atom, like: Atom, axes: Shape) -> Atom:
-    """Broadcast a reduced `x` back to the shape of `like`."""
-    from .shape import broadcast_in_dim_p
-
-    shape = like.aval.shape
-    dims = tuple(d for d in range(len(shape)) if d not in axes)
-    return b.emit(broadcast_in_dim_p, x, shape=shape, dims=dims)
-
-
-def _reduce_eval(
-    name: str, allowed: Dtypes, needs_elements: bool
-) -> Callable[..., ShapedArray]:
-    def abstract_eval(x: ShapedArray, axes: Shape) -> ShapedArray:
-        check_dtype(name, x, allowed)
-        if len(set(axes)) != len(axes) or any(not 0 <= a < x.ndim for a in axes):
-            raise ShapeError(f"{name} over axes {list(axes)} of {x}")
-        out = x.with_shape(reduced_shape(x.shape, axes))
-        if needs_elements and out.size and any(x.shape[a] == 0 for a in axes):
-            raise ShapeError(f"{name} of {x} over axes {list(axes)} has no elements")
-        return out
-
-    return abstract_eval
 
 
 def reduction(
@@ -82,7 +64,7 @@ def reduction(
     return register(
         Primitive(
             name,
-            _reduce_eval(name, allowed, needs_elements),
+            reduce_eval(name, allowed, needs_elements),
             lambda x, axes: ufunc.reduce(x, axis=axes, dtype=np.asarray(x).dtype),
             params={"axes": ParamKind.INTS},
             kind=Kind.REDUCE,
@@ -91,37 +73,6 @@ def reduction(
             flops=lambda i, o, p: float(i[0].size),
         )
     )
-
-
-def axes_of(params: Params) -> Shape:
-    """Return the param ``axes``."""
-    return params["axes"]  # type: ignore[return-value]
-
-
-def _sum_transpose(
-    b: Builder,
-    cotangents: Atoms,
-    ins: Sequence[Atom],
-    linear: Sequence[bool],
-    params: Params,
-) -> Atoms:
-    (ct,) = cotangents
-    assert ct is not None
-    return (keep_axes(b, ct, ins[0], axes_of(params)),)
-
-
-reduce_sum_p = register(
-    Primitive(
-        "reduce_sum",
-        _reduce_eval("reduce_sum", dt.NUMERIC, False),
-        lambda x, axes: np.add.reduce(x, axis=axes, dtype=np.asarray(x).dtype),
-        params={"axes": ParamKind.INTS},
-        kind=Kind.REDUCE,
-        transpose=_sum_transpose,
-        linearity=Linearity.JOINT,
-        flops=lambda i, o, p: float(i[0].size),
-    )
-)
 
 
 def _prod_jvp(
@@ -145,8 +96,6 @@ def _prod_jvp(
 def _exclusive_products(
     b: Builder, others: Atom, kept: Atom, axis: int
 ) -> tuple[Atom, Atom]:
-    from .shape import broadcast_in_dim_p
-
     shape = kept.aval.shape
     left = b.emit(cumprod_p, _shift(b, kept, axis, 1), axis=axis, reverse=False)
     right = b.emit(cumprod_p, _shift(b, kept, axis, -1), axis=axis, reverse=True)
@@ -160,8 +109,6 @@ def _exclusive_products(
 
 def _shift(b: Builder, x: Atom, axis: int, by: int) -> Atom:
     """Shift along `axis` by one, filling with 1 and dropping what falls off."""
-    from .shape import pad_p, slice_p
-
     shape = x.aval.shape
     if not shape[axis]:
         return x
@@ -172,7 +119,7 @@ def _shift(b: Builder, x: Atom, axis: int, by: int) -> Atom:
     return b.emit(slice_p, wide, start=high, stop=stop, stride=(1,) * len(shape))
 
 
-reduce_prod_p = reduction("reduce_prod", np.multiply, dt.NUMERIC, _prod_jvp)
+reduce_prod_p: Primitive = reduction("reduce_prod", np.multiply, dt.NUMERIC, _prod_jvp)
 
 
 def _extremum_jvp(
@@ -193,11 +140,15 @@ def _extremum_jvp(
 
 
 _ORDERED = dt.ANY - dt.COMPLEX
-reduce_max_p = reduction("reduce_max", np.maximum, _ORDERED, _extremum_jvp, True)
-reduce_min_p = reduction("reduce_min", np.minimum, _ORDERED, _extremum_jvp, True)
+reduce_max_p: Primitive = reduction(
+    "reduce_max", np.maximum, _ORDERED, _extremum_jvp, True
+)
+reduce_min_p: Primitive = reduction(
+    "reduce_min", np.minimum, _ORDERED, _extremum_jvp, True
+)
 _BITS = dt.INTEGERS | dt.BOOLS
-reduce_and_p = reduction("reduce_and", np.bitwise_and, _BITS)
-reduce_or_p = reduction("reduce_or", np.bitwise_or, _BITS)
+reduce_and_p: Primitive = reduction("reduce_and", np.bitwise_and, _BITS)
+reduce_or_p: Primitive = reduction("reduce_or", np.bitwise_or, _BITS)
 
 
 def _arg_eval(x: ShapedArray, axis: int) -> ShapedArray:
@@ -221,8 +172,8 @@ def _arg_reduction(name: str, impl: Callable[..., Array]) -> Primitive:
     )
 
 
-argmax_p = _arg_reduction("argmax", np.argmax)
-argmin_p = _arg_reduction("argmin", np.argmin)
+argmax_p: Primitive = _arg_reduction("argmax", np.argmax)
+argmin_p: Primitive = _arg_reduction("argmin", np.argmin)
 
 # --- cumulative -------------------------------------------------------------------
 
@@ -258,7 +209,7 @@ def _cumulative(
     )
 
 
-cumsum_p = register(
+cumsum_p: Primitive = register(
     Primitive(
         "cumsum",
         _cumulative_eval,
@@ -274,7 +225,11 @@ cumsum_p = register(
 )
 
 
-def _scan_jvp(combine: Callable[..., Atom]) -> JvpRule:
+# combine(b, value, tangent, axis, step) -> (value, tangent)
+Combine = Callable[[Builder, Atom, Atom, int, int], tuple[Atom, Atom]]
+
+
+def _scan_jvp(combine: Combine) -> JvpRule:
     """Tangent of a cumulative operation by recursive doubling.
 
     `combine` joins (value, tangent) pairs of the running prefix and the one that ends
@@ -288,14 +243,13 @@ def _scan_jvp(combine: Callable[..., Atom]) -> JvpRule:
         ins: Sequence[Atom],
         params: Params,
     ) -> Atoms:
-        from .shape import rev_p
-
         (t,), (x,) = tangents, ins
         assert t is not None
         axis, reverse = params["axis"], params["reverse"]
         assert isinstance(axis, int)
         if reverse:
-            x, t = (b.emit(rev_p, v, axes=(axis,)) for v in (x, t))
+            x = b.emit(rev_p, x, axes=(axis,))
+            t = b.emit(rev_p, t, axes=(axis,))
         step = 1
         while step < x.aval.shape[axis]:
             x, t = combine(b, x, t, axis, step)
@@ -306,8 +260,6 @@ def _scan_jvp(combine: Callable[..., Atom]) -> JvpRule:
 
 
 def _delayed(b: Builder, x: Atom, axis: int, step: int, fill: float) -> Atom:
-    from .shape import pad_p, slice_p
-
     shape = x.aval.shape
     low = tuple(step if d == axis else 0 for d in range(len(shape)))
     none = (0,) * len(shape)
@@ -323,7 +275,7 @@ def _combine_prod(
     return b.emit(mul_p, x, xs), tangent
 
 
-def _combine_extremum(name: str) -> Callable[..., tuple[Atom, Atom]]:
+def _combine_extremum(name: str) -> Combine:
     def combine(
         b: Builder, x: Atom, t: Atom, axis: int, step: int
     ) -> tuple[Atom, Atom]:
@@ -336,6 +288,10 @@ def _combine_extremum(name: str) -> Callable[..., tuple[Atom, Atom]]:
     return combine
 
 
-cumprod_p = _cumulative("cumprod", np.multiply, _scan_jvp(_combine_prod))
-cummax_p = _cumulative("cummax", np.maximum, _scan_jvp(_combine_extremum("max")))
-cummin_p = _cumulative("cummin", np.minimum, _scan_jvp(_combine_extremum("min")))
+cumprod_p: Primitive = _cumulative("cumprod", np.multiply, _scan_jvp(_combine_prod))
+cummax_p: Primitive = _cumulative(
+    "cummax", np.maximum, _scan_jvp(_combine_extremum("max"))
+)
+cummin_p: Primitive = _cumulative(
+    "cummin", np.minimum, _scan_jvp(_combine_extremum("min"))
+)

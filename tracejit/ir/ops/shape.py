@@ -1,11 +1,15 @@
-"""Primitives that move elements and compute nothing, and that make constants."""
+"""Primitives that move elements and compute nothing, and that make constants.
 
-from collections.abc import Sequence
+`reduce_sum` stands here too: it is the transpose of broadcasting.
+"""
+
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
 
 from ...errors import ShapeError
+from .. import dtypes as dt
 from ..aval import Shape, ShapedArray
 from ..builder import Builder
 from ..graph import Atom
@@ -19,9 +23,10 @@ from ..primitive import (
     Primitive,
     register,
 )
-from .reduce import reduce_sum_p
+from .elementwise import check_dtype
 
 Cotangents = Sequence[Atom | None]
+Dtypes = frozenset[np.dtype]
 
 
 def ints(params: Params, name: str) -> tuple[int, ...]:
@@ -29,12 +34,78 @@ def ints(params: Params, name: str) -> tuple[int, ...]:
     return params[name]  # type: ignore[return-value]
 
 
+# --- reduce_sum, the transpose of broadcasting ------------------------------------
+
+
+def reduced_shape(shape: Shape, axes: Shape) -> Shape:
+    """Return `shape` without `axes`."""
+    return tuple(n for d, n in enumerate(shape) if d not in axes)
+
+
+def keep_axes(b: Builder, x: Atom, like: Atom, axes: Shape) -> Atom:
+    """Broadcast a reduced `x` back to the shape of `like`."""
+    shape = like.aval.shape
+    dims = tuple(d for d in range(len(shape)) if d not in axes)
+    return b.emit(broadcast_in_dim_p, x, shape=shape, dims=dims)
+
+
+def reduce_eval(
+    name: str, allowed: Dtypes, needs_elements: bool
+) -> Callable[..., ShapedArray]:
+    """Return the `abstract_eval` of a reduction over ``axes``."""
+
+    def abstract_eval(x: ShapedArray, axes: Shape) -> ShapedArray:
+        check_dtype(name, x, allowed)
+        if len(set(axes)) != len(axes) or any(not 0 <= a < x.ndim for a in axes):
+            raise ShapeError(f"{name} over axes {list(axes)} of {x}")
+        out = x.with_shape(reduced_shape(x.shape, axes))
+        if needs_elements and out.size and any(x.shape[a] == 0 for a in axes):
+            raise ShapeError(f"{name} of {x} over axes {list(axes)} has no elements")
+        return out
+
+    return abstract_eval
+
+
+def axes_of(params: Params) -> Shape:
+    """Return the param ``axes``."""
+    return params["axes"]  # type: ignore[return-value]
+
+
+def _sum_transpose(
+    b: Builder,
+    cotangents: Cotangents,
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Cotangents:
+    (ct,) = cotangents
+    assert ct is not None
+    return (keep_axes(b, ct, ins[0], axes_of(params)),)
+
+
+reduce_sum_p: Primitive = register(
+    Primitive(
+        "reduce_sum",
+        reduce_eval("reduce_sum", dt.NUMERIC, False),
+        lambda x, axes: np.add.reduce(x, axis=axes, dtype=np.asarray(x).dtype),
+        params={"axes": ParamKind.INTS},
+        kind=Kind.REDUCE,
+        transpose=_sum_transpose,
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: float(i[0].size),
+    )
+)
+
+
 # --- broadcast_in_dim -------------------------------------------------------------
 
 
 def _broadcast_eval(x: ShapedArray, shape: Shape, dims: Shape) -> ShapedArray:
-    if len(dims) != x.ndim or any(
-        n not in (1, shape[d]) for n, d in zip(x.shape, dims, strict=True)
+    ordered = list(dims) == sorted({d for d in dims if 0 <= d < len(shape)})
+    if (
+        not ordered
+        or len(dims) != x.ndim
+        or any(n not in (1, shape[d]) for n, d in zip(x.shape, dims, strict=True))
     ):
         raise ShapeError(f"cannot broadcast {x} to {list(shape)} along {list(dims)}")
     return x.with_shape(shape)
@@ -64,7 +135,7 @@ def _broadcast_transpose(
     return (reshape(b, total, x.shape),)
 
 
-broadcast_in_dim_p = register(
+broadcast_in_dim_p: Primitive = register(
     Primitive(
         "broadcast_in_dim",
         _broadcast_eval,
@@ -101,7 +172,7 @@ def _reshape_eval(x: ShapedArray, shape: Shape) -> ShapedArray:
     return x.with_shape(shape)
 
 
-reshape_p = register(
+reshape_p: Primitive = register(
     Primitive(
         "reshape",
         _reshape_eval,
@@ -134,7 +205,7 @@ def inverse_permutation(perm: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.argsort(perm))
 
 
-transpose_p = register(
+transpose_p: Primitive = register(
     Primitive(
         "transpose",
         _transpose_eval,
@@ -149,7 +220,7 @@ transpose_p = register(
     )
 )
 
-rev_p = register(
+rev_p: Primitive = register(
     Primitive(
         "rev",
         lambda x, axes: x,
@@ -200,7 +271,7 @@ def _slice_transpose(
     return (b.emit(update_slice_p, zeros, ct, start=start, stride=stride),)
 
 
-slice_p = register(
+slice_p: Primitive = register(
     Primitive(
         "slice",
         _slice_eval,
@@ -272,7 +343,7 @@ def _update_slice_transpose(
     return ct_x, ct_update
 
 
-update_slice_p = register(
+update_slice_p: Primitive = register(
     Primitive(
         "update_slice",
         _update_slice_eval,
@@ -324,7 +395,7 @@ def _pad_transpose(
     return ct_x, ct_value
 
 
-pad_p = register(
+pad_p: Primitive = register(
     Primitive(
         "pad",
         _pad_eval,
@@ -371,7 +442,7 @@ def _concatenate_transpose(
     return out
 
 
-concatenate_p = register(
+concatenate_p: Primitive = register(
     Primitive(
         "concatenate",
         _concatenate_eval,
@@ -394,7 +465,7 @@ def _iota(shape: Shape, axis: int, dtype: np.dtype) -> Array:
     return np.broadcast_to(counts.reshape(middle), shape)
 
 
-iota_p = register(
+iota_p: Primitive = register(
     Primitive(
         "iota",
         lambda shape, axis, dtype: ShapedArray(shape, dtype),
@@ -415,7 +486,7 @@ def _constant_eval(value: ArrayConstant) -> ShapedArray:
     return ShapedArray(value.array.shape, value.array.dtype)
 
 
-constant_p = register(
+constant_p: Primitive = register(
     Primitive(
         "constant",
         _constant_eval,

@@ -53,7 +53,7 @@ def _sort_jvp(
     return (take_along(b, tangents[0], order, axis),)
 
 
-sort_p = register(
+sort_p: Primitive = register(
     Primitive(
         "sort",
         _sort_eval,
@@ -62,7 +62,7 @@ sort_p = register(
         jvp=_sort_jvp,
     )
 )
-argsort_p = register(
+argsort_p: Primitive = register(
     Primitive(
         "argsort",
         _argsort_eval,

@@ -45,7 +45,7 @@ def loop_dtypes(ufunc: np.ufunc, ins: Sequence[np.dtype | type]) -> list[np.dtyp
     Python types (int, float, complex) stand for weak scalars.
     """
     signature = (*ins, *[None] * ufunc.nout)
-    return list(ufunc.resolve_dtypes(signature))  # type: ignore[arg-type]
+    return list(ufunc.resolve_dtypes(signature))
 
 
 def _ufunc_eval(*avals: ShapedArray, name: str) -> Avals:
@@ -62,7 +62,7 @@ def _ufunc(*arrays: Array, name: str) -> tuple[Array, ...]:
     return out if isinstance(out, tuple) else (out,)
 
 
-ufunc_p = register(
+ufunc_p: Primitive = register(
     Primitive(
         "ufunc",
         _ufunc_eval,
