@@ -6,9 +6,9 @@ files in the folder, and a `Summary`.
 
 import inspect
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 from rich.console import Console
@@ -140,7 +140,7 @@ def write_text(stages: Stages, summary: Summary, out: Path) -> None:
     write_page(summary, source, found, out)
 
 
-def numbered_source(function: Callable[..., object]) -> str:
+def numbered_source(function: FunctionType) -> str:
     """The text of a function, each line with its number in its file."""
     lines, first = inspect.getsourcelines(function)
     return "".join(f"{n:4}  {line}" for n, line in enumerate(lines, first)).rstrip()
