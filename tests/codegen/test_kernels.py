@@ -435,3 +435,28 @@ def test_take_along_a_row(target: Target) -> None:
     run_kernel(k.kernel(), plan, target, [order, x], [out, back])
     np.testing.assert_array_equal(out, np.sort(x, axis=1))
     np.testing.assert_array_equal(back, x)
+
+
+@ALL_TARGETS
+@pytest.mark.parametrize("n", [65, 1100])
+def test_streamed_column_sums_with_an_epilogue(n: int, target: Target) -> None:
+    """More columns than fit a chunk, two sums, and what is computed from them."""
+    columns = 4099
+    x = np.random.default_rng(0).normal(size=(n, columns)).astype("f4")
+    mean, spread = guarded((columns,), "f4"), guarded((columns,), "f4")
+    k = KernelBuilder("moments", j=columns, i=n)
+    a = k.load(x, "i", "j")
+    first = k.compute("div", k.reduce("add", ["i"], a), lit(n))
+    second = k.reduce("add", ["i"], k.compute("mul", a, a))
+    square = k.compute("sub", k.compute("div", second, lit(n)), first)
+    k.store(mean, first, "j")
+    k.store(spread, square, "j")
+    plan = schedule("j", "i", vector="j")
+    run_kernel(k.kernel(), plan, target, [x], [mean, spread])
+    expected = tree_sum(x.T) / np.float32(n)
+    np.testing.assert_array_equal(mean, expected)
+    np.testing.assert_array_equal(
+        spread, tree_sum((x * x).T) / np.float32(n) - expected
+    )
+    check_guards(mean)
+    check_guards(spread)

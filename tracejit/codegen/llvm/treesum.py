@@ -11,7 +11,7 @@ of leaf t is the number of ones in t, and it is merged as often as t ends in one
 from ...kernels.kernel import Reduce
 from ...kernels.tree import LANES, LEAF
 from .elementwise import combine
-from .indices import Index
+from .indices import Index, add, multiply
 from .reduce import Regs, Shape, halves, select, splits
 from .target import Target
 from .text import Emitter, bits_of, constant, vec
@@ -54,6 +54,8 @@ class TreeSum:
         self.width = 1 if shape.across else shape.lanes * shape.units
         self.regs: list[tuple[str, str]] = []
         self.slot = stack
+        self.column: Index = 0  # where vectors of columns start; see `load_columns`
+        self.is_first = False  # whether updates find nothing in memory to add to
 
     # A leaf
 
@@ -74,16 +76,20 @@ class TreeSum:
             self.regs = [(self.type, zeros)] * self.shape.units
             return
         self.slot = self._slot(leaf)
-        if not self._stores_only:
+        # With one element a lane at most nothing is added up, and which lanes have none
+        # is known; but blocks along the vector axis may leave any out, so they fill.
+        self.is_first = self.count <= LANES and not self.shape.across
+        if not self.is_first:
             self._fill(self.slot)
 
-    @property
-    def _stores_only(self) -> bool:
-        """Whether each lane has one element at most, so that nothing is added up.
+    def begin_rows(self, leaf: Index, length: int) -> None:
+        """Start a leaf whose lanes come one after another.
 
-        Blocks along the vector axis may leave lanes out, so they are filled.
+        The first row of each lane must be added with `is_first` set.
         """
-        return self.count <= LANES and not self.shape.across
+        self.slot = self._slot(leaf)
+        if length < LANES:
+            self._fill(self.slot)
 
     def _fill(self, slot: str) -> None:
         em, lanes = self.em, self.shape.lanes
@@ -111,10 +117,10 @@ class TreeSum:
         em, lanes = self.em, self.shape.lanes
         lane = self._and(flat, LANES - 1)
         if not self.shape.across:
-            lane = _scaled(em, lane, self.width)
-            lane = _plus(em, lane, unit * lanes)
+            lane = multiply(em, lane, self.width)
+            lane = add(em, lane, add(em, self.column, unit * lanes))
         at = em.gep(self.element, self.slot, lane)
-        if not self._stores_only:
+        if not self.is_first:
             value = self._add(em.load(self.type, at, self.size), value)
         em.store(self.type, value, at, self.size)
 
@@ -146,7 +152,7 @@ class TreeSum:
         em, shape = self.em, self.shape
         if unit != shape.units - 1:
             return
-        after = _plus(em, flat, shape.lanes if shape.across else 1)
+        after = add(em, flat, shape.lanes if shape.across else 1)
         last = em.op(f"icmp eq i64 {self._and(after, LEAF - 1)}, 0")
         with em.if_(last):
             self._merge(self._shift(flat))
@@ -163,7 +169,7 @@ class TreeSum:
         if isinstance(leaf, int):
             return self.em.gep(self.element, self.stack, leaf.bit_count() * size)
         ones = self.em.intrinsic("llvm.ctpop", "i64", leaf)
-        return self.em.gep(self.element, self.stack, _scaled(self.em, ones, size))
+        return self.em.gep(self.element, self.stack, multiply(self.em, ones, size))
 
     def _merge(self, leaf: Index) -> None:
         em = self.em
@@ -205,13 +211,32 @@ class TreeSum:
             units = 1 if self.shape.across else self.shape.units
             lanes = 1 if self.shape.across else self.shape.lanes
             return [constant(self.element, 0.0, lanes)] * units
+        self._combine_stack()
+        if self.shape.across:
+            return self._fold_across()
+        self._fold_rows()
+        return [
+            self.load_columns(unit * self.shape.lanes)
+            for unit in range(self.shape.units)
+        ]
+
+    def settle(self) -> None:
+        """Finish the sums of all columns in memory, for `load_columns`."""
+        self._combine_stack()
+        self._fold_rows()
+
+    def load_columns(self, column: Index) -> str:
+        """Return finished sums: one vector, from a column on."""
+        at = self.em.gep(self.element, self.stack, column)
+        return self.em.load(self.type, at, self.size)
+
+    def _combine_stack(self) -> None:
         leaves = -(-self.count // LEAF)
         if not self.single_axis and self.count > LEAF and self.count % LEAF:
             self._merge(leaves - 1)
         for left in range(leaves.bit_count() - 1, 0, -1):
             size = LANES * self.width
             self._add_slots(self.em.gep(self.element, self.stack, left * size))
-        return self._fold_across() if self.shape.across else self._fold_rows()
 
     def _fold_across(self) -> Regs:
         """Fold the 64 lanes of a row; vectors beyond its end hold -0.0 only."""
@@ -234,9 +259,8 @@ class TreeSum:
             total = self._add_lanes(low, high, width)
         return [total]
 
-    def _fold_rows(self) -> Regs:
+    def _fold_rows(self) -> None:
         """Fold 64 lanes that are vectors in memory; those without elements are -0.0."""
-        em, lanes = self.em, self.shape.lanes
         have = min(LANES, self.count)
         half = LANES
         while half > 1:
@@ -244,11 +268,6 @@ class TreeSum:
             if have > half:
                 self._fold_half(half, have - half)
                 have = half
-        results = []
-        for unit in range(self.shape.units):
-            at = em.gep(self.element, self.stack, unit * lanes)
-            results.append(em.load(self.type, at, self.size))
-        return results
 
     def _fold_half(self, half: int, rows: int) -> None:
         """Add lane l + half to lane l, for the first `rows` lanes."""
@@ -286,15 +305,3 @@ def stack_bytes(op: Reduce, shape: Shape) -> int:
     size = bits_of(register_type(op.result.dtype)) // 8
     width = 1 if shape.across else shape.lanes * shape.units
     return TreeSum.slots(shape.count) * LANES * width * size
-
-
-def _scaled(em: Emitter, value: Index, factor: int) -> Index:
-    if isinstance(value, int):
-        return value * factor
-    return value if factor == 1 else em.op(f"mul nsw i64 {value}, {factor}")
-
-
-def _plus(em: Emitter, value: Index, more: int) -> Index:
-    if isinstance(value, int):
-        return value + more
-    return value if more == 0 else em.op(f"add nsw i64 {value}, {more}")
