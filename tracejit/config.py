@@ -1,9 +1,325 @@
-"""Placeholder until the table of switches lands."""
+"""Every switch of tracejit, in one typed table.
+
+Needs nothing but the environment, which it reads once, at import. Establishes the
+current `Config`: an immutable record with one field per row of `SWITCHES`. It has three
+layers: defaults and environment variables; `set`, for the whole process; `override`,
+for one block of one thread or task.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, overload
+
+from .errors import TracejitError
+
+Value = bool | int | str | tuple[str, ...]
+
+_TRUE = ("1", "true", "on", "yes")
+_FALSE = ("0", "false", "off", "no")
 
 
-def get(name):
-    return {"max_specializations": 64, "verify": False, "fma": True, "isa": "auto"}[name]
+@dataclass(frozen=True)
+class Switch:
+    """One switch: its name, where it is read from, and what it may hold.
+
+    Parameters
+    ----------
+    name : str
+        The field of `Config`.
+    env : str
+        The environment variable that sets it.
+    type : type
+        ``bool``, ``int``, ``str`` or ``tuple``; a tuple holds names, and its variable
+        separates them by commas.
+    default : bool, int, str or tuple of str
+        The value where nothing sets it.
+    help : str
+        What it does, for `table`.
+    in_cache_key : bool
+        Whether a change compiles functions again.
+    choices : tuple of str
+        The names that a ``str`` or each element of a ``tuple`` may be; all, if empty.
+    minimum : int
+        The least value of an ``int``.
+    """
+
+    name: str
+    env: str
+    type: type[Value]
+    default: Value
+    help: str
+    in_cache_key: bool = False
+    choices: tuple[str, ...] = ()
+    minimum: int = 0
+
+    @property
+    def allowed(self) -> str:
+        """The values it takes, in words."""
+        names = ", ".join(self.choices) if self.choices else "any text"
+        if self.type is bool:
+            return f"one of {', '.join(_TRUE + _FALSE)}"
+        if self.type is int:
+            return f"an integer of at least {self.minimum}"
+        return f"one of {names}" if self.type is str else f"a list of {names}"
+
+    def accepts(self, value: object) -> bool:
+        """Tell whether a value has the type, and is among the allowed ones."""
+        if type(value) is not self.type:  # True is no count, though bool is an int
+            return False
+        if isinstance(value, int):
+            return self.type is bool or value >= self.minimum
+        names = value if isinstance(value, tuple) else (value,)
+        return all(isinstance(n, str) and self._is_choice(n) for n in names)
+
+    def _is_choice(self, name: str) -> bool:
+        return not self.choices or name in self.choices
+
+    def parse(self, text: str) -> Value | None:
+        """Read a value from the text of its variable; None if it is no such value."""
+        text = text.strip()
+        value: Value | None = text
+        if self.type is bool:
+            word = text.lower()
+            value = word in _TRUE if word in _TRUE + _FALSE else None
+        elif self.type is int:
+            value = int(text) if text.removeprefix("-").isdecimal() else None
+        elif self.type is tuple:
+            value = tuple(name.strip() for name in text.split(",") if name.strip())
+        return value if self.accepts(value) else None
 
 
-def cache_key():
-    return ()
+SWITCHES: Mapping[str, Switch] = {
+    switch.name: switch
+    for switch in (
+        Switch(
+            name="isa",
+            env="TRACEJIT_ISA",
+            type=str,
+            default="auto",
+            help="instruction set of CPU code; auto takes the best one of this machine",
+            in_cache_key=True,
+            choices=("auto", "avx512", "avx2", "baseline"),
+        ),
+        Switch(
+            name="fma",
+            env="TRACEJIT_FMA",
+            type=bool,
+            default=True,
+            help="round a product and the sum it goes into once, where that is allowed",
+            in_cache_key=True,
+        ),
+        Switch(
+            name="verify",
+            env="TRACEJIT_VERIFY",
+            type=bool,
+            default=False,
+            help="verify the graph after every pass",
+        ),
+        Switch(
+            name="log",
+            env="TRACEJIT_LOG",
+            type=tuple,
+            default=(),
+            help="what to report on stderr: why functions are traced again (retrace), "
+            "what was fused and what was not (fusion), what each pass changed "
+            "(passes), what was compiled (compile)",
+            choices=("retrace", "fusion", "passes", "compile"),
+        ),
+        Switch(
+            name="max_specializations",
+            env="TRACEJIT_MAX_SPECIALIZATIONS",
+            type=int,
+            default=64,
+            help="compiled forms of one function from which on it warns",
+            minimum=1,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The value of every switch; see `SWITCHES` for what each one means."""
+
+    isa: str
+    fma: bool
+    verify: bool
+    log: tuple[str, ...]
+    max_specializations: int
+
+    @cached_property
+    def cache_key(self) -> tuple[Value, ...]:
+        """The values on which compiled code depends."""
+        return tuple(
+            getattr(self, name) for name, s in SWITCHES.items() if s.in_cache_key
+        )
+
+
+def _switch(name: str) -> Switch:
+    if name not in SWITCHES:
+        raise TracejitError(
+            f"there is no switch {name!r}", hint=f"one of {', '.join(SWITCHES)}"
+        )
+    return SWITCHES[name]
+
+
+def _check(name: str, value: object) -> None:
+    switch = _switch(name)
+    if not switch.accepts(value):
+        raise TracejitError(
+            f"switch {name!r} cannot be {value!r}",
+            hint="True or False" if switch.type is bool else switch.allowed,
+        )
+
+
+def load(environ: Mapping[str, str]) -> Config:
+    """Build a configuration from defaults and environment variables.
+
+    Raises
+    ------
+    TracejitError
+        A variable holds a value that its switch does not take.
+
+    Examples
+    --------
+    >>> load({"TRACEJIT_ISA": "avx2"}).isa
+    'avx2'
+    """
+    values = {name: _from_environment(s, environ) for name, s in SWITCHES.items()}
+    return Config(**values)  # type: ignore[arg-type]  # a test holds types to the table
+
+
+def _from_environment(switch: Switch, environ: Mapping[str, str]) -> Value:
+    text = environ.get(switch.env)
+    if text is None:
+        return switch.default
+    value = switch.parse(text)
+    if value is None:
+        raise TracejitError(
+            f"environment variable {switch.env} cannot be {text!r}", hint=switch.allowed
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class _Overrides:
+    """What the blocks around this point override, merged with the process's values."""
+
+    changes: Mapping[str, Value]
+    base: Config
+    merged: Config
+
+
+_process = load(os.environ)
+_lock = threading.Lock()
+_overrides: ContextVar[_Overrides | None] = ContextVar("overrides", default=None)
+
+
+def current() -> Config:
+    """Return the configuration in force here, typed field by field."""
+    overrides = _overrides.get()
+    if overrides is None:
+        return _process
+    if overrides.base is _process:
+        return overrides.merged
+    return replace(_process, **overrides.changes)  # type: ignore[arg-type]
+
+
+@overload
+def get(name: Literal["isa"]) -> str: ...
+@overload
+def get(name: Literal["fma", "verify"]) -> bool: ...
+@overload
+def get(name: Literal["log"]) -> tuple[str, ...]: ...
+@overload
+def get(name: Literal["max_specializations"]) -> int: ...
+@overload
+def get(name: str) -> Value: ...
+def get(name: str) -> Value:
+    """Return the value of one switch.
+
+    Raises
+    ------
+    TracejitError
+        There is no such switch.
+    """
+    value: Value = getattr(current(), _switch(name).name)
+    return value
+
+
+def set(name: str, value: Value) -> None:
+    """Set one switch for the whole process.
+
+    Raises
+    ------
+    TracejitError
+        There is no such switch, it does not take the value, or an `override` around
+        this call would hide it.
+    """
+    global _process
+    _check(name, value)
+    overrides = _overrides.get()
+    if overrides is not None and name in overrides.changes:
+        raise TracejitError(
+            f"switch {name!r} is overridden here, so that setting it has no effect",
+            hint="set it outside of the config.override block",
+        )
+    with _lock:
+        _process = replace(_process, **{name: value})  # type: ignore[arg-type]
+
+
+@contextmanager
+def override(**changes: Value) -> Iterator[Config]:
+    """Set switches for one block.
+
+    The change is seen by this thread or asynchronous task alone; threads that start
+    inside of the block see the values of the process.
+
+    Raises
+    ------
+    TracejitError
+        There is no such switch, or it does not take the value.
+
+    Examples
+    --------
+    >>> with override(isa="baseline"):
+    ...     get("isa")
+    'baseline'
+    """
+    for name, value in changes.items():
+        _check(name, value)
+    outer = _overrides.get()
+    both = {**(outer.changes if outer else {}), **changes}
+    base = _process
+    merged = replace(base, **both)  # type: ignore[arg-type]
+    token = _overrides.set(_Overrides(both, base, merged))
+    try:
+        yield merged
+    finally:
+        _overrides.reset(token)
+
+
+def cache_key() -> tuple[Value, ...]:
+    """Return the values on which compiled code depends; made once per change."""
+    return current().cache_key
+
+
+def table() -> str:
+    """Return the switches as a Markdown table, for the documentation."""
+    rows = ["| switch | variable | values | default | |", "|---|---|---|---|---|"]
+    rows += [
+        f"| `{s.name}` | `{s.env}` | {s.allowed} | {_shown(s.default)} | {s.help} |"
+        for s in SWITCHES.values()
+    ]
+    return "\n".join(rows)
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,9 @@
-"""The errors users see: what happened, their line, what to do next."""
+"""The errors users see: what happened, their line, what to do next.
+
+Needs nothing. Establishes one base, `TracejitError`, and under it a class for each
+kind of mistake; a class also is the builtin error that NumPy raises for that mistake,
+so that code written for NumPy catches it.
+"""
 
 
 class TracejitError(Exception):
@@ -12,6 +17,13 @@ class TracejitError(Exception):
         The user's line, ``"file.py:12"``.
     hint : str, optional
         The next thing to try.
+
+    Examples
+    --------
+    >>> print(TracejitError("x has no shape", source="a.py:3", hint="pass an array"))
+    x has no shape
+      at a.py:3
+      try: pass an array
     """
 
     def __init__(
@@ -60,11 +72,27 @@ class IndexRangeError(TracejitError, IndexError):
 
 
 class ParseError(TracejitError, ValueError):
-    """Text that is not well-formed IR."""
+    """Text that is not well-formed IR.
 
-    def __init__(self, message: str, *, line: int = 0, column: int = 0) -> None:
+    Parameters
+    ----------
+    message, source, hint : str
+        As in `TracejitError`.
+    line, column : int
+        Where in the text, counted from 1; 0 if that is not known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        line: int = 0,
+        column: int = 0,
+        source: str | None = None,
+        hint: str | None = None,
+    ) -> None:
         where = f" (line {line}, column {column})" if line else ""
-        super().__init__(message + where)
+        super().__init__(message + where, source=source, hint=hint)
         self.line = line
         self.column = column
 

@@ -1,0 +1,59 @@
+# Needs Python >= 3.11 and make. Everything is installed into .venv, once for each
+# extra; a stamp file per extra notes that, and a change of pyproject.toml renews it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check fuzz bench clean
+
+help:
+	@echo "make demo   train an MLP on handwritten digits; writes demo-report/"
+	@echo "make test   run the tests, warnings as errors"
+	@echo "make check  run the linter, the format check and the type checker"
+	@echo "make fuzz   run the fuzzers; they print their seed"
+	@echo "make bench  measure beside NumPy and other compilers"
+	@echo "make clean  remove the environment and what was made"
+	@echo
+	@echo "PYTHON=python3.13 chooses the interpreter; ARGS='...' is passed on."
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/tracejit demo $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 -W error $(ARGS)
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m fuzz -W error $(ARGS)
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks $(or $(ARGS),core)
+
+clean:
+	rm -rf $(VENV) build dist demo-report .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@touch $@
+
+# A half-made environment is removed, or the next call would take it for a whole one.
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "error: no '$(PYTHON)' found; set PYTHON to a Python >= 3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: tracejit needs Python >= 3.11, but '$(PYTHON)' is" \
+	    "$$("$(PYTHON)" --version 2>&1); set PYTHON, e.g. make test PYTHON=python3.12" \
+	    >&2; exit 1; }
+	@"$(PYTHON)" -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	  echo "error: '$(PYTHON) -m venv' failed; on Debian and Ubuntu install" \
+	    "the package python3-venv" >&2; exit 1; }

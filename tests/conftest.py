@@ -1,0 +1,27 @@
+"""Hypothesis: the same examples at each run in CI, new ones with a seed elsewhere."""
+
+import os
+import secrets
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("dev", deadline=None, print_blob=True)
+
+
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis reads the seed
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the profile, and a seed if the command line gives none."""
+    in_ci = "CI" in os.environ
+    settings.load_profile("ci" if in_ci else "dev")
+    if not in_ci and config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(secrets.randbelow(2**32))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Print the seed that repeats this run."""
+    seed = config.option.hypothesis_seed
+    if seed is None:
+        return "hypothesis: derandomized"
+    return f"hypothesis: repeat this run with --hypothesis-seed={seed}"
