@@ -136,6 +136,20 @@ def _intrinsic(name: str) -> Rule:
     return lambda x, *values: x.call(name, *values)
 
 
+def _rounding(name: str) -> Rule:
+    """Rounding to integral values, by a formula where there is no instruction."""
+
+    def rule(x: Lanes, a: str) -> str:
+        return vmath.emit(x.em, name, _code(x.dtype), x.lanes, [a], x.target)
+
+    return rule
+
+
+def _code(dtype: np.dtype) -> str:
+    """Return what `vmath` calls the format that `dtype` is computed in."""
+    return "f64" if dtype == dt.FLOAT64 else "f32"
+
+
 def _float_extremum(compare: str) -> Rule:
     """The first operand if it is NaN or wins, else the second (NaN if that is)."""
 
@@ -217,7 +231,7 @@ def _divmod(x: Lanes, a: str, b: str) -> tuple[str, str]:
     mod = x.select(exact, x.call("llvm.copysign", zero, b), shifted)
     less = x.select(signs, x.op("fsub", div, x.const(1.0)), div)
     div = x.select(exact, div, less)
-    low = x.call("llvm.floor", div)
+    low = _rounding("floor")(x, div)
     behind = x.op("fcmp ogt", x.op("fsub", div, low), x.const(0.5))
     low = x.select(behind, x.op("fadd", low, x.const(1.0)), low)
     nothing = x.call("llvm.copysign", zero, x.op("fdiv", a, b))
@@ -284,7 +298,7 @@ def _extend(x: Lanes, value: str) -> str:
 def _math_rule(name: str, dtype: np.dtype) -> Rule | None:
     """Return the rule that calls `vmath`; halves are computed in float."""
     name = _MATH_NAMES.get(name, name)
-    code = "f64" if dtype == dt.FLOAT64 else "f32"
+    code = _code(dtype)
     if (name, code) not in vmath.SUPPORTED:
         return None
     return lambda x, *values: vmath.emit(x.em, name, code, x.lanes, values, x.target)
@@ -292,8 +306,9 @@ def _math_rule(name: str, dtype: np.dtype) -> Rule | None:
 
 def is_math(name: str) -> bool:
     """Tell whether a primitive is many instructions: a function, not an operation."""
-    name = _MATH_NAMES.get(name, name)
-    return (name, "f64") in vmath.SUPPORTED or name in _LONG
+    if name in _EXACT_FLOAT or name in _ROUNDED_FLOAT:
+        return name in _LONG
+    return (_MATH_NAMES.get(name, name), "f64") in vmath.SUPPORTED
 
 
 def _comparison(code: str) -> Rule:
@@ -310,10 +325,10 @@ _EXACT_FLOAT: Mapping[str, Rule] = {
     "minimum": _float_extremum("olt"),
     "fmax": _float_number_extremum("ogt"),
     "fmin": _float_number_extremum("olt"),
-    "floor": _intrinsic("llvm.floor"),
-    "ceil": _intrinsic("llvm.ceil"),
-    "trunc": _intrinsic("llvm.trunc"),
-    "rint": _intrinsic("llvm.rint"),
+    "floor": _rounding("floor"),
+    "ceil": _rounding("ceil"),
+    "trunc": _rounding("trunc"),
+    "rint": _rounding("rint"),
     "eq": _comparison("oeq"),
     "ne": _comparison("une"),
     "lt": _comparison("olt"),
