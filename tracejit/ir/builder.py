@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InternalError
 from .aval import ShapedArray
 from .graph import Atom, Eqn, Graph, Literal, SourceLines, Var
-from .primitive import Param, Primitive
+from .primitive import Effect, Param, Primitive
 from .rewrite import NO_RULES, RuleSet, RuleStats
 
 Operand = Atom | bool | int | float | complex
@@ -151,7 +151,7 @@ class Builder:
     def _number_key(
         self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
     ) -> object | None:
-        if self._numbered is None or primitive.effects(params):
-            return None
+        if self._numbered is None or Effect.ORDERED in primitive.effects(params):
+            return None  # of equal checks, the first one is enough
         operands = tuple(x.key if isinstance(x, Literal) else x for x in ins)
-        return primitive, operands, tuple(params.items())
+        return primitive, operands, tuple(sorted(params.items()))

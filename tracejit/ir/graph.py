@@ -175,7 +175,7 @@ def _structure(graph: Graph) -> tuple[object, ...]:
     rows = []
     for eqn in graph.eqns:
         ins = tuple(atom(x) for x in eqn.invars)
-        params = tuple((k, _param_key(v)) for k, v in eqn.params.items())
+        params = tuple((k, _param_key(eqn.params[k])) for k in sorted(eqn.params))
         for var in eqn.outvars:
             numbers[var] = len(numbers)
         rows.append((eqn.primitive.name, ins, params))

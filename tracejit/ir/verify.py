@@ -9,8 +9,7 @@ V6  Literals have rank 0.
 V7  Elementwise operands have the result's shape or rank 0.
 V8  Sub-graphs are verified and close over nothing.
 V9  Graph outputs are inputs, literals, or bound by an equation.
-V10 Equations with ordered effects keep at least one result or are at top level of
-    their graph with no result (they are never dropped as dead).
+V10 Extents are ints and not negative; dtypes are supported ones.
 """
 
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import NoReturn
 import numpy as np
 
 from ..errors import TracejitError, VerifyError
+from .dtypes import DTYPE_TO_NAME
 from .graph import Atom, Eqn, Graph, Literal, Var, subgraphs
 from .primitive import REGISTRY, ArrayConstant, Kind, Param, ParamKind
 from .printer import format_eqn
@@ -37,16 +37,17 @@ def verify(graph: Graph) -> Graph:
         if var in bound:
             _fail(graph, None, "V2", "an input is bound twice")
         bound.add(var)
+        _check_aval(graph, None, var)
     for index, eqn in enumerate(graph.eqns):
         _check_operands(graph, index, eqn, bound)
         _check_declaration(graph, index, eqn)
         _check_types(graph, index, eqn)
-        for sub in subgraphs(eqn.params):
-            verify(sub)
+        _check_subgraphs(graph, index, eqn)
         for var in eqn.outvars:
             if var in bound:
                 _fail(graph, index, "V2", "a result is bound twice")
             bound.add(var)
+            _check_aval(graph, index, var)
     for x in graph.outvars:
         if isinstance(x, Var) and x not in bound:
             _fail(graph, None, "V9", "an output is not bound")
@@ -59,6 +60,21 @@ def _check_operands(graph: Graph, index: int, eqn: Eqn, bound: set[Var]) -> None
             _fail(graph, index, "V1", "an operand is not bound before its use")
         if isinstance(x, Literal) and x.aval.shape:
             _fail(graph, index, "V6", f"a literal has shape {x.aval.shape}")
+
+
+def _check_aval(graph: Graph, index: int | None, var: Var) -> None:
+    if var.aval.dtype not in DTYPE_TO_NAME or any(
+        not _is_int(n) or n < 0 for n in var.aval.shape
+    ):
+        _fail(graph, index, "V10", f"{var.aval} is no aval that can be computed")
+
+
+def _check_subgraphs(graph: Graph, index: int, eqn: Eqn) -> None:
+    for sub in subgraphs(eqn.params):
+        try:
+            verify(sub)
+        except VerifyError as error:
+            _fail(graph, index, "V8", error.message)
 
 
 def _check_declaration(graph: Graph, index: int, eqn: Eqn) -> None:
