@@ -534,8 +534,11 @@ def _replaced(values: tuple[int, ...], index: int, value: int) -> tuple[int, ...
     return (*values[:index], value, *values[index + 1 :])
 
 
-@rule("slice_of_update", slice_p,
-      doc="slice (update_slice x, u) -> u, of that place; slice x, elsewhere")  # fmt: skip
+@rule(
+    "slice_of_update",
+    slice_p,
+    doc="slice (update_slice x, u) -> u, of that place; slice x, elsewhere",
+)
 def slice_of_update(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -556,8 +559,11 @@ def slice_of_update(
     return None
 
 
-@rule("write_all", update_slice_p,
-      doc="update_slice x, u -> u, where u covers x; -> x, where it is empty")  # fmt: skip
+@rule(
+    "write_all",
+    update_slice_p,
+    doc="update_slice x, u -> u, where u covers x; -> x, where it is empty",
+)
 def write_all(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Writing the whole array forgets what was there; writing nothing keeps it."""
     x, update = ins
@@ -598,8 +604,15 @@ def reduce_nothing(
     return (reshape(b, x, reduced_shape(x.aval.shape, axes)),)
 
 
-@rule("reduce_of_reduce", reduce_sum_p, reduce_max_p, reduce_min_p, reduce_and_p,
-      reduce_or_p, doc="reduce_or (reduce_or x) -> reduce_or x; not floats")  # fmt: skip
+@rule(
+    "reduce_of_reduce",
+    reduce_sum_p,
+    reduce_max_p,
+    reduce_min_p,
+    reduce_and_p,
+    reduce_or_p,
+    doc="reduce_or (reduce_or x) -> reduce_or x; not floats",
+)
 def reduce_of_reduce(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
