@@ -1,11 +1,11 @@
 """The one-way arrows between the parts of tracejit, read off the source.
 
 The order is config, errors, log → ir → transforms → passes → kernels → program →
-codegen → runtime → stages, api → cli, debug, testing, the package itself: a module imports
-from its own level and from lower ones. Kernels stand below programs because the steps of a program
-refer to kernels, and kernels know nothing of programs. The front ends (tracing, numpy,
-random, nn) stand beside that line: they see the graph and its transformations, and
-only the API sees them.
+codegen → runtime → stages, api → cli, debug, testing, the package itself: a module
+imports from its own level and from lower ones. Kernels stand below programs because the
+steps of a program refer to kernels, and kernels know nothing of programs. The front
+ends (tracing, numpy, random, nn) stand beside that line: they see the graph and its
+transformations, and only the API and what is above it see them.
 """
 
 import ast

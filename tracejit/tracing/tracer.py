@@ -463,8 +463,8 @@ class Tracer:
 
 def _concretization_error(x: Tracer, what: str) -> ConcretizationError:
     return ConcretizationError(
-        f"Python asked for {what} of a traced {x.aval}, whose value is known only when "
-        "the compiled function runs",
+        f"cannot give Python {what} of a traced {x.aval}, whose value is known only "
+        "when the compiled function runs",
         source=user_line(),
         hint="choose between values with np.where(cond, a, b), or make the argument a "
         "Python int or bool, which specialises; tj.jit(static_argnames=...) fixes an "
