@@ -14,7 +14,6 @@ import numpy as np
 
 from . import config, log
 from .codegen.llvm.elementwise import can_emit
-from .codegen.llvm.target import host_target
 from .errors import ShapeError
 from .ir.graph import Graph
 from .ir.printer import format_graph
@@ -111,7 +110,9 @@ class Lowered:
 
     def compile(self) -> "Compiled":
         """Emit and build machine code."""
-        from .runtime.cpu.executable import CpuExecutable  # noqa: PLC0415  (llvmlite)
+        # llvmlite loads with the first compilation, not with `import tracejit`.
+        from .codegen.llvm.target import host_target  # noqa: PLC0415
+        from .runtime.cpu.executable import CpuExecutable  # noqa: PLC0415
 
         target = host_target(config.get("isa"))
         executable = CpuExecutable(self.program, target)

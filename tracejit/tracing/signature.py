@@ -113,6 +113,7 @@ class Signature:
             self.signature: inspect.Signature | None = inspect.signature(fn)
         except (TypeError, ValueError):
             self.signature = None
+        self._positional = self._plain_count()
         known = set(self.signature.parameters) if self.signature else set()
         unknown = self.static - known
         if unknown and not self._takes_any_keyword():
@@ -121,6 +122,14 @@ class Signature:
                 f"static_argnames {sorted(unknown)} are not parameters of {name}, which "
                 f"has {sorted(known)}"
             )
+
+    def _plain_count(self) -> int:
+        """Number of parameters when all are positional, else -1."""
+        if self.signature is None or self.static:
+            return -1
+        kinds = [p.kind for p in self.signature.parameters.values()]
+        plain = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return len(kinds) if all(k in plain for k in kinds) else -1
 
     def _takes_any_keyword(self) -> bool:
         if self.signature is None:
@@ -131,7 +140,8 @@ class Signature:
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Flatten the arguments of one call; defaults count as given."""
         static_from = None
-        if self.signature is not None:
+        is_bound = not kwargs and len(args) == self._positional
+        if self.signature is not None and not is_bound:
             bound = self.signature.bind(*args, **kwargs)
             bound.apply_defaults()
             if self.static:

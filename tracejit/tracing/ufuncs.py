@@ -172,7 +172,7 @@ def _lower(
     shape: tuple[int, ...],
     dtypes: Sequence[np.dtype],
 ) -> tuple[Atom, ...]:
-    lowering = LOWERINGS.get(ufunc)
+    lowering = LOWERINGS.get(ufunc) or _scipy_lowering(ufunc)
     if lowering is not None:
         out = lowering(trace, *atoms)
         outs: tuple[Atom, ...] = out if isinstance(out, tuple) else (out,)
@@ -180,6 +180,12 @@ def _lower(
         full = [broadcast_to(trace.builder, x, shape) for x in atoms]
         outs = trace.emit_all(ufunc_p, full, {"name": ufunc_name(ufunc)})
     return tuple(broadcast_to(trace.builder, x, shape) for x in outs)
+
+
+def _scipy_lowering(ufunc: np.ufunc) -> Lowering | None:
+    lowering = SCIPY_LOWERINGS.get(ufunc.__name__)
+    is_scipys = lowering is not None and ufunc_name(ufunc).startswith("scipy.")
+    return lowering if is_scipys else None
 
 
 def ufunc_name(ufunc: np.ufunc) -> str:

@@ -20,7 +20,6 @@ Every other architecture is "generic": 16-byte vectors.
 from dataclasses import dataclass
 from functools import cache
 
-import llvmlite.binding as llvm
 
 from ...errors import TracejitError
 
@@ -112,6 +111,9 @@ def host_target(isa: str = "auto") -> Target:
     TracejitError
         If the host does not have the instruction set, or no such family exists.
     """
+    # Here, so that `import tracejit` does not load LLVM.
+    import llvmlite.binding as llvm  # noqa: PLC0415
+
     llvm.initialize_native_target()
     triple = llvm.get_process_triple()
     features = llvm.get_host_cpu_features()
@@ -144,6 +146,8 @@ def _named_family(name: str, families: list[_Isa]) -> _Isa:
 
 
 def _target(isa: _Isa, triple: str, cpu: str, features: str) -> Target:
+    import llvmlite.binding as llvm  # noqa: PLC0415
+
     machine = llvm.Target.from_triple(triple).create_target_machine(
         cpu=cpu, features=features
     )

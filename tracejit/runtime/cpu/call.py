@@ -34,7 +34,7 @@ def _data_by_interface(array: np.ndarray) -> int:
 
 @cache
 def _has_known_layout() -> bool:
-    """Return whether `_data_by_struct` agrees with NumPy for arrays of several kinds."""
+    """Return whether `_data_by_struct` agrees with NumPy on several kinds of array."""
     if sys.implementation.name != "cpython":
         return False
     base = np.arange(24.0).reshape(4, 6)
