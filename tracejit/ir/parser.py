@@ -142,7 +142,9 @@ class _Parser:
         return token.text
 
     def source(self) -> tuple[str, ...]:
-        if self.peek().kind != "source":
+        """Read the user lines at the end of this line; other comments are skipped."""
+        end = self.tokens[self.at - 1].offset
+        if self.peek().kind != "source" or "\n" in self.text[end : self.peek().offset]:
             return ()
         return tuple(s.strip() for s in self.next().text[1:].split(",") if s.strip())
 

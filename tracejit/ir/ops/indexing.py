@@ -41,7 +41,7 @@ SCATTER_OPS = {
 
 
 def gathered_shape(
-    x: ShapedArray, indices: Sequence[ShapedArray], axes: Shape, batch: int
+    x: ShapedArray, indices: Sequence[ShapedArray], axes: Shape, batch: int, mode: str
 ) -> Shape:
     """Return the shape of ``gather x, *indices``.
 
@@ -50,6 +50,8 @@ def gathered_shape(
     ShapeError, DTypeError
         When the indices do not fit.
     """
+    if mode not in MODES:
+        raise ShapeError(f"mode is {mode!r}, not one of {', '.join(MODES)}")
     if not indices or len(indices) != len(axes):
         raise ShapeError(f"{len(indices)} index arrays for axes {list(axes)} of {x}")
     first = indices[0]
@@ -100,7 +102,7 @@ def _in_range(index: Array, extent: int, mode: str) -> Array:
 def _gather_eval(
     x: ShapedArray, *indices: ShapedArray, axes: Shape, batch: int, mode: str
 ) -> ShapedArray:
-    return x.with_shape(gathered_shape(x, indices, axes, batch))
+    return x.with_shape(gathered_shape(x, indices, axes, batch, mode))
 
 
 def _gather(x: Array, *indices: Array, axes: Shape, batch: int, mode: str) -> Array:
@@ -155,7 +157,7 @@ def _scatter_eval(
     mode: str,
     op: str,
 ) -> ShapedArray:
-    shape = gathered_shape(x, indices, axes, batch)
+    shape = gathered_shape(x, indices, axes, batch, mode)
     if updates.shape != shape or updates.dtype != x.dtype:
         raise ShapeError(
             f"scatter into {x} takes updates {x.dtype}{list(shape)}, not {updates}"

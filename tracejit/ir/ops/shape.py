@@ -220,10 +220,17 @@ transpose_p: Primitive = register(
     )
 )
 
+
+def _rev_eval(x: ShapedArray, axes: Shape) -> ShapedArray:
+    if len(set(axes)) != len(axes) or any(not 0 <= a < x.ndim for a in axes):
+        raise ShapeError(f"cannot reverse {x} along axes {list(axes)}")
+    return x
+
+
 rev_p: Primitive = register(
     Primitive(
         "rev",
-        lambda x, axes: x,
+        _rev_eval,
         lambda x, axes: np.flip(x, axes),
         params={"axes": ParamKind.INTS},
         kind=Kind.VIEW,
@@ -458,6 +465,12 @@ concatenate_p: Primitive = register(
 # --- constants --------------------------------------------------------------------
 
 
+def _iota_eval(shape: Shape, axis: int, dtype: np.dtype) -> ShapedArray:
+    if not 0 <= axis < len(shape):
+        raise ShapeError(f"iota of shape {list(shape)} has no axis {axis}")
+    return ShapedArray(shape, dtype)
+
+
 def _iota(shape: Shape, axis: int, dtype: np.dtype) -> Array:
     middle = [1] * len(shape)
     middle[axis] = shape[axis]
@@ -468,7 +481,7 @@ def _iota(shape: Shape, axis: int, dtype: np.dtype) -> Array:
 iota_p: Primitive = register(
     Primitive(
         "iota",
-        lambda shape, axis, dtype: ShapedArray(shape, dtype),
+        _iota_eval,
         _iota,
         params={
             "shape": ParamKind.INTS,

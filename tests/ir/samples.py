@@ -1,0 +1,299 @@
+"""Operands that every primitive accepts, for tests over all of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tracejit.ir.aval import ShapedArray
+from tracejit.ir.builder import Builder
+from tracejit.ir.graph import Graph
+from tracejit.ir.ops.elementwise import add_p, mul_p, neg_p, sin_p
+from tracejit.ir.primitive import REGISTRY, ArrayConstant, Kind, Param, Primitive
+
+Arrays = list[np.ndarray]
+Rng = np.random.Generator
+F64 = np.dtype(np.float64)
+SHAPE = (3, 4)
+
+
+def uniform(
+    low: float, high: float, *shapes: tuple[int, ...]
+) -> Callable[[Rng], Arrays]:
+    """Draw arrays of these shapes between two numbers."""
+    return lambda rng: [rng.uniform(low, high, s) for s in shapes]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One valid equation.
+
+    Parameters
+    ----------
+    name : str
+        The primitive.
+    make : callable
+        Draws the operands.
+    params : mapping
+    symmetric : bool
+        Operand 0 is a symmetric (Hermitian) matrix, and so must its tangent be.
+    """
+
+    name: str
+    make: Callable[[Rng], Arrays]
+    params: Mapping[str, Param] = field(default_factory=dict)
+    symmetric: bool = False
+
+    @property
+    def primitive(self) -> Primitive:
+        return REGISTRY[self.name]
+
+    def graph(self, arrays: Arrays) -> Graph:
+        """Return the graph of just this equation."""
+        b = Builder(self.name)
+        ins = [b.input(ShapedArray(x.shape, x.dtype)) for x in arrays]
+        return b.build(b.emit_all(self.primitive, ins, self.params))
+
+
+# --- elementwise: operands by where the function is smooth ------------------------
+
+DOMAINS: dict[str, tuple[float, float]] = {
+    "arccosh": (1.2, 3.0),
+    "remainder": (1.1, 1.9),
+    "fmod": (1.1, 1.9),
+    "floor": (0.1, 0.9),
+    "rint": (0.1, 0.4),
+}
+ELEMENTWISE = [p for p in REGISTRY.values() if p.kind is Kind.ELEMENTWISE]
+NOT_FLOAT = {"and", "or", "xor", "not", "shift_left", "shift_right"}
+NOT_REAL = {"select", "convert", "real", "imag", "complex", "conj"}
+
+
+def complex_normal(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.normal(size=shape) + 1j * rng.normal(size=shape)
+
+
+def _elementwise_samples() -> list[Sample]:
+    out = []
+    for p in ELEMENTWISE:
+        if p.name in NOT_FLOAT | NOT_REAL:
+            continue
+        low, high = DOMAINS.get(p.name, (0.2, 0.9))
+        assert p.partials is not None
+        n = len(p.partials)
+        out.append(Sample(p.name, uniform(low, high, *[SHAPE] * n)))
+        if n > 1:  # rank-0 operands broadcast
+            out.append(Sample(p.name, uniform(low, high, (), *[SHAPE] * (n - 1))))
+            out.append(Sample(p.name, uniform(low, high, *[SHAPE] * (n - 1), ())))
+    return out
+
+
+def _integers(rng: Rng) -> Arrays:
+    return [rng.integers(0, 7, SHAPE), rng.integers(1, 7, SHAPE)]
+
+
+SPECIAL_ELEMENTWISE = [
+    *(Sample(n, _integers) for n in sorted(NOT_FLOAT - {"not"})),
+    Sample("not", lambda rng: [rng.integers(0, 2, SHAPE).astype(bool)]),
+    Sample(
+        "select", lambda r: [r.normal(size=SHAPE) > 0, *uniform(0, 1, SHAPE, ())(r)]
+    ),
+    Sample("select", lambda r: [np.asarray(True), *uniform(0, 1, SHAPE, SHAPE)(r)]),
+    Sample("convert", uniform(0, 1, SHAPE), {"dtype": np.dtype(np.complex128)}),
+    Sample("convert", uniform(0, 1, SHAPE), {"dtype": np.dtype(np.int32)}),
+    Sample(
+        "convert",
+        lambda r: [complex_normal(r, SHAPE)],
+        {"dtype": np.dtype(np.complex128)},
+    ),
+    *(
+        Sample(n, lambda r: [complex_normal(r, SHAPE)])
+        for n in ("real", "imag", "conj")
+    ),
+    Sample("complex", uniform(0, 1, SHAPE, SHAPE)),
+    Sample("complex", uniform(0, 1, (), SHAPE)),
+    *(
+        Sample(p.name, lambda r: [complex_normal(r, SHAPE)])
+        for p in ELEMENTWISE
+        if p.name in ("neg", "exp", "sin", "sqrt", "log", "tanh", "arctan")
+    ),
+    *(
+        Sample(n, lambda r: [complex_normal(r, SHAPE), complex_normal(r, ())])
+        for n in ("add", "sub", "mul", "div")
+    ),
+]
+
+# --- the others -------------------------------------------------------------------
+
+_AXIS = [{"axis": a, "reverse": r} for a in (0, 1) for r in (False, True)]
+
+
+def _matrix(rng: Rng, dtype: type = float) -> np.ndarray:
+    x = rng.normal(size=(2, 3, 3))
+    return x if dtype is float else x + 1j * rng.normal(size=(2, 3, 3))
+
+
+def _definite(dtype: type) -> Callable[[Rng], Arrays]:
+    def make(rng: Rng) -> Arrays:
+        x = _matrix(rng, dtype)
+        return [x @ x.conj().swapaxes(-1, -2) + np.diag([1.0, 3.0, 7.0])]
+
+    return make
+
+
+def _square(dtype: type) -> Callable[[Rng], Arrays]:
+    return lambda rng: [_matrix(rng, dtype) + 4 * np.eye(3)]
+
+
+def _indices(*shape: int, bound: int = 3) -> Callable[[Rng], np.ndarray]:
+    return lambda rng: rng.integers(-bound, bound, shape)
+
+
+def _layer() -> Graph:
+    b = Builder("layer")
+    x, y = (b.input(ShapedArray((3,), F64), n) for n in "xy")
+    z = b.emit(mul_p, x, y)
+    return b.build([b.emit(sin_p, z), b.emit(add_p, z, x)])
+
+
+def _other() -> Graph:
+    b = Builder("other")
+    x, y = (b.input(ShapedArray((3,), F64), n) for n in "xy")
+    return b.build([b.emit(mul_p, b.emit(neg_p, x), x), y])
+
+
+LAYER, OTHER = _layer(), _other()
+GATHER = {"axes": (0,), "batch": 0, "mode": "raise"}
+TWO_AXES = {"axes": (2, 0), "batch": 0, "mode": "clip"}
+BATCHED = {"axes": (1,), "batch": 1, "mode": "raise"}
+
+OTHERS = [
+    *(
+        Sample(n, uniform(0.5, 1.5, (2, 3, 4)), {"axes": axes})
+        for n in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min")
+        for axes in ((0,), (2, 0), (0, 1, 2), ())
+    ),
+    *(
+        Sample(n, lambda r: [r.integers(0, 2, SHAPE) > 0], {"axes": (1,)})
+        for n in ("reduce_and", "reduce_or")
+    ),
+    *(Sample(n, uniform(0, 1, SHAPE), {"axis": 1}) for n in ("argmax", "argmin")),
+    *(
+        Sample(n, uniform(0.5, 1.5, SHAPE), p)
+        for n in ("cumsum", "cumprod", "cummax", "cummin")
+        for p in _AXIS
+    ),
+    Sample(
+        "broadcast_in_dim", uniform(0, 1, (3, 1)), {"shape": (2, 3, 4), "dims": (1, 2)}
+    ),
+    Sample("broadcast_in_dim", uniform(0, 1, ()), {"shape": (2, 3), "dims": ()}),
+    Sample("reshape", uniform(0, 1, (3, 4)), {"shape": (2, 6)}),
+    Sample("transpose", uniform(0, 1, (2, 3, 4)), {"perm": (2, 0, 1)}),
+    Sample("rev", uniform(0, 1, (2, 3)), {"axes": (1,)}),
+    Sample(
+        "slice",
+        uniform(0, 1, (4, 5)),
+        {"start": (1, 0), "stop": (4, 5), "stride": (1, 2)},
+    ),
+    Sample(
+        "update_slice",
+        uniform(0, 1, (4, 5), (2, 3)),
+        {"start": (1, 0), "stride": (2, 2)},
+    ),
+    Sample("pad", uniform(0, 1, (2, 3), ()), {"low": (1, 0), "high": (2, 1)}),
+    Sample("concatenate", uniform(0, 1, (2, 3), (2, 1), (2, 0)), {"axis": 1}),
+    Sample("iota", lambda r: [], {"shape": (2, 3), "axis": 1, "dtype": F64}),
+    Sample("constant", lambda r: [], {"value": ArrayConstant(np.arange(3.0))}),
+    Sample(
+        "dot_general",
+        uniform(0, 1, (3, 4), (4, 2)),
+        {"contract": ((1,), (0,)), "batch": ((), ())},
+    ),
+    Sample(
+        "dot_general",
+        uniform(0, 1, (4, 2, 3, 5), (5, 2, 4, 6)),
+        {"contract": ((0, 3), (2, 0)), "batch": ((1,), (1,))},
+    ),
+    Sample(
+        "dot_general",
+        uniform(0, 1, (3,), (3,)),
+        {"contract": ((0,), (0,)), "batch": ((), ())},
+    ),
+    Sample("gather", lambda r: [r.normal(size=(3, 4)), _indices(5)(r)], GATHER),
+    Sample(
+        "gather",
+        lambda r: [r.normal(size=(3, 2, 4)), _indices(2, 2)(r), _indices(2, 2)(r)],
+        TWO_AXES,
+    ),
+    Sample("gather", lambda r: [r.normal(size=(2, 3, 4)), _indices(2, 5)(r)], BATCHED),
+    *(
+        Sample(
+            "scatter",
+            lambda r: [r.normal(size=(3, 4)), r.normal(size=(5, 4)), _indices(5)(r)],
+            {**GATHER, "op": op},
+        )
+        for op in ("set", "add", "max", "min")
+    ),
+    Sample(
+        "scatter",
+        lambda r: [
+            r.normal(size=(2, 3, 4)),
+            r.normal(size=(2, 5, 4)),
+            _indices(2, 5)(r),
+        ],
+        {**BATCHED, "op": "set"},
+    ),
+    Sample("sort", lambda r: [r.permuted(np.arange(12.0)).reshape(SHAPE)], {"axis": 0}),
+    Sample("sort", lambda r: [r.permuted(np.arange(12.0)).reshape(SHAPE)], {"axis": 1}),
+    Sample("argsort", uniform(0, 1, SHAPE), {"axis": 0}),
+    *(
+        Sample(
+            "fft", lambda r: [complex_normal(r, (3, 5))], {"form": f, "axis": 1, "n": 5}
+        )
+        for f in ("fft", "ifft")
+    ),
+    *(
+        Sample("fft", uniform(-1, 1, (n, 2)), {"form": "rfft", "axis": 0, "n": n})
+        for n in (5, 6)
+    ),
+    *(
+        Sample(
+            "fft",
+            lambda r: [complex_normal(r, (2, 4))],
+            {"form": "irfft", "axis": 1, "n": n},
+        )
+        for n in (6, 7)
+    ),
+    *(Sample("cholesky", _definite(t), symmetric=True) for t in (float, complex)),
+    Sample("eigh", _definite(float), symmetric=True),
+    *(
+        Sample(n, _square(t))
+        for n in ("inv", "det", "slogdet")
+        for t in (float, complex)
+    ),
+    *(
+        Sample("solve", lambda r, t=t: [*_square(t)(r), _matrix(r, t)[..., :2]])
+        for t in (float, complex)
+    ),
+    Sample("ufunc", lambda r: _integers(r), {"name": "numpy.gcd"}),
+    Sample("call", uniform(0, 1, (3,), (3,)), {"graph": LAYER}),
+    Sample(
+        "fusion",
+        uniform(0, 1, (3,), (3,)),
+        {"graph": LAYER, "column": False, "space": (3,)},
+    ),
+    *(
+        Sample(
+            "cond",
+            lambda r, p=p: [np.asarray(p), *uniform(0, 1, (3,), (3,))(r)],
+            {"on_true": LAYER, "on_false": OTHER},
+        )
+        for p in (True, False)
+    ),
+]
+
+SAMPLES = [*_elementwise_samples(), *SPECIAL_ELEMENTWISE, *OTHERS]
+
+
+def sample_id(sample: Sample) -> str:
+    return sample.name
