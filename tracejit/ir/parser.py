@@ -65,18 +65,18 @@ def parse_graph(text: str) -> Graph:
 
 def parse_graphs(text: str) -> list[Graph]:
     """Parse all graphs of a file, in order."""
-    parser = _Parser(text)
+    parser = TextParser(text)
     graphs = []
     while not parser.at_end():
         graphs.append(parser.graph())
     return graphs
 
 
-def _tokens(text: str) -> list[Token]:
+def _tokens(text: str, pattern: re.Pattern[str]) -> list[Token]:
     out = []
     at = 0
     while at < len(text):
-        match = TOKEN.match(text, at)
+        match = pattern.match(text, at)
         if match is None:
             raise _error(text, at, f"unexpected character {text[at]!r}")
         kind = match.lastgroup or ""
@@ -92,12 +92,21 @@ def _error(text: str, offset: int, message: str) -> ParseError:
     return ParseError(message, line=line, column=column)
 
 
-class _Parser:
-    """Holds the tokens and the position; one method per construct."""
+class TextParser:
+    """Holds the tokens and the position; one method per construct.
 
-    def __init__(self, text: str) -> None:
+    Parsers of other levels derive from it.
+
+    Parameters
+    ----------
+    text : str
+    pattern : re.Pattern
+        One named group per kind of token.
+    """
+
+    def __init__(self, text: str, pattern: re.Pattern[str] = TOKEN) -> None:
         self.text = text
-        self.tokens = _tokens(text)
+        self.tokens = _tokens(text, pattern)
         self.at = 0
 
     def at_end(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .dtypes import COMPLEX, FLOATS, INTEGERS, dtype_name
 from .graph import Atom, Eqn, Graph, Var
-from .primitive import ArrayConstant, Param
+from .primitive import ArrayConstant, Param, Params
 
 Scalar = np.generic | np.ndarray  # `x[()]` is typed as an array
 _UNPRINTABLE = re.compile(r"[^A-Za-z0-9_.]")
@@ -109,17 +109,17 @@ class _GraphPrinter:
     def eqn(self, eqn: Eqn) -> str:
         dtype = eqn.outvars[0].aval.dtype if eqn.outvars else None
         operands = ", ".join(self.operand(x, dtype) for x in eqn.invars)
-        params = self.params(eqn)
+        params = self.params(eqn.params)
         binders = ", ".join(f"{self.name(v)}: {v.aval}" for v in eqn.outvars)
         source = f"  ; {', '.join(eqn.source)}" if eqn.source else ""
         left = f"{binders} = " if binders else ""
         words = [w for w in (eqn.primitive.name, operands, params) if w]
         return f"{left}{' '.join(words)}{source}"
 
-    def params(self, eqn: Eqn) -> str:
-        if not eqn.params:
+    def params(self, params: Params) -> str:
+        if not params:
             return ""
-        rows = (f"{k}={self.param(v)}" for k, v in eqn.params.items())
+        rows = (f"{k}={self.param(v)}" for k, v in params.items())
         return f"{{{', '.join(rows)}}}"
 
     def param(self, value: Param) -> str:
@@ -147,6 +147,11 @@ def format_eqn(eqn: Eqn, scope: Iterable[Var] = ()) -> str:
         if var not in printer.names:
             printer.name(var)
     return printer.eqn(eqn)
+
+
+def format_params(params: Params, indent: str = "") -> str:
+    """Return params as ``{axis=0, dtype=f32}``, or nothing where there are none."""
+    return _GraphPrinter(indent).params(params)
 
 
 def format_avals(avals: Sequence[object]) -> str:

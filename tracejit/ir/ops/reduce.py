@@ -86,25 +86,21 @@ def _prod_jvp(
     (t,), (x,) = tangents, ins
     assert t is not None
     axes = axes_of(params)
-    others: Atom = x
-    kept = x
-    for axis in sorted(axes):  # one axis at a time: product over the others of products
-        others, kept = _exclusive_products(b, others, kept, axis)
-    return (b.emit(reduce_sum_p, b.emit(mul_p, t, others), axes=axes),)
+    for axis in axes:  # one axis at a time: others of the products along those before
+        others, x = _exclusive_products(b, x, axis)
+        t = b.emit(mul_p, t, others)
+    return (b.emit(reduce_sum_p, t, axes=axes) if axes else t,)
 
 
-def _exclusive_products(
-    b: Builder, others: Atom, kept: Atom, axis: int
-) -> tuple[Atom, Atom]:
+def _exclusive_products(b: Builder, kept: Atom, axis: int) -> tuple[Atom, Atom]:
+    """Return products of the others along `axis`, and those of all, broadcast."""
     shape = kept.aval.shape
     left = b.emit(cumprod_p, _shift(b, kept, axis, 1), axis=axis, reverse=False)
     right = b.emit(cumprod_p, _shift(b, kept, axis, -1), axis=axis, reverse=True)
-    rest = b.emit(mul_p, left, right)
     total = b.emit(reduce_prod_p, kept, axes=(axis,))
     dims = tuple(d for d in range(len(shape)) if d != axis)
     total = b.emit(broadcast_in_dim_p, total, shape=shape, dims=dims)
-    first = others is kept
-    return (rest if first else b.emit(mul_p, others, rest)), total
+    return b.emit(mul_p, left, right), total
 
 
 def _shift(b: Builder, x: Atom, axis: int, by: int) -> Atom:
