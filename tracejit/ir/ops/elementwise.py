@@ -270,7 +270,9 @@ copysign_p: Primitive = elementwise(
         None,
     ),
 )
-nextafter_p: Primitive = elementwise("nextafter", np.nextafter, dt.FLOATS, (None, None))
+nextafter_p: Primitive = elementwise(
+    "nextafter", np.nextafter, dt.FLOATS, (lambda b, g, z, x, y: g, None)
+)
 
 # --- powers, exponentials, logarithms ---------------------------------------------
 
