@@ -1,9 +1,10 @@
 """The one-way arrows between the parts of tracejit, read off the source.
 
-The order is config, errors, log → ir → transforms → passes → kernels → program →
+The order is config, errors, log → ir → transforms → kernels → program → passes →
 codegen → runtime → stages, api → cli, debug, testing, the package itself: a module
 imports from its own level and from lower ones. Kernels stand below programs because the
-steps of a program refer to kernels, and kernels know nothing of programs. The front
+steps of a program refer to kernels; passes stand above both because fusion asks the
+index maps of kernels what can be one loop nest. The front
 ends (tracing, numpy, random, nn) stand beside that line: they see the graph and its
 transformations, and only the API and what is above it see them.
 """
@@ -23,9 +24,9 @@ LEVELS = {
     "log": 0,
     "ir": 1,
     "transforms": 2,
-    "passes": 3,
-    "kernels": 4,
-    "program": 5,
+    "kernels": 3,
+    "program": 4,
+    "passes": 5,
     "codegen": 6,
     "runtime": 7,
     "stages": 8,
@@ -151,10 +152,24 @@ def strays(source: Source) -> list[str]:
     ]
 
 
+def _unit(source: Source, module: str) -> str:
+    tracing = f"{source.name}.tracing"
+    return tracing if module.startswith(f"{tracing}.") else module
+
+
 def cycle(source: Source) -> list[str]:
-    """Return the modules of one import cycle; types alone make none."""
+    """Return the modules of one import cycle; types alone make none.
+
+    Within `tracing` there is one by nature: tracers call NumPy's rules, and the rules
+    make tracers. Its modules count as one.
+    """
+    edges: dict[str, set[str]] = {}
+    for module, targets in source.inner(at_run_time=True).items():
+        mine = _unit(source, module)
+        others = {_unit(source, t) for t in targets} - {mine}
+        edges[mine] = edges.get(mine, set()) | others
     try:
-        TopologicalSorter(source.inner(at_run_time=True)).prepare()
+        TopologicalSorter(edges).prepare()
     except CycleError as error:
         return error.args[1]
     return []
@@ -225,7 +240,7 @@ def test_scan_finds_wrong_arrows(toy, importer, text):
     [
         ("program", "kernels", True),
         ("kernels", "program", False),
-        ("passes", "kernels", False),
+        ("kernels", "passes", False),
         ("tracing", "transforms", True),
         ("numpy", "tracing", True),
         ("tracing", "runtime", False),

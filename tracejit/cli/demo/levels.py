@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracejit.program.printer import format_program, kernel_texts
 from tracejit.stages import Compiled, Lowered, Traced
 
 STALE = "graph-*.tir"
@@ -24,10 +25,11 @@ class Level:
 
 def levels(traced: Traced, lowered: Lowered, compiled: Compiled) -> list[Level]:
     """Return the graph after each pass, the program, its kernels, and LLVM text."""
-    kernels = "\n\n".join(kernel.as_text() for kernel in lowered.kernels)
+    kernels = "\n\n".join(kernel_texts(lowered.program))
+    program = format_program(lowered.program, kernels=False)
     return [
         *graphs(traced, lowered),
-        Level("program.txt", "program: buffers and steps", lowered.program.as_text()),
+        Level("program.txt", "program: buffers and steps", program),
         Level("kernels.txt", "kernels: fused loop nests", kernels),
         Level("step.ll", "LLVM text, as it is compiled", compiled.as_text()),
     ]
