@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from ..ir.graph import Graph
 from ..ir.parser import parse_graphs
 from ..ir.printer import format_graph
-from ..ir.rewrite import RuleStats
 from ..ir.verify import verify
 from ..passes.manager import PassContext, parse_pipeline, run_passes
 from ..passes.pipelines import known_passes
@@ -67,10 +66,14 @@ def _figures(context: PassContext, options: OptOptions) -> list[str]:
         rows = (f"; {name}: {1e3 * s:.3f} ms" for name, s in context.timings.items())
         out.append("\n".join(rows))
     if options.stats:
-        out.append(_fired(context.stats))
+        out.append(_fired(context))
     return out
 
 
-def _fired(stats: RuleStats) -> str:
-    rows = (f"; {name}: {count}" for name, count in sorted(stats.fired.items()))
+def _fired(context: PassContext) -> str:
+    rows = [
+        f"; {name}: {rule}: {count}"
+        for name, fired in context.fired.items()
+        for rule, count in sorted(fired.items())
+    ]
     return "\n".join(rows) or "; no rule fired"
