@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..ir.aval import Shape
+from ..ir.aval import Shape, ShapedArray
+from ..ir.dtypes import INT64
 from ..ir.graph import Literal
 from ..ir.primitive import Params, Primitive
 from .maps import Affine, Map
@@ -180,3 +181,50 @@ def operands_of(op: KernelOp) -> Iterator[Operand]:
 def result_of(op: KernelOp) -> Value | None:
     """Return the value an operation binds; None for a store."""
     return None if isinstance(op, Store) else op.result
+
+
+def values_of(op: KernelOp) -> Iterator[Value]:
+    """Yield the values among the operands of an operation."""
+    return (x for x in operands_of(op) if isinstance(x, Value))
+
+
+def indices_of(op: KernelOp) -> Iterator[Affine]:
+    """Yield the index expressions of an operation, those of bounds too."""
+    if isinstance(op, Load | Store):
+        yield from op.map
+    if isinstance(op, Load):
+        yield from (bound.index for bound in op.bounds)
+    elif isinstance(op, Iota):
+        yield op.index
+
+
+def dense_strides(shape: Shape) -> Shape:
+    """Return the strides, in elements, of a dense row-major array."""
+    out, step = [], 1
+    for n in reversed(shape):
+        out.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(out))
+
+
+def dtype_of(x: Operand) -> np.dtype:
+    """Return the dtype of a value or literal."""
+    return x.aval.dtype if isinstance(x, Literal) else x.dtype
+
+
+def computed_dtype(op: Compute) -> np.dtype:
+    """Return the dtype that the primitive gives for these operands."""
+    avals = [ShapedArray((), dtype_of(x)) for x in op.operands]
+    (aval,) = op.primitive.out_avals(avals, op.params)
+    return aval.dtype
+
+
+def default_dtype(op: KernelOp, kernel: Kernel) -> np.dtype:
+    """Return the dtype of the result of an operation unless it is made to differ."""
+    if isinstance(op, Load | Store):
+        return kernel.buffer(op.buffer).dtype
+    if isinstance(op, Compute):
+        return computed_dtype(op)
+    if isinstance(op, Reduce) and not op.op.startswith("arg"):
+        return dtype_of(op.operand)
+    return op.lhs.dtype if isinstance(op, Contract) else INT64

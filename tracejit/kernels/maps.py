@@ -4,7 +4,7 @@ A `Map` has one expression per dimension of a buffer. Transposes, reshapes, broa
 and slices become maps, so they cost nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -116,3 +116,22 @@ def mod(inner: Affine, divisor: int) -> Affine:
     if not rest:
         return Affine((), inner.constant % divisor)
     return Affine(((Mod(Affine(rest, inner.constant), divisor), 1),))
+
+
+def atoms_in(index: Affine) -> Iterator[AxisIndex | ValueIndex]:
+    """Yield the axes and values of an expression, from inside of divisions too."""
+    for atom, _ in index.terms:
+        if isinstance(atom, FloorDiv | Mod):
+            yield from atoms_in(atom.inner)
+        else:
+            yield atom
+
+
+def axes_in(index: Affine) -> set[str]:
+    """Return the names of the axes in an expression."""
+    return {a.axis for a in atoms_in(index) if isinstance(a, AxisIndex)}
+
+
+def values_in(index: Affine) -> set[str]:
+    """Return the names of the values in an expression."""
+    return {a.value for a in atoms_in(index) if isinstance(a, ValueIndex)}
