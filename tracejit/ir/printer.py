@@ -89,7 +89,8 @@ class _GraphPrinter:
     def name(self, var: Var) -> str:
         """Name `var` where it is bound: its hint if free, else a number."""
         hint = _UNPRINTABLE.sub("_", var.name)
-        hint = "" if hint in self.taken else hint
+        if hint in self.taken or hint.isdigit():  # numbers are for those without name
+            hint = ""
         while not hint or hint in self.taken:
             hint = str(self.count)
             self.count += 1
@@ -104,7 +105,9 @@ class _GraphPrinter:
         if isinstance(x, Var):
             return self.names.get(x, "%<unbound>")
         text = format_scalar(x.value, x.aval.dtype)
-        return text if x.aval.dtype == dtype else f"{text}:{dtype_name(x.aval.dtype)}"
+        if dtype is not None and x.aval.dtype == dtype:  # NumPy takes None for float64
+            return text
+        return f"{text}:{dtype_name(x.aval.dtype)}"
 
     def eqn(self, eqn: Eqn) -> str:
         dtype = eqn.outvars[0].aval.dtype if eqn.outvars else None
