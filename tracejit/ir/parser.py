@@ -263,7 +263,7 @@ class TextParser:
             dtype = NAME_TO_DTYPE[name.text]
         if dtype is None:
             raise self.fail(token, "a literal with its dtype, e.g. 1.0:f32")
-        return Literal(_scalar(token.text, dtype), dtype)
+        return Literal(parse_scalar(token.text, dtype), dtype)
 
     def returned(self, env: dict[str, Var]) -> tuple[Atom, ...]:
         self.expect("return")
@@ -319,7 +319,7 @@ class TextParser:
         return tuple(out)
 
 
-def _scalar(text: str, dtype: np.dtype) -> Scalar:
+def parse_scalar(text: str, dtype: np.dtype) -> Scalar:
     """Read one number; its bits are those of `dtype`."""
     if text.startswith("bits("):
         raw = bytes.fromhex(text[len("bits(0x") : -1])[::-1]
@@ -327,7 +327,7 @@ def _scalar(text: str, dtype: np.dtype) -> Scalar:
     if text.startswith("complex("):
         half = np.dtype(f"f{dtype.itemsize // 2}")
         re_, im = text[len("complex(") : -1].split(",")
-        parts = [_scalar(re_.strip(), half), _scalar(im.strip(), half)]
+        parts = [parse_scalar(re_.strip(), half), parse_scalar(im.strip(), half)]
         return np.asarray(np.array(parts, half).view(dtype)[0])
     if text in ("true", "false"):
         return np.asarray(text == "true", dtype)
@@ -350,7 +350,7 @@ def _dense(text: str) -> ArrayConstant:
         return ArrayConstant(
             np.frombuffer(bytes.fromhex(body[2:]), dtype).reshape(shape)
         )
-    items = [_scalar(t, dtype) for t in DENSE_ITEM.findall(body)]
+    items = [parse_scalar(t, dtype) for t in DENSE_ITEM.findall(body)]
     array = np.empty(len(items), dtype)
     for i, item in enumerate(items):
         array[i] = item

@@ -31,8 +31,7 @@ from .kernel import (
     Store,
     Value,
 )
-from .maps import Affine, AxisIndex, IndexAtom, Map, ValueIndex, axis
-from .maps import floordiv, mod
+from .maps import Affine, AxisIndex, IndexAtom, Map, ValueIndex, axis, floordiv, mod
 from .schedule import Placement, Role, Schedule
 from .views import VIEWS, simplified, through_view
 

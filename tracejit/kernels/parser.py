@@ -213,9 +213,9 @@ class KernelParser(TextParser):
             bounds.append(self.bound())
             while self.accept(","):
                 bounds.append(self.bound())
-        fill = None
+        fill: Literal | None = None
         if self.accept("else"):
-            fill = self.resolved(self.number(), buffer.dtype)
+            fill = self.typed(self.number(), buffer.dtype)
         clip = self.peek().text == "clip"
         check: tuple[int, ...] = ()
         if self.accept("clip") or self.accept("check"):
@@ -327,7 +327,10 @@ class KernelParser(TextParser):
 
     def resolved(self, x: Operand | Token, dtype: np.dtype | None) -> Operand:
         """Give a literal that does not say its dtype that of its neighbours."""
-        if not isinstance(x, Token):
+        return x if isinstance(x, Value) else self.typed(x, dtype)
+
+    def typed(self, x: Literal | Token, dtype: np.dtype | None) -> Literal:
+        if isinstance(x, Literal):
             return x
         if dtype is None:
             raise self.fail(x, "a literal with its dtype, e.g. 1.0:f32")

@@ -247,10 +247,10 @@ class _Lines:
         for x in reversed(operands):
             word = format_operand(x, dtype), False
             top = self.waiting[-1] if self.waiting else None
-            if top is not None and top.op.result == x and len(top.text) <= room:
-                if axes is None or axes == top.op.result.axes:
-                    self.waiting.pop()
-                    word = top.text, top.is_infix
+            fits = axes is None or (isinstance(x, Value) and axes == x.axes)
+            if top and top.op.result == x and fits and len(top.text) <= room:
+                self.waiting.pop()
+                word = top.text, top.is_infix
             room -= len(word[0])
             words.append(word)
         return words[::-1]

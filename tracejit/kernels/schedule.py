@@ -1,4 +1,4 @@
-"""The schedule: how the axes of a kernel become loops, separate from what it computes."""
+"""The schedule: how the axes of a kernel become loops, apart from what it computes."""
 
 import enum
 from collections.abc import Mapping

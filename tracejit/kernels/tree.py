@@ -2,7 +2,7 @@
 
 An add-reduction of n elements x[0..n) (row-major over the reduced axes) is cut into
 leaves of `LEAF` consecutive elements. Within a leaf, element k goes to virtual lane
-``k mod LANES`` and each lane adds its elements in increasing k, starting from its first.
+``k mod LANES`` and each lane adds its elements in increasing k, from its first on.
 Leaves (vectors of `LANES` partial sums; lanes without elements hold -0.0, the neutral
 element) are combined pairwise like a binary counter: leaf 0+1, 2+3, then (0+1)+(2+3),
 ...; what is left at the end is combined from the most recent to the oldest, older
