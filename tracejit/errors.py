@@ -98,7 +98,26 @@ class ParseError(TracejitError, ValueError):
 
 
 class VerifyError(TracejitError):
-    """An IR invariant does not hold: a bug in tracejit."""
+    """An IR invariant does not hold: a bug in tracejit, or in IR written by hand.
+
+    Parameters
+    ----------
+    message, source, hint : str
+        As in `TracejitError`.
+    equation : int, optional
+        Which equation of the graph that was verified, counted from 0.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        equation: int | None = None,
+        source: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, source=source, hint=hint)
+        self.equation = equation
 
 
 class InternalError(TracejitError):

@@ -138,6 +138,7 @@ def _fail(graph: Graph, index: int | None, number: str, message: str) -> NoRetur
         source = ", ".join(graph.eqns[index].source)
     raise VerifyError(
         f"invariant {number} is broken in @{graph.name}: {message}{context}",
+        equation=index,
         source=source,
     )
 
