@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from . import config, log
-from .errors import TracejitError
 from .stages import Compiled, Traced
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
 from .tracing.record import Recording, record
@@ -233,9 +232,7 @@ def _identifier(name: str) -> str:
     return kept if kept and not kept[0].isdigit() else f"f{kept}"
 
 
-def _in_strides(
-    recording: Recording, call: Call
-) -> tuple[tuple[int, ...] | None, ...]:
+def _in_strides(recording: Recording, call: Call) -> tuple[tuple[int, ...] | None, ...]:
     """Element strides per graph input; None for C-contiguous."""
     out: list[tuple[int, ...] | None] = []
     for feed in recording.inputs:
@@ -290,5 +287,3 @@ def jit(
         raise TypeError(f"jit takes a function, not {fn!r}")
     names = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
     return JitFunction(fn, tuple(names))
-
-

@@ -44,7 +44,9 @@ np.meshgrid(x[0], y[0]); np.lib.stride_tricks.sliding_window_view(x, 2, axis=1);
 np.array([x[0, 0], 1.0, y[0, 0]]); np.array([[x[0], y[0]], [y[1], x[1]]]); np.full((2, 2), x[0, 0]); np.r_[x[0], 1.0, y[0]]; np.c_[x[0], y[0]]; sum(x); [r * 2 for r in x]; max(3, len(x))
 """
 
-CASES = [e.strip() for line in EXPRESSIONS.strip().splitlines() for e in line.split(";")]
+CASES = [
+    e.strip() for line in EXPRESSIONS.strip().splitlines() for e in line.split(";")
+]
 
 
 def arguments(dtype):

@@ -101,8 +101,13 @@ def advanced_step(rng, pool):
     at = rng.integers(-x.shape[0], x.shape[0], (2, 2))
     if x.ndim > 2 and x.shape[2] and rng.random() < 0.5:
         other = rng.integers(0, x.shape[2], (2,))
-        pool.append(x[at, :, other] if rng.random() < 0.5 else x[:, at % x.shape[1]]
-                    if x.shape[1] else x)
+        pool.append(
+            x[at, :, other]
+            if rng.random() < 0.5
+            else x[:, at % x.shape[1]]
+            if x.shape[1]
+            else x
+        )
     else:
         pool.append(x[at])
 

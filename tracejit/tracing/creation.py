@@ -50,10 +50,26 @@ FROM_NUMBERS = (
     "kaiser",
 )
 FROM_ARRAYS = ("array", "asarray", "asanyarray", "ascontiguousarray", "copy")
-RANDOM = (
-    "rand randn random random_sample randint normal uniform standard_normal choice "
-    "permutation shuffle seed default_rng binomial poisson exponential beta gamma"
-).split()
+RANDOM = [
+    "rand",
+    "randn",
+    "random",
+    "random_sample",
+    "randint",
+    "normal",
+    "uniform",
+    "standard_normal",
+    "choice",
+    "permutation",
+    "shuffle",
+    "seed",
+    "default_rng",
+    "binomial",
+    "poisson",
+    "exponential",
+    "beta",
+    "gamma",
+]
 
 
 def is_tracer(x: object) -> bool:

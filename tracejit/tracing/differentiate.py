@@ -282,7 +282,8 @@ def _run(graph: Graph, operands: list[Any]) -> list[Any]:
     trace = current_trace()
     if trace is None:
         arrays = [
-            np.asarray(x, a.dtype) for x, a in zip(operands, graph.in_avals, strict=True)
+            np.asarray(x, a.dtype)
+            for x, a in zip(operands, graph.in_avals, strict=True)
         ]
         return [np.array(o) for o in evaluate(graph, arrays)]
     atoms = []

@@ -207,9 +207,7 @@ def _finish(
     out_leaves, spec = flatten(result)
     outputs = _Outputs()
     results = _result_leaves(trace, call, leaves, out_leaves, outputs)
-    writes = tuple(
-        (i, outputs.add(s.atom)) for i, s in storages.items() if s.version
-    )
+    writes = tuple((i, outputs.add(s.atom)) for i, s in storages.items() if s.version)
     graph = trace.builder.build(outputs.atoms)
     captures = {c.var: c for c in trace.captures}
     feeds: list[int | CapturedArray] = []

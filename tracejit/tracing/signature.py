@@ -14,7 +14,14 @@ import numpy as np
 from ..ir import dtypes as dt
 from .tree import TreeSpec, flatten, paths, unflatten
 
-ARRAY, SCALAR, INT, FLOAT, COMPLEX, STATIC = "array", "scalar", "int", "float", "complex", "static"
+ARRAY, SCALAR, INT, FLOAT, COMPLEX, STATIC = (
+    "array",
+    "scalar",
+    "int",
+    "float",
+    "complex",
+    "static",
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,9 @@ class Signature:
         Parameters whose leaves specialise by value.
     """
 
-    def __init__(self, fn: Callable[..., Any], static_argnames: tuple[str, ...]) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], static_argnames: tuple[str, ...]
+    ) -> None:
         self.fn = fn
         self.static = frozenset(static_argnames)
         try:
@@ -128,7 +137,10 @@ class Signature:
         if self.signature is None or self.static:
             return -1
         kinds = [p.kind for p in self.signature.parameters.values()]
-        plain = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+        plain = (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        )
         return len(kinds) if all(k in plain for k in kinds) else -1
 
     def _takes_any_keyword(self) -> bool:

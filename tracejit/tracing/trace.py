@@ -183,10 +183,7 @@ class Trace:
         from .tracer import Tracer  # noqa: PLC0415  (tracers know their trace)
 
         storage = Storage(self, atom, known=known is not None)
-        if known is not None:
-            shadow = np.asarray(known)
-        else:
-            shadow = blank(atom.aval, layout)
+        shadow = np.asarray(known) if known is not None else blank(atom.aval, layout)
         return Tracer(storage, (), shadow, kind)
 
     def is_differentiated(self, atom: Atom) -> bool:
@@ -333,9 +330,7 @@ def blank(aval: ShapedArray, layout: Array | None = None) -> Array:
         return np.empty(aval.shape, aval.dtype)
     else:
         strides = contiguous_strides(aval)
-    return np.lib.stride_tricks.as_strided(
-        np.empty(1, aval.dtype), aval.shape, strides
-    )
+    return np.lib.stride_tricks.as_strided(np.empty(1, aval.dtype), aval.shape, strides)
 
 
 def contiguous_strides(aval: ShapedArray) -> tuple[int, ...]:

@@ -357,7 +357,7 @@ class Tracer:
             return self
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
             axes = tuple(axes[0]) if axes[0] is not None else ()
-        perm = tuple(range(self.ndim))[::-1] if not axes else axes
+        perm = axes if axes else tuple(range(self.ndim))[::-1]
         shadow = self.shadow.transpose(perm)
         perm = tuple(int(p) % self.ndim for p in perm)
         return self.derive(Transposed(perm), shadow)

@@ -14,11 +14,34 @@ from .shape import matrix_transpose, reshape_tracer, stack, zeros_like
 # Array methods that are functions with the array as first argument.
 METHODS: dict[str, Callable[..., Any]] = {
     name: getattr(np, name)
-    for name in (
-        "all any argmax argmin argpartition argsort clip compress cumprod cumsum "
-        "diagonal dot max mean min prod ptp put repeat round searchsorted std sum take "
-        "trace var"
-    ).split()
+    for name in [
+        "all",
+        "any",
+        "argmax",
+        "argmin",
+        "argpartition",
+        "argsort",
+        "clip",
+        "compress",
+        "cumprod",
+        "cumsum",
+        "diagonal",
+        "dot",
+        "max",
+        "mean",
+        "min",
+        "prod",
+        "ptp",
+        "put",
+        "repeat",
+        "round",
+        "searchsorted",
+        "std",
+        "sum",
+        "take",
+        "trace",
+        "var",
+    ]
 }
 
 # Creation functions that take traced numbers: (trace, *args, **kwargs) -> tracer.

@@ -110,7 +110,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 
 @implements(np.linalg.matrix_power)
 def matrix_power(a: Any, n: int) -> Any:
-    trace, (x,) = lift(a)
+    _trace, (x,) = lift(a)
     if n < 0:
         x, n = inv(x), -n
     if n == 0:

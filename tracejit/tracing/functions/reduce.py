@@ -122,7 +122,7 @@ def _logical(primitive: Primitive, neutral: bool) -> Any:
         *,
         where: Any = NoValue,
     ) -> Any:
-        trace, (x,) = lift(a)
+        _trace, (x,) = lift(a)
         truth = x if x.dtype == dt.BOOL else x != 0
         truth = _with_where(truth, where, neutral)
         return _reduced(truth, truth.read(), primitive, axis, keepdims)

@@ -1,5 +1,6 @@
 """Rules for functions that move elements: reshapes, joins, splits, repeats."""
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -295,7 +296,7 @@ def _split(ary: Any, sections: Any, axis: int, strict: bool) -> "list[Tracer]":
     d = normalize_axis(axis, x.ndim)
     cuts = _cuts(sections, x.shape[d], strict)
     lead = (slice(None),) * d
-    pairs = zip(cuts[:-1], cuts[1:], strict=True)
+    pairs = itertools.pairwise(cuts)
     return [x[(*lead, slice(a, z))] for a, z in pairs]
 
 
