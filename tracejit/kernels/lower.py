@@ -432,7 +432,7 @@ def _placements(kernel: Kernel, vector: str | None) -> dict[str, Placement]:
     out: dict[str, Placement] = {}
     row_bytes = kernel.extent(vector)
     for op in kernel.body:
-        operands = [o for o in _values(op)]
+        operands = list(_values(op))
         here = max((phase.get(o.name, 0) for o in operands), default=0)
         for o in operands:
             later = phase.get(o.name, 0) < here and vector in o.axes

@@ -51,7 +51,7 @@ PATTERN = re.compile(
   | (?P<number>[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|inf\b|nan\b))
   | (?P<var>%[A-Za-z0-9_.]+)
   | (?P<name>@?[A-Za-z_][A-Za-z0-9_.]*)
-  | (?P<operator>//|==|!=|<=|>=|[-+*/<>&|^])
+  | (?P<operator>//|==|!=|<=|>=|[-+*/<>&|^?])
   | (?P<punct>[{}()\[\],:=])
     """,
     re.VERBOSE,

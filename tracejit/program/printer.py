@@ -1,17 +1,25 @@
-"""The text form of Programs: buffers with their storage, then the steps.
+"""The text form of programs: buffers, steps, then the kernels they run.
 
-program @f(%x0) -> (%y1) arena(256) {
-  buffer %x0: f32[8,4] input(0)
-  buffer %t2: f32[8] arena(0)
-  run @f_k0(%x0) -> (%t2)  ; model.py:3
-}
+    program @mlp(%x0, %x1) -> (%y2) arena(64) {
+      %x0: f32[8,16] = input 0
+      %x1: f32[4,16] strides(1,4) = input 1
+      %y2: f32[8] = output 0
+      %t3: f32[8,4] = arena 0
+      %t4: f32[4,8] strides(1,4) = alias %t3 + 0
+      run @mlp_k0(%x0, %x1) -> (%t3)  ; model.py:12
+      extern sort(%t4) -> (%y2) {axis=0}
+    }
+
+Arena buffers say where in the arena they start, in bytes; ``arena ?`` before that is
+planned. Aliases say how many elements after their base they start. What is printed here
+is parsed by `parser`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from ..ir.dtypes import dtype_name
-from ..kernels.printer import format_kernel
-from .lower import contiguous
+from ..ir.primitive import ArrayConstant
+from ..ir.printer import format_array, format_params
+from ..kernels.printer import format_kernel, format_name, format_source, format_type
 from .program import (
     Copy,
     Extern,
@@ -22,84 +30,72 @@ from .program import (
     Run,
     Step,
     Storage,
+    nested,
 )
 
 
-def format_program(program: Program, kernels: bool = True) -> str:
-    """Return a Program as text.
-
-    Parameters
-    ----------
-    program : Program
-    kernels : bool
-        Write its kernels, with their schedules, below it.
-    """
-    ins, outs = (
-        ", ".join(f"%{n}" for n in v) for v in (program.inputs, program.outputs)
-    )
-    head = f"program @{program.name}({ins}) -> ({outs}) arena({program.arena_bytes}) {{"
-    lines = [head, *(f"  {_buffer(b)}" for b in program.buffers)]
-    lines += [f"  {line}" for step in program.steps for line in _step(step)]
-    lines.append("}")
-    text = "\n".join(lines)
-    return (
-        text + "".join(f"\n\n{k}" for k in kernel_texts(program)) if kernels else text
-    )
+def format_program(program: Program) -> str:
+    """Return a program and its kernels, each with its schedule, as text."""
+    ins, outs = _names(program.inputs), _names(program.outputs)
+    name, size = format_name(program.name), program.arena_bytes
+    head = f"program @{name}({ins}) -> ({outs}) arena({size}) {{"
+    body = [f"  {format_buffer(b)}" for b in program.buffers]
+    body += [f"  {line}" for line in _steps(program.steps)]
+    runs = {s.kernel.name: s for s in nested(program.steps) if isinstance(s, Run)}
+    kernels = [format_kernel(s.kernel, s.schedule) for s in runs.values()]
+    return "\n\n".join(["\n".join([head, *body, "}"]), *kernels]) + "\n"
 
 
-def kernel_texts(program: Program) -> list[str]:
-    """Return each kernel with its schedule, in the order they run."""
-    found: dict[str, str] = {}
-    _collect(program.steps, found)
-    return list(found.values())
+def format_buffer(buffer: ProgramBuffer) -> str:
+    """Return the line that declares a buffer."""
+    kind = format_type(buffer.dtype, buffer.shape, buffer.strides)
+    return f"%{buffer.name}: {kind} = {_home(buffer)}"
 
 
-def _collect(steps: Sequence[Step], found: dict[str, str]) -> None:
-    for step in steps:
-        if isinstance(step, Run):
-            found[step.kernel.name] = format_kernel(step.kernel, step.schedule)
-        elif isinstance(step, Loop):
-            _collect(step.steps, found)
-        elif isinstance(step, If):
-            _collect((*step.on_true, *step.on_false), found)
-
-
-def _buffer(buffer: ProgramBuffer) -> str:
-    dims = ",".join(map(str, buffer.shape))
-    text = f"buffer %{buffer.name}: {dtype_name(buffer.dtype)}[{dims}]"
-    if buffer.strides != contiguous(buffer.shape):
-        text += f" strides({', '.join(map(str, buffer.strides))})"
-    return f"{text} {_storage(buffer)}"
-
-
-def _storage(buffer: ProgramBuffer) -> str:
-    if buffer.storage is Storage.ALIAS:
-        return f"alias(%{buffer.base} + {buffer.offset})"
-    if buffer.storage is Storage.ARENA:
-        return f"arena({buffer.offset})"
+def _home(buffer: ProgramBuffer) -> str:
     if buffer.storage is Storage.CONSTANT:
-        return "constant"
-    return f"{buffer.storage.value}({buffer.index})"
+        assert buffer.data is not None
+        return f"constant {format_array(ArrayConstant(buffer.data))}"
+    if buffer.storage is Storage.ALIAS:
+        return f"alias %{buffer.base} + {buffer.offset}"
+    if buffer.storage is Storage.ARENA:
+        return f"arena {buffer.offset if buffer.offset >= 0 else '?'}"
+    return f"{buffer.storage.value} {buffer.index}"
 
 
-def _step(step: Step) -> list[str]:
-    source = f"  ; {', '.join(step.source)}" if step.source else ""
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"%{n}" for n in names)
+
+
+def _steps(steps: Sequence[Step]) -> Iterator[str]:
+    for step in steps:
+        yield from _step(step)
+
+
+def _step(step: Step) -> Iterator[str]:
+    source = format_source(step.source)
     if isinstance(step, Run):
-        return [f"run @{step.kernel.name}{_io(step.inputs, step.outputs)}{source}"]
-    if isinstance(step, Extern):
-        return [f"extern {step.primitive.name}{_io(step.inputs, step.outputs)}{source}"]
-    if isinstance(step, Copy):
-        return [f"copy %{step.input} -> %{step.output}{source}"]
-    if isinstance(step, Loop):
-        return [f"loop {step.count} {{{source}", *_block(step.steps), "}"]
-    head = f"if %{step.predicate} {{{source}"
-    return [head, *_block(step.on_true), "} else {", *_block(step.on_false), "}"]
+        kernel = format_name(step.kernel.name)
+        ins, outs = _names(step.inputs), _names(step.outputs)
+        yield f"run @{kernel}({ins}) -> ({outs}){source}"
+    elif isinstance(step, Extern):
+        ins, outs = _names(step.inputs), _names(step.outputs)
+        params = format_params(step.params, "  ")
+        call = f"extern {step.primitive.name}({ins}) -> ({outs})"
+        yield f"{call} {params}".rstrip() + source
+    elif isinstance(step, Copy):
+        yield f"copy %{step.input} -> %{step.output}{source}"
+    elif isinstance(step, Loop):
+        yield f"loop {step.count} {{{source}"
+        yield from (f"  {line}" for line in _steps(step.steps))
+        yield "}"
+    else:
+        yield from _if(step)
 
 
-def _io(ins: Sequence[str], outs: Sequence[str]) -> str:
-    left, right = (", ".join(f"%{n}" for n in v) for v in (ins, outs))
-    return f"({left}) -> ({right})"
-
-
-def _block(steps: Sequence[Step]) -> list[str]:
-    return [f"  {line}" for step in steps for line in _step(step)]
+def _if(step: If) -> Iterator[str]:
+    yield f"if %{step.predicate} {{{format_source(step.source)}"
+    yield from (f"  {line}" for line in _steps(step.on_true))
+    yield "} else {"
+    yield from (f"  {line}" for line in _steps(step.on_false))
+    yield "}"

@@ -1,6 +1,7 @@
 """Programs: buffers and steps, what the native host function executes."""
 
 import enum
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -148,17 +149,19 @@ class Program:
     @property
     def kernels(self) -> tuple[Kernel, ...]:
         """The kernels it runs, in order, each once."""
+        runs = (s for s in nested(self.steps) if isinstance(s, Run))
         found: dict[str, Kernel] = {}
-        _collect(self.steps, found)
+        for step in runs:
+            found.setdefault(step.kernel.name, step.kernel)
         return tuple(found.values())
 
 
-def _collect(steps: tuple[Step, ...], found: dict[str, Kernel]) -> None:
+def nested(steps: Sequence[Step]) -> Iterator[Step]:
+    """Yield steps in order, each before those inside it."""
     for step in steps:
-        if isinstance(step, Run):
-            found.setdefault(step.kernel.name, step.kernel)
-        elif isinstance(step, Loop):
-            _collect(step.steps, found)
+        yield step
+        if isinstance(step, Loop):
+            yield from nested(step.steps)
         elif isinstance(step, If):
-            _collect(step.on_true, found)
-            _collect(step.on_false, found)
+            yield from nested(step.on_true)
+            yield from nested(step.on_false)
