@@ -1,0 +1,151 @@
+"""The interpreter of programs: runs their steps in NumPy, in real memory.
+
+Arguments are laid out by the strides that the program expects, and intermediate values
+live in an arena of the planned size that starts as garbage: a wrong alias, offset or
+live range gives wrong results here too, and every access is in bounds.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..errors import InternalError
+from ..ir.aval import Shape
+from ..kernels.interp import run_kernel
+from .program import (
+    Copy,
+    Extern,
+    Loop,
+    Program,
+    ProgramBuffer,
+    Run,
+    Step,
+    Storage,
+)
+
+Array = np.ndarray
+GARBAGE = 0xA5
+
+
+def run_program(program: Program, args: Sequence[Array]) -> tuple[Array, ...]:
+    """Run a program.
+
+    Parameters
+    ----------
+    program : Program
+        With its arena planned.
+    args : sequence of numpy.ndarray
+        One per input, of its shape and dtype; any strides.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        One per output, fresh.
+
+    Raises
+    ------
+    InternalError
+        When an argument or the result of a step does not fit its buffer.
+    """
+    memory = _Memory(program)
+    for name, value in zip(program.inputs, args, strict=True):
+        _put(memory.arrays[name], np.asarray(value), name)
+    _run(program.steps, memory.arrays)
+    return tuple(memory.arrays[name] for name in program.outputs)
+
+
+class _Memory:
+    """The arrays of all buffers, over the memory they share."""
+
+    def __init__(self, program: Program) -> None:
+        self.arena = np.full(program.arena_bytes, GARBAGE, np.uint8)
+        self.starts: dict[str, tuple[Array, int]] = {}
+        self.arrays: dict[str, Array] = {}
+        for buffer in sorted(program.buffers, key=lambda b: b.storage is Storage.ALIAS):
+            self.add(buffer)
+
+    def add(self, buffer: ProgramBuffer) -> None:
+        """Make the array of a buffer; `starts` says where its first element lies."""
+        size = buffer.dtype.itemsize
+        if buffer.storage is Storage.ALIAS:
+            assert buffer.base is not None
+            block, start = self.starts[buffer.base]
+            start += buffer.offset * size
+        elif buffer.storage is Storage.ARENA:
+            block, start = self.arena, buffer.offset
+        else:
+            low, high = extent_of(buffer.shape, buffer.strides)
+            block = np.full((high - low) * size, GARBAGE, np.uint8)
+            start = -low * size
+        self.starts[buffer.name] = block, start
+        self.arrays[buffer.name] = _array(buffer, block, start)
+        if buffer.storage is Storage.CONSTANT:
+            assert buffer.data is not None
+            self.arrays[buffer.name][...] = buffer.data
+
+
+def extent_of(shape: Shape, strides: Shape) -> tuple[int, int]:
+    """Return the elements an array spans, from its first one: [low, high)."""
+    if 0 in shape:
+        return 0, 0
+    reach = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    return sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach) + 1
+
+
+def _array(buffer: ProgramBuffer, block: Array, start: int) -> Array:
+    if 0 in buffer.shape:
+        return np.empty(buffer.shape, buffer.dtype)
+    strides = tuple(s * buffer.dtype.itemsize for s in buffer.strides)
+    return np.ndarray(buffer.shape, buffer.dtype, block, start, strides)
+
+
+def _put(target: Array, value: Array, what: str) -> None:
+    if value.shape != target.shape or value.dtype != target.dtype:
+        raise InternalError(
+            f"{what} is {target.dtype}{list(target.shape)}, "
+            f"given {value.dtype}{list(value.shape)}"
+        )
+    target[...] = value
+
+
+def _run(steps: Sequence[Step], arrays: Mapping[str, Array]) -> None:
+    for step in steps:
+        if isinstance(step, Run):
+            ins = [arrays[n] for n in step.inputs]
+            _run_kernel(step, ins, [arrays[n] for n in step.outputs])
+        elif isinstance(step, Extern):
+            # of what it is given, a step may return the very memory
+            ins = [arrays[n].copy() for n in step.inputs]
+            with np.errstate(all="ignore"):
+                outs = step.primitive.evaluate(ins, step.params)
+            for name, out in zip(step.outputs, outs, strict=True):
+                _put(arrays[name], np.asarray(out), name)
+        elif isinstance(step, Copy):
+            arrays[step.output][...] = arrays[step.input]
+        elif isinstance(step, Loop):
+            for _ in range(step.count):
+                _run(step.steps, arrays)
+        else:
+            chosen = arrays[step.predicate][()]
+            _run(step.on_true if chosen else step.on_false, arrays)
+
+
+def _run_kernel(step: Run, ins: Sequence[Array], outs: Sequence[Array]) -> None:
+    """Present each buffer to the kernel in the kernel's own shape."""
+    kernel = step.kernel
+    ins = [
+        _viewed(x, b.shape, b.strides) for x, b in zip(ins, kernel.inputs, strict=True)
+    ]
+    outs = [
+        _viewed(x, b.shape, b.strides)
+        for x, b in zip(outs, kernel.outputs, strict=True)
+    ]
+    run_kernel(kernel, ins, outs)
+
+
+def _viewed(x: Array, shape: Shape, strides: Shape) -> Array:
+    """Contractions join axes of buffers: the same memory, other shape and strides."""
+    if x.shape == shape or not x.size:
+        return x.reshape(shape)
+    steps = tuple(s * x.itemsize for s in strides)
+    return np.lib.stride_tricks.as_strided(x, shape, steps)
