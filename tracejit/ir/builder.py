@@ -135,9 +135,10 @@ class Builder:
         self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
     ) -> tuple[Atom, ...]:
         key = self._number_key(primitive, ins, params)
-        if key is not None and self._numbered is not None and key in self._numbered:
+        found = self._numbered.get(key) if self._numbered and key is not None else None
+        if found is not None and self.stats.can_fire():
             self.stats.fired["value_number"] += 1
-            return self._numbered[key]
+            return found
         avals = primitive.out_avals([x.aval for x in ins], params)
         outs = tuple(Var(a) for a in avals)
         eqn = Eqn(primitive, ins, params, outs, self.source)

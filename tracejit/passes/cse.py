@@ -22,6 +22,8 @@ from .manager import PassContext, map_subgraphs, on_all_graphs, replay
 def cse(graph: Graph, context: PassContext) -> Graph:
     """Give equal pure equations one result, in sub-graphs too."""
     graph = _share_subgraphs(graph, context)
+    if not context.may_fire("value_number"):
+        return graph
     return on_all_graphs(graph, lambda g: replay(g, NO_RULES, True, context))
 
 
