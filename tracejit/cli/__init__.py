@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: `tracejit trace`, `tracejit opt`, `tracejit demo`."""
