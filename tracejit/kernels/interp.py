@@ -21,7 +21,7 @@ from .kernel import (
     Reduce,
     Store,
 )
-from .maps import Affine, AxisIndex, FloorDiv, IndexAtom, ValueIndex, axes_in
+from .maps import Affine, AxisIndex, FloorDiv, IndexAtom, ValueIndex
 from .tree import tree_sum
 
 Array = np.ndarray
@@ -152,13 +152,11 @@ class _Run:
 
     def store(self, op: Store) -> None:
         array = self.arrays[op.buffer]
-        axes = {a for i in op.map for a in axes_in(i)}
-        value = self.operand(op.value)
         where = tuple(self.index(i) for i in op.map)
-        shape = tuple(a.extent if a.name in axes else 1 for a in self.kernel.axes)
-        if 0 in shape:
-            return
-        array[where] = np.broadcast_to(value, np.broadcast_shapes(*_shapes(where)))
+        shape = np.broadcast_shapes((1,) * len(self.extents), *(i.shape for i in where))
+        value = np.broadcast_to(self.operand(op.value), shape)
+        if value.size:
+            array[where] = value if where else value.reshape(())
 
     # --- reductions
 
@@ -204,10 +202,6 @@ def _squeezed(
 ) -> tuple[Array, list[int]]:
     dims = sorted(place[a] for a in axes)
     return x.reshape([x.shape[d] for d in dims]), dims
-
-
-def _shapes(arrays: Sequence[Array]) -> list[tuple[int, ...]]:
-    return [a.shape for a in arrays]
 
 
 def _extremum(ufunc: np.ufunc) -> Callable[[Array], Array]:

@@ -134,7 +134,8 @@ class _Lowering:
 
     def store(self, buffer: Buffer, x: Atom) -> None:
         """Store an output: of the group's full shape, or of its leading axes."""
-        places = [self.axis_of.get(d) for d in range(x.aval.ndim)]
+        shape = x.aval.shape
+        places = [self.axis_of.get(d) if n != 1 else None for d, n in enumerate(shape)]
         at = tuple(Affine() if n is None else axis(n) for n in places)
         self.body.append(Store(buffer.name, at, self.value(x, at)))
 
@@ -158,6 +159,8 @@ class _Lowering:
     def _emitted(self, x: Var, at: Map) -> Operand:
         eqn = self.definitions.get(x)
         if eqn is None:
+            if not x.aval.size:  # no element is ever wanted: nothing must be read
+                return Literal(0, x.aval.dtype)
             return self.load(self.buffers[x], at)
         if eqn.primitive.kind is Kind.ELEMENTWISE:
             operands = [self.value(o, at if o.aval.shape else ()) for o in eqn.invars]
@@ -289,6 +292,8 @@ def _concatenate(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
         if n:
             pieces.append((offset + n, low.within(x, index, [Bound(index[d], n)])))
         offset += n
+    if not pieces:
+        return Literal(0, eqn.outvars[0].aval.dtype)
     _, out = pieces[-1]
     position = low.iota(at[d])
     for end, piece in reversed(pieces[:-1]):
@@ -355,7 +360,9 @@ def _index_value(low: _Lowering, index: Atom, at: Map) -> Affine:
 def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
     x = eqn.invars[0]
     params = eqn.params
-    axes = ints(params, "axes") if "axes" in params else (_int(params, "axis"),)
+    axes = sorted(ints(params, "axes") if "axes" in params else [_int(params, "axis")])
+    if not axes:
+        return low.value(x, at)
     kept = iter(at)
     names, index = [], []
     for d, n in enumerate(x.aval.shape):

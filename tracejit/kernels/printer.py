@@ -299,7 +299,8 @@ def format_operand(x: Operand, dtype: np.dtype | None) -> str:
     if isinstance(x, Value):
         return f"%{x.name}"
     text = format_scalar(x.value, x.aval.dtype)
-    return text if x.aval.dtype == dtype else f"{text}:{dtype_name(x.aval.dtype)}"
+    is_said = dtype is not None and x.aval.dtype == dtype  # None equals float64
+    return text if is_said else f"{text}:{dtype_name(x.aval.dtype)}"
 
 
 def literal_dtype(operands: Sequence[Operand]) -> np.dtype | None:

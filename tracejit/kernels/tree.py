@@ -49,7 +49,7 @@ def _leaf(x: np.ndarray) -> np.ndarray:
     pad = -x.shape[-1] % LANES
     neutral = np.full((*x.shape[:-1], pad), -0.0 if x.dtype.kind in "fcV" else 0)
     rows = np.concatenate([x, neutral.astype(x.dtype)], axis=-1)
-    rows = rows.reshape(*x.shape[:-1], -1, LANES)
+    rows = rows.reshape(*x.shape[:-1], rows.shape[-1] // LANES, LANES)
     total = rows[..., 0, :]
     for i in range(1, rows.shape[-2]):
         total = total + rows[..., i, :]

@@ -68,10 +68,14 @@ class Group:
     eqns: list[Eqn] = field(default_factory=list)
     before: set[int] = field(default_factory=set)
 
-    @property
-    def row_shape(self) -> Shape | None:
-        """Shape of its row values."""
-        return None if self.rows is None else self.space[: self.rows]
+    def is_row(self, shape: Shape) -> bool:
+        """Tell whether `shape` is that of its row values.
+
+        With or without the axes of one that ``keepdims`` leaves.
+        """
+        if self.rows is None or len(shape) not in (self.rows, len(self.space)):
+            return False
+        return shape == self.space[: self.rows] + (1,) * (len(shape) - self.rows)
 
 
 def everything(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:
@@ -208,9 +212,51 @@ class _Fusion:
                 continue
             refusal = self._refusal(eqn, group, bases)
             if refusal is None:
+                self._merge_operands(eqn, group, bases)
                 return group
             self.refusals.append((eqn, refusal))
         return None
+
+    def _merge_operands(
+        self, eqn: Eqn, group: Group, bases: list[tuple[Var, Map | None]]
+    ) -> None:
+        """Take the groups of other operands in, where that makes no cycle.
+
+        Groups of which neither depends on the other can always be one.
+        """
+        others = {self.group_of[v] for v, _ in bases if v in self.group_of} - {group}
+        for other in sorted(others, key=lambda g: g.number):
+            is_kernel = not any(e in self.opaque for e in other.eqns)
+            if is_kernel and self._can_merge(eqn, other, group, bases):
+                self._merge(other, group)
+
+    def _can_merge(
+        self,
+        eqn: Eqn,
+        other: Group,
+        group: Group,
+        bases: list[tuple[Var, Map | None]],
+    ) -> bool:
+        if other.space != group.space or other.column or group.column:
+            return False
+        if len({other.rows, group.rows} - {None}) > 1:
+            return False
+        if other.number in group.before or group.number in other.before:
+            return False
+        return self._refusal(eqn, other, bases) is None
+
+    def _merge(self, other: Group, group: Group) -> None:
+        group.rows = other.rows if group.rows is None else group.rows
+        joined = [*other.eqns, *group.eqns]
+        group.eqns = sorted(joined, key=lambda e: self.order[e])
+        for eqn in other.eqns:
+            for var in eqn.outvars:
+                self.group_of[var] = group
+        other.eqns = []
+        group.before |= other.before
+        for g in self.groups:
+            if other.number in g.before or group.number in g.before:
+                g.before |= {group.number} | group.before
 
     def _refusal(
         self, eqn: Eqn, group: Group, bases: list[tuple[Var, Map | None]]
@@ -226,7 +272,7 @@ class _Fusion:
         if eqn.primitive.name in REDUCE_OPS:
             return self._refuses_reduction(eqn, group, bases)
         shape = eqn.outvars[0].aval.shape
-        if shape != group.space and shape != group.row_shape:
+        if shape != group.space and not group.is_row(shape):
             return Refusal.SPACE
         for var, at in bases:
             if self.group_of.get(var) is group and not self._fits(
@@ -237,10 +283,10 @@ class _Fusion:
 
     def _fits(self, var: Var, at: Map | None, group: Group, shape: Shape) -> bool:
         """Tell whether a value of the group is read where it is computed."""
-        n = var.aval.ndim
-        if at is None or at != positions(shape)[:n] or var.aval.shape != shape[:n]:
+        own = var.aval.shape
+        if at is None or at != positions(own):
             return False
-        return var.aval.shape == shape or var.aval.shape == group.row_shape
+        return own == shape or group.is_row(own)
 
     def _refuses_reduction(
         self, eqn: Eqn, group: Group, bases: list[tuple[Var, Map | None]]
@@ -371,7 +417,7 @@ class _Fusion:
             if any(e in self.opaque for e in group.eqns):
                 eqns.extend(group.eqns)
                 continue
-            made = self._fusion_eqn(group, f"{names}{count}")
+            made = self._fusion_eqn(group, f"{names}{count}") if group.eqns else None
             if made is not None:
                 eqns.append(made)
                 count += 1
@@ -444,12 +490,13 @@ class _Fusion:
     ) -> None:
         """Gather the group's equations and the lazy ones it needs, in order."""
         seen: set[Eqn] = set()
+        memory = {e.invars[0] for e in mine if reads_memory(e, 0)}
 
-        def need(x: Atom, in_memory: bool) -> None:
+        def need(x: Atom) -> None:
             if isinstance(x, Literal):
                 return
             eqn = self.definitions.get(x)
-            is_here = eqn in mine or (x in self.lazy_cost and not in_memory)
+            is_here = eqn in mine or (x in self.lazy_cost and x not in memory)
             if eqn is None or not is_here:
                 inputs[x] = None
             elif eqn not in seen:
@@ -458,11 +505,11 @@ class _Fusion:
 
         wanted: list[Eqn] = []
         for var in outs:
-            need(var, False)
+            need(var)
         at = 0
         while at < len(wanted):
-            for i, x in enumerate(wanted[at].invars):
-                need(x, reads_memory(wanted[at], i))
+            for x in wanted[at].invars:
+                need(x)
             at += 1
         body.extend(sorted(wanted, key=lambda e: self.order[e]))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracejit.program.printer import format_program, kernel_texts
+from tracejit.program.printer import format_program
 from tracejit.stages import Compiled, Lowered, Traced
 
 STALE = "graph-*.tir"
@@ -25,8 +25,8 @@ class Level:
 
 def levels(traced: Traced, lowered: Lowered, compiled: Compiled) -> list[Level]:
     """Return the graph after each pass, the program, its kernels, and LLVM text."""
-    kernels = "\n\n".join(kernel_texts(lowered.program))
-    program = format_program(lowered.program, kernels=False)
+    program, *bodies = format_program(lowered.program).split("\n\nkernel @")
+    kernels = "\n\n".join(f"kernel @{body}" for body in bodies)
     return [
         *graphs(traced, lowered),
         Level("program.txt", "program: buffers and steps", program),
