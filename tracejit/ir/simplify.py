@@ -427,7 +427,7 @@ def _slice_of_slice(b: Builder, x: Atom, first: Params, then: Params) -> Atom:
         strict=True,
     )
     bounds = [
-        (a + s * c, a + s * (z - 1) + 1 if z > c else a + s * c, s * t)
+        (a + s * c, a + s * (z - 1) + 1, s * t) if z > c else (a, a, 1)
         for a, s, c, z, t in outer
     ]
     start, stop, stride = (tuple(v) for v in zip(*bounds, strict=True))

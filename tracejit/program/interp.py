@@ -144,8 +144,8 @@ def _run_kernel(step: Run, ins: Sequence[Array], outs: Sequence[Array]) -> None:
 
 
 def _viewed(x: Array, shape: Shape, strides: Shape) -> Array:
-    """Contractions join axes of buffers: the same memory, other shape and strides."""
-    if x.shape == shape or not x.size:
+    """Contractions join and permute axes of buffers: the same memory otherwise seen."""
+    if not x.size:
         return x.reshape(shape)
     steps = tuple(s * x.itemsize for s in strides)
     return np.lib.stride_tricks.as_strided(x, shape, steps)
