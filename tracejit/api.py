@@ -127,6 +127,7 @@ class JitFunction:
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function, compiled for the signature of these arguments."""
         if current_trace() is not None:
             return self.__wrapped__(*args, **kwargs)  # inlined into the trace around it
         call = self._signature.bind(args, kwargs)

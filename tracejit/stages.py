@@ -1,7 +1,7 @@
 """Stages of compilation that can be held, printed and measured.
 
-`Traced` is the graph of a function at given arguments, `Lowered` the program of kernels,
-`Compiled` machine code with the plan that feeds it and makes results.
+`Traced` is the graph of a function at given arguments, `Lowered` the program of
+kernels, `Compiled` machine code with the plan that feeds it and makes results.
 """
 
 import time
@@ -157,12 +157,13 @@ class Compiled:
         """Tell whether an argument that is written shares memory with another."""
         for i in self._written:
             for x in leaves:
-                if x is not leaves[i] and isinstance(x, np.ndarray):
-                    if np.may_share_memory(x, leaves[i]):
-                        return True
+                is_other = x is not leaves[i] and isinstance(x, np.ndarray)
+                if is_other and np.may_share_memory(x, leaves[i]):
+                    return True
         return False
 
     def __call__(self, leaves: list[Any]) -> Any:
+        """Run on a call's argument leaves and return the function's result."""
         for i in self._written:
             if not leaves[i].flags.writeable:
                 raise ValueError("assignment destination is read-only")

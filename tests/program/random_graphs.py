@@ -243,8 +243,11 @@ class Maker:
             for a, s in zip(start, shape, strict=True)
         )
         piece = self.emit(slice_p, x, start=start, stop=stop, stride=stride)
-        other = self.emit(REGISTRY["xor" if x.aval.dtype == dt.BOOL else "maximum"],
-                          piece, self.literal(x.aval.dtype))
+        other = self.emit(
+            REGISTRY["xor" if x.aval.dtype == dt.BOOL else "maximum"],
+            piece,
+            self.literal(x.aval.dtype),
+        )
         return [self.emit(update_slice_p, x, other, start=start, stride=stride)]
 
     def gather(self, x: Atom) -> list[Atom]:
@@ -281,7 +284,7 @@ class Maker:
             return [self.emit(sort_p, x, axis=axis)]
         out = self.emit(cumsum_p, x, axis=axis, reverse=bool(self.rng.random() < 0.5))
         self.rounded.add(out)
-        return [out] if x.aval.dtype.kind == "f" else [out]
+        return [out]
 
     def dot(self, x: Atom) -> list[Atom]:
         n = x.aval.ndim

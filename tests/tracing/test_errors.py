@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import tracejit as tj
 from tracejit.errors import (
@@ -86,8 +87,6 @@ def test_array_conversion_by_code_that_is_not_traced():
 
 
 def test_asarray_from_untraced_code_names_the_way_out():
-    from scipy import ndimage
-
     text = message(ConcretizationError, lambda x: ndimage.gaussian_filter(x, 1.0), X)
     assert "cannot become a NumPy array" in text
 

@@ -443,9 +443,9 @@ def _placements(kernel: Kernel, vector: str | None) -> dict[str, Placement]:
         here = max((phase.get(o.name, 0) for o in operands), default=0)
         for o in operands:
             later = phase.get(o.name, 0) < here and vector in o.axes
-            if later and cost.get(o.name, 0.0) >= EXPENSIVE:
-                if row_bytes * o.dtype.itemsize <= SCRATCH_LIMIT:
-                    out[o.name] = Placement.SCRATCH
+            fits = row_bytes * o.dtype.itemsize <= SCRATCH_LIMIT
+            if later and fits and cost.get(o.name, 0.0) >= EXPENSIVE:
+                out[o.name] = Placement.SCRATCH
         if isinstance(op, Store):
             continue
         done = isinstance(op, Reduce) and vector in op.axes

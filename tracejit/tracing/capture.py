@@ -1,8 +1,8 @@
 """Captured arrays: where an array that is not an argument was found.
 
-An array used by a traced function is passed by reference at each call, and the place it
-was found (a global, a closure cell, an attribute or item of what these hold) is a guard:
-when another object is there at a later call, the function is traced again.
+An array used by a traced function is passed by reference at each call, and the place
+it was found (a global, a closure cell, an attribute or item of what these hold) is a
+guard: when another object is there at a later call, the function is traced again.
 """
 
 from collections.abc import Callable, Iterator

@@ -148,7 +148,8 @@ def stop_gradient(x: Any) -> Any:
 def _position(p: int, args: tuple[Any, ...]) -> int:
     if not -len(args) <= p < len(args):
         raise TypeError(
-            f"argnums names argument {p}, but {len(args)} positional arguments were given"
+            f"argnums names argument {p}, but {len(args)} positional arguments "
+            "were given"
         )
     return p
 

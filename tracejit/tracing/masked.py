@@ -72,6 +72,7 @@ class Masked(NDArrayOperatorsMixin):
 
     @property
     def dtype(self) -> np.dtype:
+        """Dtype of the elements."""
         return self.full.dtype
 
     def __array__(self, *args: object, **kwargs: object) -> NoReturn:

@@ -128,8 +128,8 @@ class Signature:
         if unknown and not self._takes_any_keyword():
             name = getattr(fn, "__name__", "the function")
             raise TypeError(
-                f"static_argnames {sorted(unknown)} are not parameters of {name}, which "
-                f"has {sorted(known)}"
+                f"static_argnames {sorted(unknown)} are not parameters of {name}, "
+                f"which has {sorted(known)}"
             )
 
     def _plain_count(self) -> int:
@@ -137,10 +137,8 @@ class Signature:
         if self.signature is None or self.static:
             return -1
         kinds = [p.kind for p in self.signature.parameters.values()]
-        plain = (
-            inspect.Parameter.POSITIONAL_ONLY,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        )
+        parameter = inspect.Parameter
+        plain = parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD
         return len(kinds) if all(k in plain for k in kinds) else -1
 
     def _takes_any_keyword(self) -> bool:

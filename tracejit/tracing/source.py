@@ -51,8 +51,9 @@ def user_line(depth: int = 2) -> str:
 def is_called_from(frame: FrameType, name: str, function: object) -> bool:
     """Tell whether `frame`'s Python code itself calls `function`, known as `name`.
 
-    Compiled modules (NumPy's generators, SciPy) call ``np.empty`` too and leave no frame
-    of their own; a traced array in place of the one they asked for would crash them.
+    Compiled modules (NumPy's generators, SciPy) call ``np.empty`` too and leave no
+    frame of their own; a traced array in place of the one they asked for would crash
+    them.
     """
     callee = _callees(frame.f_code).get(frame.f_lasti)
     if callee is None:

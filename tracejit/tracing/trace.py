@@ -355,9 +355,9 @@ def constant_atom(trace: Trace, array: Array) -> Atom:
     if array.size == 0 or _is_field(array, first):
         literal = Literal(first, dtype)
         return trace.emit(broadcast_in_dim_p, literal, shape=array.shape, dims=())
-    if array.ndim == 1 and array.dtype.kind in "iu" and array.size > 1:
-        if np.array_equal(array, np.arange(array.size, dtype=dtype)):
-            return trace.emit(iota_p, shape=array.shape, axis=0, dtype=dtype)
+    counts = array.ndim == 1 and array.dtype.kind in "iu" and array.size > 1
+    if counts and np.array_equal(array, np.arange(array.size, dtype=dtype)):
+        return trace.emit(iota_p, shape=array.shape, axis=0, dtype=dtype)
     return trace.emit(constant_p, value=ArrayConstant(array.astype(dtype)))
 
 

@@ -1,1 +1,1 @@
-"""LLVM text: types, an emitter, targets and vector math. No IR objects, no optimiser."""
+"""LLVM text: types, an emitter, targets, vector math. No IR objects."""

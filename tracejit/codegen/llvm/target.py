@@ -20,7 +20,6 @@ Every other architecture is "generic": 16-byte vectors.
 from dataclasses import dataclass
 from functools import cache
 
-
 from ...errors import TracejitError
 
 

@@ -623,7 +623,8 @@ class Emitter:
         """
         head = " ".join(filter(None, ("define", linkage, result)))
         body = "\n".join(self.lines)
-        return f"{head} @{name}({', '.join(parameters)}) {attributes} {{\nentry:\n{body}\n}}\n"
+        signature = f"{head} @{name}({', '.join(parameters)}) {attributes}"
+        return f"{signature} {{\nentry:\n{body}\n}}\n"
 
 
 def module_text(
