@@ -186,6 +186,15 @@ def test_file_that_imports_another_beside_it(model):
     assert "add" in shown("sub/user.py:f", "--arg", "i32[3]", "--level", "graph")
 
 
+def test_what_the_users_code_prints_goes_to_stderr(model):
+    (model / "loud.py").write_text(
+        "print('loading')\ndef f(x):\n    print('tracing')\n    return x + 1\n"
+    )
+    result = run("loud.py:f", "--arg", "i32[3]", "--level", "graph")
+    assert result.stdout.startswith("; === graph as traced ===")
+    assert result.stderr == "loading\ntracing\n"
+
+
 def test_file_does_not_hide_a_module_of_its_name(model):
     (model / "json.py").write_text("def f(x):\n    return x + 1\n")
     json = sys.modules["json"]

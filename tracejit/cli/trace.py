@@ -12,25 +12,21 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType, TracebackType
 
 import click
-import numpy as np
 
 from .. import config
 from ..api import JitFunction, jit
 from ..errors import InternalError, ParseError, TracejitError, VerifyError
 from ..stages import Lowered, Traced
+from ..tracing.source import is_internal
 from .args import GRAMMAR, Value, parse_argument
 
 LEVELS = ("graph", "passes", "program", "kernels", "llvm")
 FILES_SHOWN = 5
-# The user's traceback ends where one of these packages begins.
-COMPILER = tuple(
-    str(Path(file).parent) for file in (config.__file__, np.__file__) if file
-)
 
 _ROWS = "".join(f"  {row}\n" for row in GRAMMAR.splitlines())
 EPILOG = f"""\b
@@ -86,14 +82,15 @@ def trace(
     args, kwargs = read_arguments(arguments)
     wanted = frozenset(LEVELS if "all" in levels else levels)
     switches = {} if isa is None else {"isa": isa}
-    with user_errors():
-        function = find_function(target)
-        check_call(function, args, kwargs)
-        with config.override(**switches):
+    with user_errors(), config.override(**switches):
+        # What the user's code prints is kept out of a stdout that may be piped on.
+        with redirect_stdout(sys.stderr):
+            function = find_function(target)
+            check_call(function, args, kwargs)
             traced = as_jit(function).trace(*args, **kwargs)
-            for title, text in sections(traced, wanted):
-                click.secho(f"; === {title} ===", bold=True)
-                click.echo(f"{text.rstrip()}\n" if text else "")
+        for title, text in sections(traced, wanted):
+            click.secho(f"; === {title} ===", bold=True)
+            click.echo(f"{text.rstrip()}\n" if text else "")
 
 
 # --- what is shown ----------------------------------------------------------------
@@ -286,6 +283,7 @@ def user_frames(trace_back: TracebackType | None) -> list[traceback.FrameSummary
     return [
         frame
         for frame in traceback.extract_tb(trace_back)
-        if not frame.filename.startswith((*COMPILER, "<frozen importlib"))
+        if not is_internal(frame.filename)
+        and not frame.filename.startswith("<frozen importlib")
         and frame.filename != importlib.__file__
     ]

@@ -1,0 +1,1 @@
+"""Tests of running on the CPU."""
