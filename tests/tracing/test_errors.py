@@ -112,6 +112,11 @@ def test_data_dependent_mask_shape():
     assert "np.where(mask, x, other)" in text
 
 
+def test_mask_selection_as_a_result():
+    text = message(UnsupportedError, lambda x: x[x > 1], X)
+    assert "shape that depends on the data" in text
+
+
 def test_tracer_kept_after_the_trace():
     kept = []
 

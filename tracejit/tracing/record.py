@@ -15,6 +15,7 @@ from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph, Var
 from .capture import CapturedArray, CaptureFinder
 from .creation import wrapped_creation
+from .masked import Masked, unsupported_mask
 from .signature import ARRAY, COMPLEX, FLOAT, INT, SCALAR, STATIC, Call, LeafKey
 from .trace import Kind, Storage, Trace, current_trace, run_traced
 from .tracer import Tracer
@@ -228,6 +229,8 @@ def _result_leaves(
     bases: dict[int, int] = {}
     out: list[ResultLeaf] = []
     for x in out_leaves:
+        if type(x) is Masked:
+            raise unsupported_mask()
         if not isinstance(x, Tracer):
             out.append(StaticLeaf(x))
             continue
