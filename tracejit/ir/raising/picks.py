@@ -1,0 +1,79 @@
+"""Recipe for picks: one element of each row, at an index that is computed.
+
+``p[np.arange(n), y]`` and ``np.take_along_axis(p, y[:, None], 1)`` are gathers whose
+other indices count the rows. The gradient then has one place per row, which a
+comparison with an iota finds: no scatter is needed. A one-hot sum
+(``(p * (y[:, None] == np.arange(k))).sum(1)``) is differentiated so by itself.
+"""
+
+import numpy as np
+
+from ..aval import Shape
+from ..builder import Builder
+from ..graph import Atom, Eqn, Var
+from ..ops.composite import Attributes
+from ..ops.indexing import gather_p
+from ..ops.shape import constant_p, ints, iota_p
+from ..primitive import ArrayConstant
+from .matcher import Match, Pattern, Placed, Whole, behind
+from .recipe import Recipe
+
+
+def match_pick(b: Builder, root: Eqn, pattern: Pattern) -> Match | None:
+    """Match a gather with one place in each row, however the rows are counted."""
+    x, *indices = root.invars
+    axes, batch = ints(root.params, "axes"), root.params["batch"]
+    assert isinstance(batch, int)
+    rows, shape = batch + len(axes) - 1, indices[0].aval.shape
+    is_one_each = (
+        rows > 0
+        and axes[:-1] == tuple(range(batch, rows))
+        and axes[-1] >= rows
+        and shape[:rows] == x.aval.shape[:rows]
+        and all(n == 1 for n in shape[rows:])
+    )
+    if not is_one_each or not isinstance(indices[-1], Var):
+        return None
+    m = Match(b, root, x.aval.shape, axes[-1:], {"index": indices[-1]})
+    counted = enumerate(indices[:-1], batch)
+    if not all(_counts(m, index, axis, shape) for axis, index in counted):
+        return None
+    return m if pattern.match(m, Placed(x, tuple(range(x.aval.ndim)))) else None
+
+
+def _counts(m: Match, x: Atom, axis: int, shape: Shape) -> bool:
+    """Tell whether each element of `x` is its own position along `axis`."""
+    for p, eqn in behind(m, Placed(x, tuple(range(len(shape))))):
+        if eqn.primitive is iota_p:
+            at = eqn.params["axis"]
+            assert isinstance(at, int)
+            return p.axes[at] == axis or shape[axis] == p.atom.aval.shape[at] == 1
+        if eqn.primitive is constant_p and p.atom.aval.ndim == 1:
+            value = eqn.params["value"]
+            assert isinstance(value, ArrayConstant)
+            counts = np.arange(shape[axis])
+            return p.axes[0] in (axis, None) and np.array_equal(value.array, counts)
+    return False
+
+
+def _attributes(m: Match) -> Attributes:
+    axis, mode = m.axes, m.root.params["mode"]
+    assert axis is not None
+    assert isinstance(mode, str)
+    indices = ints(m.root.params, "axes")
+    batch = m.root.params["batch"]
+    assert isinstance(batch, int)
+    return (("batch", batch + len(indices) - 1), ("mode", mode))
+
+
+RECIPES = (
+    Recipe(
+        "pick",
+        (gather_p,),
+        Whole("x"),
+        "gather x, (iota), y {axes=(0, 1)} -> pick x, y {batch=1}",
+        find=match_pick,
+        operands=("x", "index"),
+        attributes=_attributes,
+    ),
+)
