@@ -479,6 +479,8 @@ class _Fusion:
         )
 
     def _escapes(self, var: Var, mine: set[Eqn]) -> bool:
+        if not self.uses.get(var) and self.definitions[var].effects:
+            return True  # a check runs although nothing reads its value
         return var in self.outputs or not self._users(var) <= mine
 
     def _collect(

@@ -132,8 +132,9 @@ def softmax(b: Builder, x: Atom, axes: Shape) -> Atom:
     e = inner.emit(exp_p, inner.emit(sub_p, given, top))
     total = _kept(inner, inner.emit(reduce_sum_p, e, axes=axes), given, axes)
     graph = inner.build([inner.emit(div_p, e, total)])
-    params = {"name": "softmax", "axes": axes, "attributes": (), "graph": graph}
-    return b.emit_all(composite_p, [x], params)[0]
+    return b.emit(
+        composite_p, x, name="softmax", axes=axes, attributes=(), graph=graph
+    )
 
 
 def _kept(b: Builder, row: Atom, like: Atom, axes: Shape) -> Atom:

@@ -44,15 +44,16 @@ def match_pick(b: Builder, root: Eqn, pattern: Pattern) -> Match | None:
 def _counts(m: Match, x: Atom, axis: int, shape: Shape) -> bool:
     """Tell whether each element of `x` is its own position along `axis`."""
     for p, eqn in behind(m, Placed(x, tuple(range(len(shape))))):
+        wide = [d for d, n in enumerate(p.atom.aval.shape) if n != 1]
+        if [p.axes[d] for d in wide] != [axis] * (shape[axis] != 1):
+            continue  # a view that repeats the counts along other axes
         if eqn.primitive is iota_p:
-            at = eqn.params["axis"]
-            assert isinstance(at, int)
-            return p.axes[at] == axis or shape[axis] == p.atom.aval.shape[at] == 1
-        if eqn.primitive is constant_p and p.atom.aval.ndim == 1:
+            return wide in ([], [eqn.params["axis"]])
+        if eqn.primitive is constant_p:
             value = eqn.params["value"]
             assert isinstance(value, ArrayConstant)
             counts = np.arange(shape[axis])
-            return p.axes[0] in (axis, None) and np.array_equal(value.array, counts)
+            return bool(np.array_equal(value.array.reshape(-1), counts))
     return False
 
 

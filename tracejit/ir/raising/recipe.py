@@ -7,7 +7,7 @@ computes the same bits. The equations themselves stay where something else uses 
 expansion both are one again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import dtypes as dt
@@ -78,7 +78,7 @@ class Recipe:
         return Rule(name, self.roots, self._apply, self.before_after)
 
     def _apply(
-        self, b: Builder, p: Primitive, ins: "tuple[Atom, ...]", params: Params
+        self, b: Builder, p: Primitive, ins: Sequence[Atom], params: Params
     ) -> tuple[Atom, ...] | None:
         avals = p.out_avals([x.aval for x in ins], params)
         if not dt.is_float(avals[0].dtype) or len(avals) != 1:
