@@ -132,9 +132,7 @@ def softmax(b: Builder, x: Atom, axes: Shape) -> Atom:
     e = inner.emit(exp_p, inner.emit(sub_p, given, top))
     total = _kept(inner, inner.emit(reduce_sum_p, e, axes=axes), given, axes)
     graph = inner.build([inner.emit(div_p, e, total)])
-    return b.emit(
-        composite_p, x, name="softmax", axes=axes, attributes=(), graph=graph
-    )
+    return b.emit(composite_p, x, name="softmax", axes=axes, attributes=(), graph=graph)
 
 
 def _kept(b: Builder, row: Atom, like: Atom, axes: Shape) -> Atom:
