@@ -404,6 +404,25 @@ def rows_of_matrices(x, y):
     return x[np.arange(2), y]
 
 
+@spelled("log_likelihood", (1,), X, Y, sign=1)
+def picked_less_log(x, y):
+    z = x - np.max(x, axis=1, keepdims=True)
+    return z[np.arange(len(y)), y] - np.log(np.exp(z).sum(axis=1))
+
+
+@spelled("log_likelihood", (1,), X, Y, sign=-1)
+def log_less_picked(x, y):
+    z = x - np.max(x, axis=1)[:, None]
+    return np.log(np.sum(np.exp(z), 1)) - z[np.arange(len(y)), y]
+
+
+@spelled("log_likelihood", (1,), X, Y, sign=1)
+def along_axis_less_log(x, y):
+    z = x - x.max(1, keepdims=True)
+    picked = np.take_along_axis(z, y[:, None], 1)
+    return picked - np.log(np.exp(z).sum(1, keepdims=True))
+
+
 # --- near misses ------------------------------------------------------------------
 
 
@@ -489,6 +508,18 @@ def maximum_added_elsewhere(x):
 def log_of_a_sum_of_others(x):
     z = x - x.max(1, keepdims=True)
     return z - np.log(np.exp(x).sum(1, keepdims=True))
+
+
+@missed("log_likelihood", X, Y)
+def picked_before_the_maximum(x, y):
+    z = x - np.max(x, axis=1, keepdims=True)
+    return x[np.arange(len(y)), y] - np.log(np.exp(z).sum(axis=1))
+
+
+@missed("log_likelihood", X[:5].copy(), Y[:5].copy())
+def logs_of_other_rows(x, y):
+    z = x - np.max(x, axis=0)
+    return z[np.arange(len(y)), y] - np.log(np.exp(z).sum(axis=0))
 
 
 @missed("mean")

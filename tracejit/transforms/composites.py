@@ -21,6 +21,7 @@ With ``Σ`` over the composite's axes, n their extent and t the tangent of x::
     standardise y, r     dy = r·(t - mean t) - y·q·c,  c = Σ y·t / (n - ddof)
                          dr = -q·r·c,  and q = r without eps beside the deviation
     rms_standardise y, r dy = r·t - y·q·c,  c = mean y·t;  dr likewise
+    log_likelihood y     dy = sign·(pick t - Σ softmax(x)·t)
     pick y               dy = pick t;  transposed: ct where the position is the index
 
 Before → after, for softmax::
@@ -40,7 +41,7 @@ from ..ir import dtypes as dt
 from ..ir.aval import Shape
 from ..ir.builder import Builder
 from ..ir.graph import Atom
-from ..ir.ops.composite import attribute, composite_axes, composite_p
+from ..ir.ops.composite import attribute, composite_axes, composite_p, expansion
 from ..ir.ops.elementwise import (
     add_p,
     convert_p,
@@ -219,6 +220,20 @@ def _pick_jvp(
     return [*b.emit_all(composite_p, [t, *ins[1:]], params)]
 
 
+def _log_likelihood_jvp(
+    b: Builder, t: Atom, outs: Atoms, ins: Atoms, params: Params
+) -> list[Atom]:
+    """The expansion's own pick, of the tangent, less the tangent of the logsumexp."""
+    (y,) = outs
+    x, index = ins
+    equations = expansion(params).eqns
+    pick = next(e for e in equations if e.params.get("name") == "pick")
+    (picked,) = b.emit_all(composite_p, [t, index], pick.params)
+    weighted = b.emit(mul_p, softmax(b, x, composite_axes(params)), t)
+    terms = [reshape(b, v, y.aval.shape) for v in (picked, _sum(b, weighted, params))]
+    return [b.emit(sub_p, *(terms if attribute(params, "sign") == 1 else terms[::-1]))]
+
+
 def pick_transpose(b: Builder, ct: Atom, ins: Atoms, params: Params) -> Atom:
     """Emit the cotangent of what was picked from: `ct` where the position is the index.
 
@@ -261,4 +276,5 @@ JVP_RULES: Mapping[str, CompositeJvp] = {
     "standardise": _standardise_jvp,
     "rms_standardise": _rms_standardise_jvp,
     "pick": _pick_jvp,
+    "log_likelihood": _log_likelihood_jvp,
 }

@@ -102,6 +102,12 @@ COMPOSITES: dict[str, Composite] = {
             ("x", "index"),
             ("batch", "mode"),
         ),
+        Composite(
+            "log_likelihood",
+            "log_softmax x at one index along axes for each row, times sign",
+            ("x", "index"),
+            ("sign",),
+        ),
     )
 }
 

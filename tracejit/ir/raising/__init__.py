@@ -17,7 +17,7 @@ Before → after::
     %6: f32[2,3] = composite %x {name="softmax", axes=(1), ...}
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..builder import Builder
 from ..graph import Atom, Graph, Var
@@ -25,7 +25,7 @@ from ..liveness import live_equations
 from ..ops.composite import composite_p, expansion
 from ..ops.indexing import gather_p
 from ..ops.reduce import reduce_max_p, reduce_sum_p
-from ..rewrite import RuleSet, RuleStats
+from ..rewrite import NO_RULES, RuleSet, RuleStats
 from . import attention, moments, norms, picks, softmax
 
 # What is found first is part of what is found later: sums before norms, softmax before
@@ -35,8 +35,9 @@ RAISE_RULES = RuleSet(
     for module in (softmax, moments, norms, attention, picks)
     for recipe in module.RECIPES
 )
-# A graph without any of these holds no pattern.
+# Every pattern has one of these, at its root or a few equations before it.
 ANCHORS = frozenset((reduce_sum_p, reduce_max_p, gather_p, composite_p))
+NEAR = 8
 
 
 def raise_graph(
@@ -61,24 +62,33 @@ def raise_graph(
         return graph
     stats = stats if stats is not None else RuleStats()
     before = stats.total
-    b = Builder(graph.name, RAISE_RULES.without(*disabled), stats=stats)
+    b = Builder(graph.name, stats=stats)
     env: dict[Var, Atom] = {}
     for var in graph.invars:
         env[var] = b.input(var.aval, var.name)
-    _replay(b, graph, env)
+    _replay(b, graph, env, RAISE_RULES.without(*disabled))
     if stats.total == before:
         return graph
     outs = [env[x] if isinstance(x, Var) else x for x in graph.outvars]
     return Graph(graph.name, b.invars, outs, live_equations(b.eqns, outs))
 
 
-def _replay(b: Builder, graph: Graph, env: dict[Var, Atom]) -> None:
+def _replay(b: Builder, graph: Graph, env: dict[Var, Atom], rules: RuleSet) -> None:
+    """Emit every equation, with the rules where an anchor is near."""
+    distance: dict[Atom, int] = {}
     for eqn in graph.eqns:
         b.source = eqn.source
         ins = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
+        steps = 1 + min((distance.get(x, NEAR) for x in ins), default=NEAR)
+        is_anchor = eqn.primitive in ANCHORS
+        b.rules = rules if is_anchor or steps <= NEAR else NO_RULES
         outs = b.emit_all(eqn.primitive, ins, eqn.params)
         for var, out in zip(eqn.outvars, outs, strict=True):
             env[var] = out
+            made = b.definition(out)
+            is_anchor |= made is not None and made.primitive in ANCHORS
+            if is_anchor or steps < NEAR:
+                distance[out] = 0 if is_anchor else steps
             if isinstance(out, Var) and not out.name:
                 out.name = var.name
 
@@ -92,20 +102,28 @@ def expand_graph(graph: Graph) -> Graph:
         The same object when there are none. Graphs held by other equations are left
         alone.
     """
-    while any(e.primitive is composite_p for e in graph.eqns):
-        graph = _expand_once(graph)
-    return graph
-
-
-def _expand_once(graph: Graph) -> Graph:
+    if not any(e.primitive is composite_p for e in graph.eqns):
+        return graph
     b = Builder(graph.name)
-    env: dict[Var, Atom] = {v: b.input(v.aval, v.name) for v in graph.invars}
+    ins = [b.input(v.aval, v.name) for v in graph.invars]
+    return b.build(_expanded(b, graph, ins))
+
+
+def _expanded(b: Builder, graph: Graph, ins: Sequence[Atom]) -> list[Atom]:
+    """Emit the equations of `graph`, composites by their expansions."""
+    env: dict[Var, Atom] = dict(zip(graph.invars, ins, strict=True))
+    outer = b.source
     for eqn in graph.eqns:
-        b.source = eqn.source
-        ins = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
+        b.source = eqn.source or outer
+        args = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
+        outs: Sequence[Atom]
         if eqn.primitive is composite_p:
-            outs = b.inline(expansion(eqn.params), ins)
+            outs = _expanded(b, expansion(eqn.params), args)
         else:
-            outs = b.emit_all(eqn.primitive, ins, eqn.params)
-        env.update(zip(eqn.outvars, outs, strict=True))
-    return b.build([env[x] if isinstance(x, Var) else x for x in graph.outvars])
+            outs = b.emit_all(eqn.primitive, args, eqn.params)
+        for var, out in zip(eqn.outvars, outs, strict=True):
+            env[var] = out
+            if isinstance(out, Var) and not out.name:
+                out.name = var.name
+    b.source = outer
+    return [env[x] if isinstance(x, Var) else x for x in graph.outvars]

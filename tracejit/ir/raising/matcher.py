@@ -99,12 +99,11 @@ class Match:
 
     def save(self) -> "Saved":
         """Return what is bound now, for `restore`."""
-        return self.axes, dict(self.names), self.shifts, dict(self.notes)
+        return self.axes, self.names, self.shifts, self.notes
 
     def restore(self, saved: "Saved") -> None:
         """Forget what was bound since `save`."""
-        self.axes, names, self.shifts, notes = saved
-        self.names, self.notes = dict(names), dict(notes)
+        self.axes, self.names, self.shifts, self.notes = saved
 
     def agree(self, axes: Shape) -> bool:
         """Take `axes` as those reduced, or compare with those taken before."""
@@ -114,7 +113,10 @@ class Match:
 
     def bind(self, name: str, x: Atom) -> bool:
         """Give `x` a name, or compare with what has it."""
-        known = self.names.setdefault(name, x)
+        known = self.names.get(name)
+        if known is None:
+            self.names = {**self.names, name: x}  # a new one: `save` keeps the old
+            return True
         same_literal = (
             isinstance(x, Literal) and isinstance(known, Literal) and x.key == known.key
         )
@@ -190,12 +192,8 @@ class Pattern:
     """Something a placed value may be."""
 
     def match(self, m: Match, p: Placed) -> bool:
-        """Tell whether `p` is it; what was bound on the way is kept only then."""
-        saved = m.save()
-        if self._match(m, p):
-            return True
-        m.restore(saved)
-        return False
+        """Tell whether `p` is it; what was bound on the way counts only then."""
+        return self._match(m, p)
 
     def _match(self, m: Match, p: Placed) -> bool:
         raise NotImplementedError
@@ -400,7 +398,7 @@ class Raised(Pattern):
         )
         further = zip(self.more, eqn.invars[1:], strict=False)
         attributes: Attributes = eqn.params["attributes"]  # type: ignore[assignment]
-        m.notes.update((k, str(v)) for k, v in attributes)
+        m.notes = {**m.notes, **{k: str(v) for k, v in attributes}}
         return (
             stands
             and m.agree(axes)
@@ -428,7 +426,12 @@ class OneOf(Pattern):
     choices: tuple[Pattern, ...]
 
     def _match(self, m: Match, p: Placed) -> bool:
-        return any(choice.match(m, p) for choice in self.choices)
+        saved = m.save()
+        for choice in self.choices:
+            if choice.match(m, p):
+                return True
+            m.restore(saved)
+        return False
 
 
 def one_of(*choices: Pattern) -> OneOf:
@@ -447,7 +450,7 @@ class Noted(Pattern):
     def _match(self, m: Match, p: Placed) -> bool:
         if not self.inner.match(m, p):
             return False
-        m.notes[self.note] = self.value
+        m.notes = {**m.notes, self.note: self.value}
         return True
 
 

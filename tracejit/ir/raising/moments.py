@@ -65,7 +65,7 @@ def _delta(m: Match, divisor: float) -> int | None:
 def _is_freedom(m: Match, x: Literal) -> bool:
     ddof = _delta(m, float(x.value))
     if ddof is not None:
-        m.notes["ddof"] = str(ddof)
+        m.notes = {**m.notes, "ddof": str(ddof)}
     return ddof is not None
 
 
@@ -73,7 +73,7 @@ def _is_reciprocal_freedom(m: Match, x: Literal) -> bool:
     for ddof in (0, 1):
         n = m.count() - ddof
         if n > 0 and x.value == np.asarray(1.0 / n).astype(x.aval.dtype):
-            m.notes["ddof"] = str(ddof)
+            m.notes = {**m.notes, "ddof": str(ddof)}
             return True
     return False
 

@@ -1,9 +1,13 @@
-"""Recipe for picks: one element of each row, at an index that is computed.
+"""Recipes for picks: one element of each row, at an index that is computed.
 
 ``p[np.arange(n), y]`` and ``np.take_along_axis(p, y[:, None], 1)`` are gathers whose
 other indices count the rows. The gradient then has one place per row, which a
 comparison with an iota finds: no scatter is needed. A one-hot sum
 (``(p * (y[:, None] == np.arange(k))).sum(1)``) is differentiated so by itself.
+
+A log-likelihood is the pick of a log-softmax that was never written:
+``z[np.arange(n), y] - np.log(np.exp(z).sum(1))`` with the maximum taken off z. That
+cancels in the difference only, so the two must be seen together.
 """
 
 import numpy as np
@@ -12,11 +16,27 @@ from ..aval import Shape
 from ..builder import Builder
 from ..graph import Atom, Eqn, Var
 from ..ops.composite import Attributes
+from ..ops.elementwise import exp_p, log_p, sub_p
 from ..ops.indexing import gather_p
+from ..ops.reduce import reduce_sum_p
 from ..ops.shape import constant_p, ints, iota_p
 from ..primitive import ArrayConstant
-from .matcher import Match, Pattern, Placed, Whole, behind
+from .matcher import (
+    Bind,
+    Match,
+    Noted,
+    Pattern,
+    Placed,
+    Raised,
+    Reduce,
+    Whole,
+    behind,
+    match_rows,
+    one_of,
+    op,
+)
 from .recipe import Recipe
+from .softmax import SHIFTED
 
 
 def match_pick(b: Builder, root: Eqn, pattern: Pattern) -> Match | None:
@@ -67,7 +87,23 @@ def _attributes(m: Match) -> Attributes:
     return (("batch", batch + len(indices) - 1), ("mode", mode))
 
 
+LOG_TOTAL = op(log_p, Reduce(reduce_sum_p, op(exp_p, Bind("shifted", SHIFTED))))
+PICKED = Raised("pick", Bind("shifted", SHIFTED), ("index",), reduces=True)
+LIKELIHOOD = one_of(
+    Noted("sign", "1", op(sub_p, PICKED, LOG_TOTAL)),
+    Noted("sign", "-1", op(sub_p, LOG_TOTAL, PICKED)),
+)
 RECIPES = (
+    Recipe(
+        "log_likelihood",
+        (sub_p,),
+        LIKELIHOOD,
+        "sub (pick z, y), (log (reduce_sum (exp z))) -> log_likelihood x, y, "
+        "z = sub x, (reduce_max x)",
+        find=match_rows,
+        operands=("x", "index"),
+        attributes=lambda m: (("sign", int(m.notes["sign"])),),
+    ),
     Recipe(
         "pick",
         (gather_p,),

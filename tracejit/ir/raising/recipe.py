@@ -2,9 +2,9 @@
 
 A `Recipe` says what to look for and what the composite's operands and attributes are.
 Its expansion is a copy of the equations between the root and the operands, so it
-computes the same bits. The equations themselves stay where something else uses them
-(dead ones are dropped): a mean that is returned beside the norm is just that, and after
-expansion both are one again.
+computes the same bits. The equations themselves stay where something else uses them, or
+where they check indices; dead ones are dropped. A mean that is returned beside the norm
+is just that, and after expansion and CSE both are one again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from .. import dtypes as dt
 from ..builder import Builder
 from ..graph import Atom, Eqn, Graph, Var
 from ..ops.composite import Attributes, composite_p, expansion
-from ..primitive import Params, Primitive
+from ..primitive import Effect, Params, Primitive
 from ..rewrite import Rule
 from .matcher import Match, Pattern, match_space
 
@@ -80,9 +80,9 @@ class Recipe:
     def _apply(
         self, b: Builder, p: Primitive, ins: Sequence[Atom], params: Params
     ) -> tuple[Atom, ...] | None:
-        avals = p.out_avals([x.aval for x in ins], params)
-        if not dt.is_float(avals[0].dtype) or len(avals) != 1:
+        if not dt.is_float(ins[0].aval.dtype):
             return None
+        avals = p.out_avals([x.aval for x in ins], params)
         root = Eqn(p, tuple(ins), params, (Var(avals[0]),), b.source)
         m = self.find(b, root, self.pattern)
         if m is None or not self.accept(m):
@@ -130,8 +130,8 @@ class Recipe:
 def region_between(m: Match, operands: list[Var]) -> list[Eqn] | None:
     """Return the equations from the operands to the root, in order.
 
-    None where one has effects, or reads an input that is no operand: then the pattern
-    did not account for everything the value depends on.
+    None where one has effects that must keep their order, or reads an input that is no
+    operand: then the pattern did not account for everything the value depends on.
     """
     known: set[Atom] = set(operands)
     found: dict[Eqn, None] = {}
@@ -141,7 +141,7 @@ def region_between(m: Match, operands: list[Var]) -> list[Eqn] | None:
         eqn = m.definition(x)
         if not isinstance(x, Var) or (x in known and not is_done):
             continue
-        if eqn is None or (eqn.effects and eqn is not m.root):
+        if eqn is None or Effect.ORDERED in eqn.effects:
             return None
         if is_done:
             found[eqn] = None
