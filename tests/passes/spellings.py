@@ -160,6 +160,11 @@ def x_less_logsumexp(x):
     return x - (np.log(np.exp(x - m).sum(1, keepdims=True)) + m)
 
 
+@spelled("log_softmax", (1,))
+def log_of_softmax(x):
+    return np.log(keepdims(x))
+
+
 @spelled("logsumexp", (1,))
 def dropped(x):
     m = x.max(1)
@@ -405,6 +410,16 @@ def rows_of_matrices(x, y):
 
 
 @spelled("log_likelihood", (1,), X, Y, sign=1)
+def pick_of_log_softmax(x, y):
+    return shifted(x)[np.arange(len(y)), y]
+
+
+@spelled("log_likelihood", (1,), X, Y, sign=1)
+def log_of_pick_of_softmax(x, y):
+    return np.log(np.take_along_axis(in_place(x), y[:, None], 1))
+
+
+@spelled("log_likelihood", (1,), X, Y, sign=1)
 def picked_less_log(x, y):
     z = x - np.max(x, axis=1, keepdims=True)
     return z[np.arange(len(y)), y] - np.log(np.exp(z).sum(axis=1))
@@ -520,6 +535,11 @@ def picked_before_the_maximum(x, y):
 def logs_of_other_rows(x, y):
     z = x - np.max(x, axis=0)
     return z[np.arange(len(y)), y] - np.log(np.exp(z).sum(axis=0))
+
+
+@missed("log_likelihood", X[:5].copy(), Y[:5].copy())
+def pick_along_the_other_axis(x, y):
+    return columns(x)[np.arange(len(y)), y] + np.log(columns(x).T[np.arange(5), y])
 
 
 @missed("mean")

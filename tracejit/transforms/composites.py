@@ -223,7 +223,10 @@ def _pick_jvp(
 def _log_likelihood_jvp(
     b: Builder, t: Atom, outs: Atoms, ins: Atoms, params: Params
 ) -> list[Atom]:
-    """The expansion's own pick, of the tangent, less the tangent of the logsumexp."""
+    """The expansion's own pick, of the tangent, less the tangent of the logsumexp.
+
+    It stays finite where a probability underflows and its logarithm does not.
+    """
     (y,) = outs
     x, index = ins
     equations = expansion(params).eqns

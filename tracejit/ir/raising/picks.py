@@ -5,9 +5,10 @@ other indices count the rows. The gradient then has one place per row, which a
 comparison with an iota finds: no scatter is needed. A one-hot sum
 (``(p * (y[:, None] == np.arange(k))).sum(1)``) is differentiated so by itself.
 
-A log-likelihood is the pick of a log-softmax that was never written:
-``z[np.arange(n), y] - np.log(np.exp(z).sum(1))`` with the maximum taken off z. That
-cancels in the difference only, so the two must be seen together.
+A log-likelihood is a pick of a log-softmax, or the logarithm of a pick of a softmax. It
+may never have been written as such: ``z[np.arange(n), y] - np.log(np.exp(z).sum(1))``
+with the maximum taken off z. That cancels in the difference only, so the two must be
+seen together.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from ..aval import Shape
 from ..builder import Builder
 from ..graph import Atom, Eqn, Var
-from ..ops.composite import Attributes
+from ..ops.composite import Attributes, composite_p
 from ..ops.elementwise import exp_p, log_p, sub_p
 from ..ops.indexing import gather_p
 from ..ops.reduce import reduce_sum_p
@@ -63,12 +64,14 @@ def match_pick(b: Builder, root: Eqn, pattern: Pattern) -> Match | None:
 
 def _counts(m: Match, x: Atom, axis: int, shape: Shape) -> bool:
     """Tell whether each element of `x` is its own position along `axis`."""
+    if shape[axis] == 1:
+        return True  # there is one row; the gather checks that it is this one
     for p, eqn in behind(m, Placed(x, tuple(range(len(shape))))):
         wide = [d for d, n in enumerate(p.atom.aval.shape) if n != 1]
-        if [p.axes[d] for d in wide] != [axis] * (shape[axis] != 1):
+        if [p.axes[d] for d in wide] != [axis]:
             continue  # a view that repeats the counts along other axes
         if eqn.primitive is iota_p:
-            return wide in ([], [eqn.params["axis"]])
+            return wide == [eqn.params["axis"]]
         if eqn.primitive is constant_p:
             value = eqn.params["value"]
             assert isinstance(value, ArrayConstant)
@@ -87,17 +90,27 @@ def _attributes(m: Match) -> Attributes:
     return (("batch", batch + len(indices) - 1), ("mode", mode))
 
 
+def pick_of(source: Pattern) -> Pattern:
+    """Return a pattern for the pick of something, one of each row."""
+    return Raised("pick", source, ("index",), reduces=True)
+
+
 LOG_TOTAL = op(log_p, Reduce(reduce_sum_p, op(exp_p, Bind("shifted", SHIFTED))))
-PICKED = Raised("pick", Bind("shifted", SHIFTED), ("index",), reduces=True)
+PICKED = pick_of(Bind("shifted", SHIFTED))
+X = Whole("x")
 LIKELIHOOD = one_of(
+    Noted("sign", "1", pick_of(Raised("log_softmax", X))),
+    Noted("sign", "1", op(log_p, pick_of(Raised("softmax", X)))),
     Noted("sign", "1", op(sub_p, PICKED, LOG_TOTAL)),
     Noted("sign", "-1", op(sub_p, LOG_TOTAL, PICKED)),
 )
 RECIPES = (
     Recipe(
         "log_likelihood",
-        (sub_p,),
+        (sub_p, log_p, composite_p),
         LIKELIHOOD,
+        "pick (log_softmax x), y -> log_likelihood x, y; "
+        "log (pick (softmax x), y) -> log_likelihood x, y; "
         "sub (pick z, y), (log (reduce_sum (exp z))) -> log_likelihood x, y, "
         "z = sub x, (reduce_max x)",
         find=match_rows,
@@ -107,7 +120,7 @@ RECIPES = (
     Recipe(
         "pick",
         (gather_p,),
-        Whole("x"),
+        X,
         "gather x, (iota), y {axes=(0, 1)} -> pick x, y {batch=1}",
         find=match_pick,
         operands=("x", "index"),

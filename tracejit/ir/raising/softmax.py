@@ -38,7 +38,7 @@ LOGSUMEXP = Recipe(
 )
 LOG_SOFTMAX = Recipe(
     "log_softmax",
-    (sub_p,),
+    (sub_p, log_p),
     one_of(
         op(
             sub_p,
@@ -46,9 +46,10 @@ LOG_SOFTMAX = Recipe(
             op(log_p, Reduce(reduce_sum_p, op(exp_p, Bind("shifted")))),
         ),
         op(sub_p, X, Raised("logsumexp", X, reduces=True)),
+        op(log_p, Raised("softmax", X)),
     ),
     "sub z, (log (reduce_sum (exp z))) -> log_softmax x, z = sub x, (reduce_max x); "
-    "sub x, (logsumexp x) -> log_softmax x",
+    "sub x, (logsumexp x) -> log_softmax x; log (softmax x) -> log_softmax x",
 )
 SOFTMAX = Recipe(
     "softmax",
