@@ -311,6 +311,22 @@ def scale_only(x, g):
     return g * ((x - x.mean(1)[:, None]) / np.sqrt(x.var(1) + 1e-5)[:, None])
 
 
+@spelled("layer_norm", (1,), X, G, B, offset=1)
+def scale_first(x, g, b):
+    m = x.mean(-1, keepdims=True)
+    return g * (x - m) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) + b
+
+
+@spelled("rms_norm", (1,), X, G, offset=0)
+def rms_scale_first(x, g):
+    return g * x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)
+
+
+@spelled("batch_norm", (0,), X, G, B, offset=1)
+def batch_scale_first(x, g, b):
+    return g * (x - x.mean(0)) * (1 / (x.std(0) + 1e-3)) + b
+
+
 @spelled("layer_norm", (1,), X, G, B, np.float64(1e-3), offset=1)
 def layer_norm_eps(x, g, b, eps):
     d = x - x.mean(1, keepdims=True)

@@ -285,10 +285,21 @@ class Along(Pattern):
 
 @dataclass(frozen=True)
 class Op(Pattern):
-    """An elementwise equation, behind views; commutative ones in either order."""
+    """An elementwise equation, behind views; commutative ones in either order.
+
+    Parameters
+    ----------
+    primitive : Primitive
+    args : tuple of Pattern
+        One per operand. Nothing is tried again once it matched, so what binds most
+        should come first.
+    last_first : bool
+        Match the last operand first.
+    """
 
     primitive: Primitive
     args: tuple[Pattern, ...]
+    last_first: bool = False
 
     def _match(self, m: Match, p: Placed) -> bool:
         for view, eqn in behind(m, p):
@@ -305,7 +316,10 @@ class Op(Pattern):
         return self.primitive in COMMUTATIVE and self._all(m, ins[::-1])
 
     def _all(self, m: Match, ins: list[Placed]) -> bool:
-        return all(a.match(m, x) for a, x in zip(self.args, ins, strict=True))
+        pairs = list(zip(self.args, ins, strict=True))
+        if self.last_first:
+            pairs.reverse()
+        return all(a.match(m, x) for a, x in pairs)
 
 
 def op(primitive: Primitive, *args: Pattern) -> Op:

@@ -15,6 +15,7 @@ from .matcher import (
     Match,
     Noted,
     Number,
+    Op,
     Pattern,
     Raised,
     Reduce,
@@ -129,14 +130,18 @@ def multiplied(value: Pattern, square: Pattern) -> Pattern:
             op(pow_p, under, number(-0.5)),
         ),
     )
-    return one_of(op(div_p, value, divisor), op(mul_p, value, inverse))
+    # The divisor tells which array it is about, and over which axes.
+    return one_of(
+        Op(div_p, (value, divisor), last_first=True),
+        Op(mul_p, (value, inverse), last_first=True),
+    )
 
 
 def _eps(m: Match) -> Attributes:
     return (("eps", m.notes.get("eps", "none")),)
 
 
-def _is_one_eps(m: Match) -> bool:
+def is_one_eps(m: Match) -> bool:
     """Two of them, under the root and beside it, are no form that has a name."""
     under, divisor = m.names["square"], m.names.get("divisor")
     root = m.names.get("root")
@@ -177,24 +182,26 @@ def multiplier_and_slope(
     return rows
 
 
+VARIANCE_OF_X = Raised("variance", X, reduces=True)
 STANDARDISE = Recipe(
     "standardise",
     (div_p, mul_p),
-    multiplied(CENTRED, Raised("variance", X, reduces=True)),
+    multiplied(CENTRED, VARIANCE_OF_X),
     "div (sub x, (mean x)), (sqrt (add (variance x), eps)) -> standardise x",
     operands=("x", "eps"),
     attributes=lambda m: (*_ddof(m), *_eps(m)),
-    accept=_is_one_eps,
+    accept=is_one_eps,
     further=multiplier_and_slope,
 )
+MEAN_SQUARE = Raised("mean", op(mul_p, X, X), reduces=True)
 RMS_STANDARDISE = Recipe(
     "rms_standardise",
     (div_p, mul_p),
-    multiplied(X, Raised("mean", op(mul_p, X, X), reduces=True)),
+    multiplied(X, MEAN_SQUARE),
     "div x, (sqrt (add (mean (mul x, x)), eps)) -> rms_standardise x",
     operands=("x", "eps"),
     attributes=_eps,
-    accept=_is_one_eps,
+    accept=is_one_eps,
     further=multiplier_and_slope,
 )
 RECIPES = (VARIANCE, MEAN, STANDARDISE, RMS_STANDARDISE)

@@ -1,15 +1,16 @@
 """Recipes for layer, batch and rms norms: something standardised, scaled and shifted.
 
 The parameters run along the axes that were reduced (layer norm, rms norm) or along the
-others (batch norm, whose statistics go over the leading axes).
+others (batch norm, whose statistics go over the leading axes). Written scale first,
+``g * (x - m) / s``, nothing is standardised on the way: such a norm has the same name,
+and its derivative comes from those of the mean and the variance in its expansion.
 """
 
 from ..ops.composite import Attributes
-from ..ops.elementwise import add_p, mul_p
-from .matcher import Along, Match, Pattern, Raised, Whole, op
+from ..ops.elementwise import add_p, div_p, mul_p
+from .matcher import Along, Match, Pattern, Raised, op
+from .moments import CENTRED, MEAN_SQUARE, VARIANCE_OF_X, X, is_one_eps, multiplied
 from .recipe import Recipe
-
-X = Whole("x")
 
 
 def _is_trailing(m: Match) -> bool:
@@ -29,8 +30,13 @@ def _offset(count: int) -> Attributes:
     return (("offset", count),)
 
 
-def _norm(name: str, core: str, reduced: bool) -> tuple[Recipe, Recipe]:
-    """Return the recipes with a scale, and with an offset added to that."""
+def _norm(
+    name: str, core: str, first: Pattern, square: Pattern, reduced: bool
+) -> tuple[Recipe, ...]:
+    """Return the recipes with a scale, first or last, and with an offset after that.
+
+    `first` is what is scaled before it is divided by the root of `square`.
+    """
     accept = _is_trailing if reduced else _is_leading
     standardised: Pattern = Raised(core, X, ("eps",))
     scaled: Pattern = Raised(name, X, ("scale", "eps"))
@@ -46,6 +52,16 @@ def _norm(name: str, core: str, reduced: bool) -> tuple[Recipe, Recipe]:
         ),
         Recipe(
             name,
+            (div_p, mul_p),
+            multiplied(op(mul_p, first, Along("scale", reduced)), square),
+            f"div (mul d, scale), (sqrt ...) -> {name} x, scale, d as in {core}",
+            operands=("x", "scale", "eps"),
+            attributes=lambda m: _offset(0),
+            accept=lambda m: accept(m) and is_one_eps(m),
+            suffix="_scale_first",
+        ),
+        Recipe(
+            name,
             (add_p,),
             op(add_p, scaled, Along("offset", reduced)),
             f"add ({name} x, scale), offset -> {name} x, scale, offset",
@@ -58,7 +74,7 @@ def _norm(name: str, core: str, reduced: bool) -> tuple[Recipe, Recipe]:
 
 
 RECIPES = (
-    *_norm("layer_norm", "standardise", reduced=True),
-    *_norm("batch_norm", "standardise", reduced=False),
-    *_norm("rms_norm", "rms_standardise", reduced=True),
+    *_norm("layer_norm", "standardise", CENTRED, VARIANCE_OF_X, reduced=True),
+    *_norm("batch_norm", "standardise", CENTRED, VARIANCE_OF_X, reduced=False),
+    *_norm("rms_norm", "rms_standardise", X, MEAN_SQUARE, reduced=True),
 )
