@@ -3,7 +3,7 @@
 A file has lines as they would be typed, with ``%s`` for the file itself::
 
     ; RUN: tracejit opt %s -p "canonicalize,dce" | filecheck %s
-    ; RUN: tracejit opt %s -p "dce" --disable-rule=mul_one | filecheck %s --check-prefix=KEEP
+    ; RUN: tracejit opt %s -p "dce" | filecheck %s --check-prefix=DEAD
 
 ``tracejit opt`` is the command itself, run in this process and with ``--verify-each``;
 what it prints goes through filecheck, and its graphs must give what those of the file
