@@ -186,9 +186,8 @@ class _Checks:
         return buffer
 
     def in_range(self, op: Load | Store, shape: tuple[int, ...]) -> None:
-        is_load = isinstance(op, Load)
-        limits: Limits = [(b.index, b.extent) for b in op.bounds] if is_load else []
-        checked = op.check if is_load else ()
+        bounds, checked = (op.bounds, op.check) if isinstance(op, Load) else ((), ())
+        limits: Limits = [(b.index, b.extent) for b in bounds]
         if 0 in self.extents_of(op):
             return  # it never happens
         for d, (index, extent) in enumerate(zip(op.map, shape, strict=True)):
@@ -352,8 +351,9 @@ def has_overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 def _check_schedule(kernel: Kernel, schedule: Schedule) -> None:
     for number, message in _schedule_faults(kernel, schedule):
-        text = f"{message}\n  schedule {format_schedule(schedule)}"
-        fail(kernel, None, number, text)
+        if schedule.roles.keys() >= set(schedule.loops):
+            message += f"\n  schedule {format_schedule(schedule)}"
+        fail(kernel, None, number, message)
 
 
 def _schedule_faults(kernel: Kernel, schedule: Schedule) -> Iterator[tuple[str, str]]:
