@@ -21,7 +21,7 @@ Before the memory plan (no arena buffer has an offset) P5 and P6 hold trivially.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
 from ..errors import TracejitError, VerifyError
 from ..ir.aval import Shape, ShapedArray
@@ -168,9 +168,6 @@ def place_in_arena(buffer: ProgramBuffer) -> tuple[int, int]:
 # --- steps ------------------------------------------------------------------------
 
 
-Whole: TypeAlias = frozenset[str]
-
-
 @dataclass(frozen=True)
 class _State:
     """What is known of memory at one point of the program.
@@ -206,7 +203,7 @@ class _Steps:
     def all(self) -> None:
         state = self.follow(self.program.steps, _State())
         for name in self.program.outputs:
-            if name not in state.written and self.buffers[name].strides is not None:
+            if name not in state.written and 0 not in self.buffers[name].shape:
                 fail(self.program, "P9", f"output %{name} may not be written")
 
     def fail(self, number: str, message: str) -> NoReturn:
@@ -288,13 +285,14 @@ class _Steps:
         """Return the state after `name` is written; an alias may be all of its base."""
         root = self.root(name)
         if root.storage in (Storage.INPUT, Storage.CONSTANT):
-            self.fail("P8", f"%{name} is written, which is an {root.storage.value}")
+            kind = "an input" if root.storage is Storage.INPUT else "a constant"
+            self.fail("P8", f"%{name} is written, but it is {kind}")
         buffer = self.buffers[name]
         if has_overlaps(buffer.shape, buffer.strides):
             self.fail("P10", f"elements of %{name} share places")
         rivals = self.rivals.get(root.name, frozenset())
         mine = {name}
-        if ShapedArray(buffer.shape, buffer.dtype).size == _size(root):
+        if _aval(buffer).size == _aval(root).size:
             mine.add(root.name)
         gone = {n for n in state.written if self.root(n).name in rivals}
         lost = {(self.root(n).name, root.name) for n in gone}
@@ -420,10 +418,6 @@ def _overlapping(
 
 def _aval(buffer: ProgramBuffer) -> ShapedArray:
     return ShapedArray(buffer.shape, buffer.dtype)
-
-
-def _size(buffer: ProgramBuffer) -> int:
-    return _aval(buffer).size
 
 
 def typed(buffer: ProgramBuffer) -> str:
