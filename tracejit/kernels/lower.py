@@ -363,10 +363,13 @@ def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
     axes = sorted(ints(params, "axes") if "axes" in params else [_int(params, "axis")])
     if not axes:
         return low.value(x, at)
+    long = [d for d in axes if x.aval.shape[d] != 1]
     kept = iter(at)
     names, index = [], []
     for d, n in enumerate(x.aval.shape):
-        if d in axes:
+        if d in axes and long and d not in long:
+            index.append(Affine())
+        elif d in axes:
             names.append(_reduced_axis(low, x.aval, d, at))
             index.append(axis(names[-1]))
             low.extents.setdefault(names[-1], n)
@@ -374,7 +377,8 @@ def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
             index.append(next(kept))
     operand = low.value(x, tuple(index))
     own = operand.axes if isinstance(operand, Value) else frozenset()
-    for name in names:
+    # It runs inside of the loops of what is kept, also of those it is the same for.
+    for name in (*names, *sorted(low.axes_in(at))):
         if name not in own:
             operand = _varying(low, operand, name, x.aval.dtype)
             own = operand.axes
