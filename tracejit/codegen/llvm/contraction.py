@@ -283,6 +283,9 @@ class _Splitter:
         """Add a stage that stores a value into scratch, contracted axes last."""
         ks = [a for a in self.contract.axes if a in value.axes]
         axes = [*self._ordered(value.axes - set(ks)), *ks]
+        for made in self.temporaries:  # one value may be both operands
+            if made.name == f"scratch.{value.name}":
+                return Matrix(made.name, 0, dict(zip(axes, made.strides, strict=True)))
         out = self._temporary(value.name, axes, dtype)
         body = list(self._closure([value.name]))
         stored = value
