@@ -21,6 +21,7 @@ from tracejit.ir.graph import Graph
 from tracejit.ir.interp import evaluate
 from tracejit.passes.manager import PassContext, run_passes
 from tracejit.passes.pipelines import pipeline
+from tracejit.program.horizontal import merge_alike
 from tracejit.program.interp import run_program
 from tracejit.program.lower import lower_graph
 from tracejit.program.parser import parse_program
@@ -50,6 +51,7 @@ def program_of(graph: Graph, seed: int, without: str = "") -> Program:
     lowered = lower_graph(
         run_passes(graph, passes, PassContext(verify=True)), strides(graph, rng)
     )
+    lowered = merge_alike(lowered) if rng.random() < 0.5 else lowered
     steps = looped(rng, lowered.steps)
     return verify_program(plan_memory(replace(lowered, steps=steps)))
 
@@ -99,7 +101,7 @@ def check_interpreted(seed: int, without: str = "") -> None:
 def check_compiled(seed: int, isa: str) -> None:
     graph, args, want = references(seed)
     lowered = lower_graph(run_passes(graph, PASSES), [None] * len(args))
-    program = verify_program(plan_memory(lowered))
+    program = verify_program(plan_memory(merge_alike(lowered)))
     got = CpuExecutable(program, host_target(isa)).run(args)
     for x, y in zip(got, want, strict=True):
         assert_close(np.asarray(x), y)
