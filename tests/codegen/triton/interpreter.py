@@ -127,6 +127,14 @@ def repair():
         return convert(data, source, target, rounding)
 
     interpreter._convert_float = convert_float
+    splat = interpreter.InterpreterBuilder.create_splat
+
+    def create_splat(self, type_, x):
+        if x.data.dtype == np.bool_:  # its handle says the type of what was compared
+            return interpreter.TensorHandle(np.full(type_.shape, x.data), tl.int1)
+        return splat(self, type_, x)
+
+    interpreter.InterpreterBuilder.create_splat = create_splat
     dot = interpreter.InterpreterBuilder.create_dot
 
     def create_dot(self, a, b, *rest):

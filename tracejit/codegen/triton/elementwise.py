@@ -59,6 +59,7 @@ class Operand:
 
 
 Rule = Callable[..., str]
+_FLOAT16 = dt.NAME_TO_DTYPE["f16"]
 
 
 def can_emit(primitive: Primitive, dtypes: Sequence[np.dtype]) -> bool:
@@ -138,13 +139,11 @@ def converted(x: Operand, to: np.dtype) -> str:
     if to.kind == "b":
         return f"{text} != 0"
     if is_real_float(to):
-        # What a half type cannot hold is rounded once, also from float64.
+        if to == _FLOAT16 and source == dt.FLOAT64:  # one rounding, not two
+            return f"{text}.to(tl.float16).to(tl.float32)"
         wide = register_type(to)
-        if to in HALVES and source != dt.FLOAT64:
-            return rounded(f"{text}.to({wide})", to)
-        if to in HALVES:
-            return f"{text}.to({memory_type(to)}).to(tl.float32)"
-        return text if register_type(source) == wide else f"{text}.to({wide})"
+        text = text if register_type(source) == wide else f"{text}.to({wide})"
+        return rounded(text, to)
     if is_real_float(source) and to.itemsize < 8 and to != np.int32:
         # The low bits of a wider conversion, as in C on most machines.
         middle = "tl.int64" if to.itemsize == 4 else "tl.int32"
