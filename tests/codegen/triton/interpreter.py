@@ -30,7 +30,11 @@ class Interpreter:
         )
 
     def run(self, code, arrays):
-        """Run one kernel over its whole grid; return the arrays afterwards."""
+        """Run one kernel over its whole grid; return the memory afterwards.
+
+        `arrays` has, for each pointer, an array of one dimension and the position in
+        it that is pointed to.
+        """
         pickle.dump((code, list(arrays)), self.process.stdin)
         self.process.stdin.flush()
         done, result = pickle.load(self.process.stdout)
@@ -47,11 +51,13 @@ class Interpreter:
 class Tensor:
     """The part of a tensor that Triton's interpreter asks for, over an array."""
 
-    def __init__(self, array):
+    def __init__(self, array, first=0):
         self.array, self.dtype, self.shape = array, array.dtype, array.shape
+        self.first = first
 
     def data_ptr(self):
-        return self.array.__array_interface__["data"][0]
+        start = self.array.__array_interface__["data"][0]
+        return start + self.first * self.array.itemsize
 
     def untyped_storage(self):
         return self
@@ -63,7 +69,7 @@ class Tensor:
         return self
 
     def new_empty(self, n, device=None):
-        return Tensor(self.array)
+        return Tensor(self.array, self.first)
 
     def set_(self, storage, offset, size, stride):
         return self
@@ -135,6 +141,19 @@ def repair():
         return splat(self, type_, x)
 
     interpreter.InterpreterBuilder.create_splat = create_splat
+    def generic_reduce(self, operands):  # slice by slice, not element by element
+        def part(k):
+            parts = (np.take(x.handle.data, k, self.axis) for x in operands)
+            pairs = zip(parts, operands, strict=True)
+            return tuple(self.to_tensor(p, x.dtype) for p, x in pairs)
+
+        state = part(0)
+        for k in range(1, operands[0].handle.data.shape[self.axis]):
+            found = self.combine_fn.fn(*state, *part(k))
+            state = found if isinstance(found, tuple) else (found,)
+        return list(state)
+
+    interpreter.ReduceOps.generic_reduce = generic_reduce
     dot = interpreter.InterpreterBuilder.create_dot
 
     def create_dot(self, a, b, *rest):
@@ -153,8 +172,9 @@ def interpret(code, arrays):
     if code.grid:
         function = module_of(code)[code.name]
         with np.errstate(all="ignore"):
-            function[(code.grid,)](*map(Tensor, arrays), **code.constexprs)
-    return arrays
+            tensors = [Tensor(array, first) for array, first in arrays]
+            function[(code.grid,)](*tensors, **code.constexprs)
+    return [array for array, _ in arrays]
 
 
 def serve():

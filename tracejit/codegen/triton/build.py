@@ -112,7 +112,7 @@ def build(
         "num_warps": code.num_warps,
         "num_stages": code.num_stages,
         "enable_fp_fusion": False,
-        # Subnormals are honoured; Triton before 3.7 flushes those inside libdevice.
+        # Subnormals are honoured; a Triton that lacks this flushes them in libdevice.
         "enable_reflect_ftz": False,
     }
     target = GPUTarget("cuda", capability, 32)

@@ -1,6 +1,6 @@
 """One kernel of the IR as Triton source: the order of the steps."""
 
-from ...kernels.kernel import Contract, Kernel, Load
+from ...kernels.kernel import Contract, Kernel, Load, result_of
 from ...kernels.printer import format_kernel
 from ...kernels.schedule import Schedule
 from .code import ERROR_NAME, TritonCode, TritonKernel, Tuning
@@ -10,6 +10,7 @@ from .indices import identifier
 from .matmul import write_matmul
 from .nests import Body, write_nest
 from .pieces import Piece, buffers_of, flattened, joined, piece_of
+from .values import memory_type
 from .writer import pointer
 
 DEFAULT = Tuning()
@@ -37,6 +38,7 @@ def emit_kernel(
     numbers = {
         op.result.name: k for k, op in enumerate(kernel.body) if isinstance(op, Load)
     }
+    _check_dtypes(kernel)
     codes: list[TritonCode] = []
     whole = piece_of(kernel, schedule)
     for piece in separated(whole):
@@ -47,6 +49,12 @@ def emit_kernel(
     own = {b.name for b in buffers_of(kernel)}
     scratch = {b.name: b for c in codes for b in c.buffers if b.name not in own}
     return TritonKernel(kernel.name, tuple(codes), tuple(scratch.values()))
+
+
+def _check_dtypes(kernel: Kernel) -> None:
+    results = (result_of(op) for op in kernel.body)
+    for x in (*buffers_of(kernel), *(v for v in results if v is not None)):
+        memory_type(x.dtype)
 
 
 def _code(
