@@ -141,6 +141,7 @@ def repair():
         return splat(self, type_, x)
 
     interpreter.InterpreterBuilder.create_splat = create_splat
+
     def generic_reduce(self, operands):  # slice by slice, not element by element
         def part(k):
             parts = (np.take(x.handle.data, k, self.axis) for x in operands)

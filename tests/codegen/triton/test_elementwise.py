@@ -74,9 +74,7 @@ def kernel_of(computed, inputs):
     buffers = [Buffer(f"in{k}", x.dtype, (N,), (1,)) for k, x in enumerate(inputs)]
     i = frozenset("i")
     loads = [Value(f"x{k}", i, b.dtype) for k, b in enumerate(buffers)]
-    body = [
-        Load(v, b.name, (axis("i"),)) for v, b in zip(loads, buffers, strict=True)
-    ]
+    body = [Load(v, b.name, (axis("i"),)) for v, b in zip(loads, buffers, strict=True)]
     outputs = []
     for k, (primitive, params, operands) in enumerate(computed):
         values = [loads[x] if isinstance(x, int) else x for x in operands]

@@ -353,7 +353,9 @@ def test_halves_are_multiplied_as_halves():
 
 def test_thin_products_are_sums(interpreter):
     x, w = zeros(20, 33), zeros(33)
-    assert agree(interpreter, lambda x, w: x @ w, x, w, tolerance=1e-5) == ["persistent"]
+    assert agree(interpreter, lambda x, w: x @ w, x, w, tolerance=1e-5) == [
+        "persistent"
+    ]
     y = zeros(5, 6, dtype=np.int32)
     assert agree(interpreter, lambda x, w: x @ w, y, y.T.copy()) == ["persistent"]
     z = zeros(5, 6, dtype=F64)

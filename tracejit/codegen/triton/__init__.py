@@ -16,6 +16,6 @@ and a cubin, without a GPU. The form follows from the structure of the kernel:
 - **matmul**: contractions, with what is computed before and after them (`matmul`).
 
 Of the schedule only the order of the axes counts: lanes and row buffers are the CPU's.
-Views are index maps, so they cost nothing here either: bounds become masks with
-``other=``, loaded indices wrap and are clamped, and bad ones are reported in ``err_ptr``.
+Views are index maps, so they cost nothing here either. Bounds become masks with
+``other=``; loaded indices wrap and are clamped, bad ones are reported in ``err_ptr``.
 """

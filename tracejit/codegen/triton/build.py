@@ -185,9 +185,9 @@ def _complaints(code: TritonCode) -> Iterator[None]:
         with contextlib.redirect_stdout(said):
             yield
     except Exception as error:
-        raise InternalError(
-            f"Triton refuses kernel {code.name}: {error}\n{code.source}{said.getvalue()}"
-        ) from error
+        text = f"{code.source}{said.getvalue()}"
+        message = f"Triton refuses kernel {code.name}: {error}\n{text}"
+        raise InternalError(message) from error
 
 
 def _usage(cubin: bytes) -> tuple[int | None, int | None]:

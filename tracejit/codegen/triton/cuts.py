@@ -82,7 +82,9 @@ def cut(piece: Piece, values: Sequence[Value], suffix: str) -> tuple[Piece, Piec
     kernel = piece.kernel
     names = {v.name for v in values}
     rows = {v.name: _workspace(piece, v) for v in values}
-    sources = [op for op in kernel.body if getattr(result_of(op), "name", None) in names]
+    sources = [
+        op for op in kernel.body if getattr(result_of(op), "name", None) in names
+    ]
     stores = [Store(rows[v.name].name, (_place(piece, v),), v) for v in values]
     first = [*needed_for(kernel.body, sources), *stores]
     loads = [
@@ -568,4 +570,3 @@ class _Splitting:
             Reduce(which, op.op, (parts.outer,), value),
             Load(result, row.name, (at,)),
         ]
-

@@ -53,8 +53,9 @@ def emit_kernel(
 
 def _check_dtypes(kernel: Kernel) -> None:
     results = (result_of(op) for op in kernel.body)
-    for x in (*buffers_of(kernel), *(v for v in results if v is not None)):
-        memory_type(x.dtype)
+    dtypes = [b.dtype for b in buffers_of(kernel)]
+    for dtype in (*dtypes, *(v.dtype for v in results if v is not None)):
+        memory_type(dtype)
 
 
 def _code(

@@ -1,9 +1,9 @@
-'''The Triton functions that emitted kernels may call, as source text.
+"""The Triton functions that emitted kernels may call, as source text.
 
 What Triton's language lacks, or does otherwise than NumPy, is written here once. A
 kernel's module gets the text of those that it calls (`library`), so that it can be read
 and pasted on its own.
-'''
+"""
 
 import re
 

@@ -8,7 +8,7 @@ import keyword
 import re
 from collections.abc import Callable, Mapping
 
-from ...kernels.maps import Affine, AxisIndex, FloorDiv, IndexAtom, Mod, ValueIndex
+from ...kernels.maps import Affine, AxisIndex, IndexAtom, Mod, ValueIndex
 
 Name = Callable[[str], str]
 _LIMIT = 2**31

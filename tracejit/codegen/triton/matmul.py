@@ -158,9 +158,7 @@ class _Product:
             for text in dim.lines(self.used):
                 w.line(text)
 
-    def operand(
-        self, value: Value, dim: Dim, place: str, inside: set[KernelOp]
-    ) -> str:
+    def operand(self, value: Value, dim: Dim, place: str, inside: set[KernelOp]) -> str:
         """Write one operand's block in the loop over k; return it.
 
         `place` is that of `k` in the block.

@@ -125,7 +125,9 @@ class _Plan:
 
     def _group(self, number_: int, axes: Sequence[str]) -> Dim:
         letter = "r" if len(self.group_axes) == 1 else f"r{number_}"
-        whole = power_of_two(Dim("r", tuple(axes), self._extents(axes), 1, "", "").numel)
+        whole = power_of_two(
+            Dim("r", tuple(axes), self._extents(axes), 1, "", "").numel
+        )
         block = whole
         if whole > self._row_limit(axes):
             room = 2 * self.tuning.tile // self.x.block

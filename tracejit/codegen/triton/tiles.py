@@ -56,7 +56,9 @@ class Dim:
     @property
     def mask(self) -> str | None:
         """The variable that says which positions exist; None if all do."""
-        return f"{self.letter}mask" if self.numel % self.block or not self.numel else None
+        return (
+            f"{self.letter}mask" if self.numel % self.block or not self.numel else None
+        )
 
     @property
     def numel_name(self) -> str:

@@ -178,9 +178,11 @@ class Writer:
         range_ = bounds(bound.index, self.extents)
         text = self.index(bound.index)
         low = [] if range_ and range_[0] >= 0 else [f"({text} >= 0)"]
-        high = [] if range_ and range_[1] < bound.extent else [
-            f"({text} < {bound.extent})"
-        ]
+        high = (
+            []
+            if range_ and range_[1] < bound.extent
+            else [f"({text} < {bound.extent})"]
+        )
         return low + high
 
     def checked(
@@ -222,9 +224,7 @@ class Writer:
         """Add the stores into the error word."""
         self.can_fail = True
         number_ = self.numbers.get(op.result.name, 0)
-        word = (
-            INDEX_ERROR | number_ << _OP_SHIFT | dimension << _DIMENSION_SHIFT
-        )
+        word = INDEX_ERROR | number_ << _OP_SHIFT | dimension << _DIMENSION_SHIFT
         failed = _all([bad, *masks])
         self.line(f"{bad} = {failed}" if masks else f"{bad} = {bad}")
         where = f"{ERROR_NAME}_ptr + tl.where({bad}, 0, 0)"
