@@ -114,14 +114,11 @@ class _Plan:
             length = power_of_two(Dim("r", axes, self._extents(axes), 1, "", "").numel)
             column = is_column(self.piece, axes)
             looped = length > self._row_limit(axes)
-            room.append(
-                COLUMN_BLOCK
-                if column
-                else 1
-                if looped
-                else self.tuning.tile // length or 1
-            )
-        return self._dim("x", kept, "[:, None]", min(whole, *room, whole))
+            if column:
+                room.append(COLUMN_BLOCK)
+            else:
+                room.append(1 if looped else max(self.tuning.tile // length, 1))
+        return self._dim("x", kept, "[:, None]", min(whole, *room))
 
     def _group(self, number_: int, axes: Sequence[str]) -> Dim:
         letter = "r" if len(self.group_axes) == 1 else f"r{number_}"
@@ -130,7 +127,7 @@ class _Plan:
         )
         block = whole
         if whole > self._row_limit(axes):
-            room = 2 * self.tuning.tile // self.x.block
+            room = max(2 * self.tuning.tile // self.x.block, 1)
             block = room if is_column(self.piece, axes) else self.tuning.loop
         return self._dim(letter, axes, "[None, :]", min(block, whole))
 
@@ -254,8 +251,8 @@ class _Nest:
         ops = [op for op in needed_for(self.body, roots) if self.group(op) is dim]
         ops = [op for op in ops if not isinstance(op, Reduce) or op in roots]
         reduces = [op for op in roots if isinstance(op, Reduce)]
-        for op in reduces:
-            self.start(op, dim)
+        for reduce in reduces:
+            self.start(reduce, dim)
         offset = f"{dim.letter}offset"
         head = f"for {offset} in range(0, {dim.numel_name}, {dim.block_name}):"
         with w.block(head):
@@ -265,8 +262,8 @@ class _Nest:
                     self.step(op, dim)
                 else:
                     w.write(op)
-        for op in reduces:
-            self.end(op, dim)
+        for reduce in reduces:
+            self.end(reduce, dim)
 
     def start(self, op: Reduce, dim: Dim) -> None:
         """Write the accumulator of a reduction."""
