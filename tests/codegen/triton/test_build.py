@@ -84,6 +84,11 @@ def test_whole_blocks_are_loaded_as_vectors():
     assert "ld.global.v4" in one.ptx and "st.global.v4" in one.ptx
 
 
+def test_transposes_go_through_shared_memory():
+    (one,) = built(kernels.transposed_sum, zeros(64, 96), zeros(96, 64))
+    assert one.facts.shared > 0
+
+
 def test_unaligned_pointers_are_not():
     (code,) = emitted(kernels.gelu, zeros(1024, 1024)).codes
     assert "ld.global.v4" not in build(code, aligned=()).ptx

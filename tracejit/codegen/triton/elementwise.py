@@ -193,6 +193,12 @@ def _int_abs(a: Operand) -> str:
     return f"int_abs({a.argument})" if is_signed(a.dtype) else a.argument
 
 
+def _int_not(a: Operand) -> str:
+    if is_signed(a.dtype):
+        return f"~{a.argument}"
+    return f"{a.argument} ^ {np.iinfo(a.dtype).max}"  # Triton's ~ is of signed ones
+
+
 def _int_sign(a: Operand) -> str:
     if is_signed(a.dtype):
         return f"int_sign({a.argument})"
@@ -223,8 +229,8 @@ _EXACT_FLOAT: Mapping[str, Rule] = {
     "copysign": _call("libdevice.copysign"),
     "maximum": _call("nan_maximum"),
     "minimum": _call("nan_minimum"),
-    "fmax": _call("tl.maximum"),
-    "fmin": _call("tl.minimum"),
+    "fmax": _call("number_maximum"),
+    "fmin": _call("number_minimum"),
     "floor": _call("tl.floor"),
     "ceil": _call("tl.ceil"),
     "trunc": _call("truncate"),
@@ -310,7 +316,7 @@ _INTEGER: Mapping[str, Rule] = {
     "and": _infix("&"),
     "or": _infix("|"),
     "xor": _infix("^"),
-    "not": lambda a: f"~{a.argument}",
+    "not": _int_not,
     "shift_left": _shift("shift_left"),
     "shift_right": _shift("shift_right"),
 }

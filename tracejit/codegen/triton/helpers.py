@@ -107,6 +107,18 @@ def nan_minimum(a, b):
 
 
 @triton.jit
+def number_maximum(a, b):
+    """The larger one; NaN only if both are."""
+    return tl.where((a >= b) | (b != b), a, b)
+
+
+@triton.jit
+def number_minimum(a, b):
+    """The smaller one; NaN only if both are."""
+    return tl.where((a <= b) | (b != b), a, b)
+
+
+@triton.jit
 def divide(a, b):
     """a / b, rounded to nearest."""
     if a.dtype == tl.float32:

@@ -13,7 +13,7 @@ neighbours read are still in the cache.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...kernels.kernel import Contract, KernelOp, Load, Value, result_of
+from ...kernels.kernel import Contract, KernelOp, Load, Value, result_of, values_of
 from .code import Tuning, power_of_two
 from .cuts import axes_of
 from .nests import Body
@@ -173,31 +173,37 @@ class _Product:
         for text in side.lines(self.used):
             w.line(text)
         ops = [x for x in needed_for(self.body, self.sources(value)) if x in inside]
+        if self.is_direct(value, ops):
+            (load,) = ops
+            assert isinstance(load, Load)
+            w.load(load, "0.0", widen=False)
+            return self.whole(value_name(value.name), value)
         for x in ops:
             if self.is_inner(x):
-                if isinstance(x, Load) and x.result == value and not x.bounds:
-                    w.load(x, "0.0")
-                else:
-                    w.write(x)
-        return self.block(value, side, ops)
+                w.write(x)
+        text = value_name(value.name)
+        if side.mask:
+            text = f"tl.where({side.mask}, {text}, 0.0)"
+        if value.dtype in HALVES:
+            text = f"{text}.to({memory_type(value.dtype)})"
+        return self.whole(text, value)
+
+    def is_direct(self, value: Value, ops: Sequence[KernelOp]) -> bool:
+        """Tell whether an operand is nothing but loaded, and for nothing else."""
+        users = [x for x in self.body if value in values_of(x)]
+        only = ops[0] if len(ops) == 1 and users == [self.op] else None
+        return isinstance(only, Load) and self.is_inner(only) and not only.bounds
 
     def sources(self, value: Value) -> Sequence[KernelOp]:
         """Return the operation that computes a value."""
         return [op for op in self.body if result_of(op) == value]
 
-    def block(self, value: Value, side: Dim, ops: Sequence[KernelOp]) -> str:
-        """Return an operand as a whole block, zero past the end of k."""
-        w = self.writer
-        text = value_name(value.name)
-        source = ops[-1] if ops else None
-        is_zero = isinstance(source, Load) and not source.bounds
-        if side.mask and not (is_zero and self.is_inner(ops[-1])):
-            text = f"tl.where({side.mask}, {text}, 0.0)"
-        if w.letters[value.name] != frozenset(d.letter for d in w.frame.dims):
-            text = f"tl.broadcast_to({text}, {w.frame.shape})"
-        if value.dtype in HALVES:
-            text = f"{text}.to({memory_type(value.dtype)})"
-        return text
+    def whole(self, text: str, value: Value) -> str:
+        """Return an operand along both dimensions of its block."""
+        frame = self.writer.frame
+        if self.writer.letters[value.name] == {d.letter for d in frame.dims}:
+            return text
+        return f"tl.broadcast_to({text}, {frame.shape})"
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Kernels without contractions: pointwise ones, and rows that are reduced.
 
 Every kept axis is in dimension ``x``; axes that are reduced together are one more
-dimension, ``r``. A short row is held whole (persistent). A long one is looped over in
-phases, one for each reduction that needs the one before, and what several phases need
-is computed again in each:
+dimension, ``r``. Where a pointwise kernel reads along one axis and writes along another
+one (a transpose), that one is dimension ``y``, and programs have square tiles. A short
+row is held whole (persistent). A long one is looped over in phases, one for each
+reduction that needs the one before, and what several phases need is computed again in
+each:
 
     softmax, looped:   for roffset ...: maximum     | phase 0
                        for roffset ...: sum of exp  | phase 1
@@ -12,8 +14,10 @@ is computed again in each:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
-from ...kernels.kernel import KernelOp, Reduce, Store, dtype_of, result_of
+from ...kernels.kernel import KernelOp, Load, Reduce, Store, dtype_of, result_of
+from ...kernels.maps import AxisIndex
 from .code import Tuning, power_of_two, warps_for
 from .cuts import COLUMN_BLOCK, axes_of, is_column
 from .pieces import Piece, names_read, needed_for
@@ -22,6 +26,7 @@ from .tiles import Dim, Frame
 from .writer import Writer, needs_64_bits, value_name
 
 _POINTWISE_BLOCK = 1024
+_SQUARE = 32  # both sides of the tile of a transpose
 _INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
 
 
@@ -52,7 +57,7 @@ def write_nest(piece: Piece, tuning: Tuning, numbers: dict[str, int]) -> Body:
     plan = _Plan(piece, tuning)
     nest = _Nest(piece, plan, numbers)
     nest.write()
-    dims = (plan.x, *plan.groups)
+    dims = (*plan.kept, *plan.groups)
     constexprs = {d.numel_name: d.numel for d in dims}
     constexprs.update({d.block_name: d.block for d in dims})
     looped = any(d.steps > 1 for d in plan.groups)
@@ -60,7 +65,7 @@ def write_nest(piece: Piece, tuning: Tuning, numbers: dict[str, int]) -> Body:
     return Body(
         nest.writer.lines,
         constexprs,
-        plan.x.steps,
+        prod(d.steps for d in plan.kept),
         plan.num_warps,
         2 if looped else 1,
         form,
@@ -81,13 +86,21 @@ class _Plan:
             if isinstance(op, Reduce)
         }
         self.group_axes = list(found)
-        self.x = self._x(kept)
+        across = () if found else _across(piece)
+        self.y = self._dim("y", across, "[None, :]", _SQUARE) if across else None
+        self.x = self._x([a for a in kept if a not in across])
         self.groups = [self._group(k, axes) for k, axes in enumerate(self.group_axes)]
         if self.groups:
             largest = max(d.block for d in self.groups)
             self.num_warps = warps_for(self.x.block * largest)
         else:
-            self.num_warps = max(min(self.x.block // 128, 4), 1)
+            held = prod(d.block for d in self.kept)
+            self.num_warps = max(min(held // 128, 4), 1)
+
+    @property
+    def kept(self) -> tuple[Dim, ...]:
+        """The dimensions of axes that are not reduced."""
+        return (self.x,) if self.y is None else (self.x, self.y)
 
     def _extents(self, axes: Sequence[str]) -> tuple[int, ...]:
         return tuple(self.piece.kernel.extent(a) for a in axes)
@@ -107,6 +120,8 @@ class _Plan:
     def _x(self, kept: Sequence[str]) -> Dim:
         numel = Dim("x", tuple(kept), self._extents(kept), 1, "", "").numel
         whole = power_of_two(numel)
+        if self.y is not None:
+            return self._dim("x", kept, "[:, None]", _SQUARE)
         if not self.group_axes:
             return self._dim("x", kept, "", min(whole, _POINTWISE_BLOCK))
         room = []
@@ -138,7 +153,7 @@ class _Nest:
     def __init__(self, piece: Piece, plan: _Plan, numbers: dict[str, int]) -> None:
         self.piece, self.plan = piece, plan
         self.body = piece.kernel.body
-        self.frame = Frame((plan.x, *plan.groups), {})
+        self.frame = Frame((*plan.kept, *plan.groups), {})
         self.writer = Writer(piece.kernel, self.frame, numbers)
         self.wide = needs_64_bits(piece.kernel, self.frame.dims)
         self.phase: dict[KernelOp, int] = {}
@@ -156,17 +171,30 @@ class _Nest:
 
     def write(self) -> None:
         """Write the whole body."""
-        w, x = self.writer, self.plan.x
-        wide = ".to(tl.int64)" if self.wide else ""
-        w.line(f"xoffset = tl.program_id(0){wide} * {x.block_name}")
-        w.line(f"xindex = xoffset + tl.arange(0, {x.block_name}){x.place}")
-        for text in x.lines(self.used(self.body)):
-            w.line(text)
+        w = self.writer
+        self.blocks()
+        for dim in self.plan.kept:
+            offset = f"{dim.letter}offset"
+            arange = f"tl.arange(0, {dim.block_name}){dim.place}"
+            w.line(f"{dim.index} = {offset} + {arange}")
+            for text in dim.lines(self.used(self.body)):
+                w.line(text)
         for dim in self.plan.groups:
             if dim.steps <= 1:
                 self.positions(dim, f"tl.arange(0, {dim.block_name})", self.body)
         for number_ in range(max(self.phase.values(), default=-1) + 1):
             self.write_phase([op for op in self.body if self.phase[op] == number_])
+
+    def blocks(self) -> None:
+        """Write which block of the kept dimensions a program has."""
+        w, x, y = self.writer, self.plan.x, self.plan.y
+        pid = "tl.program_id(0).to(tl.int64)" if self.wide else "tl.program_id(0)"
+        if y is None:
+            w.line(f"xoffset = {pid} * XBLOCK")
+            return
+        w.line(f"pid = {pid}")
+        w.line(f"xoffset = pid % {x.steps} * XBLOCK")
+        w.line(f"yoffset = pid // {x.steps} * YBLOCK")
 
     def used(self, ops: Sequence[KernelOp]) -> set[str]:
         """Return the axes whose positions operations need."""
@@ -301,6 +329,24 @@ class _Nest:
             return
         text = how.finished(how.over_tile(f"{name}_acc"))
         self.writer.bind(op.result.name, text, x)
+
+
+def _across(piece: Piece) -> tuple[str, ...]:
+    """Return the axis that loads run along in memory where stores do not, if any."""
+    kernel = piece.kernel
+    if not piece.loops or kernel.extent(piece.loops[-1]) < _SQUARE // 2:
+        return ()
+    last = piece.loops[-1]
+    for op in kernel.body:
+        if not isinstance(op, Load | Store) or (isinstance(op, Load) and op.check):
+            continue
+        steps = {a.axis: c for a, c in op.map[0].terms if isinstance(a, AxisIndex)}
+        if last not in steps or abs(steps[last]) == 1:
+            continue
+        for name, step in steps.items():
+            if abs(step) == 1 and kernel.extent(name) >= _SQUARE // 2:
+                return (name,)
+    return ()
 
 
 def reduction_of(op: Reduce, dim: Dim) -> Reduction:

@@ -6,12 +6,14 @@ kernel computes a value of the half type.
 """
 
 import math
+import re
 
 import numpy as np
 
 from ...errors import DTypeError
 from ...ir import dtypes as dt
 
+_CALL = re.compile(r"[\w.]+\([^()]*\)")
 HALVES = frozenset(dt.NAME_TO_DTYPE[n] for n in ("f16", "bf16"))
 
 _MEMORY = {
@@ -67,7 +69,9 @@ def rounded(text: str, dtype: np.dtype) -> str:
     """Return an expression rounded to a half type, if `dtype` is one."""
     if dtype not in HALVES:
         return text
-    return f"({text}).to({memory_type(dtype)}).to(tl.float32)"
+    is_simple = text.isidentifier() or _CALL.fullmatch(text)
+    inner = text if is_simple else f"({text})"
+    return f"{inner}.to({memory_type(dtype)}).to(tl.float32)"
 
 
 def number(value: object, dtype: np.dtype) -> str:

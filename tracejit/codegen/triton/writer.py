@@ -142,8 +142,11 @@ class Writer:
 
     # --- memory
 
-    def load(self, op: Load, other: str | None = None) -> None:
-        """Add a load; where it is masked, it gives the fill, or `other`."""
+    def load(self, op: Load, other: str | None = None, widen: bool = True) -> None:
+        """Add a load; where it is masked, it gives the fill, or `other`.
+
+        Halves are widened to float32 unless `widen` is off.
+        """
         buffer = self.kernel.buffer(op.buffer)
         letters = self.letters_of(indices_of(op))
         masks = self.masks_of(letters)
@@ -161,7 +164,7 @@ class Writer:
             if inside or other is not None:
                 text += f", other={fill or number(0, buffer.dtype)}"
         text = f"tl.load({text})"
-        if buffer.dtype in HALVES:
+        if buffer.dtype in HALVES and widen:
             text += ".to(tl.float32)"
         self.bind(op.result.name, text, letters)
 
