@@ -114,6 +114,14 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="composites",
+            env="TRACEJIT_COMPOSITES",
+            type=bool,
+            default=True,
+            help="recognise softmax, norms and the like: their derivatives have rules",
+            in_cache_key=True,
+        ),
+        Switch(
             name="verify",
             env="TRACEJIT_VERIFY",
             type=bool,
@@ -148,6 +156,7 @@ class Config:
 
     isa: str
     fma: bool
+    composites: bool
     verify: bool
     log: tuple[str, ...]
     max_specializations: int
@@ -233,7 +242,7 @@ def current() -> Config:
 @overload
 def get(name: Literal["isa"]) -> str: ...
 @overload
-def get(name: Literal["fma", "verify"]) -> bool: ...
+def get(name: Literal["fma", "composites", "verify"]) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...
 @overload
