@@ -35,7 +35,13 @@ def test_config_has_the_fields_of_the_table():
 
 def test_defaults():
     assert config.load({}) == config.Config(
-        isa="auto", fma=True, verify=False, log=(), max_specializations=64
+        isa="auto",
+        fma=True,
+        threads=0,
+        share_from=8000,
+        verify=False,
+        log=(),
+        max_specializations=64,
     )
 
 
@@ -45,6 +51,8 @@ def test_defaults():
         ("TRACEJIT_ISA", "baseline", "isa", "baseline"),
         ("TRACEJIT_ISA", " avx512 ", "isa", "avx512"),
         ("TRACEJIT_FMA", "0", "fma", False),
+        ("TRACEJIT_THREADS", "3", "threads", 3),
+        ("TRACEJIT_SHARE_FROM", "0", "share_from", 0),
         ("TRACEJIT_VERIFY", "On", "verify", True),
         ("TRACEJIT_LOG", "retrace, fusion,", "log", ("retrace", "fusion")),
         ("TRACEJIT_LOG", "", "log", ()),

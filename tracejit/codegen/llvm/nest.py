@@ -179,20 +179,31 @@ class Nest:
     def _loop(
         self, depth: int, ops: Sequence[KernelOp], states: Sequence[State]
     ) -> None:
-        """Run the loop at `depth`; in leaves where it sums over its axis alone."""
-        extent = self.extents[self.loops[depth]]
+        """Run the loop at `depth`."""
+        self._part(depth, ops, states, 0, self.extents[self.loops[depth]])
+
+    def _part(
+        self,
+        depth: int,
+        ops: Sequence[KernelOp],
+        states: Sequence[State],
+        start: Index,
+        extent: int,
+    ) -> None:
+        """Run a part of a loop; in leaves where it sums over its axis alone."""
         axes = (self.loops[depth],)
         sums = [s for s in states if isinstance(s, TreeSum) and s.op.axes == axes]
         if not sums or not extent:
-            self._range(depth, ops, states, 0, extent)
+            self._range(depth, ops, states, start, extent)
             return
         whole = extent // LEAF if extent > LEAF else 0
         if whole:
             others = [s for s in states if s not in sums]
             with self._carrying(0, whole, 1, others) as leaf:
-                self._leaf(depth, ops, states, sums, leaf, LEAF)
+                self._leaf(depth, ops, states, sums, leaf, start, LEAF)
         if extent - whole * LEAF:
-            self._leaf(depth, ops, states, sums, whole, extent - whole * LEAF)
+            rest = extent - whole * LEAF
+            self._leaf(depth, ops, states, sums, whole, start, rest)
 
     def _leaf(
         self,
@@ -201,11 +212,13 @@ class Nest:
         states: Sequence[State],
         sums: Sequence[TreeSum],
         leaf: Index,
+        start: Index,
         length: int,
     ) -> None:
+        """Run leaf number `leaf` of the part that begins at `start`."""
         for state in sums:
             state.begin_leaf(leaf)
-        start = multiply(self.em, leaf, LEAF)
+        start = add(self.em, start, multiply(self.em, leaf, LEAF))
         self._range(depth, ops, states, start, length)
         for state in sums:
             state.end_leaf(leaf)
@@ -234,11 +247,16 @@ class Nest:
             block = Block(self.planned_units, None)
             self._repeat(depth, ops, states, start, full, width, block)
         if length > full:
-            units = -(-(length - full) // self.lanes)
-            left = length - full - (units - 1) * self.lanes
-            mask = lanes_mask(self.lanes, left) if left < self.lanes else None
-            first = add(self.em, start, full)
-            self._body(depth, ops, first, Block(units, mask))
+            self._tail(depth, ops, add(self.em, start, full), length - full)
+
+    def _tail(
+        self, depth: int, ops: Sequence[KernelOp], start: Index, length: int
+    ) -> None:
+        """Run a block that is not whole."""
+        units = -(-length // self.lanes)
+        left = length - (units - 1) * self.lanes
+        mask = lanes_mask(self.lanes, left) if left < self.lanes else None
+        self._body(depth, ops, start, Block(units, mask))
 
     def _repeat(
         self,
@@ -412,7 +430,8 @@ class Nest:
 
     # Accumulators and blocks
 
-    def _new_state(self, op: Reduce) -> State:
+    def _new_state(self, op: Reduce, extents: tuple[int, ...] | None = None) -> State:
+        """Return an accumulator; `extents` are those of the part that is reduced."""
         across = self.axis in op.axes
         operand = op.operand
         vector = across or (isinstance(operand, Value) and self.axis in operand.axes)
@@ -421,7 +440,8 @@ class Nest:
             units = self.planned_units if across else self._block.units
         if across:
             units = min(units, -(-max(self.extents[self.axis or ""], 1) // self.lanes))
-        extents = tuple(self.extents[a] for a in op.axes)
+        if extents is None:
+            extents = tuple(self.extents[a] for a in op.axes)
         shape = Shape(self.lanes if vector else 1, max(units, 1), across, extents)
         if op.op in ("argmax", "argmin"):
             return ArgFold(self.em, op, shape)
