@@ -27,8 +27,9 @@ from ...kernels.cost import work_ns
 from ...kernels.kernel import Buffer, Kernel, KernelOp, Load, Reduce, result_of
 from ...kernels.schedule import Schedule
 from ...kernels.tree import LEAF
+from .columns import ColumnNest
 from .indices import multiply
-from .nest import Block, Nest
+from .nest import Block
 from .phases import Phase
 from .reduce import State
 from .target import Target
@@ -93,7 +94,7 @@ def cut(extent: int, length: int) -> Pieces:
     return Pieces(length, extent // length, extent % length)
 
 
-class ParallelNest(Nest):
+class ParallelNest(ColumnNest):
     """A nest whose outermost loops are shared where that pays.
 
     Parameters
@@ -157,7 +158,7 @@ class ParallelNest(Nest):
         if axis != self.axis:
             pieces = cut(extent, 1)
         else:
-            streamed = self._streamed_phases(0, ops)
+            streamed = self.streamed(0, ops)
             length = self._columns() if streamed else self._block_length()
             pieces = cut(extent, length)
         if pieces.count < 2:
@@ -286,7 +287,7 @@ class ParallelNest(Nest):
             (first,) = branch.results
 
 
-class _Part(Nest):
+class _Part(ColumnNest):
     """The function of a shared loop: a nest that runs over a range of pieces.
 
     Parameters
@@ -369,7 +370,7 @@ class _Part(Nest):
             with self._carrying("%begin", "%end", 1, ()) as index:
                 self._body(0, ops, index, self.block)
         else:
-            streamed = self._streamed_phases(0, ops)
+            streamed = self.streamed(0, ops)
             if streamed is not None:
                 self._run_columns(streamed, pieces)
             else:
@@ -394,11 +395,11 @@ class _Part(Nest):
         stop = em.intrinsic("llvm.smin", "i64", "%end", str(pieces.whole))
         with self._carrying("%begin", stop, 1, ()) as piece:
             start = multiply(em, piece, pieces.length)
-            self._chunk(0, *streamed, start, pieces.length)
+            self.chunk(0, streamed, start, pieces.length)
         if pieces.rest:
             with em.if_(self._is_last(pieces)):
                 start = pieces.whole * pieces.length
-                self._chunk(0, *streamed, start, pieces.rest)
+                self.chunk(0, streamed, start, pieces.rest)
 
     def reduce(
         self,

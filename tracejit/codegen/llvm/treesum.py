@@ -54,7 +54,6 @@ class TreeSum:
         self.width = 1 if shape.across else shape.lanes * shape.units
         self.regs: list[tuple[str, str]] = []
         self.slot = stack
-        self.column: Index = 0  # where vectors of columns start; see `load_columns`
         self.pending = 0  # slots in use after `merge_partials`
         self.is_first = False  # whether updates find nothing in memory to add to
 
@@ -81,15 +80,6 @@ class TreeSum:
         # is known; but blocks along the vector axis may leave any out, so they fill.
         self.is_first = self.count <= LANES and not self.shape.across
         if not self.is_first:
-            self._fill(self.slot)
-
-    def begin_rows(self, leaf: Index, length: int) -> None:
-        """Start a leaf whose lanes come one after another.
-
-        The first row of each lane must be added with `is_first` set.
-        """
-        self.slot = self._slot(leaf)
-        if length < LANES:
             self._fill(self.slot)
 
     def _fill(self, slot: str) -> None:
@@ -119,7 +109,7 @@ class TreeSum:
         lane = self._and(flat, LANES - 1)
         if not self.shape.across:
             lane = multiply(em, lane, self.width)
-            lane = add(em, lane, add(em, self.column, unit * lanes))
+            lane = add(em, lane, unit * lanes)
         at = em.gep(self.element, self.slot, lane)
         if not self.is_first:
             value = self._add(em.load(self.type, at, self.size), value)
@@ -258,20 +248,12 @@ class TreeSum:
         if self.shape.across:
             return self._fold_across()
         self._fold_rows()
-        return [
-            self.load_columns(unit * self.shape.lanes)
+        lanes = self.shape.lanes
+        places = [
+            self.em.gep(self.element, self.stack, unit * lanes)
             for unit in range(self.shape.units)
         ]
-
-    def settle(self) -> None:
-        """Finish the sums of all columns in memory, for `load_columns`."""
-        self._combine_stack()
-        self._fold_rows()
-
-    def load_columns(self, column: Index) -> str:
-        """Return finished sums: one vector, from a column on."""
-        at = self.em.gep(self.element, self.stack, column)
-        return self.em.load(self.type, at, self.size)
+        return [self.em.load(self.type, at, self.size) for at in places]
 
     def _combine_stack(self) -> None:
         leaves = -(-self.count // LEAF)
