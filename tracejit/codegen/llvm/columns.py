@@ -28,7 +28,7 @@ from .indices import Index, add, multiply
 from .memory import lanes_mask
 from .nest import Block, Nest, is_float_sum
 from .phases import Phase, Phases
-from .reduce import Regs, State
+from .reduce import State
 from .target import Target
 from .text import Emitter, bits_of, constant, vec
 from .values import register_type
@@ -60,8 +60,6 @@ class ColumnSums:
         Address of its memory.
     """
 
-    regs: list[tuple[str, str]]
-
     def __init__(
         self,
         em: Emitter,
@@ -73,7 +71,6 @@ class ColumnSums:
     ) -> None:
         self.em, self.target, self.op = em, target, op
         self.lanes, self.width, self.stack = lanes, width, stack
-        self.regs = []
         self.element = register_type(op.result.dtype)
         self.size = bits_of(self.element) // 8
         self.type = vec(self.element, lanes)
@@ -82,11 +79,6 @@ class ColumnSums:
     def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
         """Add one row's vector. Lanes beyond the last column hold anything."""
         self.total = value if self.total is None else self.add(self.total, value)
-
-    def finish(self) -> Regs:
-        """Return the finished sums: those of the vector that was loaded last."""
-        assert self.total is not None
-        return [self.total]
 
     def load(self, row: str, column: Index) -> str:
         """Return sums: a vector of a row of the stack."""
@@ -198,8 +190,7 @@ class ColumnNest(Nest):
             self, depth, before, start, columns
         )
         stream.run()
-        for state in stream.sums:
-            del self.states[state.op.result.name]
+        self.streams.clear()
 
         def finish(column: Index) -> None:
             for state in stream.sums:
@@ -259,7 +250,7 @@ class _Stream:
         self.vectors = -(-columns // nest.lanes)
         width, rows = self._stack()
         self.sums = [nest.new_sums(op, width, rows) for op in phase.done]
-        nest.states.update({s.op.result.name: s for s in self.sums})
+        nest.streams.update({s.op.result.name: s for s in self.sums})
 
     def _stack(self) -> tuple[int, int]:
         """Return width and number of the rows of the stack."""
@@ -293,7 +284,8 @@ class _Stream:
                     nest.advance(self.ops, axis, k * LANES)
                 nest.segment(self.ops)
             for state, row in zip(self.sums, rows, strict=True):
-                state.store(row, column, state.finish()[0])
+                assert state.total is not None
+                state.store(row, column, state.total)
 
         nest.across(self.depth, self.start, self.columns, self.ops, add_all)
         del nest.index[axis]

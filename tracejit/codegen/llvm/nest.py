@@ -33,7 +33,7 @@ from .convert import convert
 from .indices import Access, Evaluator, Index, access_of, add, multiply, values_in
 from .memory import Memory, Place, lanes_mask
 from .phases import Analysis, Phase, Phases, with_scratch
-from .reduce import ArgFold, Fold, Shape, State
+from .reduce import ArgFold, Fold, Shape, Sink, State
 from .target import Target
 from .text import Emitter
 from .treesum import TreeSum, stack_bytes
@@ -138,6 +138,7 @@ class Nest:
         self.offsets: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
         self.states: dict[str, State] = {}
+        self.streams: dict[str, Sink] = {}  # sums that are no states; see `columns`
         self.block: Block | None = None
         self.planned_units = 0
 
@@ -438,7 +439,7 @@ class Nest:
         return value
 
     def _update(self, op: Reduce, unit: int) -> None:
-        state = self.states[op.result.name]
+        state = self._sink(op.result.name)
         wide = self._is_vector(op)
         value = self._operand(op.operand, unit, self.lanes if wide else 1)
         flat: Index = 0
@@ -447,6 +448,10 @@ class Nest:
             flat = add(self.em, flat, self._position(axis, unit))
         mask = self._mask(unit) if self.axis in op.axes else None
         state.update(unit, value, mask, flat)
+
+    def _sink(self, name: str) -> Sink:
+        """Return what the reduction called `name` adds to."""
+        return self.streams.get(name) or self.states[name]
 
     def _position(self, axis: str, unit: int) -> Index:
         index = self.index[axis]

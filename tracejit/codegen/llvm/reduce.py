@@ -56,14 +56,19 @@ class Shape:
         return total
 
 
-class State(Protocol):
-    """What the loop nest knows of an accumulator."""
+class Sink(Protocol):
+    """What straight-line code knows of an accumulator."""
 
     op: Reduce
-    regs: list[tuple[str, str]]
 
     def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
         """Take in one vector; `flat` is the position of its first element."""
+
+
+class State(Sink, Protocol):
+    """What the loop nest knows of an accumulator."""
+
+    regs: list[tuple[str, str]]
 
     def finish(self) -> Regs:
         """Return the result: one register per unit, or one scalar."""
