@@ -18,7 +18,7 @@ from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
 from .collapse import flattened
 from .contraction import Nested, check_contraction, stages_of
-from .gemm import emit_gemm
+from .gemm import Form, Split, emit_gemm
 from .gemm import scratch_bytes as gemm_scratch_bytes
 from .nest import Nest, parameter_names
 from .target import Target
@@ -140,13 +140,15 @@ def _emit_stages(
             em.call("void", code.symbol, [("ptr", v) for v in values])
             continue
         name = f"{symbol}.gemm{number}"
-        texts.append(emit_gemm(name, stage.problem, target, scope.emitter))
-        needed = max(needed, gemm_scratch_bytes(stage.problem, target))
+        form = Form()
+        texts.append(emit_gemm(name, stage.problem, target, scope.emitter, form))
+        needed = max(needed, gemm_scratch_bytes(stage.problem, target, form))
         values = [
             em.gep(register_type(stage.problem.dtype), pointers[x.buffer], x.start)
             for x in (stage.lhs, stage.rhs, stage.out)
         ]
-        em.call("void", name, [("ptr", v) for v in (*values, rest)])
+        limits = [("i64", "0"), ("i64", str(stage.problem.extent(Split.ROWS)))]
+        em.call("void", name, [*(("ptr", v) for v in (*values, rest)), *limits])
     em.ret()
     texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
     return KernelCode(symbol, "\n".join(texts), at + needed, _can_fail(kernel))
