@@ -10,20 +10,19 @@ whole blocks of virtual lanes.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import prod
+from dataclasses import dataclass, field, replace
 
-from ...kernels.kernel import Contract, Kernel, KernelOp, Load, Reduce
+from ...kernels.kernel import Buffer, Contract, Kernel, KernelOp, Load, Reduce
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
+from .blocks import plan_of
 from .collapse import flattened
-from .contraction import Nested, check_contraction, stages_of
-from .gemm import Form, Split, emit_gemm
-from .gemm import scratch_bytes as gemm_scratch_bytes
+from .contraction import Nested, check_contraction
 from .nest import Nest, parameter_names
+from .staged import Function, Ranges, StageEmitter
 from .target import Target
 from .text import Emitter
-from .values import is_real, register_type
+from .values import is_real
 
 
 @dataclass
@@ -52,12 +51,15 @@ class KernelCode:
         What it needs of scratch memory.
     can_fail : bool
         Whether it may write the error word.
+    ranges : Ranges or None
+        The parts of it that several threads may run; None if it has none.
     """
 
     symbol: str
     text: str
     scratch_bytes: int
     can_fail: bool
+    ranges: Ranges | None = None
 
 
 def emit_kernel(
@@ -67,6 +69,7 @@ def emit_kernel(
     scope: ModuleScope,
     linkage: str = "internal",
     numbers: Mapping[KernelOp, int] | None = None,
+    span: str | None = None,
 ) -> KernelCode:
     """Return the code of a kernel.
 
@@ -81,6 +84,10 @@ def emit_kernel(
         Empty for a function that the outside may call.
     numbers : mapping of KernelOp to int, optional
         What the error word calls the operations; by default their positions.
+    span : str, optional
+        An axis, the outermost loop of a kernel without contractions: the function has
+        two more parameters, ``i64 %begin`` and ``i64 %end``, and runs over that range
+        of the axis.
 
     Raises
     ------
@@ -93,13 +100,16 @@ def emit_kernel(
         return _emit_stages(kernel, schedule, target, scope, linkage, numbers)
     symbol = symbol_of(kernel.name)
     em = scope.emitter()
-    flat = flattened(kernel, schedule)
+    flat = flattened(kernel, schedule, apart=span)
     flat_numbers = {op: numbers.get(old, 0) for op, old in flat.origin.items()}
     plan = _scalar_if_needed(flat.kernel, flat.schedule)
-    nest = Nest(flat.kernel, plan, target, em, flat_numbers, flat.views)
+    limits = ("%begin", "%end") if span else None
+    nest = Nest(flat.kernel, plan, target, em, flat_numbers, flat.views, limits)
     nest.emit()
     em.ret()
-    text = em.function(symbol, _parameters(kernel), linkage=linkage)
+    parameters = _parameters(kernel)
+    parameters += [f"i64 {x}" for x in limits or ()]
+    text = em.function(symbol, parameters, linkage=linkage)
     return KernelCode(symbol, text, nest.scratch_bytes, _can_fail(kernel))
 
 
@@ -116,46 +126,36 @@ def _emit_stages(
     linkage: str,
     numbers: Mapping[KernelOp, int],
 ) -> KernelCode:
-    """Return a function that calls the stages of a kernel with a contraction."""
+    """Return functions that run the stages of a kernel with contractions."""
     check_contraction(kernel)
-    parts = stages_of(kernel, schedule)
-    symbol, em = symbol_of(kernel.name), scope.emitter()
+    flat = flattened(kernel, schedule)
+    flat_numbers = {op: numbers.get(old, 0) for op, old in flat.origin.items()}
     pointers = parameter_names(kernel)
-    at = 0
-    for buffer in parts.temporaries:
-        pointers[buffer.name] = em.gep("i8", "%scratch", at)
-        at += _aligned(prod(buffer.shape) * buffer.dtype.itemsize)
-    rest = em.gep("i8", "%scratch", at)
-    texts: list[str] = []
-    needed = 0
-    for number, stage in enumerate(parts.stages):
-        if isinstance(stage, Nested):
-            code = emit_kernel(
-                stage.kernel, stage.schedule, target, scope, "internal", numbers
-            )
-            texts.append(code.text)
-            needed = max(needed, code.scratch_bytes)
-            buffers = (*stage.kernel.inputs, *stage.kernel.outputs)
-            values = [*(pointers[b.name] for b in buffers), rest, "%err"]
-            em.call("void", code.symbol, [("ptr", v) for v in values])
-            continue
-        name = f"{symbol}.gemm{number}"
-        form = Form()
-        texts.append(emit_gemm(name, stage.problem, target, scope.emitter, form))
-        needed = max(needed, gemm_scratch_bytes(stage.problem, target, form))
-        values = [
-            em.gep(register_type(stage.problem.dtype), pointers[x.buffer], x.start)
-            for x in (stage.lhs, stage.rhs, stage.out)
-        ]
-        limits = [("i64", "0"), ("i64", str(stage.problem.extent(Split.ROWS)))]
-        em.call("void", name, [*(("ptr", v) for v in (*values, rest)), *limits])
-    em.ret()
-    texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
-    return KernelCode(symbol, "\n".join(texts), at + needed, _can_fail(kernel))
+    parameters = list(pointers.values())
+    views: dict[str, list[Buffer]] = {name: [] for name in pointers}
+    for name, (view, base) in flat.views.items():
+        pointers[name] = pointers[base]
+        views[base].append(view)
+    whole = replace(
+        flat.kernel,
+        inputs=tuple(x for b in kernel.inputs for x in (b, *views[b.name])),
+        outputs=tuple(x for b in kernel.outputs for x in (b, *views[b.name])),
+    )
 
+    def nested(stage: Nested, span: str | None) -> Function:
+        code = emit_kernel(
+            stage.kernel, stage.schedule, target, scope, "internal", flat_numbers, span
+        )
+        return Function(code.symbol, code.text, code.scratch_bytes)
 
-def _aligned(size: int) -> int:
-    return -(-size // 64) * 64
+    plan = plan_of(whole, flat.schedule, target)
+    symbol = symbol_of(kernel.name)
+    stages = StageEmitter(
+        symbol, plan, pointers, parameters, target, scope.emitter, nested
+    )
+    code = stages.emit(linkage)
+    can_fail = _can_fail(kernel)
+    return KernelCode(symbol, code.text, code.scratch_bytes, can_fail, code.ranges)
 
 
 def _can_fail(kernel: Kernel) -> bool:

@@ -249,7 +249,10 @@ class _Gemm:
         )
         with em.loop(*rows, chunk) as loop:
             end = em.intrinsic(
-                "llvm.smin", "i64", em.op(f"add i64 {loop.index}, {chunk}"), str(rows[1])
+                "llvm.smin",
+                "i64",
+                em.op(f"add i64 {loop.index}, {chunk}"),
+                str(rows[1]),
             )
             source = self._at(a, multiply(em, loop.index, self.problem.a[0]))
             count = subtract(em, end, loop.index)

@@ -186,9 +186,7 @@ class PackB(_Copies):
         if depth > whole:
             self._squares(source, to, whole, depth - whole, columns)
 
-    def _squares(
-        self, source: str, to: str, k: Index, rows: int, columns: int
-    ) -> None:
+    def _squares(self, source: str, to: str, k: Index, rows: int, columns: int) -> None:
         here = self._at(source, k)
         there = self._at(to, multiply(self.em, k, self.width))
         for first, count in self._vectors(columns):
