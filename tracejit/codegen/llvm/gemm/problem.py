@@ -14,9 +14,13 @@ from ..target import Target
 
 KC = 512
 PAD = 16  # elements between packed rows, against conflicts in the cache
-# From this many multiplications and rows on, packing operands pays.
-_LARGE = 1 << 27
+# From this many multiplications and rows on, packing both operands pays.
+_LARGE = 1 << 29
 _LARGE_ROWS = 128
+# With 16 registers a strip of B is narrow, so that lines of the cache are split and
+# evict each other: packing it pays from this many rows on, and packing A, too.
+_NARROW_LARGE = 1 << 27
+_NARROW_ROWS = 192
 _WIDE_REGISTERS = 64  # bytes: the machines with 32 vector registers
 # Rows of C that stay in the cache while an epilogue follows them.
 _CHUNK = 96
@@ -104,18 +108,21 @@ class Blocking:
 
 def blocking_of(problem: Problem, target: Target) -> Blocking:
     """Return how a problem is cut on a target."""
-    large = problem.m * problem.n * problem.k >= _LARGE
-    large = large and problem.m >= _LARGE_ROWS
-    pack_b = large or problem.b[1] != 1
+    work = problem.m * problem.n * problem.k
     wide = target.vector_bytes >= _WIDE_REGISTERS
-    if 0 < problem.m < 6:  # as many vectors as the registers hold
-        vectors = (24 if wide else 12) // problem.m
-        return Blocking(vectors, (problem.m,) * vectors, problem.m, False, pack_b)
+    sums = 24 if wide else 12
+    must_pack = problem.b[1] != 1
+    if 0 < problem.m <= sums // 2:  # one panel, as wide as the registers allow
+        vectors = sums // problem.m
+        rows = (problem.m,) * vectors
+        return Blocking(vectors, rows, problem.m, False, must_pack)
     if not wide:
-        return Blocking(2, (12, 6), _CHUNK, large, pack_b)
-    if large:
+        pack_b = problem.m >= _NARROW_ROWS and problem.n > 2 * target.vector_bytes // 4
+        pack_a = pack_b and (problem.a[0] == 1 or work >= _NARROW_LARGE)
+        return Blocking(2, (12, 6), _CHUNK, pack_a, pack_b or must_pack)
+    if work >= _LARGE and problem.m >= _LARGE_ROWS:
         return Blocking(2, (14, 14), 112, True, True)
-    return Blocking(4, (12, 12, 6, 6), _CHUNK, False, pack_b)
+    return Blocking(4, (12, 12, 6, 6), _CHUNK, False, must_pack)
 
 
 def quantum(problem: Problem, target: Target, split: Split) -> int:
