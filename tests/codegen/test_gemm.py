@@ -99,7 +99,7 @@ def test_strides_of_operands_and_result(dtype: str, target: Target) -> None:
 @pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
 def test_packed(layout: str, target: Target) -> None:
     """Large enough for packing, and odd in every direction."""
-    m, n, k = 301, 331, 1531
+    m, n, k = 701, 811, 1031
     a, b = random((m, k)), random((k, n))
     if layout[0] == "T":
         a = np.asfortranarray(a)
