@@ -138,6 +138,19 @@ def test_other_dtypes(dtype: str, target: Target) -> None:
 
 
 @ALL_TARGETS
+@pytest.mark.parametrize("dtype", ["i4", "u4", "i8", "u8"])
+def test_integers_wrap(dtype: str, target: Target) -> None:
+    """Several blocks of k, a transposed operand, sums beyond the range."""
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 2**31 - 1, (23, 1100)).astype(dtype)
+    b = rng.integers(0, 2**31 - 1, (37, 1100)).astype(dtype).T
+    out = guarded((23, 37), dtype)
+    matmul(a, b, out, target)
+    np.testing.assert_array_equal(out, a @ b)
+    check_guards(out)
+
+
+@ALL_TARGETS
 def test_batches_and_several_axes(target: Target) -> None:
     """A product over two axes, with two batch axes and split rows and columns."""
     a, b = random((3, 2, 4, 5, 6, 7)), random((2, 3, 5, 7, 8, 2))

@@ -6,8 +6,9 @@
 
 Stages that are not products are kernels of their own, emitted like any other; what
 follows a product is taken apart again if it contains another. Half-precision products
-are taken in float32, as NumPy does, and rounded once; integer ones, and products of
-matrices with vectors along contiguous rows, are multiplied and summed by the loop nest.
+are taken in float32, as NumPy does, and rounded once. Those of narrow integers, and
+products of matrices with vectors along contiguous rows, are multiplied and summed by
+the loop nest.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,6 +39,7 @@ from .phases import Analysis
 from .values import HALVES, is_real
 
 SCRATCH = "scratch."
+_WIDE_INTEGER = 4  # bytes; narrower ones fill vectors better in the loop nest
 Row = tuple[int, int, int]  # extent, stride in an operand, stride in the product
 
 
@@ -155,7 +157,7 @@ class _Splitter:
         wide = FLOAT32 if contract.lhs.dtype in HALVES else contract.lhs.dtype
         direct = store is not None and contract.result.dtype == wide
         out = self._matrix(store.buffer, store.map) if direct and store else None
-        if not is_real(wide) or self._is_vector_product():
+        if not _is_multiplied(wide) or self._is_vector_product():
             out_buffer, out_map = self._target(store if direct else None, wide)
             self._summed(out_buffer, out_map, wide)
         else:
@@ -483,6 +485,11 @@ class _Splitter:
         placements = self.schedule.placements
         schedule = Schedule(tuple(loops), roles, placements)
         return Nested(kernel, schedule)
+
+
+def _is_multiplied(dtype: np.dtype) -> bool:
+    """Tell whether matrices of a dtype are multiplied by blocks in registers."""
+    return is_real(dtype) or (dtype.kind in "iu" and dtype.itemsize >= _WIDE_INTEGER)
 
 
 def _best(rows: list[Row]) -> Row:

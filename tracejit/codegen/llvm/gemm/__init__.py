@@ -1,4 +1,4 @@
-"""Matrix products of float32 and float64: C[i, j] = Σ_k A[i, k] · B[k, j].
+"""Matrix products of real numbers and wide integers: C[i, j] = Σ_k A[i, k] · B[k, j].
 
 A micro-kernel (`micro`) keeps a tile of C in registers and runs along k; drivers
 (`driver`) run it over strips of columns and panels of rows. A is read with any strides;

@@ -59,6 +59,7 @@ class MicroKernel:
         self.size = operands.dtype.itemsize
         self.lanes = target.lanes(8 * self.size)
         self.has_fma = target.has_fma
+        self.is_float = operands.dtype.kind == "f"
         self.type = vec(self.element, self.lanes)
         self.zero = constant(self.element, 0.0, self.lanes)
 
@@ -93,11 +94,14 @@ class MicroKernel:
         return out
 
     def _multiply_add(self, x: str, y: str, z: str) -> str:
-        if self.has_fma:
+        if self.is_float and self.has_fma:
             return self.em.intrinsic("llvm.fma", self.type, x, y, z)
-        return self.em.op(
-            f"fadd {self.type} {z}, {self.em.op(f'fmul {self.type} {x}, {y}')}"
-        )
+        multiply = "fmul" if self.is_float else "mul"
+        return self._add(z, self.em.op(f"{multiply} {self.type} {x}, {y}"))
+
+    def _add(self, x: str, y: str) -> str:
+        add = "fadd" if self.is_float else "add"
+        return self.em.op(f"{add} {self.type} {x}, {y}")
 
     def _mask(self, vector: int) -> str | None:
         if vector < self.tile.vectors - 1 or not self.tile.tail:
@@ -121,7 +125,7 @@ class MicroKernel:
         for k, value in enumerate(sums):
             row, vector = divmod(k, self.tile.vectors)
             old = self._load(self._c(row, vector), self._mask(vector))
-            out.append(self.em.op(f"fadd {self.type} {old}, {value}"))
+            out.append(self._add(old, value))
         return out
 
     def _store(self, sums: list[str]) -> None:

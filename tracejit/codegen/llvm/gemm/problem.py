@@ -42,7 +42,7 @@ class Problem:
     Parameters
     ----------
     dtype : numpy.dtype
-        float32 or float64.
+        float32, float64, or an integer of 32 or 64 bits.
     m, n, k : int
     a, b, c : tuple of int
         Strides in elements: of A along (i, k), of B along (k, j), of C along (i, j).
