@@ -56,6 +56,7 @@ DUPLICATED_WORK = 16.0  # operations an element, done again rather than stored
 DUPLICATED_TOTAL = 4096.0  # operations that cost less than another kernel
 PROLOGUE_WORK = 4.0  # operations an element of what a product reads
 REPEATED_FREE = 64.0  # bytes that cost nothing to load: scalars
+SIBLINGS = 4  # groups that read an array, of which the latest are tried
 SCALAR_PENALTY = 8.0  # operations once a row are not done in vectors
 
 
@@ -126,7 +127,7 @@ class _Fusion:
         self.dependencies = Dependencies()
         self.group_of: dict[Var, Group] = {}
         self.reads: dict[Eqn, list[Read]] = {}
-        self.readers: dict[Var, Group] = {}  # the last group that read a variable
+        self.readers: dict[Var, dict[Group, None]] = {}  # groups that read a variable
         self.lazy_cost: dict[Var, int] = {}
         self.repeated: dict[
             Var, tuple[float, frozenset[Var]]
@@ -138,6 +139,7 @@ class _Fusion:
         """Return the graph of groups."""
         for eqn in self.graph.eqns:
             self.place(eqn)
+        self._merge_siblings()
         return fused_graph(
             self.graph,
             self.groups,
@@ -170,7 +172,7 @@ class _Fusion:
             self.lazy_cost[eqn.outvars[0]] = 1 + self._cost_of(eqn)
             return
         home = home or self._sibling(eqn, reads) or self._new_group(eqn)
-        for var, _ in reads:
+        for var in self._needs(home, reads):
             self._depend(home, var)
         for other in self._operand_groups(reads):
             if other is not home:
@@ -244,7 +246,8 @@ class _Fusion:
             group.is_pinned |= var in self.outputs or bool(eqn.effects)
         for var in dict.fromkeys(v for v, _ in reads):
             group.reads_inside += self.group_of.get(var) is group
-            self.readers[var] = group
+            for source in (var, *self._behind_repeated(var)):
+                self.readers.setdefault(source, {})[group] = None
         self._note_repeated(eqn, reads)
 
     def _note_repeated(self, eqn: Eqn, reads: Sequence[Read]) -> None:
@@ -265,6 +268,10 @@ class _Fusion:
         limit = REPEATED_BYTES * aval.size * aval.dtype.itemsize
         if work <= REPEATED_WORK and bytes_ <= limit + REPEATED_FREE:
             self.repeated[eqn.outvars[0]] = work, loaded
+
+    def _behind_repeated(self, var: Var) -> frozenset[Var]:
+        """Return what a group loads that computes `var` again."""
+        return self.repeated[var][1] if var in self.repeated else frozenset()
 
     def _is_in_memory(self, var: Var) -> bool:
         eqn = self.definitions.get(var)
@@ -296,15 +303,25 @@ class _Fusion:
         return None
 
     def _sibling(self, eqn: Eqn, reads: Sequence[Read]) -> Group | None:
-        """Return a group that reads the same array: together they read it once."""
+        """Return a group that reads the array a reduction reads: they read it once."""
         shape = read_shape(eqn)
         for var, at in reads:
-            group = self.readers.get(var)
-            if group is None or group.is_opaque or at != positions(shape):
-                continue
-            has_place = group.space == shape and not group.has_product
-            if shape and has_place and self._refusal(eqn, group, reads) is None:
-                return group
+            if eqn.primitive.name in REDUCE_OPS and at == positions(shape):
+                found = self._reading_group(eqn, var, reads)
+                if found is not None:
+                    return found
+        return None
+
+    def _reading_group(self, eqn: Eqn, var: Var, reads: Sequence[Read]) -> Group | None:
+        """Return a group that reads what `var` is, or is repeated from."""
+        behind = sorted(self._behind_repeated(var), key=lambda v: -v.aval.size)
+        for source in (var, *behind):
+            for group in reversed(list(self.readers.get(source, ()))[-SIBLINGS:]):
+                is_kernel = not group.is_opaque and not group.has_product
+                if not is_kernel or group.space != read_shape(eqn):
+                    continue
+                if self._refusal(eqn, group, reads) is None:
+                    return group
         return None
 
     def _refused(
@@ -335,9 +352,22 @@ class _Fusion:
         return self._misfit(eqn, group, reads)
 
     def _needs_later(self, group: Group, reads: Sequence[Read]) -> bool:
-        others = (self.group_of[v] for v, _ in reads if v in self.group_of)
+        needed = self._needs(group, reads)
+        others = (self.group_of[v] for v in needed if v in self.group_of)
         depends = self.dependencies.depends
         return any(g is not group and depends(g.number, group.number) for g in others)
+
+    def _needs(self, group: Group, reads: Sequence[Read]) -> Iterator[Var]:
+        """Yield what a group must find done to read variables: repeated ones it makes.
+
+        Unless it must find them in memory.
+        """
+        for var, at in reads:
+            is_made = var in self.repeated and at is not None
+            if is_made and self.group_of[var] is not group:
+                yield from self._behind_repeated(var)
+            else:
+                yield var
 
     def _misfit(
         self, eqn: Eqn, group: Group, reads: Sequence[Read], loops: Group | None = None
@@ -395,10 +425,9 @@ class _Fusion:
         if not self.dependencies.can_merge(home.number, other.number):
             return Refusal.CYCLE
         both = Group(-1, *loops)
-        pairs = ((home, other), (other, home))
-        misfits = [self._misfit(eqn, other, reads, both)]
-        misfits += [self._reads_misfit(a, b, both) for a, b in pairs]
-        misfit = next((m for m in misfits if m is not None), None)
+        misfit = self._misfit(eqn, other, reads, both)
+        for one, two in ((home, other), (other, home)):
+            misfit = misfit or self._reads_misfit(one, two, both)
         if misfit is None:
             home.space, home.kept = loops
             self._take(home, other)
@@ -458,7 +487,10 @@ class _Fusion:
         self.dependencies.merge(home.number, other.number)
         for eqn in other.eqns:
             for var, _ in self.reads[eqn]:
-                self.readers[var] = home
+                for source in (var, *self._behind_repeated(var)):
+                    readers = self.readers.setdefault(source, {})
+                    readers.pop(other, None)
+                    readers[home] = None
             for var in eqn.outvars:
                 self.group_of[var] = home
         home.eqns.extend(other.eqns)
@@ -469,6 +501,32 @@ class _Fusion:
             return 0
         found = ({v for v, _ in self.reads[e]} for e in reader.eqns)
         return sum(self.group_of.get(v) is source for vs in found for v in vs)
+
+    def _merge_siblings(self) -> None:
+        """Merge groups with the same loops that read the same array of that shape."""
+        for var, readers in self.readers.items():
+            same = [g for g in readers if g.eqns and not g.is_opaque]
+            same = [g for g in same if g.space == var.aval.shape and not g.has_product]
+            for n, other in enumerate(same[1:], 1):
+                found = (g for g in same[:n] if g.eqns and self._can_be_one(g, other))
+                home = next(found, None)
+                if home is not None:
+                    self._take(home, other)
+
+    def _can_be_one(self, home: Group, other: Group) -> bool:
+        """Tell whether two groups are one kernel; give the first the loops of both."""
+        loops = merged_loops(home, other)
+        size = len(home.eqns) + len(other.eqns)
+        if loops is None or size > self.max_ops or not home.space:
+            return False
+        if not self.dependencies.can_merge(home.number, other.number):
+            return False
+        both = Group(-1, *loops)
+        pairs = ((home, other), (other, home))
+        if any(self._reads_misfit(a, b, both) for a, b in pairs):
+            return False
+        home.space, home.kept = loops
+        return True
 
     # --- where operands are read
 
