@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tracejit.codegen.llvm.blocks import Plan, plan_of
+from tracejit.codegen.llvm.collapse import flattened
 from tracejit.codegen.llvm.contraction import Product
 from tracejit.codegen.llvm.gemm import Split
 from tracejit.codegen.llvm.kernels import KernelCode, ModuleScope, emit_kernel
@@ -90,6 +91,15 @@ def batched(b: int, m: int, n: int, k: int) -> Case:
     return case.finish(value, "bij", "bijk", "j", 2 * (x.astype("f8") @ w))
 
 
+def dense3d(b: int, s: int, n: int, k: int) -> Case:
+    """-(x @ w) for x of rank three: its leading axes are rows together."""
+    case = Case("dense3d", b=b, s=s, j=n, k=k)
+    x, w = random(b, s, k), random(k, n)
+    lhs, rhs = case.load(x, "b", "s", "k"), case.load(w, "k", "j")
+    value = case.k.compute("neg", case.k.contract(["k"], lhs, rhs))
+    return case.finish(value, "bsj", "bsjk", "j", -(x.astype("f8") @ w))
+
+
 def softmax(m: int, n: int, k: int) -> Case:
     """Softmax of the rows of (x · x) @ w, whose left operand is computed."""
     case = Case("softmax", i=m, j=n, k=k)
@@ -127,6 +137,7 @@ CASES = {
     "few rows": lambda: dense(3, 200, 17),
     "plain rows": lambda: plain(100, 20, 30),
     "plain columns": lambda: plain(5, 700, 30),
+    "rank three": lambda: dense3d(41, 3, 11, 5),
     "batched": lambda: batched(70, 9, 11, 5),
     "softmax": lambda: softmax(201, 33, 20),
     "attention": lambda: attention(6, 33, 16),
@@ -249,6 +260,41 @@ def test_attention_runs_head_by_head() -> None:
     assert plan.axis == "h" and plan.step == 1
     splits = [s.split for s in plan.ranged if isinstance(s, Product)]
     assert splits == [Split.BATCH, Split.BATCH]
+
+
+def test_leading_axes_are_rows_together() -> None:
+    case = dense3d(100, 3, 11, 5)
+    flat = flattened(case.kernel, case.plan)
+    assert [a.extent for a in flat.kernel.axes] == [300, 11, 5]
+    assert flat.schedule.loops == ("s", "j", "k")
+
+
+def test_contracted_axes_join_where_both_operands_run_through_them() -> None:
+    """Σ over (c, k) of x[i, c, k] · w[c, k, j] is one product."""
+    case = Case("conv", i=9, j=7, c=3, k=5)
+    x, w = random(9, 3, 5), random(3, 5, 7)
+    lhs, rhs = case.load(x, "i", "c", "k"), case.load(w, "c", "k", "j")
+    value = case.k.contract(["c", "k"], lhs, rhs)
+    expected = np.einsum("ick,ckj->ij", x.astype("f8"), w)
+    case.finish(value, "ij", "ijck", "j", expected)
+    flat = flattened(case.kernel, case.plan)
+    assert flat.schedule.loops == ("i", "j", "k") and flat.kernel.extent("k") == 15
+    out = guarded((9, 7), "f4")
+    run_kernel(case.kernel, case.plan, TARGETS[0], case.inputs, [out])
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_contracted_axes_of_a_transposed_operand_stay_apart() -> None:
+    case = Case("apart", i=9, j=7, c=3, k=5)
+    x, w = random(9, 3, 5), random(5, 3, 7)
+    lhs, rhs = case.load(x, "i", "c", "k"), case.load(w, "k", "c", "j")
+    value = case.k.contract(["c", "k"], lhs, rhs)
+    expected = np.einsum("ick,kcj->ij", x.astype("f8"), w)
+    case.finish(value, "ij", "ijck", "j", expected)
+    assert flattened(case.kernel, case.plan).schedule.loops == tuple("ijck")
+    out = guarded((9, 7), "f4")
+    run_kernel(case.kernel, case.plan, TARGETS[0], case.inputs, [out])
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_plain_product_is_cut_where_it_has_most_pieces() -> None:

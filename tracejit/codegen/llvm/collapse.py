@@ -87,8 +87,7 @@ def _with_flat_access(
 
 
 def _can_join(flat: Flat, outer: str, inner: str) -> bool:
-    roles = flat.schedule.roles
-    if Role.TILE in (roles[outer], roles[inner]) or roles[outer] is Role.VECTOR:
+    if flat.schedule.roles[outer] is Role.VECTOR:
         return False
     extent = flat.kernel.extent(inner)
     return all(_op_joins(op, outer, inner, extent) for op in flat.kernel.body)

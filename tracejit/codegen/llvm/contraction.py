@@ -34,6 +34,7 @@ from ...kernels.kernel import (
 )
 from ...kernels.maps import AxisIndex, Map, axis
 from ...kernels.schedule import Role, Schedule
+from ...kernels.schedules import placements_of
 from .gemm import Problem, Split
 from .phases import Analysis
 from .values import HALVES, is_real
@@ -482,7 +483,7 @@ class _Splitter:
             self.kernel.source,
         )
         roles = {a: Role.VECTOR if a == vector else Role.SEQUENTIAL for a in loops}
-        placements = self.schedule.placements
+        placements = {**placements_of(kernel, vector), **self.schedule.placements}
         schedule = Schedule(tuple(loops), roles, placements)
         return Nested(kernel, schedule)
 
