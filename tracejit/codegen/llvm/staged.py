@@ -36,6 +36,9 @@ _ALIGN = 64
 class Ranges:
     """The two parts of a kernel that may run on several threads.
 
+    A range packs what it needs of a large product again: a few long ranges, one or two
+    for each thread, are better than many short ones.
+
     Parameters
     ----------
     once : str or None
