@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ..ir.aval import Shape
 from ..ir.graph import Graph
+from ..program.horizontal import merge_alike
 from ..program.lower import lower_graph
 from ..program.plan import plan_memory
 from ..program.program import Program
@@ -40,6 +41,6 @@ def compile_to_program(
     passes: Sequence[Pass],
     context: PassContext,
 ) -> tuple[Graph, Program]:
-    """Run the passes, lower what they give, and plan its memory."""
+    """Run the passes, lower what they give, merge kernels, and plan memory."""
     fused = run_passes(graph, passes, context)
-    return fused, plan_memory(lower_graph(fused, in_strides))
+    return fused, plan_memory(merge_alike(lower_graph(fused, in_strides)))
