@@ -116,6 +116,9 @@ class JitFunction:
     pickles by reference like a function.
     """
 
+    __name__: str
+    __qualname__: str
+
     def __init__(
         self, fn: Callable[..., Any], static_argnames: tuple[str, ...] = ()
     ) -> None:

@@ -168,7 +168,7 @@ class Compiled:
             if not leaves[i].flags.writeable:
                 raise ValueError("assignment destination is read-only")
         inputs = [
-            _input(leaves[feed] if type(feed) is int else feed.array, aval.dtype)
+            _input(leaves[feed] if isinstance(feed, int) else feed.array, aval.dtype)
             for feed, aval in self._feeds
         ]
         outs = self.executable.run(inputs)

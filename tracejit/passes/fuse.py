@@ -425,7 +425,7 @@ class _Fusion:
 
     def _ordered(self) -> list[Group]:
         """Groups in an order that respects what depends on what."""
-        pending = {g.number: set() for g in self.groups}
+        pending: dict[int, set[int]] = {g.number: set() for g in self.groups}
         for group in self.groups:
             for eqn in group.eqns:
                 for var, _ in self._bases_now(eqn):

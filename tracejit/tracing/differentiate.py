@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import DTypeError, ShapeError, TraceError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
-from ..ir.graph import Graph
+from ..ir.graph import Atom, Graph
 from ..ir.interp import evaluate
 from ..transforms.vjp import value_and_grad_graph
 from .creation import wrapped_creation
@@ -205,7 +205,9 @@ def _collect(
     trace: Trace, variables: list[Any], leaves: list[Any], result: object
 ) -> InnerTrace:
     out_leaves, spec = flatten(result)
-    atoms, kinds, plan = [], [], []
+    atoms: list[Atom] = []
+    kinds: list[Kind] = []
+    plan: list[int | Static] = []
     for x in out_leaves:
         if isinstance(x, Tracer):
             lifted = trace.lift(x)

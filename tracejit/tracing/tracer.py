@@ -21,6 +21,7 @@ from .source import user_line
 from .trace import Kind, Storage, Trace
 from .views import (
     ImaginaryPart,
+    Order,
     RealPart,
     Reshaped,
     Transposed,
@@ -31,6 +32,62 @@ from .views import (
 
 Array = np.ndarray
 PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
+
+
+Unary = Callable[["Tracer"], Any]
+Binary = Callable[["Tracer", object], Any]
+
+
+def _binary(name: str, ufunc: np.ufunc) -> tuple[Binary, Binary, Binary]:
+    """Return ``x + y``, ``y + x`` and ``x += y`` for a traced x."""
+
+    def forward(self: "Tracer", other: object) -> Any:
+        if _defers(other):
+            return NotImplemented
+        if python_scalars.both_python(self, other):
+            return python_scalars.binary(name, self, other)
+        return ufunc(self, other)
+
+    def reflected(self: "Tracer", other: object) -> Any:
+        if _defers(other):
+            return NotImplemented
+        if python_scalars.both_python(self, other):
+            return python_scalars.binary(name, other, self)
+        return ufunc(other, self)
+
+    def in_place(self: "Tracer", other: object) -> Any:
+        if self.kind is not Kind.ARRAY:
+            return forward(self, other)
+        return ufunc(self, other, out=(self,))
+
+    return forward, reflected, in_place
+
+
+def _defers(other: object) -> bool:
+    """Tell whether `other` is no array-like and may know what to do itself."""
+    if isinstance(other, Tracer | np.ndarray | np.generic | int | float | complex):
+        return False
+    return getattr(type(other), "__array_ufunc__", False) is None
+
+
+def _comparison(name: str, ufunc: np.ufunc) -> Binary:
+    def compare(self: "Tracer", other: object) -> Any:
+        if other is None or isinstance(other, str):
+            return NotImplemented
+        if python_scalars.both_python(self, other):
+            return python_scalars.binary(name, self, other)
+        return ufunc(self, other)
+
+    return compare
+
+
+def _unary(name: str, ufunc: np.ufunc) -> Unary:
+    def apply(self: "Tracer") -> Any:
+        if self.kind is Kind.PYTHON:
+            return python_scalars.unary(name, self)
+        return ufunc(self)
+
+    return apply
 
 
 class Tracer:
@@ -339,6 +396,33 @@ class Tracer:
             return self.known_value("tolist()").tolist()
         return self.item() if not self.ndim else [row.tolist() for row in self]
 
+    # --- operators
+
+    __add__, __radd__, __iadd__ = _binary("add", np.add)
+    __sub__, __rsub__, __isub__ = _binary("sub", np.subtract)
+    __mul__, __rmul__, __imul__ = _binary("mul", np.multiply)
+    __truediv__, __rtruediv__, __itruediv__ = _binary("truediv", np.true_divide)
+    __floordiv__, __rfloordiv__, __ifloordiv__ = _binary("floordiv", np.floor_divide)
+    __mod__, __rmod__, __imod__ = _binary("mod", np.remainder)
+    __pow__, __rpow__, __ipow__ = _binary("pow", np.power)
+    __matmul__, __rmatmul__, __imatmul__ = _binary("matmul", np.matmul)
+    __and__, __rand__, __iand__ = _binary("and", np.bitwise_and)
+    __or__, __ror__, __ior__ = _binary("or", np.bitwise_or)
+    __xor__, __rxor__, __ixor__ = _binary("xor", np.bitwise_xor)
+    __lshift__, __rlshift__, __ilshift__ = _binary("lshift", np.left_shift)
+    __rshift__, __rrshift__, __irshift__ = _binary("rshift", np.right_shift)
+    __divmod__, __rdivmod__ = _binary("divmod", np.divmod)[:2]
+    __eq__ = _comparison("eq", np.equal)
+    __ne__ = _comparison("ne", np.not_equal)
+    __lt__ = _comparison("lt", np.less)
+    __le__ = _comparison("le", np.less_equal)
+    __gt__ = _comparison("gt", np.greater)
+    __ge__ = _comparison("ge", np.greater_equal)
+    __neg__ = _unary("neg", np.negative)
+    __pos__ = _unary("pos", np.positive)
+    __abs__ = _unary("abs", np.absolute)
+    __invert__ = _unary("invert", np.invert)
+
     # --- indexing
 
     def __getitem__(self, index: Any) -> Any:
@@ -394,8 +478,8 @@ class Tracer:
 
     # --- copies
 
-    def copy(self, order: str = "C") -> "Tracer":
-        known = self.shadow.copy(order) if self.is_known else None  # type: ignore[call-overload]
+    def copy(self, order: Order = "C") -> "Tracer":
+        known = self.shadow.copy(order) if self.is_known else None
         layout = None if order == "C" else self.shadow
         return self.home.result(self.read(), known, layout)
 
@@ -470,101 +554,3 @@ def _concretization_error(x: Tracer, what: str) -> ConcretizationError:
         "Python int or bool, which specialises; tj.jit(static_argnames=...) fixes an "
         "argument",
     )
-
-
-def _binary(name: str, ufunc: np.ufunc) -> tuple[Any, Any, Any]:
-    def forward(self: Tracer, other: object) -> Any:
-        if _defers(other):
-            return NotImplemented
-        if python_scalars.both_python(self, other):
-            return python_scalars.binary(name, self, other)
-        return ufunc(self, other)
-
-    def reflected(self: Tracer, other: object) -> Any:
-        if _defers(other):
-            return NotImplemented
-        if python_scalars.both_python(self, other):
-            return python_scalars.binary(name, other, self)
-        return ufunc(other, self)
-
-    def in_place(self: Tracer, other: object) -> Any:
-        if self.kind is not Kind.ARRAY:
-            return forward(self, other)
-        return ufunc(self, other, out=(self,))
-
-    return forward, reflected, in_place
-
-
-def _defers(other: object) -> bool:
-    """Tell whether `other` is no array-like and may know what to do itself."""
-    if isinstance(other, Tracer | np.ndarray | np.generic | int | float | complex):
-        return False
-    return getattr(type(other), "__array_ufunc__", False) is None
-
-
-def _comparison(ufunc: np.ufunc, name: str) -> Any:
-    def compare(self: Tracer, other: object) -> Any:
-        if other is None or isinstance(other, str):
-            return NotImplemented
-        if python_scalars.both_python(self, other):
-            return python_scalars.binary(name, self, other)
-        return ufunc(self, other)
-
-    return compare
-
-
-def _unary(name: str, ufunc: np.ufunc) -> Any:
-    def apply(self: Tracer) -> Any:
-        if self.kind is Kind.PYTHON:
-            return python_scalars.unary(name, self)
-        return ufunc(self)
-
-    return apply
-
-
-BINARY = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "truediv": np.true_divide,
-    "floordiv": np.floor_divide,
-    "mod": np.remainder,
-    "pow": np.power,
-    "divmod": np.divmod,
-    "matmul": np.matmul,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-    "lshift": np.left_shift,
-    "rshift": np.right_shift,
-}
-COMPARISONS = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
-UNARY = {
-    "neg": np.negative,
-    "pos": np.positive,
-    "abs": np.absolute,
-    "invert": np.invert,
-}
-
-
-def _install_operators() -> None:
-    for name, ufunc in BINARY.items():
-        forward, reflected, in_place = _binary(name, ufunc)
-        setattr(Tracer, f"__{name}__", forward)
-        setattr(Tracer, f"__r{name}__", reflected)
-        if name != "divmod":
-            setattr(Tracer, f"__i{name}__", in_place)
-    for name, ufunc in COMPARISONS.items():
-        setattr(Tracer, f"__{name}__", _comparison(ufunc, name))
-    for name, ufunc in UNARY.items():
-        setattr(Tracer, f"__{name}__", _unary(name, ufunc))
-
-
-_install_operators()

@@ -103,7 +103,7 @@ def _unflatten(spec: TreeSpec, leaves: Iterator[Leaf]) -> Any:
 def _rebuild_dataclass(spec: TreeSpec, values: list[object]) -> object:
     """Set the fields directly: `__init__` may take others, or have effects."""
     assert spec.kind is not None
-    out = object.__new__(spec.kind)
+    out: object = object.__new__(spec.kind)
     for name, value in zip(spec.keys, values, strict=True):
         object.__setattr__(out, str(name), value)
     return out

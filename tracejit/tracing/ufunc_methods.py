@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.ops import reduce as red
+from ..ir.primitive import Primitive
 from . import functions, ufuncs
 from .functions.registry import lift
 from .functions.select import ufunc_at
@@ -18,7 +19,7 @@ REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {
     np.logical_and: np.all,
     np.logical_or: np.any,
 }
-ACCUMULATIONS = {
+ACCUMULATIONS: dict[np.ufunc, Primitive] = {
     np.add: red.cumsum_p,
     np.multiply: red.cumprod_p,
     np.maximum: red.cummax_p,
@@ -58,7 +59,7 @@ def _reduce(ufunc: np.ufunc, array: Any, axis: Any = 0, **kwargs: Any) -> Any:
     _, (x,) = lift(array)
     if axis is None or isinstance(axis, tuple):
         raise ufuncs.unsupported(f"np.{ufunc.__name__}.reduce over several axes")
-    rows = list(np.moveaxis(x, axis, 0))
+    rows = list(functions.shape.moveaxis(x, axis, 0))
     if not rows:
         raise ufuncs.unsupported(f"np.{ufunc.__name__}.reduce of an empty axis")
     total = rows[0]

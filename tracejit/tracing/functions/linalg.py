@@ -13,6 +13,7 @@ from ...ir.ops.shape import broadcast_to, reshape
 from .. import ufuncs
 from ..trace import Trace
 from .registry import implements, lift, normalize_axis, wrap
+from .shape import pad
 
 if TYPE_CHECKING:
     from ..tracer import Tracer
@@ -28,7 +29,7 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
     trace, (x,) = lift(a)
     x = _inexact(x)
     low = wrap(trace, trace.emit(la.cholesky_p, x.read()))
-    return np.conjugate(low.mT) if upper else low
+    return low.mT.conj() if upper else low
 
 
 @implements(np.linalg.inv)
@@ -55,9 +56,10 @@ def slogdet(a: Any) -> Any:
 def eigh(a: Any, UPLO: str = "L") -> Any:
     trace, (x,) = lift(a)
     if UPLO not in ("L", "l"):
-        x = np.conjugate(x.mT)
+        x = x.mT.conj()
     w, v = trace.emit_all(la.eigh_p, (_inexact(x).read(),), {})
-    return type(np.linalg.eigh(np.eye(1)))(wrap(trace, w), wrap(trace, v))
+    result: Callable[..., Any] = type(np.linalg.eigh(np.eye(1)))
+    return result(wrap(trace, w), wrap(trace, v))
 
 
 @implements(np.linalg.eigvalsh)
@@ -152,7 +154,9 @@ def _complex(trace: Trace, x: "Tracer") -> "Tracer":
 def _resize(x: "Tracer", n: int, axis: int) -> "Tracer":
     have = x.shape[axis]
     if n > have:
-        return np.pad(x, [(0, n - have if d == axis else 0) for d in range(x.ndim)])  # type: ignore[return-value]
+        after = [n - have if d == axis else 0 for d in range(x.ndim)]
+        padded: Tracer = pad(x, [(0, m) for m in after])
+        return padded
     return x[(*(slice(None),) * axis, slice(0, n))]
 
 

@@ -15,6 +15,7 @@ from .. import ufuncs
 from ..source import user_line
 from ..trace import Kind, Trace
 from .registry import implements, lift, normalize_axis, wrap
+from .shape import diagonal, pad
 
 if TYPE_CHECKING:
     from ..tracer import Tracer
@@ -173,7 +174,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
         x, w = w, x
     n, m = x.shape[0], w.shape[0]
     dtype = np.result_type(x.dtype, w.dtype)
-    wide = np.pad(x.astype(dtype), (m - 1, m - 1))
+    wide = pad(x.astype(dtype), (m - 1, m - 1))
     taps = [wide[m - 1 - k : m - 1 - k + n + m - 1] * w[k] for k in range(m)]
     full = taps[0]
     for tap in taps[1:]:
@@ -247,9 +248,9 @@ def _take_diagonals(trace: Trace, term: str, x: Atom) -> tuple[str, Atom]:
         letter = next(c for c in term if term.count(c) > 1)
         first = term.index(letter)
         second = term.index(letter, first + 1)
-        tracer = np.diagonal(trace.result(x), axis1=first, axis2=second)
+        tracer = diagonal(trace.result(x), axis1=first, axis2=second)
         term = "".join(c for i, c in enumerate(term) if i not in (first, second))
-        term, x = term + letter, tracer.read()  # type: ignore[attr-defined]
+        term, x = term + letter, tracer.read()
     return term, x
 
 

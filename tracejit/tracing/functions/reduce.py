@@ -13,6 +13,8 @@ from ...ir.primitive import Primitive
 from .. import ufuncs
 from ..source import user_line
 from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
+from .select import where as select
+from .shape import atleast_2d, broadcast_to, concatenate
 
 if TYPE_CHECKING:
     from ..tracer import Tracer
@@ -45,8 +47,7 @@ def _with_where(x: "Tracer", where: Any, neutral: object) -> "Tracer":
     if not is_given(where) or where is True:
         return x
     value = np.asarray(neutral).astype(x.dtype)[()]
-    out: Tracer = np.where(where, x, value)
-    return out
+    return select(where, x, value)
 
 
 def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
@@ -230,7 +231,7 @@ def average(
             w = w.reshape(
                 [x.shape[axis] if d == axis % x.ndim else 1 for d in range(x.ndim)]
             )
-            w = np.broadcast_to(w, x.shape)
+            w = broadcast_to(w, x.shape)
         scale = np.sum(w, axis=axis, keepdims=keepdims)
         result = np.sum(x * w, axis=axis, keepdims=keepdims) / scale
     return (result, scale) if returned else result
@@ -322,7 +323,7 @@ def diff(
     if len(parts) > 1:
         size = tuple(1 if k == d else m for k, m in enumerate(x.shape))
         parts = [np.broadcast_to(p, size) if np.ndim(p) == 0 else p for p in parts]
-        x = np.concatenate(parts, axis=d)  # type: ignore[assignment]
+        x = concatenate(parts, axis=d)
     lead = (slice(None),) * d
     subtract = np.not_equal if x.dtype == dt.BOOL else np.subtract
     for _ in range(n):
@@ -335,8 +336,8 @@ def diff(
 
 def _without_nan(a: Any, neutral: float) -> "tuple[Tracer, Tracer]":
     _, (x,) = lift(a)
-    bad = np.isnan(x)
-    return np.where(bad, x.dtype.type(neutral), x), bad  # type: ignore[return-value]
+    _, (bad,) = lift(np.isnan(x))
+    return select(bad, x.dtype.type(neutral), x), bad
 
 
 @implements(np.nansum)
@@ -452,12 +453,12 @@ def cov(
         raise ufuncs.unsupported("weights of np.cov")
     _, (x,) = lift(m)
     x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
-    x = np.atleast_2d(x)  # type: ignore[assignment]
+    x = atleast_2d(x)
     if not rowvar and x.shape[0] != 1:
         x = x.T
     if y is not None:
-        other = np.atleast_2d(y)
-        x = np.concatenate([x, other if rowvar else other.T])  # type: ignore[assignment]
+        other = atleast_2d(y)
+        x = concatenate([x, other if rowvar else other.T])
     ddof = (0 if bias else 1) if ddof is None else ddof
     x = x - np.mean(x, axis=1, keepdims=True)
     scale = x.dtype.type(x.shape[1] - ddof)

@@ -86,7 +86,7 @@ def take(
     if mode == "wrap":
         index = index % x.shape[d]
     elif mode == "clip":
-        index = np.clip(index, 0, x.shape[d] - 1)  # type: ignore[call-overload]
+        index = clip(index, 0, x.shape[d] - 1)
     return x[(*(slice(None),) * d, index)]
 
 
@@ -171,9 +171,15 @@ def isclose(
     return close | (np.isnan(x) & np.isnan(y)) if equal_nan else close
 
 
+def _python_bool(truths: Any) -> "Tracer":
+    """Return whether all are true, as a Python bool."""
+    _, (every,) = lift(np.all(truths))
+    return every.as_scalar(Kind.PYTHON)
+
+
 @implements(np.allclose)
 def allclose(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
-    return np.all(isclose(a, b, *args, **kwargs)).as_scalar(Kind.PYTHON)
+    return _python_bool(isclose(a, b, *args, **kwargs))
 
 
 @implements(np.array_equal)
@@ -181,7 +187,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     _, (x, y) = lift(a1, a2)
     if x.shape != y.shape:
         return False
-    return np.all(x == y).as_scalar(Kind.PYTHON)  # type: ignore[attr-defined]
+    return _python_bool(x == y)
 
 
 @implements(np.real)

@@ -13,7 +13,7 @@ from ...ir.ops.shape import broadcast_to as broadcast_atom
 from .. import ufuncs
 from ..source import user_line
 from ..trace import own
-from ..views import Broadcasted, Reshaped, Transposed
+from ..views import Broadcasted, Order, Reshaped, Transposed
 from .registry import (
     implements,
     lift,
@@ -367,7 +367,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
 
 
 def _pad_by_index(
-    x: "Tracer", width: list[list[int]], mode: str, kwargs: dict[str, Any]
+    x: "Tracer", width: list[list[int]], mode: Any, kwargs: dict[str, Any]
 ) -> Any:
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ufuncs.unsupported(f"np.pad with mode={mode!r}", "use mode='edge'")
@@ -439,7 +439,7 @@ def trace_(
 
 
 @implements(np.copy)
-def copy(a: Any, order: str = "K", subok: bool = False) -> "Tracer":
+def copy(a: Any, order: Order = "K", subok: bool = False) -> "Tracer":
     _, (x,) = lift(a)
     return x.copy(order)
 
