@@ -124,6 +124,8 @@ class JitFunction:
     ) -> None:
         functools.update_wrapper(self, fn)
         self.__wrapped__ = fn
+        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
+        self.__qualname__ = getattr(fn, "__qualname__", self.__name__)
         self._static_argnames = static_argnames
         self._signature = Signature(fn, static_argnames)
         self._cache: dict[object, Specializations] = {}
@@ -197,10 +199,9 @@ class JitFunction:
         static = frozenset(
             i for i, k in enumerate(call.keys) if k.kind == INT and i not in dynamic
         )
-        name = getattr(self, "__name__", "main")
-        log.emit("retrace", f"{name}: tracing {[k.kind for k in call.keys]}")
+        log.emit("retrace", f"{self.__name__}: tracing {[k.kind for k in call.keys]}")
         start = time.perf_counter()
-        recording = record(self.__wrapped__, call, static, _identifier(name))
+        recording = record(self.__wrapped__, call, static, _identifier(self.__name__))
         seconds = time.perf_counter() - start
         return Traced(recording, _in_strides(recording, call), seconds)
 

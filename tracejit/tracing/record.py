@@ -231,6 +231,8 @@ def _result_leaves(
     for x in out_leaves:
         if type(x) is Masked:
             raise unsupported_mask()
+        if _is_new_array(trace, x):
+            x = trace.constant(x, born_here=True)
         if not isinstance(x, Tracer):
             out.append(StaticLeaf(x))
             continue
@@ -246,6 +248,13 @@ def _result_leaves(
         else:
             out.append(OutputLeaf(outputs.add(x.read()), x.kind))
     return tuple(out)
+
+
+def _is_new_array(trace: Trace, x: Any) -> bool:
+    """Tell whether `x` was born in untraced code: each call returns a new one."""
+    if type(x) is not np.ndarray or x.dtype not in dt.DTYPE_TO_NAME:
+        return False
+    return trace.finder is None or trace.finder.find(x) is None
 
 
 def _captured(trace: Trace, x: Tracer) -> object:
