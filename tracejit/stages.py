@@ -22,7 +22,7 @@ from .passes.manager import PassContext
 from .passes.pipelines import compile_to_program, pipeline
 from .program.program import Program
 from .tracing.record import OutputLeaf, Recording, StaticLeaf, ViewLeaf
-from .tracing.trace import Kind
+from .tracing.storage import Kind
 from .tracing.tree import unflatten
 
 Strides = tuple[tuple[int, ...] | None, ...]

@@ -15,10 +15,13 @@ from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph
 from ..ir.interp import evaluate
+from ..ir.ops.elementwise import stop_gradient_p
 from ..transforms.vjp import value_and_grad_graph
 from .creation import wrapped_creation
+from .numpy_rules import RULES
 from .source import user_line
-from .trace import Kind, Storage, Trace, current_trace, run_traced
+from .storage import Kind, Storage
+from .trace import Trace, current_trace, run_traced
 from .tracer import Tracer
 from .tree import TreeSpec, flatten, paths, unflatten
 
@@ -137,8 +140,6 @@ def grad(
 
 def stop_gradient(x: Any) -> Any:
     """Return `x`, a constant to differentiation."""
-    from ..ir.ops.elementwise import stop_gradient_p  # noqa: PLC0415
-
     if not isinstance(x, Tracer):
         return x
     known = x.shadow if x.is_known else None
@@ -171,7 +172,7 @@ def trace_inner(
 ) -> InnerTrace:
     """Trace `call` on tracers standing for `leaves`."""
     parent = current_trace()
-    trace = Trace(name, parent=parent, concrete=parent is None)
+    trace = Trace(name, RULES, parent=parent, concrete=parent is None)
     tracers = [_inner_argument(trace, parent, x) for x in leaves]
     variables = [t.storage.atom for t in tracers]
     with wrapped_creation():

@@ -16,8 +16,10 @@ from ..ir.graph import Atom, Graph, Var
 from .capture import CapturedArray, CaptureFinder
 from .creation import wrapped_creation
 from .masked import Masked, unsupported_mask
+from .numpy_rules import RULES
 from .signature import ARRAY, COMPLEX, FLOAT, INT, SCALAR, STATIC, Call, LeafKey
-from .trace import Kind, Storage, Trace, current_trace, run_traced
+from .storage import Kind, Storage
+from .trace import Trace, current_trace, run_traced
 from .tracer import Tracer
 from .tree import TreeSpec, flatten
 
@@ -136,7 +138,7 @@ def record(
         When the function does something that cannot be traced.
     """
     finder = CaptureFinder(fn, _opaque_roots(call))
-    trace = Trace(name, parent=current_trace(), finder=finder)
+    trace = Trace(name, RULES, parent=current_trace(), finder=finder)
     leaves, inputs, storages = _traced_leaves(trace, call, static_ints)
     args, kwargs = call.rebuild(leaves)
     with wrapped_creation():

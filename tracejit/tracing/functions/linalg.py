@@ -1,7 +1,7 @@
 """Rules for `numpy.linalg` and `numpy.fft`."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +12,12 @@ from ...ir.ops.fft import fft_p
 from ...ir.ops.shape import broadcast_to, reshape
 from .. import ufuncs
 from ..trace import Trace
+from ..tracer import Tracer
 from .registry import implements, lift, normalize_axis, wrap
 from .shape import pad
 
-if TYPE_CHECKING:
-    from ..tracer import Tracer
 
-
-def _inexact(x: "Tracer") -> "Tracer":
+def _inexact(x: Tracer) -> Tracer:
     """Integers compute in f64, as in NumPy."""
     return x if dt.is_inexact(x.dtype) else x.astype(np.float64)
 
@@ -142,7 +140,7 @@ def matmul(x1: Any, x2: Any, /) -> Any:
 # --- fft --------------------------------------------------------------------------
 
 
-def _complex(trace: Trace, x: "Tracer") -> "Tracer":
+def _complex(trace: Trace, x: Tracer) -> Tracer:
     if dt.is_complex(x.dtype):
         return x
     dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
@@ -151,7 +149,7 @@ def _complex(trace: Trace, x: "Tracer") -> "Tracer":
     return trace.result(trace.emit(complex_p, real, zero))
 
 
-def _resize(x: "Tracer", n: int, axis: int) -> "Tracer":
+def _resize(x: Tracer, n: int, axis: int) -> Tracer:
     have = x.shape[axis]
     if n > have:
         after = [n - have if d == axis else 0 for d in range(x.ndim)]

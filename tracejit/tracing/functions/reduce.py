@@ -1,6 +1,6 @@
 """Rules for reductions and cumulative functions, with NumPy's dtypes and steps."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +12,10 @@ from ...ir.ops.shape import reshape
 from ...ir.primitive import Primitive
 from .. import ufuncs
 from ..source import user_line
+from ..tracer import Tracer
 from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
 from .select import where as select
 from .shape import atleast_2d, broadcast_to, concatenate
-
-if TYPE_CHECKING:
-    from ..tracer import Tracer
 
 NoValue: Any = np._NoValue
 
@@ -30,20 +28,20 @@ def accumulator(dtype: np.dtype) -> np.dtype:
 
 
 def _reduced(
-    x: "Tracer", atom: Atom, primitive: Primitive, axis: Any, keepdims: Any
-) -> "Tracer":
+    x: Tracer, atom: Atom, primitive: Primitive, axis: Any, keepdims: Any
+) -> Tracer:
     axes = normalize_axes(axis, x.ndim)
     out = x.home.emit(primitive, atom, axes=axes) if axes or not x.ndim else atom
     keep = is_given(keepdims) and bool(keepdims)
     return _kept(x, out, axes) if keep else wrap(x.home, out)
 
 
-def _kept(x: "Tracer", out: Atom, axes: tuple[int, ...]) -> "Tracer":
+def _kept(x: Tracer, out: Atom, axes: tuple[int, ...]) -> Tracer:
     shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
     return wrap(x.home, reshape(x.home.builder, out, shape))
 
 
-def _with_where(x: "Tracer", where: Any, neutral: object) -> "Tracer":
+def _with_where(x: Tracer, where: Any, neutral: object) -> Tracer:
     if not is_given(where) or where is True:
         return x
     value = np.asarray(neutral).astype(x.dtype)[()]
@@ -135,7 +133,7 @@ any_ = implements(np.any)(_logical(red.reduce_or_p, False))
 all_ = implements(np.all)(_logical(red.reduce_and_p, True))
 
 
-def _count(x: "Tracer", axis: Any) -> int:
+def _count(x: Tracer, axis: Any) -> int:
     return int(np.prod([x.shape[d] for d in normalize_axes(axis, x.ndim)]))
 
 
@@ -273,7 +271,7 @@ argmax = implements(np.argmax)(_arg(red.argmax_p))
 argmin = implements(np.argmin)(_arg(red.argmin_p))
 
 
-def cumulative(x: "Tracer", primitive: Primitive, axis: Any, dtype: Any) -> "Tracer":
+def cumulative(x: Tracer, primitive: Primitive, axis: Any, dtype: Any) -> Tracer:
     """Run a cumulative primitive along `axis` (flattened when None)."""
     if axis is None:
         x, axis = x.reshape(-1), 0
@@ -334,7 +332,7 @@ def diff(
 # --- ignoring NaN -----------------------------------------------------------------
 
 
-def _without_nan(a: Any, neutral: float) -> "tuple[Tracer, Tracer]":
+def _without_nan(a: Any, neutral: float) -> tuple[Tracer, Tracer]:
     _, (x,) = lift(a)
     _, (bad,) = lift(np.isnan(x))
     return select(bad, x.dtype.type(neutral), x), bad
@@ -427,7 +425,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     return out[0] if len(out) == 1 else tuple(out)
 
 
-def _gradient_along(x: "Tracer", axis: int, step: Any) -> Any:
+def _gradient_along(x: Tracer, axis: int, step: Any) -> Any:
     lead = (slice(None),) * axis
     take = lambda a, z: x[(*lead, slice(a, z))]  # noqa: E731
     middle = (take(2, None) - take(None, -2)) / (2 * step)

@@ -1,6 +1,6 @@
 """Rules for choosing and comparing elements: where, clip, take, isclose, ..."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -9,14 +9,12 @@ from ...ir.ops.elementwise import select_p
 from ...ir.ops.indexing import gather_p
 from ...ir.ops.shape import broadcast_to, transpose_p
 from .. import indexing, ufuncs
-from ..trace import Kind, own
+from ..storage import Kind, own
+from ..tracer import Tracer
 from .registry import implements, is_given, lift, normalize_axis, wrap
 
-if TYPE_CHECKING:
-    from ..tracer import Tracer
 
-
-def promoted_dtype(*xs: "Tracer") -> np.dtype:
+def promoted_dtype(*xs: Tracer) -> np.dtype:
     """Return the dtype NumPy gives operands of these kinds (NEP 50)."""
     parts: list[Any] = []
     for x in xs:
@@ -128,7 +126,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
 def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     _, (x,) = lift(a)
     mask = np.asarray(condition.shadow if hasattr(condition, "shadow") else condition)
-    if hasattr(condition, "storage") and not condition.is_known:
+    if isinstance(condition, Tracer) and not condition.is_known:
         raise ufuncs.unsupported("np.compress by a traced condition", "use np.where")
     return take(x, np.nonzero(mask)[0], axis)
 
@@ -171,7 +169,7 @@ def isclose(
     return close | (np.isnan(x) & np.isnan(y)) if equal_nan else close
 
 
-def _python_bool(truths: Any) -> "Tracer":
+def _python_bool(truths: Any) -> Tracer:
     """Return whether all are true, as a Python bool."""
     _, (every,) = lift(np.all(truths))
     return every.as_scalar(Kind.PYTHON)
