@@ -31,6 +31,7 @@ LEVELS = {
     "runtime": 7,
     "stages": 8,
     "api": 8,
+    "guard": 8,
     "": 9,  # the package itself: public names of all parts
     "cli": 9,
     "debug": 9,

@@ -6,8 +6,9 @@ shape, dtype and strides; ints and floats by type alone.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -155,7 +156,7 @@ class Signature:
         leaves, spec = flatten((full_args, full_kwargs))
         static = form.static_leaves(spec) if self.static else frozenset()
         keys = tuple([leaf_key(x, i in static) for i, x in enumerate(leaves)])
-        return Call(leaves, spec, keys, _aliases(leaves))
+        return Call(leaves, spec, keys, aliases_of(leaves))
 
     def form(self, count: int, names: tuple[str, ...]) -> "Form":
         """Return how `count` positional arguments and keywords `names` are bound.
@@ -175,12 +176,16 @@ class Signature:
         keywords: dict[str, object] = dict(zip(names, given[count:], strict=True))
         if self.signature is None:
             static = self.static.intersection(names)
-            return Form(tuple(given[:count]), keywords, frozenset(), static)
+            return Form(
+                count, names, tuple(given[:count]), keywords, frozenset(), static
+            )
         bound = self.signature.bind(*given[:count], **keywords)
         if self._has_defaults:
             bound.apply_defaults()
         positional, named = _parameters(bound)
         return Form(
+            count,
+            names,
             bound.args,
             bound.kwargs,
             frozenset(i for i, n in enumerate(positional) if n in self.static),
@@ -216,6 +221,9 @@ class Form:
 
     Parameters
     ----------
+    count : int
+    names : tuple of str
+        Number of positional arguments of the call, and its keywords.
     args : tuple
         Per positional parameter a `_Given` or the parameter's default.
     kwargs : dict
@@ -225,10 +233,18 @@ class Form:
         Parameters whose leaves specialise by value.
     """
 
+    count: int
+    names: tuple[str, ...]
     args: tuple[object, ...]
     kwargs: dict[str, object]
     static_args: frozenset[int]
     static_kwargs: frozenset[str]
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the function's arguments are the call's, all positional."""
+        given = tuple(_Given(i) for i in range(self.count))
+        return not self.kwargs and self.args == given
 
     def arrange(
         self, values: tuple[object, ...]
@@ -268,7 +284,7 @@ def _is_python(fn: object) -> bool:
     return isinstance(type(fn).__call__, FunctionType)  # type: ignore[operator]
 
 
-def _aliases(leaves: list[Any]) -> tuple[int, ...]:
+def aliases_of(leaves: Sequence[Any]) -> tuple[int, ...]:
     """Index of the first leaf that is the same array, per leaf; () when all differ."""
     first: dict[int, int] = {}
     out = []
