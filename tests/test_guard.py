@@ -61,7 +61,6 @@ def total(tree):
         ((X, 0.5, 2j, 7, np.float32(2), np.int8(3)), {}),
         ((X, X), {}),
     ],
-    ids=str,
 )
 def test_second_call_takes_the_short_way(long_way, args, kwargs):
     def f(*args, **kwargs):
@@ -209,6 +208,31 @@ def test_same_array_twice_is_told_apart_from_two():
         assert np.array_equal(g(x, x), 2 * X + 4)
         assert np.array_equal(x, X + 2)
         assert np.array_equal(y, X)
+
+
+def test_python_can_ask_whether_arguments_are_one_object():
+    g = tj.jit(lambda a, b: a + 1 if a is b else a + 2)
+    for _ in range(2):
+        assert np.array_equal(g(X, X + 1), X + 2)
+        assert np.array_equal(g(X, X), X + 1)
+
+
+def test_keywords_are_told_apart():
+    g = tj.jit(lambda x, y=2.0, z=3.0: x * y + z)
+    for _ in range(2):
+        assert np.array_equal(g(X, y=5.0), X * 5 + 3)
+        assert np.array_equal(g(X, z=5.0), X * 2 + 5)
+        assert np.array_equal(g(X, z=5.0, y=7.0), X * 7 + 5)
+        assert np.array_equal(g(X, y=5.0, z=7.0), X * 5 + 7)
+        assert np.array_equal(g(z=X, x=7.0), X + 14)
+
+
+def test_misaligned_arrays_are_copied_the_long_way(long_way):
+    f = tj.jit(lambda x: x + 1)
+    f(X)
+    for count in (2, 3):
+        assert np.array_equal(f(misaligned(X)), X + 1)
+        assert len(long_way) == count
 
 
 def test_overlap_runs_in_numpy_after_calls_without():

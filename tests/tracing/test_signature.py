@@ -46,7 +46,6 @@ def fma(a, b, c=2, *rest, scale=1.0, **more):
         (functools.partial(fma, c=3), (X, W), {"scale": 0.5}),
         (functools.partial(fma, X), (W, 1), {}),
     ],
-    ids=str,
 )
 def test_any_callable(f, args, kwargs):
     expected = f(*args, **kwargs)
