@@ -38,6 +38,8 @@ def test_defaults():
         isa="auto",
         fma=True,
         composites=True,
+        threads=0,
+        share_from=8000,
         verify=False,
         log=(),
         max_specializations=64,
@@ -51,6 +53,8 @@ def test_defaults():
         ("TRACEJIT_ISA", " avx512 ", "isa", "avx512"),
         ("TRACEJIT_FMA", "0", "fma", False),
         ("TRACEJIT_COMPOSITES", "0", "composites", False),
+        ("TRACEJIT_THREADS", "3", "threads", 3),
+        ("TRACEJIT_SHARE_FROM", "0", "share_from", 0),
         ("TRACEJIT_VERIFY", "On", "verify", True),
         ("TRACEJIT_LOG", "retrace, fusion,", "log", ("retrace", "fusion")),
         ("TRACEJIT_LOG", "", "log", ()),
@@ -189,12 +193,14 @@ def test_cache_key_changes_with_marked_switches_alone():
         "isa",
         "fma",
         "composites",
+        "threads",
+        "share_from",
     ]
     before = config.cache_key()
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        assert config.cache_key() == ("baseline", True, True)
+        assert config.cache_key() == ("baseline", True, True, 0, 8000)
     assert config.cache_key() is before  # made once
 
 

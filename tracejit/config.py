@@ -122,6 +122,23 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="threads",
+            env="TRACEJIT_THREADS",
+            type=int,
+            default=0,
+            help="how many threads a call may use; 0: the cores of the process",
+            in_cache_key=True,
+        ),
+        Switch(
+            name="share_from",
+            env="TRACEJIT_SHARE_FROM",
+            type=int,
+            default=8000,
+            help="estimated work, in nanoseconds, from which a loop is shared between "
+            "threads that are awake; waking them takes twelve times as much",
+            in_cache_key=True,
+        ),
+        Switch(
             name="verify",
             env="TRACEJIT_VERIFY",
             type=bool,
@@ -157,6 +174,8 @@ class Config:
     isa: str
     fma: bool
     composites: bool
+    threads: int
+    share_from: int
     verify: bool
     log: tuple[str, ...]
     max_specializations: int
@@ -246,7 +265,7 @@ def get(name: Literal["fma", "composites", "verify"]) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...
 @overload
-def get(name: Literal["max_specializations"]) -> int: ...
+def get(name: Literal["threads", "share_from", "max_specializations"]) -> int: ...
 @overload
 def get(name: str) -> Value: ...
 def get(name: str) -> Value:
