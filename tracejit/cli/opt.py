@@ -48,6 +48,7 @@ PASS_RULES = {
     "share_subgraph": "sub-graphs of equal structure -> one of them",
     "dead_equation": "an equation that nothing needs -> nothing",
     "contract_fma": "add (mul x, y), z -> fma x, y, z",
+    "expand_window": "an operation over windows -> slices and elementwise operations",
 }
 
 

@@ -14,11 +14,13 @@ from .dce import dce
 from .fold import fold
 from .fuse import CanEmit, everything, fuse_with
 from .manager import Pass, PassContext, run_passes
+from .windows import expand_windows
 
 
 def pipeline(can_emit: CanEmit, use_fma: bool = True) -> tuple[Pass, ...]:
     """Return the passes from the traced graph to fusion groups, in order."""
     passes = [
+        Pass("windows", expand_windows, "first: what it gives is simplified as well"),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),

@@ -3,6 +3,7 @@
 from . import (
     contract,
     control,
+    conv,
     elementwise,
     fft,
     indexing,
@@ -11,11 +12,13 @@ from . import (
     shape,
     sort,
     ufunc,
+    window,
 )
 
 __all__ = [
     "contract",
     "control",
+    "conv",
     "elementwise",
     "fft",
     "indexing",
@@ -24,4 +27,5 @@ __all__ = [
     "shape",
     "sort",
     "ufunc",
+    "window",
 ]
