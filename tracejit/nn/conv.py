@@ -101,7 +101,7 @@ def conv(
         **plan.params,
     )
     assert isinstance(out, np.ndarray)
-    out = out.reshape((out.shape[0], -1 if out.size else w.shape[0], *out.shape[3:]))
+    out = out.reshape((out.shape[0], w.shape[0], *out.shape[3:]))
     return np.ascontiguousarray(out.transpose(inverse_permutation(plan.x_perm)))
 
 

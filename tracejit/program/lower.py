@@ -1,6 +1,6 @@
 """Lowering: a graph with fusion groups becomes a Program.
 
-Each `fusion` and `dot_general` equation is a kernel, views are aliases of buffers with
+Each `fusion`, `dot_general` and `conv_general` equation is a kernel, views are aliases of buffers with
 other strides, and everything else is an `Extern` step. Results that are an argument, a
 constant or an alias are copied into buffers of their own.
 """
@@ -14,6 +14,7 @@ from ..errors import InternalError
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.contract import dot_general_p, free_axes
+from ..ir.ops.conv import conv_general_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.shape import (
     broadcast_in_dim_p,
@@ -25,6 +26,7 @@ from ..ir.ops.shape import (
     transpose_p,
 )
 from ..ir.primitive import ArrayConstant
+from ..kernels.conv import conv_kernel
 from ..kernels.kernel import Axis, Buffer, Contract, Kernel, Load, Store, Value
 from ..kernels.lower import Space, kernel_of
 from ..kernels.maps import axis
@@ -138,7 +140,7 @@ class _Lowering:
         for eqn in eqns:
             if eqn.primitive is fusion_p:
                 self.fusion(eqn)
-            elif eqn.primitive is dot_general_p:
+            elif eqn.primitive in (dot_general_p, conv_general_p):
                 self.contraction(eqn)
             elif eqn.primitive is constant_p:
                 value = eqn.params["value"]
@@ -192,12 +194,23 @@ class _Lowering:
         self.steps.append(Run(kernel, schedule, *names, source))
 
     def contraction(self, eqn: Eqn) -> None:
-        if eqn.invars[0].aval.dtype.kind == "c" or eqn.outvars[0].aval.size == 0:
+        avals = [x.aval for x in (*eqn.invars, *eqn.outvars)]
+        is_conv = eqn.primitive is conv_general_p
+        if avals[0].dtype.kind == "c" or not avals[2].size:
+            self.extern(eqn)
+            return
+        if is_conv and not (avals[0].size and avals[1].size):
             self.extern(eqn)
             return
         ins = [self.operand(x) for x in eqn.invars]
         out = self.result(eqn.outvars[0])
-        kernel, schedule = contraction_kernel(eqn, self.kernel_name(), ins, out)
+        if is_conv:
+            strides = [b.strides for b in ins]
+            kernel, schedule = conv_kernel(
+                eqn, self.kernel_name(), strides, out.strides
+            )
+        else:
+            kernel, schedule = contraction_kernel(eqn, self.kernel_name(), ins, out)
         self.run(kernel, schedule, ins, [out], eqn.source)
 
     # --- views of buffers

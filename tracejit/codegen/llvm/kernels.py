@@ -17,6 +17,8 @@ from ...kernels.kernel import Contract, Kernel, KernelOp, Load, Reduce
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
 from .collapse import flattened
+from .conv import emit_convolution
+from .conv_shape import Convolution, convolution_of
 from .contraction import Nested, check_contraction, stages_of
 from .gemm import emit_gemm
 from .gemm import scratch_bytes as gemm_scratch_bytes
@@ -89,6 +91,9 @@ def emit_kernel(
     """
     if numbers is None:
         numbers = {op: k for k, op in enumerate(kernel.body)}
+    convolution = convolution_of(kernel)
+    if convolution is not None:
+        return _emit_convolution(kernel, convolution, target, scope, linkage)
     if any(isinstance(op, Contract) for op in kernel.body):
         return _emit_stages(kernel, schedule, target, scope, linkage, numbers)
     symbol = symbol_of(kernel.name)
@@ -106,6 +111,25 @@ def emit_kernel(
 def _parameters(kernel: Kernel) -> list[str]:
     names = [*parameter_names(kernel).values(), "%scratch", "%err"]
     return [f"ptr {name}" for name in names]
+
+
+def _emit_convolution(
+    kernel: Kernel,
+    convolution: Convolution,
+    target: Target,
+    scope: ModuleScope,
+    linkage: str,
+) -> KernelCode:
+    """Return a function that calls the one of a convolution."""
+    symbol, em = symbol_of(kernel.name), scope.emitter()
+    pointers = parameter_names(kernel)
+    name = f"{symbol}.conv"
+    code = emit_convolution(name, convolution, target, scope.emitter)
+    values = [*(pointers[b] for b in convolution.buffers), "%scratch"]
+    em.call("void", name, [("ptr", v) for v in values])
+    em.ret()
+    text = em.function(symbol, _parameters(kernel), linkage=linkage)
+    return KernelCode(symbol, "\n".join((*code.texts, text)), code.scratch_bytes, False)
 
 
 def _emit_stages(

@@ -88,7 +88,7 @@ def _conv(
     if dtype in HALVES:
         x, w = x.astype(np.float32), w.astype(np.float32)
     n, groups, channels = x.shape[:LEADING]
-    taps = w.shape[LEADING:]
+    filters, taps = w.shape[1], w.shape[LEADING:]
     windows = windows_of(
         _with_holes(x, lhs_dilation, low, high), taps, strides, rhs_dilation
     )
@@ -96,11 +96,11 @@ def _conv(
     depth = channels * prod(taps)
     rank = len(taps)
     rows = (0, *range(LEADING, LEADING + rank), 2, *range(LEADING + rank, 3 + 2 * rank))
-    out = np.zeros((n, groups, w.shape[1], *places), x.dtype)
+    out = np.zeros((n, groups, filters, *places), x.dtype)
     for g in range(groups):
-        patches = windows[:, g : g + 1].transpose((1, *rows)).reshape(-1, depth)
-        product = patches @ w[g].reshape(-1, depth).T
-        out[:, g] = np.moveaxis(product.reshape((n, *places, -1)), -1, 1)
+        patches = windows[:, g : g + 1].transpose((1, *rows))
+        product = patches.reshape((n * prod(places), depth)) @ w[g].reshape((filters, depth)).T
+        out[:, g] = np.moveaxis(product.reshape((n, *places, filters)), -1, 1)
     return out.astype(dtype, copy=False)
 
 
