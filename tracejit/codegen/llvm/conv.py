@@ -13,7 +13,7 @@ are results: the gradient by the filters. The tiles are those of `conv_tile`; wh
 give lies in scratch, in rows as wide as the packed ones, and is copied from there.
 
 Sums run over blocks of channels and taps, or over images and rows of places, in an
-order that the extents alone decide. Scratch is a few hundred KiB, so as to stay in a
+order that the extents alone decide. Scratch is half a MiB at most where a row of places fits, so as to stay in a
 cache of the second level.
 """
 
@@ -25,12 +25,12 @@ from math import prod
 from ...kernels.kernel import Kernel
 from .conv_rows import Rows
 from .conv_shape import Convolution, Line, Part, Role, convolution_of, parts_of
-from .conv_tile import Even, Sums, Table, Tiles, tile_rows
+from .conv_tile import Even, Lines, Sums, Table, Tiles, tile_rows
 from .indices import Index, add, multiply
 from .target import Target
 from .text import Emitter
 
-_BLOCK_BYTES = 288 << 10  # of scratch for one block
+_BLOCK_BYTES = 512 << 10  # of scratch for one block
 _DEPTH = 1024  # channels times taps that tiles sum before they store
 _POSITIONS = 192  # places that tiles sum before they store, taps forward
 _TABLE = 256  # taps from which even loops replace a table
@@ -297,26 +297,58 @@ class _PlacesForward(_Emission):
             self._copy_out(f"{name}.clear", parts, None, [out, out], 0, height)
             return 0
         packing = self._packing(lines)
-        whole = parts[0].places // packing.height
         row = -(-packing.span // self.lanes) * self.lanes
         slack = self.lanes * len(tile_rows(self.target))
         packed = _aligned((packing.rows.extent * packing.row + slack) * self.size)
-        to = self.em.gep("i8", "%scratch", packed)
         self.packing_function(f"{name}.pack", packing)
-        tiles = self.new_tiles(self._sums(packing, row))
-        last = parts[0].places - packing.height
-        blocks = -(-parts[0].places // packing.height)
-        with self.em.loop(0, blocks, 1) as loop:
-            # The last block reaches back over rows that are done rather than be short.
-            first: Index = multiply(self.em, loop.index, packing.height)
-            if whole < blocks:
-                first = self.em.intrinsic("llvm.smin", "i64", str(first), str(last))
-            height = str(packing.height)
-            self.call(f"{name}.pack", [x, "%scratch"], first, height)
-            self._multiply(tiles, packing, w, to)
-            self._copy_out(f"{name}.copy", parts, (packing, row), [to, out], first, packing.height)
+        vectors = self._whole_lines(parts)
+        c_row = self.found.filters.out if vectors else row
+        tiles = self.new_tiles(self._sums(packing, c_row))
+        to = self.em.gep("i8", "%scratch", packed)
+        columns = Lines(1, row // self.lanes, 0, 0)
+        if vectors:
+            by = self.found.windows[0].out
+            columns = Lines(packing.height, vectors, packing.strides[0], by)
+
+        def block(first: Index) -> None:
+            height = packing.height
+            self.call(f"{name}.pack", [x, "%scratch"], first, str(height))
+            if vectors:
+                here = self.moved(out, first, self.found.windows[0].out)
+                self._multiply(tiles, packing, w, here, columns)
+                return
+            self._multiply(tiles, packing, w, to, columns)
+            places = packing, row
+            self._copy_out(f"{name}.copy", parts, places, [to, out], first, height)
+
+        self._blocks(parts[0].places, packing.height, block)
+        return packed + (0 if vectors else self.found.filters.extent * row * self.size)
+
+    def _blocks(
+        self, places: int, height: int, block: Callable[[Index], None]
+    ) -> None:
+        """Run blocks of `height` rows of places.
+
+        The last one reaches back over rows that are done rather than be short.
+        """
+        with self.em.loop(0, -(-places // height), 1) as loop:
+            first = multiply(self.em, loop.index, height)
+            if places % height:
+                last = str(places - height)
+                first = self.em.intrinsic("llvm.smin", "i64", str(first), last)
+            block(first)
             loop.yield_([])
-        return packed + self.found.filters.extent * row * self.size
+
+    def _whole_lines(self, parts: Sequence[Part]) -> int:
+        """Return the vectors of a line of results if lines are stored as they are.
+
+        Else 0: lines are computed in rows as wide as the packed ones, and copied.
+        """
+        last = self.found.windows[-1]
+        is_plain = len(parts) == 2 and all(p.step == 1 for p in parts)
+        if not is_plain or last.out != 1 or last.places % self.lanes:
+            return 0
+        return last.places // self.lanes
 
     def _packing(self, lines: Sequence[Line]) -> _Packing:
         """Choose as many rows of places as fit the block."""
@@ -343,7 +375,9 @@ class _PlacesForward(_Emission):
         outer = (found.channels.w, packing.row)
         return Sums(found.dtype, found.filters.w, row, outer, steps)
 
-    def _multiply(self, tiles: Tiles, packing: _Packing, w: str, to: str) -> None:
+    def _multiply(
+        self, tiles: Tiles, packing: _Packing, w: str, to: str, columns: Lines
+    ) -> None:
         """Compute C of one block, a few channels at a time."""
         em, found = self.em, self.found
         base = w
@@ -355,12 +389,13 @@ class _PlacesForward(_Emission):
         channels = found.channels.extent
         blocks = -(-channels * tiles.sums.steps.count // _DEPTH)
         depth = -(-channels // max(1, min(blocks, channels)))
-        shape = (found.filters.extent, -(-packing.span // self.lanes))
+        shape = found.filters.extent, columns
         for start in range(0, channels, depth):
             count = str(min(depth, channels - start))
             left = self.at(base, start * found.channels.w)
             right = self.at("%scratch", start * packing.row)
-            tiles.cover(em, left, right, to, shape, count, "true" if start else "false")
+            more = "true" if start else "false"
+            tiles.cover(em, (left, right, to), shape, count, more)
 
     def _copy_out(
         self,
@@ -520,14 +555,15 @@ class _TapsForward(_Emission):
         em, found = self.em, self.found
         self.call(f"{self.symbol}.pack", [x, "%scratch"], first, str(height))
         self.call(f"{self.symbol}.turn", [w, self.filters_at], first, str(height))
-        shape = (found.batch.extent, self.width // self.lanes)
+        shape = found.batch.extent, Lines(1, self.width // self.lanes, 0, 0)
         size = found.batch.extent * self.width
         table = em.table(f"{self.symbol}.taps", "i64", [o for _, o in packing.taps()])
         with em.loop(0, len(packing.taps()), 1) as loop:
             offset = em.load("i64", em.gep("i64", table, loop.index), 8)
             left = self.at("%scratch", offset)
             to = self.moved(self.sums_at, loop.index, size)
-            tiles.cover(em, left, self.filters_at, to, shape, str(height), "true")
+            at = left, self.filters_at, to
+            tiles.cover(em, at, shape, str(height), "true")
             loop.yield_([])
 
     def _copy_out(self, out: str) -> None:

@@ -105,6 +105,8 @@ class Rows:
             if (low, high) == (0, lanes):
                 return em.load(self.type, at, self.size)
             return em.masked_load(self.type, at, mask, self.size, self.zero)
+        if step == 2:
+            return self._every_second(at, low, high)
         arguments = [
             (vec("ptr", lanes), self._addresses(at, step)),
             ("i32", str(self.size)),
@@ -113,6 +115,26 @@ class Rows:
         ]
         name = f"llvm.masked.gather.{suffix(self.type)}.v{lanes}p0"
         return em.extern(self.type, name, arguments)
+
+    def _every_second(self, at: str, low: int, high: int) -> str:
+        """Load elements 0, 2, ... of two vectors, of which the second starts earlier by
+        one so as not to read past the last element."""
+        em, lanes = self.em, self.lanes
+        parts, order = [], []
+        for k in range(lanes):
+            order.append(2 * k if 2 * k < lanes else lanes + 2 * k - (lanes - 1))
+        for start in (0, lanes - 1):
+            wanted = {2 * k - start for k in range(low, high)}
+            there = self.at(at, start)
+            if (low, high) == (0, lanes):
+                parts.append(em.load(self.type, there, self.size))
+                continue
+            bits = (f"i1 {'true' if k in wanted else 'false'}" for k in range(lanes))
+            mask = f"<{', '.join(bits)}>"
+            parts.append(em.masked_load(self.type, there, mask, self.size, self.zero))
+        picks = ", ".join(f"i32 {k}" for k in order)
+        pair = f"{self.type} {parts[0]}, {self.type} {parts[1]}"
+        return em.op(f"shufflevector {pair}, {vec('i32', lanes)} <{picks}>")
 
     def _store(self, value: str, at: str, step: int, count: int) -> None:
         em, lanes = self.em, self.lanes

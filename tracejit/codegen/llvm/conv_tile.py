@@ -9,7 +9,7 @@ they start, so a packed image serves all taps.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from .values import register_type
 _UNROLLED = 3  # steps from which a table is used
 _WIDE_REGISTERS = 64  # bytes: the machines with 32 vector registers
 Pair = tuple[int, int]
+Places = tuple[str, str, str]  # addresses in A, B and C
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,24 @@ class Sums:
     steps: Table | Even
 
 
+@dataclass(frozen=True)
+class Lines:
+    """Columns of a matrix: lines of whole vectors, and from line to line in B and C."""
+
+    count: int
+    vectors: int
+    b: int
+    c: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows, and for each vector of columns its offset in B and in C."""
+
+    rows: int
+    columns: tuple[Pair, ...]
+
+
 def tile_rows(target: Target) -> tuple[int, ...]:
     """Return the rows of a tile of 1, 2, ... vectors."""
     if target.vector_bytes < _WIDE_REGISTERS:
@@ -104,47 +123,76 @@ class Tiles:
         self.size = sums.dtype.itemsize
         self.lanes = target.lanes(8 * self.size)
         self.type = vec(self.element, self.lanes)
-        self.found: dict[Pair, str] = {}
+        self.found: dict[Tile, tuple[str, str]] = {}
 
     def cover(
-        self, em: Emitter, a: str, b: str, c: str, shape: Pair, count: str, more: str
+        self, em: Emitter, at: Places, shape: tuple[int, Lines], count: str, more: str
     ) -> None:
-        """Compute a matrix of `shape` rows and vectors, strip by strip."""
-        m, vectors = shape
+        """Compute a matrix: so many rows, and lines of vectors as columns."""
+        rows, lines = shape
         widest = len(tile_rows(self.target))
+        if lines.vectors >= widest:
 
-        def strip(j: str | int, width: int) -> None:
-            offset = multiply(em, j, self.lanes)
-            rows = tile_rows(self.target)[width - 1]
-            at = em.gep(self.element, b, offset)
-            to = em.gep(self.element, c, offset)
+            def line(k: str | int, _: int) -> None:
+                here = self._moved(em, at, k, (0, lines.b, lines.c))
+                one = Lines(1, widest, 0, 0)
+                chunks(em, lines.vectors, widest, lambda j, n: strip(here, j, n, one))
 
-            def panel(i: str | int, height: int) -> None:
-                left = em.gep(self.element, a, multiply(em, i, self.sums.a_row))
-                here = em.gep(self.element, to, multiply(em, i, self.sums.c_row))
-                self._call(em, (height, width), (left, at, here), count, more)
+            def strip(here: Places, j: str | int, n: int, one: Lines) -> None:
+                to = self._moved(em, here, j, (0, self.lanes, self.lanes))
+                self._panels(em, to, rows, replace(one, vectors=n), count, more)
 
-            chunks(em, m, rows, panel)
+            chunks(em, lines.count, 1, line)
+            return
 
-        chunks(em, vectors, widest, strip)
+        def group(k: str | int, n: int) -> None:
+            here = self._moved(em, at, k, (0, lines.b, lines.c))
+            self._panels(em, here, rows, replace(lines, count=n), count, more)
+
+        chunks(em, lines.count, widest // lines.vectors, group)
+
+    def _panels(
+        self, em: Emitter, at: Places, m: int, lines: Lines, count: str, more: str
+    ) -> None:
+        columns = tuple(
+            (k * lines.b + v * self.lanes, k * lines.c + v * self.lanes)
+            for k in range(lines.count)
+            for v in range(lines.vectors)
+        )
+
+        def panel(i: str | int, height: int) -> None:
+            here = self._moved(em, at, i, (self.sums.a_row, 0, self.sums.c_row))
+            self._call(em, Tile(height, columns), here, count, more)
+
+        chunks(em, m, tile_rows(self.target)[len(columns) - 1], panel)
+
+    def _moved(
+        self, em: Emitter, at: Places, index: str | int, by: tuple[int, int, int]
+    ) -> Places:
+        moved = [
+            em.gep(self.element, p, multiply(em, index, s))
+            for p, s in zip(at, by, strict=True)
+        ]
+        return moved[0], moved[1], moved[2]
 
     def _call(
-        self, em: Emitter, tile: Pair, at: tuple[str, str, str], count: str, more: str
+        self, em: Emitter, tile: Tile, at: Places, count: str, more: str
     ) -> None:
-        name = f"{self.symbol}.{tile[0]}x{tile[1]}"
         if tile not in self.found:
-            self.found[tile] = self._function(name, tile)
+            name = f"{self.symbol}.{tile.rows}x{len(tile.columns)}.{len(self.found)}"
+            self.found[tile] = name, self._function(name, tile)
         arguments = [("ptr", p) for p in at]
+        name, _ = self.found[tile]
         em.call("void", name, [*arguments, ("i64", count), ("i1", more)])
 
     def texts(self) -> list[str]:
         """Return the functions that were called."""
-        return list(self.found.values())
+        return [text for _, text in self.found.values()]
 
-    def _function(self, name: str, tile: Pair) -> str:
-        em, (rows, vectors) = self.new_emitter(), tile
+    def _function(self, name: str, tile: Tile) -> str:
+        em = self.new_emitter()
         zero = constant(self.element, 0.0, self.lanes)
-        start = [(self.type, zero)] * (rows * vectors)
+        start = [(self.type, zero)] * (tile.rows * len(tile.columns))
         with em.loop(0, "%count", 1, start) as loop:
             a = em.gep(self.element, "%A", multiply(em, loop.index, self.sums.outer[0]))
             b = em.gep(self.element, "%B", multiply(em, loop.index, self.sums.outer[1]))
@@ -163,16 +211,15 @@ class Tiles:
             name, parameters, linkage="internal", attributes="nounwind noinline"
         )
 
-    def _places(self, em: Emitter, tile: Pair) -> list[str]:
-        rows, vectors = tile
+    def _places(self, em: Emitter, tile: Tile) -> list[str]:
         return [
-            em.gep(self.element, "%C", i * self.sums.c_row + v * self.lanes)
-            for i in range(rows)
-            for v in range(vectors)
+            em.gep(self.element, "%C", i * self.sums.c_row + column)
+            for i in range(tile.rows)
+            for _, column in tile.columns
         ]
 
     def _steps(
-        self, em: Emitter, tile: Pair, a: str, b: str, sums: list[str]
+        self, em: Emitter, tile: Tile, a: str, b: str, sums: list[str]
     ) -> list[str]:
         steps = self.sums.steps
         if isinstance(steps, Even):
@@ -197,7 +244,7 @@ class Tiles:
     def _nest(
         self,
         em: Emitter,
-        tile: Pair,
+        tile: Tile,
         a: str,
         b: str,
         sums: list[str],
@@ -214,20 +261,19 @@ class Tiles:
         return loop.results
 
     def _rank_one(
-        self, em: Emitter, tile: Pair, a: str, b: str, sums: list[str]
+        self, em: Emitter, tile: Tile, a: str, b: str, sums: list[str]
     ) -> list[str]:
         """Add the product of one column of A and one row of B."""
-        rows, vectors = tile
         row = []
-        for v in range(vectors):
-            at = em.gep(self.element, b, v * self.lanes)
+        for column, _ in tile.columns:
+            at = em.gep(self.element, b, column)
             row.append(em.load(self.type, at, self.size))
         out = []
-        for i in range(rows):
+        for i in range(tile.rows):
             at = em.gep(self.element, a, i * self.sums.a_row)
             x = em.splat(self.element, em.load(self.element, at, self.size), self.lanes)
             for v, y in enumerate(row):
-                out.append(self._multiply_add(em, x, y, sums[i * vectors + v]))
+                out.append(self._multiply_add(em, x, y, sums[i * len(row) + v]))
         return out
 
     def _multiply_add(self, em: Emitter, x: str, y: str, z: str) -> str:
