@@ -16,7 +16,7 @@ from ..ir.graph import Eqn, Literal
 from ..ir.ops.conv import LEADING
 from ..ir.ops.shape import ints
 from .kernel import Axis, Bound, Buffer, Contract, Kernel, Load, Store, Value
-from .maps import Affine, FloorDiv, Mod, axis, axes_in
+from .maps import Affine, FloorDiv, Mod, axes_in, axis
 from .schedule import Role, Schedule
 from .views import bounds_of
 

@@ -33,7 +33,9 @@ def is_channels_last(name: str, layout: str, rank: int) -> bool:
     known = (*CHANNELS_FIRST, *CHANNELS_LAST)
     if layout not in known:
         names = ", ".join(known)
-        raise mistake(f"{name}: layout {layout!r} is not known; expected one of {names}")
+        raise mistake(
+            f"{name}: layout {layout!r} is not known; expected one of {names}"
+        )
     if layout not in ("NCHW", "NHWC") and len(layout) != rank + 2:
         raise mistake(
             f"{name}: layout {layout!r} has {len(layout)} axes, the operand {rank + 2}"

@@ -89,7 +89,7 @@ def conv(
     array([[[2., 3., 3., 2.]]])
     """
     if is_tracer(x) or is_tracer(w):
-        arguments = dict(stride=stride, padding=padding, dilation=dilation)
+        arguments = {"stride": stride, "padding": padding, "dilation": dilation}
         return dispatch(conv, (x, w), {**arguments, "groups": groups, "layout": layout})
     x, w = np.asarray(x), np.asarray(w)
     dtype = np.result_type(x, w)
@@ -117,9 +117,7 @@ def _traced_conv(
 ) -> Any:
     trace, (image, filters) = lift(x, w)
     dtype = dt.canonical(np.result_type(image.dtype, filters.dtype))
-    plan = _plan(
-        image.shape, filters.shape, stride, padding, dilation, groups, layout
-    )
+    plan = _plan(image.shape, filters.shape, stride, padding, dilation, groups, layout)
 
     def canonical(value: Atom, perm: Shape) -> Atom:
         return trace.emit(transpose_p, value, perm=perm)

@@ -91,7 +91,7 @@ def max_pool(
     array([[[1., 3., 5.]]])
     """
     if is_tracer(x):
-        arguments = dict(window=window, stride=stride, padding=padding)
+        arguments = {"window": window, "stride": stride, "padding": padding}
         return dispatch(max_pool, (x,), {**arguments, "layout": layout})
     x = np.asarray(x)
     plan = _plan("max_pool", x.shape, window, stride, padding, layout)
@@ -135,7 +135,7 @@ def avg_pool(
     array([[[0.5, 2.5, 4.5]]])
     """
     if is_tracer(x):
-        arguments = dict(window=window, stride=stride, padding=padding)
+        arguments = {"window": window, "stride": stride, "padding": padding}
         return dispatch(avg_pool, (x,), {**arguments, "layout": layout})
     x = np.asarray(x)
     _check_inexact(x.dtype)

@@ -150,14 +150,12 @@ class _Windows:
             if any(row is None for row in rows):
                 continue
             lead = [(0, n, 1, 0, 0) for n in self.shape[: self.lead]]
-            yield _Tap(*zip(*lead, *(row for row in rows if row), strict=True))  # type: ignore[misc]
+            yield _Tap(*zip(*lead, *(row for row in rows if row), strict=True))
 
     def see(self, x: Atom, tap: _Tap, fill: Literal) -> Atom:
         """Return what one place in each window holds."""
         stride = tap.stride
-        part = self.b.emit(
-            slice_p, x, start=tap.start, stop=tap.stop, stride=stride
-        )
+        part = self.b.emit(slice_p, x, start=tap.start, stop=tap.stop, stride=stride)
         if not tap.is_padded:
             return part
         return self.b.emit(pad_p, part, fill, low=tap.low, high=tap.high)
@@ -230,9 +228,7 @@ def _picked(windows: _Windows, x: Atom, index: Atom) -> Atom:
     return out
 
 
-def _placed(
-    b: Builder, x: Atom, index: Atom, shape: Shape, params: Params
-) -> Atom:
+def _placed(b: Builder, x: Atom, index: Atom, shape: Shape, params: Params) -> Atom:
     """Sum, over the windows that reach an element, what they give to it.
 
     Along an axis these are the windows ``(p + low) // stride - j`` of element p, for
@@ -274,5 +270,5 @@ def _reaching(
     if any(row is None for row in rows):
         return None
     first = [(0, n, 1, 0, 0) for n in x.aval.shape[:lead]]
-    tap = _Tap(*zip(*first, *(row for row in rows if row), strict=True))  # type: ignore[misc]
+    tap = _Tap(*zip(*first, *(row for row in rows if row), strict=True))
     return windows.see(wide, tap, fill)

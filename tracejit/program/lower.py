@@ -1,8 +1,8 @@
 """Lowering: a graph with fusion groups becomes a Program.
 
-Each `fusion`, `dot_general` and `conv_general` equation is a kernel, views are aliases of buffers with
-other strides, and everything else is an `Extern` step. Results that are an argument, a
-constant or an alias are copied into buffers of their own.
+Each `fusion`, `dot_general` and `conv_general` equation is a kernel, views are aliases
+of buffers with other strides, and everything else is an `Extern` step. Results that are
+an argument, a constant or an alias are copied into buffers of their own.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from ..errors import InternalError
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.contract import dot_general_p, free_axes
-from ..ir.ops.conv import conv_general_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
+from ..ir.ops.conv import conv_general_p
 from ..ir.ops.shape import (
     broadcast_in_dim_p,
     constant_p,

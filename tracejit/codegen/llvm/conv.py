@@ -13,8 +13,8 @@ are results: the gradient by the filters. The tiles are those of `conv_tile`; wh
 give lies in scratch, in rows as wide as the packed ones, and is copied from there.
 
 Sums run over blocks of channels and taps, or over images and rows of places, in an
-order that the extents alone decide. Scratch is half a MiB at most where a row of places fits, so as to stay in a
-cache of the second level.
+order that the extents alone decide. Scratch is half a MiB at most where a row of places
+fits, so as to stay in a cache of the second level.
 """
 
 from collections.abc import Callable, Sequence
@@ -179,7 +179,9 @@ class _Emission:
         )
         self.texts.append(text)
 
-    def call(self, name: str, pointers: Sequence[str], first: Index, count: str) -> None:
+    def call(
+        self, name: str, pointers: Sequence[str], first: Index, count: str
+    ) -> None:
         """Call such a function."""
         arguments = [("ptr", p) for p in pointers]
         arguments += [("i64", str(first)), ("i64", count)]
@@ -279,7 +281,9 @@ class _PlacesForward(_Emission):
                     self.moved(out, g.index, found.group.out),
                 ]
                 for k, parts in enumerate(product(*map(parts_of, found.windows))):
-                    needed = max(needed, self._part(f"{self.symbol}.{k}", parts, pointers))
+                    needed = max(
+                        needed, self._part(f"{self.symbol}.{k}", parts, pointers)
+                    )
                 g.yield_([])
             n.yield_([])
         return self.finish(needed)
@@ -324,9 +328,7 @@ class _PlacesForward(_Emission):
         self._blocks(parts[0].places, packing.height, block)
         return packed + (0 if vectors else self.found.filters.extent * row * self.size)
 
-    def _blocks(
-        self, places: int, height: int, block: Callable[[Index], None]
-    ) -> None:
+    def _blocks(self, places: int, height: int, block: Callable[[Index], None]) -> None:
         """Run blocks of `height` rows of places.
 
         The last one reaches back over rows that are done rather than be short.
@@ -382,10 +384,13 @@ class _PlacesForward(_Emission):
         em, found = self.em, self.found
         base = w
         if isinstance(tiles.sums.steps, Even):
-            base = self.at(w, sum(
-                line.taps[0][0] * win.w
-                for line, win in zip(packing.lines, found.windows, strict=True)
-            ))
+            base = self.at(
+                w,
+                sum(
+                    line.taps[0][0] * win.w
+                    for line, win in zip(packing.lines, found.windows, strict=True)
+                ),
+            )
         channels = found.channels.extent
         blocks = -(-channels * tiles.sums.steps.count // _DEPTH)
         depth = -(-channels // max(1, min(blocks, channels)))
@@ -484,15 +489,16 @@ class _TapsForward(_Emission):
         self.packing_function(f"{self.symbol}.pack", packing)
         self._turning_function(lines)
         self.inner = inner
-        loops, by = [], self.width
-        for line, stride in reversed(list(zip(lines, packing.strides, strict=True))[1:]):
+        loops: list[tuple[int, int, int]] = []
+        by = self.width
+        for line, stride in reversed(
+            list(zip(lines, packing.strides, strict=True))[1:]
+        ):
             loops.insert(0, (line.places, stride, by))
             by *= line.places
         outer = (packing.strides[0], by)
         steps = Even(tuple(loops))
-        tiles = self.new_tiles(
-            Sums(found.dtype, packing.row, self.width, outer, steps)
-        )
+        tiles = self.new_tiles(Sums(found.dtype, packing.row, self.width, outer, steps))
         with em.loop(0, found.group.extent, 1) as g:
             x = self.moved("%x", g.index, found.group.x)
             w = self.moved("%w", g.index, found.group.w)
@@ -518,7 +524,9 @@ class _TapsForward(_Emission):
         found = self.found
         shape = (found.filters.extent, lines[-1].places)
         strides = (found.filters.w, found.windows[-1].w)
-        widths = [prod(line.places for line in lines[d + 1 :]) for d in range(len(lines))]
+        widths = [
+            prod(line.places for line in lines[d + 1 :]) for d in range(len(lines))
+        ]
 
         def nest(rows: Rows, d: int, source: str, to: str) -> None:
             em = rows.em

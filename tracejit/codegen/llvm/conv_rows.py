@@ -118,7 +118,8 @@ class Rows:
 
     def _every_second(self, at: str, low: int, high: int) -> str:
         """Load elements 0, 2, ... of two vectors, of which the second starts earlier by
-        one so as not to read past the last element."""
+        one so as not to read past the last element.
+        """
         em, lanes = self.em, self.lanes
         parts, order = [], []
         for k in range(lanes):
@@ -157,14 +158,18 @@ class Rows:
 
     def _addresses(self, at: str, step: int) -> str:
         along = ", ".join(f"i64 {k * step}" for k in range(self.lanes))
-        return self.em.op(
-            f"getelementptr {self.element}, ptr {at}, {vec('i64', self.lanes)} <{along}>"
-        )
+        type_ = vec("i64", self.lanes)
+        return self.em.op(f"getelementptr {self.element}, ptr {at}, {type_} <{along}>")
 
     # Columns: rows of the source become columns of what is written
 
     def turn(
-        self, source: str, strides: tuple[int, int], to: str, row: int, shape: Sequence[int]
+        self,
+        source: str,
+        strides: tuple[int, int],
+        to: str,
+        row: int,
+        shape: Sequence[int],
     ) -> None:
         """Write ``to[j*row + i] = source[i*strides[0] + j*strides[1]]``.
 

@@ -1,10 +1,10 @@
 """What a convolution kernel computes, read off its index maps.
 
-Needs a kernel of the form that `tracejit.kernels.conv` writes; establishes `Convolution`
-(extents and strides by role) and, along each spatial axis, `Line`: places that step
-evenly through the operand, and taps at offsets from them. A line is what a block of
-the operand is packed by: taps whose offsets differ by a multiple of the step see the
-same packed row, shifted.
+Needs a kernel of the form that `tracejit.kernels.conv` writes; establishes
+`Convolution` (extents and strides by role) and, along each spatial axis, `Line`: places
+that step evenly through the operand, and taps at offsets from them. A line is what a
+block of the operand is packed by: taps whose offsets differ by a multiple of the step
+see the same packed row, shifted.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Line:
-    """Places along one axis of a block: place q and tap k read ``q*stride + offset[k]``.
+    """Places along one axis of a block: place q, tap k read ``q*stride + offset[k]``.
 
     Parameters
     ----------

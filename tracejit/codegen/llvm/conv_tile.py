@@ -175,9 +175,7 @@ class Tiles:
         ]
         return moved[0], moved[1], moved[2]
 
-    def _call(
-        self, em: Emitter, tile: Tile, at: Places, count: str, more: str
-    ) -> None:
+    def _call(self, em: Emitter, tile: Tile, at: Places, count: str, more: str) -> None:
         if tile not in self.found:
             name = f"{self.symbol}.{tile.rows}x{len(tile.columns)}.{len(self.found)}"
             self.found[tile] = name, self._function(name, tile)
@@ -226,7 +224,10 @@ class Tiles:
             return self._nest(em, tile, a, b, sums, steps.loops)
         if steps.count <= _UNROLLED:
             for pair in steps.pairs:
-                at = [em.gep(self.element, p, o) for p, o in zip((a, b), pair, strict=True)]
+                at = [
+                    em.gep(self.element, p, o)
+                    for p, o in zip((a, b), pair, strict=True)
+                ]
                 sums = self._rank_one(em, tile, at[0], at[1], sums)
             return sums
         offsets = [o for pair in steps.pairs for o in pair]

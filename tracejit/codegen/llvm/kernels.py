@@ -17,9 +17,9 @@ from ...kernels.kernel import Contract, Kernel, KernelOp, Load, Reduce
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
 from .collapse import flattened
+from .contraction import Nested, check_contraction, stages_of
 from .conv import emit_convolution
 from .conv_shape import Convolution, convolution_of
-from .contraction import Nested, check_contraction, stages_of
 from .gemm import emit_gemm
 from .gemm import scratch_bytes as gemm_scratch_bytes
 from .nest import Nest, parameter_names

@@ -14,6 +14,7 @@ result) and by `w` (with the batch summed), are convolutions again.
 
 from collections.abc import Sequence
 from math import prod
+from types import EllipsisType
 
 import numpy as np
 
@@ -99,7 +100,10 @@ def _conv(
     out = np.zeros((n, groups, filters, *places), x.dtype)
     for g in range(groups):
         patches = windows[:, g : g + 1].transpose((1, *rows))
-        product = patches.reshape((n * prod(places), depth)) @ w[g].reshape((filters, depth)).T
+        product = (
+            patches.reshape((n * prod(places), depth))
+            @ w[g].reshape((filters, depth)).T
+        )
         out[:, g] = np.moveaxis(product.reshape((n, *places, filters)), -1, 1)
     return out.astype(dtype, copy=False)
 
@@ -118,7 +122,7 @@ def _with_holes(x: Array, dilation: Shape, low: Shape, high: Shape) -> Array:
         source.append(slice(first, last))
         if last <= first:
             return out
-    out[(..., *target)] = x[(..., *source)]
+    out[_last(target)] = x[_last(source)]
     return out
 
 
@@ -133,9 +137,14 @@ def windows_of(x: Array, window: Shape, strides: Shape, dilation: Shape) -> Arra
     counts = tuple(map(window_count, (x.shape[a] for a in axes), extents, strides))
     if 0 in counts or 0 in window:
         return np.zeros((*lead, *counts, *window), x.dtype)
-    view = np.lib.stride_tricks.sliding_window_view(x, extents, axis=axes)  # type: ignore[call-overload]
+    view = np.lib.stride_tricks.sliding_window_view(x, extents, axis=axes)
     steps = [slice(None, None, s) for s in (*strides, *dilation)]
-    return np.asarray(view[(..., *steps)])
+    return np.asarray(view[_last(steps)])
+
+
+def _last(slices: Sequence[slice]) -> tuple[EllipsisType | slice, ...]:
+    """Return the index of slices of the last axes."""
+    return (..., *slices)
 
 
 def _conv_transpose(
@@ -153,9 +162,7 @@ def _conv_transpose(
     return None, _w_cotangent(b, ct, x, w.aval, params)
 
 
-def _x_cotangent(
-    b: Builder, ct: Atom, x: ShapedArray, w: Atom, params: Params
-) -> Atom:
+def _x_cotangent(b: Builder, ct: Atom, x: ShapedArray, w: Atom, params: Params) -> Atom:
     """Convolve the cotangent, dilated by the strides, with the filters reversed."""
     strides, low = ints(params, "strides"), ints(params, "low")
     lhs, rhs = ints(params, "lhs_dilation"), ints(params, "rhs_dilation")
@@ -184,11 +191,10 @@ def _x_cotangent(
     )
 
 
-def _w_cotangent(
-    b: Builder, ct: Atom, x: Atom, w: ShapedArray, params: Params
-) -> Atom:
+def _w_cotangent(b: Builder, ct: Atom, x: Atom, w: ShapedArray, params: Params) -> Atom:
     """Convolve the operand with the cotangent: channels are a batch, the batch is
-    summed, and strides dilate."""
+    summed, and strides dilate.
+    """
     strides, low = ints(params, "strides"), ints(params, "low")
     lhs, rhs = ints(params, "lhs_dilation"), ints(params, "rhs_dilation")
     spatial = tuple(range(LEADING, LEADING + len(strides)))

@@ -20,6 +20,7 @@ from ..graph import Atom
 from ..primitive import Array, Linearity, ParamKind, Params, Primitive, register
 from .conv import window_count, windows_of
 from .elementwise import check_dtype
+from .shape import ints
 
 Atoms = Sequence[Atom | None]
 INT32 = np.dtype(np.int32)
@@ -124,9 +125,7 @@ def _flat_windows(
     return seen.reshape((*seen.shape[: x.ndim], prod(window)))
 
 
-def _argmax(
-    x: Array, window: Shape, strides: Shape, low: Shape, high: Shape
-) -> Array:
+def _argmax(x: Array, window: Shape, strides: Shape, low: Shape, high: Shape) -> Array:
     x = np.asarray(x)
     extents = x.shape[x.ndim - len(window) :]
     seen = _flat_windows(x, lowest(x.dtype), window, strides, low, high)
@@ -195,9 +194,7 @@ def _pick_transpose(
     (ct,) = cotangents
     assert ct is not None
     x = ins[0].aval
-    window = params["window"]
-    assert isinstance(window, tuple)
-    extents = x.shape[x.ndim - len(window) :]
+    extents = x.shape[x.ndim - len(ints(params, "window")) :]
     return b.emit(window_place_p, ct, ins[1], extents=extents, **params), None
 
 
@@ -215,9 +212,7 @@ def _place_transpose(
 
 
 def _window_flops(params: Params) -> float:
-    window = params["window"]
-    assert isinstance(window, tuple)
-    return float(np.prod(window))
+    return float(prod(ints(params, "window")))
 
 
 window_max_p: Primitive = register(
