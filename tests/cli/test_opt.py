@@ -181,7 +181,10 @@ def test_end_of_text():
 
 def test_unknown_pass_names_those_there_are():
     text = refused("-p", "canonicalise")
-    assert "no pass is called 'canonicalise'; there are canonicalize, fold" in text
+    assert (
+        "no pass is called 'canonicalise'; there are windows, canonicalize, fold"
+        in text
+    )
 
 
 def test_unknown_rule_names_those_like_it():

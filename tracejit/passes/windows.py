@@ -55,7 +55,6 @@ from ..ir.primitive import Params
 from .manager import PassContext, keep_name, on_all_graphs
 
 WINDOWS = (window_max_p, window_argmax_p, window_pick_p, window_place_p)
-RULE = "expand_window"
 
 
 def expand_windows(graph: Graph, context: PassContext) -> Graph:
@@ -71,8 +70,8 @@ def _expand(graph: Graph, context: PassContext) -> Graph:
     for eqn in graph.eqns:
         b.source = eqn.source
         ins = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
-        if eqn.primitive in WINDOWS and context.may_fire(RULE):
-            context.stats.fired[RULE] += 1
+        if eqn.primitive in WINDOWS and context.may_fire("expand_window"):
+            context.stats.fired["expand_window"] += 1
             outs: tuple[Atom, ...] = (_expansion(b, eqn, ins),)
         else:
             outs = b.emit_all(eqn.primitive, ins, eqn.params)
