@@ -47,14 +47,17 @@ COUNTS = [
     (layer_norm, (X,), 1),
     (log_sum_exp, (X,), 1),
     (gelu, (X,), 1),
-    (heat, (X.copy(),), 2),  # the update reads its values at other positions
-    (moments, (X,), 2),  # only the argument ties the maximum to the others
+    (heat, (X.copy(),), 1),
+    (moments, (X,), 1),
     (adam, (X, X, X, X, 3.0), 1),
     (lambda x: x.sum(axis=0), (X,), 1),
     (lambda x: (x * x).sum(), (X,), 1),
     (lambda x: x.T + 1, (X,), 1),
-    (lambda x: np.concatenate([x, 2 * x]) + 1, (X,), 2),
-    (lambda x: gelu(x @ x.T), (X,), 2),
+    (lambda x: np.concatenate([x, 2 * x]) + 1, (X,), 1),
+    (lambda x: gelu(x @ x.T), (X,), 1),
+    (lambda x: softmax(x @ x.T), (X,), 1),
+    (lambda x: ((x @ x.T - 1) ** 2).mean(), (X,), 1),
+    (lambda x, g: ((x * g).sum(axis=0), g.sum(axis=0)), (X, X), 1),
 ]
 
 

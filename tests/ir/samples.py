@@ -331,7 +331,7 @@ OTHERS = [
     Sample(
         "fusion",
         uniform(0, 1, (3,), (3,)),
-        {"graph": LAYER, "column": False, "space": (3,)},
+        {"graph": LAYER, "space": (3,), "reduced": ()},
     ),
     *(
         Sample(

@@ -1,4 +1,4 @@
-"""Lowering: a fusion group's graph becomes a kernel and its schedule.
+"""Lowering: a fusion group's graph becomes a kernel.
 
 Outputs are computed at the positions of the group's axes; going backwards, elementwise
 equations become operations, views become index maps, and reductions take over the
@@ -13,6 +13,7 @@ import numpy as np
 from ..ir import dtypes as dt
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.ops.contract import dot_general_p, free_axes
 from ..ir.ops.elementwise import and_p, convert_p, eq_p, ge_p, lt_p, select_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.shape import concatenate_p, ints, iota_p, pad_p, update_slice_p
@@ -22,6 +23,7 @@ from .kernel import (
     Bound,
     Buffer,
     Compute,
+    Contract,
     Iota,
     Kernel,
     KernelOp,
@@ -32,7 +34,8 @@ from .kernel import (
     Value,
 )
 from .maps import Affine, AxisIndex, IndexAtom, Map, ValueIndex, axis, floordiv, mod
-from .schedule import Placement, Role, Schedule
+from .schedule import Schedule
+from .schedules import schedule_of
 from .views import VIEWS, simplified, through_view
 
 REDUCE_OPS = {
@@ -45,26 +48,41 @@ REDUCE_OPS = {
     "argmax": "argmax",
     "argmin": "argmin",
 }
-SCRATCH_LIMIT = 1 << 16  # bytes of a row kept between phases
-EXPENSIVE = 8.0  # flops an element from which recomputing costs more than a row buffer
 NAMES = "ijlmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
 class Space:
-    """The axes of a group.
+    """The axes of a group, and which of them its values run along.
 
     Parameters
     ----------
     shape : tuple of int
         Extents of the axes that elements have.
-    column : bool
-        The group's reductions remove axes that are not the last ones; `shape` is that
-        of what is kept.
+    reduced : tuple of int
+        Axes that the group's reductions remove, where they are not the last ones.
+        Without them, values of fewer axes run along the first ones.
     """
 
     shape: Shape
-    column: bool = False
+    reduced: tuple[int, ...] = ()
+
+    def axes_of(self, shape: Shape) -> tuple[int, ...] | None:
+        """Return the axes of the space that the axes of a value are.
+
+        None if no value of the group has that shape. Axes of one element, as
+        ``keepdims`` leaves them, stand for the axis at their place.
+        """
+        if len(shape) == len(self.shape):
+            axes = tuple(range(len(shape)))
+        elif self.reduced:
+            axes = tuple(d for d in range(len(self.shape)) if d not in self.reduced)
+        else:
+            axes = tuple(range(len(shape)))
+        if len(axes) != len(shape):
+            return None
+        fits = all(n in (1, self.shape[d]) for n, d in zip(shape, axes, strict=True))
+        return axes if fits else None
 
 
 def kernel_of(
@@ -105,7 +123,7 @@ def kernel_of(
         tuple(lowering.body),
         source,
     )
-    return kernel, schedule_of(kernel, lowering.space_axes, space)
+    return kernel, schedule_of(kernel, lowering.space_axes)
 
 
 @dataclass
@@ -133,10 +151,15 @@ class _Lowering:
         self.space_axes = tuple(self.axis_of.values())
 
     def store(self, buffer: Buffer, x: Atom) -> None:
-        """Store an output: of the group's full shape, or of its leading axes."""
+        """Store an output at the axes of the group that it runs along."""
         shape = x.aval.shape
-        places = [self.axis_of.get(d) if n != 1 else None for d, n in enumerate(shape)]
-        at = tuple(Affine() if n is None else axis(n) for n in places)
+        dims = self.space.axes_of(shape)
+        assert dims is not None
+        names = [
+            self.axis_of[d] if n != 1 else None
+            for d, n in zip(dims, shape, strict=True)
+        ]
+        at = tuple(Affine() if n is None else axis(n) for n in names)
         self.body.append(Store(buffer.name, at, self.value(x, at)))
 
     def fresh(self, axes: frozenset[str], dtype: np.dtype) -> Value:
@@ -366,22 +389,67 @@ def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
     kept = iter(at)
     names, index = [], []
     for d, n in enumerate(x.aval.shape):
-        if d in axes:
+        if d in axes and n == 1:
+            index.append(Affine())
+        elif d in axes:
             names.append(_reduced_axis(low, x.aval, d, at))
             index.append(axis(names[-1]))
             low.extents.setdefault(names[-1], n)
         else:
             index.append(next(kept))
     operand = low.value(x, tuple(index))
-    own = operand.axes if isinstance(operand, Value) else frozenset()
-    for name in names:
-        if name not in own:
-            operand = _varying(low, operand, name, x.aval.dtype)
-            own = operand.axes
-    result = low.fresh(own - set(names), eqn.outvars[0].aval.dtype)
     op = REDUCE_OPS[eqn.primitive.name]
+    if not names:
+        return Literal(0, dt.INT64) if op.startswith("arg") else operand
+    operand = _varying_along(low, operand, names, x.aval.dtype)
+    result = low.fresh(operand.axes - set(names), eqn.outvars[0].aval.dtype)
     low.body.append(Reduce(result, op, tuple(names), operand))
     return result
+
+
+def _dot_general(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
+    x, y = eqn.invars
+    contract, batch = (_pair(eqn.params[n]) for n in ("contract", "batch"))
+    shared = at[: len(batch[0])]
+    free = [
+        free_axes(v.aval.ndim, c, b)
+        for v, c, b in zip((x, y), contract, batch, strict=True)
+    ]
+    own = at[len(shared) :]
+    places = (own[: len(free[0])], own[len(free[0]) :])
+    names = [f"k{low.count}_{d}" for d in range(len(contract[0]))]
+    low.extents.update(
+        (n, x.aval.shape[d]) for n, d in zip(names, contract[0], strict=True)
+    )
+    operands = []
+    for n, v in enumerate((x, y)):
+        index: dict[int, Affine] = dict(zip(batch[n], shared, strict=True))
+        index.update(zip(free[n], places[n], strict=True))
+        index.update((d, axis(k)) for d, k in zip(contract[n], names, strict=True))
+        place = tuple(index[d] for d in range(v.aval.ndim))
+        operand = low.value(v, place)
+        along = sorted(low.axes_in(place))
+        operands.append(_varying_along(low, operand, along, v.aval.dtype))
+    axes = (operands[0].axes | operands[1].axes) - set(names)
+    result = low.fresh(axes, eqn.outvars[0].aval.dtype)
+    low.body.append(Contract(result, tuple(names), operands[0], operands[1]))
+    return result
+
+
+def _pair(x: object) -> tuple[Shape, Shape]:
+    assert isinstance(x, tuple)
+    return x[0], x[1]
+
+
+def _varying_along(
+    low: _Lowering, x: Operand, names: Sequence[str], dtype: np.dtype
+) -> Value:
+    """Return `x` as a value along all the axes `names`."""
+    for name in names:
+        if not isinstance(x, Value) or name not in x.axes:
+            x = _varying(low, x, name, dtype)
+    assert isinstance(x, Value)
+    return x
 
 
 def _varying(low: _Lowering, x: Operand, name: str, dtype: np.dtype) -> Value:
@@ -394,7 +462,7 @@ def _varying(low: _Lowering, x: Operand, name: str, dtype: np.dtype) -> Value:
 
 def _reduced_axis(low: _Lowering, aval: ShapedArray, d: int, at: Map) -> str:
     """The group's own axis where the operand has the group's shape, else a new one."""
-    if not low.space.column and aval.shape == low.space.shape:
+    if aval.shape == low.space.shape:
         name = low.axis_of.get(d)
         if name is not None and name not in low.axes_in(at):
             return name
@@ -402,72 +470,10 @@ def _reduced_axis(low: _Lowering, aval: ShapedArray, d: int, at: Map) -> str:
 
 
 OTHER = {
+    dot_general_p.name: _dot_general,
     pad_p.name: _pad,
     concatenate_p.name: _concatenate,
     update_slice_p.name: _update_slice,
     gather_p.name: _gather,
     **dict.fromkeys(REDUCE_OPS, _reduce),
 }
-
-
-# --- schedule ---------------------------------------------------------------------
-
-
-def schedule_of(kernel: Kernel, space_axes: Sequence[str], space: Space) -> Schedule:
-    """Return the loops of a kernel: the last of its own axes becomes vectors.
-
-    Axes that only reductions run over come after it, or before where they are the
-    contiguous ones.
-    """
-    added = [a.name for a in kernel.axes if a.name not in space_axes]
-    loops = (*space_axes, *added)
-    vector = space_axes[-1] if space_axes else loops[-1] if loops else None
-    reduced = {a for op in kernel.body if isinstance(op, Reduce) for a in op.axes}
-    roles = {}
-    for name in loops:
-        role = Role.SEQUENTIAL if name in reduced else Role.GRID
-        roles[name] = Role.VECTOR if name == vector else role
-    return Schedule(tuple(loops), roles, _placements(kernel, vector))
-
-
-def _placements(kernel: Kernel, vector: str | None) -> dict[str, Placement]:
-    """Keep expensive values that a later phase of the row uses again."""
-    if vector is None:
-        return {}
-    phase: dict[str, int] = {}
-    cost: dict[str, float] = {}
-    out: dict[str, Placement] = {}
-    row_bytes = kernel.extent(vector)
-    for op in kernel.body:
-        operands = list(_values(op))
-        here = max((phase.get(o.name, 0) for o in operands), default=0)
-        for o in operands:
-            later = phase.get(o.name, 0) < here and vector in o.axes
-            fits = row_bytes * o.dtype.itemsize <= SCRATCH_LIMIT
-            if later and fits and cost.get(o.name, 0.0) >= EXPENSIVE:
-                out[o.name] = Placement.SCRATCH
-        if isinstance(op, Store):
-            continue
-        done = isinstance(op, Reduce) and vector in op.axes
-        phase[op.result.name] = here + 1 if done else here
-        spent = sum(cost.get(o.name, 0.0) for o in operands if vector in o.axes)
-        cost[op.result.name] = 0.0 if done else spent + _op_cost(op)
-    return out
-
-
-def _values(op: KernelOp) -> list[Value]:
-    operands: tuple[Operand, ...] = ()
-    if isinstance(op, Compute):
-        operands = op.operands
-    elif isinstance(op, Reduce):
-        operands = (op.operand,)
-    elif isinstance(op, Store):
-        operands = (op.value,)
-    return [o for o in operands if isinstance(o, Value)]
-
-
-def _op_cost(op: KernelOp) -> float:
-    if not isinstance(op, Compute):
-        return 0.0
-    one = ShapedArray((), op.result.dtype)
-    return op.primitive.flops((one,), (one,), op.params)

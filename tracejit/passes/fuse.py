@@ -2,80 +2,85 @@
 
     %0 = sub %x, 1.0 ; %1 = exp %0      ->      %1 = fusion %x {graph=graph @...}
 
-Equations join groups in order. A group has a *space*: the shape of its elements. It may
-reduce the last axes of its space (rows: softmax, norms, full sums), or be a reduction
-of other axes (columns). Views are free: they are repeated in each group that reads
-through them. Everything else is computed in one group only.
+Equations join the groups of their operands, in order, or a group that reads the same
+array. Groups of several operands become one where nothing stands between them, and a
+pointwise group that only one equation reads moves into the loops of that equation,
+whatever the positions it is read at. Views are free: they are repeated in each group
+that reads through them, and so is cheap arithmetic on arrays that are in memory
+anyway. All else is computed once. What did not join says why (`Refusal`).
+
+Needs: the backend's list of what a kernel can contain. Starts from the graph in
+`normal_form`; establishes that each kernel of the Program is one equation.
 """
 
-import enum
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from .. import log
 from ..ir import dtypes as dt
 from ..ir.aval import Shape
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import fusion_p
 from ..ir.ops.indexing import gather_p
-from ..ir.ops.shape import concatenate_p, ints, iota_p, pad_p, update_slice_p
-from ..ir.primitive import Kind, Primitive
+from ..ir.ops.shape import concatenate_p, constant_p, ints, pad_p, update_slice_p
+from ..ir.primitive import Effect, Kind, Primitive
+from ..ir.printer import format_eqn
 from ..kernels.lower import REDUCE_OPS
-from ..kernels.maps import Affine, Map, axis
+from ..kernels.maps import Map, axes_in
 from ..kernels.views import VIEWS, through_view
-from .manager import PassContext
+from .fused_graph import fused_graph, is_lazy, users_through_views
+from .groups import (
+    MAX_EQUATIONS,
+    Dependencies,
+    Group,
+    Refusal,
+    kept_axes,
+    merged_loops,
+    positions,
+)
+from .manager import PassContext, map_subgraphs
+from .normal_form import normal_form
 
 CanEmit = Callable[[Primitive, tuple[np.dtype, ...]], bool]
+Read = tuple[Var, Map | None]  # a variable and where an element reads it
 PIECEWISE = (pad_p, concatenate_p, update_slice_p, gather_p)
-SCALAR_BUDGET = (
-    64  # equations of rank-0 arithmetic repeated in each group that reads it
-)
+SCALAR_BUDGET = 64  # rank-0 equations repeated in each group that reads them
+REPEATED_WORK = 8.0  # operations an element that groups repeat rather than load
+REPEATED_BYTES = 2.0  # bytes loaded to repeat a value, per byte of it
+REPEATED_SMALL = 8  # arrays this much smaller than a value cost nothing to load
+DUPLICATED_WORK = 16.0  # operations an element, done again rather than stored
+DUPLICATED_TOTAL = 4096.0  # operations that cost less than another kernel
+PROLOGUE_WORK = 4.0  # operations an element of what a product reads
+REPEATED_FREE = 64.0  # bytes that cost nothing to load: scalars
+SIBLINGS = 4  # groups that read an array, of which the latest are tried
+SCALAR_PENALTY = 8.0  # operations once a row are not done in vectors
 
 
-class Refusal(enum.Enum):
-    """Why an equation did not join the group of an operand."""
-
-    SPACE = "its shape is not that of the group"
-    VIEW = "it reads the group's value at other positions"
-    CYCLE = "another operand depends on the group"
-    REDUCED = "it needs a reduction of the group before the group is done"
-    ROWS = "it reduces other axes than the group does"
-
-
-@dataclass(eq=False)
-class Group:
-    """Equations that will be one kernel.
+@dataclass(frozen=True)
+class Boundary:
+    """Why a kernel reads a value from memory that another kernel computed.
 
     Parameters
     ----------
-    number : int
-    space : tuple of int
-        Shape of its elements.
-    rows : int or None
-        Axes of the space that row values have, once it reduces the others.
-    column : bool
-        It is a reduction of axes that are not the last ones.
-    eqns : list of Eqn
-    before : set of int
-        Groups it depends on.
+    producer, consumer : Eqn
+        The equations on the two sides.
+    reason : Refusal
     """
 
-    number: int
-    space: Shape
-    rows: int | None = None
-    column: bool = False
-    eqns: list[Eqn] = field(default_factory=list)
-    before: set[int] = field(default_factory=set)
+    producer: Eqn
+    consumer: Eqn
+    reason: Refusal
 
-    def is_row(self, shape: Shape) -> bool:
-        """Tell whether `shape` is that of its row values.
-
-        With or without the axes of one that ``keepdims`` leaves.
-        """
-        if self.rows is None or len(shape) not in (self.rows, len(self.space)):
-            return False
-        return shape == self.space[: self.rows] + (1,) * (len(shape) - self.rows)
+    def __str__(self) -> str:
+        lines = " and ".join(
+            ", ".join(e.source) or format_eqn(e) for e in (self.producer, self.consumer)
+        )
+        made, used = self.producer.primitive.name, self.consumer.primitive.name
+        return f"{self.reason.name}: {made} → {used} ({lines}): {self.reason.value}"
 
 
 def everything(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:
@@ -83,11 +88,27 @@ def everything(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:
     return all(not dt.is_complex(d) for d in dtypes)
 
 
-def fuse_with(can_emit: CanEmit) -> Callable[[Graph, PassContext], Graph]:
-    """Return the fusion pass for a backend that emits what `can_emit` accepts."""
+def fuse_with(
+    can_emit: CanEmit, max_ops: int = MAX_EQUATIONS
+) -> Callable[[Graph, PassContext], Graph]:
+    """Return the fusion pass for a backend that emits what `can_emit` accepts.
+
+    Parameters
+    ----------
+    can_emit : callable
+        ``(primitive, operand dtypes) -> bool``.
+    max_ops : int
+        Equations a group has at most.
+    """
 
     def fuse(graph: Graph, context: PassContext) -> Graph:
-        return _Fusion(graph, can_emit).run()
+        if any(e.primitive is fusion_p for e in graph.eqns):
+            return graph
+        inner = map_subgraphs(normal_form(graph), lambda g: fuse(g, context))
+        fusion = _Fusion(inner, can_emit, max_ops)
+        fused = fusion.run()
+        context.notes.extend(map(str, fusion.boundaries()))
+        return fused
 
     return fuse
 
@@ -95,264 +116,440 @@ def fuse_with(can_emit: CanEmit) -> Callable[[Graph, PassContext], Graph]:
 class _Fusion:
     """One run of the pass over one graph."""
 
-    def __init__(self, graph: Graph, can_emit: CanEmit) -> None:
+    def __init__(self, graph: Graph, can_emit: CanEmit, max_ops: int) -> None:
         self.graph = graph
         self.can_emit = can_emit
+        self.max_ops = max_ops
         self.definitions = {v: e for e in graph.eqns for v in e.outvars}
-        self.uses: dict[Var, list[Eqn]] = {}
-        for eqn in graph.eqns:
-            for x in eqn.invars:
-                if isinstance(x, Var):
-                    self.uses.setdefault(x, []).append(eqn)
-        self.order = {e: i for i, e in enumerate(graph.eqns)}
         self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
+        self.users = users_through_views(graph)
         self.groups: list[Group] = []
+        self.dependencies = Dependencies()
         self.group_of: dict[Var, Group] = {}
-        self.opaque: dict[Eqn, Group] = {}
+        self.reads: dict[Eqn, list[Read]] = {}
+        self.readers: dict[Var, dict[Group, None]] = {}  # groups that read a variable
         self.lazy_cost: dict[Var, int] = {}
-        self.standalone: dict[Var, Group] = {}
-        self.refusals: list[tuple[Eqn, Refusal]] = []
+        self.repeated: dict[
+            Var, tuple[float, frozenset[Var]]
+        ] = {}  # work, what it reads
+        self.refusals: dict[tuple[Eqn, Var], Refusal] = {}
+        self.last_ordered: Group | None = None
 
     def run(self) -> Graph:
+        """Return the graph of groups."""
         for eqn in self.graph.eqns:
             self.place(eqn)
-        self._materialize_views()
-        return self._rebuilt()
+        self._merge_siblings()
+        return fused_graph(
+            self.graph,
+            self.groups,
+            self.group_of,
+            frozenset(self.lazy_cost),
+            frozenset(self.repeated),
+        )
+
+    def boundaries(self) -> Iterator[Boundary]:
+        """Yield why equations read values of other groups from memory."""
+        for (eqn, var), reason in self.refusals.items():
+            mine, other = self.group_of.get(eqn.outvars[0]), self.group_of.get(var)
+            is_read = mine is not other and var not in self.repeated
+            if mine is not None and other is not None and is_read:
+                yield Boundary(self.definitions[var], eqn, reason)
 
     # --- placing equations
 
     def place(self, eqn: Eqn) -> None:
         """Put one equation: lazy, in a group, or by itself."""
-        if eqn.primitive in VIEWS or eqn.primitive is iota_p:
+        if is_lazy(eqn):
             self.lazy_cost[eqn.outvars[0]] = self._cost_of(eqn)
             return
+        reads = self.reads[eqn] = list(self._bases(eqn))
         if not self._is_fusible(eqn):
-            self._alone(eqn)
+            self._alone(eqn, reads)
             return
-        group = self._home(eqn)
-        if group is None and self._is_cheap_scalar(eqn):
+        home = self._home(eqn, reads)
+        if home is None and self._is_cheap_scalar(eqn):
             self.lazy_cost[eqn.outvars[0]] = 1 + self._cost_of(eqn)
             return
-        if group is None:
-            group = self._new_group(eqn)
-        group.eqns.append(eqn)
-        for var in eqn.outvars:
-            self.group_of[var] = group
-        self._depend(group, eqn)
+        home = home or self._sibling(eqn, reads) or self._new_group(eqn)
+        for var in self._needs(home, reads):
+            self._depend(home, var)
+        for other in self._operand_groups(reads):
+            if other is not home:
+                self._refused(eqn, other, reads, self._join(home, other, eqn, reads))
+        self._enter(eqn, home, reads)
 
     def _cost_of(self, eqn: Eqn) -> int:
         return sum(self.lazy_cost.get(x, 0) for x in eqn.invars if isinstance(x, Var))
 
     def _is_cheap_scalar(self, eqn: Eqn) -> bool:
-        is_scalar = (
-            eqn.primitive.kind is Kind.ELEMENTWISE and not eqn.outvars[0].aval.shape
-        )
+        is_elementwise = eqn.primitive.kind is Kind.ELEMENTWISE
+        is_scalar = is_elementwise and not eqn.outvars[0].aval.shape
         return is_scalar and self._cost_of(eqn) < SCALAR_BUDGET
 
     def _is_fusible(self, eqn: Eqn) -> bool:
-        dtypes = tuple(x.aval.dtype for x in (*eqn.invars, *eqn.outvars))
-        if any(dt.is_complex(d) for d in dtypes):
+        avals = [x.aval for x in (*eqn.invars, *eqn.outvars)]
+        if any(dt.is_complex(a.dtype) for a in avals):
             return False
         if eqn.primitive.kind is Kind.ELEMENTWISE:
             operands = tuple(x.aval.dtype for x in eqn.invars)
             if eqn.primitive.name == "convert":
                 operands = (*operands, eqn.outvars[0].aval.dtype)
             return self.can_emit(eqn.primitive, operands)
+        has_arrays = all(isinstance(x, Var) for x in eqn.invars)
         if eqn.primitive is gather_p:
-            return not any(isinstance(x, Literal) for x in eqn.invars)
+            return has_arrays and eqn.invars[0].aval.size > 0
+        if eqn.primitive is dot_general_p:
+            return has_arrays and eqn.outvars[0].aval.size > 0
         if eqn.primitive.name in REDUCE_OPS:
-            return not isinstance(eqn.invars[0], Literal)
+            return has_arrays
         return eqn.primitive in PIECEWISE
 
-    def _alone(self, eqn: Eqn) -> None:
-        group = Group(len(self.groups), (), eqns=[eqn])
-        self.groups.append(group)
-        self.opaque[eqn] = group
+    def _alone(self, eqn: Eqn, reads: Sequence[Read]) -> None:
+        group = self._add_group((), is_opaque=True)
+        for var, _ in reads:
+            self._depend(group, var)
+            self.refusals[eqn, var] = Refusal.EXTERN
+        if Effect.ORDERED in eqn.effects:
+            if self.last_ordered is not None:
+                group.follows = self.last_ordered
+                self.dependencies.add(group.number, self.last_ordered.number)
+            self.last_ordered = group
+        group.eqns.append(eqn)
         for var in eqn.outvars:
             self.group_of[var] = group
-        self._depend(group, eqn)
 
-    def _new_group(self, eqn: Eqn) -> Group:
-        shape = eqn.outvars[0].aval.shape
-        group = Group(len(self.groups), shape)
-        if eqn.primitive.name in REDUCE_OPS:
-            operand = eqn.invars[0].aval.shape
-            if self._reduces_last(eqn):
-                group.space, group.rows = operand, len(shape)
-            else:
-                group.column = True
+    def _add_group(self, space: Shape, is_opaque: bool = False) -> Group:
+        group = Group(self.dependencies.new(), space, is_opaque=is_opaque)
         self.groups.append(group)
         return group
 
-    def _reduces_last(self, eqn: Eqn) -> bool:
-        axes, ndim = reduced_axes(eqn), eqn.invars[0].aval.ndim
-        return axes == tuple(range(ndim - len(axes), ndim))
+    def _new_group(self, eqn: Eqn) -> Group:
+        group = self._add_group(read_shape(eqn))
+        if eqn.primitive.name in REDUCE_OPS:
+            group.kept = kept_axes(eqn, reduced_axes(eqn))
+        group.has_product = eqn.primitive is dot_general_p
+        return group
 
-    def _depend(self, group: Group, eqn: Eqn) -> None:
-        """Note that `group` comes after the groups that `eqn` reads."""
-        new: set[int] = set()
-        for var, _ in self._bases(eqn):
-            other = self.group_of.get(var)
-            if other is not None and other is not group:
-                new |= {other.number} | other.before
-        if new <= group.before:
+    def _depend(self, group: Group, var: Var) -> None:
+        other = self.group_of.get(var)
+        if other is not None:
+            self.dependencies.add(group.number, other.number)
+
+    def _enter(self, eqn: Eqn, group: Group, reads: Sequence[Read]) -> None:
+        """Put an equation into a group."""
+        group.eqns.append(eqn)
+        group.work += work_of(eqn)
+        for var in eqn.outvars:
+            self.group_of[var] = group
+            group.reads_all += len(self.users[var])
+            group.is_pinned |= var in self.outputs or bool(eqn.effects)
+        for var in dict.fromkeys(v for v, _ in reads):
+            group.reads_inside += self.group_of.get(var) is group
+            for source in (var, *self._behind_repeated(var)):
+                self.readers.setdefault(source, {})[group] = None
+        self._note_repeated(eqn, reads)
+
+    def _note_repeated(self, eqn: Eqn, reads: Sequence[Read]) -> None:
+        """Let groups repeat cheap arithmetic on arrays that are in memory anyway."""
+        aval = eqn.outvars[0].aval
+        if eqn.primitive.kind is not Kind.ELEMENTWISE or not aval.shape:
             return
-        for g in self.groups:
-            if g is group or group.number in g.before:
-                g.before |= new
+        work, loaded = work_of(eqn), frozenset[Var]()
+        for var in {v for v, _ in reads}:
+            if var in self.repeated:
+                more, behind = self.repeated[var]
+                work, loaded = work + more, loaded | behind
+            elif self._is_in_memory(var) or var.aval.size * REPEATED_SMALL <= aval.size:
+                loaded |= {var}
+            else:
+                return
+        bytes_ = sum(v.aval.size * v.aval.dtype.itemsize for v in loaded)
+        limit = REPEATED_BYTES * aval.size * aval.dtype.itemsize
+        if work <= REPEATED_WORK and bytes_ <= limit + REPEATED_FREE:
+            self.repeated[eqn.outvars[0]] = work, loaded
+
+    def _behind_repeated(self, var: Var) -> frozenset[Var]:
+        """Return what a group loads that computes `var` again."""
+        return self.repeated[var][1] if var in self.repeated else frozenset()
+
+    def _is_in_memory(self, var: Var) -> bool:
+        eqn = self.definitions.get(var)
+        group = self.group_of.get(var)
+        return (
+            eqn is None
+            or eqn.primitive is constant_p
+            or bool(group and group.is_opaque)
+        )
 
     # --- which group an equation can join
 
-    def _home(self, eqn: Eqn) -> Group | None:
+    def _operand_groups(self, reads: Sequence[Read]) -> list[Group]:
+        """Return the groups that operands are computed in, latest first."""
+        found = {self.group_of[v] for v, _ in reads if v in self.group_of}
+        fused = (g for g in found if not g.is_opaque)
+        return sorted(fused, key=lambda g: -g.number)
+
+    def _home(self, eqn: Eqn, reads: Sequence[Read]) -> Group | None:
         """Return the latest group of an operand that the equation can join."""
-        bases = list(self._bases(eqn))
-        candidates = {self.group_of[v] for v, _ in bases if v in self.group_of}
-        for group in sorted(candidates, key=lambda g: -g.number):
-            if any(e in self.opaque for e in group.eqns):
-                continue
-            refusal = self._refusal(eqn, group, bases)
+        for group in self._operand_groups(reads):
+            refusal = self._refusal(eqn, group, reads)
             if refusal is None:
-                self._merge_operands(eqn, group, bases)
                 return group
-            self.refusals.append((eqn, refusal))
+            self._refused(eqn, group, reads, refusal)
+        for var, _ in reads:
+            if var in self.group_of and self.group_of[var].is_opaque:
+                self.refusals[eqn, var] = Refusal.EXTERN
         return None
 
-    def _merge_operands(
-        self, eqn: Eqn, group: Group, bases: list[tuple[Var, Map | None]]
+    def _sibling(self, eqn: Eqn, reads: Sequence[Read]) -> Group | None:
+        """Return a group that reads the array a reduction reads: they read it once."""
+        shape = read_shape(eqn)
+        for var, at in reads:
+            if eqn.primitive.name in REDUCE_OPS and at == positions(shape):
+                found = self._reading_group(eqn, var, reads)
+                if found is not None:
+                    return found
+        return None
+
+    def _reading_group(self, eqn: Eqn, var: Var, reads: Sequence[Read]) -> Group | None:
+        """Return a group that reads what `var` is, or is repeated from."""
+        behind = sorted(self._behind_repeated(var), key=lambda v: -v.aval.size)
+        for source in (var, *behind):
+            for group in reversed(list(self.readers.get(source, ()))[-SIBLINGS:]):
+                is_kernel = not group.is_opaque and not group.has_product
+                if not is_kernel or group.space != read_shape(eqn):
+                    continue
+                if self._refusal(eqn, group, reads) is None:
+                    return group
+        return None
+
+    def _refused(
+        self, eqn: Eqn, group: Group, reads: Sequence[Read], refusal: Refusal | None
     ) -> None:
-        """Take the groups of other operands in, where that makes no cycle.
+        if refusal is None:
+            return
+        for var, _ in reads:
+            if self.group_of.get(var) is group:
+                self.refusals[eqn, var] = refusal
+        if log.is_enabled("fusion"):
+            where = f"{', '.join(eqn.source)}: " if eqn.source else ""
+            log.emit("fusion", f"{where}{format_eqn(eqn)}: {refusal.value}")
 
-        Groups of which neither depends on the other can always be one.
-        """
-        others = {self.group_of[v] for v, _ in bases if v in self.group_of} - {group}
-        for other in sorted(others, key=lambda g: g.number):
-            is_kernel = not any(e in self.opaque for e in other.eqns)
-            if is_kernel and self._can_merge(eqn, other, group, bases):
-                self._merge(other, group)
-
-    def _can_merge(
-        self,
-        eqn: Eqn,
-        other: Group,
-        group: Group,
-        bases: list[tuple[Var, Map | None]],
-    ) -> bool:
-        if other.space != group.space or other.column or group.column:
-            return False
-        if len({other.rows, group.rows} - {None}) > 1:
-            return False
-        if other.number in group.before or group.number in other.before:
-            return False
-        return self._refusal(eqn, other, bases) is None
-
-    def _merge(self, other: Group, group: Group) -> None:
-        group.rows = other.rows if group.rows is None else group.rows
-        joined = [*other.eqns, *group.eqns]
-        group.eqns = sorted(joined, key=lambda e: self.order[e])
-        for eqn in other.eqns:
-            for var in eqn.outvars:
-                self.group_of[var] = group
-        other.eqns = []
-        group.before |= other.before
-        for g in self.groups:
-            if other.number in g.before or group.number in g.before:
-                g.before |= {group.number} | group.before
-
-    def _refusal(
-        self, eqn: Eqn, group: Group, bases: list[tuple[Var, Map | None]]
-    ) -> Refusal | None:
-        for var, _ in bases:
-            other = self.group_of.get(var)
-            if (
-                other is not None
-                and other is not group
-                and group.number in other.before
-            ):
-                return Refusal.CYCLE
+    def _refusal(self, eqn: Eqn, group: Group, reads: Sequence[Read]) -> Refusal | None:
+        """Return why an equation cannot join a group; None after making room for it."""
+        if eqn.primitive is dot_general_p:
+            return Refusal.PRODUCT
+        if len(group.eqns) >= self.max_ops:
+            return Refusal.SIZE
+        if self._needs_later(group, reads):
+            return Refusal.CYCLE
         if eqn.primitive.name in REDUCE_OPS:
-            return self._refuses_reduction(eqn, group, bases)
+            return self._refuses_reduction(eqn, group, reads)
         shape = eqn.outvars[0].aval.shape
-        if shape != group.space and not group.is_row(shape):
+        if group.axes_of(shape) is None:
             return Refusal.SPACE
-        for var, at in bases:
-            if self.group_of.get(var) is group and not self._fits(
-                var, at, group, shape
-            ):
-                return Refusal.VIEW
-        return None
+        return self._misfit(eqn, group, reads)
 
-    def _fits(self, var: Var, at: Map | None, group: Group, shape: Shape) -> bool:
-        """Tell whether a value of the group is read where it is computed."""
-        own = var.aval.shape
-        if at is None or at != positions(own):
-            return False
-        return own == shape or group.is_row(own)
+    def _needs_later(self, group: Group, reads: Sequence[Read]) -> bool:
+        needed = self._needs(group, reads)
+        others = (self.group_of[v] for v in needed if v in self.group_of)
+        depends = self.dependencies.depends
+        return any(g is not group and depends(g.number, group.number) for g in others)
+
+    def _needs(self, group: Group, reads: Sequence[Read]) -> Iterator[Var]:
+        """Yield what a group must find done to read variables: repeated ones it makes.
+
+        Unless it must find them in memory.
+        """
+        for var, at in reads:
+            is_made = var in self.repeated and at is not None
+            if is_made and self.group_of[var] is not group:
+                yield from self._behind_repeated(var)
+            else:
+                yield var
+
+    def _misfit(
+        self, eqn: Eqn, group: Group, reads: Sequence[Read], loops: Group | None = None
+    ) -> Refusal | None:
+        """Return why an equation cannot read the group's values where they are made.
+
+        If the group is computed in the loops of `loops`.
+        """
+        shape, loops = read_shape(eqn), loops or group
+        for var, at in reads:
+            if self.group_of.get(var) is group and not loops.fits(var, at, shape):
+                is_kept = loops.is_column and var.aval.shape != loops.space
+                return Refusal.BACK if is_kept else Refusal.VIEW
+        return None
 
     def _refuses_reduction(
-        self, eqn: Eqn, group: Group, bases: list[tuple[Var, Map | None]]
+        self, eqn: Eqn, group: Group, reads: Sequence[Read]
     ) -> Refusal | None:
-        shape = eqn.invars[0].aval.shape
-        if group.column or shape != group.space:
+        if read_shape(eqn) != group.space:
             return Refusal.SPACE
-        for var, at in bases:
-            if self.group_of.get(var) is group and not self._fits(
-                var, at, group, shape
-            ):
-                return Refusal.VIEW
-        if not self._reduces_last(eqn):
-            return self._become_column(eqn, group)
-        rows = eqn.outvars[0].aval.ndim
-        if group.rows not in (None, rows):
-            return Refusal.ROWS
-        group.rows = rows
+        kept = kept_axes(eqn, reduced_axes(eqn))
+        if group.kept not in (None, kept):
+            return Refusal.AXES
+        after = Group(-1, group.space, kept)
+        if after.is_column and group.has_product:
+            return Refusal.AXES
+        misfit = self._misfit(eqn, group, reads, after)
+        if misfit is None:
+            group.kept = kept
+        return misfit
+
+    # --- joining groups
+
+    def _join(
+        self, home: Group, other: Group, eqn: Eqn, reads: Sequence[Read]
+    ) -> Refusal | None:
+        """Merge the group of another operand into the group of an equation."""
+        if len(home.eqns) + len(other.eqns) > self.max_ops:
+            return Refusal.SIZE
+        refusal = self._merged(home, other, eqn, reads)
+        if refusal is None:
+            return None
+        second = self._absorbed(home, other, eqn, reads)
+        return None if second is None else refusal if other.kept else second
+
+    def _merged(
+        self, home: Group, other: Group, eqn: Eqn, reads: Sequence[Read]
+    ) -> Refusal | None:
+        """Merge two groups whose loops are the same."""
+        if eqn.primitive is dot_general_p:
+            return Refusal.PRODUCT
+        loops = merged_loops(home, other)
+        if loops is None:
+            return Refusal.SPACE if home.space != other.space else Refusal.AXES
+        if not self.dependencies.can_merge(home.number, other.number):
+            return Refusal.CYCLE
+        both = Group(-1, *loops)
+        misfit = self._misfit(eqn, other, reads, both)
+        for one, two in ((home, other), (other, home)):
+            misfit = misfit or self._reads_misfit(one, two, both)
+        if misfit is None:
+            home.space, home.kept = loops
+            self._take(home, other)
+        return misfit
+
+    def _reads_misfit(
+        self, reader: Group, source: Group, both: Group
+    ) -> Refusal | None:
+        """Return why a group cannot read another where it is computed."""
+        if not self.dependencies.depends(reader.number, source.number):
+            return None
+        found = (self._misfit(e, source, self.reads[e], both) for e in reader.eqns)
+        return next((m for m in found if m is not None), None)
+
+    def _absorbed(
+        self, home: Group, other: Group, eqn: Eqn, reads: Sequence[Read]
+    ) -> Refusal | None:
+        """Compute a pointwise group where its only reader needs its elements."""
+        if not other.is_pointwise or other.is_pinned:
+            return Refusal.SHARED
+        mine = [(v, at) for v, at in reads if self.group_of.get(v) is other]
+        if other.reads_inside + len({v for v, _ in mine}) != other.reads_all:
+            return Refusal.SHARED
+        if eqn.primitive is gather_p:
+            source = {v for v, _ in self._behind(eqn.invars[0], None, ())}
+            if any(v in source for v, _ in mine):
+                return Refusal.MEMORY
+        if self.dependencies.depends(other.number, home.number):
+            return Refusal.CYCLE
+        if eqn.primitive is dot_general_p:
+            if other.work > PROLOGUE_WORK:
+                return Refusal.PRODUCT
+        elif not self._is_worth_repeating(other, mine, read_shape(eqn)):
+            return Refusal.COST
+        self._take(home, other)
         return None
 
-    def _become_column(self, eqn: Eqn, group: Group) -> Refusal | None:
-        """Take a pointwise group into a column reduction, if all of it goes there."""
-        if group.rows is not None:
-            return Refusal.ROWS
-        mine = set(group.eqns) | {eqn}
-        for inner in group.eqns:
-            var = inner.outvars[0]
-            used = self._users(var)
-            if var in self.outputs or not used <= mine:
-                return Refusal.REDUCED
-        group.space, group.column = eqn.outvars[0].aval.shape, True
-        return None
+    def _is_worth_repeating(
+        self, other: Group, reads: Sequence[Read], shape: Shape
+    ) -> bool:
+        """Tell whether computing a group at each read costs less than storing it."""
+        evaluations = sum(_evaluations(at, shape) for _, at in reads)
+        if evaluations <= prod(other.space):
+            return True
+        total = evaluations * other.work
+        return total <= max(DUPLICATED_WORK * prod(shape), DUPLICATED_TOTAL)
 
-    def _users(self, var: Var) -> set[Eqn]:
-        """Equations that read `var`, through views too."""
-        out: set[Eqn] = set()
-        for eqn in self.uses.get(var, ()):
-            result = eqn.outvars[0]
-            if result in self.lazy_cost or eqn.primitive in VIEWS:
-                if result in self.outputs:
-                    out.add(eqn)
-                out |= self._users(result)
-            else:
-                out.add(eqn)
-        return out
+    def _take(self, home: Group, other: Group) -> None:
+        """Move everything of a group into another."""
+        home.reads_inside += other.reads_inside
+        home.reads_inside += self._count_reads(other, home)
+        home.reads_inside += self._count_reads(home, other)
+        home.reads_all += other.reads_all
+        home.is_pinned |= other.is_pinned
+        home.has_product |= other.has_product
+        home.work += other.work
+        self.dependencies.merge(home.number, other.number)
+        for eqn in other.eqns:
+            for var, _ in self.reads[eqn]:
+                for source in (var, *self._behind_repeated(var)):
+                    readers = self.readers.setdefault(source, {})
+                    readers.pop(other, None)
+                    readers[home] = None
+            for var in eqn.outvars:
+                self.group_of[var] = home
+        home.eqns.extend(other.eqns)
+        other.eqns = []
 
-    def _bases(self, eqn: Eqn) -> Iterator[tuple[Var, Map | None]]:
+    def _count_reads(self, reader: Group, source: Group) -> int:
+        if not self.dependencies.depends(reader.number, source.number):
+            return 0
+        found = ({v for v, _ in self.reads[e]} for e in reader.eqns)
+        return sum(self.group_of.get(v) is source for vs in found for v in vs)
+
+    def _merge_siblings(self) -> None:
+        """Merge groups with the same loops that read the same array of that shape."""
+        for var, readers in self.readers.items():
+            same = [g for g in readers if g.eqns and not g.is_opaque]
+            same = [g for g in same if g.space == var.aval.shape and not g.has_product]
+            for n, other in enumerate(same[1:], 1):
+                found = (g for g in same[:n] if g.eqns and self._can_be_one(g, other))
+                home = next(found, None)
+                if home is not None:
+                    self._take(home, other)
+
+    def _can_be_one(self, home: Group, other: Group) -> bool:
+        """Tell whether two groups are one kernel; give the first the loops of both."""
+        loops = merged_loops(home, other)
+        size = len(home.eqns) + len(other.eqns)
+        if loops is None or size > self.max_ops or not home.space:
+            return False
+        if not self.dependencies.can_merge(home.number, other.number):
+            return False
+        both = Group(-1, *loops)
+        pairs = ((home, other), (other, home))
+        if any(self._reads_misfit(a, b, both) for a, b in pairs):
+            return False
+        home.space, home.kept = loops
+        return True
+
+    # --- where operands are read
+
+    def _bases(self, eqn: Eqn) -> Iterator[Read]:
         """Yield the variables behind the operands, with the position they are read at.
 
         The position is None where it is not a plain view of the equation's own.
         """
-        is_reduction = eqn.primitive.name in REDUCE_OPS
-        shape = eqn.invars[0].aval.shape if is_reduction else eqn.outvars[0].aval.shape
-        plain = is_reduction or eqn.primitive.kind is Kind.ELEMENTWISE
+        shape = read_shape(eqn)
         at = positions(shape)
+        is_reduction = eqn.primitive.name in REDUCE_OPS
+        is_plain = is_reduction or eqn.primitive.kind is Kind.ELEMENTWISE
         for i, x in enumerate(eqn.invars):
-            here: Map | None = at if plain else None
+            here: Map | None = at if is_plain else None
             if eqn.primitive is update_slice_p and i == 0:
                 here = at
+            if eqn.primitive is gather_p and i:
+                here = at[: x.aval.ndim]
             if not x.aval.shape:
                 here = ()
             yield from self._behind(x, here, shape)
 
-    def _behind(
-        self, x: Atom, at: Map | None, shape: Shape
-    ) -> Iterator[tuple[Var, Map | None]]:
+    def _behind(self, x: Atom, at: Map | None, shape: Shape) -> Iterator[Read]:
         if isinstance(x, Literal):
             return
         if x not in self.lazy_cost:
@@ -361,188 +558,44 @@ class _Fusion:
         eqn = self.definitions[x]
         extents = {f"a{d}": n for d, n in enumerate(shape)}
         for operand in eqn.invars:
+            inner: Map | None = ()
             if eqn.primitive in VIEWS:
                 inner = None if at is None else through_view(eqn, at, extents)
-            else:
-                inner = ()
             yield from self._behind(operand, inner, shape)
 
-    # --- making the new graph
 
-    def _materialize_views(self) -> None:
-        """Give lazy values that something outside of groups needs a home."""
-        needed = {x for x in self.outputs if x in self.lazy_cost}
-        for eqn in self.opaque:
-            needed |= {
-                x for x in eqn.invars if isinstance(x, Var) and x in self.lazy_cost
-            }
-        for eqn in self.graph.eqns:
-            if eqn.primitive is gather_p and eqn not in self.opaque:
-                source = eqn.invars[0]
-                if isinstance(source, Var) and source in self.lazy_cost:
-                    needed.add(source)
-        for x in sorted(needed, key=lambda v: self._position(v)):
-            self._materialize(x)
-
-    def _position(self, var: Var) -> int:
-        return self.order[self.definitions[var]]
-
-    def _materialize(self, x: Var) -> None:
-        """A view becomes an equation by itself; a scalar or count, a kernel.
-
-        Groups go on repeating it: one that reads its own value through a view must not
-        wait for that view.
-        """
-        if x not in self.lazy_cost or x in self.standalone:
-            return
-        eqn = self.definitions[x]
-        source = eqn.invars[0] if eqn.invars else None
-        is_view = eqn.primitive in VIEWS and isinstance(source, Var)
-        if is_view or dt.is_complex(x.aval.dtype):
-            if isinstance(source, Var):
-                self._materialize(source)
-            self._alone(eqn)
-        else:
-            group = self._new_group(eqn)
-            group.eqns.append(eqn)
-            self.group_of[x] = group
-            self._depend(group, eqn)
-        self.standalone[x] = self.group_of[x]
-
-    def _rebuilt(self) -> Graph:
-        eqns: list[Eqn] = []
-        names = f"{self.graph.name}_k"
-        count = 0
-        for group in self._ordered():
-            if any(e in self.opaque for e in group.eqns):
-                eqns.extend(group.eqns)
-                continue
-            made = self._fusion_eqn(group, f"{names}{count}") if group.eqns else None
-            if made is not None:
-                eqns.append(made)
-                count += 1
-        return Graph(self.graph.name, self.graph.invars, self.graph.outvars, eqns)
-
-    def _ordered(self) -> list[Group]:
-        """Groups in an order that respects what depends on what."""
-        pending = {g.number: set() for g in self.groups}
-        for group in self.groups:
-            for eqn in group.eqns:
-                for var, _ in self._bases_now(eqn):
-                    other = self.group_of.get(var)
-                    if other is not None and other is not group:
-                        pending[group.number].add(other.number)
-        done: set[int] = set()
-        out: list[Group] = []
-
-        def visit(number: int) -> None:
-            stack = [number]
-            while stack:
-                top = stack[-1]
-                waiting = [n for n in pending[top] if n not in done]
-                if top in done or not waiting:
-                    stack.pop()
-                    if top not in done:
-                        done.add(top)
-                        out.append(self.groups[top])
-                else:
-                    stack.extend(waiting)
-
-        for group in self.groups:
-            visit(group.number)
-        return out
-
-    def _bases_now(self, eqn: Eqn) -> Iterator[tuple[Var, Map | None]]:
-        for i, x in enumerate(eqn.invars):
-            if isinstance(x, Var) and (eqn in self.opaque or reads_memory(eqn, i)):
-                yield x, None
-            else:
-                yield from self._behind(x, None, ())
-
-    def _fusion_eqn(self, group: Group, name: str) -> Eqn | None:
-        """Return the group as one equation; None when nothing outside needs it."""
-        mine = set(group.eqns)
-        outs = [v for e in group.eqns for v in e.outvars if self._escapes(v, mine)]
-        if not outs:
-            return None
-        body: list[Eqn] = []
-        inputs: dict[Var, None] = {}
-        self._collect(outs, mine, body, inputs)
-        clone = _cloned(name, list(inputs), outs, body)
-        source = tuple(dict.fromkeys(s for e in group.eqns for s in e.source))
-        return Eqn(
-            fusion_p,
-            tuple(inputs),
-            {"graph": clone, "column": group.column, "space": group.space},
-            tuple(outs),
-            source,
-        )
-
-    def _escapes(self, var: Var, mine: set[Eqn]) -> bool:
-        return var in self.outputs or not self._users(var) <= mine
-
-    def _collect(
-        self,
-        outs: list[Var],
-        mine: set[Eqn],
-        body: list[Eqn],
-        inputs: dict[Var, None],
-    ) -> None:
-        """Gather the group's equations and the lazy ones it needs, in order."""
-        seen: set[Eqn] = set()
-        memory = {e.invars[0] for e in mine if reads_memory(e, 0)}
-
-        def need(x: Atom) -> None:
-            if isinstance(x, Literal):
-                return
-            eqn = self.definitions.get(x)
-            is_here = eqn in mine or (x in self.lazy_cost and x not in memory)
-            if eqn is None or not is_here:
-                inputs[x] = None
-            elif eqn not in seen:
-                seen.add(eqn)
-                wanted.append(eqn)
-
-        wanted: list[Eqn] = []
-        for var in outs:
-            need(var)
-        at = 0
-        while at < len(wanted):
-            for x in wanted[at].invars:
-                need(x)
-            at += 1
-        body.extend(sorted(wanted, key=lambda e: self.order[e]))
+def read_shape(eqn: Eqn) -> Shape:
+    """Return the shape over which an equation reads: a reduction, its operand's."""
+    is_reduction = eqn.primitive.name in REDUCE_OPS
+    return (eqn.invars[0] if is_reduction else eqn.outvars[0]).aval.shape
 
 
-def reduced_axes(eqn: Eqn) -> tuple[int, ...]:
-    """Return the axes a reduction removes, sorted."""
-    params = eqn.params
-    if "axes" in params:
-        return tuple(sorted(ints(params, "axes")))
-    found = params["axis"]
-    assert isinstance(found, int)
-    return (found,)
+def reduced_axes(eqn: Eqn) -> Shape:
+    """Return the axes that a reduction removes."""
+    if "axes" in eqn.params:
+        return ints(eqn.params, "axes")
+    axis = eqn.params["axis"]
+    assert isinstance(axis, int)
+    return (axis,)
 
 
-def reads_memory(eqn: Eqn, index: int) -> bool:
-    """Tell whether an operand must lie in a buffer, whatever it is a view of."""
-    return eqn.primitive is gather_p and index == 0
+def work_of(eqn: Eqn) -> float:
+    """Return the operations an equation does for an element of what it reads."""
+    ins = tuple(x.aval for x in eqn.invars)
+    outs = tuple(v.aval for v in eqn.outvars)
+    elements = max(prod(read_shape(eqn)), 1)
+    return max(eqn.primitive.flops(ins, outs, eqn.params) / elements, 1.0)
 
 
-def positions(shape: Shape) -> Map:
-    """Return the position of an element in its own array; extents of one give 0."""
-    return tuple(axis(f"a{d}") if n != 1 else Affine() for d, n in enumerate(shape))
+def _evaluations(at: Map | None, shape: Shape) -> float:
+    """Return how often a value is computed that loops over `shape` read at `at`.
 
-
-def _cloned(name: str, inputs: list[Var], outs: list[Var], body: list[Eqn]) -> Graph:
-    """Return the equations as a graph of its own, with variables of its own."""
-    env: dict[Var, Var] = {v: Var(v.aval, v.name) for v in inputs}
-    invars = [env[v] for v in inputs]
-    eqns = []
-    for eqn in body:
-        ins = tuple(env[x] if isinstance(x, Var) else x for x in eqn.invars)
-        for v in eqn.outvars:
-            env[v] = Var(v.aval, v.name)
-        results = tuple(env[v] for v in eqn.outvars)
-        eqns.append(Eqn(eqn.primitive, ins, eqn.params, results, eqn.source))
-    return Graph(name, invars, [env[v] for v in outs], eqns)
+    Once for each iteration of the innermost loop that it varies in; as scalars where
+    that is not the last one.
+    """
+    if at is None:
+        return prod(shape)
+    used = {int(name[1:]) for index in at for name in axes_in(index)}
+    inner = max(used, default=-1) + 1
+    times = prod(shape[:inner])
+    return times if inner == len(shape) else times * SCALAR_PENALTY

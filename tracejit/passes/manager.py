@@ -38,6 +38,9 @@ class PassContext:
         Filled in: rewrites per pass and rule.
     timings : dict of str to float
         Filled in: seconds per pass.
+    notes : list of str
+        Filled in: decisions that users may ask about, such as why two kernels did not
+        become one.
     """
 
     verify: bool = False
@@ -46,6 +49,7 @@ class PassContext:
     stats: RuleStats = field(default_factory=RuleStats)
     fired: dict[str, Counter[str]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def may_fire(self, rule: str) -> bool:
         """Tell whether `rule` is enabled and another rewrite is allowed."""

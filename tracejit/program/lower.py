@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import InternalError
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
-from ..ir.ops.contract import dot_general_p, free_axes
+from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.conv import conv_general_p
 from ..ir.ops.shape import (
@@ -25,12 +24,9 @@ from ..ir.ops.shape import (
     slice_p,
     transpose_p,
 )
-from ..ir.primitive import ArrayConstant
+from ..ir.primitive import ArrayConstant, Params
 from ..kernels.conv import conv_kernel
-from ..kernels.kernel import Axis, Buffer, Contract, Kernel, Load, Store, Value
 from ..kernels.lower import Space, kernel_of
-from ..kernels.maps import axis
-from ..kernels.schedule import Role, Schedule
 from .program import Copy, Extern, If, Program, ProgramBuffer, Run, Step, Storage
 
 Strides = Sequence[Shape | None]
@@ -140,8 +136,10 @@ class _Lowering:
         for eqn in eqns:
             if eqn.primitive is fusion_p:
                 self.fusion(eqn)
-            elif eqn.primitive in (dot_general_p, conv_general_p):
+            elif eqn.primitive is dot_general_p:
                 self.contraction(eqn)
+            elif eqn.primitive is conv_general_p:
+                self.convolution(eqn)
             elif eqn.primitive is constant_p:
                 value = eqn.params["value"]
                 assert isinstance(value, ArrayConstant)
@@ -164,54 +162,46 @@ class _Lowering:
         self.steps.append(Extern(eqn.primitive, eqn.params, ins, outs, eqn.source))
 
     def fusion(self, eqn: Eqn) -> None:
-        graph, column, space = (eqn.params[k] for k in ("graph", "column", "space"))
+        """Add the kernel of a group."""
+        graph = eqn.params["graph"]
         assert isinstance(graph, Graph)
-        assert isinstance(space, tuple)
         ins = [self.operand(x) for x in eqn.invars]
         outs = [self.result(v) for v in eqn.outvars]
         kernel, schedule = kernel_of(
             graph,
-            Space(space, bool(column)),  # type: ignore[arg-type]
+            Space(ints(eqn.params, "space"), ints(eqn.params, "reduced")),
             self.kernel_name(),
             [b.strides for b in ins],
             [b.strides for b in outs],
         )
-        self.run(kernel, schedule, ins, outs, eqn.source)
+        names = tuple(b.name for b in ins), tuple(b.name for b in outs)
+        self.steps.append(Run(kernel, schedule, *names, eqn.source))
 
     def kernel_name(self) -> str:
         self.kernels += 1
         return f"{self.name}_k{self.kernels - 1}"
 
-    def run(
-        self,
-        kernel: Kernel,
-        schedule: Schedule,
-        ins: Sequence[ProgramBuffer],
-        outs: Sequence[ProgramBuffer],
-        source: tuple[str, ...],
-    ) -> None:
-        names = tuple(b.name for b in ins), tuple(b.name for b in outs)
-        self.steps.append(Run(kernel, schedule, *names, source))
-
     def contraction(self, eqn: Eqn) -> None:
-        avals = [x.aval for x in (*eqn.invars, *eqn.outvars)]
-        is_conv = eqn.primitive is conv_general_p
-        if avals[0].dtype.kind == "c" or not avals[2].size:
+        """Add a product that no group has: its own group, if it is one of numbers."""
+        aval = eqn.outvars[0].aval
+        has_arrays = all(isinstance(x, Var) for x in eqn.invars)
+        if has_arrays and aval.size and aval.dtype.kind != "c":
+            self.fusion(group_of_one(eqn))
+        else:
             self.extern(eqn)
-            return
-        if is_conv and not (avals[0].size and avals[1].size):
+
+    def convolution(self, eqn: Eqn) -> None:
+        """Add the kernel of a convolution of numbers, if there is anything to sum."""
+        avals = [x.aval for x in (*eqn.invars, *eqn.outvars)]
+        if avals[0].dtype.kind == "c" or not all(a.size for a in avals):
             self.extern(eqn)
             return
         ins = [self.operand(x) for x in eqn.invars]
         out = self.result(eqn.outvars[0])
-        if is_conv:
-            strides = [b.strides for b in ins]
-            kernel, schedule = conv_kernel(
-                eqn, self.kernel_name(), strides, out.strides
-            )
-        else:
-            kernel, schedule = contraction_kernel(eqn, self.kernel_name(), ins, out)
-        self.run(kernel, schedule, ins, [out], eqn.source)
+        strides = [b.strides for b in ins]
+        kernel, schedule = conv_kernel(eqn, self.kernel_name(), strides, out.strides)
+        names = tuple(b.name for b in ins), (out.name,)
+        self.steps.append(Run(kernel, schedule, *names, eqn.source))
 
     # --- views of buffers
 
@@ -330,126 +320,12 @@ def _reshaped_strides(
     return None
 
 
-# --- contractions -----------------------------------------------------------------
-
-
-def contraction_kernel(
-    eqn: Eqn, name: str, ins: Sequence[ProgramBuffer], out: ProgramBuffer
-) -> tuple[Kernel, Schedule]:
-    """Return the kernel of a `dot_general`: axes b (batch), i, j, k, merged to few."""
-    contract, batch = eqn.params["contract"], eqn.params["batch"]
-    assert isinstance(contract, tuple)
-    assert isinstance(batch, tuple)
-    sides = []
-    for n, pair in enumerate(zip(contract, batch, strict=True)):
-        summed, shared = (tuple(int(a) for a in p) for p in pair)  # type: ignore[union-attr, arg-type]
-        sides.append((summed, shared, free_axes(len(ins[n].shape), summed, shared)))
-    (kx, bx, ix), (ky, by, jy) = sides
-    nb, ni = len(bx), len(ix)
-    dims = [
-        *(_Dim("b", (bx[d], by[d], d)) for d in range(nb)),
-        *(_Dim("i", (ix[d], None, nb + d)) for d in range(ni)),
-        *(_Dim("j", (None, jy[d], nb + ni + d)) for d in range(len(jy))),
-        *(_Dim("k", (kx[d], ky[d], None)) for d in range(len(kx))),
-    ]
-    return _contraction(name, dims, [*ins, out], eqn)
-
-
-@dataclass(frozen=True)
-class _Dim:
-    """One axis of a contraction and the axis it is of lhs, rhs and result."""
-
-    role: str
-    places: tuple[int | None, int | None, int | None]
-
-
-@dataclass(frozen=True)
-class _Merged:
-    """Adjacent axes as one: extent, and the stride in lhs, rhs and result."""
-
-    role: str
-    extent: int
-    strides: tuple[int | None, int | None, int | None]
-
-
-def _merged(dims: Sequence[_Dim], buffers: Sequence[ProgramBuffer]) -> list[_Merged]:
-    out: list[_Merged] = []
-    for dim in dims:
-        strides: list[int | None] = []
-        extent = 1
-        for place, buffer in zip(dim.places, buffers, strict=True):
-            strides.append(None if place is None else buffer.strides[place])
-            if place is not None:
-                extent = buffer.shape[place]
-        one = _Merged(dim.role, extent, tuple(strides))  # type: ignore[arg-type]
-        if out and out[-1].role == dim.role and _can_merge(out[-1], one):
-            outer = out.pop()
-            one = _Merged(dim.role, outer.extent * extent, one.strides)
-        elif extent == 1 and any(m.role == dim.role for m in out):
-            continue
-        out.append(one)
-    return out
-
-
-def _can_merge(outer: _Merged, inner: _Merged) -> bool:
-    if outer.extent == 1:
-        return True
-    pairs = zip(outer.strides, inner.strides, strict=True)
-    return all(a is None or b is None or a == b * inner.extent for a, b in pairs)
-
-
-def _contraction(
-    name: str, dims: Sequence[_Dim], buffers: Sequence[ProgramBuffer], eqn: Eqn
-) -> tuple[Kernel, Schedule]:
-    merged = _merged(dims, buffers)
-    for role, at in (("i", (0, None, 0)), ("j", (None, 0, 0)), ("k", (0, 0, None))):
-        if not any(m.role == role for m in merged):
-            merged.append(_Merged(role, 1, at))
-    counts: dict[str, int] = {}
-    names = []
-    for m in merged:
-        n = counts.get(m.role, 0)
-        counts[m.role] = n + 1
-        names.append(m.role if not n else f"{m.role}{n}")
-    params = []
-    for which, label in enumerate(("a", "b", "c")):
-        uses = [
-            (n, m)
-            for n, m in zip(names, merged, strict=True)
-            if m.strides[which] is not None
-        ]
-        shape = tuple(m.extent for _, m in uses)
-        strides = tuple(int(m.strides[which] or 0) for _, m in uses)
-        buffer = Buffer(label, buffers[which].dtype, shape, strides)
-        params.append((buffer, tuple(n for n, _ in uses)))
-    summed = tuple(n for n, m in zip(names, merged, strict=True) if m.role == "k")
-    return _contract_body(name, names, merged, params, summed, eqn)
-
-
-def _contract_body(
-    name: str,
-    names: Sequence[str],
-    merged: Sequence[_Merged],
-    params: Sequence[tuple[Buffer, tuple[str, ...]]],
-    summed: tuple[str, ...],
-    eqn: Eqn,
-) -> tuple[Kernel, Schedule]:
-    (a, a_axes), (b, b_axes), (c, c_axes) = params
-    x = Value("x", frozenset(a_axes), a.dtype)
-    y = Value("y", frozenset(b_axes), b.dtype)
-    z = Value("z", frozenset(c_axes), c.dtype)
-    body = (
-        Load(x, a.name, tuple(axis(n) for n in a_axes)),
-        Load(y, b.name, tuple(axis(n) for n in b_axes)),
-        Contract(z, summed, x, y),
-        Store(c.name, tuple(axis(n) for n in c_axes), z),
-    )
-    axes = tuple(Axis(n, m.extent) for n, m in zip(names, merged, strict=True))
-    kernel = Kernel(name, (a, b), (c,), axes, body, eqn.source)
-    roles = {
-        n: Role.GRID if m.role == "b" else Role.TILE
-        for n, m in zip(names, merged, strict=True)
-    }
-    if not summed:
-        raise InternalError(f"{name} contracts no axes")
-    return kernel, Schedule(tuple(names), roles)
+def group_of_one(eqn: Eqn) -> Eqn:
+    """Return the fusion group of one equation that keeps its operands' axes."""
+    ins = {x: Var(x.aval) for x in eqn.invars if isinstance(x, Var)}
+    outs = tuple(Var(v.aval) for v in eqn.outvars)
+    operands = tuple(ins[x] if isinstance(x, Var) else x for x in eqn.invars)
+    inner = Eqn(eqn.primitive, operands, eqn.params, outs, eqn.source)
+    graph = Graph(eqn.primitive.name, list(ins.values()), outs, [inner])
+    params: Params = {"graph": graph, "space": eqn.outvars[0].aval.shape, "reduced": ()}
+    return Eqn(fusion_p, tuple(ins), params, eqn.outvars, eqn.source)

@@ -90,20 +90,19 @@ def _operand_cotangent(
     nb = len(batch[0])
     y_at = nb if x_is_right else nb + len(fx)
     ct_y = tuple(range(y_at, y_at + len(fy)))
-    dot = b.emit(
-        dot_general_p,
-        ct,
-        y,
-        contract=(ct_y, fy),
-        batch=(tuple(range(nb)), batch[1]),
-    )
-    # The axes of `dot`: batch, x's free, then y's contracted in increasing order.
+    shared = tuple(range(nb))
+    # The axes of the product: batch, x's free, then y's contracted in increasing order;
+    # or with its operands swapped the last two the other way round.
     order = sorted(range(len(contract[1])), key=lambda i: contract[1][i])
-    axes = (*batch[0], *fx, *(contract[0][i] for i in order))
-    perm = inverse_permutation(axes)
-    return (
-        dot if perm == tuple(range(len(perm))) else b.emit(transpose_p, dot, perm=perm)
-    )
+    summed = tuple(contract[0][i] for i in order)
+    if (*batch[0], *summed, *fx) == tuple(range(x.aval.ndim)):
+        return b.emit(
+            dot_general_p, y, ct, contract=(fy, ct_y), batch=(batch[1], shared)
+        )
+    dot = b.emit(dot_general_p, ct, y, contract=(ct_y, fy), batch=(shared, batch[1]))
+    perm = inverse_permutation((*batch[0], *fx, *summed))
+    is_plain = perm == tuple(range(len(perm)))
+    return dot if is_plain else b.emit(transpose_p, dot, perm=perm)
 
 
 def _dot_flops(ins: Avals, outs: Avals, params: Params) -> float:

@@ -92,22 +92,23 @@ cond_p: Primitive = register(
 
 
 def _fusion_eval(
-    *avals: ShapedArray, graph: Graph, column: bool, space: Shape
+    *avals: ShapedArray, graph: Graph, space: Shape, reduced: Shape
 ) -> Avals:
     return _call_eval(*avals, graph=graph)
 
 
 # A fusion group: a `call` that the schedule turns into one kernel. `space` is the shape
-# of its elements; `column` says that it reduces other axes than the last ones.
+# of its elements; `reduced` are the axes that its reductions remove where they are not
+# the last ones.
 fusion_p: Primitive = register(
     Primitive(
         "fusion",
         _fusion_eval,
-        lambda *args, graph, column, space: evaluate(graph, args),
+        lambda *args, graph, space, reduced: evaluate(graph, args),
         params={
             "graph": ParamKind.GRAPH,
-            "column": ParamKind.BOOL,
             "space": ParamKind.INTS,
+            "reduced": ParamKind.INTS,
         },
         effects=_effects,
         flops=_call_flops,

@@ -1,0 +1,85 @@
+"""Choosing a schedule: which axes become vectors, grids and loops, what is kept."""
+
+from collections.abc import Sequence
+
+from ..ir.aval import ShapedArray
+from .kernel import Compute, Contract, Kernel, KernelOp, Reduce, Store, values_of
+from .schedule import Placement, Role, Schedule
+
+SCRATCH_LIMIT = 1 << 16  # bytes of a row kept between phases
+EXPENSIVE = 8.0  # flops an element from which recomputing costs more than a row buffer
+
+
+def schedule_of(kernel: Kernel, space_axes: Sequence[str]) -> Schedule:
+    """Return the loops of a kernel: the last axis that it keeps becomes vectors.
+
+    The axes of its space come first, and of these last the ones that its reductions
+    remove: a row is reduced in vectors; columns are kept in vectors, and rows run by.
+    Where there is a contraction, micro-kernels tile its axes.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    space_axes : sequence of str
+        The axes of the group's elements, in their order in memory.
+    """
+    added = [a.name for a in kernel.axes if a.name not in space_axes]
+    if any(isinstance(op, Contract) for op in kernel.body):
+        return _tiled(kernel, (*space_axes, *added))
+    reduced = {a for op in kernel.body if isinstance(op, Reduce) for a in op.axes}
+    own = _kept_first(space_axes, reduced)
+    loops = (*own, *added)
+    kept = [a for a in space_axes if own != tuple(space_axes) and a not in reduced]
+    vector = kept[-1] if kept else space_axes[-1] if space_axes else None
+    vector = vector or (loops[-1] if loops else None)
+    roles = {}
+    for name in loops:
+        role = Role.SEQUENTIAL if name in reduced else Role.GRID
+        roles[name] = Role.VECTOR if name == vector else role
+    return Schedule(tuple(loops), roles, _placements(kernel, vector))
+
+
+def _kept_first(axes: Sequence[str], reduced: set[str]) -> tuple[str, ...]:
+    """Return axes in order, the reduced ones last; rows have them last already."""
+    return (*(a for a in axes if a not in reduced), *(a for a in axes if a in reduced))
+
+
+def _tiled(kernel: Kernel, loops: Sequence[str]) -> Schedule:
+    roles = dict.fromkeys(loops, Role.GRID)
+    for op in kernel.body:
+        if isinstance(op, Contract):
+            tiles = (op.lhs.axes ^ op.rhs.axes) | set(op.axes)
+            roles.update(dict.fromkeys(tiles, Role.TILE))
+    return Schedule(tuple(loops), roles, {})
+
+
+def _placements(kernel: Kernel, vector: str | None) -> dict[str, Placement]:
+    """Keep expensive values that a later phase of the row uses again."""
+    if vector is None:
+        return {}
+    phase: dict[str, int] = {}
+    cost: dict[str, float] = {}
+    out: dict[str, Placement] = {}
+    row_bytes = kernel.extent(vector)
+    for op in kernel.body:
+        operands = list(values_of(op))
+        here = max((phase.get(o.name, 0) for o in operands), default=0)
+        for o in operands:
+            later = phase.get(o.name, 0) < here and vector in o.axes
+            fits = row_bytes * o.dtype.itemsize <= SCRATCH_LIMIT
+            if later and fits and cost.get(o.name, 0.0) >= EXPENSIVE:
+                out[o.name] = Placement.SCRATCH
+        if isinstance(op, Store):
+            continue
+        done = isinstance(op, Reduce) and vector in op.axes
+        phase[op.result.name] = here + 1 if done else here
+        spent = sum(cost.get(o.name, 0.0) for o in operands if vector in o.axes)
+        cost[op.result.name] = 0.0 if done else spent + _op_cost(op)
+    return out
+
+
+def _op_cost(op: KernelOp) -> float:
+    if not isinstance(op, Compute):
+        return 0.0
+    one = ShapedArray((), op.result.dtype)
+    return op.primitive.flops((one,), (one,), op.params)

@@ -1,0 +1,214 @@
+"""Fusion groups: equations that will be one kernel, and what depends on what.
+
+A group has a *space*: the shape of its elements. Its reductions all keep the same axes
+of it; values that run along these alone are its *kept values*: what its reductions
+give, and what is computed from that. Where the kept axes are the first ones (rows),
+elements may use kept values again; where they are not (columns), they may not, for the
+loops over them would have to start anew.
+"""
+
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..ir.aval import Shape
+from ..ir.graph import Eqn, Var
+from ..kernels.maps import Affine, Map, axis
+
+MAX_EQUATIONS = 512  # a kernel of more than some thousand operations compiles slowly
+
+
+class Refusal(enum.Enum):
+    """Why an equation, or the group of another operand, did not join a group.
+
+    docs/fusion.md has an example of each, and what to write instead.
+    """
+
+    SPACE = "its shape is not that of the group"
+    VIEW = "it reads the group's value at other positions than its own"
+    CYCLE = "what it needs depends on the group"
+    AXES = "it reduces other axes than the group does"
+    BACK = "elements cannot use sums over the rows before all rows are summed"
+    SHARED = "the operand is used elsewhere too, so it is computed once, in memory"
+    COST = "reading the operand here would compute its elements several times"
+    SIZE = "the group is full"
+    PRODUCT = "a matrix product reads its operands from memory"
+    MEMORY = "a gather reads its source from memory"
+    EXTERN = "one of the two runs in a library routine, not in a kernel"
+
+
+@dataclass(eq=False)
+class Group:
+    """Equations that will be one kernel.
+
+    Parameters
+    ----------
+    number : int
+    space : tuple of int
+        Shape of its elements.
+    kept : tuple of int or None
+        Axes of the space that its reductions keep; None while it has none.
+    is_opaque : bool
+        One equation by itself, not for a kernel.
+    has_product : bool
+        It contains a contraction, whose results are its elements.
+    eqns : list of Eqn
+    work : float
+        Operations an element.
+    reads_inside, reads_all : int
+        Uses of its values by its own equations, and all uses.
+    is_pinned : bool
+        One of its values is a result of the graph, or has effects.
+    follows : Group or None
+        A group that must run before it though it reads nothing of it.
+    """
+
+    number: int
+    space: Shape
+    kept: Shape | None = None
+    is_opaque: bool = False
+    has_product: bool = False
+    eqns: list[Eqn] = field(default_factory=list)
+    work: float = 0.0
+    reads_inside: int = 0
+    reads_all: int = 0
+    is_pinned: bool = False
+    follows: "Group | None" = None
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Tell whether all its values run along its whole space."""
+        return self.kept is None and not self.is_opaque and not self.has_product
+
+    @property
+    def is_column(self) -> bool:
+        """Tell whether the axes that it keeps are not the first ones."""
+        return self.kept is not None and self.kept != tuple(range(len(self.kept)))
+
+    @property
+    def reduced(self) -> Shape:
+        """The axes that its reductions remove, where they are not the last ones."""
+        if not self.is_column or self.kept is None:
+            return ()
+        return tuple(d for d in range(len(self.space)) if d not in self.kept)
+
+    def axes_of(self, shape: Shape) -> tuple[int, ...] | None:
+        """Return the axes of the space along which values of this shape run.
+
+        None if the group has no such values. Axes of one element are left out.
+        """
+        if shape == self.space:
+            return tuple(d for d, n in enumerate(shape) if n != 1)
+        if self.kept is None:
+            return None
+        places: Sequence[int] = self.kept
+        if len(shape) == len(self.space):
+            places = range(len(shape))
+        elif len(shape) != len(self.kept):
+            return None
+        expected = [self.space[d] if d in self.kept else 1 for d in places]
+        if expected != list(shape):
+            return None
+        return tuple(d for d, n in zip(places, shape, strict=True) if n != 1)
+
+    def fits(self, var: Var, at: Map | None, shape: Shape) -> bool:
+        """Tell whether a read of its value stands where the value is computed.
+
+        Parameters
+        ----------
+        var : Var
+        at : Map or None
+            Where an element of `shape` reads it; None for anywhere.
+        shape : tuple of int
+            Of the reader.
+        """
+        own, reader = self.axes_of(var.aval.shape), self.axes_of(shape)
+        if at is None or own is None or reader is None:
+            return False
+        if self.is_column and len(own) < len(reader):
+            return False
+        names = [axis(f"a{d}") for d, n in enumerate(shape) if n != 1]
+        place = dict(zip(reader, names, strict=True))
+        real = [i for i, n in zip(at, var.aval.shape, strict=True) if n != 1]
+        return real == [place.get(d) for d in own]
+
+
+def kept_axes(eqn: Eqn, axes: Sequence[int]) -> Shape:
+    """Return the axes of its operand that a reduction over `axes` keeps."""
+    return tuple(d for d in range(eqn.invars[0].aval.ndim) if d not in axes)
+
+
+def positions(shape: Shape) -> Map:
+    """Return the position of an element in its own array; extents of one give 0."""
+    return tuple(axis(f"a{d}") if n != 1 else Affine() for d, n in enumerate(shape))
+
+
+def merged_loops(a: Group, b: Group) -> tuple[Shape, Shape | None] | None:
+    """Return space and kept axes of a group with the equations of both, if any."""
+    if a.has_product and b.has_product:
+        return None
+    if a.space == b.space:
+        known = {a.kept, b.kept} - {None}
+        if len(known) > 1 or ((a.has_product or b.has_product) and _columns(known)):
+            return None
+        return a.space, next(iter(known), None)
+    for outer, inner in ((a, b), (b, a)):
+        is_kept = inner.is_pointwise and outer.kept is not None
+        if is_kept and outer.axes_of(inner.space) is not None:
+            return outer.space, outer.kept
+    return None
+
+
+def _columns(kept: set[Shape | None]) -> bool:
+    return any(k is not None and k != tuple(range(len(k))) for k in kept)
+
+
+class Dependencies:
+    """Which groups come before which others, all the way; sets as bits of an int."""
+
+    def __init__(self) -> None:
+        self.before: list[int] = []
+        self.after: list[int] = []
+
+    def new(self) -> int:
+        """Return the number of one more group."""
+        self.before.append(0)
+        self.after.append(0)
+        return len(self.before) - 1
+
+    def depends(self, late: int, early: int) -> bool:
+        """Tell whether group `late` needs group `early`, perhaps through others."""
+        return bool(self.before[late] >> early & 1)
+
+    def add(self, late: int, early: int) -> None:
+        """Note that `late` needs `early`."""
+        if late == early or self.depends(late, early):
+            return
+        sources = self.before[early] | 1 << early
+        targets = self.after[late] | 1 << late
+        for n in bits(targets):
+            self.before[n] |= sources
+        for n in bits(sources):
+            self.after[n] |= targets
+
+    def can_merge(self, a: int, b: int) -> bool:
+        """Tell whether no third group stands between two."""
+        return not (self.after[a] & self.before[b] or self.after[b] & self.before[a])
+
+    def merge(self, a: int, b: int) -> None:
+        """Let `a` stand for both groups."""
+        both = ~(1 << a | 1 << b)
+        self.before[a] = (self.before[a] | self.before[b]) & both
+        self.after[a] = (self.after[a] | self.after[b]) & both
+        for n in bits(self.after[a]):
+            self.before[n] |= self.before[a] | 1 << a
+        for n in bits(self.before[a]):
+            self.after[n] |= self.after[a] | 1 << a
+
+
+def bits(mask: int) -> Iterator[int]:
+    """Yield the positions of the bits that are set."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
