@@ -67,7 +67,8 @@ class Traced:
         total = time.perf_counter() - start
         spent = sum(context.timings.values())
         timings = {"trace": self.seconds, "passes": spent, "schedule": total - spent}
-        return Lowered(self.recording, graph, program, tuple(stages), timings)
+        notes = tuple(context.notes)
+        return Lowered(self.recording, graph, program, tuple(stages), timings, notes)
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ class Lowered:
         Pass name and the graph after it.
     timings : mapping of str to float
         Seconds per stage.
+    notes : tuple of str
+        Why kernels read what other kernels computed from memory, with the user's lines:
+        a reason of docs/fusion.md each.
     """
 
     recording: Recording
@@ -91,6 +95,7 @@ class Lowered:
     program: Program
     graphs: tuple[tuple[str, Graph], ...]
     timings: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def stages(self) -> list[tuple[str, str]]:

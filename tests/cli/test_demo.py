@@ -241,7 +241,9 @@ def check_report(folder):
 
 
 def test_too_few_epochs_fail_and_say_what_to_do(tmp_path):
-    result = CliRunner().invoke(demo, ["--epochs=1", "--conv-epochs=1", "--out", str(tmp_path)])
+    result = CliRunner().invoke(
+        demo, ["--epochs=1", "--conv-epochs=1", "--out", str(tmp_path)]
+    )
     assert result.exit_code == 1
     assert "is below the goal of 97%" in result.output
     assert "try: --epochs 60" in result.output

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..ir import dtypes as dt
-from ..ir.aval import Shape, ShapedArray
+from ..ir.aval import Shape
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.contract import dot_general_p, free_axes
 from ..ir.ops.elementwise import and_p, convert_p, eq_p, ge_p, lt_p, select_p
@@ -140,6 +140,7 @@ class _Lowering:
     space_axes: tuple[str, ...] = ()
     values: dict[object, Operand] = field(default_factory=dict)
     axes_of_value: dict[str, frozenset[str]] = field(default_factory=dict)
+    inner: dict[tuple[Shape, int, Map], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.definitions = {v: e for e in self.graph.eqns for v in e.outvars}
@@ -167,6 +168,24 @@ class _Lowering:
         self.count += 1
         self.axes_of_value[value.name] = axes
         return value
+
+    def inner_axis(self, shape: Shape, d: int, kept: Map, at: Map) -> str:
+        """Return the axis for dimension `d` of values of a shape, summed at `kept`.
+
+        The group's own axis where they have the group's shape; else the same one for
+        the same place, so that what several sums need is computed for them once. Never
+        one that the result of the sum, at `at`, runs along.
+        """
+        taken = self.axes_in(at)
+        own = self.axis_of.get(d) if shape == self.space.shape else None
+        if own is not None and own not in taken:
+            return own
+        key = (shape, d, kept)
+        name = self.inner.get(key)
+        if name is None or name in taken:
+            name = self.inner[key] = f"k{len(self.extents)}"
+            self.extents[name] = shape[d]
+        return name
 
     # --- values
 
@@ -392,16 +411,17 @@ def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
         if d in axes and n == 1:
             index.append(Affine())
         elif d in axes:
-            names.append(_reduced_axis(low, x.aval, d, at))
+            names.append(low.inner_axis(x.aval.shape, d, at, at))
             index.append(axis(names[-1]))
-            low.extents.setdefault(names[-1], n)
         else:
             index.append(next(kept))
     operand = low.value(x, tuple(index))
     op = REDUCE_OPS[eqn.primitive.name]
     if not names:
         return Literal(0, dt.INT64) if op.startswith("arg") else operand
-    operand = _varying_along(low, operand, names, x.aval.dtype)
+    # It runs inside of the loops of what is kept, also of those it is the same for.
+    around = sorted(low.axes_in(at))
+    operand = _varying_along(low, operand, [*names, *around], x.aval.dtype)
     result = low.fresh(operand.axes - set(names), eqn.outvars[0].aval.dtype)
     low.body.append(Reduce(result, op, tuple(names), operand))
     return result
@@ -410,6 +430,7 @@ def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
 def _dot_general(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
     x, y = eqn.invars
     contract, batch = (_pair(eqn.params[n]) for n in ("contract", "batch"))
+    shape = x.aval.shape
     shared = at[: len(batch[0])]
     free = [
         free_axes(v.aval.ndim, c, b)
@@ -417,13 +438,13 @@ def _dot_general(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
     ]
     own = at[len(shared) :]
     places = (own[: len(free[0])], own[len(free[0]) :])
-    names = [f"k{low.count}_{d}" for d in range(len(contract[0]))]
-    low.extents.update(
-        (n, x.aval.shape[d]) for n, d in zip(names, contract[0], strict=True)
-    )
+    index: dict[int, Affine] = dict(zip(batch[0], shared, strict=True))
+    index.update(zip(free[0], places[0], strict=True))
+    kept = tuple(index[d] for d in sorted(index))
+    names = [low.inner_axis(shape, d, kept, at) for d in contract[0]]
     operands = []
     for n, v in enumerate((x, y)):
-        index: dict[int, Affine] = dict(zip(batch[n], shared, strict=True))
+        index = dict(zip(batch[n], shared, strict=True))
         index.update(zip(free[n], places[n], strict=True))
         index.update((d, axis(k)) for d, k in zip(contract[n], names, strict=True))
         place = tuple(index[d] for d in range(v.aval.ndim))
@@ -458,15 +479,6 @@ def _varying(low: _Lowering, x: Operand, name: str, dtype: np.dtype) -> Value:
         ge_p, [low.iota(axis(name)), Literal(0, dt.INT64)], {}, dt.BOOL
     )
     return low.choose(always, x, x, dtype)
-
-
-def _reduced_axis(low: _Lowering, aval: ShapedArray, d: int, at: Map) -> str:
-    """The group's own axis where the operand has the group's shape, else a new one."""
-    if aval.shape == low.space.shape:
-        name = low.axis_of.get(d)
-        if name is not None and name not in low.axes_in(at):
-            return name
-    return f"k{d}_{low.count}"
 
 
 OTHER = {

@@ -339,7 +339,7 @@ class _Fusion:
     def _refusal(self, eqn: Eqn, group: Group, reads: Sequence[Read]) -> Refusal | None:
         """Return why an equation cannot join a group; None after making room for it."""
         if eqn.primitive is dot_general_p:
-            return Refusal.PRODUCT
+            return self._refuses_product(eqn, group)
         if len(group.eqns) >= self.max_ops:
             return Refusal.SIZE
         if self._needs_later(group, reads):
@@ -399,6 +399,23 @@ class _Fusion:
             group.kept = kept
         return misfit
 
+    def _refuses_product(self, eqn: Eqn, group: Group) -> Refusal | None:
+        """Take a product with the rows of a product in (attention), as its only use."""
+        x, y = eqn.invars
+        is_mine = isinstance(x, Var) and self.group_of.get(x) is group
+        if not is_mine or not group.has_product or group.kept is None:
+            return Refusal.PRODUCT
+        if x.aval.shape != group.space or not _contracts_rows(eqn):
+            return Refusal.PRODUCT
+        if y in self.group_of and self.group_of[y] is group:
+            return Refusal.VIEW
+        mine = {*group.eqns, eqn}
+        made = {v for e in group.eqns for v in e.outvars}
+        if made & self.outputs or any(not self.users[v] <= mine for v in made):
+            return Refusal.SHARED
+        group.space, group.kept = eqn.outvars[0].aval.shape, None
+        return None
+
     # --- joining groups
 
     def _join(
@@ -410,8 +427,9 @@ class _Fusion:
         refusal = self._merged(home, other, eqn, reads)
         if refusal is None:
             return None
-        second = self._absorbed(home, other, eqn, reads)
-        return None if second is None else refusal if other.kept else second
+        return (
+            self._absorbed(home, other, eqn, reads) if other.is_pointwise else refusal
+        )
 
     def _merged(
         self, home: Group, other: Group, eqn: Eqn, reads: Sequence[Read]
@@ -446,7 +464,7 @@ class _Fusion:
         self, home: Group, other: Group, eqn: Eqn, reads: Sequence[Read]
     ) -> Refusal | None:
         """Compute a pointwise group where its only reader needs its elements."""
-        if not other.is_pointwise or other.is_pinned:
+        if other.is_pinned:
             return Refusal.SHARED
         mine = [(v, at) for v, at in reads if self.group_of.get(v) is other]
         if other.reads_inside + len({v for v, _ in mine}) != other.reads_all:
@@ -568,6 +586,17 @@ def read_shape(eqn: Eqn) -> Shape:
     """Return the shape over which an equation reads: a reduction, its operand's."""
     is_reduction = eqn.primitive.name in REDUCE_OPS
     return (eqn.invars[0] if is_reduction else eqn.outvars[0]).aval.shape
+
+
+def _contracts_rows(eqn: Eqn) -> bool:
+    """Tell whether a product contracts the last axis of its left operand alone."""
+    contract, batch = eqn.params["contract"], eqn.params["batch"]
+    assert isinstance(contract, tuple)
+    assert isinstance(batch, tuple)
+    shared = batch[0]
+    assert isinstance(shared, tuple)
+    is_last = contract[0] == (eqn.invars[0].aval.ndim - 1,)
+    return is_last and shared == tuple(range(len(shared)))
 
 
 def reduced_axes(eqn: Eqn) -> Shape:

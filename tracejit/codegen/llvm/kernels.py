@@ -9,11 +9,12 @@ whole blocks of virtual lanes.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from ...kernels.kernel import Contract, Kernel, KernelOp, Load, Reduce
+from ...kernels.parts import Part, parts_of
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
 from .collapse import flattened
@@ -94,6 +95,9 @@ def emit_kernel(
     convolution = convolution_of(kernel)
     if convolution is not None:
         return _emit_convolution(kernel, convolution, target, scope, linkage)
+    parts = parts_of(kernel, schedule)
+    if len(parts) > 1:
+        return _emit_parts(kernel, parts, target, scope, linkage, numbers)
     if any(isinstance(op, Contract) for op in kernel.body):
         return _emit_stages(kernel, schedule, target, scope, linkage, numbers)
     symbol = symbol_of(kernel.name)
@@ -130,6 +134,32 @@ def _emit_convolution(
     em.ret()
     text = em.function(symbol, _parameters(kernel), linkage=linkage)
     return KernelCode(symbol, "\n".join((*code.texts, text)), code.scratch_bytes, False)
+
+
+def _emit_parts(
+    kernel: Kernel,
+    parts: Sequence[Part],
+    target: Target,
+    scope: ModuleScope,
+    linkage: str,
+    numbers: Mapping[KernelOp, int],
+) -> KernelCode:
+    """Return a function that calls the parts of a kernel, each a function."""
+    symbol, em = symbol_of(kernel.name), scope.emitter()
+    pointers = parameter_names(kernel)
+    texts: list[str] = []
+    needed = 0
+    for place, (part, schedule) in enumerate(parts):
+        own = replace(part, name=f"{kernel.name}.part{place}")
+        code = emit_kernel(own, schedule, target, scope, "internal", numbers)
+        texts.append(code.text)
+        needed = max(needed, code.scratch_bytes)
+        values = [pointers[b.name] for b in (*part.inputs, *part.outputs)]
+        arguments = [("ptr", v) for v in (*values, "%scratch", "%err")]
+        em.call("void", code.symbol, arguments)
+    em.ret()
+    texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
+    return KernelCode(symbol, "\n".join(texts), needed, _can_fail(kernel))
 
 
 def _emit_stages(
