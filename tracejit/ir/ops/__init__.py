@@ -1,6 +1,7 @@
 """The primitives, one file per family; importing this package fills the registry."""
 
 from . import (
+    composite,
     contract,
     control,
     conv,
@@ -16,6 +17,7 @@ from . import (
 )
 
 __all__ = [
+    "composite",
     "contract",
     "control",
     "conv",
