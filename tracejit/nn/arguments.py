@@ -86,7 +86,7 @@ def paddings(
             rows = zip(extents, window, strides, dilation, strict=True)
             pairs = [_same(*row) for row in rows]
     elif isinstance(padding, Sequence):
-        pairs = [_pair(name, p) for p in padding]
+        pairs = [_pair(name, p) for p in padding if not isinstance(p, str)]
     else:
         pairs = [_pair(name, padding)] * rank
     if len(pairs) != rank:

@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from ...kernels.kernel import Kernel
 from .conv_rows import Rows
-from .conv_shape import Convolution, Line, Part, Role, convolution_of, parts_of
+from .conv_shape import Convolution, Line, Part, Role, parts_of
 from .conv_tile import Even, Lines, Sums, Table, Tiles, tile_rows
 from .indices import Index, add, multiply
 from .target import Target
@@ -59,11 +58,6 @@ def emit_convolution(
     if has_taps_forward(found, target):
         return _TapsForward(symbol, found, target, new_emitter).emit()
     return _PlacesForward(symbol, found, target, new_emitter).emit()
-
-
-def is_convolution(kernel: Kernel) -> bool:
-    """Tell whether a kernel is emitted here."""
-    return convolution_of(kernel) is not None
 
 
 def has_taps_forward(found: Convolution, target: Target) -> bool:
