@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType
 
 import numpy as np
 from rich.console import Console
@@ -145,10 +144,10 @@ def stage_levels(stages: Stages) -> list[Level]:
 
 def step_source() -> str:
     """Return the text of the step."""
-    return "\n\n".join(map(numbered_source, STEP_SOURCE))
+    return "\n\n".join(numbered_source(f) for f in STEP_SOURCE)
 
 
-def numbered_source(function: FunctionType) -> str:
+def numbered_source(function: Callable[..., object]) -> str:
     """The text of a function, each line with its number in its file."""
     lines, first = inspect.getsourcelines(function)
     return "".join(f"{n:4}  {line}" for n, line in enumerate(lines, first)).rstrip()

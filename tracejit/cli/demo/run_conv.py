@@ -62,7 +62,7 @@ def run_conv(
         difference=largest_difference(step(*args)[1], conv_step(*args)[1]),
         train_seconds=seconds,
         accuracy=history.accuracies[-1],
-        source="\n\n".join(map(numbered_source, SOURCE)),
+        source="\n\n".join(numbered_source(f) for f in SOURCE),
         levels=conv_levels(stages),
     )
     save_curves(history, CONV_GOAL, out / f"{PREFIX}curves.png")

@@ -138,6 +138,8 @@ def convolution_of(kernel: Kernel) -> Convolution | None:
         return None
     if [contract.lhs, contract.rhs] != [left.result, right.result]:
         return None
+    if contract.axes != tuple(map(_axis_name, right.map[2:])):
+        return None
     roles = _roles(kernel, (left.map, right.map, store.map), buffers)
     if roles is None:
         return None
@@ -198,15 +200,15 @@ def _window(
         holes = x.terms[0][0].divisor
         x = x.terms[0][0].inner
     factors = {a.axis: c for a, c in x.terms if isinstance(a, AxisIndex)}
-    if len(factors) != len(x.terms) or not set(factors) <= {place, tap}:
+    if len(factors) != len(x.terms) or set(factors) != {place, tap}:
         return None
     extent = kernel.buffer(_loaded(kernel)).shape[_dimension(kernel, place)]
     return Window(
         extent,
         kernel.extent(place),
         kernel.extent(tap),
-        factors.get(place, 1),
-        factors.get(tap, 1),
+        factors[place],
+        factors[tap],
         -x.constant,
         holes,
         *strides,
