@@ -8,6 +8,7 @@ from ..program.horizontal import merge_alike
 from ..program.lower import lower_graph
 from ..program.plan import plan_memory
 from ..program.program import Program
+from ..program.verify import verify_program
 from .canonicalize import canonicalize
 from .contract_fma import contract_fma
 from .cse import cse
@@ -15,11 +16,16 @@ from .dce import dce
 from .fold import fold
 from .fuse import CanEmit, everything, fuse_with
 from .manager import Pass, PassContext, run_passes
+from .raising import expand_composites, raise_composites
 
 
-def pipeline(can_emit: CanEmit, use_fma: bool = True) -> tuple[Pass, ...]:
+def pipeline(
+    can_emit: CanEmit, use_fma: bool = True, use_raise: bool = True
+) -> tuple[Pass, ...]:
     """Return the passes from the traced graph to fusion groups, in order."""
     passes = [
+        Pass("raise", raise_composites, "patterns, while they are as traced"),
+        Pass("expand", expand_composites, "no later pass knows composites yet"),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
@@ -27,7 +33,8 @@ def pipeline(can_emit: CanEmit, use_fma: bool = True) -> tuple[Pass, ...]:
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),
         Pass("fuse", fuse_with(can_emit), "groups for kernels; nothing changes after"),
     ]
-    return tuple(p for p in passes if use_fma or p.name != "fma")
+    left_out = {"fma": not use_fma, "raise": not use_raise}
+    return tuple(p for p in passes if not left_out.get(p.name, False))
 
 
 def known_passes() -> dict[str, Pass]:
@@ -41,6 +48,10 @@ def compile_to_program(
     passes: Sequence[Pass],
     context: PassContext,
 ) -> tuple[Graph, Program]:
-    """Run the passes, lower what they give, merge kernels, and plan memory."""
+    """Run the passes, lower what they give, merge kernels, and plan memory.
+
+    With ``context.verify`` the Program and its kernels are verified too.
+    """
     fused = run_passes(graph, passes, context)
-    return fused, plan_memory(merge_alike(lower_graph(fused, in_strides)))
+    program = plan_memory(merge_alike(lower_graph(fused, in_strides)))
+    return fused, verify_program(program) if context.verify else program

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.ops.composite import composite_p
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.shape import (
@@ -112,7 +113,7 @@ class _Lowering:
         for i, x in enumerate(graph.outvars):
             if not isinstance(x, Var) or x in self.claimed or x not in made_by:
                 continue
-            if made_by[x].primitive in (*ALIASES, constant_p):
+            if made_by[x].primitive in (*ALIASES, constant_p, call_p):
                 continue
             self.claimed[x] = self.buffer(x.aval, Storage.OUTPUT, index=i)
 
@@ -145,7 +146,7 @@ class _Lowering:
                 )
             elif eqn.primitive in ALIASES and self.alias(eqn):
                 continue
-            elif eqn.primitive is call_p:
+            elif eqn.primitive in (call_p, composite_p):
                 self.call(eqn)
             elif eqn.primitive is cond_p:
                 self.cond(eqn)
@@ -251,11 +252,9 @@ class _Lowering:
     def finish(self, graph: Graph) -> list[str]:
         """Return the output buffers, copying results that live elsewhere."""
         names = []
-        used: set[str] = set()
         for i, x in enumerate(graph.outvars):
             home = self.operand(x)
-            if home.storage is Storage.OUTPUT and home.name not in used:
-                used.add(home.name)
+            if home.storage is Storage.OUTPUT and home.index == i:
                 names.append(home.name)
                 continue
             out = self.buffer(x.aval, Storage.OUTPUT, index=i)

@@ -177,13 +177,23 @@ class _Splitter:
             axes = [*self._batch, *self._rows, *self._columns]
             out = self._temporary("product", axes, dtype)
             found = self._problem(lhs, rhs, out, dtype)
+            found = found or self._problem(lhs, rhs, out, dtype, innermost=True)
             assert found is not None
         self.stages.append(found)
 
     def _problem(
-        self, lhs: Matrix, rhs: Matrix, out: Matrix, dtype: np.dtype
+        self,
+        lhs: Matrix,
+        rhs: Matrix,
+        out: Matrix,
+        dtype: np.dtype,
+        innermost: bool = False,
     ) -> Product | None:
-        """Return the product; None if neither rows nor columns of C are contiguous."""
+        """Return the product; None if neither rows nor columns of C are contiguous.
+
+        Of rows and columns that cannot be joined the longest are taken, or of columns
+        those innermost in C.
+        """
         ks = self._joined(self.contract.axes, lhs, rhs)
         if len(ks) > 1:
             lhs, rhs = self._packed(lhs, dtype, 0), self._packed(rhs, dtype, 1)
@@ -192,7 +202,7 @@ class _Splitter:
         k, a_k, b_k = ks[0] if ks else (1, 0, 0)
         rows = self._joined(self._rows, lhs, out)
         columns = self._joined(self._columns, rhs, out)
-        m, n = _best(rows), _best(columns)
+        m, n = _best(rows), _best(columns[-1:] if innermost else columns)
         batch = [
             *((e, s, 0, c) for e, s, c in rows if (e, s, c) != m),
             *((e, 0, s, c) for e, s, c in columns if (e, s, c) != n),
@@ -273,6 +283,9 @@ class _Splitter:
         """Add a stage that stores a value into scratch, contracted axes last."""
         ks = [a for a in self.contract.axes if a in value.axes]
         axes = [*self._ordered(value.axes - set(ks)), *ks]
+        for made in self.temporaries:  # one value may be both operands
+            if made.name == f"scratch.{value.name}":
+                return Matrix(made.name, 0, dict(zip(axes, made.strides, strict=True)))
         out = self._temporary(value.name, axes, dtype)
         body = list(self._closure([value.name]))
         stored = value
