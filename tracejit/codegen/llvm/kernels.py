@@ -11,21 +11,22 @@ whole blocks of virtual lanes.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 
-from ...kernels.kernel import Contract, Kernel, KernelOp, Load, Reduce
+from ...kernels.cost import work_ns
+from ...kernels.kernel import Buffer, Contract, Kernel, KernelOp, Load, Reduce
 from ...kernels.parts import Part, parts_of
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
+from .blocks import plan_of
 from .collapse import flattened
-from .contraction import Nested, check_contraction, stages_of
-from .gemm import emit_gemm
-from .gemm import scratch_bytes as gemm_scratch_bytes
+from .contraction import Nested, check_contraction
 from .nest import parameter_names
 from .parallel import SERIAL, ParallelNest, Threading
+from .shared_stages import emit_shared, pieces_of
+from .staged import Function, Ranges, StageEmitter
 from .target import Target
 from .text import Emitter
-from .values import is_real, register_type
+from .values import is_real
 
 
 @dataclass
@@ -56,6 +57,8 @@ class KernelCode:
         Whether it may write the error word.
     shared_ns : int
         Estimated work, in nanoseconds, of loops that several threads may share.
+    ranges : Ranges or None
+        The parts of it that several threads may run; None if it has none.
     """
 
     symbol: str
@@ -63,6 +66,7 @@ class KernelCode:
     scratch_bytes: int
     can_fail: bool
     shared_ns: int = 0
+    ranges: Ranges | None = None
 
 
 def emit_kernel(
@@ -73,6 +77,7 @@ def emit_kernel(
     linkage: str = "internal",
     numbers: Mapping[KernelOp, int] | None = None,
     threading: Threading = SERIAL,
+    span: str | None = None,
 ) -> KernelCode:
     """Return the code of a kernel.
 
@@ -90,6 +95,10 @@ def emit_kernel(
     threading : Threading
         Whether loops are shared between threads; then the module imports
         `parallel.JOB_SYMBOL`.
+    span : str, optional
+        An axis, the outermost loop of a kernel without contractions: the function has
+        two more parameters, ``i64 %begin`` and ``i64 %end``, and runs over that range
+        of the axis.
 
     Raises
     ------
@@ -99,17 +108,18 @@ def emit_kernel(
     if numbers is None:
         numbers = {op: k for k, op in enumerate(kernel.body)}
     parts = parts_of(kernel, schedule)
-    if len(parts) > 1:
-        return _emit_parts(kernel, parts, target, scope, linkage, numbers)
+    if len(parts) > 1 and span is None:  # all that a range runs shares its axis
+        return _emit_parts(kernel, parts, target, scope, linkage, numbers, threading)
     if any(isinstance(op, Contract) for op in kernel.body):
         return _emit_stages(
             kernel, schedule, target, scope, linkage, numbers, threading
         )
     symbol = symbol_of(kernel.name)
     em = scope.emitter()
-    flat = flattened(kernel, schedule)
+    flat = flattened(kernel, schedule, apart=span)
     flat_numbers = {op: numbers.get(old, 0) for op, old in flat.origin.items()}
     plan = _scalar_if_needed(flat.kernel, flat.schedule)
+    limits = ("%begin", "%end") if span else None
     nest = ParallelNest(
         flat.kernel,
         plan,
@@ -120,10 +130,13 @@ def emit_kernel(
         symbol,
         threading,
         scope.emitter,
+        limits,
     )
     nest.emit()
     em.ret()
-    text = em.function(symbol, _parameters(kernel), linkage=linkage)
+    parameters = _parameters(kernel)
+    parameters += [f"i64 {x}" for x in limits or ()]
+    text = em.function(symbol, parameters, linkage=linkage)
     return KernelCode(
         symbol,
         "\n".join([*nest.functions, text]),
@@ -145,23 +158,26 @@ def _emit_parts(
     scope: ModuleScope,
     linkage: str,
     numbers: Mapping[KernelOp, int],
+    threading: Threading,
 ) -> KernelCode:
     """Return a function that calls the parts of a kernel, each a function."""
     symbol, em = symbol_of(kernel.name), scope.emitter()
     pointers = parameter_names(kernel)
     texts: list[str] = []
-    needed = 0
+    needed = shared_ns = 0
     for place, (part, schedule) in enumerate(parts):
         own = replace(part, name=f"{kernel.name}.part{place}")
-        code = emit_kernel(own, schedule, target, scope, "internal", numbers)
+        code = emit_kernel(own, schedule, target, scope, "internal", numbers, threading)
         texts.append(code.text)
+        shared_ns += code.shared_ns
         needed = max(needed, code.scratch_bytes)
         values = [pointers[b.name] for b in (*part.inputs, *part.outputs)]
         arguments = [("ptr", v) for v in (*values, "%scratch", "%err")]
         em.call("void", code.symbol, arguments)
     em.ret()
     texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
-    return KernelCode(symbol, "\n".join(texts), needed, _can_fail(kernel))
+    text = "\n".join(texts)
+    return KernelCode(symbol, text, needed, _can_fail(kernel), shared_ns)
 
 
 def _emit_stages(
@@ -173,53 +189,60 @@ def _emit_stages(
     numbers: Mapping[KernelOp, int],
     threading: Threading,
 ) -> KernelCode:
-    """Return a function that calls the stages of a kernel with a contraction."""
+    """Return functions that run the stages of a kernel with contractions."""
     check_contraction(kernel)
-    parts = stages_of(kernel, schedule)
-    symbol, em = symbol_of(kernel.name), scope.emitter()
+    flat = flattened(kernel, schedule)
+    flat_numbers = {op: numbers.get(old, 0) for op, old in flat.origin.items()}
     pointers = parameter_names(kernel)
-    at = 0
-    for buffer in parts.temporaries:
-        pointers[buffer.name] = em.gep("i8", "%scratch", at)
-        at += _aligned(prod(buffer.shape) * buffer.dtype.itemsize)
-    rest = em.gep("i8", "%scratch", at)
-    texts: list[str] = []
-    needed = shared_ns = 0
-    for number, stage in enumerate(parts.stages):
-        if isinstance(stage, Nested):
-            code = emit_kernel(
-                stage.kernel,
-                stage.schedule,
-                target,
-                scope,
-                "internal",
-                numbers,
-                threading,
-            )
-            texts.append(code.text)
-            shared_ns += code.shared_ns
-            needed = max(needed, code.scratch_bytes)
-            buffers = (*stage.kernel.inputs, *stage.kernel.outputs)
-            values = [*(pointers[b.name] for b in buffers), rest, "%err"]
-            em.call("void", code.symbol, [("ptr", v) for v in values])
-            continue
-        name = f"{symbol}.gemm{number}"
-        texts.append(emit_gemm(name, stage.problem, target, scope.emitter))
-        needed = max(needed, gemm_scratch_bytes(stage.problem, target))
-        values = [
-            em.gep(register_type(stage.problem.dtype), pointers[x.buffer], x.start)
-            for x in (stage.lhs, stage.rhs, stage.out)
-        ]
-        em.call("void", name, [("ptr", v) for v in (*values, rest)])
-    em.ret()
-    texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
-    return KernelCode(
-        symbol, "\n".join(texts), at + needed, _can_fail(kernel), shared_ns
+    parameters = list(pointers.values())
+    views: dict[str, list[Buffer]] = {name: [] for name in pointers}
+    for name, (view, base) in flat.views.items():
+        pointers[name] = pointers[base]
+        views[base].append(view)
+    whole = replace(
+        flat.kernel,
+        inputs=tuple(x for b in kernel.inputs for x in (b, *views[b.name])),
+        outputs=tuple(x for b in kernel.outputs for x in (b, *views[b.name])),
     )
 
+    def nested(stage: Nested, span: str | None) -> Function:
+        code = emit_kernel(
+            stage.kernel,
+            stage.schedule,
+            target,
+            scope,
+            "internal",
+            flat_numbers,
+            SERIAL,
+            span,
+        )
+        return Function(code.symbol, code.text, code.scratch_bytes)
 
-def _aligned(size: int) -> int:
-    return -(-size // 64) * 64
+    plan = plan_of(whole, flat.schedule, target)
+    symbol = symbol_of(kernel.name)
+    work = work_ns(kernel.body, kernel)
+    is_shared = threading.threads > 1 and work >= threading.least_ns
+    is_shared = is_shared and not _can_fail(kernel)
+    stages = StageEmitter(
+        f"{symbol}.serial" if is_shared else symbol,
+        plan,
+        pointers,
+        parameters,
+        target,
+        scope.emitter,
+        nested,
+    )
+    code = stages.emit("internal" if is_shared else linkage)
+    ranges, needed, text = code.ranges, code.scratch_bytes, code.text
+    if not is_shared:
+        return KernelCode(symbol, text, needed, _can_fail(kernel), 0, ranges)
+    if ranges is None or pieces_of(ranges, threading).count < 2:
+        return KernelCode(f"{symbol}.serial", text, needed, False, 0, ranges)
+    shared, more = emit_shared(
+        symbol, ranges, parameters, threading, work, scope.emitter, linkage
+    )
+    text = f"{text}\n{shared}"
+    return KernelCode(symbol, text, max(needed, more), False, work, ranges)
 
 
 def _can_fail(kernel: Kernel) -> bool:

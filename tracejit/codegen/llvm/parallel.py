@@ -124,8 +124,9 @@ class ParallelNest(ColumnNest):
         symbol: str,
         threading: Threading,
         new_emitter: Callable[[], Emitter],
+        span: tuple[str, str] | None = None,
     ) -> None:
-        super().__init__(kernel, schedule, target, em, numbers, views)
+        super().__init__(kernel, schedule, target, em, numbers, views, span)
         self._views = views
         self.symbol, self.threading, self.new_emitter = symbol, threading, new_emitter
         self.functions: list[str] = []
