@@ -16,8 +16,9 @@ K11 Computed values come of registered elementwise primitives with the params th
     declare; reductions are those that there are.
 K12 Every element of every output is stored once, and the stored value does not vary
     along other axes than its place does.
-K13 The schedule has each axis once and a role for each; at most one is the vector axis;
-    grid axes are not reduced; tiles are there only for contractions.
+K13 The schedule has each axis once and a role for each; at most one is the vector axis
+    of each independent part; grid axes are not reduced; tiles are there only for
+    contractions.
 K14 Placements are of values of the kernel.
 """
 
@@ -49,6 +50,7 @@ from .kernel import (
     values_of,
 )
 from .maps import Affine, FloorDiv, Mod, axes_in, values_in
+from .parts import parts_of
 from .printer import format_index, format_operation, format_schedule
 from .ranges import Limits, is_in_range, stores_each_once
 from .schedule import Role, Schedule
@@ -362,20 +364,25 @@ def _schedule_faults(kernel: Kernel, schedule: Schedule) -> Iterator[tuple[str, 
         yield "K13", f"loops over {', '.join(schedule.loops)}, axes {', '.join(names)}"
     if sorted(schedule.roles) != sorted(set(schedule.loops)):
         yield "K13", f"roles for {', '.join(schedule.roles)}"
-    count = Counter(schedule.roles.values())
-    if count[Role.VECTOR] > 1:
-        yield "K13", f"{count[Role.VECTOR]} axes are vectors"
-    over = [op for op in kernel.body if isinstance(op, Reduce | Contract)]
-    for op in over:
-        for name in op.axes:
-            if schedule.roles.get(name) is Role.GRID:
-                yield "K13", f"grid axis {name} is reduced"
-    if count[Role.TILE] and not any(isinstance(op, Contract) for op in over):
-        yield "K13", "there are tiles, but no contraction"
+    for part, plan in parts_of(kernel, schedule):
+        yield from _role_faults(part, plan)
     bound = {v.name for v in map(result_of, kernel.body) if v is not None}
     for name in schedule.placements:
         if name not in bound:
             yield "K14", f"there is no value %{name} to be placed"
+
+
+def _role_faults(part: Kernel, plan: Schedule) -> Iterator[tuple[str, str]]:
+    count = Counter(plan.roles.values())
+    if count[Role.VECTOR] > 1:
+        yield "K13", f"{count[Role.VECTOR]} axes are vectors"
+    over = [op for op in part.body if isinstance(op, Reduce | Contract)]
+    for op in over:
+        for name in op.axes:
+            if plan.roles.get(name) is Role.GRID:
+                yield "K13", f"grid axis {name} is reduced"
+    if count[Role.TILE] and not any(isinstance(op, Contract) for op in over):
+        yield "K13", "there are tiles, but no contraction"
 
 
 # --- errors -----------------------------------------------------------------------
