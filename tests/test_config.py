@@ -35,7 +35,14 @@ def test_config_has_the_fields_of_the_table():
 
 def test_defaults():
     assert config.load({}) == config.Config(
-        isa="auto", fma=True, verify=False, log=(), max_specializations=64
+        isa="auto",
+        fma=True,
+        composites=True,
+        threads=0,
+        share_from=8000,
+        verify=False,
+        log=(),
+        max_specializations=64,
     )
 
 
@@ -45,6 +52,9 @@ def test_defaults():
         ("TRACEJIT_ISA", "baseline", "isa", "baseline"),
         ("TRACEJIT_ISA", " avx512 ", "isa", "avx512"),
         ("TRACEJIT_FMA", "0", "fma", False),
+        ("TRACEJIT_COMPOSITES", "0", "composites", False),
+        ("TRACEJIT_THREADS", "3", "threads", 3),
+        ("TRACEJIT_SHARE_FROM", "0", "share_from", 0),
         ("TRACEJIT_VERIFY", "On", "verify", True),
         ("TRACEJIT_LOG", "retrace, fusion,", "log", ("retrace", "fusion")),
         ("TRACEJIT_LOG", "", "log", ()),
@@ -182,12 +192,13 @@ def test_cache_key_changes_with_marked_switches_alone():
     assert [s.name for s in config.SWITCHES.values() if s.in_cache_key] == [
         "isa",
         "fma",
+        "composites",
     ]
     before = config.cache_key()
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        assert config.cache_key() == ("baseline", True)
+        assert config.cache_key() == ("baseline", True, True)
     assert config.cache_key() is before  # made once
 
 

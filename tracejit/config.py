@@ -114,6 +114,29 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="composites",
+            env="TRACEJIT_COMPOSITES",
+            type=bool,
+            default=True,
+            help="recognise softmax, norms and the like: their derivatives have rules",
+            in_cache_key=True,
+        ),
+        Switch(
+            name="threads",
+            env="TRACEJIT_THREADS",
+            type=int,
+            default=0,
+            help="how many threads a call may use; 0: the cores of the process",
+        ),
+        Switch(
+            name="share_from",
+            env="TRACEJIT_SHARE_FROM",
+            type=int,
+            default=8000,
+            help="estimated work, in nanoseconds, from which a loop is shared between "
+            "threads that are awake; waking them takes twelve times as much",
+        ),
+        Switch(
             name="verify",
             env="TRACEJIT_VERIFY",
             type=bool,
@@ -148,6 +171,9 @@ class Config:
 
     isa: str
     fma: bool
+    composites: bool
+    threads: int
+    share_from: int
     verify: bool
     log: tuple[str, ...]
     max_specializations: int
@@ -233,11 +259,11 @@ def current() -> Config:
 @overload
 def get(name: Literal["isa"]) -> str: ...
 @overload
-def get(name: Literal["fma", "verify"]) -> bool: ...
+def get(name: Literal["fma", "composites", "verify"]) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...
 @overload
-def get(name: Literal["max_specializations"]) -> int: ...
+def get(name: Literal["threads", "share_from", "max_specializations"]) -> int: ...
 @overload
 def get(name: str) -> Value: ...
 def get(name: str) -> Value:

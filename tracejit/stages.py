@@ -60,7 +60,7 @@ class Traced:
         stages: list[tuple[str, Graph]] = []
         context.after = lambda name, graph: stages.append((name, graph))
         start = time.perf_counter()
-        passes = pipeline(can_emit, config.get("fma"))
+        passes = pipeline(can_emit, config.get("fma"), config.get("composites"))
         graph, program = compile_to_program(
             self.graph, self.in_strides, passes, context
         )
@@ -118,9 +118,11 @@ class Lowered:
         # llvmlite loads with the first compilation, not with `import tracejit`.
         from .codegen.llvm.target import host_target  # noqa: PLC0415
         from .runtime.cpu.executable import CpuExecutable  # noqa: PLC0415
+        from .runtime.cpu.threads import threading_of  # noqa: PLC0415
 
         target = host_target(config.get("isa"))
-        executable = CpuExecutable(self.program, target)
+        threading = threading_of(config.get("threads"), config.get("share_from"))
+        executable = CpuExecutable(self.program, target, threading)
         log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
         return Compiled(self, executable)
 

@@ -21,7 +21,8 @@ from .collapse import flattened
 from .contraction import Nested, check_contraction, stages_of
 from .gemm import emit_gemm
 from .gemm import scratch_bytes as gemm_scratch_bytes
-from .nest import Nest, parameter_names
+from .nest import parameter_names
+from .parallel import SERIAL, ParallelNest, Threading
 from .target import Target
 from .text import Emitter
 from .values import is_real, register_type
@@ -53,12 +54,15 @@ class KernelCode:
         What it needs of scratch memory.
     can_fail : bool
         Whether it may write the error word.
+    shared_ns : int
+        Estimated work, in nanoseconds, of loops that several threads may share.
     """
 
     symbol: str
     text: str
     scratch_bytes: int
     can_fail: bool
+    shared_ns: int = 0
 
 
 def emit_kernel(
@@ -68,6 +72,7 @@ def emit_kernel(
     scope: ModuleScope,
     linkage: str = "internal",
     numbers: Mapping[KernelOp, int] | None = None,
+    threading: Threading = SERIAL,
 ) -> KernelCode:
     """Return the code of a kernel.
 
@@ -82,6 +87,9 @@ def emit_kernel(
         Empty for a function that the outside may call.
     numbers : mapping of KernelOp to int, optional
         What the error word calls the operations; by default their positions.
+    threading : Threading
+        Whether loops are shared between threads; then the module imports
+        `parallel.JOB_SYMBOL`.
 
     Raises
     ------
@@ -94,17 +102,35 @@ def emit_kernel(
     if len(parts) > 1:
         return _emit_parts(kernel, parts, target, scope, linkage, numbers)
     if any(isinstance(op, Contract) for op in kernel.body):
-        return _emit_stages(kernel, schedule, target, scope, linkage, numbers)
+        return _emit_stages(
+            kernel, schedule, target, scope, linkage, numbers, threading
+        )
     symbol = symbol_of(kernel.name)
     em = scope.emitter()
     flat = flattened(kernel, schedule)
     flat_numbers = {op: numbers.get(old, 0) for op, old in flat.origin.items()}
     plan = _scalar_if_needed(flat.kernel, flat.schedule)
-    nest = Nest(flat.kernel, plan, target, em, flat_numbers, flat.views)
+    nest = ParallelNest(
+        flat.kernel,
+        plan,
+        target,
+        em,
+        flat_numbers,
+        flat.views,
+        symbol,
+        threading,
+        scope.emitter,
+    )
     nest.emit()
     em.ret()
     text = em.function(symbol, _parameters(kernel), linkage=linkage)
-    return KernelCode(symbol, text, nest.scratch_bytes, _can_fail(kernel))
+    return KernelCode(
+        symbol,
+        "\n".join([*nest.functions, text]),
+        nest.scratch_bytes,
+        _can_fail(kernel),
+        nest.shared_ns,
+    )
 
 
 def _parameters(kernel: Kernel) -> list[str]:
@@ -145,6 +171,7 @@ def _emit_stages(
     scope: ModuleScope,
     linkage: str,
     numbers: Mapping[KernelOp, int],
+    threading: Threading,
 ) -> KernelCode:
     """Return a function that calls the stages of a kernel with a contraction."""
     check_contraction(kernel)
@@ -157,13 +184,20 @@ def _emit_stages(
         at += _aligned(prod(buffer.shape) * buffer.dtype.itemsize)
     rest = em.gep("i8", "%scratch", at)
     texts: list[str] = []
-    needed = 0
+    needed = shared_ns = 0
     for number, stage in enumerate(parts.stages):
         if isinstance(stage, Nested):
             code = emit_kernel(
-                stage.kernel, stage.schedule, target, scope, "internal", numbers
+                stage.kernel,
+                stage.schedule,
+                target,
+                scope,
+                "internal",
+                numbers,
+                threading,
             )
             texts.append(code.text)
+            shared_ns += code.shared_ns
             needed = max(needed, code.scratch_bytes)
             buffers = (*stage.kernel.inputs, *stage.kernel.outputs)
             values = [*(pointers[b.name] for b in buffers), rest, "%err"]
@@ -179,7 +213,9 @@ def _emit_stages(
         em.call("void", name, [("ptr", v) for v in (*values, rest)])
     em.ret()
     texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
-    return KernelCode(symbol, "\n".join(texts), at + needed, _can_fail(kernel))
+    return KernelCode(
+        symbol, "\n".join(texts), at + needed, _can_fail(kernel), shared_ns
+    )
 
 
 def _aligned(size: int) -> int:

@@ -300,7 +300,7 @@ class Memory:
     def _report(
         self, checked: Checked, place: Place, lanes: int, index: str, bad: str
     ) -> None:
-        """Write the error word and one index that is out of range."""
+        """Write the error word and one index that is out of range; the first stays."""
         em, type_ = self.em, vec("i64", lanes)
         if lanes > 1:
             least = constant("i64", -(2**63), lanes)
@@ -314,8 +314,10 @@ class Memory:
             | place.number << _OP_SHIFT
             | checked.dimension << _DIMENSION_SHIFT
         )
-        em.store("i64", str(word), self.error, 8)
-        em.store("i64", index, em.gep("i64", self.error, 1), 8)
+        before = em.load("i64", self.error, 8)
+        with em.if_(em.op(f"icmp eq i64 {before}, 0")):
+            em.store("i64", str(word), self.error, 8)
+            em.store("i64", index, em.gep("i64", self.error, 1), 8)
 
 
 def error_position(word: int) -> tuple[int, int]:

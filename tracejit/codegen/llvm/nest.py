@@ -33,7 +33,7 @@ from .convert import convert
 from .indices import Access, Evaluator, Index, access_of, add, multiply, values_in
 from .memory import Memory, Place, lanes_mask
 from .phases import Analysis, Phase, Phases, with_scratch
-from .reduce import ArgFold, Fold, Shape, State
+from .reduce import ArgFold, Fold, Shape, Sink, State
 from .target import Target
 from .text import Emitter
 from .treesum import TreeSum, stack_bytes
@@ -47,8 +47,6 @@ _COLUMN_BUDGET = 128
 _POINTWISE_BUDGET = 24
 _MOST_POINTWISE_UNITS = 4
 _MATH_WEIGHT = 20
-# Columns whose sums are in memory at a time.
-_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -140,6 +138,7 @@ class Nest:
         self.offsets: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
         self.states: dict[str, State] = {}
+        self.streams: dict[str, Sink] = {}  # sums that are no states; see `columns`
         self.block: Block | None = None
         self.planned_units = 0
 
@@ -155,7 +154,7 @@ class Nest:
         for row in rows.values():
             self._allocate_row(row)
         for phase in phases:
-            self._segment(phase.direct)
+            self.segment(phase.direct)
             if phase.inner:
                 self._phase(depth, phase)
 
@@ -179,20 +178,31 @@ class Nest:
     def _loop(
         self, depth: int, ops: Sequence[KernelOp], states: Sequence[State]
     ) -> None:
-        """Run the loop at `depth`; in leaves where it sums over its axis alone."""
-        extent = self.extents[self.loops[depth]]
+        """Run the loop at `depth`."""
+        self._part(depth, ops, states, 0, self.extents[self.loops[depth]])
+
+    def _part(
+        self,
+        depth: int,
+        ops: Sequence[KernelOp],
+        states: Sequence[State],
+        start: Index,
+        extent: int,
+    ) -> None:
+        """Run a part of a loop; in leaves where it sums over its axis alone."""
         axes = (self.loops[depth],)
         sums = [s for s in states if isinstance(s, TreeSum) and s.op.axes == axes]
         if not sums or not extent:
-            self._range(depth, ops, states, 0, extent)
+            self._range(depth, ops, states, start, extent)
             return
         whole = extent // LEAF if extent > LEAF else 0
         if whole:
             others = [s for s in states if s not in sums]
             with self._carrying(0, whole, 1, others) as leaf:
-                self._leaf(depth, ops, states, sums, leaf, LEAF)
+                self._leaf(depth, ops, states, sums, leaf, start, LEAF)
         if extent - whole * LEAF:
-            self._leaf(depth, ops, states, sums, whole, extent - whole * LEAF)
+            rest = extent - whole * LEAF
+            self._leaf(depth, ops, states, sums, whole, start, rest)
 
     def _leaf(
         self,
@@ -201,11 +211,13 @@ class Nest:
         states: Sequence[State],
         sums: Sequence[TreeSum],
         leaf: Index,
+        start: Index,
         length: int,
     ) -> None:
+        """Run leaf number `leaf` of the part that begins at `start`."""
         for state in sums:
             state.begin_leaf(leaf)
-        start = multiply(self.em, leaf, LEAF)
+        start = add(self.em, start, multiply(self.em, leaf, LEAF))
         self._range(depth, ops, states, start, length)
         for state in sums:
             state.end_leaf(leaf)
@@ -224,21 +236,22 @@ class Nest:
         if self.loops[depth] != self.axis:
             self._repeat(depth, ops, states, start, length, 1, self.block)
             return
-        streamed = self._streamed_phases(depth, ops)
-        if streamed is not None:
-            self._stream(depth, *streamed)
-            return
         width = self.planned_units * self.lanes
         full = length // width * width
         if full:
             block = Block(self.planned_units, None)
             self._repeat(depth, ops, states, start, full, width, block)
         if length > full:
-            units = -(-(length - full) // self.lanes)
-            left = length - full - (units - 1) * self.lanes
-            mask = lanes_mask(self.lanes, left) if left < self.lanes else None
-            first = add(self.em, start, full)
-            self._body(depth, ops, first, Block(units, mask))
+            self._tail(depth, ops, add(self.em, start, full), length - full)
+
+    def _tail(
+        self, depth: int, ops: Sequence[KernelOp], start: Index, length: int
+    ) -> None:
+        """Run a block that is not whole."""
+        units = -(-length // self.lanes)
+        left = length - (units - 1) * self.lanes
+        mask = lanes_mask(self.lanes, left) if left < self.lanes else None
+        self._body(depth, ops, start, Block(units, mask))
 
     def _repeat(
         self,
@@ -265,7 +278,7 @@ class Nest:
         env, pointers, outer = dict(self.env), dict(self.pointers), self.block
         self.block = block
         self.index[axis] = index
-        self._advance(ops, axis, index)
+        self.advance(ops, axis, index)
         self._level(depth + 1, ops)
         del self.index[axis]
         self.env, self.pointers, self.block = env, pointers, outer
@@ -282,137 +295,10 @@ class Nest:
             loop.yield_([value for state in states for _, value in state.regs])
         _assign(states, loop.results)
 
-    # Column sums that run through memory row by row
-
-    def _streamed_phases(
-        self, depth: int, ops: Sequence[KernelOp]
-    ) -> tuple[Phase, Phase] | None:
-        """Return the phases of sums over rows and of what follows, if that is all.
-
-        Blocks of columns read memory in short pieces, a page apart. Where nothing but
-        sums lives across the rows, whole rows can be added to sums in memory instead.
-        """
-        if depth + 2 != len(self.loops):
-            return None
-        rows = (self.loops[depth + 1],)
-        phases = Phases(self.analysis, depth + 1, ops).cut()
-        if len(phases) != 2 or self.extents[rows[0]] <= LANES:
-            return None
-        first, last = phases
-        if first.direct or last.inner:
-            return None
-        if any(op.axes != rows or not _is_float_sum(op) for op in first.done):
-            return None
-        varying = all(
-            isinstance(x, Value) and self.axis in x.axes
-            for x in (op.operand for op in first.done)
-        )
-        return (first, last) if varying and not last.done else None
-
-    def _stream(self, depth: int, sums: Phase, after: Phase) -> None:
-        """Run over chunks of columns; see `_streamed_phases`."""
-        extent = self.extents[self.loops[depth]]
-        whole = extent // _CHUNK * _CHUNK
-        if whole:
-            with self._carrying(0, whole, _CHUNK, ()) as start:
-                self._chunk(depth, sums, after, start, _CHUNK)
-        if extent > whole:
-            self._chunk(depth, sums, after, whole, extent - whole)
-
-    def _chunk(
-        self, depth: int, sums: Phase, after: Phase, start: Index, columns: int
-    ) -> None:
-        axis, rows = self.loops[depth], self.loops[depth + 1]
-        units = -(-columns // self.lanes)
-        states: list[TreeSum] = []
-        for op in sums.done:
-            shape = Shape(self.lanes, units, False, (self.extents[rows],))
-            states.append(self._tree_sum(op, shape, False))
-            self.states[op.result.name] = states[-1]
-        count = self.extents[rows]
-        whole = count // LEAF if count > LEAF else 0
-        if whole:
-            with self._carrying(0, whole, 1, ()) as leaf:
-                self._stream_leaf(
-                    sums, states, axis, rows, (start, columns), leaf, LEAF
-                )
-        if count > whole * LEAF:
-            rest = count - whole * LEAF
-            self._stream_leaf(sums, states, axis, rows, (start, columns), whole, rest)
-        for state in states:
-            state.settle()
-            del self.states[state.op.result.name]
-        self._across(axis, start, columns, after.direct, states, loading=True)
-
-    def _stream_leaf(
-        self,
-        sums: Phase,
-        states: Sequence[TreeSum],
-        axis: str,
-        rows: str,
-        chunk: tuple[Index, int],
-        leaf: Index,
-        length: int,
-    ) -> None:
-        """Add the rows of a leaf, one virtual lane after another."""
-        for state in states:
-            state.begin_rows(leaf, length)
-        first = multiply(self.em, leaf, LEAF)
-        stop = add(self.em, first, length)
-
-        def row(index: Index, is_first: bool) -> None:
-            pointers = dict(self.pointers)
-            self.index[rows] = index
-            self._advance(sums.inner, rows, index)
-            for state in states:
-                state.is_first = is_first
-            self._across(axis, *chunk, sums.inner, states, loading=False)
-            del self.index[rows]
-            self.pointers = pointers
-
-        with self._carrying(0, min(LANES, length), 1, ()) as lane:
-            top = add(self.em, first, lane)
-            row(top, True)
-            second = add(self.em, top, LANES)
-            with self._carrying(second, stop, LANES, ()) as index:
-                row(index, False)
-        for state in states:
-            state.end_leaf(leaf)
-
-    def _across(
-        self,
-        axis: str,
-        start: Index,
-        columns: int,
-        ops: Sequence[KernelOp],
-        states: Sequence[TreeSum],
-        loading: bool,
-    ) -> None:
-        """Run operations over a chunk of columns, vector by vector."""
-
-        def vector(column: Index, mask: str | None) -> None:
-            env, pointers, outer = dict(self.env), dict(self.pointers), self.block
-            self.block = Block(1, mask)
-            self.index[axis] = add(self.em, start, column)
-            self._advance(ops, axis, self.index[axis])
-            for state in states:
-                state.column = column
-                if loading:
-                    self.env[state.op.result.name] = [state.load_columns(column)]
-            self._segment(ops)
-            del self.index[axis]
-            self.env, self.pointers, self.block = env, pointers, outer
-
-        full = columns // self.lanes * self.lanes
-        if full:
-            with self._carrying(0, full, self.lanes, ()) as column:
-                vector(column, None)
-        if columns > full:
-            vector(full, lanes_mask(self.lanes, columns - full))
-
     # Accumulators and blocks
 
-    def _new_state(self, op: Reduce) -> State:
+    def _new_state(self, op: Reduce, extents: tuple[int, ...] | None = None) -> State:
+        """Return an accumulator; `extents` are those of the part that is reduced."""
         across = self.axis in op.axes
         operand = op.operand
         vector = across or (isinstance(operand, Value) and self.axis in operand.axes)
@@ -421,11 +307,12 @@ class Nest:
             units = self.planned_units if across else self._block.units
         if across:
             units = min(units, -(-max(self.extents[self.axis or ""], 1) // self.lanes))
-        extents = tuple(self.extents[a] for a in op.axes)
+        if extents is None:
+            extents = tuple(self.extents[a] for a in op.axes)
         shape = Shape(self.lanes if vector else 1, max(units, 1), across, extents)
         if op.op in ("argmax", "argmin"):
             return ArgFold(self.em, op, shape)
-        if not _is_float_sum(op):
+        if not is_float_sum(op):
             return Fold(self.em, self.target, op, shape)
         in_registers = across and len(extents) == 1 and self._fits_registers(shape)
         state = self._tree_sum(op, shape, in_registers)
@@ -454,7 +341,7 @@ class Nest:
         """
         extent = self.extents[self.axis or ""]
         most = max(1, LANES // self.lanes)
-        weight = max(1, sum(self._weight(op) for op in ops))
+        weight = self.weight(ops)
         needed = 1 << (-(-max(extent, 1) // self.lanes) - 1).bit_length()
         if any(self._is_row_sum(op) for op in ops):
             units = most if weight * most <= _ROW_SUM_BUDGET else 1
@@ -469,7 +356,11 @@ class Nest:
         return self.analysis.position[self.axis or ""] + 1
 
     def _is_row_sum(self, op: KernelOp) -> bool:
-        return isinstance(op, Reduce) and op.axes == (self.axis,) and _is_float_sum(op)
+        return isinstance(op, Reduce) and op.axes == (self.axis,) and is_float_sum(op)
+
+    def weight(self, ops: Sequence[KernelOp]) -> int:
+        """Return about how many instructions operations are, at least 1."""
+        return max(1, sum(self._weight(op) for op in ops))
 
     def _weight(self, op: KernelOp) -> int:
         if not isinstance(op, Compute) or self.axis not in op.result.axes:
@@ -479,7 +370,7 @@ class Nest:
 
     # Straight-line code
 
-    def _segment(self, ops: Sequence[KernelOp]) -> None:
+    def segment(self, ops: Sequence[KernelOp]) -> None:
         """Write operations of one depth, vector by vector; stores at the end."""
         ordered = sorted(ops, key=lambda op: isinstance(op, Store))
         for unit in range(self.block.units if self.block else 1):
@@ -548,7 +439,7 @@ class Nest:
         return value
 
     def _update(self, op: Reduce, unit: int) -> None:
-        state = self.states[op.result.name]
+        state = self._sink(op.result.name)
         wide = self._is_vector(op)
         value = self._operand(op.operand, unit, self.lanes if wide else 1)
         flat: Index = 0
@@ -557,6 +448,10 @@ class Nest:
             flat = add(self.em, flat, self._position(axis, unit))
         mask = self._mask(unit) if self.axis in op.axes else None
         state.update(unit, value, mask, flat)
+
+    def _sink(self, name: str) -> Sink:
+        """Return what the reduction called `name` adds to."""
+        return self.streams.get(name) or self.states[name]
 
     def _position(self, axis: str, unit: int) -> Index:
         index = self.index[axis]
@@ -654,7 +549,7 @@ class Nest:
         step = multiply(self.em, index, access.linear.get(axis, 0))
         return self.em.gep(memory_type(access.dtype), pointer, step)
 
-    def _advance(self, ops: Sequence[KernelOp], axis: str, index: Index) -> None:
+    def advance(self, ops: Sequence[KernelOp], axis: str, index: Index) -> None:
         """Move the pointers of what is inside a loop along its axis, once for all."""
         moved: dict[tuple[str, int, tuple[tuple[str, int], ...]], str] = {}
         for op in ops:
@@ -691,7 +586,7 @@ def _dtype(operand: Operand) -> np.dtype:
     return operand.aval.dtype if isinstance(operand, Literal) else operand.dtype
 
 
-def _is_float_sum(op: Reduce) -> bool:
+def is_float_sum(op: Reduce) -> bool:
     """Tell whether a reduction follows the fixed tree."""
     return op.op == "add" and is_real(op.result.dtype)
 

@@ -21,6 +21,8 @@ import numpy as np
 
 from ...errors import InternalError
 from ...ir.primitive import Params, Primitive
+from ...kernels.kernel import Kernel
+from ...kernels.schedule import Schedule
 from ...program.program import (
     Copy,
     Extern,
@@ -35,6 +37,7 @@ from ...program.program import (
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
 from .kernels import KernelCode, ModuleScope, emit_kernel
+from .parallel import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .target import Target
 from .text import Emitter, module_text
 
@@ -61,6 +64,8 @@ class ProgramCode:
         Addresses of NumPy's loops and of constants.
     needs_host : bool
         Whether `HOST_SYMBOL` must be imported too.
+    needs_pool : bool
+        Whether the symbols of `parallel` must be imported too.
     constants : mapping of str to numpy.ndarray
         The constants by symbol; they must live as long as the code.
     arena_bytes : int
@@ -76,6 +81,7 @@ class ProgramCode:
     text: str
     imports: Mapping[str, int]
     needs_host: bool
+    needs_pool: bool
     constants: Mapping[str, np.ndarray]
     arena_bytes: int
     error_offset: int
@@ -83,7 +89,12 @@ class ProgramCode:
     kernels: Mapping[str, str]
 
 
-def emit_program(program: Program, target: Target, resolve: Resolver) -> ProgramCode:
+def emit_program(
+    program: Program,
+    target: Target,
+    resolve: Resolver,
+    threading: Threading = SERIAL,
+) -> ProgramCode:
     """Return the code of a Program.
 
     Parameters
@@ -94,13 +105,14 @@ def emit_program(program: Program, target: Target, resolve: Resolver) -> Program
     resolve : callable
         ``(primitive, params, input dtypes, output dtypes)`` to the compiled loop that
         computes it, or None.
+    threading : Threading
 
     Raises
     ------
     InternalError
         If a buffer has no place.
     """
-    return _ProgramEmitter(program, target, resolve).emit()
+    return _ProgramEmitter(program, target, resolve, threading).emit()
 
 
 def _aligned(size: int) -> int:
@@ -110,8 +122,11 @@ def _aligned(size: int) -> int:
 class _ProgramEmitter:
     """Writes the host function and collects what the module needs."""
 
-    def __init__(self, program: Program, target: Target, resolve: Resolver) -> None:
+    def __init__(
+        self, program: Program, target: Target, resolve: Resolver, threading: Threading
+    ) -> None:
         self.program, self.target, self.resolve = program, target, resolve
+        self.threading = threading
         self.buffers = program.by_name
         self.scope = ModuleScope()
         self.em: Emitter = self.scope.emitter()
@@ -135,7 +150,11 @@ class _ProgramEmitter:
         em.store("i64", "0", self.error, 8)
         for name in self._used(self.program.steps):
             self._pointer(name)
-        self._run_all(self.program.steps)
+        start = len(em.lines)
+        shared_ns = self._run_all(self.program.steps)
+        if shared_ns >= self.threading.wake_ns and self._needs_pool:
+            em.declarations[WAKE_SYMBOL] = f"declare void @{WAKE_SYMBOL}()"
+            em.lines.insert(start, f"  call void @{WAKE_SYMBOL}()")
         em.ret("i64", "0")
         main = em.function(MAIN_SYMBOL, ["ptr %pointers", "ptr %arena"], result="i64")
         functions = [code.text for code in self.kernels.values()]
@@ -150,12 +169,17 @@ class _ProgramEmitter:
             text,
             self.imports,
             self.needs_host,
+            self._needs_pool,
             self.constants,
             self.scratch_offset + scratch,
             self.error_offset,
             tuple(self.steps),
             {name: code.text for name, code in self.kernels.items()},
         )
+
+    @property
+    def _needs_pool(self) -> bool:
+        return JOB_SYMBOL in self.scope.declarations
 
     # Buffers
 
@@ -209,60 +233,71 @@ class _ProgramEmitter:
 
     # Steps
 
-    def _run_all(self, steps: Sequence[Step]) -> None:
-        for step in steps:
-            number = len(self.steps)
-            self.steps.append(step)
-            if isinstance(step, Run):
-                self._run(step, number)
-            elif isinstance(step, Extern):
-                self._extern(step, number)
-            elif isinstance(step, Copy):
-                self._copy(step)
-            elif isinstance(step, Loop):
-                with self.em.loop(0, step.count, 1) as loop:
-                    self._run_all(step.steps)
-                    loop.yield_([])
-            else:
-                self._if(step)
+    def _run_all(self, steps: Sequence[Step]) -> int:
+        """Write steps; return the estimated work in them that threads may share."""
+        return sum(self._step(step) for step in steps)
 
-    def _run(self, step: Run, number: int) -> None:
-        code = self.kernels.get(step.kernel.name)
+    def _step(self, step: Step) -> int:
+        number = len(self.steps)
+        self.steps.append(step)
+        if isinstance(step, Run):
+            return self._run(step, number)
+        if isinstance(step, Copy):
+            return self._copy(step)
+        if isinstance(step, Loop):
+            with self.em.loop(0, step.count, 1) as loop:
+                shared_ns = self._run_all(step.steps)
+                loop.yield_([])
+            return shared_ns * step.count
+        if isinstance(step, Extern):
+            self._extern(step, number)
+            return 0
+        return self._if(step)
+
+    def _kernel(self, kernel: Kernel, schedule: Schedule) -> KernelCode:
+        """Return the code of a kernel, emitted once."""
+        code = self.kernels.get(kernel.name)
         if code is None:
-            code = emit_kernel(step.kernel, step.schedule, self.target, self.scope)
-            self.kernels[step.kernel.name] = code
+            code = emit_kernel(
+                kernel, schedule, self.target, self.scope, threading=self.threading
+            )
+            self.kernels[kernel.name] = code
+        return code
+
+    def _run(self, step: Run, number: int) -> int:
+        code = self._kernel(step.kernel, step.schedule)
         self._call_kernel(code, (*step.inputs, *step.outputs))
         if code.can_fail:
             word = self.em.load("i64", self.error, 8)
             self._return_error(word, number)
+        return code.shared_ns
 
     def _call_kernel(self, code: KernelCode, buffers: Sequence[str]) -> None:
         pointers = [*map(self._pointer, buffers), self.scratch, self.error]
         self.em.call("void", code.symbol, [("ptr", p) for p in pointers])
 
-    def _copy(self, step: Copy) -> None:
+    def _copy(self, step: Copy) -> int:
         source, to = self.buffers[step.input], self.buffers[step.output]
-        kernel, schedule = copy_kernel(source, to)
-        code = self.kernels.get(kernel.name)
-        if code is None:
-            code = emit_kernel(kernel, schedule, self.target, self.scope)
-            self.kernels[kernel.name] = code
+        code = self._kernel(*copy_kernel(source, to))
         self._call_kernel(code, (step.input, step.output))
+        return code.shared_ns
 
-    def _if(self, step: If) -> None:
+    def _if(self, step: If) -> int:
         em = self.em
         byte = em.load("i8", self._pointer(step.predicate), 1)
         chosen = em.op(f"icmp ne i8 {byte}, 0")
+        shared_ns: list[int] = []
 
         def then() -> list[str]:
-            self._run_all(step.on_true)
+            shared_ns.append(self._run_all(step.on_true))
             return []
 
         def otherwise() -> list[str]:
-            self._run_all(step.on_false)
+            shared_ns.append(self._run_all(step.on_false))
             return []
 
         em.if_else(chosen, [], then, otherwise)
+        return max(shared_ns)
 
     def _return_error(self, word: str, number: int) -> None:
         """Leave the function if an error word is not 0."""

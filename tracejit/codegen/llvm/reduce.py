@@ -9,6 +9,7 @@ for sums of floats, which follow the fixed tree.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -16,12 +17,12 @@ import numpy as np
 from ...ir.graph import Literal
 from ...kernels.kernel import Operand, Reduce
 from .elementwise import combine
-from .indices import Index
+from .indices import Index, multiply
 from .target import Target
-from .text import Emitter, constant, iota, vec
+from .text import Emitter, bits_of, constant, iota, shape_of, vec
 from .values import is_real, is_signed, register_bits, register_type
 
-# Combines two lists of registers of the given number of lanes into one.
+_ALIGN = 64
 Regs = list[str]
 
 
@@ -55,17 +56,32 @@ class Shape:
         return total
 
 
-class State(Protocol):
-    """What the loop nest knows of an accumulator."""
+class Sink(Protocol):
+    """What straight-line code knows of an accumulator."""
 
     op: Reduce
-    regs: list[tuple[str, str]]
 
     def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
         """Take in one vector; `flat` is the position of its first element."""
 
+
+class State(Sink, Protocol):
+    """What the loop nest knows of an accumulator."""
+
+    regs: list[tuple[str, str]]
+
     def finish(self) -> Regs:
         """Return the result: one register per unit, or one scalar."""
+
+    @property
+    def partial_bytes(self) -> int:
+        """Size of what `store_partial` writes."""
+
+    def store_partial(self, at: str) -> None:
+        """Write what this accumulator has, as a part of a larger reduction."""
+
+    def merge_partials(self, at: str, stride: int, whole: int, rest: bool) -> None:
+        """Take in `whole` parts and a shorter one, `stride` bytes apart, in order."""
 
 
 def dtype_of(operand: Operand) -> np.dtype:
@@ -130,7 +146,49 @@ def _greatest(dtype: np.dtype) -> float:
     return (1 << register_bits(dtype) - is_signed(dtype)) - 1
 
 
-class Fold:
+class _InRegisters:
+    """What accumulators that are registers have in common: their parts in memory."""
+
+    em: Emitter
+    regs: list[tuple[str, str]]
+
+    def _sizes(self) -> list[int]:
+        sizes = []
+        for type_, _ in self.regs:
+            element, lanes = shape_of(type_)
+            sizes.append(-(-lanes * max(bits_of(element), 8) // 8 // _ALIGN) * _ALIGN)
+        return sizes
+
+    @property
+    def partial_bytes(self) -> int:
+        """Size of what `store_partial` writes."""
+        return sum(self._sizes())
+
+    def _places(self, at: str) -> list[str]:
+        starts = accumulate(self._sizes(), initial=0)
+        return [self.em.gep("i8", at, start) for start in starts][: len(self.regs)]
+
+    def store_partial(self, at: str) -> None:
+        """Write the registers."""
+        for (type_, value), to in zip(self.regs, self._places(at), strict=True):
+            self.em.store(type_, value, to, 1)
+
+    def merge_partials(self, at: str, stride: int, whole: int, rest: bool) -> None:
+        """Combine with each part, lane by lane."""
+        types = [type_ for type_, _ in self.regs]
+        with self.em.loop(0, whole + rest, 1, self.regs) as loop:
+            self.regs = list(zip(types, loop.carried, strict=True))
+            part = self.em.gep("i8", at, multiply(self.em, loop.index, stride))
+            rows = zip(types, self._places(part), strict=True)
+            self._absorb([self.em.load(type_, place, 1) for type_, place in rows])
+            loop.yield_([value for _, value in self.regs])
+        self.regs = list(zip(types, loop.results, strict=True))
+
+    def _absorb(self, values: Sequence[str]) -> None:
+        raise NotImplementedError
+
+
+class Fold(_InRegisters):
     """max, min, mul, and, or, and sums of integers, in any order.
 
     Parameters
@@ -168,11 +226,17 @@ class Fold:
             total = self._combine(low, high, half)
         return [total]
 
+    def _absorb(self, values: Sequence[str]) -> None:
+        lanes = self.shape.lanes
+        for unit, value in enumerate(values):
+            type_, old = self.regs[unit]
+            self.regs[unit] = type_, self._combine(old, value, lanes)
+
     def _combine(self, a: str, b: str, lanes: int) -> str:
         return combine(self.em, self.target, self.op.op, self.dtype, a, b, lanes)
 
 
-class ArgFold:
+class ArgFold(_InRegisters):
     """argmax and argmin: the first place of the extremum; NaN counts as one.
 
     Each lane keeps its best value and where it was. A lane starts with the worst value
@@ -209,11 +273,11 @@ class ArgFold:
         wins = self._beats(value, best, lanes)
         if mask is not None:
             wins = em.op(f"and {vec('i1', lanes)} {wins}, {mask}")
-        here = self._places(flat)
+        here = self._places_of(flat)
         self.regs[2 * unit] = type_, select(em, wins, type_, lanes, value, best)
         self.regs[2 * unit + 1] = places, select(em, wins, places, lanes, here, place)
 
-    def _places(self, flat: Index) -> str:
+    def _places_of(self, flat: Index) -> str:
         em, lanes = self.em, self.shape.lanes
         if isinstance(flat, int):
             start = constant(self.place, flat, lanes)
@@ -248,6 +312,16 @@ class ArgFold:
         if self.shape.across:
             return [self._wide(self._fold(pairs), 1)]
         return [self._wide(place, self.shape.lanes) for _, place in pairs]
+
+    def _absorb(self, values: Sequence[str]) -> None:
+        lanes = self.shape.lanes
+        for k in range(0, len(values), 2):
+            old = self.regs[k][1], self.regs[k + 1][1]
+            best = self._better(old, (values[k], values[k + 1]), lanes)
+            self.regs[k : k + 2] = [
+                (self.regs[k][0], best[0]),
+                (self.regs[k + 1][0], best[1]),
+            ]
 
     def _fold(self, pairs: list[tuple[str, str]]) -> str:
         lanes = self.shape.lanes

@@ -14,7 +14,7 @@ from .elementwise import combine
 from .indices import Index, add, multiply
 from .reduce import Regs, Shape, halves, select, splits
 from .target import Target
-from .text import Emitter, bits_of, constant, vec
+from .text import Emitter, Loop, bits_of, constant, vec
 from .values import register_type
 
 
@@ -54,7 +54,7 @@ class TreeSum:
         self.width = 1 if shape.across else shape.lanes * shape.units
         self.regs: list[tuple[str, str]] = []
         self.slot = stack
-        self.column: Index = 0  # where vectors of columns start; see `load_columns`
+        self.pending = 0  # slots in use after `merge_partials`
         self.is_first = False  # whether updates find nothing in memory to add to
 
     # A leaf
@@ -80,15 +80,6 @@ class TreeSum:
         # is known; but blocks along the vector axis may leave any out, so they fill.
         self.is_first = self.count <= LANES and not self.shape.across
         if not self.is_first:
-            self._fill(self.slot)
-
-    def begin_rows(self, leaf: Index, length: int) -> None:
-        """Start a leaf whose lanes come one after another.
-
-        The first row of each lane must be added with `is_first` set.
-        """
-        self.slot = self._slot(leaf)
-        if length < LANES:
             self._fill(self.slot)
 
     def _fill(self, slot: str) -> None:
@@ -118,7 +109,7 @@ class TreeSum:
         lane = self._and(flat, LANES - 1)
         if not self.shape.across:
             lane = multiply(em, lane, self.width)
-            lane = add(em, lane, add(em, self.column, unit * lanes))
+            lane = add(em, lane, unit * lanes)
         at = em.gep(self.element, self.slot, lane)
         if not self.is_first:
             value = self._add(em.load(self.type, at, self.size), value)
@@ -203,6 +194,48 @@ class TreeSum:
             loop.yield_([])
         return lower
 
+    # Parts of a sum, which other threads have summed
+
+    @property
+    def partial_bytes(self) -> int:
+        """Size of what `store_partial` writes."""
+        return LANES * self.size
+
+    def store_partial(self, at: str) -> None:
+        """Write the 64 lanes of this sum, which is a part of a larger one."""
+        self._combine_stack()
+        for unit, value in enumerate(self._lanes()):
+            to = self.em.gep(self.element, at, unit * self.shape.lanes)
+            self.em.store(self.type, value, to, self.size)
+
+    def merge_partials(self, at: str, stride: int, whole: int, rest: bool) -> None:
+        """Take in parts: `whole` of equal size, a power of two of leaves, and a rest.
+
+        Parts are nodes of the tree, so they are merged as leaves are.
+        """
+        with self.em.loop(0, whole, 1) as loop:
+            self._push(loop.index, self.em.gep("i8", at, self._times(loop, stride)))
+            self._merge(loop.index)
+            loop.yield_([])
+        if rest:
+            self._push(whole, self.em.gep("i8", at, whole * stride))
+        self.pending = whole.bit_count() + rest
+
+    def _times(self, loop: Loop, stride: int) -> Index:
+        return multiply(self.em, loop.index, stride)
+
+    def _push(self, number: Index, source: str) -> None:
+        """Copy a part to its place on the stack."""
+        to = self._slot(number)
+        for unit in range(LANES // self.shape.lanes):
+            offset = unit * self.shape.lanes
+            value = self.em.load(
+                self.type, self.em.gep(self.element, source, offset), self.size
+            )
+            self.em.store(
+                self.type, value, self.em.gep(self.element, to, offset), self.size
+            )
+
     # The result
 
     def finish(self) -> Regs:
@@ -215,38 +248,26 @@ class TreeSum:
         if self.shape.across:
             return self._fold_across()
         self._fold_rows()
-        return [
-            self.load_columns(unit * self.shape.lanes)
+        lanes = self.shape.lanes
+        places = [
+            self.em.gep(self.element, self.stack, unit * lanes)
             for unit in range(self.shape.units)
         ]
-
-    def settle(self) -> None:
-        """Finish the sums of all columns in memory, for `load_columns`."""
-        self._combine_stack()
-        self._fold_rows()
-
-    def load_columns(self, column: Index) -> str:
-        """Return finished sums: one vector, from a column on."""
-        at = self.em.gep(self.element, self.stack, column)
-        return self.em.load(self.type, at, self.size)
+        return [self.em.load(self.type, at, self.size) for at in places]
 
     def _combine_stack(self) -> None:
         leaves = -(-self.count // LEAF)
         if not self.single_axis and self.count > LEAF and self.count % LEAF:
             self._merge(leaves - 1)
-        for left in range(leaves.bit_count() - 1, 0, -1):
+        pending = self.pending or leaves.bit_count()
+        for left in range(pending - 1, 0, -1):
             size = LANES * self.width
             self._add_slots(self.em.gep(self.element, self.stack, left * size))
 
     def _fold_across(self) -> Regs:
         """Fold the 64 lanes of a row; vectors beyond its end hold -0.0 only."""
         em, lanes = self.em, self.shape.lanes
-        parts = [value for _, value in self.regs]
-        if not parts:
-            parts = []
-            for unit in range(LANES // lanes):
-                at = em.gep(self.element, self.stack, unit * lanes)
-                parts.append(em.load(self.type, at, self.size))
+        parts = self._lanes()
         half = LANES // lanes
         while half > 1:
             half //= 2
@@ -258,6 +279,17 @@ class TreeSum:
             low, high = halves(em, self.element, total, 2 * width)
             total = self._add_lanes(low, high, width)
         return [total]
+
+    def _lanes(self) -> list[str]:
+        """Return the lanes of a row: registers, or what is left on the stack."""
+        if self.regs:
+            return [value for _, value in self.regs]
+        lanes = self.shape.lanes
+        places = [
+            self.em.gep(self.element, self.stack, unit * lanes)
+            for unit in range(LANES // lanes)
+        ]
+        return [self.em.load(self.type, at, self.size) for at in places]
 
     def _fold_rows(self) -> None:
         """Fold 64 lanes that are vectors in memory; those without elements are -0.0."""

@@ -8,11 +8,13 @@ becomes the exception that NumPy would have raised, with the user's line.
 
 import ctypes
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from ...codegen.llvm.memory import INDEX_ERROR, error_position
+from ...codegen.llvm.parallel import SERIAL, Threading
 from ...codegen.llvm.program import (
     HOST_ERROR,
     HOST_SYMBOL,
@@ -30,13 +32,20 @@ from .arena import ArenaPool, aligned_empty
 from .call import NativeFunction
 from .engine import engine_for
 from .externs import HostCalls, resolve_loop
+from .memory.pool import OutputPool
+from .threads import pool
 
 _LINALG_MESSAGES = {
     "cholesky": "Matrix is not positive definite",
     "eigh": "Eigenvalues did not converge",
 }
-# Above this, outputs are worth aligning to whole cache lines.
+# From these sizes on, results are worth aligning to whole cache lines, and worth memory
+# that was used before.
 _ALIGN_FROM = 4096
+_POOL_FROM = 1 << 16
+OUTPUTS = OutputPool()
+
+Allocator: TypeAlias = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 
 
 class CpuExecutable:
@@ -47,6 +56,8 @@ class CpuExecutable:
     program : Program
         With its arena planned.
     target : Target
+    threading : Threading
+        How many threads its kernels may use.
 
     Attributes
     ----------
@@ -61,10 +72,12 @@ class CpuExecutable:
     >>> [y] = executable.run([x])  # doctest: +SKIP
     """
 
-    def __init__(self, program: Program, target: Target) -> None:
+    def __init__(
+        self, program: Program, target: Target, threading: Threading = SERIAL
+    ) -> None:
         self.program, self.target = program, target
         start = time.perf_counter()
-        code = emit_program(program, target, resolve_loop)
+        code = emit_program(program, target, resolve_loop, threading)
         emitted = time.perf_counter()
         engine = engine_for(target)
         image = engine.compile(code.text)
@@ -74,6 +87,8 @@ class CpuExecutable:
         imports = dict(code.imports)
         if code.needs_host:
             imports[HOST_SYMBOL] = self._host.address
+        if code.needs_pool:
+            imports.update(_pool_symbols(target))
         library = engine.load(image, imports)
         self._function = NativeFunction(library.address(MAIN_SYMBOL), owner=library)
         linked = time.perf_counter()
@@ -125,10 +140,7 @@ class CpuExecutable:
             For a matrix that is singular or not positive definite.
         """
         self._check(inputs)
-        outputs = [
-            (aligned_empty if large else np.empty)(shape, dtype)
-            for shape, dtype, large in self._outputs
-        ]
+        outputs = [allocate(shape, dtype) for allocate, shape, dtype in self._outputs]
         arena = self._arenas.acquire()
         word = self._function([*inputs, *outputs], arena.address)
         if word:
@@ -181,15 +193,30 @@ class CpuExecutable:
         )
 
 
+def _pool_symbols(target: Target) -> Mapping[str, int]:
+    workers = pool(target)
+    assert workers is not None, "code for threads where there are none"
+    return workers.symbols
+
+
 def _layout(buffer: ProgramBuffer) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]]:
     """Return dtype, shape, and strides in bytes."""
     size = buffer.dtype.itemsize
     return buffer.dtype, buffer.shape, tuple(s * size for s in buffer.strides)
 
 
-def _output(buffer: ProgramBuffer) -> tuple[tuple[int, ...], np.dtype, bool]:
+def _output(
+    buffer: ProgramBuffer,
+) -> tuple[Allocator, tuple[int, ...], np.dtype]:
+    """Return how a result is allocated, its shape and its dtype."""
     size = int(np.prod(buffer.shape, dtype=np.int64)) * buffer.dtype.itemsize
-    return buffer.shape, buffer.dtype, size >= _ALIGN_FROM
+    if size >= _POOL_FROM:
+        return OUTPUTS.empty, buffer.shape, buffer.dtype
+    return (
+        aligned_empty if size >= _ALIGN_FROM else np.empty,
+        buffer.shape,
+        buffer.dtype,
+    )
 
 
 def _same_strides(array: np.ndarray, strides: Sequence[int]) -> bool:

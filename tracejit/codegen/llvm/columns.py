@@ -1,0 +1,409 @@
+"""Sums over the rows of matrices, column by column.
+
+The columns are the vectors' axis, and loop nests would run down a few columns at a
+time: short pieces of memory, a page apart. Where nothing but sums lives across the
+rows, a nest adds whole rows to rows of sums in memory instead. The fixed tree of
+`tracejit.kernels.tree` says what is added to what, and leaves the order open:
+
+    for each of the 64 virtual lanes l:                       (in bit-reversed order)
+      for each leaf of 1024 rows:
+        sum of rows l, l + 64, l + 128, ... of the leaf       → the stack
+        merge leaves that are complete, as a binary counter
+      merge lanes, as a binary counter: l and l + 32 meet first, then l + 16, ...
+
+so that a stack of some ten rows, which stays in the nearest cache, is all the memory
+the sums need, and several rows are added in registers before a row of the stack is
+touched. In bit-reversed order the merges of a counter are the folds of the tree.
+
+Where rows are short, the 64 lanes of all columns fit the nearest cache, and rows are
+added in the order in which they lie in memory.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ...kernels.kernel import KernelOp, Reduce, Value
+from ...kernels.tree import LANES, LEAF
+from .elementwise import combine
+from .indices import Index, add, multiply
+from .memory import lanes_mask
+from .nest import Block, Nest, is_float_sum
+from .phases import Phase, Phases
+from .reduce import State
+from .target import Target
+from .text import Emitter, bits_of, constant, vec
+from .values import register_type
+
+# Columns whose sums are in memory at a time.
+_CHUNK = 4096
+# Rows that are added in registers, and how many operations they may be. With more, rows
+# whose length is a power of two push each other out of the cache.
+_ROWS = 4
+_BUDGET = 64
+# Vectors in a row that is short.
+_NARROW = 4
+_LANE_BITS = LANES.bit_length() - 1
+
+
+class ColumnSums:
+    """The sums of one operand over a chunk of columns.
+
+    Parameters
+    ----------
+    em : Emitter
+    target : Target
+    op : Reduce
+    lanes : int
+        Of the vectors of columns.
+    width : int
+        Columns of a row of the stack: whole vectors.
+    stack : str
+        Address of its memory.
+    """
+
+    def __init__(
+        self,
+        em: Emitter,
+        target: Target,
+        op: Reduce,
+        lanes: int,
+        width: int,
+        stack: str,
+    ) -> None:
+        self.em, self.target, self.op = em, target, op
+        self.lanes, self.width, self.stack = lanes, width, stack
+        self.element = register_type(op.result.dtype)
+        self.size = bits_of(self.element) // 8
+        self.type = vec(self.element, lanes)
+        self.total: str | None = None
+
+    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+        """Add one row's vector. Lanes beyond the last column hold anything."""
+        self.total = value if self.total is None else self.add(self.total, value)
+
+    def load(self, row: str, column: Index) -> str:
+        """Return sums: a vector of a row of the stack."""
+        return self.em.load(self.type, self._at(row, column), self.size)
+
+    def store(self, row: str, column: Index, value: str) -> None:
+        """Write sums: a vector of a row of the stack."""
+        self.em.store(self.type, value, self._at(row, column), self.size)
+
+    def _at(self, row: str, column: Index) -> str:
+        return self.em.gep(self.element, row, column)
+
+    def add(self, older: str, newer: str) -> str:
+        """Add two vectors of sums."""
+        dtype = self.op.result.dtype
+        return combine(self.em, self.target, "add", dtype, older, newer, self.lanes)
+
+    def slot(self, base: str, number: Index) -> str:
+        """Return the address of row `number` of the stack, from `base` on."""
+        return self._at(base, multiply(self.em, number, self.width))
+
+    def fill(self, row: str) -> None:
+        """Set a row to -0.0, which adds nothing."""
+        with self.em.loop(0, self.width, self.lanes) as loop:
+            self.store(row, loop.index, constant(self.element, -0.0, self.lanes))
+            loop.yield_([])
+
+    def merge(self, upper: str, times: Index) -> None:
+        """Add a row to the one below it, and that to the one below, `times` times."""
+        if times == 0:
+            return
+        with self.em.loop(0, times, 1, [("ptr", upper)]) as loop:
+            top = loop.carried[0]
+            lower = self._at(top, -self.width)
+            with self.em.loop(0, self.width, self.lanes) as columns:
+                older = self.load(lower, columns.index)
+                newer = self.load(top, columns.index)
+                self.store(lower, columns.index, self.add(older, newer))
+                columns.yield_([])
+            loop.yield_([lower])
+
+    def fold(self) -> None:
+        """Fold a row of 64 lanes, each a vector for all columns, into the first."""
+        half = self.width
+        while half > self.width // LANES:
+            half //= 2
+            with self.em.loop(0, half, self.lanes) as loop:
+                low = self.load(self.stack, loop.index)
+                high = self.load(self._at(self.stack, half), loop.index)
+                self.store(self.stack, loop.index, self.add(low, high))
+                loop.yield_([])
+
+
+def leaf_rows(count: int) -> int:
+    """Return how many leaves are on the stack at most, in a sum of `count` elements."""
+    return (-(-count // LEAF)).bit_length() + 1
+
+
+class ColumnNest(Nest):
+    """A nest that sums over rows in long runs through memory where it can."""
+
+    def _range(
+        self,
+        depth: int,
+        ops: Sequence[KernelOp],
+        states: Sequence[State],
+        start: Index,
+        length: int,
+    ) -> None:
+        streamed = self.streamed(depth, ops) if length else None
+        if streamed is None:
+            super()._range(depth, ops, states, start, length)
+            return
+        whole = length // _CHUNK * _CHUNK
+        if whole:
+            with self._carrying(0, whole, _CHUNK, ()) as first:
+                self.chunk(depth, streamed, first, _CHUNK)
+        if length > whole:
+            self.chunk(depth, streamed, whole, length - whole)
+
+    def streamed(
+        self, depth: int, ops: Sequence[KernelOp]
+    ) -> tuple[Phase, Phase] | None:
+        """Return the phases of sums over rows and of what follows, if that is all."""
+        if self.loops[depth] != self.axis or depth + 2 != len(self.loops):
+            return None
+        rows = (self.loops[depth + 1],)
+        phases = Phases(self.analysis, depth + 1, ops).cut()
+        if len(phases) != 2 or self.extents[rows[0]] <= LANES:
+            return None
+        first, last = phases
+        if first.direct or last.inner:
+            return None
+        if any(op.axes != rows or not is_float_sum(op) for op in first.done):
+            return None
+        varying = all(
+            isinstance(x, Value) and self.axis in x.axes
+            for x in (op.operand for op in first.done)
+        )
+        return (first, last) if varying and not last.done else None
+
+    def chunk(
+        self, depth: int, phases: tuple[Phase, Phase], start: Index, columns: int
+    ) -> None:
+        """Run `phases` over some columns; see the module's text."""
+        before, after = phases
+        is_narrow = columns <= _NARROW * self.lanes
+        stream = (_ShortRows if is_narrow else _LongRows)(
+            self, depth, before, start, columns
+        )
+        stream.run()
+        self.streams.clear()
+
+        def finish(column: Index) -> None:
+            for state in stream.sums:
+                result = state.load(state.stack, column)
+                self.env[state.op.result.name] = [result]
+            self.segment(after.direct)
+
+        self.across(depth, start, columns, after.direct, finish)
+
+    def across(
+        self,
+        depth: int,
+        start: Index,
+        columns: int,
+        ops: Sequence[KernelOp],
+        body: Callable[[Index], None],
+    ) -> None:
+        """Run `body` for each vector of a chunk of columns, with pointers advanced."""
+        axis = self.loops[depth]
+
+        def vector(column: Index, mask: str | None) -> None:
+            env, pointers, outer = dict(self.env), dict(self.pointers), self.block
+            self.block = Block(1, mask)
+            self.index[axis] = add(self.em, start, column)
+            self.advance(ops, axis, self.index[axis])
+            body(column)
+            del self.index[axis]
+            self.env, self.pointers, self.block = env, pointers, outer
+
+        full = columns // self.lanes * self.lanes
+        if full:
+            with self._carrying(0, full, self.lanes, ()) as column:
+                vector(column, None)
+        if columns > full:
+            vector(full, lanes_mask(self.lanes, columns - full))
+
+    def new_sums(self, op: Reduce, width: int, rows: int) -> ColumnSums:
+        """Return sums of columns with a stack of `rows` rows of `width`."""
+        size = bits_of(register_type(op.result.dtype)) // 8
+        nbytes = rows * width * size
+        offset = self._allocate(f"sum.{op.result.name}", nbytes)
+        stack = self.em.gep("i8", "%scratch", offset)
+        return ColumnSums(self.em, self.target, op, self.lanes, width, stack)
+
+
+class _Stream:
+    """Writes the loops over lanes, leaves and rows for one chunk of columns."""
+
+    def __init__(
+        self, nest: ColumnNest, depth: int, phase: Phase, start: Index, columns: int
+    ) -> None:
+        self.nest, self.em, self.depth = nest, nest.em, depth
+        self.axis = nest.loops[depth + 1]
+        self.ops = phase.inner
+        self.start, self.columns = start, columns
+        self.count = nest.extents[self.axis]
+        self.vectors = -(-columns // nest.lanes)
+        width, rows = self._stack()
+        self.sums = [nest.new_sums(op, width, rows) for op in phase.done]
+        nest.streams.update({s.op.result.name: s for s in self.sums})
+
+    def _stack(self) -> tuple[int, int]:
+        """Return width and number of the rows of the stack."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Leave the sums at the start of each stack."""
+        raise NotImplementedError
+
+    def _rows_at(self, bases: Sequence[str], number: Index) -> list[str]:
+        pairs = zip(self.sums, bases, strict=True)
+        return [state.slot(base, number) for state, base in pairs]
+
+    def _batch(
+        self, rows: Sequence[str], first: Index, count: int, is_first: bool
+    ) -> None:
+        """Add some rows in registers, to what the stack has unless `is_first`."""
+        nest, axis = self.nest, self.axis
+        pointers = dict(nest.pointers)
+        nest.index[axis] = first
+        nest.advance(self.ops, axis, first)
+
+        def add_all(column: Index) -> None:
+            for state, row in zip(self.sums, rows, strict=True):
+                state.total = None if is_first else state.load(row, column)
+            here = nest.pointers
+            for k in range(count):
+                nest.index[axis] = add(self.em, first, k * LANES)
+                nest.pointers = dict(here)
+                if k:
+                    nest.advance(self.ops, axis, k * LANES)
+                nest.segment(self.ops)
+            for state, row in zip(self.sums, rows, strict=True):
+                assert state.total is not None
+                state.store(row, column, state.total)
+
+        nest.across(self.depth, self.start, self.columns, self.ops, add_all)
+        del nest.index[axis]
+        nest.pointers = pointers
+
+    def _merge(self, rows: Sequence[str], times: Index) -> None:
+        for state, row in zip(self.sums, rows, strict=True):
+            state.merge(row, times)
+
+    def _trailing_ones(self, number: str) -> str:
+        flipped = self.em.op(f"xor i64 {number}, -1")
+        arguments = [("i64", flipped), ("i1", "true")]
+        return self.em.extern("i64", "llvm.cttz.i64", arguments)
+
+
+class _LongRows(_Stream):
+    """Lane by lane; a row of the stack has one lane's sums of all columns."""
+
+    def _stack(self) -> tuple[int, int]:
+        return self.vectors * self.nest.lanes, leaf_rows(self.count) + _LANE_BITS
+
+    def run(self) -> None:
+        """Leave the sums at the start of each stack."""
+        em = self.em
+        with em.loop(0, LANES, 1) as loop:
+            reversed_ = em.intrinsic("llvm.bitreverse", "i64", loop.index)
+            lane = em.op(f"lshr i64 {reversed_}, {64 - _LANE_BITS}")
+            depth = em.intrinsic("llvm.ctpop", "i64", loop.index)
+            bases = [s.slot(s.stack, depth) for s in self.sums]
+            self._lane(lane, bases)
+            self._merge(bases, self._trailing_ones(loop.index))
+            loop.yield_([])
+
+    def _lane(self, lane: str, bases: Sequence[str]) -> None:
+        """Sum one virtual lane over all leaves, into the rows at `bases`."""
+        em, whole, rest = self.em, self.count // LEAF, self.count % LEAF
+        if whole:
+            with em.loop(0, whole, 1) as loop:
+                ones = em.intrinsic("llvm.ctpop", "i64", loop.index)
+                rows = self._rows_at(bases, ones)
+                first = add(em, multiply(em, loop.index, LEAF), lane)
+                self._add_rows(rows, first, LEAF // LANES)
+                self._merge(rows, self._trailing_ones(loop.index))
+                loop.yield_([])
+        if rest:
+            rows = self._rows_at(bases, whole.bit_count())
+            self._short_leaf(lane, rows, whole * LEAF, rest)
+            self._merge(rows, (~whole & (whole + 1)).bit_length() - 1)
+        left = (whole + (rest > 0)).bit_count() - 1
+        self._merge(self._rows_at(bases, left), left)
+
+    def _short_leaf(
+        self, lane: str, rows: Sequence[str], start: int, length: int
+    ) -> None:
+        """Sum one lane of a leaf that is not whole: the first lanes have a row more."""
+        first, each = add(self.em, lane, start), length // LANES
+        if each:
+            self._add_rows(rows, first, each)
+        else:
+            for state, row in zip(self.sums, rows, strict=True):
+                state.fill(row)
+        if length % LANES:
+            has_more = self.em.op(f"icmp slt i64 {lane}, {length % LANES}")
+            with self.em.if_(has_more):
+                self._batch(rows, add(self.em, first, each * LANES), 1, False)
+
+    def _add_rows(self, rows: Sequence[str], first: Index, count: int) -> None:
+        """Sum `count` rows, 64 apart, in batches."""
+        size = max(1, min(_ROWS, _BUDGET // self.nest.weight(self.ops)))
+        for done in range(0, count, size):
+            begin = add(self.em, first, done * LANES)
+            self._batch(rows, begin, min(size, count - done), done == 0)
+
+
+class _ShortRows(_Stream):
+    """Row by row; a row of the stack has the sums of all lanes and columns."""
+
+    def _stack(self) -> tuple[int, int]:
+        return LANES * self.vectors * self.nest.lanes, leaf_rows(self.count)
+
+    def run(self) -> None:
+        """Leave the sums at the start of each stack."""
+        bases = [state.stack for state in self.sums]
+        whole, rest = self.count // LEAF, self.count % LEAF
+        if whole:
+            with self.em.loop(0, whole, 1) as loop:
+                ones = self.em.intrinsic("llvm.ctpop", "i64", loop.index)
+                rows = self._rows_at(bases, ones)
+                self._leaf(rows, multiply(self.em, loop.index, LEAF), LEAF)
+                self._merge(rows, self._trailing_ones(loop.index))
+                loop.yield_([])
+        if rest:
+            rows = self._rows_at(bases, whole.bit_count())
+            self._leaf(rows, whole * LEAF, rest)
+            self._merge(rows, (~whole & (whole + 1)).bit_length() - 1)
+        left = (whole + (rest > 0)).bit_count() - 1
+        self._merge(self._rows_at(bases, left), left)
+        for state in self.sums:
+            state.fold()
+
+    def _leaf(self, rows: Sequence[str], start: Index, length: int) -> None:
+        """Sum a leaf: the first row of each lane replaces what is there."""
+        if length < LANES:
+            for state, row in zip(self.sums, rows, strict=True):
+                state.fill(row)
+        self._run(rows, start, 0, min(LANES, length), length >= LANES)
+        if length > LANES:
+            self._run(rows, start, LANES, length, False)
+
+    def _run(
+        self, rows: Sequence[str], start: Index, begin: int, end: int, is_first: bool
+    ) -> None:
+        """Add rows of a leaf one after another."""
+        em = self.em
+        with em.loop(begin, end, 1) as loop:
+            lane = em.op(f"and i64 {loop.index}, {LANES - 1}")
+            place = multiply(em, lane, self.vectors * self.nest.lanes)
+            pairs = zip(self.sums, rows, strict=True)
+            here = [em.gep(state.element, row, place) for state, row in pairs]
+            self._batch(here, add(em, start, loop.index), 1, is_first)
+            loop.yield_([])

@@ -1,0 +1,1 @@
+"""Memory for the results of calls."""
