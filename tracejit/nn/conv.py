@@ -14,8 +14,9 @@ from ..ir.aval import Shape
 from ..ir.graph import Atom
 from ..ir.ops.conv import conv_general_p, dilated
 from ..ir.ops.shape import inverse_permutation, reshape, transpose_p
-from ..tracing.functions.registry import dispatch, implements, is_tracer, lift, wrap
-from ..tracing.trace import Kind
+from ..tracing.functions.registry import dispatch, implements, lift, wrap
+from ..tracing.storage import Kind
+from ..tracing.tracer import Tracer
 from .arguments import (
     Padding,
     PerAxis,
@@ -88,7 +89,7 @@ def conv(
     >>> conv(np.ones((1, 1, 4)), np.ones((1, 1, 3)), padding="same")
     array([[[2., 3., 3., 2.]]])
     """
-    if is_tracer(x) or is_tracer(w):
+    if isinstance(x, Tracer) or isinstance(w, Tracer):
         arguments = {"stride": stride, "padding": padding, "dilation": dilation}
         return dispatch(conv, (x, w), {**arguments, "groups": groups, "layout": layout})
     x, w = np.asarray(x), np.asarray(w)

@@ -17,9 +17,10 @@ from ..ir.aval import Shape
 from ..ir.ops.conv import conv_general_p
 from ..ir.ops.shape import full_like, inverse_permutation, reshape, transpose_p
 from ..ir.ops.window import places, window_max_p
-from ..tracing.functions.registry import dispatch, implements, is_tracer, lift, wrap
+from ..tracing.functions.registry import dispatch, implements, lift, wrap
 from ..tracing.source import user_line
-from ..tracing.trace import Kind
+from ..tracing.storage import Kind
+from ..tracing.tracer import Tracer
 from .arguments import (
     Padding,
     PerAxis,
@@ -90,7 +91,7 @@ def max_pool(
     >>> max_pool(np.arange(6.0).reshape(1, 1, 6), 2)
     array([[[1., 3., 5.]]])
     """
-    if is_tracer(x):
+    if isinstance(x, Tracer):
         arguments = {"window": window, "stride": stride, "padding": padding}
         return dispatch(max_pool, (x,), {**arguments, "layout": layout})
     x = np.asarray(x)
@@ -134,7 +135,7 @@ def avg_pool(
     >>> avg_pool(np.arange(6.0).reshape(1, 1, 6), 2)
     array([[[0.5, 2.5, 4.5]]])
     """
-    if is_tracer(x):
+    if isinstance(x, Tracer):
         arguments = {"window": window, "stride": stride, "padding": padding}
         return dispatch(avg_pool, (x,), {**arguments, "layout": layout})
     x = np.asarray(x)

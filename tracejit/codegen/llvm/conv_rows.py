@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .conv_tile import chunks
-from .gemm import transpose
+from .gemm.packing import transpose
 from .indices import Index, add, multiply
 from .memory import lanes_mask
 from .target import Target
