@@ -73,6 +73,7 @@ def emit_kernel(
     linkage: str = "internal",
     numbers: Mapping[KernelOp, int] | None = None,
     threading: Threading = SERIAL,
+    uncached: frozenset[str] = frozenset(),
 ) -> KernelCode:
     """Return the code of a kernel.
 
@@ -90,6 +91,8 @@ def emit_kernel(
     threading : Threading
         Whether loops are shared between threads; then the module imports
         `parallel.JOB_SYMBOL`.
+    uncached : frozenset of str
+        Outputs, aligned to 64 bytes, that are stored past the caches where that can be.
 
     Raises
     ------
@@ -121,7 +124,9 @@ def emit_kernel(
         threading,
         scope.emitter,
     )
+    nest.uncached = uncached
     nest.emit()
+    nest.fence()
     em.ret()
     text = em.function(symbol, _parameters(kernel), linkage=linkage)
     return KernelCode(

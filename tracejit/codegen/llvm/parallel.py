@@ -321,6 +321,7 @@ class _Part(ColumnNest):
         )
         self.symbol = symbol
         self.planned_units = outer.planned_units
+        self.uncached = outer.uncached
         self.rows = dict(outer.rows)
         self.shared_rows = list(outer.rows)
         for k, name in enumerate(self.shared_rows):
@@ -361,6 +362,7 @@ class _Part(ColumnNest):
 
     def function(self) -> str:
         """Return the text, once its body is written."""
+        self.fence()
         self.em.ret()
         return self.em.function(self.symbol, _PARAMETERS, linkage="internal")
 
