@@ -324,7 +324,8 @@ class _ProgramEmitter:
     def _uncached(self, step: Run) -> frozenset[str]:
         """Return the outputs of a kernel that are results too large for the caches.
 
-        Those that a later step reads are worth having there. Steps that share a kernel's code have none: their buffers differ.
+        Those that a later step reads are worth having there. Steps that share a
+        kernel's code have none: their buffers differ.
         """
         if self.uses[step.kernel.name] > 1:
             return frozenset()
