@@ -190,6 +190,8 @@ def test_cache_key_changes_with_marked_switches_alone():
     assert [s.name for s in config.SWITCHES.values() if s.in_cache_key] == [
         "isa",
         "fma",
+        "threads",
+        "share_from",
     ]
     before = config.cache_key()
     with config.override(verify=True, log=("passes",), max_specializations=1):

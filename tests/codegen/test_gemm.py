@@ -99,7 +99,7 @@ def test_strides_of_operands_and_result(dtype: str, target: Target) -> None:
 @pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
 def test_packed(layout: str, target: Target) -> None:
     """Large enough for packing, and odd in every direction."""
-    m, n, k = 301, 331, 1531
+    m, n, k = 701, 811, 1031
     a, b = random((m, k)), random((k, n))
     if layout[0] == "T":
         a = np.asfortranarray(a)
@@ -134,6 +134,19 @@ def test_other_dtypes(dtype: str, target: Target) -> None:
         wide = a.astype("f8") @ b.astype("f8")
         eps = float(ml_dtypes.finfo(dtype).eps)
         np.testing.assert_allclose(out.astype("f8"), wide, rtol=2 * eps, atol=20 * eps)
+    check_guards(out)
+
+
+@ALL_TARGETS
+@pytest.mark.parametrize("dtype", ["i4", "u4", "i8", "u8"])
+def test_integers_wrap(dtype: str, target: Target) -> None:
+    """Several blocks of k, a transposed operand, sums beyond the range."""
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 2**31 - 1, (23, 1100)).astype(dtype)
+    b = rng.integers(0, 2**31 - 1, (37, 1100)).astype(dtype).T
+    out = guarded((23, 37), dtype)
+    matmul(a, b, out, target)
+    np.testing.assert_array_equal(out, a @ b)
     check_guards(out)
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from tracejit.codegen.llvm.jobs import JOB_SYMBOL, SERIAL, Threading
 from tracejit.codegen.llvm.kernels import KernelCode, ModuleScope, emit_kernel
-from tracejit.codegen.llvm.parallel import JOB_SYMBOL, SERIAL, Threading
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.codegen.llvm.text import module_text
 from tracejit.ir.graph import Literal
@@ -72,7 +72,7 @@ def run(
 ) -> tuple[list[int], tuple[int, int]]:
     """Run a kernel; return the pieces of each job, and the error words."""
     scope, jobs = ModuleScope(), Jobs(seed)
-    code: KernelCode = emit_kernel(kernel, plan, target, scope, "", None, threading)
+    code: KernelCode = emit_kernel(kernel, plan, target, scope, "", threading=threading)
     lines = scope.declarations.values()
     text = module_text(target, lines, [code.text], scope.globals_.values())
     address = ctypes.cast(jobs.callback, ctypes.c_void_p).value

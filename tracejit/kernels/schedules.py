@@ -36,7 +36,7 @@ def schedule_of(kernel: Kernel, space_axes: Sequence[str]) -> Schedule:
     for name in loops:
         role = Role.SEQUENTIAL if name in reduced else Role.GRID
         roles[name] = Role.VECTOR if name == vector else role
-    return Schedule(tuple(loops), roles, _placements(kernel, vector))
+    return Schedule(tuple(loops), roles, placements_of(kernel, vector))
 
 
 def _kept_first(axes: Sequence[str], reduced: set[str]) -> tuple[str, ...]:
@@ -53,8 +53,8 @@ def _tiled(kernel: Kernel, loops: Sequence[str]) -> Schedule:
     return Schedule(tuple(loops), roles, {})
 
 
-def _placements(kernel: Kernel, vector: str | None) -> dict[str, Placement]:
-    """Keep expensive values that a later phase of the row uses again."""
+def placements_of(kernel: Kernel, vector: str | None) -> dict[str, Placement]:
+    """Return which values are kept: expensive ones that a later phase uses again."""
     if vector is None:
         return {}
     phase: dict[str, int] = {}

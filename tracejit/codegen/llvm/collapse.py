@@ -54,8 +54,8 @@ class Flat:
     origin: dict[KernelOp, KernelOp]
 
 
-def flattened(kernel: Kernel, schedule: Schedule) -> Flat:
-    """Return an equal kernel with as many loops joined as can be."""
+def flattened(kernel: Kernel, schedule: Schedule, apart: str | None = None) -> Flat:
+    """Return an equal kernel with as many loops joined as can be, but for `apart`."""
     views: dict[str, tuple[Buffer, str]] = {}
     body = [_with_flat_access(op, kernel, views) for op in kernel.body]
     origin = dict(zip(body, kernel.body, strict=True))
@@ -63,7 +63,7 @@ def flattened(kernel: Kernel, schedule: Schedule) -> Flat:
     at = 0
     while at + 1 < len(flat.schedule.loops):
         outer, inner = flat.schedule.loops[at : at + 2]
-        if _can_join(flat, outer, inner):
+        if apart not in (outer, inner) and _can_join(flat, outer, inner):
             flat = _joined(flat, outer, inner)
             at = max(at - 1, 0)
         else:
@@ -87,26 +87,23 @@ def _with_flat_access(
 
 
 def _can_join(flat: Flat, outer: str, inner: str) -> bool:
-    roles = flat.schedule.roles
-    if Role.TILE in (roles[outer], roles[inner]) or roles[outer] is Role.VECTOR:
+    if flat.schedule.roles[outer] is Role.VECTOR:
         return False
     extent = flat.kernel.extent(inner)
     return all(_op_joins(op, outer, inner, extent) for op in flat.kernel.body)
 
 
 def _op_joins(op: KernelOp, outer: str, inner: str, extent: int) -> bool:
-    if isinstance(op, Contract):
-        return False
     values: list[Operand] = [op.value] if isinstance(op, Store) else [op.result]
     for value in values:
         if isinstance(value, Value) and (outer in value.axes) != (inner in value.axes):
             return False
-    if isinstance(op, Reduce):
+    if isinstance(op, Reduce | Contract):
         return _reduce_joins(op, outer, inner)
     return all(_index_joins(i, outer, inner, extent) for i in _indices(op))
 
 
-def _reduce_joins(op: Reduce, outer: str, inner: str) -> bool:
+def _reduce_joins(op: Reduce | Contract, outer: str, inner: str) -> bool:
     if outer not in op.axes and inner not in op.axes:
         return True
     pairs = zip(op.axes, op.axes[1:], strict=False)
@@ -169,6 +166,10 @@ def _joined_op(op: KernelOp, outer: str) -> KernelOp:
         axes = tuple(a for a in op.axes if a != outer)
         operand = _joined_value(op.operand, outer)
         return replace(op, result=result, axes=axes, operand=operand)
+    if isinstance(op, Contract):
+        axes = tuple(a for a in op.axes if a != outer)
+        lhs, rhs = (replace(x, axes=x.axes - {outer}) for x in (op.lhs, op.rhs))
+        return replace(op, result=result, axes=axes, lhs=lhs, rhs=rhs)
     assert isinstance(op, Iota)
     return replace(op, result=result, index=_joined_index(op.index, outer))
 

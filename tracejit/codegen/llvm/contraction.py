@@ -1,13 +1,14 @@
-"""Kernels with a contraction, as stages that run one after another.
+"""Kernels with contractions, as stages that run one after another.
 
     operands that are not plain loads  →  matrices in scratch
     the product                        →  the output, or a matrix in scratch
     everything else (the epilogue)     →  a kernel that loads the product
 
-Stages that are not products are kernels of their own, emitted like any other; a stage
-may contain a contraction again. Half-precision products are taken in float32, as NumPy
-does, and rounded once; integer ones, and products of matrices with vectors along
-contiguous rows, are multiplied and summed by the loop nest.
+Stages that are not products are kernels of their own, emitted like any other; what
+follows a product is taken apart again if it contains another. Half-precision products
+are taken in float32, as NumPy does, and rounded once. Those of narrow integers, and
+products of matrices with vectors along contiguous rows, are multiplied and summed by
+the loop nest.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,9 +34,14 @@ from ...kernels.kernel import (
 )
 from ...kernels.maps import AxisIndex, Map, axis
 from ...kernels.schedule import Role, Schedule
-from .gemm import Problem
+from ...kernels.schedules import placements_of
+from .gemm import Problem, Split
 from .phases import Analysis
 from .values import HALVES, is_real
+
+SCRATCH = "scratch."
+_WIDE_INTEGER = 4  # bytes; narrower ones fill vectors better in the loop nest
+Row = tuple[int, int, int]  # extent, stride in an operand, stride in the product
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,17 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Product:
-    """A stage that is a matrix product: the problem and its operands."""
+    """A stage that is a matrix product: the problem and its operands.
+
+    `split` says what of the problem runs along the axis that was kept apart; None if
+    the product does not vary along it.
+    """
 
     problem: Problem
     lhs: Matrix
     rhs: Matrix
     out: Matrix
+    split: Split | None = None
 
 
 @dataclass(frozen=True)
@@ -96,22 +107,43 @@ class Stages:
     stages: tuple[Nested | Product, ...]
 
 
-def stages_of(kernel: Kernel, schedule: Schedule) -> Stages:
-    """Take apart a kernel at its first contraction.
+def stages_of(kernel: Kernel, schedule: Schedule, apart: str | None = None) -> Stages:
+    """Take apart a kernel at its contractions.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    schedule : Schedule
+    apart : str, optional
+        An axis that products do not join with others, so that the stages can be run
+        over a part of it; see `Product.split`.
 
     Raises
     ------
     InternalError
-        If the contraction's operands vary along an axis in a way no product has.
+        If a contraction's operands vary along an axis in a way no product has.
     """
-    return _Splitter(kernel, schedule).split()
+    temporaries: list[Buffer] = []
+    stages: list[Nested | Product] = []
+    while any(isinstance(op, Contract) for op in kernel.body):
+        splitter = _Splitter(kernel, schedule, apart, len(temporaries))
+        rest = splitter.split()
+        temporaries += splitter.temporaries
+        stages += splitter.stages
+        if rest is None:
+            return Stages(tuple(temporaries), tuple(stages))
+        kernel, schedule = rest.kernel, rest.schedule
+    return Stages(tuple(temporaries), (*stages, Nested(kernel, schedule)))
 
 
 class _Splitter:
     """Builds the stages for the first contraction of a kernel."""
 
-    def __init__(self, kernel: Kernel, schedule: Schedule) -> None:
-        self.kernel, self.schedule = kernel, schedule
+    def __init__(
+        self, kernel: Kernel, schedule: Schedule, apart: str | None, serial: int
+    ) -> None:
+        self.kernel, self.schedule, self.apart = kernel, schedule, apart
+        self.serial = serial
         self.analysis = Analysis(kernel, schedule)
         self.extents = {a.name: a.extent for a in kernel.axes}
         self.makers = {v.name: op for op in kernel.body if (v := result_of(op))}
@@ -119,21 +151,22 @@ class _Splitter:
         self.temporaries: list[Buffer] = []
         self.stages: list[Nested | Product] = []
 
-    def split(self) -> Stages:
-        """Return the stages."""
+    def split(self) -> Nested | None:
+        """Find temporaries and stages; return what is left to be done after them."""
         contract = self.contract
         store = self._only_store()
         wide = FLOAT32 if contract.lhs.dtype in HALVES else contract.lhs.dtype
         direct = store is not None and contract.result.dtype == wide
         out = self._matrix(store.buffer, store.map) if direct and store else None
-        if not is_real(wide) or self._is_vector_product():
+        if not _is_multiplied(wide) or self._is_vector_product():
             out_buffer, out_map = self._target(store if direct else None, wide)
             self._summed(out_buffer, out_map, wide)
         else:
             self._product(out, wide)
-        if not self._stored_directly:
-            self._epilogue(wide)
-        return Stages(tuple(self.temporaries), tuple(self.stages))
+        stores = [op for op in self.kernel.body if isinstance(op, Store)]
+        if self._stored_directly and stores == [store]:
+            return None
+        return self._epilogue(store if self._stored_directly else None, wide)
 
     # Roles of the axes
 
@@ -174,8 +207,7 @@ class _Splitter:
         found = None if out is None else self._problem(lhs, rhs, out, dtype)
         self._stored_directly = found is not None
         if found is None:
-            axes = [*self._batch, *self._rows, *self._columns]
-            out = self._temporary("product", axes, dtype)
+            out = self._product_matrix(dtype)
             found = self._problem(lhs, rhs, out, dtype)
             assert found is not None
         self.stages.append(found)
@@ -190,35 +222,53 @@ class _Splitter:
             ks = self._joined(self.contract.axes, lhs, rhs)
         assert len(ks) <= 1
         k, a_k, b_k = ks[0] if ks else (1, 0, 0)
-        rows = self._joined(self._rows, lhs, out)
-        columns = self._joined(self._columns, rhs, out)
+        split, rows, columns, batch = self._cut(lhs, rhs, out)
         m, n = _best(rows), _best(columns)
-        batch = [
-            *((e, s, 0, c) for e, s, c in rows if (e, s, c) != m),
-            *((e, 0, s, c) for e, s, c in columns if (e, s, c) != n),
-        ]
-        for name in self._batch:
-            both = lhs.along(name), rhs.along(name), out.along(name)
-            batch.append((self.extents[name], *both))
-        if n[2] == 1 or n[0] == 1:
+        batch += [(e, s, 0, c) for e, s, c in rows if (e, s, c) != m]
+        batch += [(e, 0, s, c) for e, s, c in columns if (e, s, c) != n]
+        is_row = n[2] == 1 or n[0] == 1
+        is_column = m[2] == 1 or m[0] == 1
+        if not is_row and not is_column:
+            return None
+        # A single column is one row of the transposed product, whose vectors are full.
+        if is_row and not (is_column and n[0] == 1 and m[0] > 1):
             c = (m[2], 1)
             problem = Problem(
                 dtype, m[0], n[0], k, (m[1], a_k), (b_k, n[1]), c, tuple(batch)
             )
-            return Product(problem, lhs, rhs, out)
-        if m[2] != 1 and m[0] != 1:
-            return None
+            return Product(problem, lhs, rhs, out, split)
         swapped = tuple((e, b, a, c) for e, a, b, c in batch)
         problem = Problem(
             dtype, n[0], m[0], k, (n[1], b_k), (a_k, m[1]), (n[2], 1), swapped
         )
-        return Product(problem, rhs, lhs, out)
+        turned = {Split.ROWS: Split.COLUMNS, Split.COLUMNS: Split.ROWS}
+        split = split and turned.get(split, split)
+        return Product(problem, rhs, lhs, out, split)
 
-    def _joined(
-        self, names: Sequence[str], left: Matrix, right: Matrix
-    ) -> list[tuple[int, int, int]]:
+    def _cut(
+        self, lhs: Matrix, rhs: Matrix, out: Matrix
+    ) -> tuple[Split | None, list[Row], list[Row], list[tuple[int, int, int, int]]]:
+        """Return what the axis apart is; rows and columns, joined; and batch axes."""
+        rows, columns, batch = self._rows, self._columns, self._batch
+        split = None
+        if self.apart in rows and rows == [self.apart]:
+            split = Split.ROWS
+        elif self.apart in columns and columns == [self.apart]:
+            split = Split.COLUMNS
+        elif self.apart in (*rows, *columns, *batch):
+            split = Split.BATCH
+            batch = [self.apart, *(a for a in batch if a != self.apart)]
+            rows = [a for a in rows if a != self.apart]
+            columns = [a for a in columns if a != self.apart]
+        loops = [
+            (self.extents[a], lhs.along(a), rhs.along(a), out.along(a)) for a in batch
+        ]
+        joined = self._joined(rows, lhs, out), self._joined(columns, rhs, out)
+        return split, *joined, loops
+
+    def _joined(self, names: Sequence[str], left: Matrix, right: Matrix) -> list[Row]:
         """Return (extent, stride, stride) of axes, joined where they are one axis."""
-        out: list[tuple[int, int, int]] = []
+        out: list[Row] = []
         for name in names:
             extent = self.extents[name]
             if extent == 1:
@@ -270,18 +320,38 @@ class _Splitter:
         return self._materialised(value, dtype)
 
     def _materialised(self, value: Value, dtype: np.dtype) -> Matrix:
-        """Add a stage that stores a value into scratch, contracted axes last."""
-        ks = [a for a in self.contract.axes if a in value.axes]
-        axes = [*self._ordered(value.axes - set(ks)), *ks]
+        """Add a stage that stores a value into scratch."""
+        body = self._closure([value.name])
+        axes = self._layout(value, body)
         out = self._temporary(value.name, axes, dtype)
-        body = list(self._closure([value.name]))
         stored = value
         if value.dtype != dtype:
             stored = Value(f"{value.name}.wide", value.axes, dtype)
             body.append(Compute(stored, convert_p, (value,), {"dtype": dtype}))
         body.append(Store(out.buffer, tuple(axis(a) for a in axes), stored))
-        self._nested(value.name, body, axes, axes[-1] if axes else None)
+        vector = axes[-1] if axes else None
+        self.stages.append(self._nested(value.name, body, axes, vector))
         return out
+
+    def _layout(self, value: Value, body: Sequence[KernelOp]) -> list[str]:
+        """Return the axes of a materialised operand, outermost first.
+
+        The contracted axes come last, unless what it is computed from is contiguous
+        along another.
+        """
+        ks = [a for a in self.contract.axes if a in value.axes]
+        others = self._ordered(value.axes - set(ks))
+        if not others or any(isinstance(op, Reduce) for op in body):
+            return [*others, *ks]
+        places = [
+            m
+            for op in body
+            if isinstance(op, Load) and (m := self._matrix(op.buffer, op.map))
+        ]
+        along_k = any(ks and m.along(ks[-1]) == 1 for m in places)
+        if along_k or not any(m.along(others[-1]) == 1 for m in places):
+            return [*others, *ks]
+        return [*others[:-1], *ks, others[-1]]
 
     def _temporary(self, name: str, axes: Sequence[str], dtype: np.dtype) -> Matrix:
         shape = tuple(self.extents[a] for a in axes)
@@ -291,9 +361,19 @@ class _Splitter:
             strides.append(total)
             total *= extent
         strides.reverse()
-        buffer = Buffer(f"scratch.{name}", dtype, shape, tuple(strides))
+        number = self.serial + len(self.temporaries)
+        buffer = Buffer(f"{SCRATCH}{number}.{name}", dtype, shape, tuple(strides))
         self.temporaries.append(buffer)
         return Matrix(buffer.name, 0, dict(zip(axes, strides, strict=True)))
+
+    def _product_matrix(self, dtype: np.dtype) -> Matrix:
+        """Return a matrix in scratch for the product."""
+        axes = [*self._batch, *self._rows, *self._columns]
+        axes.sort(key=lambda a: a != self.apart)  # blocks of it are contiguous
+        out = self._temporary("product", axes, dtype)
+        self._product_buffer = out.buffer
+        self._product_map: Map = tuple(axis(a) for a in axes)
+        return out
 
     def _closure(self, names: Sequence[str]) -> list[KernelOp]:
         """Return the operations that values need, in order."""
@@ -320,9 +400,8 @@ class _Splitter:
         self._stored_directly = store is not None
         if store is not None:
             return store.buffer, store.map
-        axes = [*self._batch, *self._rows, *self._columns]
-        matrix = self._temporary("product", axes, dtype)
-        return matrix.buffer, tuple(axis(a) for a in axes)
+        matrix = self._product_matrix(dtype)
+        return matrix.buffer, self._product_map
 
     def _summed(self, buffer: str, place: Map, dtype: np.dtype) -> None:
         """Add a stage that multiplies and sums in the loop nest."""
@@ -344,39 +423,40 @@ class _Splitter:
         kept = [*self._batch, *self._rows, *self._columns]
         along_k = self._is_vector_product()
         vector = contract.axes[-1] if along_k else (kept[-1] if kept else None)
-        self._nested("sum", body, [*kept, *contract.axes], vector)
+        loops = [*kept, *contract.axes]
+        self.stages.append(self._nested("sum", body, loops, vector))
 
-    def _epilogue(self, dtype: np.dtype) -> None:
-        """Add a stage for everything that is left, with the product loaded."""
+    def _epilogue(self, done: Store | None, dtype: np.dtype) -> Nested:
+        """Return everything that is left: with the product loaded, without `done`."""
         contract = self.contract
-        temporary = next(t for t in self.temporaries if t.name == "scratch.product")
-        axes = [*self._batch, *self._rows, *self._columns]
-        place = tuple(axis(a) for a in axes)
-        narrow = contract.result
-        wide = replace(narrow, name=f"{narrow.name}.wide", dtype=dtype)
-        loads: list[KernelOp] = [Load(narrow, temporary.name, place)]
-        if narrow.dtype != dtype:
-            loads = [
-                Load(wide, temporary.name, place),
-                Compute(narrow, convert_p, (wide,), {"dtype": narrow.dtype}),
-            ]
         body: list[KernelOp] = []
         for op in self.kernel.body:
-            body.extend(loads if op is contract else [op])
-        roots = [op for op in body if isinstance(op, Store)]
+            if op is not contract:
+                body.append(op)
+            elif done is None:
+                body.extend(self._product_loads(dtype))
+        roots = [op for op in body if isinstance(op, Store) and op is not done]
         live = _live(body, roots, self.analysis)
         used = set().union(*(self._axes_of(op) for op in live))
         loops = [a for a in self.schedule.loops if a in used]
         vector = self.schedule.vector_axis
         if vector not in loops:
-            columns = [a for a in (*self._columns, *self._rows) if a in loops]
-            vector = columns[-1] if self._columns and columns else None
-            if columns:
-                vector = [a for a in self._columns or self._rows if a in loops][-1]
-        self._nested("epilogue", live, loops, vector)
+            near = [a for a in self._columns or self._rows if a in loops]
+            vector = near[-1] if near else None
+        return self._nested("epilogue", live, loops, vector)
+
+    def _product_loads(self, dtype: np.dtype) -> list[KernelOp]:
+        narrow = self.contract.result
+        if narrow.dtype == dtype:
+            return [Load(narrow, self._product_buffer, self._product_map)]
+        wide = replace(narrow, name=f"{narrow.name}.wide", dtype=dtype)
+        return [
+            Load(wide, self._product_buffer, self._product_map),
+            Compute(narrow, convert_p, (wide,), {"dtype": narrow.dtype}),
+        ]
 
     def _axes_of(self, op: KernelOp) -> set[str]:
-        if isinstance(op, Load) and op.buffer.startswith("scratch."):
+        if isinstance(op, Load) and op.buffer.startswith(SCRATCH):
             return set(op.result.axes)
         if isinstance(op, Compute):
             return set(op.result.axes)
@@ -388,7 +468,8 @@ class _Splitter:
         body: Sequence[KernelOp],
         loops: Sequence[str],
         vector: str | None,
-    ) -> None:
+    ) -> Nested:
+        """Return a stage that is a kernel over some of the loops."""
         read = {op.buffer for op in body if isinstance(op, Load)}
         written = {op.buffer for op in body if isinstance(op, Store)}
         known = (*self.kernel.inputs, *self.kernel.outputs, *self.temporaries)
@@ -402,12 +483,17 @@ class _Splitter:
             self.kernel.source,
         )
         roles = {a: Role.VECTOR if a == vector else Role.SEQUENTIAL for a in loops}
-        placements = self.schedule.placements
+        placements = {**placements_of(kernel, vector), **self.schedule.placements}
         schedule = Schedule(tuple(loops), roles, placements)
-        self.stages.append(Nested(kernel, schedule))
+        return Nested(kernel, schedule)
 
 
-def _best(rows: list[tuple[int, int, int]]) -> tuple[int, int, int]:
+def _is_multiplied(dtype: np.dtype) -> bool:
+    """Tell whether matrices of a dtype are multiplied by blocks in registers."""
+    return is_real(dtype) or (dtype.kind in "iu" and dtype.itemsize >= _WIDE_INTEGER)
+
+
+def _best(rows: list[Row]) -> Row:
     """Return the axis to run the product along: contiguous in C, or the longest."""
     if not rows:
         return 1, 0, 1
@@ -425,7 +511,7 @@ def _live(
         value = result_of(op)
         if op in wanted or (value is not None and value.name in names):
             out.append(op)
-            loaded = isinstance(op, Load) and op.buffer.startswith("scratch.")
+            loaded = isinstance(op, Load) and op.buffer.startswith(SCRATCH)
             if not loaded:
                 names.update(analysis.uses(op))
     return out[::-1]

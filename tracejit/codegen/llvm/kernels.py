@@ -11,21 +11,22 @@ whole blocks of virtual lanes.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 
-from ...kernels.kernel import Contract, Kernel, KernelOp, Load, Reduce
+from ...kernels.cost import work_ns
+from ...kernels.kernel import Buffer, Contract, Kernel, KernelOp, Load, Reduce
 from ...kernels.parts import Part, parts_of
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
+from .blocks import plan_of
 from .collapse import flattened
-from .contraction import Nested, check_contraction, stages_of
-from .gemm import emit_gemm
-from .gemm import scratch_bytes as gemm_scratch_bytes
+from .contraction import Nested, check_contraction
+from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
-from .parallel import SERIAL, ParallelNest, Threading
+from .parallel import ParallelNest
+from .staged import Function, Ranges, StageEmitter
 from .target import Target
 from .text import Emitter
-from .values import is_real, register_type
+from .values import is_real
 
 
 @dataclass
@@ -54,14 +55,17 @@ class KernelCode:
         What it needs of scratch memory.
     can_fail : bool
         Whether it may write the error word.
+    ranges : Ranges or None
+        The parts of it that several threads may run; None if it has none.
     shared_ns : int
-        Estimated work, in nanoseconds, of loops that several threads may share.
+        Estimated work, in nanoseconds, of loops that several threads share.
     """
 
     symbol: str
     text: str
     scratch_bytes: int
     can_fail: bool
+    ranges: Ranges | None = None
     shared_ns: int = 0
 
 
@@ -72,6 +76,7 @@ def emit_kernel(
     scope: ModuleScope,
     linkage: str = "internal",
     numbers: Mapping[KernelOp, int] | None = None,
+    span: str | None = None,
     threading: Threading = SERIAL,
     uncached: frozenset[str] = frozenset(),
 ) -> KernelCode:
@@ -88,9 +93,13 @@ def emit_kernel(
         Empty for a function that the outside may call.
     numbers : mapping of KernelOp to int, optional
         What the error word calls the operations; by default their positions.
+    span : str, optional
+        An axis, the outermost loop of a kernel without contractions: the function has
+        two more parameters, ``i64 %begin`` and ``i64 %end``, and runs over that range
+        of the axis.
     threading : Threading
         Whether loops are shared between threads; then the module imports
-        `parallel.JOB_SYMBOL`.
+        `jobs.JOB_SYMBOL`. A function over a range runs on one thread.
     uncached : frozenset of str
         Outputs, aligned to 64 bytes, that are stored past the caches where that can be.
 
@@ -102,17 +111,18 @@ def emit_kernel(
     if numbers is None:
         numbers = {op: k for k, op in enumerate(kernel.body)}
     parts = parts_of(kernel, schedule)
-    if len(parts) > 1:
-        return _emit_parts(kernel, parts, target, scope, linkage, numbers)
+    if len(parts) > 1 and span is None:  # all that a range runs shares its axis
+        return _emit_parts(kernel, parts, target, scope, linkage, numbers, threading)
     if any(isinstance(op, Contract) for op in kernel.body):
         return _emit_stages(
             kernel, schedule, target, scope, linkage, numbers, threading
         )
     symbol = symbol_of(kernel.name)
     em = scope.emitter()
-    flat = flattened(kernel, schedule)
+    flat = flattened(kernel, schedule, apart=span)
     flat_numbers = {op: numbers.get(old, 0) for op, old in flat.origin.items()}
     plan = _scalar_if_needed(flat.kernel, flat.schedule)
+    limits = ("%begin", "%end") if span else None
     nest = ParallelNest(
         flat.kernel,
         plan,
@@ -120,6 +130,7 @@ def emit_kernel(
         em,
         flat_numbers,
         flat.views,
+        limits,
         symbol,
         threading,
         scope.emitter,
@@ -128,13 +139,15 @@ def emit_kernel(
     nest.emit()
     nest.fence()
     em.ret()
-    text = em.function(symbol, _parameters(kernel), linkage=linkage)
+    parameters = _parameters(kernel)
+    parameters += [f"i64 {x}" for x in limits or ()]
+    text = em.function(symbol, parameters, linkage=linkage)
     return KernelCode(
         symbol,
         "\n".join([*nest.functions, text]),
         nest.scratch_bytes,
         _can_fail(kernel),
-        nest.shared_ns,
+        shared_ns=nest.shared_ns,
     )
 
 
@@ -150,15 +163,19 @@ def _emit_parts(
     scope: ModuleScope,
     linkage: str,
     numbers: Mapping[KernelOp, int],
+    threading: Threading,
 ) -> KernelCode:
     """Return a function that calls the parts of a kernel, each a function."""
     symbol, em = symbol_of(kernel.name), scope.emitter()
     pointers = parameter_names(kernel)
     texts: list[str] = []
-    needed = 0
+    needed = shared_ns = 0
     for place, (part, schedule) in enumerate(parts):
         own = replace(part, name=f"{kernel.name}.part{place}")
-        code = emit_kernel(own, schedule, target, scope, "internal", numbers)
+        code = emit_kernel(
+            own, schedule, target, scope, "internal", numbers, threading=threading
+        )
+        shared_ns += code.shared_ns
         texts.append(code.text)
         needed = max(needed, code.scratch_bytes)
         values = [pointers[b.name] for b in (*part.inputs, *part.outputs)]
@@ -166,7 +183,8 @@ def _emit_parts(
         em.call("void", code.symbol, arguments)
     em.ret()
     texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
-    return KernelCode(symbol, "\n".join(texts), needed, _can_fail(kernel))
+    text = "\n".join(texts)
+    return KernelCode(symbol, text, needed, _can_fail(kernel), shared_ns=shared_ns)
 
 
 def _emit_stages(
@@ -178,53 +196,58 @@ def _emit_stages(
     numbers: Mapping[KernelOp, int],
     threading: Threading,
 ) -> KernelCode:
-    """Return a function that calls the stages of a kernel with a contraction."""
+    """Return functions that run the stages of a kernel with contractions."""
     check_contraction(kernel)
-    parts = stages_of(kernel, schedule)
-    symbol, em = symbol_of(kernel.name), scope.emitter()
+    flat = flattened(kernel, schedule)
+    flat_numbers = {op: numbers.get(old, 0) for op, old in flat.origin.items()}
     pointers = parameter_names(kernel)
-    at = 0
-    for buffer in parts.temporaries:
-        pointers[buffer.name] = em.gep("i8", "%scratch", at)
-        at += _aligned(prod(buffer.shape) * buffer.dtype.itemsize)
-    rest = em.gep("i8", "%scratch", at)
-    texts: list[str] = []
-    needed = shared_ns = 0
-    for number, stage in enumerate(parts.stages):
-        if isinstance(stage, Nested):
-            code = emit_kernel(
-                stage.kernel,
-                stage.schedule,
-                target,
-                scope,
-                "internal",
-                numbers,
-                threading,
-            )
-            texts.append(code.text)
-            shared_ns += code.shared_ns
-            needed = max(needed, code.scratch_bytes)
-            buffers = (*stage.kernel.inputs, *stage.kernel.outputs)
-            values = [*(pointers[b.name] for b in buffers), rest, "%err"]
-            em.call("void", code.symbol, [("ptr", v) for v in values])
-            continue
-        name = f"{symbol}.gemm{number}"
-        texts.append(emit_gemm(name, stage.problem, target, scope.emitter))
-        needed = max(needed, gemm_scratch_bytes(stage.problem, target))
-        values = [
-            em.gep(register_type(stage.problem.dtype), pointers[x.buffer], x.start)
-            for x in (stage.lhs, stage.rhs, stage.out)
-        ]
-        em.call("void", name, [("ptr", v) for v in (*values, rest)])
-    em.ret()
-    texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
-    return KernelCode(
-        symbol, "\n".join(texts), at + needed, _can_fail(kernel), shared_ns
+    parameters = list(pointers.values())
+    views: dict[str, list[Buffer]] = {name: [] for name in pointers}
+    for name, (view, base) in flat.views.items():
+        pointers[name] = pointers[base]
+        views[base].append(view)
+    whole = replace(
+        flat.kernel,
+        inputs=tuple(x for b in kernel.inputs for x in (b, *views[b.name])),
+        outputs=tuple(x for b in kernel.outputs for x in (b, *views[b.name])),
     )
 
+    def nested(stage: Nested, span: str | None) -> Function:
+        code = emit_kernel(
+            stage.kernel,
+            stage.schedule,
+            target,
+            scope,
+            "internal",
+            flat_numbers,
+            span,
+            threading,
+        )
+        return Function(code.symbol, code.text, code.scratch_bytes)
 
-def _aligned(size: int) -> int:
-    return -(-size // 64) * 64
+    plan = plan_of(whole, flat.schedule, target)
+    symbol, can_fail = symbol_of(kernel.name), _can_fail(kernel)
+    work = work_ns(kernel.body, kernel)
+    job = RangeJob(f"{symbol}.task", threading, work, can_fail)
+    stages = StageEmitter(
+        symbol,
+        plan,
+        pointers,
+        parameters,
+        target,
+        scope.emitter,
+        nested,
+        job.emit if threading.shares(work) else None,
+    )
+    code = stages.emit(linkage)
+    return KernelCode(
+        symbol,
+        code.text,
+        code.scratch_bytes,
+        can_fail,
+        code.ranges,
+        work if threading.shares(work) else 0,
+    )
 
 
 def _can_fail(kernel: Kernel) -> bool:

@@ -102,6 +102,8 @@ class Nest:
         What the error word calls the operations.
     views : mapping of str to (Buffer, str)
         Buffers that are views of parameters, and of which.
+    span : (begin, end), optional
+        What the outermost loop runs over instead of its whole axis.
 
     Attributes
     ----------
@@ -119,8 +121,10 @@ class Nest:
         em: Emitter,
         numbers: Mapping[KernelOp, int],
         views: Mapping[str, tuple[Buffer, str]],
+        span: tuple[str, str] | None = None,
     ) -> None:
         self.kernel, self.schedule, self.target, self.em = kernel, schedule, target, em
+        self.span = span
         self.analysis = Analysis(kernel, schedule)
         self.loops = schedule.loops
         self.extents: Mapping[str, int] = {a.name: a.extent for a in kernel.axes}
@@ -183,7 +187,11 @@ class Nest:
     def _loop(
         self, depth: int, ops: Sequence[KernelOp], states: Sequence[State]
     ) -> None:
-        """Run the loop at `depth`."""
+        """Run the loop at `depth`, or the part of it that `span` says."""
+        if depth == 0 and self.span is not None:
+            with self._carrying(*self.span, 1, states) as index:
+                self._body(depth, ops, index, self.block)
+            return
         self._part(depth, ops, states, 0, self.extents[self.loops[depth]])
 
     def _part(

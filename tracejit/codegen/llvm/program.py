@@ -39,8 +39,8 @@ from ...program.program import (
 )
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
+from .jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .kernels import KernelCode, ModuleScope, emit_kernel
-from .parallel import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .target import Target
 from .text import Emitter, module_text
 
@@ -71,7 +71,7 @@ class ProgramCode:
     needs_host : bool
         Whether `HOST_SYMBOL` must be imported too.
     needs_pool : bool
-        Whether the symbols of `parallel` must be imported too.
+        Whether the symbols of `jobs` must be imported too.
     constants : mapping of str to numpy.ndarray
         The constants by symbol; they must live as long as the code.
     arena_bytes : int

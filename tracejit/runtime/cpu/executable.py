@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ...codegen.llvm.jobs import SERIAL, Threading
 from ...codegen.llvm.memory import INDEX_ERROR, error_position
-from ...codegen.llvm.parallel import SERIAL, Threading
 from ...codegen.llvm.program import (
     ALIGNMENT_ERROR,
     HOST_ERROR,

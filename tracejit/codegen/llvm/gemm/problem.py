@@ -1,0 +1,140 @@
+"""What a matrix product is, and how it is cut into blocks.
+
+Needs the extents, strides and dtype of a product, and the target. Establishes the
+constants of the blocking; nothing else in this package knows an instruction set.
+"""
+
+import enum
+from dataclasses import dataclass
+from math import lcm
+
+import numpy as np
+
+from ..target import Target
+
+KC = 512
+PAD = 16  # elements between packed rows, against conflicts in the cache
+# From this many multiplications and rows on, packing both operands pays.
+_LARGE = 1 << 29
+_LARGE_ROWS = 128
+# With 16 registers a strip of B is narrow, so that lines of the cache are split and
+# evict each other: packing it pays from this many rows on, and packing A, too.
+_NARROW_LARGE = 1 << 27
+_NARROW_ROWS = 192
+_WIDE_REGISTERS = 64  # bytes: the machines with 32 vector registers
+# Rows of C that stay in the cache while an epilogue follows them.
+_CHUNK = 96
+Pair = tuple[int, int]
+
+
+class Split(enum.Enum):
+    """What the range of a product counts."""
+
+    ROWS = "rows"
+    COLUMNS = "columns"
+    BATCH = "batch"  # of the outermost batch axis
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A product of matrices, and loops around it.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        float32, float64, or an integer of 32 or 64 bits.
+    m, n, k : int
+    a, b, c : tuple of int
+        Strides in elements: of A along (i, k), of B along (k, j), of C along (i, j).
+        C's second one is 1.
+    batch : tuple of (extent, stride in A, stride in B, stride in C)
+        Outermost first.
+    """
+
+    dtype: np.dtype
+    m: int
+    n: int
+    k: int
+    a: Pair
+    b: Pair
+    c: Pair
+    batch: tuple[tuple[int, int, int, int], ...] = ()
+
+    def extent(self, split: Split) -> int:
+        """Return how much a range over the whole product counts."""
+        if split is Split.BATCH:
+            return self.batch[0][0] if self.batch else 1
+        return self.m if split is Split.ROWS else self.n
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The part of C that the micro-kernel computes: rows, vectors, a masked tail.
+
+    `tail` is the number of columns in the last vector; 0 if it is whole.
+    """
+
+    rows: int
+    vectors: int
+    tail: int = 0
+
+    @property
+    def name(self) -> str:
+        """A suffix for the function."""
+        return f"{self.rows}x{self.vectors}" + (f"t{self.tail}" if self.tail else "")
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How a problem is cut.
+
+    Parameters
+    ----------
+    vectors : int
+        Of a full strip of columns.
+    rows : tuple of int
+        Rows of a panel for strips of 1, 2, ... vectors.
+    chunk : int
+        Rows of A that are packed at a time, and of C that an epilogue follows.
+    pack_a, pack_b : bool
+    """
+
+    vectors: int
+    rows: tuple[int, ...]
+    chunk: int
+    pack_a: bool
+    pack_b: bool
+
+
+def blocking_of(problem: Problem, target: Target) -> Blocking:
+    """Return how a problem is cut on a target."""
+    work = problem.m * problem.n * problem.k
+    wide = target.vector_bytes >= _WIDE_REGISTERS
+    sums = 24 if wide else 12
+    must_pack = problem.b[1] != 1
+    if 0 < problem.m <= sums // 2:  # one panel, as wide as the registers allow
+        vectors = sums // problem.m
+        rows = (problem.m,) * vectors
+        return Blocking(vectors, rows, problem.m, False, must_pack)
+    if not wide:
+        pack_b = problem.m >= _NARROW_ROWS and problem.n > 2 * target.vector_bytes // 4
+        pack_a = pack_b and (problem.a[0] == 1 or work >= _NARROW_LARGE)
+        return Blocking(2, (12, 6), _CHUNK, pack_a, pack_b or must_pack)
+    if work >= _LARGE and problem.m >= _LARGE_ROWS:
+        return Blocking(2, (14, 14), 112, True, True)
+    return Blocking(4, (12, 12, 6, 6), _CHUNK, False, must_pack)
+
+
+def quantum(problem: Problem, target: Target, split: Split) -> int:
+    """Return what the ends of a range are multiples of, but for the last one."""
+    blocking = blocking_of(problem, target)
+    lanes = target.lanes(8 * problem.dtype.itemsize)
+    strip = blocking.vectors * lanes
+    if split is Split.COLUMNS:
+        return strip
+    if split is Split.BATCH:
+        return 1
+    widths = [blocking.vectors] if problem.n >= strip else []
+    if problem.n % strip:
+        widths.append(-(-(problem.n % strip) // lanes))
+    return lcm(*(blocking.rows[w - 1] for w in widths))
