@@ -1,4 +1,7 @@
-"""Hypothesis: the same examples at each run in CI, new ones with a seed elsewhere."""
+"""Every compiled function is verified; Hypothesis draws with a seed that is shown.
+
+In CI it draws the same examples at each run, elsewhere new ones.
+"""
 
 import os
 import secrets
@@ -13,6 +16,7 @@ settings.register_profile("dev", deadline=None, print_blob=True)
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis reads the seed
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the profile, and a seed if the command line gives none."""
+    os.environ.setdefault("TRACEJIT_VERIFY", "1")  # for tests in other processes too
     in_ci = "CI" in os.environ
     settings.load_profile("ci" if in_ci else "dev")
     if not in_ci and config.option.hypothesis_seed is None:

@@ -135,7 +135,7 @@ SWITCHES: Mapping[str, Switch] = {
             env="TRACEJIT_VERIFY",
             type=bool,
             default=False,
-            help="verify the graph after every pass",
+            help="verify the graph after every pass, and the Program with its kernels",
         ),
         Switch(
             name="log",

@@ -105,7 +105,7 @@ class VerifyError(TracejitError):
     message, source, hint : str
         As in `TracejitError`.
     equation : int, optional
-        Which equation of the graph that was verified, counted from 0.
+        Which equation, operation or step of what was verified, counted from 0.
     """
 
     def __init__(

@@ -184,6 +184,25 @@ def test_unknown_pass_names_those_there_are():
     assert "no pass is called 'canonicalise'; there are canonicalize, fold" in text
 
 
+def test_unknown_option_of_a_pass():
+    text = refused("-p", "cse,fuse{most=32}")
+    assert "pass fuse has no option 'most'; it has none" in text
+
+
+def test_options_of_passes_are_passed_on(monkeypatch):
+    given = []
+
+    def with_options(max_ops):
+        given.append(max_ops)
+        return lambda graph, context: graph
+
+    one = Pass("fuse", lambda g, c: g, "", {"max-ops": int}, with_options)
+    monkeypatch.setattr(opt_module, "known_passes", lambda: {"fuse": one})
+    assert result("-p", "fuse{max-ops=32}").stdout == GRAPH
+    assert given == [32]
+    assert "takes a int, not 'many'" in refused("-p", "fuse{max-ops=many}")
+
+
 def test_unknown_rule_names_those_like_it():
     text = refused("-p", "cse", "--disable-rule=mul_on")
     assert "no such rule; do you mean mul_one" in text

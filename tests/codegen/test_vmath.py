@@ -96,10 +96,9 @@ def unique(results: list[np.ndarray]) -> list[np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.fuzz
 @pytest.mark.parametrize("name", UNARY)
 def test_float32_over_all_numbers(name: str) -> None:
-    # Some two minutes a function: on request only (`-m slow`).
+    # Some two minutes a function: on request only (`make slow`).
     compiled = [Compiled(name, "f32", isa) for isa in ISAS]
     for start in range(0, 2**32, 2**18):
         x = bit_patterns(start, start + 2**18, 1)

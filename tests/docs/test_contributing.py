@@ -75,7 +75,7 @@ def test_checks_hold(edited, code):
 
 
 def test_pass_does_what_its_file_test_says(edited):
-    (passes,) = re.findall(r'opt -p "(.*)"', FILETEST)
+    (passes,) = re.findall(r'opt %s -p "([^"]*)"', FILETEST)
     code = "import tracejit.cli.main as m; m.main()"
     out = python(edited, code, "opt", "-", "-p", passes, "--verify-each", text=FILETEST)
     wanted = re.findall(r"; CHECK-NEXT: +(.*)", FILETEST)

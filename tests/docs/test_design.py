@@ -8,6 +8,7 @@ from tracejit.ir.printer import format_graph
 from tracejit.ir.verify import verify
 from tracejit.kernels.parser import parse_kernel
 from tracejit.kernels.printer import format_kernel
+from tracejit.kernels.verify import verify_kernel
 
 PAGE = Path(__file__).parents[2] / "docs" / "design.md"
 TEXT = PAGE.read_text("utf-8")
@@ -27,7 +28,8 @@ def test_graphs_parse_and_print_alike():
 
 def test_kernels_parse_and_print_alike():
     for text in blocks("kernel @"):
-        assert format_kernel(*parse_kernel(text)) == text
+        kernel, schedule = parse_kernel(text)
+        assert format_kernel(verify_kernel(kernel, schedule), schedule) == text
 
 
 def test_links_are_there():

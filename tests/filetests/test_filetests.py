@@ -1,46 +1,65 @@
-"""FileCheck-style tests: `.tir` files that say how to run passes and what comes out.
+"""FileCheck-style tests: `.tir` files that say which command to run and what it prints.
 
-A file begins with ``; RUN: opt -p "canonicalize,cse"`` (several run one by one, with
-``--check-prefix=NAME`` to tell their ``; CHECK:`` lines apart, and
-``--disable-rule=NAME``). Every graph of the file is run, verified after each pass, and
-printed; its results must stay those of the interpreter.
+A file has lines as they would be typed, with ``%s`` for the file itself::
+
+    ; RUN: tracejit opt %s -p "canonicalize,dce" | filecheck %s
+    ; RUN: tracejit opt %s -p "dce" | filecheck %s --check-prefix=DEAD
+
+``tracejit opt`` is the command itself, run in this process and with ``--verify-each``;
+what it prints goes through filecheck, and its graphs must give what those of the file
+give in the interpreter.
+
+Each pass has two files. In ``PASS.tir`` it fires. In ``PASS-keeps.tir`` are graphs that
+resemble those, which it must print as they are.
 """
 
-import argparse
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from filecheck.matcher import Matcher
-from filecheck.options import Options
+from filecheck.options import Options, parse_argv_options
 
+from tracejit.cli.main import main
 from tracejit.ir import dtypes as dt
 from tracejit.ir.aval import ShapedArray
 from tracejit.ir.graph import Graph
 from tracejit.ir.interp import evaluate
 from tracejit.ir.parser import parse_graphs
-from tracejit.ir.printer import format_graph
-from tracejit.ir.verify import verify
-from tracejit.passes.manager import PassContext, parse_pipeline, run_passes
 from tracejit.passes.pipelines import known_passes
 
-FILES = sorted(Path(__file__).parent.glob("*.tir"))
-RUN = "; RUN: opt "
+FOLDER = Path(__file__).parent
+FILES = sorted(FOLDER.glob("*.tir"))
+RUN = "; RUN: "
 
 
-def run_lines(text: str) -> list[argparse.Namespace]:
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument("-p", dest="pipeline", required=True)
-    parser.add_argument("--check-prefix", default="CHECK")
-    parser.add_argument("--disable-rule", action="append", default=[])
-    lines = [t.removeprefix(RUN) for t in text.splitlines() if t.startswith(RUN)]
-    return [parser.parse_args(shlex.split(t)) for t in lines]
+def run_lines(path: Path) -> list[tuple[list[str], Options]]:
+    """Return the commands of a file: arguments of tracejit, options of filecheck."""
+    lines = (t for t in path.read_text("utf-8").splitlines() if t.startswith(RUN))
+    return [_commands(line.removeprefix(RUN), path) for line in lines]
+
+
+def _commands(line: str, path: Path) -> tuple[list[str], Options]:
+    words = [str(path) if w == "%s" else w for w in shlex.split(line)]
+    assert words.count("|") == 1, f"{path.name}: {line!r} is no pipe of two commands"
+    at = words.index("|")
+    tracejit, filecheck = words[:at], words[at + 1 :]
+    assert tracejit[0] == "tracejit", f"{path.name}: {line!r} does not run tracejit"
+    assert filecheck[0] == "filecheck", f"{path.name}: {line!r} checks nothing"
+    return tracejit[1:], parse_argv_options(filecheck)
+
+
+def printed(*args: str) -> str:
+    """Return what a command of tracejit writes to stdout."""
+    found = CliRunner().invoke(main, args)
+    assert found.exit_code == 0, found.output
+    return found.stdout
 
 
 def cases() -> list[tuple[Path, int]]:
-    counts = [(f, len(run_lines(f.read_text()))) for f in FILES]
-    return [(f, i) for f, n in counts for i in range(max(n, 1))]
+    return [(f, i) for f in FILES for i in range(max(len(run_lines(f)), 1))]
 
 
 def random_arguments(graph: Graph) -> list[np.ndarray]:
@@ -54,39 +73,60 @@ def _random(rng: np.random.Generator, aval: ShapedArray) -> np.ndarray:
     return np.asarray(rng.uniform(0.5, 1.5, aval.shape)).astype(aval.dtype)
 
 
-def optimised(text: str, options: argparse.Namespace) -> str:
-    out = []
-    for graph in parse_graphs(text):
-        context = PassContext(
-            verify=True, disabled_rules=frozenset(options.disable_rule)
-        )
-        passes = parse_pipeline(options.pipeline, known_passes())
-        after = run_passes(verify(graph), passes, context)
-        args = random_arguments(graph)
-        pairs = zip(evaluate(graph, args), evaluate(after, args), strict=True)
+def assert_same_results(before: str, after: str) -> None:
+    graphs = zip(parse_graphs(before), parse_graphs(after), strict=True)
+    for old, new in graphs:
+        args = random_arguments(old)
+        pairs = zip(evaluate(old, args), evaluate(new, args), strict=True)
         for want, got in pairs:
-            np.testing.assert_allclose(got, want, rtol=1e-6)
-        out.append(format_graph(after))
-    return "\n".join(out) + "\n"
+            np.testing.assert_allclose(got, want, rtol=1e-6, strict=True)
 
 
 @pytest.mark.parametrize(
     ("path", "index"), cases(), ids=lambda x: getattr(x, "stem", x)
 )
 def test_file(path: Path, index: int, tmp_path: Path, capsys):
-    text = path.read_text()
-    options = run_lines(text)[index]
-    printed = tmp_path / "out.tir"
-    printed.write_text(optimised(text, options))
-    matcher = Matcher.from_opts(
-        Options(str(path), str(printed), check_prefixes=options.check_prefix)
-    )
-    failed = matcher.run()
-    assert not failed, capsys.readouterr().err + printed.read_text()
+    args, options = run_lines(path)[index]
+    text = printed(*args, "--verify-each")
+    output = tmp_path / "out.tir"
+    output.write_text(text, "utf-8")
+    options.input_file = str(output)
+    failed = Matcher.from_opts(options).run()
+    assert not failed, capsys.readouterr().err + text
+    assert_same_results(path.read_text("utf-8"), text)
 
 
-def test_every_pass_has_a_file():
-    text = "".join(f.read_text() for f in FILES)
-    used = {n for o in run_lines(text) for n in o.pipeline.split(",")}
-    own = {"canonicalize", "fold", "cse", "dce", "fma"}
-    assert own <= {n.partition("{")[0] for n in used}
+@pytest.mark.parametrize("name", known_passes())
+def test_every_pass_has_a_file_where_it_fires(name: str):
+    path = FOLDER / f"{name}.tir"
+    assert path.exists(), f"pass {name} has no tests/filetests/{path.name}"
+    assert any(name in passes_of(args) for args, _ in run_lines(path))
+    assert printed("opt", str(path), "-p", name) != printed("opt", str(path))
+
+
+@pytest.mark.parametrize("name", known_passes())
+def test_every_pass_has_a_file_where_it_does_not(name: str):
+    path = FOLDER / f"{name}-keeps.tir"
+    assert path.exists(), f"pass {name} has no tests/filetests/{path.name}"
+    assert any(passes_of(args) == [name] for args, _ in run_lines(path))
+    assert printed("opt", str(path), "-p", name) == printed("opt", str(path))
+
+
+def passes_of(args: list[str]) -> list[str]:
+    return [p.partition("{")[0] for p in args[args.index("-p") + 1].split(",")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_every_graph_is_checked(path: Path):
+    text = path.read_text("utf-8")
+    for _, options in run_lines(path):
+        labels = [f"; {prefix}-LABEL: graph @" for prefix in options.check_prefixes]
+        checked = {
+            line.removeprefix(label).strip()
+            for line in text.splitlines()
+            for label in labels
+            if line.startswith(label)
+        }
+        if options.check_prefixes == ["CHECK"]:
+            assert checked == {g.name for g in parse_graphs(text)}
+        assert checked, f"{path.name}: nothing is checked as {options.check_prefixes}"

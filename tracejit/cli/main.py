@@ -25,6 +25,9 @@ COMMANDS = {
     "trace": Entry(
         "tracejit.cli.trace", "trace", "Show a function at every level of the compiler."
     ),
+    "emit": Entry(
+        "tracejit.cli.emit", "emit", "Print one level: kernels, LLVM, Triton, PTX, ..."
+    ),
     "opt": Entry("tracejit.cli.opt", "opt", "Run passes over a graph in .tir text."),
     "demo": Entry(
         "tracejit.cli.demo", "demo", "Train a network on handwritten digits."
@@ -34,6 +37,7 @@ COMMANDS = {
 EPILOG = """\b
 Examples:
   tracejit trace model.py:predict --arg f32[8,16] --arg f32[16,4]
+  tracejit emit model.py:predict --arg f32[8,16] --arg f32[16,4] --target triton
   tracejit opt graph.tir -p "canonicalize,cse,fuse" --print-changed
   tracejit demo --epochs 30
 

@@ -77,12 +77,13 @@ def trace(
     """Show a function at every level: graph, passes, Program, kernels, LLVM text.
 
     FUNC is a plain NumPy function, or one under tj.jit or tj.grad. It is traced and
-    compiled, but not run; code of its module runs, as in an import.
+    compiled, but not run; code of its module runs, as in an import. Each level is
+    verified.
     """
     args, kwargs = read_arguments(arguments)
     wanted = frozenset(LEVELS if "all" in levels else levels)
     switches = {} if isa is None else {"isa": isa}
-    with user_errors(), config.override(**switches):
+    with user_errors(), config.override(verify=True, **switches):
         # What the user's code prints is kept out of a stdout that may be piped on.
         with redirect_stdout(sys.stderr):
             function = find_function(target)

@@ -419,7 +419,9 @@ def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
     op = REDUCE_OPS[eqn.primitive.name]
     if not names:
         return Literal(0, dt.INT64) if op.startswith("arg") else operand
-    operand = _varying_along(low, operand, names, x.aval.dtype)
+    # It runs inside of the loops of what is kept, also of those it is the same for.
+    around = sorted(low.axes_in(at))
+    operand = _varying_along(low, operand, [*names, *around], x.aval.dtype)
     result = low.fresh(operand.axes - set(names), eqn.outvars[0].aval.dtype)
     low.body.append(Reduce(result, op, tuple(names), operand))
     return result

@@ -5,7 +5,7 @@ value of the kernel has. Infix operations inside others stand in parentheses.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import TypeAlias, TypeVar
@@ -60,6 +60,8 @@ PATTERN = re.compile(
 LITERALS = ("number", "bits", "complex")
 STARTS = ("store",)  # words a line of the body begins with, besides values
 OPERATORS = {sign: REGISTRY[name] for name, sign in INFIX.items()}
+ROLES = {role.value: role for role in Role}
+PLACEMENTS = {placement.value: placement for placement in Placement}
 
 T = TypeVar("T")
 Piece: TypeAlias = Operand | Token | Compute  # a token is a literal without dtype
@@ -156,14 +158,22 @@ class KernelParser(TextParser):
         roles: dict[str, Role] = {}
         placements: dict[str, Placement] = {}
         while self.peek().kind == "name" and self.peek().text not in STARTS:
-            word = self.next().text
+            token = self.next()
             if self.accept(":"):
-                roles[word] = Role(self.kind("name", "what the axis becomes"))
+                roles[token.text] = self.one_of(ROLES, self.next())
             else:
-                placements[self.var()] = Placement(word)
+                placement = self.one_of(PLACEMENTS, token)
+                placements[self.var()] = placement
             if not self.accept(","):
                 break
         return Schedule(tuple(roles), roles, placements)
+
+    def one_of(self, known: Mapping[str, T], token: Token) -> T:
+        """Return what a token names."""
+        if token.text not in known:
+            *names, last = known
+            raise self.fail(token, f"{', '.join(names)} or {last}")
+        return known[token.text]
 
     # --- operations
 

@@ -89,6 +89,20 @@ def format_kernel(kernel: Kernel, schedule: Schedule | None = None) -> str:
     return "\n".join(_Lines(kernel, schedule).all())
 
 
+def format_operation(op: KernelOp) -> str:
+    """Return one operation, right or wrong, by itself: every dtype is written."""
+    result = result_of(op)
+    if result is None:
+        assert isinstance(op, Store)
+        value = format_operand(op.value, None)
+        return f"store %{op.buffer}{_map(op.map)} = {value}"
+    left = f"{_binder(result, None)}"
+    if isinstance(op, Compute):
+        words = [(format_operand(x, None), False) for x in op.operands]
+        return f"{left} = {_applied(op, words)[0]}"
+    return f"{left} = {_right_side(op)}"
+
+
 def format_schedule(schedule: Schedule) -> str:
     """Return a schedule as one line: ``i: grid, j: vector, scratch %e``."""
     loops = [f"{a}: {schedule.roles[a].value}" for a in schedule.loops]
@@ -192,31 +206,12 @@ class _Lines:
             self.lines.append(f"{_binder(result, default)} = {right}")
 
     def right_side(self, op: KernelOp) -> str:
-        if isinstance(op, Load):
-            return f"load %{op.buffer}{_map(op.map)}{self.limits(op)}"
-        if isinstance(op, Iota):
-            return f"iota {format_index(op.index)}"
         if isinstance(op, Store):
             dtype = self.kernel.buffer(op.buffer).dtype
             return self.operand(op.value, dtype)
-        if isinstance(op, Contract):
-            axes = ", ".join(op.axes)
-            return f"contract over {axes}: %{op.lhs.name} * %{op.rhs.name}"
-        assert isinstance(op, Reduce)
-        x = self.operand(op.operand, None)
-        return f"reduce {op.op} over {', '.join(op.axes)}: {x}"
-
-    def limits(self, op: Load) -> str:
-        text = ""
-        if op.bounds:
-            tests = (f"0 <= {format_index(b.index)} < {b.extent}" for b in op.bounds)
-            text = f" where {', '.join(tests)}"
-        if op.fill is not None:
-            text += f" else {format_operand(op.fill, op.result.dtype)}"
-        if op.check or op.clip:
-            word = "clip" if op.clip else "check"
-            text += f" {word}({', '.join(map(str, op.check))})"
-        return text
+        if isinstance(op, Reduce):
+            return f"{_reduction(op)}: {self.operand(op.operand, None)}"
+        return _right_side(op)
 
     # --- expressions
 
@@ -263,6 +258,36 @@ class _Lines:
         self.waiting.clear()
 
 
+def _right_side(op: KernelOp) -> str:
+    """Return what binds a value, of an operation that takes no expressions."""
+    if isinstance(op, Load):
+        return f"load %{op.buffer}{_map(op.map)}{_limits(op)}"
+    if isinstance(op, Iota):
+        return f"iota {format_index(op.index)}"
+    if isinstance(op, Contract):
+        axes = ", ".join(op.axes)
+        return f"contract over {axes}: %{op.lhs.name} * %{op.rhs.name}"
+    assert isinstance(op, Reduce)
+    return f"{_reduction(op)}: {format_operand(op.operand, None)}"
+
+
+def _reduction(op: Reduce) -> str:
+    return f"reduce {op.op} over {', '.join(op.axes)}"
+
+
+def _limits(op: Load) -> str:
+    text = ""
+    if op.bounds:
+        tests = (f"0 <= {format_index(b.index)} < {b.extent}" for b in op.bounds)
+        text = f" where {', '.join(tests)}"
+    if op.fill is not None:
+        text += f" else {format_operand(op.fill, op.result.dtype)}"
+    if op.check or op.clip:
+        word = "clip" if op.clip else "check"
+        text += f" {word}({', '.join(map(str, op.check))})"
+    return text
+
+
 @dataclass(frozen=True)
 class _Waiting:
     """A computed value that may become part of the next expression."""
@@ -288,9 +313,10 @@ def _is_implied(op: Compute) -> bool:
     return same_axes and op.result.dtype == computed_dtype(op)
 
 
-def _binder(value: Value, default: np.dtype) -> str:
+def _binder(value: Value, default: np.dtype | None) -> str:
     axes = f"{{{','.join(sorted(value.axes))}}}" if value.axes else ""
-    dtype = "" if value.dtype == default else f": {dtype_name(value.dtype)}"
+    is_said = default is not None and value.dtype == default  # None equals float64
+    dtype = "" if is_said else f": {dtype_name(value.dtype)}"
     return f"%{value.name}{axes}{dtype}"
 
 

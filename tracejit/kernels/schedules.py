@@ -47,6 +47,9 @@ def _kept_first(axes: Sequence[str], reduced: set[str]) -> tuple[str, ...]:
 def _tiled(kernel: Kernel, loops: Sequence[str]) -> Schedule:
     roles = dict.fromkeys(loops, Role.GRID)
     for op in kernel.body:
+        if isinstance(op, Reduce):  # an epilogue may reduce what products are apart in
+            roles.update((a, Role.SEQUENTIAL) for a in op.axes)
+    for op in kernel.body:
         if isinstance(op, Contract):
             tiles = (op.lhs.axes ^ op.rhs.axes) | set(op.axes)
             roles.update(dict.fromkeys(tiles, Role.TILE))

@@ -27,7 +27,7 @@ class PassContext:
     Parameters
     ----------
     verify : bool
-        Check every invariant after each pass.
+        Check every invariant after each pass, and those of Programs and kernels.
     disabled_rules : frozenset of str
         Rules not to apply.
     after : callable, optional

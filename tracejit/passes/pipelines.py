@@ -8,6 +8,7 @@ from ..program.horizontal import merge_alike
 from ..program.lower import lower_graph
 from ..program.plan import plan_memory
 from ..program.program import Program
+from ..program.verify import verify_program
 from .canonicalize import canonicalize
 from .contract_fma import contract_fma
 from .cse import cse
@@ -41,6 +42,10 @@ def compile_to_program(
     passes: Sequence[Pass],
     context: PassContext,
 ) -> tuple[Graph, Program]:
-    """Run the passes, lower what they give, merge kernels, and plan memory."""
+    """Run the passes, lower what they give, merge kernels, and plan memory.
+
+    With ``context.verify`` the Program and its kernels are verified too.
+    """
     fused = run_passes(graph, passes, context)
-    return fused, plan_memory(merge_alike(lower_graph(fused, in_strides)))
+    program = plan_memory(merge_alike(lower_graph(fused, in_strides)))
+    return fused, verify_program(program) if context.verify else program

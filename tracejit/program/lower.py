@@ -112,7 +112,7 @@ class _Lowering:
         for i, x in enumerate(graph.outvars):
             if not isinstance(x, Var) or x in self.claimed or x not in made_by:
                 continue
-            if made_by[x].primitive in (*ALIASES, constant_p):
+            if made_by[x].primitive in (*ALIASES, constant_p, call_p):
                 continue
             self.claimed[x] = self.buffer(x.aval, Storage.OUTPUT, index=i)
 
@@ -251,11 +251,9 @@ class _Lowering:
     def finish(self, graph: Graph) -> list[str]:
         """Return the output buffers, copying results that live elsewhere."""
         names = []
-        used: set[str] = set()
         for i, x in enumerate(graph.outvars):
             home = self.operand(x)
-            if home.storage is Storage.OUTPUT and home.name not in used:
-                used.add(home.name)
+            if home.storage is Storage.OUTPUT and home.index == i:
                 names.append(home.name)
                 continue
             out = self.buffer(x.aval, Storage.OUTPUT, index=i)

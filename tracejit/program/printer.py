@@ -46,6 +46,11 @@ def format_program(program: Program) -> str:
     return "\n\n".join(["\n".join([head, *body, "}"]), *kernels]) + "\n"
 
 
+def format_step(step: Step) -> str:
+    """Return a step as text, of a loop or a branch its first line."""
+    return next(_step(step))
+
+
 def format_buffer(buffer: ProgramBuffer) -> str:
     """Return the line that declares a buffer."""
     kind = format_type(buffer.dtype, buffer.shape, buffer.strides)

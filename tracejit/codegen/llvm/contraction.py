@@ -150,6 +150,7 @@ class _Splitter:
         self.contract = next(op for op in kernel.body if isinstance(op, Contract))
         self.temporaries: list[Buffer] = []
         self.stages: list[Nested | Product] = []
+        self.made: dict[str, Matrix] = {}
 
     def split(self) -> Nested | None:
         """Find temporaries and stages; return what is left to be done after them."""
@@ -209,13 +210,23 @@ class _Splitter:
         if found is None:
             out = self._product_matrix(dtype)
             found = self._problem(lhs, rhs, out, dtype)
+            found = found or self._problem(lhs, rhs, out, dtype, innermost=True)
             assert found is not None
         self.stages.append(found)
 
     def _problem(
-        self, lhs: Matrix, rhs: Matrix, out: Matrix, dtype: np.dtype
+        self,
+        lhs: Matrix,
+        rhs: Matrix,
+        out: Matrix,
+        dtype: np.dtype,
+        innermost: bool = False,
     ) -> Product | None:
-        """Return the product; None if neither rows nor columns of C are contiguous."""
+        """Return the product; None if neither rows nor columns of C are contiguous.
+
+        Of rows and columns that cannot be joined the longest are taken, or of columns
+        those innermost in C.
+        """
         ks = self._joined(self.contract.axes, lhs, rhs)
         if len(ks) > 1:
             lhs, rhs = self._packed(lhs, dtype, 0), self._packed(rhs, dtype, 1)
@@ -223,7 +234,7 @@ class _Splitter:
         assert len(ks) <= 1
         k, a_k, b_k = ks[0] if ks else (1, 0, 0)
         split, rows, columns, batch = self._cut(lhs, rhs, out)
-        m, n = _best(rows), _best(columns)
+        m, n = _best(rows), _best(columns[-1:] if innermost else columns)
         batch += [(e, s, 0, c) for e, s, c in rows if (e, s, c) != m]
         batch += [(e, 0, s, c) for e, s, c in columns if (e, s, c) != n]
         is_row = n[2] == 1 or n[0] == 1
@@ -320,10 +331,12 @@ class _Splitter:
         return self._materialised(value, dtype)
 
     def _materialised(self, value: Value, dtype: np.dtype) -> Matrix:
-        """Add a stage that stores a value into scratch."""
+        """Return a value in scratch, stored there by a stage of its own."""
+        if value.name in self.made:  # one value may be both operands
+            return self.made[value.name]
         body = self._closure([value.name])
         axes = self._layout(value, body)
-        out = self._temporary(value.name, axes, dtype)
+        out = self.made[value.name] = self._temporary(value.name, axes, dtype)
         stored = value
         if value.dtype != dtype:
             stored = Value(f"{value.name}.wide", value.axes, dtype)

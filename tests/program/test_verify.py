@@ -1,0 +1,287 @@
+"""Each numbered invariant of programs, broken; what the verifier follows of memory."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tracejit.errors import VerifyError
+from tracejit.program import verify as verifier
+from tracejit.program.interp import run_program
+from tracejit.program.parser import parse_program
+from tracejit.program.printer import format_program
+from tracejit.program.program import Run
+from tracejit.program.verify import joined_axes, verify_program
+
+STEPS = """\
+  run @f_k0(%x0) -> (%t5)  ; model.py:3
+  extern sort(%v6) -> (%t7) {axis=0}  ; model.py:4
+  copy %t7 -> %y2  ; model.py:5
+  loop 3 {
+    run @f_k0(%t5) -> (%t8)
+    copy %t8 -> %t5
+  }
+  if %p1 {
+    copy %c4 -> %y3
+  } else {
+    extern reduce_sum(%t5) -> (%y3) {axes=(1)}
+  }
+"""
+TEXT = (
+    """\
+program @f(%x0, %p1) -> (%y2, %y3) arena(128) {
+  %x0: f32[2,3] = input 0
+  %p1: bool[] = input 1
+  %y2: f32[3,2] = output 0
+  %y3: f32[2] = output 1
+  %c4: f32[2] = constant dense<f32[2]: 1.0 2.0>
+  %t5: f32[2,3] = arena 0
+  %v6: f32[3,2] strides(1,3) = alias %t5 + 0
+  %t7: f32[3,2] = arena 64
+  %t8: f32[2,3] = arena 64
+"""
+    + STEPS
+    + """\
+}
+
+kernel @f_k0(%in0: f32[2,3]) -> (%out0: f32[2,3]) axes(i: 2, j: 3) {
+  schedule i: grid, j: vector
+  %v0{i,j} = load %in0[i, j]
+  store %out0[i, j] = %v0 * 2.0
+}
+"""
+)
+
+
+def check_breaks(number: str, text: str, message: str) -> VerifyError:
+    with pytest.raises(VerifyError) as error:
+        verify_program(parse_program(text))
+    assert f"invariant {number} is broken in program @f: " in str(error.value)
+    assert message in str(error.value)
+    return error.value
+
+
+def with_steps(steps: str) -> str:
+    return TEXT.replace(STEPS, steps)
+
+
+def test_a_valid_program_is_returned():
+    program = parse_program(TEXT)
+    assert verify_program(program) is program
+    assert format_program(program) == TEXT
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_the_program_computes(chosen: bool):
+    x = np.array([[1, -2, 3], [0.5, 0, -1]], np.float32)
+    first, second = run_program(parse_program(TEXT), [x, np.asarray(chosen)])
+    np.testing.assert_array_equal(first, np.sort((2 * x).T, axis=0))
+    want = [1, 2] if chosen else (16 * x).sum(axis=1)
+    np.testing.assert_array_equal(second, np.asarray(want, np.float32))
+
+
+# What a change of the text breaks: the invariant, what is changed to what, and how the
+# message goes on.
+TEXTS = [
+    ("P1", "%t8: f32[2,3]", "%t7: f32[2,3]", "it is declared twice"),
+    ("P1", "alias %t5", "alias %t8", "%t8 is not declared before its alias"),
+    ("P1", "(%x0, %p1)", "(%x0, %p1, %q)", "input %q is not declared"),
+    ("P1", "copy %t7", "copy %q", "%q is not declared"),
+    ("P1", "-> (%t8)", "-> (%q)", "%q is not declared"),
+    ("P1", "if %p1", "if %q", "%q is not declared"),
+    ("P2", "(%y2, %y3)", "(%y3, %y2)", "output 0 is another buffer"),
+    ("P2", "= input 1", "= input 2", "input 1 is another buffer"),
+    ("P2", "(%y2, %y3)", "(%y2, %t5)", "output 1 is another buffer"),
+    ("P2", "(%y2, %y3)", "(%y2)", "it is none of the program's outputs"),
+    ("P3", "%x0: f32[2,3]", "%x0: f32[2,3] strides(1)", "do not fit"),
+    ("P3", "%x0: f32[2,3]", "%x0: f32[2,-3]", "do not fit"),
+    ("P3", "%y2: f32[3,2]", "%y2: f32[3,2] strides(1,3)", "is not C-contiguous"),
+    ("P3", "%c4: f32[2]", "%c4: f32[3]", "the data of a constant do not fit it"),
+    ("P4", "%v6: f32[3,2]", "%v6: f64[3,2]", "its base is of float32"),
+    ("P4", "alias %t5 + 0", "alias %t5 + 1", "[1, 7) are not all inside of [0, 6)"),
+    ("P4", "strides(1,3)", "strides(-1,3)", "[-2, 4) are not all inside of [0, 6)"),
+    (
+        "P4",
+        "  %t7: f32",
+        "  %w9: f32[3] = alias %v6 + 0\n  %t7: f32",
+        "its base is an alias",
+    ),
+    ("P5", "%t5: f32[2,3] = arena 0", "%t5: f32[2,3] = arena 8", "byte 8 is not"),
+    ("P5", "%t5: f32[2,3] = arena 0", "%t5: f32[2,3] = arena ?", "byte -1 is not"),
+    ("P5", "arena(128)", "arena(64)", "bytes [64, 88) are not inside of 64"),
+    ("P8", "copy %t8 -> %t5", "copy %t8 -> %x0", "%x0 is written, but it is an input"),
+    ("P8", "-> (%y3)", "-> (%c4)", "%c4 is written, but it is a constant"),
+    ("P10", "(%t5) -> (%t8)", "(%t5) -> (%t5)", "%t5 is written and overlaps %t5"),
+    ("P10", "(%t7) {axis", "(%v6) {axis", "%v6 is written and overlaps %v6"),
+    (
+        "P10",
+        "%t7: f32[3,2] = arena 64",
+        "%t7: f32[3,2] = arena 0",
+        "%t7 is written and overlaps %v6",
+    ),
+    ("P11", "copy %t7 -> %y2", "copy %t5 -> %y2", "%y2 is f32[3,2], %t5 f32[2,3]"),
+    ("P11", "{axes=(1)}", "{axes=(0)}", "are [f32[2]], expected [f32[3]]"),
+    ("P11", "{axes=(1)}", "{axes=(7)}", "axes"),
+    ("P11", "loop 3", "loop -1", "a loop runs -1 times"),
+    ("P11", "%p1: bool[]", "%p1: i32[]", "the predicate is i32[], expected bool[]"),
+    ("P11", "%p1: bool[]", "%p1: bool[1]", "predicate is bool[1], expected bool[]"),
+    ("P11", "(%x0) ->", "(%x0, %c4) ->", "2 buffers for 1 parameters of @f_k0"),
+    ("P11", "(%x0) ->", "(%c4) ->", "parameter %in0 is float32[2, 3] with strides"),
+    ("P11", "%in0: f32", "%in0: f64", "parameter %in0 is float64[2, 3]"),
+    ("P12", "out0[i, j]", "out0[i, j - 1]", "invariant K6 is broken in kernel @f_k0"),
+    ("P12", "j: vector", "j: sequential, k: vector", "invariant K13 is broken"),
+]
+
+
+@pytest.mark.parametrize(("number", "old", "new", "message"), TEXTS)
+def test_broken_text(number: str, old: str, new: str, message: str):
+    assert TEXT.count(old) == 1
+    check_breaks(number, TEXT.replace(old, new), message)
+
+
+START = STEPS.partition("  loop")[0]
+END = STEPS[STEPS.index("  if") :]
+
+# What is done to memory between START and END: the invariant that it breaks.
+MEMORY = {
+    "another has the place": (
+        "P6",
+        "copy %t5 -> %t8  copy %t7 -> %y2",
+        "%t7 is read, but %t8 has taken its place",
+    ),
+    "another has it at the second turn": (
+        "P6",
+        "loop 2 { copy %t7 -> %y2 copy %t5 -> %t8 }",
+        "%t7 is read, but %t8 has taken its place",
+    ),
+    "another has it after one branch": (
+        "P6",
+        "if %p1 { copy %t5 -> %t8 } else { } copy %t7 -> %y2",
+        "%t7 is read, but %t8 has taken its place",
+    ),
+    "nothing is there": ("P7", "copy %t8 -> %t5", "%t8 is read before it is written"),
+    "nothing after one branch": (
+        "P7",
+        "if %p1 { copy %t5 -> %t8 } else { } copy %t8 -> %t5",
+        "%t8 is read before it is written",
+    ),
+    "nothing at the first turn": (
+        "P7",
+        "loop 2 { copy %t8 -> %t5 copy %t5 -> %t8 }",
+        "%t8 is read before it is written",
+    ),
+    "nothing after no turn": (
+        "P7",
+        "loop 0 { copy %t5 -> %t8 } copy %t8 -> %t5",
+        "%t8 is read before it is written",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MEMORY)
+def test_memory_is_followed(case: str):
+    number, steps, message = MEMORY[case]
+    check_breaks(number, with_steps(f"{START}  {steps}\n{END}"), message)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "copy %t5 -> %t8 copy %t8 -> %t5",
+        "loop 2 { copy %t5 -> %t8 copy %t8 -> %t5 }",
+        "loop 0 { copy %t5 -> %t8 }",
+        "if %p1 { copy %t5 -> %t8 } else { copy %t5 -> %t8 } copy %t8 -> %t5",
+        "copy %t5 -> %t8 extern sort(%v6) -> (%t7) {axis=0} copy %t7 -> %y2",
+        "copy %t7 -> %v6 copy %t5 -> %t8",  # an alias that is all of its base
+    ],
+)
+def test_memory_that_is_in_order(steps: str):
+    verify_program(parse_program(with_steps(f"{START}  {steps}\n{END}")))
+
+
+def test_an_alias_that_is_a_part_does_not_write_its_base():
+    text = TEXT.replace("%v6: f32[3,2] strides(1,3)", "%v6: f32[2] strides(3)")
+    text = text.replace(STEPS, f"  copy %c4 -> %v6 copy %t5 -> %t8\n{END}")
+    check_breaks("P7", text, "%t5 is read before it is written")
+
+
+def test_p9_output_is_not_written():
+    text = TEXT.replace("  copy %t7 -> %y2  ; model.py:5\n", "")
+    check_breaks("P9", text, "output %y2 may not be written")
+
+
+def test_p9_output_is_not_written_in_a_branch():
+    text = TEXT.replace("    copy %c4 -> %y3\n", "")
+    check_breaks("P9", text, "output %y3 may not be written")
+
+
+def test_p10_two_results_at_one_place():
+    text = """\
+program @f(%x0) -> (%y1) arena(64) {
+  %x0: f64[2,2] = input 0
+  %y1: f64[2] = output 0
+  %t2: f64[2] = arena 0
+  %t3: f64[2,2] = arena 0
+  extern eigh(%x0) -> (%t2, %t3)
+  copy %t2 -> %y1
+}
+"""
+    check_breaks("P10", text, "%t3 is written and overlaps %t2")
+
+
+def test_p10_elements_of_a_result_at_one_place():
+    text = TEXT.replace("%t7: f32[3,2]", "%t7: f32[3,2] strides(1,1)")
+    check_breaks("P10", text, "elements of %t7 share places")
+
+
+def test_p12_two_kernels_of_one_name():
+    program = parse_program(TEXT)
+    first = program.steps[0]
+    assert isinstance(first, Run)
+    other = replace(first, kernel=replace(first.kernel, source=("b.py:1",)))
+    program = replace(program, steps=(first, other, *program.steps[1:]))
+    with pytest.raises(VerifyError, match=r"P12 .* there are two kernels @f_k0"):
+        verify_program(program)
+
+
+def test_every_invariant_has_a_test():
+    numbers = re.findall(r"^(P\d+) ", verifier.__doc__ or "", re.M)
+    source = Path(__file__).read_text("utf-8")
+    assert numbers == [f"P{i}" for i in range(1, len(numbers) + 1)]
+    assert all(f'"{number}"' in source for number in numbers)
+
+
+def test_error_shows_the_step_its_neighbours_and_the_line():
+    error = check_breaks("P1", TEXT.replace("copy %t7", "copy %q"), "%q")
+    assert str(error) == (
+        "invariant P1 is broken in program @f: %q is not declared\n"
+        "    extern sort(%v6) -> (%t7) {axis=0}  ; model.py:4\n"
+        "  > copy %q -> %y2  ; model.py:5\n"
+        "    loop 3 {\n"
+        "  at model.py:5"
+    )
+    assert error.equation == 2
+
+
+def test_error_shows_the_buffer():
+    error = check_breaks("P3", TEXT.replace("%c4: f32[2]", "%c4: f32[3]"), "fit")
+    assert str(error).endswith("\n  > %c4: constant")
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "expected"),
+    [
+        (((2, 3), (3, 1)), ((6,), (1,)), True),
+        (((2, 3), (3, 1)), ((3, 2), (1, 3)), True),  # transposed: the same elements
+        (((2, 3), (4, 1)), ((6,), (1,)), False),
+        (((2, 1, 3), (3, 9, 1)), ((2, 3), (3, 1)), True),
+        (((2, 3), (-3, 1)), ((2, 3), (3, 1)), False),
+        (((2, 3), (0, 1)), ((3,), (1,)), False),
+        (((0, 3), (3, 1)), ((3, 0), (1, 1)), True),
+        (((), ()), ((1,), (5,)), True),
+    ],
+)
+def test_joined_axes(one: tuple, two: tuple, expected: bool):
+    assert (joined_axes(*one) == joined_axes(*two)) is expected

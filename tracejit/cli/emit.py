@@ -1,0 +1,218 @@
+"""The command `tracejit emit`: one level of one function, as text to be piped on.
+
+Needs the stages of `tracejit.stages` for functions and the passes for graphs in .tir
+text. Establishes stdout with one kind of text alone: the Program, its kernels, LLVM
+text, assembly, Triton modules, PTX.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import click
+
+from .. import config
+from ..codegen.llvm.elementwise import can_emit
+from ..codegen.llvm.program import emit_program
+from ..codegen.triton.build import Built, build
+from ..codegen.triton.code import TritonCode, TritonKernel
+from ..codegen.triton.emit import emit_kernel
+from ..ir.graph import Graph
+from ..passes.manager import PassContext
+from ..passes.pipelines import compile_to_program, pipeline
+from ..program.printer import format_program
+from ..program.program import Loop, Program, Run, Step, nested
+from .args import GRAMMAR
+from .opt import read_graphs
+from .trace import as_jit, check_call, find_function, read_arguments, user_errors
+
+TARGETS = ("program", "kernels", "llvm", "asm", "triton", "ptx")
+
+_ROWS = "".join(f"  {row}\n" for row in GRAMMAR.splitlines())
+EPILOG = f"""\b
+Examples:
+  tracejit emit model.py:predict --arg f32[8,16] --arg f32[16,4] --target kernels
+  tracejit emit model.py:softmax --arg f32[4096,1024] --target triton > softmax.py
+  tracejit emit model.py:softmax --arg f32[4096,1024] --target ptx --arch sm_90
+  tracejit emit model.py:predict --arg f32[8] --target asm --isa avx2
+  tracejit emit graph.tir --target llvm
+
+\b
+Targets:
+  program  buffers and steps
+  kernels  the fused loop nests and their schedules
+  llvm     the LLVM module for this machine's CPU
+  asm      the assembly of that module
+  triton   Python modules of Triton kernels, and how each is launched
+  ptx      what Triton compiles them to; needs triton, but no GPU
+
+\b
+An --arg is one of:
+{_ROWS}
+\b
+Exit codes:
+  0  done
+  1  the function, or its file, failed
+  2  the command line is wrong
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("source", metavar="FILE.py:FUNC|MODULE:FUNC|FILE.tir")
+@click.option(
+    "--arg",
+    "arguments",
+    multiple=True,
+    metavar="SPEC",
+    help="One argument of the function; see below. Repeat it for each.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    default="kernels",
+    show_default=True,
+    help="What to print; see below.",
+)
+@click.option(
+    "--isa",
+    type=click.Choice(config.SWITCHES["isa"].choices),
+    default=None,
+    help="Instruction set of llvm and asm; the best one of this machine otherwise.",
+)
+@click.option(
+    "--arch",
+    default="sm_90",
+    show_default=True,
+    metavar="SM",
+    help="GPU architecture of ptx: sm_80, sm_90, sm_100, ...",
+)
+def emit(
+    source: str, arguments: tuple[str, ...], target: str, isa: str | None, arch: str
+) -> None:
+    """Print one level of a function: Program, kernels, LLVM, assembly, Triton, PTX.
+
+    FUNC is a plain NumPy function, or one under tj.jit or tj.grad; FILE.tir has
+    graphs, as `tracejit trace --level graph` prints them. Nothing is run.
+    """
+    switches = {} if isa is None else {"isa": isa}
+    with user_errors(), config.override(**switches):
+        texts = [
+            text_of(program, target, arch) for program in programs(source, arguments)
+        ]
+        click.echo("\n".join(texts).rstrip())
+
+
+def programs(source: str, arguments: Sequence[str]) -> Iterator[Program]:
+    """Yield the Program of a function, or of each graph in a file."""
+    if source.endswith(".tir"):
+        yield from graph_programs(source, arguments)
+        return
+    args, kwargs = read_arguments(arguments)
+    # What the user's code prints is kept out of a stdout that may be piped on.
+    with redirect_stdout(sys.stderr):
+        function = find_function(source)
+        check_call(function, args, kwargs)
+        traced = as_jit(function).trace(*args, **kwargs)
+    yield traced.lower().program
+
+
+def graph_programs(path: str, arguments: Sequence[str]) -> Iterator[Program]:
+    """Yield the Program of each graph in a file of .tir text."""
+    if arguments:
+        raise click.UsageError(
+            f"{path} says the types of its graphs' inputs; leave out --arg"
+        )
+    try:
+        text = Path(path).read_text("utf-8")
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
+    for graph in read_graphs(text, path):
+        yield program_of(graph)
+
+
+def program_of(graph: Graph) -> Program:
+    """Return the Program of a graph whose inputs are C-contiguous."""
+    passes = pipeline(can_emit, config.get("fma"))
+    dense = [None] * len(graph.invars)
+    _, program = compile_to_program(graph, dense, passes, PassContext())
+    return program
+
+
+# --- each target ------------------------------------------------------------------
+
+
+def text_of(program: Program, target: str, arch: str) -> str:
+    """Return a Program at one level."""
+    if target == "program":
+        return format_program(program).rstrip().split("\n\n")[0] + "\n"
+    if target == "kernels":
+        return "\n\n".join(format_program(program).rstrip().split("\n\n")[1:]) + "\n"
+    if target in ("llvm", "asm"):
+        return native_text(program, target)
+    return gpu_text(program, target, arch)
+
+
+def native_text(program: Program, target: str) -> str:
+    """Return the LLVM module of a Program, or its assembly."""
+    # llvmlite loads here, not for the other targets.
+    from ..codegen.llvm.target import host_target  # noqa: PLC0415
+    from ..runtime.cpu.engine import engine_for  # noqa: PLC0415
+    from ..runtime.cpu.externs import resolve_loop  # noqa: PLC0415
+
+    machine = host_target(config.get("isa"))
+    text = emit_program(program, machine, resolve_loop).text
+    return text if target == "llvm" else engine_for(machine).assembly(text)
+
+
+def gpu_text(program: Program, target: str, arch: str) -> str:
+    """Return the Triton kernels of a Program, or their PTX; each kernel once."""
+    texts: list[str] = []
+    seen: set[str] = set()
+    mark = "#" if target == "triton" else "//"
+    for step in nested(program.steps):
+        if not isinstance(step, Run):
+            texts.append(f"{mark} not a kernel: {named(step)}\n")
+            continue
+        if step.kernel.name in seen:
+            continue
+        seen.add(step.kernel.name)
+        emitted = emit_kernel(step.kernel, step.schedule)
+        if target == "triton":
+            texts += [triton_text(code, emitted) for code in emitted.codes]
+        else:
+            texts += [ptx_text(build(code, arch)) for code in emitted.codes]
+    return "\n".join(texts)
+
+
+def named(step: Step) -> str:
+    """Return what a step that is no kernel does."""
+    name = type(step).__name__.lower()
+    primitive = getattr(step, "primitive", None)
+    if isinstance(step, Loop):
+        return f"{name} of {step.count} rounds"
+    return name if primitive is None else f"{name} {primitive.name}"
+
+
+def triton_text(code: TritonCode, emitted: TritonKernel) -> str:
+    """Return the module of a kernel, and how it is launched."""
+    scratch = {b.name for b in emitted.workspace}
+    rows = [f"{b.name}_ptr" for b in code.buffers if b.name in scratch]
+    shared = f"# workspace: {', '.join(rows)}\n" if rows else ""
+    pointers = ", ".join(code.pointers)
+    sizes = ", ".join(f"{name}={n}" for name, n in code.constexprs.items())
+    warps = f"num_warps={code.num_warps}, num_stages={code.num_stages}"
+    launch = f"# launch: {code.name}[({code.grid},)]({pointers}, {sizes}, {warps})\n"
+    return f"{code.source}{shared}{launch}"
+
+
+def ptx_text(built: Built) -> str:
+    """Return the PTX of a kernel, and what it takes."""
+    facts = built.facts
+    known = (
+        f", {facts.registers} registers a thread, {facts.spilled} bytes spilled"
+        if facts.registers is not None
+        else ""
+    )
+    head = f"// {built.name}: {facts.num_warps} warps, {facts.shared} bytes shared"
+    return f"{head}{known}\n{built.ptx.strip()}\n"

@@ -1,0 +1,212 @@
+"""Triton text to PTX and a cubin, without a GPU.
+
+Needs Triton, which only this module imports, when it is called: 3.6 or newer. The text
+becomes a module by way of `linecache`, where Triton looks for the source of a function;
+no file is written. Multiply-adds are never contracted: the graph says where one is.
+"""
+
+import contextlib
+import hashlib
+import io
+import linecache
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import InternalError, TracejitError
+from .code import TritonCode
+
+if TYPE_CHECKING:
+    from triton.runtime.jit import JITFunction
+
+_ARCH = re.compile(r"sm_(\d+)a?$")
+_USAGE = re.compile(r"(REG|STACK|SHARED|LOCAL):(\d+)")
+_ALIGNMENT = 16  # bytes; what vector loads need, and every allocator gives
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a compiled kernel takes of a multiprocessor.
+
+    Parameters
+    ----------
+    shared : int
+        Bytes of shared memory.
+    num_warps : int
+        Warps of a program; Triton may have raised them.
+    registers : int or None
+        For each thread; None where Triton has no ``cuobjdump``.
+    spilled : int or None
+        Bytes of local memory of each thread.
+    """
+
+    shared: int
+    num_warps: int
+    registers: int | None
+    spilled: int | None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A compiled kernel.
+
+    Parameters
+    ----------
+    name : str
+        Of the entry.
+    ptx : str
+    cubin : bytes
+    facts : Facts
+    global_scratch : int
+        Bytes that each program needs of memory that the launcher passes.
+    """
+
+    name: str
+    ptx: str
+    cubin: bytes
+    facts: Facts
+    global_scratch: int
+
+
+def build(
+    code: TritonCode, arch: str = "sm_90", aligned: Collection[str] | None = None
+) -> Built:
+    """Compile one Triton kernel.
+
+    Parameters
+    ----------
+    code : TritonCode
+    arch : str
+        ``sm_80``, ``sm_90``, ...
+    aligned : collection of str, optional
+        The pointer arguments that are multiples of 16 bytes; all by default.
+
+    Raises
+    ------
+    TracejitError
+        If Triton is missing, or `arch` names no architecture.
+    InternalError
+        If Triton or ptxas refuses the text.
+    """
+    capability = capability_of(arch)
+    _need_triton()
+    import triton  # noqa: PLC0415
+    from triton.backends.compiler import GPUTarget  # noqa: PLC0415
+    from triton.compiler import ASTSource  # noqa: PLC0415
+
+    wanted = code.pointers if aligned is None else aligned
+    attributes = {
+        (position,): [["tt.divisibility", _ALIGNMENT]]
+        for position, name in enumerate(code.pointers)
+        if name in wanted
+    }
+    source = ASTSource(
+        jit_function(code), code.signature, dict(code.constexprs), attributes
+    )
+    options = {
+        "num_warps": code.num_warps,
+        "num_stages": code.num_stages,
+        "enable_fp_fusion": False,
+        # Subnormals are honoured; a Triton that lacks this flushes them in libdevice.
+        "enable_reflect_ftz": False,
+    }
+    target = GPUTarget("cuda", capability, 32)
+    with _complaints(code):
+        compiled = triton.compile(source, target=target, options=options)
+    meta, cubin = compiled.metadata, bytes(compiled.asm["cubin"])
+    facts = Facts(meta.shared, meta.num_warps, *_usage(cubin))
+    scratch = getattr(meta, "global_scratch_size", 0) or 0
+    return Built(meta.name, compiled.asm["ptx"], cubin, facts, scratch)
+
+
+def capability_of(arch: str) -> int:
+    """Return the number of an architecture: 90 for ``sm_90``."""
+    match = _ARCH.match(arch)
+    if match is None:
+        raise TracejitError(
+            f"{arch!r} is no CUDA architecture", hint="sm_80, sm_90 or sm_100"
+        )
+    return int(match[1])
+
+
+def _need_triton() -> None:
+    try:
+        import triton  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise TracejitError(
+            "compiling GPU kernels needs Triton, which is not installed here",
+            hint="pip install 'tracejit[gpu]' (Linux)",
+        ) from error
+
+
+def jit_function(code: TritonCode) -> "JITFunction":
+    """Return the function of a kernel for Triton's compiler.
+
+    The name of its module is a hash of the text, so that Triton's own cache finds it
+    again.
+
+    Raises
+    ------
+    TracejitError
+        If Triton was imported for its interpreter.
+    """
+    from triton.runtime.jit import JITFunction  # noqa: PLC0415
+
+    function = module_of(code)[code.name]
+    if not isinstance(function, JITFunction):
+        raise TracejitError(
+            "Triton interprets kernels in this process instead of compiling them",
+            hint="unset TRITON_INTERPRET before Triton is imported",
+        )
+    return function
+
+
+def module_of(code: TritonCode) -> dict[str, object]:
+    """Return what the source of a kernel defines, by name."""
+    key = hashlib.sha256(code.source.encode()).hexdigest()[:16]
+    name = f"<tracejit {key}>"
+    lines = code.source.splitlines(keepends=True)
+    linecache.cache[name] = (len(code.source), None, lines, name)
+    found: dict[str, object] = {"__name__": f"tracejit_{key}"}
+    exec(compile(code.source, name, "exec"), found)
+    return found
+
+
+@contextlib.contextmanager
+def _complaints(code: TritonCode) -> Iterator[None]:
+    """Turn what Triton raises and prints into an error that shows the kernel."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            yield
+    except Exception as error:
+        text = f"{code.source}{said.getvalue()}"
+        message = f"Triton refuses kernel {code.name}: {error}\n{text}"
+        raise InternalError(message) from error
+
+
+def _usage(cubin: bytes) -> tuple[int | None, int | None]:
+    """Return registers and bytes of local memory of each thread."""
+    from triton import backends  # noqa: PLC0415
+
+    tool = Path(backends.__path__[0]) / "nvidia" / "bin" / "cuobjdump"
+    if not tool.exists():
+        return None, None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.cubin"
+        path.write_bytes(cubin)
+        done = subprocess.run(
+            [os.fspath(tool), "-res-usage", os.fspath(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    found = {key: int(n) for key, n in _USAGE.findall(done.stdout + done.stderr)}
+    if "REG" not in found:
+        return None, None
+    return found["REG"], found.get("STACK", 0) + found.get("LOCAL", 0)

@@ -1,0 +1,92 @@
+"""One kernel of the IR as Triton source: the order of the steps."""
+
+from ...kernels.kernel import Contract, Kernel, Load, result_of
+from ...kernels.printer import format_kernel
+from ...kernels.schedule import Schedule
+from .code import ERROR_NAME, TritonCode, TritonKernel, Tuning
+from .cuts import separated, split
+from .helpers import library
+from .indices import identifier
+from .matmul import write_matmul
+from .nests import Body, write_nest
+from .pieces import Piece, buffers_of, flattened, joined, piece_of
+from .values import memory_type
+from .writer import pointer
+
+DEFAULT = Tuning()
+
+
+def emit_kernel(
+    kernel: Kernel, schedule: Schedule, tuning: Tuning = DEFAULT
+) -> TritonKernel:
+    """Return the Triton kernels that compute what a kernel says.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    schedule : Schedule
+        Its order of axes counts.
+    tuning : Tuning
+
+    Raises
+    ------
+    UnsupportedError
+        For a primitive that Triton has no function for.
+    DTypeError
+        For complex dtypes.
+    """
+    numbers = {
+        op.result.name: k for k, op in enumerate(kernel.body) if isinstance(op, Load)
+    }
+    _check_dtypes(kernel)
+    codes: list[TritonCode] = []
+    whole = piece_of(kernel, schedule)
+    for piece in separated(whole):
+        parts = list(split(joined(flattened(piece)), tuning))
+        for part in parts:
+            shown = piece.kernel if len(parts) == 1 else part.kernel
+            codes.append(_code(part, shown, tuning, numbers))
+    own = {b.name for b in buffers_of(kernel)}
+    scratch = {b.name: b for c in codes for b in c.buffers if b.name not in own}
+    return TritonKernel(kernel.name, tuple(codes), tuple(scratch.values()))
+
+
+def _check_dtypes(kernel: Kernel) -> None:
+    results = (result_of(op) for op in kernel.body)
+    dtypes = [b.dtype for b in buffers_of(kernel)]
+    for dtype in (*dtypes, *(v.dtype for v in results if v is not None)):
+        memory_type(dtype)
+
+
+def _code(
+    piece: Piece, shown: Kernel, tuning: Tuning, numbers: dict[str, int]
+) -> TritonCode:
+    kernel = piece.kernel
+    is_matmul = any(isinstance(op, Contract) for op in kernel.body)
+    write = write_matmul if is_matmul else write_nest
+    body = write(piece, tuning, numbers)
+    name = identifier(kernel.name)
+    return TritonCode(
+        name,
+        _module(name, piece, shown, body),
+        buffers_of(kernel),
+        body.can_fail,
+        body.constexprs,
+        body.grid,
+        body.num_warps,
+        body.num_stages,
+        body.form,
+    )
+
+
+def _module(name: str, piece: Piece, shown: Kernel, body: Body) -> str:
+    text = format_kernel(shown)
+    comments = [f"# {line}".rstrip() for line in text.splitlines()]
+    arguments = [pointer(b.name) for b in buffers_of(piece.kernel)]
+    if body.can_fail:
+        arguments.append(f"{ERROR_NAME}_ptr")
+    arguments += [f"{size}: tl.constexpr" for size in body.constexprs]
+    head = [*comments, "@triton.jit", f"def {name}("]
+    head += [f"    {argument}," for argument in arguments]
+    function = "\n".join([*head, "):", *body.lines])
+    return f"{library(function)}\n\n\n{function}\n"

@@ -1,0 +1,228 @@
+"""Contractions as blocked matrix products with ``tl.dot``.
+
+A program computes one BLOCK_M × BLOCK_N block of the result: the axes of the left
+operand alone are rows (``m``), those of the right one columns (``n``), those of both
+batches, one position each. What comes before the contraction is computed on the blocks
+as they are loaded, what comes after on the finished block. float32 products are exact
+float32 (``input_precision="ieee"``), halves are summed in float32.
+
+Programs run in groups of GROUP_M rows, so that the blocks of the right operand that
+neighbours read are still in the cache.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...kernels.kernel import Contract, KernelOp, Load, Value, result_of, values_of
+from .code import Tuning, power_of_two
+from .cuts import axes_of
+from .nests import Body
+from .pieces import Piece, needed_for
+from .tiles import Dim, Frame
+from .values import HALVES, memory_type, rounded
+from .writer import Writer, needs_64_bits, value_name
+
+_GROUP = 8
+_SMALLEST = 16  # the least block of tl.dot
+_LARGEST = {"m": 128, "n": 128, "k": 64}
+_FLOAT32_LARGEST = {"m": 64, "n": 64, "k": 32}
+
+
+def write_matmul(piece: Piece, tuning: Tuning, numbers: dict[str, int]) -> Body:
+    """Return the body of a piece with one contraction and no reductions."""
+    plan = _Plan(piece, tuning)
+    product = _Product(piece, plan, numbers)
+    product.write()
+    dims = (plan.m, plan.n, plan.k)
+    constexprs = {f"{d.letter.upper()}": d.numel for d in dims}
+    constexprs.update({d.block_name: d.block for d in dims})
+    constexprs["GROUP_M"] = _GROUP
+    return Body(
+        product.writer.lines,
+        constexprs,
+        plan.m.steps * plan.n.steps * plan.batch.numel,
+        plan.num_warps,
+        3,
+        "matmul",
+        product.writer.can_fail,
+    )
+
+
+@dataclass(frozen=True)
+class _MatrixDim(Dim):
+    """A dimension named as in matrix products: ``offs_m``, ``m_mask``, ``M``."""
+
+    @property
+    def index(self) -> str:
+        return f"offs_{self.letter}"
+
+    @property
+    def mask(self) -> str | None:
+        return f"{self.letter}_mask" if super().mask else None
+
+    @property
+    def numel_name(self) -> str:
+        return self.letter.upper()
+
+
+class _Plan:
+    """The dimensions of a product."""
+
+    def __init__(self, piece: Piece, tuning: Tuning) -> None:
+        self.piece, self.tuning = piece, tuning
+        (op,) = (op for op in piece.kernel.body if isinstance(op, Contract))
+        self.op = op
+        both = op.lhs.axes & op.rhs.axes
+        self.m = self._dim("m", op.lhs.axes - both, "[:, None]")
+        self.n = self._dim("n", op.rhs.axes - both, "[None, :]")
+        self.k = self._dim("k", frozenset(op.axes), "[None, :]")
+        self.batch = self._dim("b", both - set(op.axes), "")
+        block = self.m.block * self.n.block
+        self.num_warps = 8 if block >= 128 * 128 else 4 if block >= 32 * 32 else 2
+
+    def _dim(self, letter: str, axes: frozenset[str], place: str) -> _MatrixDim:
+        order = tuple(a for a in self.piece.loops if a in axes)
+        extents = tuple(self.piece.kernel.extent(a) for a in order)
+        name = f"BLOCK_{letter.upper()}"
+        whole = Dim(letter, order, extents, 1, place, name).numel
+        is_half = self.op.result.dtype in HALVES
+        largest = (_LARGEST if is_half else _FLOAT32_LARGEST).get(letter, 1)
+        block = max(min(power_of_two(whole), largest), _SMALLEST)
+        block = self.tuning.blocks.get(name, block)
+        return _MatrixDim(
+            letter, order, extents, block if letter != "b" else 1, place, name
+        )
+
+
+class _Product:
+    """Writes the statements of a product."""
+
+    def __init__(self, piece: Piece, plan: _Plan, numbers: dict[str, int]) -> None:
+        self.piece, self.plan, self.op = piece, plan, plan.op
+        self.body = piece.kernel.body
+        self.scalars = {a: f"b_{a}" for a in plan.batch.axes}
+        self.result = Frame((plan.m, plan.n), self.scalars)
+        self.writer = Writer(piece.kernel, self.result, numbers)
+        self.wide = needs_64_bits(piece.kernel, (plan.m, plan.n, plan.k))
+        self.used = {a for op in self.body for a in axes_of(op)}
+
+    def write(self) -> None:
+        """Write the whole body."""
+        w, op = self.writer, self.op
+        self.program()
+        inside = set(needed_for(self.body, [op]))
+        hoisted = [x for x in self.body if x in inside and not self.is_inner(x)]
+        for x in hoisted:
+            w.write(x)
+        type_ = "tl.float32"
+        shape = self.result.shape
+        w.line(f"acc = tl.full({shape}, 0.0, {type_})")
+        with w.block("for koffset in range(0, K, BLOCK_K):"):
+            lhs = self.operand(op.lhs, self.plan.m, "[None, :]", inside)
+            rhs = self.operand(op.rhs, self.plan.n, "[:, None]", inside)
+            precision = "" if op.lhs.dtype in HALVES else ', input_precision="ieee"'
+            w.line(f"acc = tl.dot({lhs}, {rhs}, acc{precision})")
+        w.frame = self.result
+        w.bind(op.result.name, rounded("acc", op.result.dtype), frozenset("mn"))
+        for x in self.body:
+            if x not in inside:
+                w.write(x)
+
+    def is_inner(self, op: KernelOp) -> bool:
+        """Tell whether an operation runs in the loop over `k`."""
+        return op is self.op or bool(axes_of(op) & set(self.plan.k.axes))
+
+    def program(self) -> None:
+        """Write which block a program computes, and its positions."""
+        w, plan = self.writer, self.plan
+        wide = ".to(tl.int64)" if self.wide else ""
+        w.line(f"pid = tl.program_id(0){wide}")
+        w.line("m_blocks = tl.cdiv(M, BLOCK_M)")
+        w.line("n_blocks = tl.cdiv(N, BLOCK_N)")
+        if plan.batch.axes:
+            w.line("bindex = pid // (m_blocks * n_blocks)")
+            w.line("pid = pid % (m_blocks * n_blocks)")
+            inner = plan.batch.numel
+            for a, n in zip(plan.batch.axes, plan.batch.extents, strict=True):
+                inner //= max(n, 1)
+                w.line(f"{self.scalars[a]} = bindex // {inner} % {n}")
+        w.line("group = pid // (GROUP_M * n_blocks)")
+        w.line("rows = tl.minimum(m_blocks - group * GROUP_M, GROUP_M)")
+        w.line("inside = pid % (GROUP_M * n_blocks)")
+        w.line("m_block = group * GROUP_M + inside % rows")
+        w.line("n_block = inside // rows")
+        for dim in (plan.m, plan.n):
+            block = f"{dim.letter}_block * {dim.block_name}"
+            arange = f"tl.arange(0, {dim.block_name}){dim.place}"
+            w.line(f"{dim.index} = {block} + {arange}")
+            for text in dim.lines(self.used):
+                w.line(text)
+
+    def operand(self, value: Value, dim: Dim, place: str, inside: set[KernelOp]) -> str:
+        """Write one operand's block in the loop over k; return it.
+
+        `place` is that of `k` in the block.
+        """
+        w, k = self.writer, self.plan.k
+        side = _Side(
+            k.letter, k.axes, k.extents, k.block, place, k.block_name, dim.letter
+        )
+        rows = (dim, side) if place == "[None, :]" else (side, dim)
+        w.frame = Frame(rows, self.scalars)
+        w.line(f"{side.index} = koffset + tl.arange(0, {k.block_name}){place}")
+        for text in side.lines(self.used):
+            w.line(text)
+        ops = [x for x in needed_for(self.body, self.sources(value)) if x in inside]
+        if self.is_direct(value, ops):
+            (load,) = ops
+            assert isinstance(load, Load)
+            w.load(load, "0.0", widen=False)
+            return self.whole(value_name(value.name), value)
+        for x in ops:
+            if self.is_inner(x):
+                w.write(x)
+        text = value_name(value.name)
+        if side.mask:
+            text = f"tl.where({side.mask}, {text}, 0.0)"
+        if value.dtype in HALVES:
+            text = f"{text}.to({memory_type(value.dtype)})"
+        return self.whole(text, value)
+
+    def is_direct(self, value: Value, ops: Sequence[KernelOp]) -> bool:
+        """Tell whether an operand is nothing but loaded, and for nothing else."""
+        users = [x for x in self.body if value in values_of(x)]
+        only = ops[0] if len(ops) == 1 and users == [self.op] else None
+        return isinstance(only, Load) and self.is_inner(only) and not only.bounds
+
+    def sources(self, value: Value) -> Sequence[KernelOp]:
+        """Return the operation that computes a value."""
+        return [op for op in self.body if result_of(op) == value]
+
+    def whole(self, text: str, value: Value) -> str:
+        """Return an operand along both dimensions of its block."""
+        frame = self.writer.frame
+        if self.writer.letters[value.name] == {d.letter for d in frame.dims}:
+            return text
+        return f"tl.broadcast_to({text}, {frame.shape})"
+
+
+@dataclass(frozen=True)
+class _Side(_MatrixDim):
+    """The dimension k as rows or columns of one operand: ``offs_km``, ``offs_kn``."""
+
+    with_: str = ""
+
+    @property
+    def index(self) -> str:
+        return f"offs_{self.letter}{self.with_}"
+
+    @property
+    def mask(self) -> str | None:
+        name = f"{self.letter}{self.with_}_mask"
+        return name if Dim.mask.fget(self) else None  # type: ignore[attr-defined]
+
+    def axis_name(self, axis: str) -> str:
+        """Return the variable of the position along one of its axes."""
+        if len(self.axes) == 1:
+            return self.index
+        return f"{self.letter}{self.with_}_{axis}"

@@ -1,0 +1,286 @@
+"""Writes the operations of a kernel as Triton statements, in one frame of variables.
+
+Each value becomes a variable of its name. A variable has as many dimensions as the
+frame, or none; extents are one where the value does not vary, and Triton broadcasts.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ...ir.graph import Literal
+from ...kernels.kernel import (
+    Bound,
+    Buffer,
+    Compute,
+    Iota,
+    Kernel,
+    KernelOp,
+    Load,
+    Operand,
+    Store,
+    dtype_of,
+    indices_of,
+)
+from ...kernels.maps import Affine, ValueIndex, axes_in, values_in
+from . import elementwise
+from .code import ERROR_NAME
+from .helpers import HELPERS
+from .indices import IndexText, bounds, identifier, is_wide
+from .pieces import buffers_of, offset_of
+from .tiles import Dim, Frame
+from .values import HALVES, constant, memory_type, number
+
+# The error word: the code in the lowest byte, the operation, the dimension. This is
+# what the CPU backend writes, so that one reader serves both.
+INDEX_ERROR = 1
+_OP_SHIFT = 8
+_DIMENSION_SHIFT = 32
+_RESERVED = {"tl", "triton", "libdevice", "range", "float", "acc", "pid", *HELPERS}
+
+
+class Writer:
+    """The statements of one kernel.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Flattened.
+    frame : Frame
+        Can be changed between operations.
+    numbers : mapping of str to int
+        What the error word calls each checked load, by the name of its result.
+    """
+
+    def __init__(
+        self, kernel: Kernel, frame: Frame, numbers: Mapping[str, int]
+    ) -> None:
+        self.kernel, self.frame, self.numbers = kernel, frame, numbers
+        self.extents = {a.name: a.extent for a in kernel.axes}
+        self.lines: list[str] = []
+        self.depth = 1
+        self.letters: dict[str, frozenset[str]] = {}
+        self.can_fail = False
+        self.index = IndexText(
+            self.extents, lambda a: self.frame.axis_name(a), value_name
+        )
+
+    # --- lines
+
+    def line(self, text: str) -> None:
+        """Add a statement."""
+        self.lines.append("    " * self.depth + text)
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """Add a compound statement; what is computed in it is forgotten after it."""
+        self.line(head)
+        before = dict(self.letters)
+        self.depth += 1
+        yield
+        self.depth -= 1
+        self.letters = before
+
+    def bind(self, name: str, text: str, letters: frozenset[str]) -> None:
+        """Add ``name = text`` for a value of these dimensions."""
+        self.line(f"{value_name(name)} = {text}")
+        self.letters[name] = letters
+
+    # --- operations
+
+    def write(self, op: KernelOp) -> None:
+        """Add a load, store, computation or index."""
+        if isinstance(op, Load):
+            self.load(op)
+        elif isinstance(op, Store):
+            self.store(op)
+        elif isinstance(op, Compute):
+            operands = [self.operand(x) for x in op.operands]
+            dtype = op.result.dtype
+            text = elementwise.expression(op.primitive, op.params, operands, dtype)
+            self.bind(op.result.name, text, self.along(op.operands))
+        else:
+            assert isinstance(op, Iota)
+            self.iota(op)
+
+    def operand(self, x: Operand) -> elementwise.Operand:
+        """Return an operand as text."""
+        if isinstance(x, Literal):
+            return elementwise.Operand(None, x.aval.dtype, x.value)
+        return elementwise.Operand(value_name(x.name), x.dtype)
+
+    def argument(self, x: Operand) -> str:
+        """Return an operand as a Triton value."""
+        return self.operand(x).argument
+
+    def along(self, operands: Iterable[Operand]) -> frozenset[str]:
+        """Return the dimensions that the variables of operands have."""
+        names = [x.name for x in operands if not isinstance(x, Literal)]
+        return frozenset[str]().union(*(self.letters[n] for n in names))
+
+    def iota(self, op: Iota) -> None:
+        """Add an index as an int64 value."""
+        letters = self.letters_of([op.index])
+        if op.index.terms:
+            text = self.index(op.index)
+            text = f"{text if text.isidentifier() else f'({text})'}.to(tl.int64)"
+        else:
+            text = constant(op.index.constant, op.result.dtype)
+        self.bind(op.result.name, text, letters)
+
+    def letters_of(self, indices: Iterable[Affine]) -> frozenset[str]:
+        """Return the dimensions of index expressions."""
+        found: frozenset[str] = frozenset()
+        for index in indices:
+            found |= self.frame.letters(axes_in(index))
+            found = found.union(*(self.letters[v] for v in values_in(index)))
+        return found
+
+    def masks_of(self, letters: frozenset[str]) -> list[str]:
+        """Return the masks of these dimensions."""
+        return [d.mask for d in self.frame.dims if d.mask and d.letter in letters]
+
+    # --- memory
+
+    def load(self, op: Load, other: str | None = None, widen: bool = True) -> None:
+        """Add a load; where it is masked, it gives the fill, or `other`.
+
+        Halves are widened to float32 unless `widen` is off.
+        """
+        buffer = self.kernel.buffer(op.buffer)
+        letters = self.letters_of(indices_of(op))
+        masks = self.masks_of(letters)
+        inside = [t for b in op.bounds for t in self.inside(b)]
+        if op.check:
+            op, missing = self.checked(op, buffer, [*masks, *inside])
+            inside += missing
+        offset = op.map[0] if not op.check else offset_of(op, buffer)
+        have = self.letters_of([offset])
+        at = self.spread(self.index(offset), letters - have)
+        text = f"{pointer(op.buffer)} + {at}"
+        if masks or inside:
+            text += f", mask={self.mask(op.result.name, [*masks, *inside])}"
+            fill = other if op.fill is None else number(op.fill.value, buffer.dtype)
+            if inside or other is not None:
+                text += f", other={fill or number(0, buffer.dtype)}"
+        text = f"tl.load({text})"
+        if buffer.dtype in HALVES and widen:
+            text += ".to(tl.float32)"
+        self.bind(op.result.name, text, letters)
+
+    def mask(self, name: str, conditions: Sequence[str]) -> str:
+        """Return all conditions as one; a long one becomes a variable."""
+        text = _all(conditions)
+        if len(conditions) <= 2:
+            return text
+        self.line(f"{value_name(name)}_inside = {text}")
+        return f"{value_name(name)}_inside"
+
+    def inside(self, bound: Bound) -> list[str]:
+        """Return the conditions that an index is in its extent, without sure ones."""
+        range_ = bounds(bound.index, self.extents)
+        text = self.index(bound.index)
+        low = [] if range_ and range_[0] >= 0 else [f"({text} >= 0)"]
+        high = (
+            []
+            if range_ and range_[1] < bound.extent
+            else [f"({text} < {bound.extent})"]
+        )
+        return low + high
+
+    def checked(
+        self, op: Load, buffer: Buffer, masks: Sequence[str]
+    ) -> tuple[Load, list[str]]:
+        """Add safe indices for the checked dimensions, and the report of bad ones.
+
+        Returns
+        -------
+        load : Load
+            With the safe indices.
+        masks : list of str
+            More conditions for the load.
+        """
+        at, more = list(op.map), list[str]()
+        for d in op.check:
+            name = f"{op.result.name}_at{d}"
+            extent, letters = buffer.shape[d], self.letters_of([op.map[d]])
+            text = self.index(op.map[d])
+            if op.clip:
+                text = f"tl.minimum(tl.maximum({text}, 0), {max(extent - 1, 0)})"
+                self.bind(name, text, letters)
+            else:
+                self.bind(name, text, letters)
+                bad = f"{value_name(name)}_bad"
+                at_ = value_name(name)
+                self.line(f"{bad} = ({at_} < {-extent}) | ({at_} >= {extent})")
+                self.report(op, d, at_, bad, masks)
+                wrapped = f"tl.where({at_} < 0, {at_} + {extent}, {at_})"
+                self.line(f"{at_} = tl.where({bad}, 0, {wrapped})")
+            if not extent:
+                more.append(f"({value_name(name)} < 0)")
+            at[d] = _value_index(name)
+        return replace(op, map=tuple(at)), more
+
+    def report(
+        self, op: Load, dimension: int, at: str, bad: str, masks: Sequence[str]
+    ) -> None:
+        """Add the stores into the error word."""
+        self.can_fail = True
+        number_ = self.numbers.get(op.result.name, 0)
+        word = INDEX_ERROR | number_ << _OP_SHIFT | dimension << _DIMENSION_SHIFT
+        failed = _all([bad, *masks])
+        self.line(f"{bad} = {failed}" if masks else f"{bad} = {bad}")
+        where = f"{ERROR_NAME}_ptr + tl.where({bad}, 0, 0)"
+        self.line(f"tl.store({where}, tl.full((), {word}, tl.int64), mask={bad})")
+        self.line(f"tl.store({where} + 1, {at}, mask={bad})")
+
+    def spread(self, text: str, letters: frozenset[str]) -> str:
+        """Return an offset with more dimensions."""
+        missing = [d.index for d in self.frame.dims if d.letter in letters]
+        terms = [] if text == "0" and missing else [text]
+        return " + ".join([*terms, *(f"0 * {name}" for name in missing)])
+
+    def store(self, op: Store) -> None:
+        """Add a store of a value in the type of its buffer."""
+        buffer = self.kernel.buffer(op.buffer)
+        (offset,) = op.map
+        value = self.argument(op.value)
+        letters = self.letters_of([offset])
+        at = self.spread(self.index(offset), self.along([op.value]) - letters)
+        masks = self.masks_of(letters | self.along([op.value]))
+        mask = f", mask={_all(masks)}" if masks else ""
+        if buffer.dtype in HALVES or dtype_of(op.value) != buffer.dtype:
+            value = f"{value}.to({memory_type(buffer.dtype)})"
+        self.line(f"tl.store({pointer(op.buffer)} + {at}, {value}{mask})")
+
+
+def value_name(name: str) -> str:
+    """Return the variable of a value."""
+    text = identifier(name)
+    is_taken = text in _RESERVED or text.endswith(("index", "mask", "numel", "_ptr"))
+    return f"{text}_" if is_taken else text
+
+
+def pointer(buffer: str) -> str:
+    """Return the argument that points to a buffer."""
+    return identifier(f"{buffer}_ptr")
+
+
+def _value_index(name: str) -> Affine:
+    return Affine(((ValueIndex(name), 1),))
+
+
+def _all(conditions: Sequence[str]) -> str:
+    return " & ".join(conditions)
+
+
+def needs_64_bits(kernel: Kernel, dims: Iterable[Dim]) -> bool:
+    """Tell whether positions or offsets of a kernel do not fit 32 bits."""
+    extents = {a.name: a.extent for a in kernel.axes}
+    wide = any(is_wide(i, extents) for op in kernel.body for i in indices_of(op))
+    sizes = (d.numel + d.block for d in dims)
+    spans = (
+        sum(abs(s) * max(n - 1, 0) for s, n in zip(b.strides, b.shape, strict=True))
+        for b in buffers_of(kernel)
+    )
+    return wide or any(n >= 2**31 for n in (*sizes, *spans))

@@ -1,0 +1,399 @@
+"""The verifier of kernels: what is true of every kernel and its schedule.
+
+K1  Names of axes, buffers and values are each bound once; extents are not negative.
+K2  A buffer has a stride for each axis; no two elements of an output share a place.
+K3  Operands, also those inside of index expressions, are bound by earlier operations.
+K4  Index expressions refer to axes of the kernel and to integer values; no atom stands
+    in one twice or with factor zero; divisors are positive.
+K5  Loads read inputs and stores write outputs; a map has one index for each axis.
+K6  Indices are in range wherever they count; run-time indices are checked or clipped.
+K7  A load has a fill if it has bounds, and none otherwise; its checked axes exist.
+K8  A result varies along the union of its operands' axes, less those reduced.
+K9  Reduced axes are axes of what is reduced, each once; there is at least one.
+K10 Dtypes agree: a result has that which its operation gives, a stored value that of
+    its buffer.
+K11 Computed values come of registered elementwise primitives with the params that they
+    declare; reductions are those that there are.
+K12 Every element of every output is stored once, and the stored value does not vary
+    along other axes than its place does.
+K13 The schedule has each axis once and a role for each; at most one is the vector axis;
+    grid axes are not reduced; tiles are there only for contractions.
+K14 Placements are of values of the kernel.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NoReturn
+
+import numpy as np
+
+from ..errors import TracejitError, VerifyError
+from ..ir.dtypes import BOOL, INT64
+from ..ir.primitive import REGISTRY, Kind
+from .interp import REDUCTIONS
+from .kernel import (
+    Buffer,
+    Compute,
+    Contract,
+    Iota,
+    Kernel,
+    KernelOp,
+    Load,
+    Reduce,
+    Store,
+    Value,
+    computed_dtype,
+    dtype_of,
+    indices_of,
+    result_of,
+    values_of,
+)
+from .maps import Affine, FloorDiv, Mod, axes_in, values_in
+from .printer import format_index, format_operation, format_schedule
+from .ranges import Limits, is_in_range, stores_each_once
+from .schedule import Role, Schedule
+
+
+def verify_kernel(kernel: Kernel, schedule: Schedule | None = None) -> Kernel:
+    """Check every invariant and return `kernel`.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    schedule : Schedule, optional
+        Checked with it where one is given.
+
+    Raises
+    ------
+    VerifyError
+        Naming the invariant, the operation with its neighbours, and the user's lines.
+    """
+    _Checks(kernel).all()
+    if schedule is not None:
+        _check_schedule(kernel, schedule)
+    return kernel
+
+
+class _Checks:
+    """One verification: the values bound so far, by name."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.extents = {a.name: a.extent for a in kernel.axes}
+        self.inputs = {b.name: b for b in kernel.inputs}
+        self.outputs = {b.name: b for b in kernel.outputs}
+        self.values: dict[str, Value] = {}
+        self.index: int | None = None
+
+    def all(self) -> None:
+        self.parameters()
+        for i, op in enumerate(self.kernel.body):
+            self.index = i
+            self.operands(op)
+            self.indices(op)
+            self.operation(op)
+            self.bind(op)
+        self.index = None
+        self.stores()
+
+    def fail(self, number: str, message: str) -> NoReturn:
+        fail(self.kernel, self.index, number, message)
+
+    # --- names and buffers
+
+    def parameters(self) -> None:
+        buffers = (*self.kernel.inputs, *self.kernel.outputs)
+        for kind, names in (
+            ("axis", [a.name for a in self.kernel.axes]),
+            ("buffer", [b.name for b in buffers]),
+        ):
+            for name, count in Counter(names).items():
+                if count > 1:
+                    self.fail("K1", f"{kind} {name} is bound {count} times")
+        for axis in self.kernel.axes:
+            if axis.extent < 0:
+                self.fail("K1", f"axis {axis.name} has extent {axis.extent}")
+        for buffer in buffers:
+            self.strides(buffer)
+
+    def strides(self, buffer: Buffer) -> None:
+        if len(buffer.strides) != len(buffer.shape):
+            self.fail(
+                "K2",
+                f"%{buffer.name} has shape {list(buffer.shape)} and strides "
+                f"{list(buffer.strides)}",
+            )
+        if min(buffer.shape, default=0) < 0:
+            self.fail("K1", f"%{buffer.name} has shape {list(buffer.shape)}")
+        if buffer.name in self.outputs and has_overlaps(buffer.shape, buffer.strides):
+            self.fail(
+                "K2",
+                f"elements of output %{buffer.name} share places: shape "
+                f"{list(buffer.shape)}, strides {list(buffer.strides)}",
+            )
+
+    def bind(self, op: KernelOp) -> None:
+        result = result_of(op)
+        if result is None:
+            return
+        if result.name in self.values:
+            self.fail("K1", f"%{result.name} is bound twice")
+        self.values[result.name] = result
+
+    # --- operands and indices
+
+    def operands(self, op: KernelOp) -> None:
+        for value in values_of(op):
+            found = self.values.get(value.name)
+            if found is None:
+                self.fail("K3", f"%{value.name} is not bound before its use")
+            if found != value:
+                self.fail("K3", f"%{value.name} is read as {value}, but is {found}")
+
+    def indices(self, op: KernelOp) -> None:
+        for index in indices_of(op):
+            for name in axes_in(index) - set(self.extents):
+                self.fail("K4", f"{format_index(index)} names {name}, which is no axis")
+            for name in values_in(index):
+                if name not in self.values:
+                    self.fail("K3", f"%{name} is not bound before its use as an index")
+                if not is_integer(self.values[name]):
+                    dtype = self.values[name].dtype
+                    self.fail("K4", f"the index %{name} is of dtype {dtype}")
+            self.terms(index)
+
+    def terms(self, index: Affine) -> None:
+        atoms = [atom for atom, _ in index.terms]
+        if len(set(atoms)) < len(atoms) or not all(c for _, c in index.terms):
+            self.fail("K4", f"{format_index(index)} has a term twice or zero times")
+        for atom in atoms:
+            if isinstance(atom, FloorDiv | Mod):
+                if atom.divisor < 1:
+                    self.fail("K4", f"{format_index(index)} divides by {atom.divisor}")
+                self.terms(atom.inner)
+
+    def place(self, op: Load | Store, buffers: dict[str, Buffer], what: str) -> Buffer:
+        """Return the buffer that an operation reads or writes."""
+        buffer = buffers.get(op.buffer)
+        if buffer is None:
+            self.fail("K5", f"%{op.buffer} is no {what} of the kernel")
+        if len(op.map) != len(buffer.shape):
+            self.fail(
+                "K5",
+                f"{len(op.map)} indices for the {len(buffer.shape)} axes of "
+                f"%{buffer.name}",
+            )
+        return buffer
+
+    def in_range(self, op: Load | Store, shape: tuple[int, ...]) -> None:
+        bounds, checked = (op.bounds, op.check) if isinstance(op, Load) else ((), ())
+        limits: Limits = [(b.index, b.extent) for b in bounds]
+        if 0 in self.extents_of(op):
+            return  # it never happens
+        for d, (index, extent) in enumerate(zip(op.map, shape, strict=True)):
+            if d in checked:
+                continue
+            if not is_in_range(index, extent, self.extents, limits):
+                self.fail(
+                    "K6",
+                    f"index {format_index(index)} of axis {d} of %{op.buffer} may be "
+                    f"outside of [0, {extent})",
+                )
+
+    def extents_of(self, op: KernelOp) -> list[int]:
+        """Return the extents of the axes that an operation acts on."""
+        axes = set[str]().union(*(self.varies(i) for i in indices_of(op)))
+        return [self.extents[a] for a in axes.union(*(v.axes for v in values_of(op)))]
+
+    def varies(self, index: Affine) -> frozenset[str]:
+        """Return the axes along which an index varies, through values too."""
+        through = (self.values[name].axes for name in values_in(index))
+        return frozenset(axes_in(index)).union(*through)
+
+    # --- operations
+
+    def operation(self, op: KernelOp) -> None:
+        """Check what is particular to each kind of operation."""
+        if isinstance(op, Load):
+            self.load(op)
+        elif isinstance(op, Iota):
+            self.iota(op)
+        elif isinstance(op, Compute):
+            self.compute(op)
+        elif isinstance(op, Reduce):
+            self.reduce(op)
+        elif isinstance(op, Contract):
+            self.contract(op)
+        else:
+            self.store(op)
+
+    def result(self, value: Value, axes: frozenset[str], dtype: np.dtype) -> None:
+        """Check what an operation gives: its axes and its dtype."""
+        if value.axes != axes:
+            have, want = (f"{{{', '.join(sorted(a))}}}" for a in (value.axes, axes))
+            self.fail("K8", f"%{value.name} varies along {have}, expected {want}")
+        if value.dtype != dtype:
+            self.fail("K10", f"%{value.name} is {value.dtype}, expected {dtype}")
+
+    def load(self, op: Load) -> None:
+        buffer = self.place(op, self.inputs, "input")
+        for d in op.check:
+            if not 0 <= d < len(buffer.shape):
+                self.fail("K7", f"there is no axis {d} of %{buffer.name} to check")
+        if op.clip and not op.check:
+            self.fail("K7", "nothing is clipped")
+        if (op.fill is None) is bool(op.bounds):
+            self.fail("K7", "bounds and a fill go together")
+        if op.fill is not None and op.fill.aval.dtype != buffer.dtype:
+            fill, dtype = op.fill.aval.dtype, buffer.dtype
+            self.fail("K10", f"the fill of a load of {dtype} is {fill}")
+        self.in_range(op, buffer.shape)
+        axes = frozenset[str]().union(*(self.varies(i) for i in indices_of(op)))
+        self.result(op.result, axes, buffer.dtype)
+
+    def iota(self, op: Iota) -> None:
+        if not is_integer(op.result) or op.result.dtype == BOOL:
+            self.fail("K10", f"an index is given as {op.result.dtype}")
+        self.result(op.result, self.varies(op.index), op.result.dtype)
+
+    def compute(self, op: Compute) -> None:
+        primitive = op.primitive
+        if REGISTRY.get(primitive.name) is not primitive:
+            self.fail("K11", f"{primitive.name} is not the registered primitive")
+        if primitive.kind is not Kind.ELEMENTWISE:
+            self.fail("K11", f"{primitive.name} is not elementwise")
+        if set(op.params) != set(primitive.params):
+            have, want = sorted(op.params), sorted(primitive.params)
+            self.fail("K11", f"params {have}, expected {want}")
+        try:
+            dtype = computed_dtype(op)
+        except TracejitError as error:
+            self.fail("K10", str(error))
+        axes = (v.axes for v in values_of(op))
+        self.result(op.result, frozenset[str]().union(*axes), dtype)
+
+    def reduce(self, op: Reduce) -> None:
+        if op.op not in REDUCTIONS:
+            self.fail("K11", f"there is no reduction {op.op!r}")
+        axes = op.operand.axes if isinstance(op.operand, Value) else frozenset[str]()
+        self.reduced(op.axes, axes)
+        is_place = op.op.startswith("arg")
+        dtype = INT64 if is_place else dtype_of(op.operand)
+        self.result(op.result, axes - set(op.axes), dtype)
+
+    def contract(self, op: Contract) -> None:
+        self.reduced(op.axes, op.lhs.axes & op.rhs.axes)
+        if op.lhs.dtype != op.rhs.dtype:
+            self.fail("K10", f"operands are {op.lhs.dtype} and {op.rhs.dtype}")
+        axes = (op.lhs.axes | op.rhs.axes) - set(op.axes)
+        self.result(op.result, axes, op.lhs.dtype)
+
+    def reduced(self, axes: tuple[str, ...], there: frozenset[str]) -> None:
+        if not axes or len(set(axes)) < len(axes):
+            self.fail("K9", f"axes ({', '.join(axes)}) are none, or one twice")
+        for name in axes:
+            if name not in there:
+                self.fail("K9", f"{name} is no axis of what is reduced")
+
+    def store(self, op: Store) -> None:
+        buffer = self.place(op, self.outputs, "output")
+        if dtype_of(op.value) != buffer.dtype:
+            self.fail(
+                "K10",
+                f"{dtype_of(op.value)} is stored to %{buffer.name} of {buffer.dtype}",
+            )
+        for index in op.map:
+            if values_in(index):
+                self.fail("K12", f"{format_index(index)} is known at run time only")
+        self.in_range(op, buffer.shape)
+        own = op.value.axes if isinstance(op.value, Value) else frozenset[str]()
+        others = own.difference(*(axes_in(i) for i in op.map))
+        if others:
+            names = ", ".join(sorted(others))
+            self.fail("K12", f"the value varies along {names}, its place does not")
+
+    def stores(self) -> None:
+        """Check that the stores to each output reach every element once."""
+        for buffer in self.kernel.outputs:
+            maps = [
+                op.map
+                for op in self.kernel.body
+                if isinstance(op, Store) and op.buffer == buffer.name
+            ]
+            if not stores_each_once(maps, buffer.shape, self.extents):
+                self.fail("K12", f"not every element of %{buffer.name} is stored once")
+
+
+def is_integer(value: Value) -> bool:
+    """Tell whether a value can be an index."""
+    return value.dtype.kind in "iub"
+
+
+def has_overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Tell whether two elements of an array may lie at one place.
+
+    Exact where each stride steps over all that smaller ones reach; other layouts, such
+    as interleaved ones, count as overlapping.
+    """
+    if 0 in shape:
+        return False
+    steps = sorted((abs(s), n) for s, n in zip(strides, shape, strict=True) if n > 1)
+    reach = 0
+    for step, n in steps:
+        if step <= reach:
+            return True
+        reach += (n - 1) * step
+    return False
+
+
+# --- the schedule -----------------------------------------------------------------
+
+
+def _check_schedule(kernel: Kernel, schedule: Schedule) -> None:
+    for number, message in _schedule_faults(kernel, schedule):
+        if schedule.roles.keys() >= set(schedule.loops):
+            message += f"\n  schedule {format_schedule(schedule)}"
+        fail(kernel, None, number, message)
+
+
+def _schedule_faults(kernel: Kernel, schedule: Schedule) -> Iterator[tuple[str, str]]:
+    names = sorted(a.name for a in kernel.axes)
+    if sorted(schedule.loops) != names:
+        yield "K13", f"loops over {', '.join(schedule.loops)}, axes {', '.join(names)}"
+    if sorted(schedule.roles) != sorted(set(schedule.loops)):
+        yield "K13", f"roles for {', '.join(schedule.roles)}"
+    count = Counter(schedule.roles.values())
+    if count[Role.VECTOR] > 1:
+        yield "K13", f"{count[Role.VECTOR]} axes are vectors"
+    over = [op for op in kernel.body if isinstance(op, Reduce | Contract)]
+    for op in over:
+        for name in op.axes:
+            if schedule.roles.get(name) is Role.GRID:
+                yield "K13", f"grid axis {name} is reduced"
+    if count[Role.TILE] and not any(isinstance(op, Contract) for op in over):
+        yield "K13", "there are tiles, but no contraction"
+    bound = {v.name for v in map(result_of, kernel.body) if v is not None}
+    for name in schedule.placements:
+        if name not in bound:
+            yield "K14", f"there is no value %{name} to be placed"
+
+
+# --- errors -----------------------------------------------------------------------
+
+
+def fail(kernel: Kernel, index: int | None, number: str, message: str) -> NoReturn:
+    """Raise the error of a broken invariant, with what it is about."""
+    context = "" if index is None else "\n" + _neighbours(kernel, index)
+    raise VerifyError(
+        f"invariant {number} is broken in kernel @{kernel.name}: {message}{context}",
+        equation=index,
+        source=", ".join(kernel.source) or None,
+    )
+
+
+def _neighbours(kernel: Kernel, index: int) -> str:
+    rows = []
+    for i in range(max(index - 1, 0), min(index + 2, len(kernel.body))):
+        mark = ">" if i == index else " "
+        rows.append(f"  {mark} {format_operation(kernel.body[i])}")
+    return "\n".join(rows)

@@ -1,0 +1,433 @@
+"""The verifier of programs: what is true of every program that lowering gives.
+
+P1  Every buffer that is named is declared, once and before those that are its aliases.
+P2  Inputs and outputs are the INPUT and OUTPUT buffers, each once, with its position.
+P3  A buffer has a stride for each axis; outputs are C-contiguous; constants have data
+    of their shape and dtype.
+P4  An alias has a base that is no alias itself, its dtype, and lies inside of it.
+P5  Once one arena buffer is planned all are: aligned, and inside of the arena.
+P6  No step reads an arena buffer of which another one has taken the place meanwhile.
+P7  No step reads an arena or output buffer before it is written.
+P8  Inputs and constants are not written.
+P9  Every output is written, whatever branches are taken.
+P10 What a step writes overlaps neither what it reads nor what else it writes.
+P11 Buffers agree with what a step does: with the parameters of the kernel (dtype, and
+    the same elements, perhaps with axes joined), with the avals of the primitive, and
+    with one another in a copy; a predicate is one boolean; counts are not negative.
+P12 Kernels hold their own invariants, with their schedules; a name is of one kernel.
+
+Before the memory plan (no arena buffer has an offset) P5 and P6 hold trivially.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from ..errors import TracejitError, VerifyError
+from ..ir.aval import Shape, ShapedArray
+from ..ir.dtypes import BOOL, DTYPE_TO_NAME
+from ..kernels.kernel import Buffer, Kernel, dense_strides
+from ..kernels.schedule import Schedule
+from ..kernels.verify import has_overlaps, verify_kernel
+from .interp import extent_of
+from .plan import ALIGNMENT
+from .printer import format_buffer, format_step
+from .program import (
+    Copy,
+    Extern,
+    If,
+    Loop,
+    Program,
+    ProgramBuffer,
+    Run,
+    Step,
+    Storage,
+)
+
+
+def verify_program(program: Program) -> Program:
+    """Check every invariant and return `program`.
+
+    Raises
+    ------
+    VerifyError
+        Naming the invariant, the buffer or the step with its neighbours, and the
+        user's line.
+    """
+    _Buffers(program).all()
+    _Steps(program).all()
+    return program
+
+
+def fail(program: Program, number: str, message: str) -> NoReturn:
+    """Raise the error of a broken invariant of the whole program."""
+    raise VerifyError(
+        f"invariant {number} is broken in program @{program.name}: {message}"
+    )
+
+
+# --- buffers ----------------------------------------------------------------------
+
+
+class _Buffers:
+    """Checks what is declared, P1 to P5."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.declared: dict[str, ProgramBuffer] = {}
+
+    def all(self) -> None:
+        for buffer in self.program.buffers:
+            if buffer.name in self.declared:
+                self.fail("P1", buffer, "it is declared twice")
+            self.form(buffer)
+            if buffer.storage is Storage.ALIAS:
+                self.alias(buffer)
+            self.declared[buffer.name] = buffer
+        self.ends("input", Storage.INPUT, self.program.inputs)
+        self.ends("output", Storage.OUTPUT, self.program.outputs)
+        self.arena()
+
+    def fail(self, number: str, buffer: ProgramBuffer, message: str) -> NoReturn:
+        fail(self.program, number, f"{message}\n  > {described(buffer)}")
+
+    def form(self, buffer: ProgramBuffer) -> None:
+        shape, strides = buffer.shape, buffer.strides
+        if len(shape) != len(strides) or min(shape, default=0) < 0:
+            message = f"shape {list(shape)} and strides {list(strides)} do not fit"
+            self.fail("P3", buffer, message)
+        if buffer.dtype not in DTYPE_TO_NAME:
+            self.fail("P3", buffer, f"{buffer.dtype} is no dtype that can be computed")
+        if buffer.storage is Storage.OUTPUT and strides != dense_strides(shape):
+            self.fail("P3", buffer, "an output is not C-contiguous")
+        if buffer.storage is Storage.CONSTANT:
+            data = buffer.data
+            if data is None or (data.shape, data.dtype) != (shape, buffer.dtype):
+                self.fail("P3", buffer, "the data of a constant do not fit it")
+
+    def alias(self, buffer: ProgramBuffer) -> None:
+        base = self.declared.get(buffer.base or "")
+        if base is None:
+            self.fail("P1", buffer, f"%{buffer.base} is not declared before its alias")
+        if base.storage is Storage.ALIAS:
+            self.fail("P4", buffer, f"its base is an alias: {described(base)}")
+        if buffer.dtype != base.dtype:
+            self.fail("P4", buffer, f"its base is of {base.dtype}")
+        low, high = extent_of(base.shape, base.strides)
+        first, last = extent_of(buffer.shape, buffer.strides)
+        start, stop = buffer.offset + first, buffer.offset + last
+        if 0 not in buffer.shape and not low <= start <= stop <= high:
+            self.fail(
+                "P4",
+                buffer,
+                f"elements [{start}, {stop}) are not all inside of [{low}, {high})",
+            )
+
+    def ends(self, what: str, storage: Storage, names: Sequence[str]) -> None:
+        """Check the inputs or the outputs."""
+        for i, name in enumerate(names):
+            buffer = self.declared.get(name)
+            if buffer is None:
+                fail(self.program, "P1", f"{what} %{name} is not declared")
+            if buffer.storage is not storage or buffer.index != i:
+                self.fail("P2", buffer, f"{what} {i} is another buffer")
+        for buffer in self.program.buffers:
+            if buffer.storage is storage and buffer.name not in names:
+                self.fail("P2", buffer, f"it is none of the program's {what}s")
+
+    def arena(self) -> None:
+        buffers = [b for b in self.program.buffers if b.storage is Storage.ARENA]
+        if all(b.offset < 0 for b in buffers):
+            return
+        size = self.program.arena_bytes
+        for buffer in buffers:
+            start, stop = place_in_arena(buffer)
+            if start < 0 or start % ALIGNMENT:
+                self.fail(
+                    "P5", buffer, f"byte {start} is not a multiple of {ALIGNMENT}"
+                )
+            if stop > size:
+                message = f"bytes [{start}, {stop}) are not inside of {size}"
+                self.fail("P5", buffer, message)
+
+
+def described(buffer: ProgramBuffer) -> str:
+    """Return the declaration of a buffer, right or wrong, without its data."""
+    if buffer.storage is Storage.CONSTANT or buffer.dtype not in DTYPE_TO_NAME:
+        return f"%{buffer.name}: {buffer.storage.value}"
+    return format_buffer(buffer)
+
+
+def place_in_arena(buffer: ProgramBuffer) -> tuple[int, int]:
+    """Return the bytes of an arena buffer: [start, stop)."""
+    low, high = extent_of(buffer.shape, buffer.strides)
+    size = buffer.dtype.itemsize
+    return buffer.offset + low * size, buffer.offset + high * size
+
+
+# --- steps ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _State:
+    """What is known of memory at one point of the program.
+
+    Parameters
+    ----------
+    written : frozenset of str
+        Buffers whose elements are all there.
+    lost : frozenset of (str, str)
+        Buffers that were there, and which buffer took their place.
+    """
+
+    written: frozenset[str] = frozenset()
+    lost: frozenset[tuple[str, str]] = frozenset()
+
+    def joined(self, other: "_State") -> "_State":
+        """Return what is known where two ways meet."""
+        return _State(self.written & other.written, self.lost | other.lost)
+
+
+class _Steps:
+    """Follows the steps, and what is in memory, P6 to P12."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.buffers = program.by_name
+        self.kernels: dict[str, tuple[Kernel, Schedule]] = {}
+        self.steps: tuple[Sequence[Step], int] = ((), 0)
+        arena = [b for b in program.buffers if b.storage is Storage.ARENA]
+        planned = [(b.name, place_in_arena(b)) for b in arena if b.offset >= 0]
+        self.rivals = dict(_overlapping(planned))
+
+    def all(self) -> None:
+        state = self.follow(self.program.steps, _State())
+        for name in self.program.outputs:
+            if name not in state.written and 0 not in self.buffers[name].shape:
+                fail(self.program, "P9", f"output %{name} may not be written")
+
+    def fail(self, number: str, message: str) -> NoReturn:
+        steps, index = self.steps
+        raise VerifyError(
+            f"invariant {number} is broken in program @{self.program.name}: {message}"
+            f"\n{_neighbours(steps, index)}",
+            equation=index,
+            source=", ".join(steps[index].source) or None,
+        )
+
+    def follow(self, steps: Sequence[Step], state: _State) -> _State:
+        """Check steps from one state of memory; return the state after them."""
+        outer = self.steps
+        for i, step in enumerate(steps):
+            self.steps = steps, i
+            state = self.step(step, state)
+        self.steps = outer
+        return state
+
+    def step(self, step: Step, state: _State) -> _State:
+        if isinstance(step, Loop):
+            return self.loop(step, state)
+        if isinstance(step, If):
+            return self.branches(step, state)
+        ins, outs = ends_of(step)
+        for name in (*ins, *outs):
+            if name not in self.buffers:
+                self.fail("P1", f"%{name} is not declared")
+        self.agreement(step)
+        self.overlaps(ins, outs)
+        for name in ins:
+            self.read(name, state)
+        for name in outs:
+            state = self.write(name, state)
+        return state
+
+    def loop(self, step: Loop, state: _State) -> _State:
+        """Follow a loop until another turn tells nothing new."""
+        if step.count < 0:
+            self.fail("P11", f"a loop runs {step.count} times")
+        before, after = state, self.follow(step.steps, state)
+        while before.joined(after) != before:
+            before = before.joined(after)
+            after = self.follow(step.steps, before)
+        if step.count == 1:
+            return after
+        return after if step.count else state
+
+    def branches(self, step: If, state: _State) -> _State:
+        found = self.buffers.get(step.predicate)
+        if found is None:
+            self.fail("P1", f"%{step.predicate} is not declared")
+        if (found.shape, found.dtype) != ((), BOOL):
+            self.fail("P11", f"the predicate is {typed(found)}, expected bool[]")
+        self.read(step.predicate, state)
+        on_true = self.follow(step.on_true, state)
+        return on_true.joined(self.follow(step.on_false, state))
+
+    # --- memory
+
+    def root(self, name: str) -> ProgramBuffer:
+        """Return the buffer that owns the memory of a buffer."""
+        buffer = self.buffers[name]
+        return self.buffers[buffer.base] if buffer.base is not None else buffer
+
+    def read(self, name: str, state: _State) -> None:
+        root = self.root(name)
+        if root.storage in (Storage.INPUT, Storage.CONSTANT) or 0 in root.shape:
+            return
+        if root.name in state.written or name in state.written:
+            return
+        for lost, by in sorted(state.lost):
+            if lost == root.name:
+                self.fail("P6", f"%{name} is read, but %{by} has taken its place")
+        self.fail("P7", f"%{name} is read before it is written")
+
+    def write(self, name: str, state: _State) -> _State:
+        """Return the state after `name` is written; an alias may be all of its base."""
+        root = self.root(name)
+        if root.storage in (Storage.INPUT, Storage.CONSTANT):
+            kind = "an input" if root.storage is Storage.INPUT else "a constant"
+            self.fail("P8", f"%{name} is written, but it is {kind}")
+        buffer = self.buffers[name]
+        if has_overlaps(buffer.shape, buffer.strides):
+            self.fail("P10", f"elements of %{name} share places")
+        rivals = self.rivals.get(root.name, frozenset())
+        mine = {name}
+        if _aval(buffer).size == _aval(root).size:
+            mine.add(root.name)
+        gone = {n for n in state.written if self.root(n).name in rivals}
+        lost = {(self.root(n).name, root.name) for n in gone}
+        kept = {pair for pair in state.lost if pair[0] not in mine}
+        return _State((state.written - gone) | mine, frozenset(kept | lost))
+
+    def overlaps(self, ins: Sequence[str], outs: Sequence[str]) -> None:
+        for i, name in enumerate(outs):
+            for other in (*ins, *outs[:i]):
+                if self.may_meet(name, other):
+                    self.fail("P10", f"%{name} is written and overlaps %{other}")
+
+    def may_meet(self, name: str, other: str) -> bool:
+        """Tell whether two buffers may have bytes in common."""
+        one, two = self.root(name), self.root(other)
+        if 0 in self.buffers[name].shape or 0 in self.buffers[other].shape:
+            return False
+        if one is not two:
+            return two.name in self.rivals.get(one.name, ())
+        (a, b), (c, d) = self.span(name), self.span(other)
+        return a < d and c < b
+
+    def span(self, name: str) -> tuple[int, int]:
+        """Return the elements of the owner that a buffer reaches: [low, high)."""
+        buffer = self.buffers[name]
+        low, high = extent_of(buffer.shape, buffer.strides)
+        start = buffer.offset if buffer.storage is Storage.ALIAS else 0
+        return start + low, start + high
+
+    # --- agreement
+
+    def agreement(self, step: Run | Extern | Copy) -> None:
+        if isinstance(step, Run):
+            self.run(step)
+        elif isinstance(step, Extern):
+            self.extern(step)
+        else:
+            self.same("P11", self.buffers[step.output], self.buffers[step.input])
+
+    def same(self, number: str, one: ProgramBuffer, two: ProgramBuffer) -> None:
+        if (one.shape, one.dtype) != (two.shape, two.dtype):
+            self.fail(number, f"%{one.name} is {typed(one)}, %{two.name} {typed(two)}")
+
+    def extern(self, step: Extern) -> None:
+        avals = [_aval(self.buffers[n]) for n in step.inputs]
+        try:
+            wanted = step.primitive.out_avals(avals, step.params)
+        except TracejitError as error:
+            self.fail("P11", str(error))
+        have = tuple(_aval(self.buffers[n]) for n in step.outputs)
+        if have != wanted:
+            self.fail("P11", f"results are {list(have)}, expected {list(wanted)}")
+
+    def run(self, step: Run) -> None:
+        kernel = step.kernel
+        for names, params in (
+            (step.inputs, kernel.inputs),
+            (step.outputs, kernel.outputs),
+        ):
+            if len(names) != len(params):
+                message = f"{len(names)} buffers for {len(params)} parameters"
+                self.fail("P11", f"{message} of @{kernel.name}")
+            for name, param in zip(names, params, strict=True):
+                self.parameter(self.buffers[name], param)
+        if kernel.name not in self.kernels:
+            self.kernels[kernel.name] = kernel, step.schedule
+            try:
+                verify_kernel(kernel, step.schedule)
+            except VerifyError as error:
+                self.fail("P12", error.message)
+        if self.kernels[kernel.name] != (kernel, step.schedule):
+            self.fail("P12", f"there are two kernels @{kernel.name}")
+
+    def parameter(self, buffer: ProgramBuffer, param: Buffer) -> None:
+        """Check that a parameter is a buffer, perhaps with its axes joined."""
+        mine = buffer.dtype, joined_axes(buffer.shape, buffer.strides)
+        if mine != (param.dtype, joined_axes(param.shape, param.strides)):
+            strides = list(param.strides)
+            self.fail(
+                "P11",
+                f"parameter %{param.name} is {param.dtype}{list(param.shape)} with "
+                f"strides {strides}, %{buffer.name} is {typed(buffer)} with strides "
+                f"{list(buffer.strides)}",
+            )
+
+
+def ends_of(step: Run | Extern | Copy) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what a step reads and what it writes."""
+    if isinstance(step, Copy):
+        return (step.input,), (step.output,)
+    return step.inputs, step.outputs
+
+
+def joined_axes(shape: Shape, strides: Shape) -> tuple[tuple[int, int], ...]:
+    """Return the axes of an array, in no order and joined where they can be.
+
+    Arrays that start at one place have the same elements if these are equal. Extents
+    and strides; the first of each pair is the stride's size.
+    """
+    if 0 in shape:
+        return ((0, 0),)
+    axes = sorted(
+        ((s, n) for s, n in zip(strides, shape, strict=True) if n > 1),
+        key=lambda a: (abs(a[0]), a),
+    )
+    out: list[tuple[int, int]] = []
+    for stride, n in axes:
+        if out and stride == out[-1][0] * out[-1][1]:
+            inner, m = out.pop()
+            stride, n = inner, m * n
+        out.append((stride, n))
+    return tuple(out)
+
+
+def _overlapping(
+    places: Sequence[tuple[str, tuple[int, int]]],
+) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each buffer of the arena with those that it shares bytes with."""
+    for name, (start, stop) in places:
+        met = (n for n, (a, z) in places if n != name and a < stop and start < z)
+        yield name, frozenset(met)
+
+
+def _aval(buffer: ProgramBuffer) -> ShapedArray:
+    return ShapedArray(buffer.shape, buffer.dtype)
+
+
+def typed(buffer: ProgramBuffer) -> str:
+    """Return the aval of a buffer as text."""
+    return str(_aval(buffer))
+
+
+def _neighbours(steps: Sequence[Step], index: int) -> str:
+    rows = []
+    for i in range(max(index - 1, 0), min(index + 2, len(steps))):
+        mark = ">" if i == index else " "
+        rows.append(f"  {mark} {format_step(steps[i])}")
+    return "\n".join(rows)
