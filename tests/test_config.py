@@ -37,6 +37,7 @@ def test_defaults():
     assert config.load({}) == config.Config(
         isa="auto",
         fma=True,
+        composites=True,
         threads=0,
         share_from=8000,
         verify=False,
@@ -51,6 +52,7 @@ def test_defaults():
         ("TRACEJIT_ISA", "baseline", "isa", "baseline"),
         ("TRACEJIT_ISA", " avx512 ", "isa", "avx512"),
         ("TRACEJIT_FMA", "0", "fma", False),
+        ("TRACEJIT_COMPOSITES", "0", "composites", False),
         ("TRACEJIT_THREADS", "3", "threads", 3),
         ("TRACEJIT_SHARE_FROM", "0", "share_from", 0),
         ("TRACEJIT_VERIFY", "On", "verify", True),
@@ -190,6 +192,7 @@ def test_cache_key_changes_with_marked_switches_alone():
     assert [s.name for s in config.SWITCHES.values() if s.in_cache_key] == [
         "isa",
         "fma",
+        "composites",
         "threads",
         "share_from",
     ]
@@ -197,7 +200,7 @@ def test_cache_key_changes_with_marked_switches_alone():
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        assert config.cache_key() == ("baseline", True)
+        assert config.cache_key() == ("baseline", True, True)
     assert config.cache_key() is before  # made once
 
 

@@ -114,12 +114,19 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="composites",
+            env="TRACEJIT_COMPOSITES",
+            type=bool,
+            default=True,
+            help="recognise softmax, norms and the like: their derivatives have rules",
+            in_cache_key=True,
+        ),
+        Switch(
             name="threads",
             env="TRACEJIT_THREADS",
             type=int,
             default=0,
             help="how many threads a call may use; 0: the cores of the process",
-            in_cache_key=True,
         ),
         Switch(
             name="share_from",
@@ -128,7 +135,6 @@ SWITCHES: Mapping[str, Switch] = {
             default=8000,
             help="estimated work, in nanoseconds, from which a loop is shared between "
             "threads that are awake; waking them takes twelve times as much",
-            in_cache_key=True,
         ),
         Switch(
             name="verify",
@@ -165,6 +171,7 @@ class Config:
 
     isa: str
     fma: bool
+    composites: bool
     threads: int
     share_from: int
     verify: bool
@@ -252,7 +259,7 @@ def current() -> Config:
 @overload
 def get(name: Literal["isa"]) -> str: ...
 @overload
-def get(name: Literal["fma", "verify"]) -> bool: ...
+def get(name: Literal["fma", "composites", "verify"]) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...
 @overload

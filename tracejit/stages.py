@@ -60,7 +60,7 @@ class Traced:
         stages: list[tuple[str, Graph]] = []
         context.after = lambda name, graph: stages.append((name, graph))
         start = time.perf_counter()
-        passes = pipeline(can_emit, config.get("fma"))
+        passes = pipeline(can_emit, config.get("fma"), config.get("composites"))
         graph, program = compile_to_program(
             self.graph, self.in_strides, passes, context
         )

@@ -8,7 +8,8 @@ import numpy as np
 from tracejit.ir.aval import ShapedArray
 from tracejit.ir.builder import Builder
 from tracejit.ir.graph import Graph
-from tracejit.ir.ops.elementwise import add_p, mul_p, neg_p, sin_p
+from tracejit.ir.ops.elementwise import add_p, div_p, mul_p, neg_p, sin_p
+from tracejit.ir.ops.reduce import reduce_sum_p
 from tracejit.ir.primitive import REGISTRY, ArrayConstant, Kind, Param, Primitive
 
 Arrays = list[np.ndarray]
@@ -156,6 +157,13 @@ def _layer() -> Graph:
     return b.build([b.emit(sin_p, z), b.emit(add_p, z, x)])
 
 
+def _mean() -> Graph:
+    b = Builder("mean")
+    x = b.input(ShapedArray(SHAPE, F64), "x")
+    total = b.emit(reduce_sum_p, x, axes=(1,))
+    return b.build([b.emit(div_p, total, float(SHAPE[1]))])
+
+
 def _other() -> Graph:
     b = Builder("other")
     x, y = (b.input(ShapedArray((3,), F64), n) for n in "xy")
@@ -277,6 +285,11 @@ OTHERS = [
     ),
     Sample("ufunc", lambda r: _integers(r), {"name": "numpy.gcd"}),
     Sample("call", uniform(0, 1, (3,), (3,)), {"graph": LAYER}),
+    Sample(
+        "composite",
+        uniform(0, 1, SHAPE),
+        {"name": "mean", "axes": (1,), "attributes": (), "graph": _mean()},
+    ),
     Sample(
         "fusion",
         uniform(0, 1, (3,), (3,)),

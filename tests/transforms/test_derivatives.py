@@ -27,7 +27,7 @@ SMOOTH_TWICE = {
     *("arctan2", "hypot", "erf", "erfc", "logistic", "select", "complex", "real"),
     *("reduce_sum", "reduce_prod", "cumsum", "cumprod", "broadcast_in_dim", "slice"),
     *("update_slice", "pad", "concatenate", "dot_general", "gather", "fft", "inv"),
-    *("det", "slogdet", "solve", "call", "cond", "fusion", "neg", "conj"),
+    *("det", "slogdet", "solve", "call", "cond", "composite", "fusion", "neg", "conj"),
 }
 DIFFERENTIABLE = [
     s

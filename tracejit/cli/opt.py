@@ -19,6 +19,7 @@ from ..errors import ParseError, VerifyError
 from ..ir.graph import Eqn, Graph, Var
 from ..ir.parser import TextParser
 from ..ir.printer import format_graph
+from ..ir.raising import RAISE_RULES
 from ..ir.rewrite import RuleStats
 from ..ir.simplify import LOWERING_RULES
 from ..ir.verify import verify
@@ -47,6 +48,7 @@ PASS_RULES = {
     "value_number": "an equation like an earlier one -> that one's results",
     "share_subgraph": "sub-graphs of equal structure -> one of them",
     "dead_equation": "an equation that nothing needs -> nothing",
+    "expand_composite": "a composite -> the equations it stands for",
     "contract_fma": "add (mul x, y), z -> fma x, y, z",
 }
 
@@ -263,7 +265,8 @@ def find_after(names: Iterable[str], passes: Sequence[Pass]) -> frozenset[str]:
 
 def rules() -> dict[str, str]:
     """Return the rules that can be disabled, with what each does."""
-    local = {rule.name: rule.before_after for rule in LOWERING_RULES.rules}
+    both = (*LOWERING_RULES.rules, *RAISE_RULES.rules)
+    local = {rule.name: rule.before_after for rule in both}
     return {**local, **PASS_RULES}
 
 

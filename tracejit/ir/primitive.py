@@ -76,6 +76,7 @@ class ParamKind(enum.Enum):
     ARRAY = "array"
     GRAPH = "graph"
     GRAPHS = "tuple of graphs"
+    ATTRIBUTES = "tuple of (name, int or string)"
     OPTIONAL_INTS = "tuple of ints or None"
 
 

@@ -108,6 +108,16 @@ def _is_ints(value: Param) -> bool:
     return isinstance(value, tuple) and all(_is_int(v) for v in value)
 
 
+def _is_attributes(value: Param) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(pair, tuple)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and (_is_int(pair[1]) or isinstance(pair[1], str))
+        for pair in value
+    )
+
+
 def _is_int(value: Param) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -127,6 +137,7 @@ KIND_TESTS: dict[ParamKind, Callable[[Param], bool]] = {
     ParamKind.ARRAY: lambda v: isinstance(v, ArrayConstant),
     ParamKind.GRAPH: lambda v: isinstance(v, Graph),
     ParamKind.GRAPHS: _is_graphs,
+    ParamKind.ATTRIBUTES: _is_attributes,
     ParamKind.OPTIONAL_INTS: lambda v: v is None or _is_ints(v),
 }
 

@@ -94,7 +94,7 @@ class _Rebuilding:
         self.order = {e: i for i, e in enumerate(graph.eqns)}
         self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
         self.standalone: set[Var] = set()
-        self.wanted = set(self.outputs)  # what must be in memory
+        self.wanted = self.outputs | _unread_checks(graph)  # what must be in memory
 
     # --- views that need memory
 
@@ -216,6 +216,12 @@ class _Rebuilding:
                 body[eqn] = None
                 stack.extend(reversed(list(_variables(eqn))))
         return sorted(body, key=lambda e: self.order[e]), list(inputs)
+
+
+def _unread_checks(graph: Graph) -> set[Var]:
+    """Return results that nothing reads of equations that may raise: they run too."""
+    read = {x for e in graph.eqns for x in _variables(e)}
+    return {v for e in graph.eqns if e.effects for v in e.outvars} - read
 
 
 def _variables(eqn: Eqn) -> Iterator[Var]:

@@ -1,7 +1,8 @@
 """The form of a graph that fusion starts from: no calls, reductions of neighbours.
 
-Calls are replaced by the equations of their graphs, so that kernels may cross them. A
-reduction over axes with others between them becomes several, innermost first:
+Calls and composites are replaced by the equations of their graphs, so that kernels may
+cross them. A reduction over axes with others between them becomes several, innermost
+first:
 
     %0: f32[5] = reduce_sum %x {axes=(0, 2, 3)}
     ---
@@ -15,15 +16,18 @@ Axes of one element do not count. Each of these sums follows the fixed tree of
 from ..ir.aval import Shape
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p
 from ..ir.ops.shape import ints
 from ..ir.primitive import Kind
 from .manager import keep_name
 
+INLINED = (call_p, composite_p)
+
 
 def normal_form(graph: Graph) -> Graph:
     """Return the graph in normal form; the same object if it is already."""
-    if not any(e.primitive is call_p or _parts(e) for e in graph.eqns):
+    if not any(e.primitive in INLINED or _parts(e) for e in graph.eqns):
         return graph
     b = Builder(graph.name)
     env: dict[Var, Atom] = {v: b.input(v.aval, v.name) for v in graph.invars}
@@ -37,7 +41,7 @@ def normal_form(graph: Graph) -> Graph:
 
 
 def _emitted(b: Builder, eqn: Eqn, ins: tuple[Atom, ...]) -> tuple[Atom, ...]:
-    if eqn.primitive is call_p:
+    if eqn.primitive in INLINED:
         inner = eqn.params["graph"]
         assert isinstance(inner, Graph)
         return b.inline(normal_form(inner), ins)

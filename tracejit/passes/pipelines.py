@@ -16,11 +16,16 @@ from .dce import dce
 from .fold import fold
 from .fuse import CanEmit, everything, fuse_with
 from .manager import Pass, PassContext, run_passes
+from .raising import expand_composites, raise_composites
 
 
-def pipeline(can_emit: CanEmit, use_fma: bool = True) -> tuple[Pass, ...]:
+def pipeline(
+    can_emit: CanEmit, use_fma: bool = True, use_raise: bool = True
+) -> tuple[Pass, ...]:
     """Return the passes from the traced graph to fusion groups, in order."""
     passes = [
+        Pass("raise", raise_composites, "patterns, while they are as traced"),
+        Pass("expand", expand_composites, "no later pass knows composites yet"),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
@@ -28,7 +33,8 @@ def pipeline(can_emit: CanEmit, use_fma: bool = True) -> tuple[Pass, ...]:
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),
         Pass("fuse", fuse_with(can_emit), "groups for kernels; nothing changes after"),
     ]
-    return tuple(p for p in passes if use_fma or p.name != "fma")
+    left_out = {"fma": not use_fma, "raise": not use_raise}
+    return tuple(p for p in passes if not left_out.get(p.name, False))
 
 
 def known_passes() -> dict[str, Pass]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.ops.composite import composite_p
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.shape import (
@@ -145,7 +146,7 @@ class _Lowering:
                 )
             elif eqn.primitive in ALIASES and self.alias(eqn):
                 continue
-            elif eqn.primitive is call_p:
+            elif eqn.primitive in (call_p, composite_p):
                 self.call(eqn)
             elif eqn.primitive is cond_p:
                 self.cond(eqn)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import config
 from ..errors import DTypeError, ShapeError, TraceError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Graph
 from ..ir.interp import evaluate
+from ..ir.raising import raise_graph
 from ..transforms.vjp import value_and_grad_graph
 from .creation import wrapped_creation
 from .source import user_line
@@ -232,7 +234,8 @@ def _evaluate(
     if isinstance(first, Static):
         return _rebuild(inner, []), [_zero_like(x) for x in leaves]
     active = [i for i in inner.wrt if dt.is_inexact(inner.graph.in_avals[i].dtype)]
-    graph = value_and_grad_graph(inner.graph, active)
+    raised = raise_graph(inner.graph) if config.get("composites") else inner.graph
+    graph = value_and_grad_graph(raised, active)
     outs = _run(graph, inner.operands)
     n = len(inner.graph.outvars)
     values = [_kinded(x, k) for x, k in zip(outs[:n], inner.kinds, strict=True)]

@@ -289,10 +289,9 @@ def _index_atoms(
     safe = True
     for axis, index in zip(advanced.axes, advanced.indices, strict=True):
         if index.is_known:
-            wrapped = np.where(
-                index.shadow < 0, index.shadow + view.shape[axis], index.shadow
-            )
-            index = trace.constant(wrapped.astype(np.int64), born_here=True)
+            wide = np.asarray(index.shadow).astype(np.int64)  # extents may not fit int8
+            wrapped = np.where(wide < 0, wide + view.shape[axis], wide)
+            index = trace.constant(wrapped, born_here=True)
         else:
             safe = False
         atom = index.convert(dt.INT64)

@@ -3,8 +3,9 @@
 Each equation with active operands (those that have a tangent) is followed by equations
 that are linear in the tangents. How they are found is declared by the primitive:
 `partials` for elementwise ones, the primitive itself where it is linear, else its `jvp`
-rule. Calls and conditionals are split into a graph of values and residuals and a graph
-that is linear in the tangents, once per sub-graph (`Derivatives` remembers).
+rule; composites have rules in `composites`. Calls and conditionals are split into a
+graph of values and residuals and a graph that is linear in the tangents, once per
+sub-graph (`Derivatives` remembers).
 
 A tangent of None is zero. Complex tangents follow JAX: they are plain complex numbers,
 and transposing conjugates nothing, so that cotangents pair as ``Re Σ w·v``.
@@ -26,11 +27,13 @@ from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.liveness import live_equations
+from ..ir.ops.composite import composite_p, expansion
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.elementwise import add_p
 from ..ir.ops.shape import broadcast_to, full_like
 from ..ir.primitive import Avals, Linearity, Primitive
 from ..ir.simplify import SIMPLIFY
+from .composites import JVP_RULES
 
 Maybe = Atom | None
 Mask = tuple[bool, ...]
@@ -344,7 +347,7 @@ def _with_own_variables(graph: Graph) -> Graph:
     return b.build(b.inline(graph, [b.input(v.aval, v.name) for v in graph.invars]))
 
 
-# --- call and cond ----------------------------------------------------------------
+# --- composite, call and cond -----------------------------------------------------
 
 SplitRule = Callable[
     [Builder, Eqn, Sequence[Atom], Sequence[Maybe], Derivatives],
@@ -360,6 +363,22 @@ def _spread(atoms: Sequence[Atom], active: Mask) -> list[Maybe]:
     """Put `atoms` where `active` is true, and None elsewhere."""
     rest = iter(atoms)
     return [next(rest) if a else None for a in active]
+
+
+def _linearize_composite(
+    b: Builder,
+    eqn: Eqn,
+    ins: Sequence[Atom],
+    tangents: Sequence[Maybe],
+    known: Derivatives,
+) -> tuple[Sequence[Atom], Sequence[Maybe]]:
+    """Use the composite's rule, which is about its first operand; else expand it."""
+    rule = JVP_RULES.get(str(eqn.params["name"]))
+    first, *others = tangents
+    if rule is None or first is None or any(t is not None for t in others):
+        return linearize(b, expansion(eqn.params), ins, tangents, known)
+    outs = b.emit_all(composite_p, ins, eqn.params)
+    return outs, rule(b, first, outs, ins, eqn.params)
 
 
 def _linearize_call(
@@ -472,6 +491,7 @@ def _padded_tangent(
 
 
 SUBGRAPH_RULES: dict[Primitive, SplitRule] = {
+    composite_p: _linearize_composite,
     call_p: _linearize_call,
     fusion_p: _linearize_call,
     cond_p: _linearize_cond,

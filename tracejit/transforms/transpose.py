@@ -16,10 +16,12 @@ from ..errors import InternalError
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.liveness import live_equations
+from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p, cond_p
 from ..ir.ops.reduce import reduce_sum_p
 from ..ir.ops.shape import broadcast_to, full_like
 from ..ir.primitive import Partial, Primitive
+from .composites import pick_transpose
 from .linearize import (
     Derivatives,
     Mask,
@@ -173,6 +175,20 @@ def _transpose_graph(
     return Transposed(transposed, tuple(ct is not None for ct in found))
 
 
+def _transpose_composite(
+    b: Builder,
+    eqn: Eqn,
+    cts: Sequence[Maybe],
+    is_linear: Sequence[bool],
+    known: Derivatives,
+) -> Sequence[Maybe]:
+    """Of the linear composites only picks stay composites when linearised."""
+    (ct,) = cts
+    if eqn.params["name"] != "pick" or ct is None:
+        raise InternalError(f"composite {eqn.params['name']} has no transpose")
+    return pick_transpose(b, ct, eqn.invars, eqn.params), None
+
+
 def _transpose_call(
     b: Builder,
     eqn: Eqn,
@@ -231,6 +247,7 @@ def _transpose_branch(
 
 
 SUBGRAPH_RULES: dict[Primitive, TransposeSubgraph] = {
+    composite_p: _transpose_composite,
     call_p: _transpose_call,
     cond_p: _transpose_cond,
 }

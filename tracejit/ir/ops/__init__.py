@@ -1,6 +1,7 @@
 """The primitives, one file per family; importing this package fills the registry."""
 
 from . import (
+    composite,
     contract,
     control,
     elementwise,
@@ -14,6 +15,7 @@ from . import (
 )
 
 __all__ = [
+    "composite",
     "contract",
     "control",
     "elementwise",

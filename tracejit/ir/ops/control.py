@@ -19,17 +19,20 @@ def _check_operands(name: str, graph: Graph, avals: Sequence[ShapedArray]) -> No
         )
 
 
-def _call_eval(*avals: ShapedArray, graph: Graph) -> Avals:
+def call_eval(*avals: ShapedArray, graph: Graph) -> Avals:
+    """Return the results of a sub-graph, after checking its operands."""
     _check_operands("call", graph, avals)
     return graph.out_avals
 
 
-def _effects(params: Params) -> frozenset[Effect]:
+def call_effects(params: Params) -> frozenset[Effect]:
+    """Return the effects of all sub-graphs in `params`."""
     graphs = (v for v in params.values() if isinstance(v, Graph))
     return frozenset().union(*(g.effects for g in graphs))
 
 
-def _call_flops(ins: Avals, outs: Avals, params: Params) -> float:
+def call_flops(ins: Avals, outs: Avals, params: Params) -> float:
+    """Return the operations of the largest sub-graph in `params`."""
     graphs = [v for v in params.values() if isinstance(v, Graph)]
     return max(graph_flops(g) for g in graphs)
 
@@ -47,11 +50,11 @@ def graph_flops(graph: Graph) -> float:
 call_p: Primitive = register(
     Primitive(
         "call",
-        _call_eval,
+        call_eval,
         lambda *args, graph: evaluate(graph, args),
         params={"graph": ParamKind.GRAPH},
-        effects=_effects,
-        flops=_call_flops,
+        effects=call_effects,
+        flops=call_flops,
         variadic_results=True,
     )
 )
@@ -84,8 +87,8 @@ cond_p: Primitive = register(
         _cond_eval,
         _cond,
         params={"on_true": ParamKind.GRAPH, "on_false": ParamKind.GRAPH},
-        effects=_effects,
-        flops=_call_flops,
+        effects=call_effects,
+        flops=call_flops,
         variadic_results=True,
     )
 )
@@ -94,7 +97,7 @@ cond_p: Primitive = register(
 def _fusion_eval(
     *avals: ShapedArray, graph: Graph, space: Shape, reduced: Shape
 ) -> Avals:
-    return _call_eval(*avals, graph=graph)
+    return call_eval(*avals, graph=graph)
 
 
 # A fusion group: a `call` that the schedule turns into one kernel. `space` is the shape
@@ -110,8 +113,8 @@ fusion_p: Primitive = register(
             "space": ParamKind.INTS,
             "reduced": ParamKind.INTS,
         },
-        effects=_effects,
-        flops=_call_flops,
+        effects=call_effects,
+        flops=call_flops,
         variadic_results=True,
     )
 )

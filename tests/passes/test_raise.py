@@ -1,0 +1,195 @@
+"""The passes `raise` and `expand`: what is found, what is not, and that bits stay."""
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tracejit import config
+from tracejit.ir.graph import Eqn, Graph
+from tracejit.ir.interp import evaluate
+from tracejit.ir.ops.composite import COMPOSITES, composite_p, expansion
+from tracejit.ir.parser import parse_graph
+from tracejit.ir.printer import format_graph
+from tracejit.ir.raising import RAISE_RULES
+from tracejit.ir.rewrite import RuleStats
+from tracejit.ir.verify import verify
+from tracejit.passes.canonicalize import canonicalize
+from tracejit.passes.cse import cse
+from tracejit.passes.dce import dce
+from tracejit.passes.manager import PassContext
+from tracejit.passes.raising import expand_composites, raise_composites
+
+from .spellings import NEAR_MISSES, SPELLINGS, Spelling, X, normalised
+
+
+def traced(fn, *args) -> Graph:
+    return tj.jit(fn).trace(*args).graph
+
+
+def raised(graph: Graph) -> Graph:
+    return verify(raise_composites(graph, PassContext()))
+
+
+def composites(graph: Graph) -> list[Eqn]:
+    return [e for e in graph.eqns if e.primitive is composite_p]
+
+
+def nested_names(graph: Graph) -> set[str]:
+    """The composites of a graph and of their expansions."""
+    found = set()
+    for eqn in composites(graph):
+        found |= {eqn.params["name"]} | nested_names(expansion(eqn.params))
+    return found
+
+
+def assert_same_bits(first: Graph, second: Graph, args) -> None:
+    pairs = zip(evaluate(first, args), evaluate(second, args), strict=True)
+    for x, y in pairs:
+        assert x.tobytes() == y.tobytes()
+
+
+def cleaned(graph: Graph) -> Graph:
+    context = PassContext(verify=True)
+    for run in (canonicalize, cse, dce):
+        graph = run(graph, context)
+    return graph
+
+
+@pytest.mark.parametrize("s", SPELLINGS, ids=str)
+def test_spelling_is_found(s: Spelling):
+    graph = raised(traced(s.fn, *s.args))
+    found = composites(graph)[-1]
+    assert (found.params["name"], found.params["axes"]) == (s.name, s.axes)
+    assert dict(found.params["attributes"]) == s.attributes
+    others = {e.params["name"] for e in composites(graph)[:-1]}
+    # What it is made of went into it. A check of indices stays where it was, too.
+    checked = {"pick", "softmax"} if s.name == "log_likelihood" else set()
+    assert others <= checked
+
+
+@pytest.mark.parametrize("s", NEAR_MISSES, ids=str)
+def test_near_miss_is_left(s: Spelling):
+    graph = traced(s.fn, *s.args)
+    assert s.name not in nested_names(raised(graph))
+    assert_same_bits(graph, raised(graph), s.args)
+
+
+@pytest.mark.parametrize("s", SPELLINGS, ids=str)
+def test_value_keeps_its_bits(s: Spelling):
+    graph = traced(s.fn, *s.args)
+    assert_same_bits(graph, raised(graph), s.args)
+
+
+@pytest.mark.parametrize("s", SPELLINGS, ids=str)
+def test_expand_undoes_raise(s: Spelling):
+    """After both and the usual cleaning the graph is the one without either."""
+    graph = traced(s.fn, *s.args)
+    expanded = verify(expand_composites(raised(graph), PassContext()))
+    assert not composites(expanded)
+    assert sorted(names_of(cleaned(expanded))) == sorted(names_of(cleaned(graph)))
+    assert_same_bits(graph, expanded, s.args)
+
+
+def names_of(graph: Graph) -> list[str]:
+    return [e.primitive.name for e in graph.eqns]
+
+
+@pytest.mark.parametrize("s", SPELLINGS, ids=str)
+def test_text_round_trip(s: Spelling):
+    graph = raised(traced(s.fn, *s.args))
+    again = verify(parse_graph(format_graph(graph)))
+    assert format_graph(again) == format_graph(graph)
+    assert again.key == graph.key
+
+
+@pytest.mark.parametrize("s", [*SPELLINGS, *NEAR_MISSES], ids=str)
+def test_jit_gives_the_same_bits_with_and_without(s: Spelling):
+    results = []
+    for on in (True, False):
+        with config.override(composites=on):
+            results.append(np.asarray(tj.jit(s.fn)(*s.args)))
+    assert results[0].tobytes() == results[1].tobytes()
+
+
+def test_every_composite_and_rule_has_a_spelling():
+    assert {s.name for s in SPELLINGS} == set(COMPOSITES)
+    stats = RuleStats()
+    for s in SPELLINGS:
+        context = PassContext(stats=stats)
+        raise_composites(traced(s.fn, *s.args), context)
+    assert set(stats.fired) == {r.name for r in RAISE_RULES.rules}
+
+
+# --- intermediates with another use -----------------------------------------------
+
+
+def test_intermediate_used_elsewhere_stays_beside_the_composite():
+    """The composite has a copy; expanding and CSE make one of both again."""
+
+    def fn(x):
+        e = np.exp(x - x.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True), e * 2
+
+    graph = traced(fn, X)
+    found = raised(graph)
+    assert names_of(found).count("exp") == 1
+    assert [e.params["name"] for e in composites(found)] == ["softmax"]
+    expanded = expand_composites(found, PassContext())
+    assert len(cleaned(expanded).eqns) == len(cleaned(graph).eqns)
+    assert_same_bits(graph, found, (X,))
+
+
+def test_statistics_returned_beside_a_norm_are_composites_too():
+    def fn(x):
+        m, v = x.mean(0), x.var(0)
+        return (x - m) / np.sqrt(v + 1e-5), m, v
+
+    graph = traced(fn, X)
+    names = [e.params["name"] for e in composites(raised(graph))]
+    assert sorted(names) == ["mean", "standardise", "variance"]
+    expanded = expand_composites(raised(graph), PassContext())
+    assert len(cleaned(expanded).eqns) == len(cleaned(graph).eqns)
+
+
+# --- the pass ---------------------------------------------------------------------
+
+
+def test_nothing_found_is_the_same_graph():
+    graph = traced(lambda x: np.sin(x).sum(), X)
+    assert raise_composites(graph, PassContext()) is graph
+    assert expand_composites(graph, PassContext()) is graph
+
+
+def test_raising_again_finds_nothing():
+    for s in SPELLINGS:
+        graph = raised(traced(s.fn, *s.args))
+        assert raise_composites(graph, PassContext()) is graph, s
+
+
+def test_rules_can_be_disabled_and_limited():
+    graph = traced(normalised, X)
+    off = PassContext(disabled_rules=frozenset(["raise_softmax"]))
+    assert raise_composites(graph, off) is graph
+    none = PassContext(stats=RuleStats(limit=0))
+    assert raise_composites(graph, none) is graph
+    one = PassContext(stats=RuleStats(limit=1))
+    left = raise_composites(graph, one)
+    assert expand_composites(left, one) is left
+
+
+def test_subgraphs_are_raised_and_expanded():
+    text = """
+    graph @f(%x: f64[6,5]) -> (f64[6]) {
+      %0: f64[6] = call %x {graph=graph @g(%x: f64[6,5]) -> (f64[6]) {
+        %0: f64[6] = reduce_sum %x {axes=(1)}
+        %1: f64[6] = div %0, 5.0
+        return %1
+      }}
+      return %0
+    }"""
+    graph = parse_graph(text)
+    found = raised(graph)
+    inner = found.eqns[0].params["graph"]
+    assert [e.params["name"] for e in composites(inner)] == ["mean"]
+    expanded = expand_composites(found, PassContext())
+    assert expanded.key == graph.key

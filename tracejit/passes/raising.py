@@ -1,0 +1,49 @@
+"""The passes `raise` and `expand`: composites in, composites out.
+
+`raise` wraps patterns (softmax, norms, attention, ...) in `composite` equations; what
+it looks for is in `ir.raising`. `expand` puts their expansions back, so that what
+follows sees primitives only: the two together change nothing but names and dead code.
+
+Before → after, for raise::
+
+    %0: f32[4] = reduce_sum %x {axes=(1)}
+    %1: f32[4] = div %0, 3.0
+    ---
+    %0: f32[4] = composite %x {name="mean", axes=(1), attributes=(), graph=...}
+"""
+
+from ..ir.graph import Graph
+from ..ir.ops.composite import composite_p
+from ..ir.raising import expand_graph, raise_graph
+from .manager import PassContext, on_all_graphs, with_subgraphs
+
+
+def raise_composites(graph: Graph, context: PassContext) -> Graph:
+    """Wrap the patterns found, in sub-graphs too but not in expansions."""
+    done: dict[Graph, Graph] = {}
+
+    def visit(inner: Graph) -> Graph:
+        if inner not in done:
+            eqns = tuple(
+                e if e.primitive is composite_p else with_subgraphs(e, visit)
+                for e in inner.eqns
+            )
+            if any(a is not b for a, b in zip(eqns, inner.eqns, strict=True)):
+                inner = Graph(inner.name, inner.invars, inner.outvars, eqns)
+            done[inner] = raise_graph(inner, context.stats, context.disabled_rules)
+        return done[inner]
+
+    return visit(graph)
+
+
+def expand_composites(graph: Graph, context: PassContext) -> Graph:
+    """Inline all expansions, in sub-graphs too."""
+
+    def expand(inner: Graph) -> Graph:
+        found = sum(e.primitive is composite_p for e in inner.eqns)
+        if not found or not context.may_fire("expand_composite"):
+            return inner
+        context.stats.fired["expand_composite"] += found
+        return expand_graph(inner)
+
+    return on_all_graphs(graph, expand)
