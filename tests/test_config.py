@@ -200,7 +200,7 @@ def test_cache_key_changes_with_marked_switches_alone():
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        assert config.cache_key() == ("baseline", True, True)
+        assert config.cache_key() == ("baseline", True, True, 0, 8000)
     assert config.cache_key() is before  # made once
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import config, log
+from .guard import MISS, Guard, guard_for
 from .stages import Compiled, Traced
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
 from .tracing.record import Recording, record
@@ -38,6 +39,7 @@ class TraceCounter:
 
 
 COUNTER = TraceCounter()
+RECENT = 4  # specialisations whose guards a call asks before it goes the long way
 
 
 @dataclass
@@ -52,11 +54,14 @@ class Node:
         Value (with its type) to the next node.
     compiled : Compiled, optional
         At a leaf.
+    guard : Guard, optional
+        For calls like the last that came here the long way.
     """
 
     question: int = -1
     children: dict[object, "Node"] = field(default_factory=dict)
     compiled: Compiled | None = None
+    guard: Guard | None = None
 
 
 @dataclass
@@ -84,16 +89,16 @@ class Specializations:
                 self.dynamic.add(i)
         return frozenset(self.dynamic)
 
-    def find(self, leaves: list[Any], dynamic: frozenset[int]) -> Compiled | None:
-        """Walk the trie by this call's answers."""
+    def find(self, leaves: list[Any], dynamic: frozenset[int]) -> Node | None:
+        """Walk the trie by this call's answers to a node of compiled code."""
         node = self.tries.get(dynamic)
         while node is not None and node.compiled is None:
             node = node.children.get(_answer(leaves[node.question]))
-        return None if node is None else node.compiled
+        return node
 
     def insert(
         self, leaves: list[Any], dynamic: frozenset[int], compiled: Compiled
-    ) -> None:
+    ) -> Node:
         """Enter a specialisation under the questions its trace asked."""
         node = self.tries.setdefault(dynamic, Node())
         for question in compiled.recording.pinned:
@@ -101,7 +106,8 @@ class Specializations:
                 node.question, node.compiled = question, None
                 node.children.clear()
             node = node.children.setdefault(_answer(leaves[question]), Node())
-        node.compiled = compiled
+        node.compiled, node.guard = compiled, None
+        return node
 
 
 def _answer(value: Any) -> object:
@@ -116,26 +122,51 @@ class JitFunction:
     pickles by reference like a function.
     """
 
+    __name__: str
+    __qualname__: str
+
     def __init__(
         self, fn: Callable[..., Any], static_argnames: tuple[str, ...] = ()
     ) -> None:
         functools.update_wrapper(self, fn)
         self.__wrapped__ = fn
+        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
+        self.__qualname__ = getattr(fn, "__qualname__", self.__name__)
         self._static_argnames = static_argnames
         self._signature = Signature(fn, static_argnames)
         self._cache: dict[object, Specializations] = {}
+        self._guards: tuple[Guard, ...] = ()
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function, compiled for the signature of these arguments."""
         if current_trace() is not None:
             return self.__wrapped__(*args, **kwargs)  # inlined into the trace around it
+        for guard in self._guards:
+            result = guard(args, kwargs)
+            if result is not MISS:
+                return result
+        return self._call(args, kwargs)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the long way, which any call can take."""
         call = self._signature.bind(args, kwargs)
-        compiled = self._specialization(call)
+        node, compiled, dynamic = self._specialization(call)
         if compiled.writes_overlap(call.leaves):
             log.emit("retrace", f"{self.__name__}: arguments overlap; run in NumPy")
             return self.__wrapped__(*args, **kwargs)
+        if node.guard is None or node.guard in self._guards:
+            form = self._signature.form(len(args), tuple(kwargs))
+            node.guard = guard_for(form, call, compiled, dynamic)
+        if node.guard is not None:
+            self._remember(node.guard)
         return compiled(call.leaves)
+
+    def _remember(self, guard: Guard) -> None:
+        """Ask `guard` first from now on; forget those of captures that changed."""
+        others = [g for g in self._guards if g is not guard]
+        current = [g for g in others if g.captures_current()]
+        self._guards = (guard, *current[: RECENT - 1])
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -162,8 +193,9 @@ class JitFunction:
         """Forget all specialisations."""
         with self._lock:
             self._cache.clear()
+            self._guards = ()
 
-    def _specialization(self, call: Call) -> Compiled:
+    def _specialization(self, call: Call) -> tuple[Node, Compiled, frozenset[int]]:
         key = (call.key, config.cache_key())
         entry = self._cache.get(key)
         if entry is None:
@@ -176,13 +208,14 @@ class JitFunction:
             self._bound_cache()
         dynamic = entry.update(call.leaves)
         found = entry.find(call.leaves, dynamic)
-        if found is not None and found.captures_current():
-            return found
+        compiled = None if found is None else found.compiled
+        if found is not None and compiled is not None and compiled.captures_current():
+            return found, compiled, dynamic
         with self._lock:
             compiled = self._trace(call, dynamic).lower().compile()
             COUNTER.compiles += 1
-            entry.insert(call.leaves, dynamic, compiled)
-        return compiled
+            node = entry.insert(call.leaves, dynamic, compiled)
+        return node, compiled, dynamic
 
     def _bound_cache(self) -> None:
         limit = config.get("max_specializations")
@@ -194,10 +227,9 @@ class JitFunction:
         static = frozenset(
             i for i, k in enumerate(call.keys) if k.kind == INT and i not in dynamic
         )
-        name = getattr(self, "__name__", "main")
-        log.emit("retrace", f"{name}: tracing {[k.kind for k in call.keys]}")
+        log.emit("retrace", f"{self.__name__}: tracing {[k.kind for k in call.keys]}")
         start = time.perf_counter()
-        recording = record(self.__wrapped__, call, static, _identifier(name))
+        recording = record(self.__wrapped__, call, static, _identifier(self.__name__))
         seconds = time.perf_counter() - start
         return Traced(recording, _in_strides(recording, call), seconds)
 
@@ -213,10 +245,8 @@ class JitFunction:
                 f"cannot pickle {self.__qualname__}: it is not found by its name in "
                 f"{self.__module__}"
             )
-        return jit, (self.__wrapped__,), {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Nothing to restore: specialisations are not pickled."""
+        remake = functools.partial(jit, static_argnames=self._static_argnames)
+        return remake, (self.__wrapped__,)
 
     def __copy__(self) -> "JitFunction":
         return self

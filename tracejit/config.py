@@ -127,6 +127,7 @@ SWITCHES: Mapping[str, Switch] = {
             type=int,
             default=0,
             help="how many threads a call may use; 0: the cores of the process",
+            in_cache_key=True,
         ),
         Switch(
             name="share_from",
@@ -135,6 +136,7 @@ SWITCHES: Mapping[str, Switch] = {
             default=8000,
             help="estimated work, in nanoseconds, from which a loop is shared between "
             "threads that are awake; waking them takes twelve times as much",
+            in_cache_key=True,
         ),
         Switch(
             name="verify",

@@ -5,7 +5,7 @@ kernels, `Compiled` machine code with the plan that feeds it and makes results.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,8 +21,10 @@ from .kernels.kernel import Kernel
 from .passes.manager import PassContext
 from .passes.pipelines import compile_to_program, pipeline
 from .program.program import Program
+from .runtime.cpu.call import data_pointer
+from .runtime.overlap import byte_range, has_hazard
 from .tracing.record import OutputLeaf, Recording, StaticLeaf, ViewLeaf
-from .tracing.trace import Kind
+from .tracing.storage import Kind
 from .tracing.tree import unflatten
 
 Strides = tuple[tuple[int, ...] | None, ...]
@@ -139,8 +141,13 @@ class Compiled:
         self.executable = executable
         self.timings = {**lowered.timings, **executable.timings}
         avals = self.recording.graph.in_avals
-        self._feeds = tuple(zip(self.recording.inputs, avals, strict=True))
+        self.feeds = tuple(
+            (feed, aval.dtype)
+            for feed, aval in zip(self.recording.inputs, avals, strict=True)
+        )
         self._captures = self.recording.captures
+        self._new_arrays = _new_arrays(self.recording)
+        self._is_one_leaf = self.recording.spec.kind is None
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -161,13 +168,20 @@ class Compiled:
         return all(c.is_current() for c in self._captures)
 
     def writes_overlap(self, leaves: list[Any]) -> bool:
-        """Tell whether an argument that is written shares memory with another."""
-        for i in self._written:
-            for x in leaves:
-                is_other = x is not leaves[i] and isinstance(x, np.ndarray)
-                if is_other and np.may_share_memory(x, leaves[i]):
-                    return True
-        return False
+        """Tell whether an argument that is written shares memory with another array."""
+        if not self._written:
+            return False
+        written = {id(leaves[i]) for i in self._written}
+        arguments = {id(x): x for x in leaves if isinstance(x, np.ndarray)}
+        captured = [c.array for c in self._captures]
+        return has_hazard(
+            (data_pointer(x) + first, data_pointer(x) + end, is_written)
+            for x, is_written in (
+                *((x, i in written) for i, x in arguments.items()),
+                *((x, False) for x in captured),
+            )
+            for first, end in [byte_range(x)]
+        )
 
     def __call__(self, leaves: list[Any]) -> Any:
         """Run on a call's argument leaves and return the function's result."""
@@ -175,22 +189,44 @@ class Compiled:
             if not leaves[i].flags.writeable:
                 raise ValueError("assignment destination is read-only")
         inputs = [
-            _input(leaves[feed] if type(feed) is int else feed.array, aval.dtype)
-            for feed, aval in self._feeds
+            as_input(leaves[feed] if isinstance(feed, int) else feed.array, dtype)
+            for feed, dtype in self.feeds
         ]
-        outs = self.executable.run(inputs)
+        return self.finish(leaves, self.executable.run(inputs))
+
+    def finish(self, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any:
+        """Write back what was written, and return the function's result."""
         for leaf, out in self.recording.writes:
             np.copyto(leaves[leaf], outs[out])
-        results = [make_result(r, leaves, outs) for r in self.recording.results]
+        results: list[Any]
+        if self._new_arrays is not None:
+            results = [outs[i] for i in self._new_arrays]
+        else:
+            results = [make_result(r, leaves, outs) for r in self.recording.results]
+        if self._is_one_leaf:
+            return results[0]
         return unflatten(self.recording.spec, results)
 
 
-def _input(x: Any, dtype: np.dtype) -> np.ndarray:
+def _new_arrays(recording: Recording) -> list[int] | None:
+    """Return the outputs that are the results, when results are new arrays alone."""
+    found = [
+        r.index
+        for r in recording.results
+        if isinstance(r, OutputLeaf) and r.kind is Kind.ARRAY
+    ]
+    return found if len(found) == len(recording.results) else None
+
+
+def is_passed_as_is(x: np.ndarray) -> bool:
+    """Tell whether machine code can read an array where it lies."""
+    return x.flags.aligned and not any(s % x.itemsize for s in x.strides)
+
+
+def as_input(x: Any, dtype: np.dtype) -> np.ndarray:
     """Return what the program reads: the array, or a copy where it cannot be."""
     if isinstance(x, np.ndarray):
-        if x.flags.aligned and not any(s % x.itemsize for s in x.strides):
-            return x
-        return np.array(x)
+        return x if is_passed_as_is(x) else np.array(x)
     try:
         return np.asarray(x, dtype)
     except OverflowError as error:
@@ -214,7 +250,7 @@ class _Memory:
         self.__array_interface__ = interface
 
 
-def make_result(leaf: Any, leaves: list[Any], outs: list[np.ndarray]) -> Any:
+def make_result(leaf: Any, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any:
     """Return one result leaf of a call."""
     if isinstance(leaf, StaticLeaf):
         return leaf.value

@@ -33,7 +33,8 @@ def apply(root: Path, head: str, code: str) -> None:
     lines = path.read_text("utf-8").splitlines(keepends=True)
     found = [i for i, line in enumerate(lines) if place[2] in line]
     assert len(found) == 1, f"{path.name} has {len(found)} lines with {place[2]!r}"
-    lines.insert(found[0] + (place[1] == "below"), code)
+    gap = "\n\n" if code.startswith("def ") else ""  # the formatter drops it in docs
+    lines.insert(found[0] + (place[1] == "below"), code + gap)
     path.write_text("".join(lines), "utf-8")
 
 

@@ -5,6 +5,7 @@ it was found (a global, a closure cell, an attribute or item of what these hold)
 guard: when another object is there at a later call, the function is traced again.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
@@ -122,6 +123,9 @@ def _places(function: object) -> Iterator[tuple[str, Getter]]:
     bound_to = getattr(function, "__self__", None)
     if bound_to is not None:
         yield "self", lambda: bound_to
+    if isinstance(function, functools.partial):
+        yield from _partial_places(function)
+        return
     inner = getattr(function, "__func__", function)
     wrapped = getattr(inner, "__wrapped__", None)
     if wrapped is not None:
@@ -132,6 +136,13 @@ def _places(function: object) -> Iterator[tuple[str, Getter]]:
         yield "self", lambda: inner
         return
     yield from _function_places(inner)
+
+
+def _partial_places(function: functools.partial[Any]) -> Iterator[tuple[str, Getter]]:
+    """Positional arguments of a partial; keywords are parameters, as defaults."""
+    for i, value in enumerate(function.args):
+        yield f"partial.args[{i}]", _constant_getter(value)
+    yield from _places(function.func)
 
 
 def _function_places(function: FunctionType) -> Iterator[tuple[str, Getter]]:

@@ -10,17 +10,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
+from . import functions
 from .source import is_called_from, is_library, user_line
-from .trace import Kind, Trace, current_trace, own
-
-if TYPE_CHECKING:
-    from .tracer import Tracer
+from .storage import Kind, own
+from .trace import Trace, current_trace
+from .tracer import Tracer
 
 Fn = Callable[..., Any]
 
@@ -72,26 +72,21 @@ RANDOM = [
 ]
 
 
-def is_tracer(x: object) -> bool:
-    """Tell whether `x` is a traced value."""
-    return hasattr(type(x), "storage")
-
-
 def has_tracer(x: object) -> bool:
     """Tell whether `x` is or contains a traced value."""
-    if isinstance(x, list | tuple) and not is_tracer(x):
+    if isinstance(x, list | tuple) and not isinstance(x, Tracer):
         return any(has_tracer(v) for v in x)
-    return is_tracer(x)
+    return isinstance(x, Tracer)
 
 
-def array_of(trace: Trace, x: Sequence[object], dtype: Any = None) -> "Tracer":
+def array_of(trace: Trace, x: Sequence[object], dtype: Any = None) -> Tracer:
     """Return the array `np.array` makes of a nested sequence that may hold tracers."""
     if not has_tracer(x):
         return trace.constant(np.array(x, dtype), born_here=True)
-    from . import functions  # noqa: PLC0415  (functions are built on creation)
-
     rows = [
-        array_of(trace, v) if isinstance(v, list | tuple) and not is_tracer(v) else v
+        array_of(trace, v)
+        if isinstance(v, list | tuple) and not isinstance(v, Tracer)
+        else v
         for v in x
     ]
     target = np.dtype(dtype) if dtype is not None else _common_dtype(trace, rows)
@@ -109,9 +104,7 @@ def _made(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     """Run a creation function; its array becomes a constant of the trace."""
     if fn.__name__ in ("meshgrid", "ix_") and has_tracer(args):
         return fn(*args, **kwargs)
-    if any(is_tracer(a) for a in (*args, *kwargs.values())):
-        from . import functions  # noqa: PLC0415
-
+    if any(isinstance(a, Tracer) for a in (*args, *kwargs.values())):
         lowering = functions.CREATION.get(fn.__name__)
         if lowering is not None:
             return lowering(trace, *args, **kwargs)
@@ -174,7 +167,7 @@ def _plain_bounds(index: Any) -> Any:
 
 def _python(x: Any) -> Any:
     """Return the Python number a traced scalar stands for, asking for its value."""
-    if not is_tracer(x):
+    if not isinstance(x, Tracer):
         return x
     return x.known_value("a number")[()] if x.ndim == 0 else x
 
@@ -184,7 +177,7 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     x = args[0] if args else kwargs.get("object", kwargs.get("a"))
     dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
     copies = fn.__name__ in ("array", "copy") and kwargs.get("copy", True) is not False
-    if is_tracer(x):
+    if isinstance(x, Tracer):
         out = x if dtype is None else x.astype(dtype, copy=copies)
         if x.kind is not Kind.ARRAY:
             out = trace.result(out.read(), out.shadow if out.is_known else None)
@@ -202,7 +195,7 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     return _made(trace, fn, args, kwargs)
 
 
-def _at_least(x: "Tracer", ndmin: int) -> "Tracer":
+def _at_least(x: Tracer, ndmin: int) -> Tracer:
     return x if x.ndim >= ndmin else x.reshape((1,) * (ndmin - x.ndim) + x.shape)
 
 

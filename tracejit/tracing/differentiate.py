@@ -14,13 +14,16 @@ from .. import config
 from ..errors import DTypeError, ShapeError, TraceError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
-from ..ir.graph import Graph
+from ..ir.graph import Atom, Graph
 from ..ir.interp import evaluate
+from ..ir.ops.elementwise import stop_gradient_p
 from ..ir.raising import raise_graph
 from ..transforms.vjp import value_and_grad_graph
 from .creation import wrapped_creation
+from .numpy_rules import RULES
 from .source import user_line
-from .trace import Kind, Storage, Trace, current_trace, run_traced
+from .storage import Kind, Storage
+from .trace import Trace, current_trace, run_traced
 from .tracer import Tracer
 from .tree import TreeSpec, flatten, paths, unflatten
 
@@ -139,8 +142,6 @@ def grad(
 
 def stop_gradient(x: Any) -> Any:
     """Return `x`, a constant to differentiation."""
-    from ..ir.ops.elementwise import stop_gradient_p  # noqa: PLC0415
-
     if not isinstance(x, Tracer):
         return x
     known = x.shadow if x.is_known else None
@@ -173,7 +174,7 @@ def trace_inner(
 ) -> InnerTrace:
     """Trace `call` on tracers standing for `leaves`."""
     parent = current_trace()
-    trace = Trace(name, parent=parent, concrete=parent is None)
+    trace = Trace(name, RULES, parent=parent, concrete=parent is None)
     tracers = [_inner_argument(trace, parent, x) for x in leaves]
     variables = [t.storage.atom for t in tracers]
     with wrapped_creation():
@@ -207,7 +208,9 @@ def _collect(
     trace: Trace, variables: list[Any], leaves: list[Any], result: object
 ) -> InnerTrace:
     out_leaves, spec = flatten(result)
-    atoms, kinds, plan = [], [], []
+    atoms: list[Atom] = []
+    kinds: list[Kind] = []
+    plan: list[int | Static] = []
     for x in out_leaves:
         if isinstance(x, Tracer):
             lifted = trace.lift(x)

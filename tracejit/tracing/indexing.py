@@ -7,7 +7,7 @@ turned into integer arrays; others can only be assigned through.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +21,9 @@ from ..ir.ops.shape import broadcast_to, reshape, transpose_p
 from . import ufuncs
 from .masked import Masked, unsupported_mask
 from .source import user_line
-from .trace import Kind, own
+from .storage import Kind, own
+from .tracer import Tracer
 from .views import Strided
-
-if TYPE_CHECKING:
-    from .tracer import Tracer
 
 Array = np.ndarray
 
@@ -45,11 +43,11 @@ class Advanced:
     """
 
     axes: tuple[int, ...]
-    indices: tuple["Tracer", ...]
+    indices: tuple[Tracer, ...]
     at: int
 
 
-def get(x: "Tracer", index: Any) -> Any:
+def get(x: Tracer, index: Any) -> Any:
     """Return ``x[index]``: a view, a scalar or a gathered copy."""
     items = _as_tuple(index)
     if not any(_is_advanced(i) for i in items):
@@ -61,7 +59,7 @@ def get(x: "Tracer", index: Any) -> Any:
     return _gather(view, advanced)
 
 
-def set_item(x: "Tracer", index: Any, value: object) -> None:
+def set_item(x: Tracer, index: Any, value: object) -> None:
     """Carry out ``x[index] = value``."""
     items = _as_tuple(index)
     trace = x.home
@@ -82,7 +80,7 @@ def set_item(x: "Tracer", index: Any, value: object) -> None:
     _scatter(view, advanced, new, "set")
 
 
-def at(x: "Tracer", index: Any, value: object, op: str) -> None:
+def at(x: Tracer, index: Any, value: object, op: str) -> None:
     """Carry out ``ufunc.at(x, index, value)`` for op add, mul, max or min."""
     items = _as_tuple(index)
     new = x.home.lift(value)
@@ -100,10 +98,9 @@ def _is_advanced(item: object) -> bool:
     """Tell whether an index item is an array (or stands for one)."""
     if isinstance(item, list | np.bool_ | bool):
         return True
-    if hasattr(type(item), "storage"):
-        tracer: Any = item
-        is_int = not tracer.ndim and tracer.dtype.kind in "iu"
-        return not (is_int and tracer.is_known)
+    if isinstance(item, Tracer):
+        is_int = not item.ndim and item.dtype.kind in "iu"
+        return not (is_int and item.is_known)
     return isinstance(item, np.ndarray) and not (
         item.ndim == 0 and item.dtype.kind in "iu"
     )
@@ -118,7 +115,7 @@ def _is_mask(item: object) -> bool:
     return bool(dtype == dt.BOOL)
 
 
-def _unknown_mask(items: tuple[Any, ...]) -> "Tracer | None":
+def _unknown_mask(items: tuple[Any, ...]) -> Tracer | None:
     for item in items:
         if _is_mask(item) and not getattr(item, "is_known", True):
             if len(items) > 1:
@@ -134,7 +131,7 @@ def _unknown_mask(items: tuple[Any, ...]) -> "Tracer | None":
 # --- basic ------------------------------------------------------------------------
 
 
-def _basic(x: "Tracer", items: tuple[Any, ...], keep_view: bool = False) -> "Tracer":
+def _basic(x: Tracer, items: tuple[Any, ...], keep_view: bool = False) -> Tracer:
     items = tuple(_plain(i) for i in items)
     try:
         shadow = x.shadow[items]
@@ -218,7 +215,7 @@ def _slice_row(item: slice, n: int) -> tuple[int, int, int, bool]:
 # --- advanced ---------------------------------------------------------------------
 
 
-def _split(x: "Tracer", items: tuple[Any, ...]) -> "tuple[Tracer, Advanced]":
+def _split(x: Tracer, items: tuple[Any, ...]) -> tuple[Tracer, Advanced]:
     """Take the basic part as a view; return it with the advanced part."""
     expanded = list(_arrays_of_masks(x, expand_ellipsis(items, x.ndim)))
     is_array = [not (i is None or isinstance(i, slice)) for i in expanded]
@@ -237,7 +234,7 @@ def _split(x: "Tracer", items: tuple[Any, ...]) -> "tuple[Tracer, Advanced]":
     return view, Advanced(axes, tuple(lifted), axes[0] if adjacent else 0)
 
 
-def _arrays_of_masks(x: "Tracer", items: list[Any]) -> Iterator[Any]:
+def _arrays_of_masks(x: Tracer, items: list[Any]) -> Iterator[Any]:
     axis = 0
     for item in items:
         if _is_mask(item):
@@ -256,7 +253,7 @@ def _arrays_of_masks(x: "Tracer", items: list[Any]) -> Iterator[Any]:
         yield own(np.asarray(item)) if isinstance(item, list) else item
 
 
-def _check_known_index(index: "Tracer", extent: int, axis: int) -> None:
+def _check_known_index(index: Tracer, extent: int, axis: int) -> None:
     if index.dtype.kind not in "iu" and index.size:
         raise IndexError("arrays used as indices must be of integer (or boolean) type")
     if not index.is_known or index.depends:
@@ -272,7 +269,7 @@ def _check_known_index(index: "Tracer", extent: int, axis: int) -> None:
 
 
 def _index_atoms(
-    view: "Tracer", advanced: Advanced
+    view: Tracer, advanced: Advanced
 ) -> tuple[list[Atom], tuple[int, ...], str]:
     """Indices of one shape and dtype, that shape, and the bounds mode."""
     trace = view.home
@@ -299,7 +296,7 @@ def _index_atoms(
     return atoms, shape, "clip" if safe else "raise"
 
 
-def _gather(view: "Tracer", advanced: Advanced) -> "Tracer":
+def _gather(view: Tracer, advanced: Advanced) -> Tracer:
     trace = view.home
     atoms, shape, mode = _index_atoms(view, advanced)
     out = trace.emit(
@@ -313,7 +310,7 @@ def _gather(view: "Tracer", advanced: Advanced) -> "Tracer":
     return trace.result(out, known, _gathered_layout(view, advanced, n), kind)
 
 
-def _gathered_layout(view: "Tracer", advanced: Advanced, n: int) -> Array | None:
+def _gathered_layout(view: Tracer, advanced: Advanced, n: int) -> Array | None:
     """NumPy lays the axes of the indices outermost, then the rest as in the source."""
     rest = [d for d in range(view.ndim) if d not in advanced.axes]
     first = tuple(0 if d in advanced.axes else slice(None) for d in range(view.ndim))
@@ -335,20 +332,20 @@ def _place(at_: int, n: int, ndim: int) -> tuple[int, ...]:
     return (*range(n, n + at_), *range(n), *range(n + at_, ndim))
 
 
-def _known_gather(view: "Tracer", advanced: Advanced) -> Array | None:
+def _known_gather(view: Tracer, advanced: Advanced) -> Array | None:
     if not view.is_known or not all(i.is_known for i in advanced.indices):
         return None
     return np.array(view.shadow[_shadow_index(view, advanced)])
 
 
-def _shadow_index(view: "Tracer", advanced: Advanced) -> tuple[Any, ...]:
+def _shadow_index(view: Tracer, advanced: Advanced) -> tuple[Any, ...]:
     index: list[Any] = [slice(None)] * view.ndim
     for axis, i in zip(advanced.axes, advanced.indices, strict=True):
         index[axis] = i.shadow
     return tuple(index)
 
 
-def _scatter(view: "Tracer", advanced: Advanced, new: "Tracer", op: str) -> None:
+def _scatter(view: Tracer, advanced: Advanced, new: Tracer, op: str) -> None:
     trace = view.home
     atoms, shape, mode = _index_atoms(view, advanced)
     rest = [n for d, n in enumerate(view.shape) if d not in advanced.axes]
@@ -374,7 +371,7 @@ def _scatter(view: "Tracer", advanced: Advanced, new: "Tracer", op: str) -> None
 
 
 def _known_scatter(
-    view: "Tracer", advanced: Advanced, new: "Tracer", op: str
+    view: Tracer, advanced: Advanced, new: Tracer, op: str
 ) -> Array | None:
     known = view.is_known and new.is_known and all(i.is_known for i in advanced.indices)
     if not known or op != "set":
@@ -384,7 +381,7 @@ def _known_scatter(
     return copy
 
 
-def _set_selection(x: "Tracer", items: tuple[Any, ...], value: Masked) -> None:
+def _set_selection(x: Tracer, items: tuple[Any, ...], value: Masked) -> None:
     """``x[mask] = selection`` by the same mask."""
     if len(items) != 1 or items[0] is not value.mask or value.full.shape != x.shape:
         raise unsupported_mask()
@@ -395,7 +392,7 @@ def _set_selection(x: "Tracer", items: tuple[Any, ...], value: Masked) -> None:
     x.write(new, None)
 
 
-def _set_masked(x: "Tracer", mask: "Tracer", new: "Tracer") -> None:
+def _set_masked(x: Tracer, mask: Tracer, new: Tracer) -> None:
     """``x[mask] = v`` for a scalar `v`, or one broadcast over the trailing axes."""
     if mask.shape != x.shape[: mask.ndim]:
         raise IndexRangeError(
@@ -435,34 +432,8 @@ def _check_assignable(shape: tuple[int, ...], target: tuple[int, ...]) -> None:
         )
 
 
-def _drop_leading_ones(x: "Tracer", ndim: int) -> "Tracer":
+def _drop_leading_ones(x: Tracer, ndim: int) -> Tracer:
     """NumPy lets an assigned value have more axes when the extra ones are 1."""
     while x.ndim > ndim:
         x = x[0]
     return x
-
-
-class FlatView:
-    """``x.flat``: reading and writing in row-major order."""
-
-    def __init__(self, x: "Tracer") -> None:
-        self.x = x
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.x.reshape(-1)[index]
-
-    def __setitem__(self, index: Any, value: object) -> None:
-        flat = self.x.reshape(-1).copy()
-        selected = flat[index]
-        count = selected.size
-        new = self.x.home.lift(value).reshape(-1)
-        if new.size != count and new.size:
-            new = new[own(np.arange(count) % new.size)]
-        flat[index] = new.reshape(selected.shape) if selected.ndim else new[0]
-        self.x.assign(flat.reshape(self.x.shape))
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.x.reshape(-1))
-
-    def __len__(self) -> int:
-        return self.x.size

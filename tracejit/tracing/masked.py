@@ -4,16 +4,14 @@ It can be computed with element by element, written back (``x[mask] += 1``) and 
 (``x[mask].sum()``); it has no shape, so all else raises.
 """
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..errors import UnsupportedError
 from .source import user_line
-
-if TYPE_CHECKING:
-    from .tracer import Tracer
+from .tracer import Tracer
 
 REDUCTIONS = ("sum", "prod", "mean", "any", "all")
 
@@ -39,7 +37,7 @@ class Masked(NDArrayOperatorsMixin):
         Boolean, of the leading axes of `full`.
     """
 
-    def __init__(self, full: "Tracer", mask: "Tracer") -> None:
+    def __init__(self, full: Tracer, mask: Tracer) -> None:
         self.full = full
         self.mask = mask
 

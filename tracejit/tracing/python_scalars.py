@@ -7,16 +7,14 @@ array.
 
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..ir import dtypes as dt
 from . import ufuncs
-from .trace import Kind
-
-if TYPE_CHECKING:
-    from .tracer import Tracer
+from .storage import Kind
+from .tracer import Tracer
 
 OPERATORS: dict[str, tuple[Callable[..., Any], np.ufunc]] = {
     "add": (operator.add, np.add),
@@ -45,18 +43,6 @@ OPERATORS: dict[str, tuple[Callable[..., Any], np.ufunc]] = {
 }
 
 
-def is_python(x: object) -> bool:
-    """Tell whether `x` is a Python scalar, traced or not."""
-    if type(x) in (bool, int, float, complex):
-        return True
-    return getattr(type(x), "storage", None) is not None and x.kind is Kind.PYTHON  # type: ignore[attr-defined]
-
-
-def both_python(x: object, y: object) -> bool:
-    """Tell whether an operation on x and y is Python's own."""
-    return is_python(x) and is_python(y)
-
-
 def binary(name: str, x: object, y: object) -> Any:
     """Apply a Python operator to scalars of which one is traced."""
     if name == "divmod":
@@ -68,15 +54,15 @@ def binary(name: str, x: object, y: object) -> Any:
     return _as_python(name, (x, y), ufuncs.apply(OPERATORS[name][1], (x, y)))
 
 
-def unary(name: str, x: "Tracer") -> Any:
+def unary(name: str, x: Tracer) -> Any:
     """Apply a Python operator to a traced scalar."""
     y: object = ufuncs.apply(np.multiply, (x, 1)) if _is_bool(x) else x
     return _as_python(name, (x,), ufuncs.apply(OPERATORS[name][1], (y,)))
 
 
-def _as_python(name: str, operands: tuple[Any, ...], out: "Tracer") -> "Tracer":
+def _as_python(name: str, operands: tuple[Any, ...], out: Tracer) -> Tracer:
     """Make a Python scalar of `out`; its value is Python's own result."""
-    traced = [x for x in operands if hasattr(type(x), "storage")]
+    traced = [x for x in operands if isinstance(x, Tracer)]
     known = None
     if all(x.storage.known for x in traced):
         values = [_value(x) for x in operands]
@@ -87,7 +73,7 @@ def _as_python(name: str, operands: tuple[Any, ...], out: "Tracer") -> "Tracer":
 
 
 def _value(x: Any) -> Any:
-    return x.shadow.item() if hasattr(type(x), "storage") else x
+    return x.shadow.item() if isinstance(x, Tracer) else x
 
 
 def _computed(name: str, values: list[Any], dtype: np.dtype) -> np.ndarray | None:

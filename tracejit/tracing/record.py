@@ -16,8 +16,10 @@ from ..ir.graph import Atom, Graph, Var
 from .capture import CapturedArray, CaptureFinder
 from .creation import wrapped_creation
 from .masked import Masked, unsupported_mask
+from .numpy_rules import RULES
 from .signature import ARRAY, COMPLEX, FLOAT, INT, SCALAR, STATIC, Call, LeafKey
-from .trace import Kind, Storage, Trace, current_trace, run_traced
+from .storage import Kind, Storage
+from .trace import Trace, current_trace, run_traced
 from .tracer import Tracer
 from .tree import TreeSpec, flatten
 
@@ -136,7 +138,7 @@ def record(
         When the function does something that cannot be traced.
     """
     finder = CaptureFinder(fn, _opaque_roots(call))
-    trace = Trace(name, parent=current_trace(), finder=finder)
+    trace = Trace(name, RULES, parent=current_trace(), finder=finder)
     leaves, inputs, storages = _traced_leaves(trace, call, static_ints)
     args, kwargs = call.rebuild(leaves)
     with wrapped_creation():
@@ -231,6 +233,8 @@ def _result_leaves(
     for x in out_leaves:
         if type(x) is Masked:
             raise unsupported_mask()
+        if _is_new_array(trace, x):
+            x = trace.constant(x, born_here=True)
         if not isinstance(x, Tracer):
             out.append(StaticLeaf(x))
             continue
@@ -246,6 +250,13 @@ def _result_leaves(
         else:
             out.append(OutputLeaf(outputs.add(x.read()), x.kind))
     return tuple(out)
+
+
+def _is_new_array(trace: Trace, x: Any) -> bool:
+    """Tell whether `x` was born in untraced code: each call returns a new one."""
+    if type(x) is not np.ndarray or x.dtype not in dt.DTYPE_TO_NAME:
+        return False
+    return trace.finder is None or trace.finder.find(x) is None
 
 
 def _captured(trace: Trace, x: Tracer) -> object:

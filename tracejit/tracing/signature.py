@@ -4,9 +4,12 @@
 shape, dtype and strides; ints and floats by type alone.
 """
 
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -109,6 +112,7 @@ class Signature:
     Parameters
     ----------
     fn : callable
+        Of any kind: a Python function, a ufunc, a builtin, a `functools.partial`.
     static_argnames : tuple of str
         Parameters whose leaves specialise by value.
     """
@@ -122,7 +126,8 @@ class Signature:
             self.signature: inspect.Signature | None = inspect.signature(fn)
         except (TypeError, ValueError):
             self.signature = None
-        self._positional = self._plain_count()
+        self._has_defaults = _is_python(fn)
+        self._forms: dict[tuple[int, tuple[str, ...]], Form] = {}
         known = set(self.signature.parameters) if self.signature else set()
         unknown = self.static - known
         if unknown and not self._takes_any_keyword():
@@ -132,15 +137,6 @@ class Signature:
                 f"which has {sorted(known)}"
             )
 
-    def _plain_count(self) -> int:
-        """Number of parameters when all are positional, else -1."""
-        if self.signature is None or self.static:
-            return -1
-        kinds = [p.kind for p in self.signature.parameters.values()]
-        parameter = inspect.Parameter
-        plain = parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD
-        return len(kinds) if all(k in plain for k in kinds) else -1
-
     def _takes_any_keyword(self) -> bool:
         if self.signature is None:
             return True
@@ -148,29 +144,147 @@ class Signature:
         return inspect.Parameter.VAR_KEYWORD in kinds
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """Flatten the arguments of one call; defaults count as given."""
-        static_from = None
-        is_bound = not kwargs and len(args) == self._positional
-        if self.signature is not None and not is_bound:
-            bound = self.signature.bind(*args, **kwargs)
+        """Flatten the arguments of one call; defaults count as given.
+
+        Raises
+        ------
+        TypeError
+            When the function does not take these arguments.
+        """
+        form = self.form(len(args), tuple(kwargs))
+        full_args, full_kwargs = form.arrange((*args, *kwargs.values()))
+        leaves, spec = flatten((full_args, full_kwargs))
+        static = form.static_leaves(spec) if self.static else frozenset()
+        keys = tuple([leaf_key(x, i in static) for i, x in enumerate(leaves)])
+        return Call(leaves, spec, keys, aliases_of(leaves))
+
+    def form(self, count: int, names: tuple[str, ...]) -> "Form":
+        """Return how `count` positional arguments and keywords `names` are bound.
+
+        Raises
+        ------
+        TypeError
+            When the function does not take these arguments.
+        """
+        found = self._forms.get((count, names))
+        if found is None:
+            found = self._forms[count, names] = self._make_form(count, names)
+        return found
+
+    def _make_form(self, count: int, names: tuple[str, ...]) -> "Form":
+        given = [_Given(i) for i in range(count + len(names))]
+        keywords: dict[str, object] = dict(zip(names, given[count:], strict=True))
+        if self.signature is None:
+            static = self.static.intersection(names)
+            return Form(
+                count, names, tuple(given[:count]), keywords, frozenset(), static
+            )
+        bound = self.signature.bind(*given[:count], **keywords)
+        if self._has_defaults:
             bound.apply_defaults()
-            if self.static:
-                static_from = bound.arguments
-            args, kwargs = bound.args, bound.kwargs
-        leaves, spec = flatten((args, kwargs))
-        static = self._static_leaves(static_from)
-        keys = tuple([leaf_key(x, id(x) in static) for x in leaves])
-        return Call(leaves, spec, keys, _aliases(leaves))
-
-    def _static_leaves(self, arguments: Any) -> frozenset[int]:
-        if not arguments:
-            return frozenset()
-        extra = arguments.get("kwargs", {})
-        values = [arguments.get(n, extra.get(n)) for n in self.static]
-        return frozenset(id(x) for v in values for x in flatten(v)[0])
+        positional, named = _parameters(bound)
+        return Form(
+            count,
+            names,
+            bound.args,
+            bound.kwargs,
+            frozenset(i for i, n in enumerate(positional) if n in self.static),
+            frozenset(k for k, n in named.items() if {k, n} & self.static),
+        )
 
 
-def _aliases(leaves: list[Any]) -> tuple[int, ...]:
+def _parameters(bound: inspect.BoundArguments) -> tuple[list[str], dict[str, str]]:
+    """Return the parameter of each positional argument, and of each keyword."""
+    kinds = {n: p.kind for n, p in bound.signature.parameters.items()}
+    positional: list[str] = []
+    named = {k: k for k in bound.kwargs}
+    for name, value in bound.arguments.items():
+        if kinds[name] is inspect.Parameter.VAR_KEYWORD:
+            named.update(dict.fromkeys(value, name))
+        elif kinds[name] is inspect.Parameter.VAR_POSITIONAL:
+            positional.extend([name] * len(value))
+        else:
+            positional.append(name)
+    return positional[: len(bound.args)], named
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Stands for argument `index` of a call: positional ones first, then keywords."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the arguments of calls of one form become the parameters of a function.
+
+    Parameters
+    ----------
+    count : int
+    names : tuple of str
+        Number of positional arguments of the call, and its keywords.
+    args : tuple
+        Per positional parameter a `_Given` or the parameter's default.
+    kwargs : dict
+        The same per keyword.
+    static_args : frozenset of int
+    static_kwargs : frozenset of str
+        Parameters whose leaves specialise by value.
+    """
+
+    count: int
+    names: tuple[str, ...]
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    static_args: frozenset[int]
+    static_kwargs: frozenset[str]
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the function's arguments are the call's, all positional."""
+        given = tuple(_Given(i) for i in range(self.count))
+        return not self.kwargs and self.args == given
+
+    def arrange(
+        self, values: tuple[object, ...]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
+        """Return the function's ``(args, kwargs)`` for the values of one call."""
+        args = tuple([values[x.index] if type(x) is _Given else x for x in self.args])
+        kwargs = {
+            name: values[x.index] if type(x) is _Given else x
+            for name, x in self.kwargs.items()
+        }
+        return args, kwargs
+
+    def static_leaves(self, spec: TreeSpec) -> frozenset[int]:
+        """Return the leaves of static parameters; `spec` is of ``(args, kwargs)``."""
+        found: list[int] = []
+        start = 0
+        for names, tree in zip(
+            (self.static_args, self.static_kwargs), spec.children, strict=True
+        ):
+            for name, child in zip(tree.keys, tree.children, strict=True):
+                if name in names:
+                    found.extend(range(start, start + child.size))
+                start += child.size
+        return frozenset(found)
+
+
+def _is_python(fn: object) -> bool:
+    """Tell whether a function is Python code: its defaults are real arguments.
+
+    Ufuncs, builtins and NumPy's functions have defaults that stand for "not given",
+    and some of them exclude each other.
+    """
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    if isinstance(fn, FunctionType | MethodType):
+        return True
+    return isinstance(type(fn).__call__, FunctionType)  # type: ignore[operator]
+
+
+def aliases_of(leaves: Sequence[Any]) -> tuple[int, ...]:
     """Index of the first leaf that is the same array, per leaf; () when all differ."""
     first: dict[int, int] = {}
     out = []

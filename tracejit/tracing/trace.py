@@ -1,17 +1,16 @@
 """The trace: one recording of one function.
 
 A `Trace` owns a builder. It turns what the function touches into tracers: arguments,
-captured arrays, constants, and values of the trace around it (`lift`). Which traces are
+captured arrays, constants, and values of the trace around it (`lift`), and it carries
+the rules that these ask what NumPy's functions do. Which traces are
 running is kept per thread, because creation functions such as `np.zeros` have no
 operand that could tell.
 """
 
-import enum
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,66 +22,21 @@ from ..ir.graph import Atom, Literal, Var
 from ..ir.ops.shape import broadcast_in_dim_p, constant_p, iota_p
 from ..ir.primitive import ArrayConstant, Param, Primitive
 from ..ir.simplify import SIMPLIFY
+from .capture import CapturedArray, CaptureFinder
+from .rules import Rules
 from .source import user_line
+from .storage import Array, Kind, OwnArray, Storage, blank
+from .tracer import Tracer
 
-if TYPE_CHECKING:
-    from .capture import CapturedArray, CaptureFinder
-    from .tracer import Tracer
-
-Array = np.ndarray
 KNOWN_LIMIT = 1 << 16  # elements of a value kept for Python under jit
 CONSTANT_FIELD = 16  # elements from which a constant is looked at for structure
-
-
-class OwnArray(np.ndarray):
-    """An array made by tracejit's own rules: a constant without a warning."""
-
-
-def own(array: Array) -> OwnArray:
-    """Mark `array` as made by a tracing rule."""
-    return array.view(OwnArray)
-
-
-class Kind(enum.Enum):
-    """What a traced value is to Python."""
-
-    ARRAY = "array"
-    SCALAR = "NumPy scalar"
-    PYTHON = "Python scalar"
-
-
-@dataclass(eq=False)
-class Storage:
-    """Memory of the traced program: a value that writes replace.
-
-    Parameters
-    ----------
-    home : Trace
-    atom : Var or Literal
-        The present value of the whole storage.
-    known : bool
-        The shadows of tracers on it carry real data.
-    argument : int
-        Index of the argument leaf it is, or -1.
-    frozen : str
-        Why it cannot be written; empty when it can.
-    version : int
-        Counts writes.
-    """
-
-    home: "Trace"
-    atom: Atom
-    known: bool = False
-    argument: int = -1
-    frozen: str = ""
-    version: int = 0
 
 
 @dataclass(frozen=True)
 class OuterValue:
     """A value of the trace around this one, an input here."""
 
-    tracer: "Tracer"
+    tracer: Tracer
     version: int
     var: Var
 
@@ -95,6 +49,8 @@ class Trace:
     ----------
     name : str
         Name of the graph.
+    rules : Rules
+        How NumPy's functions are traced.
     parent : Trace, optional
         The trace running around this one on this thread.
     concrete : bool
@@ -104,16 +60,17 @@ class Trace:
     """
 
     name: str
+    rules: Rules
     parent: "Trace | None" = None
     concrete: bool = False
-    finder: "CaptureFinder | None" = None
+    finder: CaptureFinder | None = None
     builder: Builder = field(init=False)
-    captures: list["CapturedArray"] = field(default_factory=list)
+    captures: list[CapturedArray] = field(default_factory=list)
     outer_values: list[OuterValue] = field(default_factory=list)
     pinned: dict[int, object] = field(default_factory=dict)
     active: bool = True
     thread: int = field(default_factory=threading.get_ident)
-    _lifted: dict[int, tuple[Array, "Tracer"]] = field(default_factory=dict)
+    _lifted: dict[int, tuple[Array, Tracer]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.builder = Builder(self.name, SIMPLIFY, value_number=True)
@@ -168,7 +125,7 @@ class Trace:
         known: object | None = None,
         layout: Array | None = None,
         kind: Kind = Kind.ARRAY,
-    ) -> "Tracer":
+    ) -> Tracer:
         """Wrap a fresh value.
 
         Parameters
@@ -180,8 +137,6 @@ class Trace:
             An array of the strides NumPy would give the result.
         kind : Kind
         """
-        from .tracer import Tracer  # noqa: PLC0415  (tracers know their trace)
-
         storage = Storage(self, atom, known=known is not None)
         shadow = np.asarray(known) if known is not None else blank(atom.aval, layout)
         return Tracer(storage, (), shadow, kind)
@@ -208,7 +163,7 @@ class Trace:
         """Tell whether a value of `size` elements is kept for Python."""
         return self.concrete or size <= KNOWN_LIMIT
 
-    def lift(self, x: object) -> "Tracer":
+    def lift(self, x: object) -> Tracer:
         """Return `x` as a tracer of this trace.
 
         Arrays are captured by reference where they were found, Python and NumPy
@@ -221,8 +176,6 @@ class Trace:
         TraceError
             For a value of a trace inside this one.
         """
-        from .tracer import Tracer  # noqa: PLC0415
-
         if isinstance(x, Tracer):
             return x if x.home is self else self._lift_outer(x)
         if type(x) is bool or type(x) in (int, float, complex):
@@ -240,17 +193,15 @@ class Trace:
             return self._lift_sequence(x)
         return self._lift_array(np.asarray(x))
 
-    def _lift_python(self, x: object) -> "Tracer":
+    def _lift_python(self, x: object) -> Tracer:
         known = np.asarray(x)
         dtype = dt.canonical(known.dtype)
         return self.result(Literal(x, dtype), known, kind=Kind.PYTHON)
 
-    def _lift_sequence(self, x: Sequence[object]) -> "Tracer":
-        from .creation import array_of  # noqa: PLC0415  (creation makes tracers)
+    def _lift_sequence(self, x: Sequence[object]) -> Tracer:
+        return self.rules.array_of(self, x)
 
-        return array_of(self, x)
-
-    def _lift_array(self, array: Array) -> "Tracer":
+    def _lift_array(self, array: Array) -> Tracer:
         found = self._lifted.get(id(array))
         if found is not None:
             return found[1]
@@ -262,9 +213,7 @@ class Trace:
         self._lifted[id(array)] = (array, tracer)
         return tracer
 
-    def _capture(self, capture: "CapturedArray") -> "Tracer":
-        from .tracer import Tracer  # noqa: PLC0415
-
+    def _capture(self, capture: CapturedArray) -> Tracer:
         aval = ShapedArray(capture.array.shape, dt.canonical(capture.array.dtype))
         var = self.builder.input(aval)
         self.captures.append(capture)
@@ -273,7 +222,7 @@ class Trace:
         storage = Storage(self, var, frozen=why)
         return Tracer(storage, (), capture.array, Kind.ARRAY)
 
-    def constant(self, array: Array, born_here: bool = False) -> "Tracer":
+    def constant(self, array: Array, born_here: bool = False) -> Tracer:
         """Record `array` as a constant of the graph: a copy, never looked at again."""
         if not born_here and array.size > 1 and self.finder is not None:
             warnings.warn(
@@ -287,7 +236,7 @@ class Trace:
         known = np.array(array) if self.may_know(array.size) else None
         return self.result(atom, known, layout=array)
 
-    def _lift_outer(self, x: "Tracer") -> "Tracer":
+    def _lift_outer(self, x: Tracer) -> Tracer:
         x.home.check_active()
         if x.home.depth > self.depth:
             raise TraceError(
@@ -296,8 +245,6 @@ class Trace:
                 source=user_line(),
                 hint="return it from the inner function",
             )
-        from .tracer import Tracer  # noqa: PLC0415
-
         for value in self.outer_values:
             if value.tracer is x and value.version == x.storage.version:
                 return value_tracer(self, x, value.var)
@@ -310,36 +257,11 @@ class Trace:
         return value_tracer(self, x, var)
 
 
-def value_tracer(trace: Trace, outer: "Tracer", var: Var) -> "Tracer":
+def value_tracer(trace: Trace, outer: Tracer, var: Var) -> Tracer:
     """Return the tracer that stands for `outer` in an inner trace."""
-    from .tracer import Tracer  # noqa: PLC0415
-
     frozen = f"it belongs to the trace around {trace.name!r}"
     storage = Storage(trace, var, known=outer.storage.known, frozen=frozen)
     return Tracer(storage, (), outer.shadow, outer.kind, outer.depends)
-
-
-def blank(aval: ShapedArray, layout: Array | None = None) -> Array:
-    """Return an array of the right shape, dtype and strides, without data of its own.
-
-    Only its metadata may be looked at.
-    """
-    if layout is not None and not layout.flags.c_contiguous:
-        strides = layout.strides
-    elif aval.nbytes <= 1 << 16:
-        return np.empty(aval.shape, aval.dtype)
-    else:
-        strides = contiguous_strides(aval)
-    return np.lib.stride_tricks.as_strided(np.empty(1, aval.dtype), aval.shape, strides)
-
-
-def contiguous_strides(aval: ShapedArray) -> tuple[int, ...]:
-    """Return the byte strides of a C-contiguous array."""
-    strides, step = [], aval.dtype.itemsize
-    for n in reversed(aval.shape):
-        strides.append(step)
-        step *= max(n, 1)
-    return tuple(reversed(strides))
 
 
 def constant_atom(trace: Trace, array: Array) -> Atom:

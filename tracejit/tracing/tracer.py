@@ -6,21 +6,22 @@ and what a copy. Where the value is known the shadow carries it.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ..errors import ConcretizationError, TraceError, UnsupportedError
+from ..errors import ConcretizationError, ShapeError, TraceError, UnsupportedError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Literal
 from ..ir.ops.elementwise import convert_p
-from ..ir.ops.shape import broadcast_to
-from . import functions, indexing, python_scalars, ufuncs
+from ..ir.ops.shape import broadcast_to, reshape
+from .flat import FlatView
 from .source import user_line
-from .trace import Kind, Storage, Trace
+from .storage import Array, Kind, Storage
 from .views import (
     ImaginaryPart,
+    Order,
     RealPart,
     Reshaped,
     Transposed,
@@ -29,8 +30,106 @@ from .views import (
     write_chain,
 )
 
-Array = np.ndarray
+if TYPE_CHECKING:
+    from .trace import Trace
+
 PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
+
+
+# Array methods that are functions with the array as first argument.
+METHODS: dict[str, Callable[..., Any]] = {
+    name: getattr(np, name)
+    for name in [
+        "all",
+        "any",
+        "argmax",
+        "argmin",
+        "argpartition",
+        "argsort",
+        "clip",
+        "compress",
+        "cumprod",
+        "cumsum",
+        "diagonal",
+        "dot",
+        "max",
+        "mean",
+        "min",
+        "prod",
+        "ptp",
+        "put",
+        "repeat",
+        "round",
+        "searchsorted",
+        "std",
+        "sum",
+        "take",
+        "trace",
+        "var",
+    ]
+}
+
+Unary = Callable[["Tracer"], Any]
+Binary = Callable[["Tracer", object], Any]
+
+
+def _binary(name: str, ufunc: np.ufunc) -> tuple[Binary, Binary, Binary]:
+    """Return ``x + y``, ``y + x`` and ``x += y`` for a traced x."""
+
+    def forward(self: "Tracer", other: object) -> Any:
+        if _defers(other):
+            return NotImplemented
+        if _is_python(self) and _is_python(other):
+            return self.home.rules.binary(name, self, other)
+        return ufunc(self, other)
+
+    def reflected(self: "Tracer", other: object) -> Any:
+        if _defers(other):
+            return NotImplemented
+        if _is_python(self) and _is_python(other):
+            return self.home.rules.binary(name, other, self)
+        return ufunc(other, self)
+
+    def in_place(self: "Tracer", other: object) -> Any:
+        if self.kind is not Kind.ARRAY:
+            return forward(self, other)
+        return ufunc(self, other, out=(self,))
+
+    return forward, reflected, in_place
+
+
+def _is_python(x: object) -> bool:
+    """Tell whether `x` is a Python scalar, traced or not."""
+    if isinstance(x, Tracer):
+        return x.kind is Kind.PYTHON
+    return type(x) in (bool, int, float, complex)
+
+
+def _defers(other: object) -> bool:
+    """Tell whether `other` is no array-like and may know what to do itself."""
+    if isinstance(other, Tracer | np.ndarray | np.generic | int | float | complex):
+        return False
+    return getattr(type(other), "__array_ufunc__", False) is None
+
+
+def _comparison(name: str, ufunc: np.ufunc) -> Binary:
+    def compare(self: "Tracer", other: object) -> Any:
+        if other is None or isinstance(other, str):
+            return NotImplemented
+        if _is_python(self) and _is_python(other):
+            return self.home.rules.binary(name, self, other)
+        return ufunc(self, other)
+
+    return compare
+
+
+def _unary(name: str, ufunc: np.ufunc) -> Unary:
+    def apply(self: "Tracer") -> Any:
+        if self.kind is Kind.PYTHON:
+            return self.home.rules.unary(name, self)
+        return ufunc(self)
+
+    return apply
 
 
 class Tracer:
@@ -69,7 +168,7 @@ class Tracer:
     # --- what the compiler asks
 
     @property
-    def home(self) -> Trace:
+    def home(self) -> "Trace":
         """The trace this value belongs to."""
         return self.storage.home
 
@@ -164,12 +263,12 @@ class Tracer:
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: Any
     ) -> Any:
-        return ufuncs.dispatch(ufunc, method, inputs, kwargs)
+        return self.home.rules.ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any
     ) -> Any:
-        return functions.dispatch(func, args, kwargs)
+        return self.home.rules.function(func, args, kwargs)
 
     def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
         where = "a NumPy array" if dtype is None else f"a NumPy array of {dtype}"
@@ -181,6 +280,10 @@ class Tracer:
             "write into an array, make it inside the function with np.zeros or pass "
             "it as an argument",
         )
+
+    def _call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Trace a NumPy function with this as its first argument."""
+        return self.home.rules.function(func, (self, *args), kwargs)
 
     # --- attributes
 
@@ -222,7 +325,7 @@ class Tracer:
 
     @property
     def mT(self) -> "Tracer":
-        return functions.matrix_transpose(self)
+        return self._call(np.matrix_transpose)
 
     @property
     def real(self) -> Any:
@@ -238,7 +341,7 @@ class Tracer:
     @property
     def imag(self) -> Any:
         if not dt.is_complex(self.dtype):
-            return functions.zeros_like(self)
+            return self._call(np.zeros_like)
         out = self.derive(ImaginaryPart(), self.shadow.imag)
         return out if self.kind is Kind.ARRAY else out.as_scalar(self.kind)
 
@@ -249,8 +352,8 @@ class Tracer:
         self.imag[...] = value
 
     @property
-    def flat(self) -> "indexing.FlatView":
-        return indexing.FlatView(self)
+    def flat(self) -> FlatView:
+        return FlatView(self)
 
     @property
     def base(self) -> object:
@@ -339,16 +442,43 @@ class Tracer:
             return self.known_value("tolist()").tolist()
         return self.item() if not self.ndim else [row.tolist() for row in self]
 
+    # --- operators
+
+    __add__, __radd__, __iadd__ = _binary("add", np.add)
+    __sub__, __rsub__, __isub__ = _binary("sub", np.subtract)
+    __mul__, __rmul__, __imul__ = _binary("mul", np.multiply)
+    __truediv__, __rtruediv__, __itruediv__ = _binary("truediv", np.true_divide)
+    __floordiv__, __rfloordiv__, __ifloordiv__ = _binary("floordiv", np.floor_divide)
+    __mod__, __rmod__, __imod__ = _binary("mod", np.remainder)
+    __pow__, __rpow__, __ipow__ = _binary("pow", np.power)
+    __matmul__, __rmatmul__, __imatmul__ = _binary("matmul", np.matmul)
+    __and__, __rand__, __iand__ = _binary("and", np.bitwise_and)
+    __or__, __ror__, __ior__ = _binary("or", np.bitwise_or)
+    __xor__, __rxor__, __ixor__ = _binary("xor", np.bitwise_xor)
+    __lshift__, __rlshift__, __ilshift__ = _binary("lshift", np.left_shift)
+    __rshift__, __rrshift__, __irshift__ = _binary("rshift", np.right_shift)
+    __divmod__, __rdivmod__ = _binary("divmod", np.divmod)[:2]
+    __eq__ = _comparison("eq", np.equal)
+    __ne__ = _comparison("ne", np.not_equal)
+    __lt__ = _comparison("lt", np.less)
+    __le__ = _comparison("le", np.less_equal)
+    __gt__ = _comparison("gt", np.greater)
+    __ge__ = _comparison("ge", np.greater_equal)
+    __neg__ = _unary("neg", np.negative)
+    __pos__ = _unary("pos", np.positive)
+    __abs__ = _unary("abs", np.absolute)
+    __invert__ = _unary("invert", np.invert)
+
     # --- indexing
 
     def __getitem__(self, index: Any) -> Any:
-        return indexing.get(self, index)
+        return self.home.rules.get(self, index)
 
     def __setitem__(self, index: Any, value: object) -> None:
         if self.kind is not Kind.ARRAY:
             name = type(self.shadow[()]).__name__
             raise TypeError(f"'{name}' object does not support item assignment")
-        indexing.set_item(self, index, value)
+        self.home.rules.set_item(self, index, value)
 
     # --- views
 
@@ -370,7 +500,27 @@ class Tracer:
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         if len(shape) == 1 and not hasattr(shape[0], "__index__"):
             shape = tuple(shape[0])
-        return functions.reshape_tracer(self, shape, order, copy)
+        return self._reshaped(tuple(n.__index__() for n in shape), order, copy)
+
+    def _reshaped(
+        self, sizes: tuple[int, ...], order: str, copy: bool | None
+    ) -> "Tracer":
+        """Return a view where NumPy gives one, else a copy."""
+        if order in ("F", "A") and not (order == "A" and not self.flags.f_contiguous):
+            return self.transpose()._reshaped(sizes[::-1], "C", copy).transpose()
+        if not copy:
+            try:
+                shadow = np.reshape(self.shadow, sizes, copy=False)
+            except ValueError:
+                _check_reshape(self, sizes)
+                if copy is False:
+                    raise
+            else:
+                return self.derive(Reshaped(shadow.shape), shadow)
+        resolved = np.reshape(np.empty(self.shape, np.bool_), sizes).shape
+        atom = reshape(self.home.builder, self.read(), resolved)
+        known = np.array(self.shadow).reshape(resolved) if self.is_known else None
+        return self.home.result(atom, known)
 
     def ravel(self, order: str = "C") -> "Tracer":
         """Return the elements in one contiguous row: a view only of such memory."""
@@ -394,8 +544,8 @@ class Tracer:
 
     # --- copies
 
-    def copy(self, order: str = "C") -> "Tracer":
-        known = self.shadow.copy(order) if self.is_known else None  # type: ignore[call-overload]
+    def copy(self, order: Order = "C") -> "Tracer":
+        known = self.shadow.copy(order) if self.is_known else None
         layout = None if order == "C" else self.shadow
         return self.home.result(self.read(), known, layout)
 
@@ -427,7 +577,7 @@ class Tracer:
         return self.home.result(self.convert(target), known, self.shadow, kind)
 
     def __getattr__(self, name: str) -> Any:
-        method = functions.METHODS.get(name)
+        method = METHODS.get(name)
         if method is None:
             if name in dir(np.ndarray) and not name.startswith("__"):
                 raise UnsupportedError(
@@ -439,7 +589,7 @@ class Tracer:
             raise AttributeError(f"'ndarray' object has no attribute {name!r}")
 
         def bound(*args: Any, **kwargs: Any) -> Any:
-            return functions.dispatch(method, (self, *args), kwargs)
+            return self._call(method, *args, **kwargs)
 
         return bound
 
@@ -461,6 +611,16 @@ class Tracer:
         self.write(atom, known)
 
 
+def _check_reshape(x: Tracer, sizes: tuple[int, ...]) -> None:
+    known = int(np.prod([n for n in sizes if n != -1]))
+    guess = -1 in sizes and known and x.size % known == 0
+    if not guess and known != x.size:
+        raise ShapeError(
+            f"cannot reshape array of size {x.size} into shape {sizes}",
+            source=user_line(),
+        )
+
+
 def _concretization_error(x: Tracer, what: str) -> ConcretizationError:
     return ConcretizationError(
         f"cannot give Python {what} of a traced {x.aval}, whose value is known only "
@@ -470,101 +630,3 @@ def _concretization_error(x: Tracer, what: str) -> ConcretizationError:
         "Python int or bool, which specialises; tj.jit(static_argnames=...) fixes an "
         "argument",
     )
-
-
-def _binary(name: str, ufunc: np.ufunc) -> tuple[Any, Any, Any]:
-    def forward(self: Tracer, other: object) -> Any:
-        if _defers(other):
-            return NotImplemented
-        if python_scalars.both_python(self, other):
-            return python_scalars.binary(name, self, other)
-        return ufunc(self, other)
-
-    def reflected(self: Tracer, other: object) -> Any:
-        if _defers(other):
-            return NotImplemented
-        if python_scalars.both_python(self, other):
-            return python_scalars.binary(name, other, self)
-        return ufunc(other, self)
-
-    def in_place(self: Tracer, other: object) -> Any:
-        if self.kind is not Kind.ARRAY:
-            return forward(self, other)
-        return ufunc(self, other, out=(self,))
-
-    return forward, reflected, in_place
-
-
-def _defers(other: object) -> bool:
-    """Tell whether `other` is no array-like and may know what to do itself."""
-    if isinstance(other, Tracer | np.ndarray | np.generic | int | float | complex):
-        return False
-    return getattr(type(other), "__array_ufunc__", False) is None
-
-
-def _comparison(ufunc: np.ufunc, name: str) -> Any:
-    def compare(self: Tracer, other: object) -> Any:
-        if other is None or isinstance(other, str):
-            return NotImplemented
-        if python_scalars.both_python(self, other):
-            return python_scalars.binary(name, self, other)
-        return ufunc(self, other)
-
-    return compare
-
-
-def _unary(name: str, ufunc: np.ufunc) -> Any:
-    def apply(self: Tracer) -> Any:
-        if self.kind is Kind.PYTHON:
-            return python_scalars.unary(name, self)
-        return ufunc(self)
-
-    return apply
-
-
-BINARY = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "truediv": np.true_divide,
-    "floordiv": np.floor_divide,
-    "mod": np.remainder,
-    "pow": np.power,
-    "divmod": np.divmod,
-    "matmul": np.matmul,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-    "lshift": np.left_shift,
-    "rshift": np.right_shift,
-}
-COMPARISONS = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
-UNARY = {
-    "neg": np.negative,
-    "pos": np.positive,
-    "abs": np.absolute,
-    "invert": np.invert,
-}
-
-
-def _install_operators() -> None:
-    for name, ufunc in BINARY.items():
-        forward, reflected, in_place = _binary(name, ufunc)
-        setattr(Tracer, f"__{name}__", forward)
-        setattr(Tracer, f"__r{name}__", reflected)
-        if name != "divmod":
-            setattr(Tracer, f"__i{name}__", in_place)
-    for name, ufunc in COMPARISONS.items():
-        setattr(Tracer, f"__{name}__", _comparison(ufunc, name))
-    for name, ufunc in UNARY.items():
-        setattr(Tracer, f"__{name}__", _unary(name, ufunc))
-
-
-_install_operators()

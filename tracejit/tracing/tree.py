@@ -7,6 +7,8 @@ is a leaf. A `TreeSpec` is hashable and takes part in cache keys.
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 Leaf = object
@@ -34,6 +36,11 @@ class TreeSpec:
     def size(self) -> int:
         """Number of leaves."""
         return 1 if self.kind is None else sum(c.size for c in self.children)
+
+    @cached_property
+    def is_flat(self) -> bool:
+        """Whether it is a container of leaves alone."""
+        return self.kind is not None and all(c.kind is None for c in self.children)
 
 
 LEAF = TreeSpec(None)
@@ -80,6 +87,38 @@ def _parts(
     return None
 
 
+def collect(spec: TreeSpec, tree: object, leaves: list[Leaf]) -> bool:
+    """Append the leaves of `tree` and return True, if its containers are `spec`'s.
+
+    What stands at a leaf is appended whatever it is.
+
+    Examples
+    --------
+    >>> leaves = []
+    >>> collect(flatten({"a": 1})[1], {"a": 2}, leaves), leaves
+    (True, [2])
+    >>> collect(flatten({"a": 1})[1], {"b": 2}, leaves)
+    False
+    """
+    kind = spec.kind
+    if kind is None:
+        leaves.append(tree)
+        return True
+    if type(tree) is not kind:
+        return False
+    parts = _parts(tree, kind)
+    if parts is None:
+        return kind is type(None)
+    keys, values = parts
+    if keys != spec.keys:
+        return False
+    if spec.is_flat:
+        leaves.extend(values)
+        return True
+    children = zip(spec.children, values, strict=True)
+    return all(collect(child, value, leaves) for child, value in children)
+
+
 def unflatten(spec: TreeSpec, leaves: list[Leaf]) -> Any:
     """Rebuild the container of `spec` from its leaves, in order."""
     return _unflatten(spec, iter(leaves))
@@ -90,7 +129,10 @@ def _unflatten(spec: TreeSpec, leaves: Iterator[Leaf]) -> Any:
         return next(leaves)
     if spec.kind is type(None):
         return None
-    values = [_unflatten(c, leaves) for c in spec.children]
+    if spec.is_flat:
+        values: list[Any] = list(islice(leaves, len(spec.children)))
+    else:
+        values = [_unflatten(c, leaves) for c in spec.children]
     if spec.kind is dict:
         return dict(zip(spec.keys, values, strict=True))
     if spec.kind is list or spec.kind is tuple:
@@ -103,7 +145,7 @@ def _unflatten(spec: TreeSpec, leaves: Iterator[Leaf]) -> Any:
 def _rebuild_dataclass(spec: TreeSpec, values: list[object]) -> object:
     """Set the fields directly: `__init__` may take others, or have effects."""
     assert spec.kind is not None
-    out = object.__new__(spec.kind)
+    out: object = object.__new__(spec.kind)
     for name, value in zip(spec.keys, values, strict=True):
         object.__setattr__(out, str(name), value)
     return out

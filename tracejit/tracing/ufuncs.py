@@ -6,8 +6,9 @@ equation that runs NumPy's own loop.
 """
 
 import math
+import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,41 +21,12 @@ from ..ir.ops.shape import broadcast_to
 from ..ir.ops.ufunc import loop_dtypes, ufunc_p
 from ..ir.primitive import Primitive
 from .source import user_line
-from .trace import Kind, Trace, contiguous_strides, current_trace
-
-if TYPE_CHECKING:
-    from .tracer import Tracer
+from .storage import Kind, contiguous_strides
+from .trace import Trace, current_trace
+from .tracer import Tracer
 
 Lowering = Callable[..., Atom]
 WEAK = {bool: np.dtype(bool), int: int, float: float, complex: complex}
-
-
-def dispatch(
-    ufunc: np.ufunc, method: str, inputs: Sequence[object], kwargs: dict[str, Any]
-) -> Any:
-    """Trace ``ufunc.method(*inputs, **kwargs)``."""
-    out = kwargs.pop("out", None)
-    if method == "__call__":
-        if ufunc is np.matmul or ufunc.signature is not None:
-            result = _generalized(ufunc, inputs, kwargs)
-        else:
-            result = apply(ufunc, inputs, **kwargs, out=out)
-    else:
-        from . import ufunc_methods  # noqa: PLC0415  (methods are made of functions)
-
-        return ufunc_methods.dispatch(ufunc, method, inputs, out, kwargs)
-    return result if out is None else _write_out(ufunc, out, result, kwargs)
-
-
-def _generalized(
-    ufunc: np.ufunc, inputs: Sequence[object], kwargs: dict[str, Any]
-) -> Any:
-    from .functions import GENERALIZED  # noqa: PLC0415
-
-    lowering = GENERALIZED.get(ufunc)
-    if lowering is None or set(kwargs) - {"casting", "dtype", "subok"}:
-        raise unsupported(f"the ufunc {ufunc.__name__!r} with {sorted(kwargs)}")
-    return lowering(*inputs)
 
 
 def unsupported(what: str, hint: str = "") -> UnsupportedError:
@@ -68,7 +40,7 @@ def unsupported(what: str, hint: str = "") -> UnsupportedError:
 
 def trace_of(values: Sequence[object]) -> Trace:
     """Return the innermost trace among `values`, else the running one."""
-    traces = [x.home for x in values if hasattr(type(x), "storage")]  # type: ignore[attr-defined]
+    traces = [x.home for x in values if isinstance(x, Tracer)]
     if traces:
         return max(traces, key=lambda t: t.depth)
     running = current_trace()
@@ -79,8 +51,6 @@ def trace_of(values: Sequence[object]) -> Trace:
 def apply(
     ufunc: np.ufunc,
     inputs: Sequence[object],
-    out: object = None,
-    where: object = True,
     dtype: Any = None,
     casting: str = "same_kind",
     order: str = "K",
@@ -98,16 +68,14 @@ def apply(
         _check_python_int(x, d)
     atoms = [x.convert(d) for x, d in zip(operands, dtypes, strict=False)]
     outs = _lower(trace, ufunc, _aligned(trace, atoms, shape), shape, dtypes)
-    results = _wrap(trace, ufunc, operands, outs, dtypes, out is None)
-    if where is not True:
-        results = [_masked(r, where, i, out) for i, r in enumerate(results)]
+    results = _wrap(trace, ufunc, operands, outs, dtypes)
     return results[0] if len(results) == 1 else tuple(results)
 
 
 def _loop(
     ufunc: np.ufunc,
     inputs: Sequence[object],
-    operands: "Sequence[Tracer]",
+    operands: Sequence[Tracer],
     dtype: Any,
 ) -> list[np.dtype]:
     kinds: list[Any] = []
@@ -123,7 +91,7 @@ def _loop(
         raise
 
 
-def _weak(x: "Tracer") -> Any:
+def _weak(x: Tracer) -> Any:
     return {"b": dt.BOOL, "i": int, "u": int, "f": float, "c": complex}[x.dtype.kind]
 
 
@@ -135,7 +103,7 @@ def _loop_of_dtype(
     return [dt.canonical(d) for d in found]
 
 
-def _check_python_int(x: "Tracer", dtype: np.dtype) -> None:
+def _check_python_int(x: Tracer, dtype: np.dtype) -> None:
     """NumPy refuses a Python int that the array's dtype cannot hold."""
     if x.kind is Kind.PYTHON and x.is_known and dtype.kind in "iu":
         value = int(x.shadow)
@@ -144,7 +112,7 @@ def _check_python_int(x: "Tracer", dtype: np.dtype) -> None:
             raise OverflowError(f"Python integer {value} out of bounds for {dtype}")
 
 
-def _broadcast_shape(ufunc: np.ufunc, operands: "Sequence[Tracer]") -> tuple[int, ...]:
+def _broadcast_shape(ufunc: np.ufunc, operands: Sequence[Tracer]) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(*(x.shape for x in operands))
     except ValueError:
@@ -199,8 +167,6 @@ def ufunc_name(ufunc: np.ufunc) -> str:
     name = ufunc.__name__
     if getattr(np, name, None) is ufunc:
         return f"numpy.{name}"
-    import sys  # noqa: PLC0415
-
     special = sys.modules.get("scipy.special")
     if special is not None and getattr(special, name, None) is ufunc:
         return f"scipy.special.{name}"
@@ -210,11 +176,10 @@ def ufunc_name(ufunc: np.ufunc) -> str:
 def _wrap(
     trace: Trace,
     ufunc: np.ufunc,
-    operands: "Sequence[Tracer]",
+    operands: Sequence[Tracer],
     outs: Sequence[Atom],
     dtypes: Sequence[np.dtype],
-    is_new: bool,
-) -> "list[Tracer]":
+) -> list[Tracer]:
     kind = Kind.SCALAR if not outs[0].aval.shape else Kind.ARRAY
     known = _known(trace, ufunc, operands, outs, dtypes)
     layout = result_layout([x.shadow for x in operands], outs[0].aval.shape)
@@ -227,7 +192,7 @@ def _wrap(
 def _known(
     trace: Trace,
     ufunc: np.ufunc,
-    operands: "Sequence[Tracer]",
+    operands: Sequence[Tracer],
     outs: Sequence[Atom],
     dtypes: Sequence[np.dtype],
 ) -> Sequence[object]:
@@ -301,54 +266,14 @@ def layout_of(order: Sequence[int], aval: ShapedArray) -> np.ndarray:
     return blank.transpose(np.argsort(order))
 
 
-def _masked(result: "Tracer", where: object, index: int, out: object) -> "Tracer":
-    """Keep `out` where the mask is false."""
-    from .functions import where as select  # noqa: PLC0415
-
-    target = out[index] if isinstance(out, tuple) else out
-    if target is None:
-        raise unsupported(
-            "where= without out=", "pass out=, the rest is undefined in NumPy"
-        )
-    picked: Tracer = select(where, result, target)
-    return picked
-
-
-def _write_out(
-    ufunc: np.ufunc, out: tuple[object, ...], result: Any, kwargs: dict[str, Any]
-) -> Any:
-    results = result if isinstance(result, tuple) else (result,)
-    for target, value in zip(out, results, strict=True):
-        if target is None:
-            continue
-        check_writable(target)
-        _check_out(ufunc, target, value, str(kwargs.get("casting", "same_kind")))
-        target.assign(value)  # type: ignore[attr-defined]
-    final = tuple(v if t is None else t for t, v in zip(out, results, strict=True))
-    return final[0] if len(final) == 1 else final
-
-
 def check_writable(target: object) -> None:
     """Raise when a traced result would go into an array that is not traced."""
-    if not hasattr(type(target), "storage"):
+    if not isinstance(target, Tracer):
         raise UnsupportedError(
             "a traced value cannot be written into an array that is not traced",
             source=user_line(),
             hint="make the array inside the function with np.zeros or np.empty, or "
             "pass it as an argument",
-        )
-
-
-def _check_out(ufunc: np.ufunc, target: Any, value: Any, casting: str) -> None:
-    if not np.can_cast(value.dtype, target.dtype, casting):  # type: ignore[arg-type]
-        raise np._core._exceptions._UFuncOutputCastingError(  # type: ignore[attr-defined]
-            ufunc, casting, value.dtype, target.dtype, 0
-        )
-    if np.broadcast_shapes(value.shape, target.shape) != target.shape:
-        raise ShapeError(
-            f"non-broadcastable output operand with shape {target.shape} doesn't match "
-            f"the broadcast shape {value.shape}",
-            source=user_line(),
         )
 
 

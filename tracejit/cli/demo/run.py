@@ -6,9 +6,9 @@ files in the folder, and a `Summary`.
 
 import inspect
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType
 
 import numpy as np
 from rich.console import Console
@@ -136,11 +136,11 @@ def write_text(stages: Stages, summary: Summary, out: Path) -> None:
     """Write the levels' texts and the page that links them."""
     found = levels(stages.traced, stages.lowered, stages.compiled)
     write_levels(found, out)
-    source = "\n\n".join(map(numbered_source, STEP_SOURCE))
+    source = "\n\n".join(numbered_source(f) for f in STEP_SOURCE)
     write_page(summary, source, found, out)
 
 
-def numbered_source(function: FunctionType) -> str:
+def numbered_source(function: Callable[..., object]) -> str:
     """The text of a function, each line with its number in its file."""
     lines, first = inspect.getsourcelines(function)
     return "".join(f"{n:4}  {line}" for n, line in enumerate(lines, first)).rstrip()

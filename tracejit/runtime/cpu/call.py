@@ -112,6 +112,10 @@ class NativeFunction:
         int or None
             The result, None if `restype` is.
         """
-        pack = _pointers(len(arrays)).pack
-        result: int | None = self._function(pack(*map(data_pointer, arrays)), *rest)
+        return self.at([data_pointer(x) for x in arrays], *rest)
+
+    def at(self, addresses: Sequence[int], *rest: int) -> int | None:
+        """Call with data pointers, without the GIL; see `__call__`."""
+        pack = _pointers(len(addresses)).pack
+        result: int | None = self._function(pack(*addresses), *rest)
         return result

@@ -30,7 +30,7 @@ from ...errors import IndexRangeError, InternalError
 from ...kernels.kernel import Load
 from ...program.program import Extern, Program, ProgramBuffer, Run, Step
 from .arena import ArenaPool, aligned_empty
-from .call import NativeFunction
+from .call import NativeFunction, data_pointer
 from .engine import engine_for
 from .externs import HostCalls, resolve_loop
 from .memory.pool import OutputPool
@@ -141,9 +141,29 @@ class CpuExecutable:
             For a matrix that is singular or not positive definite.
         """
         self._check(inputs)
+        return self.run_at([data_pointer(x) for x in inputs])
+
+    def run_at(self, addresses: Sequence[int]) -> list[np.ndarray]:
+        """Run the program once, on inputs that are known to fit.
+
+        Parameters
+        ----------
+        addresses : sequence of int
+            Of the first element of each input, which the caller keeps alive.
+
+        Returns
+        -------
+        list of numpy.ndarray
+
+        Raises
+        ------
+        IndexRangeError, numpy.linalg.LinAlgError
+            As `run`.
+        """
         outputs = [allocate(shape, dtype) for allocate, shape, dtype in self._outputs]
         arena = self._arenas.acquire()
-        word = self._function([*inputs, *outputs], arena.address)
+        places = [*addresses, *map(data_pointer, outputs)]
+        word = self._function.at(places, arena.address)
         if word:
             error = self._error(int(word), arena.address)
             self._arenas.release(arena)

@@ -1,21 +1,20 @@
 """Rules for creation functions that are given traced numbers."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...ir import dtypes as dt
 from ...ir.ops.shape import broadcast_to
 from .. import ufuncs
-from ..trace import Trace, own
-
-if TYPE_CHECKING:
-    from ..tracer import Tracer
+from ..storage import own
+from ..trace import Trace
+from ..tracer import Tracer
 
 
 def full(
     trace: Trace, shape: Any, fill_value: Any, dtype: Any = None, **kwargs: Any
-) -> "Tracer":
+) -> Tracer:
     """``np.full`` with a traced value."""
     value = trace.lift(fill_value)
     target = value.dtype if dtype is None else dt.canonical(dtype)
@@ -52,11 +51,9 @@ def linspace(
 
 def arange(trace: Trace, *args: Any, **kwargs: Any) -> Any:
     """``np.arange``: the length is a shape, so the values are asked for."""
-    numbers = [a.item() if hasattr(type(a), "storage") else a for a in args]
+    numbers = [a.item() if isinstance(a, Tracer) else a for a in args]
     values = [
-        n.known_value("the bounds of np.arange").item()
-        if hasattr(type(n), "storage")
-        else n
+        n.known_value("the bounds of np.arange").item() if isinstance(n, Tracer) else n
         for n in numbers
     ]
     return trace.constant(np.arange(*values, **kwargs), born_here=True)

@@ -1,7 +1,7 @@
 """Rules for `numpy.linalg` and `numpy.fft`."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +12,12 @@ from ...ir.ops.fft import fft_p
 from ...ir.ops.shape import broadcast_to, reshape
 from .. import ufuncs
 from ..trace import Trace
+from ..tracer import Tracer
 from .registry import implements, lift, normalize_axis, wrap
-
-if TYPE_CHECKING:
-    from ..tracer import Tracer
+from .shape import pad
 
 
-def _inexact(x: "Tracer") -> "Tracer":
+def _inexact(x: Tracer) -> Tracer:
     """Integers compute in f64, as in NumPy."""
     return x if dt.is_inexact(x.dtype) else x.astype(np.float64)
 
@@ -28,7 +27,7 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
     trace, (x,) = lift(a)
     x = _inexact(x)
     low = wrap(trace, trace.emit(la.cholesky_p, x.read()))
-    return np.conjugate(low.mT) if upper else low
+    return low.mT.conj() if upper else low
 
 
 @implements(np.linalg.inv)
@@ -55,9 +54,10 @@ def slogdet(a: Any) -> Any:
 def eigh(a: Any, UPLO: str = "L") -> Any:
     trace, (x,) = lift(a)
     if UPLO not in ("L", "l"):
-        x = np.conjugate(x.mT)
+        x = x.mT.conj()
     w, v = trace.emit_all(la.eigh_p, (_inexact(x).read(),), {})
-    return type(np.linalg.eigh(np.eye(1)))(wrap(trace, w), wrap(trace, v))
+    result: Callable[..., Any] = type(np.linalg.eigh(np.eye(1)))
+    return result(wrap(trace, w), wrap(trace, v))
 
 
 @implements(np.linalg.eigvalsh)
@@ -140,7 +140,7 @@ def matmul(x1: Any, x2: Any, /) -> Any:
 # --- fft --------------------------------------------------------------------------
 
 
-def _complex(trace: Trace, x: "Tracer") -> "Tracer":
+def _complex(trace: Trace, x: Tracer) -> Tracer:
     if dt.is_complex(x.dtype):
         return x
     dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
@@ -149,10 +149,12 @@ def _complex(trace: Trace, x: "Tracer") -> "Tracer":
     return trace.result(trace.emit(complex_p, real, zero))
 
 
-def _resize(x: "Tracer", n: int, axis: int) -> "Tracer":
+def _resize(x: Tracer, n: int, axis: int) -> Tracer:
     have = x.shape[axis]
     if n > have:
-        return np.pad(x, [(0, n - have if d == axis else 0) for d in range(x.ndim)])  # type: ignore[return-value]
+        after = [n - have if d == axis else 0 for d in range(x.ndim)]
+        padded: Tracer = pad(x, [(0, m) for m in after])
+        return padded
     return x[(*(slice(None),) * axis, slice(0, n))]
 
 

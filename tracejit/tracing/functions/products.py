@@ -1,7 +1,7 @@
 """Rules for products: matmul, dot, einsum, tensordot, outer, kron, cross, convolve."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -9,18 +9,19 @@ from ...errors import ShapeError
 from ...ir import dtypes as dt
 from ...ir.graph import Atom
 from ...ir.ops.contract import dot_general_p
+from ...ir.ops.elementwise import convert_p, ne_p
 from ...ir.ops.reduce import reduce_sum_p
 from ...ir.ops.shape import broadcast_to, reshape, transpose_p
 from .. import ufuncs
 from ..source import user_line
-from ..trace import Kind, Trace
+from ..storage import Kind
+from ..trace import Trace
+from ..tracer import Tracer
 from .registry import implements, lift, normalize_axis, wrap
-
-if TYPE_CHECKING:
-    from ..tracer import Tracer
+from .shape import diagonal, pad
 
 
-def _operands(*values: Any) -> tuple[Trace, list["Tracer"], np.dtype]:
+def _operands(*values: Any) -> tuple[Trace, list[Tracer], np.dtype]:
     trace, xs = lift(*values)
     dtype = dt.canonical(np.result_type(*(x.dtype for x in xs)))
     return trace, list(xs), dtype
@@ -30,14 +31,12 @@ def _dot(trace: Trace, x: Atom, y: Atom, contract: Any, batch: Any = ((), ())) -
     """dot_general; booleans multiply by `and` and add by `or`, as in NumPy."""
     if x.aval.dtype != dt.BOOL:
         return trace.emit(dot_general_p, x, y, contract=contract, batch=batch)
-    from ...ir.ops.elementwise import convert_p, ne_p  # noqa: PLC0415
-
     wide = [trace.emit(convert_p, v, dtype=dt.INT64) for v in (x, y)]
     out = trace.emit(dot_general_p, *wide, contract=contract, batch=batch)
     return trace.emit(ne_p, out, trace.builder.literal(0, dt.INT64))
 
 
-def matmul(x1: Any, x2: Any) -> "Tracer":
+def matmul(x1: Any, x2: Any) -> Tracer:
     """``x1 @ x2`` with broadcast batch axes and promoted vectors."""
     trace, (x, y), dtype = _operands(x1, x2)
     if not x.ndim or not y.ndim:
@@ -173,7 +172,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
         x, w = w, x
     n, m = x.shape[0], w.shape[0]
     dtype = np.result_type(x.dtype, w.dtype)
-    wide = np.pad(x.astype(dtype), (m - 1, m - 1))
+    wide = pad(x.astype(dtype), (m - 1, m - 1))
     taps = [wide[m - 1 - k : m - 1 - k + n + m - 1] * w[k] for k in range(m)]
     full = taps[0]
     for tap in taps[1:]:
@@ -247,9 +246,9 @@ def _take_diagonals(trace: Trace, term: str, x: Atom) -> tuple[str, Atom]:
         letter = next(c for c in term if term.count(c) > 1)
         first = term.index(letter)
         second = term.index(letter, first + 1)
-        tracer = np.diagonal(trace.result(x), axis1=first, axis2=second)
+        tracer = diagonal(trace.result(x), axis1=first, axis2=second)
         term = "".join(c for i, c in enumerate(term) if i not in (first, second))
-        term, x = term + letter, tracer.read()  # type: ignore[attr-defined]
+        term, x = term + letter, tracer.read()
     return term, x
 
 

@@ -1,6 +1,6 @@
 """Rules for reductions and cumulative functions, with NumPy's dtypes and steps."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from ...ir.ops.shape import reshape
 from ...ir.primitive import Primitive
 from .. import ufuncs
 from ..source import user_line
+from ..tracer import Tracer
 from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
-
-if TYPE_CHECKING:
-    from ..tracer import Tracer
+from .select import where as select
+from .shape import atleast_2d, broadcast_to, concatenate
 
 NoValue: Any = np._NoValue
 
@@ -28,25 +28,24 @@ def accumulator(dtype: np.dtype) -> np.dtype:
 
 
 def _reduced(
-    x: "Tracer", atom: Atom, primitive: Primitive, axis: Any, keepdims: Any
-) -> "Tracer":
+    x: Tracer, atom: Atom, primitive: Primitive, axis: Any, keepdims: Any
+) -> Tracer:
     axes = normalize_axes(axis, x.ndim)
     out = x.home.emit(primitive, atom, axes=axes) if axes or not x.ndim else atom
     keep = is_given(keepdims) and bool(keepdims)
     return _kept(x, out, axes) if keep else wrap(x.home, out)
 
 
-def _kept(x: "Tracer", out: Atom, axes: tuple[int, ...]) -> "Tracer":
+def _kept(x: Tracer, out: Atom, axes: tuple[int, ...]) -> Tracer:
     shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
     return wrap(x.home, reshape(x.home.builder, out, shape))
 
 
-def _with_where(x: "Tracer", where: Any, neutral: object) -> "Tracer":
+def _with_where(x: Tracer, where: Any, neutral: object) -> Tracer:
     if not is_given(where) or where is True:
         return x
     value = np.asarray(neutral).astype(x.dtype)[()]
-    out: Tracer = np.where(where, x, value)
-    return out
+    return select(where, x, value)
 
 
 def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
@@ -134,7 +133,7 @@ any_ = implements(np.any)(_logical(red.reduce_or_p, False))
 all_ = implements(np.all)(_logical(red.reduce_and_p, True))
 
 
-def _count(x: "Tracer", axis: Any) -> int:
+def _count(x: Tracer, axis: Any) -> int:
     return int(np.prod([x.shape[d] for d in normalize_axes(axis, x.ndim)]))
 
 
@@ -230,7 +229,7 @@ def average(
             w = w.reshape(
                 [x.shape[axis] if d == axis % x.ndim else 1 for d in range(x.ndim)]
             )
-            w = np.broadcast_to(w, x.shape)
+            w = broadcast_to(w, x.shape)
         scale = np.sum(w, axis=axis, keepdims=keepdims)
         result = np.sum(x * w, axis=axis, keepdims=keepdims) / scale
     return (result, scale) if returned else result
@@ -272,7 +271,7 @@ argmax = implements(np.argmax)(_arg(red.argmax_p))
 argmin = implements(np.argmin)(_arg(red.argmin_p))
 
 
-def cumulative(x: "Tracer", primitive: Primitive, axis: Any, dtype: Any) -> "Tracer":
+def cumulative(x: Tracer, primitive: Primitive, axis: Any, dtype: Any) -> Tracer:
     """Run a cumulative primitive along `axis` (flattened when None)."""
     if axis is None:
         x, axis = x.reshape(-1), 0
@@ -322,7 +321,7 @@ def diff(
     if len(parts) > 1:
         size = tuple(1 if k == d else m for k, m in enumerate(x.shape))
         parts = [np.broadcast_to(p, size) if np.ndim(p) == 0 else p for p in parts]
-        x = np.concatenate(parts, axis=d)  # type: ignore[assignment]
+        x = concatenate(parts, axis=d)
     lead = (slice(None),) * d
     subtract = np.not_equal if x.dtype == dt.BOOL else np.subtract
     for _ in range(n):
@@ -333,10 +332,10 @@ def diff(
 # --- ignoring NaN -----------------------------------------------------------------
 
 
-def _without_nan(a: Any, neutral: float) -> "tuple[Tracer, Tracer]":
+def _without_nan(a: Any, neutral: float) -> tuple[Tracer, Tracer]:
     _, (x,) = lift(a)
-    bad = np.isnan(x)
-    return np.where(bad, x.dtype.type(neutral), x), bad  # type: ignore[return-value]
+    _, (bad,) = lift(np.isnan(x))
+    return select(bad, x.dtype.type(neutral), x), bad
 
 
 @implements(np.nansum)
@@ -426,7 +425,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     return out[0] if len(out) == 1 else tuple(out)
 
 
-def _gradient_along(x: "Tracer", axis: int, step: Any) -> Any:
+def _gradient_along(x: Tracer, axis: int, step: Any) -> Any:
     lead = (slice(None),) * axis
     take = lambda a, z: x[(*lead, slice(a, z))]  # noqa: E731
     middle = (take(2, None) - take(None, -2)) / (2 * step)
@@ -452,12 +451,12 @@ def cov(
         raise ufuncs.unsupported("weights of np.cov")
     _, (x,) = lift(m)
     x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
-    x = np.atleast_2d(x)  # type: ignore[assignment]
+    x = atleast_2d(x)
     if not rowvar and x.shape[0] != 1:
         x = x.T
     if y is not None:
-        other = np.atleast_2d(y)
-        x = np.concatenate([x, other if rowvar else other.T])  # type: ignore[assignment]
+        other = atleast_2d(y)
+        x = concatenate([x, other if rowvar else other.T])
     ddof = (0 if bias else 1) if ddof is None else ddof
     x = x - np.mean(x, axis=1, keepdims=True)
     scale = x.dtype.type(x.shape[1] - ddof)

@@ -6,7 +6,7 @@ also runs NumPy on them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +14,9 @@ from ...errors import TracejitError
 from ...ir.graph import Atom
 from .. import ufuncs
 from ..source import user_line
-from ..trace import Kind, Trace
-
-if TYPE_CHECKING:
-    from ..tracer import Tracer
+from ..storage import Kind
+from ..trace import Trace
+from ..tracer import Tracer
 
 Rule = Callable[..., Any]
 FUNCTIONS: dict[Callable[..., Any], Rule] = {}
@@ -72,7 +71,7 @@ def _attach_known(
     func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any
 ) -> None:
     """Give fresh results their value when every operand has one."""
-    if not is_tracer(result) or result.is_known or result.chain:
+    if not isinstance(result, Tracer) or result.is_known or result.chain:
         return
     operands = list(tracers_in((*args, *kwargs.values())))
     if not operands or not all(x.is_known for x in operands):
@@ -86,23 +85,18 @@ def _attach_known(
         result.shadow = np.array(known)
 
 
-def is_tracer(x: object) -> bool:
-    """Tell whether `x` is a traced value."""
-    return hasattr(type(x), "storage")
-
-
-def tracers_in(values: Sequence[object]) -> "Iterator[Tracer]":
+def tracers_in(values: Sequence[object]) -> Iterator[Tracer]:
     """Yield the tracers among nested sequences."""
     for x in values:
-        if is_tracer(x):
-            yield x  # type: ignore[misc]
+        if isinstance(x, Tracer):
+            yield x
         elif isinstance(x, list | tuple):
             yield from tracers_in(x)
 
 
 def shadows(x: Any) -> Any:
     """Replace tracers in nested containers by their shadows."""
-    if is_tracer(x):
+    if isinstance(x, Tracer):
         return x.shadow
     if isinstance(x, list | tuple):
         return type(x)(shadows(v) for v in x)
@@ -111,13 +105,13 @@ def shadows(x: Any) -> Any:
     return x
 
 
-def lift(*values: Any) -> "tuple[Trace, tuple[Tracer, ...]]":
+def lift(*values: Any) -> tuple[Trace, tuple[Tracer, ...]]:
     """Return the trace of `values` and each of them as its tracer."""
     trace = ufuncs.trace_of(list(tracers_in(values)))
     return trace, tuple(trace.lift(v) for v in values)
 
 
-def wrap(trace: Trace, atom: Atom, kind: Kind | None = None) -> "Tracer":
+def wrap(trace: Trace, atom: Atom, kind: Kind | None = None) -> Tracer:
     """Return a fresh tracer; rank 0 gives a NumPy scalar, as NumPy's functions do."""
     if kind is None:
         kind = Kind.ARRAY if atom.aval.shape else Kind.SCALAR

@@ -1,6 +1,6 @@
 """Rules for choosing and comparing elements: where, clip, take, isclose, ..."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -9,14 +9,12 @@ from ...ir.ops.elementwise import select_p
 from ...ir.ops.indexing import gather_p
 from ...ir.ops.shape import broadcast_to, transpose_p
 from .. import indexing, ufuncs
-from ..trace import Kind, own
+from ..storage import Kind, own
+from ..tracer import Tracer
 from .registry import implements, is_given, lift, normalize_axis, wrap
 
-if TYPE_CHECKING:
-    from ..tracer import Tracer
 
-
-def promoted_dtype(*xs: "Tracer") -> np.dtype:
+def promoted_dtype(*xs: Tracer) -> np.dtype:
     """Return the dtype NumPy gives operands of these kinds (NEP 50)."""
     parts: list[Any] = []
     for x in xs:
@@ -86,7 +84,7 @@ def take(
     if mode == "wrap":
         index = index % x.shape[d]
     elif mode == "clip":
-        index = np.clip(index, 0, x.shape[d] - 1)  # type: ignore[call-overload]
+        index = clip(index, 0, x.shape[d] - 1)
     return x[(*(slice(None),) * d, index)]
 
 
@@ -128,7 +126,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
 def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     _, (x,) = lift(a)
     mask = np.asarray(condition.shadow if hasattr(condition, "shadow") else condition)
-    if hasattr(condition, "storage") and not condition.is_known:
+    if isinstance(condition, Tracer) and not condition.is_known:
         raise ufuncs.unsupported("np.compress by a traced condition", "use np.where")
     return take(x, np.nonzero(mask)[0], axis)
 
@@ -171,9 +169,15 @@ def isclose(
     return close | (np.isnan(x) & np.isnan(y)) if equal_nan else close
 
 
+def _python_bool(truths: Any) -> Tracer:
+    """Return whether all are true, as a Python bool."""
+    _, (every,) = lift(np.all(truths))
+    return every.as_scalar(Kind.PYTHON)
+
+
 @implements(np.allclose)
 def allclose(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
-    return np.all(isclose(a, b, *args, **kwargs)).as_scalar(Kind.PYTHON)
+    return _python_bool(isclose(a, b, *args, **kwargs))
 
 
 @implements(np.array_equal)
@@ -181,7 +185,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     _, (x, y) = lift(a1, a2)
     if x.shape != y.shape:
         return False
-    return np.all(x == y).as_scalar(Kind.PYTHON)  # type: ignore[attr-defined]
+    return _python_bool(x == y)
 
 
 @implements(np.real)

@@ -2,18 +2,17 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ...errors import ShapeError
 from ...ir import dtypes as dt
 from ...ir.ops.shape import broadcast_in_dim_p, concatenate_p, pad_p, reshape
 from ...ir.ops.shape import broadcast_to as broadcast_atom
 from .. import ufuncs
-from ..source import user_line
-from ..trace import own
-from ..views import Broadcasted, Reshaped, Transposed
+from ..storage import own
+from ..tracer import Tracer
+from ..views import Broadcasted, Order, Reshaped, Transposed
 from .registry import (
     implements,
     lift,
@@ -22,72 +21,35 @@ from .registry import (
     wrap,
 )
 
-if TYPE_CHECKING:
-    from ..tracer import Tracer
-
-
-def reshape_tracer(
-    x: "Tracer", shape: tuple[Any, ...], order: str = "C", copy: bool | None = None
-) -> "Tracer":
-    """Return a view where NumPy gives one, else a copy."""
-    sizes = tuple(n.__index__() for n in shape)
-    if order in ("F", "A") and not (order == "A" and not x.flags.f_contiguous):
-        flipped = reshape_tracer(x.transpose(), sizes[::-1], "C", copy)
-        return flipped.transpose()
-    if not copy:
-        try:
-            shadow = np.reshape(x.shadow, sizes, copy=False)
-        except ValueError:
-            _check_reshape(x, sizes)
-            if copy is False:
-                raise
-        else:
-            return x.derive(Reshaped(shadow.shape), shadow)
-    trace = x.home
-    resolved = np.reshape(np.empty(x.shape, np.bool_), sizes).shape
-    atom = reshape(trace.builder, x.read(), resolved)
-    known = np.array(x.shadow).reshape(resolved) if x.is_known else None
-    return trace.result(atom, known)
-
-
-def _check_reshape(x: "Tracer", sizes: tuple[int, ...]) -> None:
-    known = int(np.prod([n for n in sizes if n != -1]))
-    guess = -1 in sizes and known and x.size % known == 0
-    if not guess and known != x.size:
-        raise ShapeError(
-            f"cannot reshape array of size {x.size} into shape {sizes}",
-            source=user_line(),
-        )
-
 
 @implements(np.reshape)
 def reshape_(
     a: Any, /, shape: Any = None, order: str = "C", *, copy: bool | None = None
-) -> "Tracer":
+) -> Tracer:
     _, (x,) = lift(a)
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    return reshape_tracer(x, sizes, order, copy)
+    return x.reshape(sizes, order=order, copy=copy)
 
 
 @implements(np.ravel)
-def ravel(a: Any, order: str = "C") -> "Tracer":
+def ravel(a: Any, order: str = "C") -> Tracer:
     return lift(a)[1][0].ravel(order)
 
 
 @implements(np.transpose, np.permute_dims)
-def transpose(a: Any, axes: Any = None) -> "Tracer":
+def transpose(a: Any, axes: Any = None) -> Tracer:
     _, (x,) = lift(a)
     return x.transpose() if axes is None else x.transpose(tuple(axes))
 
 
 @implements(np.swapaxes)
-def swapaxes(a: Any, axis1: int, axis2: int) -> "Tracer":
+def swapaxes(a: Any, axis1: int, axis2: int) -> Tracer:
     _, (x,) = lift(a)
     return x.swapaxes(axis1, axis2)
 
 
 @implements(np.moveaxis)
-def moveaxis(a: Any, source: Any, destination: Any) -> "Tracer":
+def moveaxis(a: Any, source: Any, destination: Any) -> Tracer:
     _, (x,) = lift(a)
     shadow = np.moveaxis(x.shadow, source, destination)
     extents = tuple(range(2, x.ndim + 2))
@@ -104,7 +66,7 @@ def _permutation(extents: tuple[int, ...], move: Any) -> tuple[int, ...]:
 
 
 @implements(np.rollaxis)
-def rollaxis(a: Any, axis: int, start: int = 0) -> "Tracer":
+def rollaxis(a: Any, axis: int, start: int = 0) -> Tracer:
     _, (x,) = lift(a)
     shadow = np.rollaxis(x.shadow, axis, start)
     extents = tuple(range(2, x.ndim + 2))
@@ -112,7 +74,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> "Tracer":
     return x.derive(Transposed(perm), shadow)
 
 
-def matrix_transpose(x: Any) -> "Tracer":
+def matrix_transpose(x: Any) -> Tracer:
     _, (x,) = lift(x)
     return x.swapaxes(-1, -2)
 
@@ -122,13 +84,13 @@ implements(np.linalg.matrix_transpose)(matrix_transpose)
 
 
 @implements(np.squeeze)
-def squeeze(a: Any, axis: Any = None) -> "Tracer":
+def squeeze(a: Any, axis: Any = None) -> Tracer:
     _, (x,) = lift(a)
     return x.squeeze(axis)
 
 
 @implements(np.expand_dims)
-def expand_dims(a: Any, axis: Any) -> "Tracer":
+def expand_dims(a: Any, axis: Any) -> Tracer:
     _, (x,) = lift(a)
     shadow = np.expand_dims(x.shadow, axis)
     return x.derive(Reshaped(shadow.shape), shadow)
@@ -156,7 +118,7 @@ def _at_least(grow: Any, arrays: Sequence[Any]) -> Any:
 
 
 @implements(np.broadcast_to)
-def broadcast_to(array: Any, shape: Any, subok: bool = False) -> "Tracer":
+def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Tracer:
     _, (x,) = lift(array)
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
     shadow = np.broadcast_to(x.shadow, sizes)
@@ -202,7 +164,7 @@ def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
 
 
 @implements(np.roll)
-def roll(a: Any, shift: Any, axis: Any = None) -> "Tracer":
+def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
     trace, (x,) = lift(a)
     if axis is None:
         return roll(x.reshape(-1), shift, 0).reshape(x.shape)
@@ -222,7 +184,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> "Tracer":
 # --- joining and splitting --------------------------------------------------------
 
 
-def _promoted(arrays: Sequence[Any], dtype: Any = None) -> "list[Tracer]":
+def _promoted(arrays: Sequence[Any], dtype: Any = None) -> list[Tracer]:
     _, xs = lift(*arrays)
     target = np.result_type(*(x.dtype for x in xs)) if dtype is None else dtype
     return [x.astype(np.dtype(target), copy=False) for x in xs]
@@ -231,7 +193,7 @@ def _promoted(arrays: Sequence[Any], dtype: Any = None) -> "list[Tracer]":
 @implements(np.concatenate, np.concat)
 def concatenate(
     arrays: Any, /, axis: Any = 0, *, dtype: Any = None, casting: str = "same_kind"
-) -> "Tracer":
+) -> Tracer:
     xs = _promoted(list(arrays), dtype)
     if axis is None:
         xs, axis = [x.reshape(-1) for x in xs], 0
@@ -245,7 +207,7 @@ def concatenate(
 @implements(np.stack)
 def stack(
     arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same_kind"
-) -> "Tracer":
+) -> Tracer:
     _, xs = lift(*arrays)
     if len({x.shape for x in xs}) != 1:
         raise ValueError("all input arrays must have the same shape")
@@ -253,29 +215,29 @@ def stack(
 
 
 @implements(np.vstack)
-def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> "Tracer":
+def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Tracer:
     return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype)
 
 
 @implements(np.hstack)
-def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> "Tracer":
+def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Tracer:
     xs = [atleast_1d(x) for x in tup]
     return concatenate(xs, 0 if xs[0].ndim == 1 else 1, dtype=dtype)
 
 
 @implements(np.dstack)
-def dstack(tup: Any) -> "Tracer":
+def dstack(tup: Any) -> Tracer:
     return concatenate([atleast_3d(x) for x in tup], 2)
 
 
 @implements(np.column_stack)
-def column_stack(tup: Any) -> "Tracer":
+def column_stack(tup: Any) -> Tracer:
     _, xs = lift(*tup)
     return concatenate([x[:, None] if x.ndim == 1 else x for x in xs], 1)
 
 
 @implements(np.append)
-def append(arr: Any, values: Any, axis: Any = None) -> "Tracer":
+def append(arr: Any, values: Any, axis: Any = None) -> Tracer:
     if axis is None:
         return concatenate([ravel(arr), ravel(values)], 0)
     return concatenate([arr, values], axis)
@@ -291,7 +253,7 @@ def _cuts(sections: Any, n: int, strict: bool) -> list[int]:
     return [0, *np.cumsum(sizes).tolist()]
 
 
-def _split(ary: Any, sections: Any, axis: int, strict: bool) -> "list[Tracer]":
+def _split(ary: Any, sections: Any, axis: int, strict: bool) -> list[Tracer]:
     _, (x,) = lift(ary)
     d = normalize_axis(axis, x.ndim)
     cuts = _cuts(sections, x.shape[d], strict)
@@ -301,27 +263,27 @@ def _split(ary: Any, sections: Any, axis: int, strict: bool) -> "list[Tracer]":
 
 
 @implements(np.split)
-def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> "list[Tracer]":
+def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tracer]:
     return _split(ary, indices_or_sections, axis, True)
 
 
 @implements(np.array_split)
-def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> "list[Tracer]":
+def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tracer]:
     return _split(ary, indices_or_sections, axis, False)
 
 
 @implements(np.hsplit)
-def hsplit(ary: Any, indices_or_sections: Any) -> "list[Tracer]":
+def hsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
     return _split(ary, indices_or_sections, 0 if np.ndim(ary) == 1 else 1, True)
 
 
 @implements(np.vsplit)
-def vsplit(ary: Any, indices_or_sections: Any) -> "list[Tracer]":
+def vsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
     return _split(ary, indices_or_sections, 0, True)
 
 
 @implements(np.unstack)
-def unstack(x: Any, /, *, axis: int = 0) -> "tuple[Tracer, ...]":
+def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tracer, ...]:
     _, (x,) = lift(x)
     return tuple(moveaxis(x, axis, 0))
 
@@ -337,7 +299,7 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
 
 
 @implements(np.tile)
-def tile(A: Any, reps: Any) -> "Tracer":
+def tile(A: Any, reps: Any) -> Tracer:
     trace, (x,) = lift(A)
     counts = tuple(reps) if isinstance(reps, tuple | list) else (reps,)
     ndim = max(len(counts), x.ndim)
@@ -367,7 +329,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
 
 
 def _pad_by_index(
-    x: "Tracer", width: list[list[int]], mode: str, kwargs: dict[str, Any]
+    x: Tracer, width: list[list[int]], mode: Any, kwargs: dict[str, Any]
 ) -> Any:
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ufuncs.unsupported(f"np.pad with mode={mode!r}", "use mode='edge'")
@@ -380,7 +342,7 @@ def _pad_by_index(
 # --- diagonals and triangles ------------------------------------------------------
 
 
-def _grid(x: "Tracer") -> "tuple[Tracer, Tracer]":
+def _grid(x: Tracer) -> tuple[Tracer, Tracer]:
     rows, cols = x.shape[-2:]
     trace = x.home
     i = trace.constant(np.arange(rows), born_here=True)
@@ -388,7 +350,7 @@ def _grid(x: "Tracer") -> "tuple[Tracer, Tracer]":
     return i.reshape(-1, 1), j.reshape(1, -1)
 
 
-def _zero(x: "Tracer") -> Any:
+def _zero(x: Tracer) -> Any:
     return x.dtype.type(0)
 
 
@@ -439,7 +401,7 @@ def trace_(
 
 
 @implements(np.copy)
-def copy(a: Any, order: str = "K", subok: bool = False) -> "Tracer":
+def copy(a: Any, order: Order = "K", subok: bool = False) -> Tracer:
     _, (x,) = lift(a)
     return x.copy(order)
 
@@ -453,7 +415,7 @@ def _like(value: int) -> Any:
         shape: Any = None,
         *,
         device: Any = None,
-    ) -> "Tracer":
+    ) -> Tracer:
         return full_like(a, value, dtype, order, subok, shape)
 
     return rule
@@ -469,7 +431,7 @@ def full_like(
     shape: Any = None,
     *,
     device: Any = None,
-) -> "Tracer":
+) -> Tracer:
     trace, (x,) = lift(a)
     target = x.dtype if dtype is None else dt.canonical(dtype)
     sizes = x.shape if shape is None else np.empty(shape, np.bool_).shape
