@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from tracejit.codegen.llvm.jobs import JOB_SYMBOL, SERIAL, Threading
 from tracejit.codegen.llvm.kernels import KernelCode, ModuleScope, emit_kernel
-from tracejit.codegen.llvm.parallel import JOB_SYMBOL, SERIAL, Threading
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.codegen.llvm.text import module_text
 from tracejit.ir.graph import Literal
@@ -72,7 +72,7 @@ def run(
 ) -> tuple[list[int], tuple[int, int]]:
     """Run a kernel; return the pieces of each job, and the error words."""
     scope, jobs = ModuleScope(), Jobs(seed)
-    code: KernelCode = emit_kernel(kernel, plan, target, scope, "", None, threading)
+    code: KernelCode = emit_kernel(kernel, plan, target, scope, "", threading=threading)
     lines = scope.declarations.values()
     text = module_text(target, lines, [code.text], scope.globals_.values())
     address = ctypes.cast(jobs.callback, ctypes.c_void_p).value
@@ -250,3 +250,43 @@ def test_small_loops_are_not_shared() -> None:
     pieces, _ = run(k.kernel(), plan, host_target(), [x, out], threading)
     assert pieces == []
     np.testing.assert_array_equal(out, x)
+
+
+@ALL_TARGETS
+@pytest.mark.parametrize("epilogue", [True, False])
+@pytest.mark.parametrize("shape", [(130, 70, 90), (700, 20, 3), (300, 900, 40)])
+def test_products_are_cut_in_ranges(
+    shape: tuple[int, int, int], epilogue: bool, target: Target
+) -> None:
+    m, n, depth = shape
+    a, b, out = data(m, depth), data(depth, n), guarded((m, n), "f4")
+    k = KernelBuilder("product", i=m, j=n, k=depth)
+    product = k.contract(["k"], k.load(a, "i", "k"), k.load(b, "k", "j"))
+    k.store(out, k.compute("tanh", product) if epilogue else product, "i", "j")
+    plan = schedule("i", "j", "k", vector="j")
+    pieces = same_bits(k.kernel(), plan, target, [a, b], [out])
+    assert pieces[0] > 1
+    wanted = np.tanh(a @ b) if epilogue else a @ b
+    np.testing.assert_allclose(out, wanted, rtol=1e-4, atol=1e-4)
+
+
+@ALL_TARGETS
+@pytest.mark.parametrize("seed", range(3))
+def test_errors_in_ranges_of_products(seed: int, target: Target) -> None:
+    m, n, depth = 300, 40, 30
+    table, b, out = data(50, depth), data(depth, n), guarded((m, n), "f4")
+    rows = np.random.default_rng(seed).integers(0, 50, m)
+    k = KernelBuilder("picked", i=m, j=n, k=depth)
+    index = k.load(rows, "i")
+    place = Affine(((ValueIndex(index.name), 1),))
+    left = k.load(table, place, "k", axes=["i", "k"], check=(0,))
+    k.store(out, k.contract(["k"], left, k.load(b, "k", "j")), "i", "j")
+    plan = schedule("i", "j", "k", vector="j")
+    arrays = [rows, table, b, out]
+    assert run(k.kernel(), plan, target, arrays, Threading(3, 0), seed)[1] == (0, 0)
+    np.testing.assert_allclose(out, table[rows] @ b, rtol=1e-4, atol=1e-4)
+    rows[200:] = 99
+    word, _ = run(k.kernel(), plan, target, arrays, SERIAL)[1]
+    found = run(k.kernel(), plan, target, arrays, Threading(3, 0), seed)[1]
+    assert word != 0
+    assert found == (word, 99)

@@ -22,9 +22,9 @@ from .collapse import flattened
 from .contraction import Nested, check_contraction
 from .conv import emit_convolution
 from .conv_shape import Convolution, convolution_of
+from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
-from .parallel import SERIAL, ParallelNest, Threading
-from .shared_stages import emit_shared, pieces_of
+from .parallel import ParallelNest
 from .staged import Function, Ranges, StageEmitter
 from .target import Target
 from .text import Emitter
@@ -57,18 +57,18 @@ class KernelCode:
         What it needs of scratch memory.
     can_fail : bool
         Whether it may write the error word.
-    shared_ns : int
-        Estimated work, in nanoseconds, of loops that several threads may share.
     ranges : Ranges or None
         The parts of it that several threads may run; None if it has none.
+    shared_ns : int
+        Estimated work, in nanoseconds, of loops that several threads share.
     """
 
     symbol: str
     text: str
     scratch_bytes: int
     can_fail: bool
-    shared_ns: int = 0
     ranges: Ranges | None = None
+    shared_ns: int = 0
 
 
 def emit_kernel(
@@ -78,8 +78,9 @@ def emit_kernel(
     scope: ModuleScope,
     linkage: str = "internal",
     numbers: Mapping[KernelOp, int] | None = None,
-    threading: Threading = SERIAL,
     span: str | None = None,
+    threading: Threading = SERIAL,
+    uncached: frozenset[str] = frozenset(),
 ) -> KernelCode:
     """Return the code of a kernel.
 
@@ -94,13 +95,15 @@ def emit_kernel(
         Empty for a function that the outside may call.
     numbers : mapping of KernelOp to int, optional
         What the error word calls the operations; by default their positions.
-    threading : Threading
-        Whether loops are shared between threads; then the module imports
-        `parallel.JOB_SYMBOL`.
     span : str, optional
         An axis, the outermost loop of a kernel without contractions: the function has
         two more parameters, ``i64 %begin`` and ``i64 %end``, and runs over that range
         of the axis.
+    threading : Threading
+        Whether loops are shared between threads; then the module imports
+        `jobs.JOB_SYMBOL`. A function over a range runs on one thread.
+    uncached : frozenset of str
+        Outputs, aligned to 64 bytes, that are stored past the caches where that can be.
 
     Raises
     ------
@@ -132,12 +135,14 @@ def emit_kernel(
         em,
         flat_numbers,
         flat.views,
+        limits,
         symbol,
         threading,
         scope.emitter,
-        limits,
     )
+    nest.uncached = uncached
     nest.emit()
+    nest.fence()
     em.ret()
     parameters = _parameters(kernel)
     parameters += [f"i64 {x}" for x in limits or ()]
@@ -147,7 +152,7 @@ def emit_kernel(
         "\n".join([*nest.functions, text]),
         nest.scratch_bytes,
         _can_fail(kernel),
-        nest.shared_ns,
+        shared_ns=nest.shared_ns,
     )
 
 
@@ -191,9 +196,11 @@ def _emit_parts(
     needed = shared_ns = 0
     for place, (part, schedule) in enumerate(parts):
         own = replace(part, name=f"{kernel.name}.part{place}")
-        code = emit_kernel(own, schedule, target, scope, "internal", numbers, threading)
-        texts.append(code.text)
+        code = emit_kernel(
+            own, schedule, target, scope, "internal", numbers, threading=threading
+        )
         shared_ns += code.shared_ns
+        texts.append(code.text)
         needed = max(needed, code.scratch_bytes)
         values = [pointers[b.name] for b in (*part.inputs, *part.outputs)]
         arguments = [("ptr", v) for v in (*values, "%scratch", "%err")]
@@ -201,7 +208,7 @@ def _emit_parts(
     em.ret()
     texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
     text = "\n".join(texts)
-    return KernelCode(symbol, text, needed, _can_fail(kernel), shared_ns)
+    return KernelCode(symbol, text, needed, _can_fail(kernel), shared_ns=shared_ns)
 
 
 def _emit_stages(
@@ -237,36 +244,34 @@ def _emit_stages(
             scope,
             "internal",
             flat_numbers,
-            SERIAL,
             span,
+            threading,
         )
         return Function(code.symbol, code.text, code.scratch_bytes)
 
     plan = plan_of(whole, flat.schedule, target)
-    symbol = symbol_of(kernel.name)
+    symbol, can_fail = symbol_of(kernel.name), _can_fail(kernel)
     work = work_ns(kernel.body, kernel)
-    is_shared = threading.threads > 1 and work >= threading.least_ns
-    is_shared = is_shared and not _can_fail(kernel)
+    job = RangeJob(f"{symbol}.task", threading, work, can_fail)
     stages = StageEmitter(
-        f"{symbol}.serial" if is_shared else symbol,
+        symbol,
         plan,
         pointers,
         parameters,
         target,
         scope.emitter,
         nested,
+        job.emit if threading.shares(work) else None,
     )
-    code = stages.emit("internal" if is_shared else linkage)
-    ranges, needed, text = code.ranges, code.scratch_bytes, code.text
-    if not is_shared:
-        return KernelCode(symbol, text, needed, _can_fail(kernel), 0, ranges)
-    if ranges is None or pieces_of(ranges, threading).count < 2:
-        return KernelCode(f"{symbol}.serial", text, needed, False, 0, ranges)
-    shared, more = emit_shared(
-        symbol, ranges, parameters, threading, work, scope.emitter, linkage
+    code = stages.emit(linkage)
+    return KernelCode(
+        symbol,
+        code.text,
+        code.scratch_bytes,
+        can_fail,
+        code.ranges,
+        work if threading.shares(work) else 0,
     )
-    text = f"{text}\n{shared}"
-    return KernelCode(symbol, text, max(needed, more), False, work, ranges)
 
 
 def _can_fail(kernel: Kernel) -> bool:

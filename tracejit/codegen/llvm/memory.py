@@ -139,8 +139,13 @@ class Memory:
 
     # Stores
 
-    def store(self, access: Access, place: Place, value: str, wide: bool) -> None:
-        """Store a register value: a vector if `wide`, else a scalar."""
+    def store(
+        self, access: Access, place: Place, value: str, wide: bool, past: bool = False
+    ) -> None:
+        """Store a register value: a vector if `wide`, else a scalar.
+
+        With `past`, past the caches: the address must be a multiple of the vector.
+        """
         em, cell = self.em, memory_type(access.dtype)
         lanes = place.lanes if wide else 1
         mask = place.mask if wide else None
@@ -151,7 +156,7 @@ class Memory:
         stride = place.lane_stride if lanes > 1 else 1
         if not offsets and stride == 1:
             if mask is None:
-                em.store(type_, raw, at, align)
+                em.store(type_, raw, at, align * lanes if past else align, past)
             else:
                 em.masked_store(type_, raw, at, mask, align)
             return

@@ -47,6 +47,7 @@ _COLUMN_BUDGET = 128
 _POINTWISE_BUDGET = 24
 _MOST_POINTWISE_UNITS = 4
 _MATH_WEIGHT = 20
+_LEAST_STREAMED = 16  # bytes of a vector that can be stored past the caches
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class Nest:
 
     Attributes
     ----------
+    uncached : frozenset of str
+        Outputs, aligned to 64 bytes, that are too large for the caches.
     scratch_bytes : int
         Bytes of scratch that the function uses, once it is written.
     """
@@ -129,9 +132,11 @@ class Nest:
         self.axis = schedule.vector_axis if self.lanes > 1 else None
         self.memory = Memory(em, "%err")
         self.scratch_bytes = 0
+        self.uncached: frozenset[str] = frozenset()
         self.numbers = numbers
         self.parameters = parameter_names(kernel)
         self.views = {name: view for name, (view, _) in views.items()}
+        self.bases = {name: base for name, (_, base) in views.items()}
         for name, (_, base) in views.items():
             self.parameters[name] = self.parameters[base]
         self.env: dict[str, list[str]] = {}
@@ -182,7 +187,7 @@ class Nest:
     def _loop(
         self, depth: int, ops: Sequence[KernelOp], states: Sequence[State]
     ) -> None:
-        """Run the loop at `depth`."""
+        """Run the loop at `depth`, or the part of it that `span` says."""
         if depth == 0 and self.span is not None:
             with self._carrying(*self.span, 1, states) as index:
                 self._body(depth, ops, index, self.block)
@@ -494,7 +499,24 @@ class Nest:
         wide = self._is_vector(op)
         place = self._place(op, access, unit, wide)
         value = self._operand(op.value, unit, self.lanes if wide else 1)
-        self.memory.store(access, place, value, wide)
+        past = wide and self._is_past_caches(op, access)
+        self.memory.store(access, place, value, wide, past)
+
+    def _is_past_caches(self, op: Store, access: Access) -> bool:
+        """Tell whether a vector is stored past the caches, aligned to its size."""
+        if self.bases.get(op.buffer, op.buffer) not in self.uncached:
+            return False
+        size = access.dtype.itemsize
+        width = self.lanes * size
+        steps = [c for axis, c in access.linear.items() if axis != self.axis]
+        aligned = all(c * size % width == 0 for c in (*steps, access.constant))
+        simple = not access.dynamic and access.linear.get(self.axis or "") == 1
+        return simple and aligned and width >= _LEAST_STREAMED
+
+    def fence(self) -> None:
+        """Order stores past the caches before what other threads read after this."""
+        if self.uncached and self.target.triple.startswith(("x86_64", "amd64")):
+            self.em.extern("void", "llvm.x86.sse.sfence", [])
 
     def _place(self, op: Load | Store, access: Access, unit: int, wide: bool) -> Place:
         stride = access.linear.get(self.axis or "", 0) if self.block else 0

@@ -1,13 +1,7 @@
 """Outermost loops that several threads share.
 
-A loop that is worth it becomes a function of its own over a range of *pieces*:
-
-    void @kernel.part0(ptr context, i64 begin, i64 end, i64 worker)
-
-and the kernel calls `JOB_SYMBOL` with that function, a context in its scratch memory
-and the number of pieces. Whoever provides `JOB_SYMBOL` calls the function for ranges
-that cover all pieces once, in any order, at the same time on several threads; `worker`
-is below `Threading.threads`, and no two calls at a time have the same one. A piece is
+A loop that is worth it becomes a task (see `jobs`) over a range of *pieces*, and the
+kernel calls a job, with a context in its scratch memory. A piece is
 
 - a row, where the outermost loop is not the vectors': rows are independent;
 - some blocks of vectors, where it is and nothing is reduced over it;
@@ -16,8 +10,7 @@ is below `Threading.threads`, and no two calls at a time have the same one. A pi
   to memory, and the kernel merges the results as the tree says.
 
 So results have the same bits whatever the number of threads and the way pieces are
-handed out. Each worker has scratch memory and an error word of its own; of several
-errors the first in the order of pieces is reported, as a serial run would.
+handed out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +22,18 @@ from ...kernels.schedule import Schedule
 from ...kernels.tree import LEAF
 from .columns import ColumnNest
 from .indices import multiply
+from .jobs import (
+    PARAMETERS,
+    SLOT,
+    WORDS,
+    ContextReader,
+    Threading,
+    call_job,
+    clear_errors,
+    note_piece,
+    report_first,
+    write_context,
+)
 from .nest import Block
 from .phases import Phase
 from .reduce import State
@@ -36,43 +41,9 @@ from .target import Target
 from .text import Emitter
 from .values import is_real, register_type
 
-JOB_SYMBOL = "tracejit_parallel"
-WAKE_SYMBOL = "tracejit_wake"
-# Work, in estimated nanoseconds, from which waking sleeping threads pays, as a multiple
-# of that from which sharing it with waking ones does.
-WAKE_FACTOR = 12
-LEAST_NS = 8_000
 _PIECES_PER_THREAD = 8
 _LEAST_BLOCK = 512  # elements in a piece of a pointwise loop
 _LEAST_VECTORS = 4  # in a piece of columns
-_SLOT = 16  # bytes of a captured value in the context
-_WORDS = 64  # bytes of a worker's error words: code, index, piece, whether noted
-_PIECE, _NOTED = 2, 3
-_PARAMETERS = ("ptr %context", "i64 %begin", "i64 %end", "i64 %worker")
-
-
-@dataclass(frozen=True)
-class Threading:
-    """How kernels may use threads.
-
-    Parameters
-    ----------
-    threads : int
-        At most this many, the calling one among them; 1 emits no shared loops.
-    least_ns : int
-        Estimated work from which a loop is shared.
-    """
-
-    threads: int = 1
-    least_ns: int = LEAST_NS
-
-    @property
-    def wake_ns(self) -> int:
-        """Estimated work that is worth waking threads for."""
-        return self.least_ns * WAKE_FACTOR
-
-
-SERIAL = Threading()
 
 
 @dataclass(frozen=True)
@@ -121,10 +92,10 @@ class ParallelNest(ColumnNest):
         em: Emitter,
         numbers: Mapping[KernelOp, int],
         views: Mapping[str, tuple[Buffer, str]],
+        span: tuple[str, str] | None,
         symbol: str,
         threading: Threading,
         new_emitter: Callable[[], Emitter],
-        span: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(kernel, schedule, target, em, numbers, views, span)
         self._views = views
@@ -135,14 +106,11 @@ class ParallelNest(ColumnNest):
     def _loop(
         self, depth: int, ops: Sequence[KernelOp], states: Sequence[State]
     ) -> None:
-        if depth or not self._is_worth(ops) or not self._share(ops, states):
-            super()._loop(depth, ops, states)
-        else:
+        is_worth = not depth and self.threading.shares(self._work(ops))
+        if is_worth and self.span is None and self._share(ops, states):
             self.shared_ns += self._work(ops)
-
-    def _is_worth(self, ops: Sequence[KernelOp]) -> bool:
-        enough = self._work(ops) >= self.threading.least_ns
-        return self.threading.threads > 1 and enough
+        else:
+            super()._loop(depth, ops, states)
 
     def _work(self, ops: Sequence[KernelOp]) -> int:
         return work_ns(ops, self.kernel, self.axis is not None)
@@ -216,7 +184,7 @@ class ParallelNest(ColumnNest):
             at = self.em.gep("i8", at, size)
 
     def _part_of(self, ops: Sequence[KernelOp]) -> "_Part":
-        symbol = f"{self.symbol}.part{len(self.functions)}"
+        symbol = f"{self.symbol}.task{len(self.functions)}"
         part = _Part(self, self._views, symbol, ops)
         part.enter()
         return part
@@ -228,7 +196,7 @@ class ParallelNest(ColumnNest):
         em, number = self.em, len(self.functions)
         threads = self.threading.threads
         own = self._allocate(f"workers.{number}", part.scratch_bytes * threads)
-        errors = self._allocate(f"errors.{number}", _WORDS * threads)
+        errors = self._allocate(f"errors.{number}", WORDS * threads)
         values = [("ptr", self.parameters[b]) for b in self._parameter_names()]
         values += [("ptr", self._row_address(name)) for name in part.shared_rows]
         values += [("ptr", em.gep("i8", "%scratch", own))]
@@ -240,10 +208,9 @@ class ParallelNest(ColumnNest):
         for name in part.captured:
             dtype = self.analysis.values[name].dtype
             values.append((register_type(dtype), self.env[name][0]))
-        offset = self._allocate(f"context.{number}", _SLOT * len(values))
+        offset = self._allocate(f"context.{number}", SLOT * len(values))
         context = em.gep("i8", "%scratch", offset)
-        for k, (type_, value) in enumerate(values):
-            em.store(type_, value, em.gep("i8", context, k * _SLOT), _SLOT)
+        write_context(em, context, values)
         return context
 
     def _parameter_names(self) -> list[str]:
@@ -257,35 +224,14 @@ class ParallelNest(ColumnNest):
     ) -> None:
         em, threads = self.em, self.threading.threads
         errors = self.offsets[f"errors.{len(self.functions)}"]
-        slots = [em.gep("i8", "%scratch", errors + _WORDS * k) for k in range(threads)]
+        slots = [em.gep("i8", "%scratch", errors + WORDS * k) for k in range(threads)]
         if part.can_fail:
-            for slot in slots:
-                em.store("i64", "0", slot, 8)
-                em.store("i64", "0", em.gep("i64", slot, _NOTED), 8)
-        arguments = [("ptr", f"@{part.symbol}"), ("ptr", context)]
-        numbers = (pieces.count, self._work(ops), self.threading.wake_ns, threads)
-        arguments += [("i64", str(n)) for n in numbers]
-        em.extern("void", JOB_SYMBOL, arguments)
+            clear_errors(em, slots)
+        work = self._work(ops)
+        call_job(em, part.symbol, context, pieces.count, work, self.threading)
         if part.can_fail:
-            self._report_first(slots)
+            report_first(em, slots)
         self.functions.append(part.function())
-
-    def _report_first(self, slots: Sequence[str]) -> None:
-        """Copy the error of the first piece that has one to the kernel's."""
-        em = self.em
-        first = str(2**63 - 1)
-        for slot in slots:
-            code = em.load("i64", slot, 8)
-            piece = em.load("i64", em.gep("i64", slot, _PIECE), 8)
-            failed = em.op(f"icmp ne i64 {code}, 0")
-            earlier = em.op(f"icmp slt i64 {piece}, {first}")
-            wins = em.op(f"and i1 {failed}, {earlier}")
-            with em.if_(wins, [("i64", first)], unlikely=True) as branch:
-                index = em.load("i64", em.gep("i64", slot, 1), 8)
-                em.store("i64", code, "%err", 8)
-                em.store("i64", index, em.gep("i64", "%err", 1), 8)
-                branch.yield_([piece])
-            (first,) = branch.results
 
 
 class _Part(ColumnNest):
@@ -322,6 +268,7 @@ class _Part(ColumnNest):
         )
         self.symbol = symbol
         self.planned_units = outer.planned_units
+        self.uncached = outer.uncached
         self.rows = dict(outer.rows)
         self.shared_rows = list(outer.rows)
         for k, name in enumerate(self.shared_rows):
@@ -330,40 +277,31 @@ class _Part(ColumnNest):
         used = dict.fromkeys(name for op in ops for name in self.analysis.uses(op))
         self.captured = [name for name in used if name not in own]
         self.can_fail = _can_fail(ops)
-        self._read = 0
 
     def enter(self) -> None:
         """Read the context, in the order in which `_context` writes it."""
         names = [f"%b{k}" for k in range(len(self.kernel.inputs + self.kernel.outputs))]
         names += [f"%row{k}" for k in range(len(self.shared_rows))]
         names += ["%workers"]
+        read = ContextReader(self.em)
         for name in names:
-            self._named(name, "ptr")
-        self._named("%size", "i64")
-        self._named("%errors", "ptr")
-        self._named("%partials", "ptr")
-        em = self.em
-        em.line("%mine = mul i64 %worker, %size")
-        em.line("%scratch = getelementptr i8, ptr %workers, i64 %mine")
-        em.line(f"%word = mul i64 %worker, {_WORDS if self.can_fail else 0}")
-        em.line("%err = getelementptr i8, ptr %errors, i64 %word")
+            read.named(name, "ptr")
+        read.named("%size", "i64")
+        read.named("%errors", "ptr")
+        read.named("%partials", "ptr")
+        read.own("%scratch", "%workers", "%size")
+        read.own("%err", "%errors", str(WORDS if self.can_fail else 0))
         for name in self.captured:
             type_ = register_type(self.analysis.values[name].dtype)
-            self.env[name] = [em.load(type_, self._next_place(), _SLOT)]
-
-    def _named(self, name: str, type_: str) -> None:
-        place = self._next_place()
-        self.em.line(f"{name} = load {type_}, ptr {place}, align {_SLOT}")
-
-    def _next_place(self) -> str:
-        place = self.em.gep("i8", "%context", self._read * _SLOT)
-        self._read += 1
-        return place
+            self.env[name] = [self.em.load(type_, read.place(), SLOT)]
 
     def function(self) -> str:
         """Return the text, once its body is written."""
+        if self.can_fail:
+            note_piece(self.em)
+        self.fence()
         self.em.ret()
-        return self.em.function(self.symbol, _PARAMETERS, linkage="internal")
+        return self.em.function(self.symbol, PARAMETERS, linkage="internal")
 
     def run(self, ops: Sequence[KernelOp], pieces: Pieces) -> None:
         """Run a loop that nothing is reduced over."""
@@ -376,7 +314,6 @@ class _Part(ColumnNest):
                 self._run_columns(streamed, pieces)
             else:
                 self._run_blocks(ops, pieces)
-        self._note_piece()
 
     def _run_blocks(self, ops: Sequence[KernelOp], pieces: Pieces) -> None:
         em, extent = self.em, self.extents[self.loops[0]]
@@ -430,29 +367,9 @@ class _Part(ColumnNest):
         if pieces.rest:
             with em.if_(self._is_last(pieces)):
                 piece(pieces.whole, pieces.rest)
-        self._note_piece()
 
     def _is_last(self, pieces: Pieces) -> str:
         return self.em.op(f"icmp eq i64 %end, {pieces.count}")
-
-    def _note_piece(self) -> None:
-        """Where this range set the error word, write down which range it was.
-
-        A worker's ranges come in increasing order, and the first error of a function
-        stays, so its first note is the one to keep.
-        """
-        if not self.can_fail:
-            return
-        em = self.em
-        place = em.gep("i64", "%err", _PIECE)
-        code = em.load("i64", "%err", 8)
-        noted = em.gep("i64", "%err", _NOTED)
-        before = em.load("i64", noted, 8)
-        failed = em.op(f"icmp ne i64 {code}, 0")
-        is_new = em.op(f"icmp eq i64 {before}, 0")
-        with em.if_(em.op(f"and i1 {failed}, {is_new}"), unlikely=True):
-            em.store("i64", "%begin", place, 8)
-            em.store("i64", "1", noted, 8)
 
 
 def _can_fail(ops: Sequence[KernelOp]) -> bool:

@@ -1,11 +1,12 @@
 """A Program as one LLVM module: its kernels, and the native host function.
 
 ``i64 @tracejit_main(ptr pointers, ptr arena)`` takes the data pointers of the inputs,
-then of the outputs, and an arena of `ProgramCode.arena_bytes` bytes aligned to 64. It
-returns 0, or an error word at once when a step fails: the code in the lowest byte, what
-the step says in the bytes above, and the number of the step from bit 40 on. The arena
-holds the Program's own buffers, then the error word of kernels, the arrays of pointers
-for calls, and the scratch memory of kernels.
+then of the outputs (aligned to 64 bytes from `UNCACHED_FROM` bytes on), and an arena of
+`ProgramCode.arena_bytes` bytes aligned to 64. It returns 0, or an error word at once
+when a step fails: the code in the lowest byte, what the step says in the bytes above,
+and the number of the step from bit 40 on. The arena holds the Program's own buffers,
+then the error word of kernels, the arrays of pointers for calls, and the scratch memory
+of kernels.
 
 What the module calls outside of itself is in `ProgramCode.imports`: the addresses of
 NumPy's loops, found by the resolver that the caller passes, and constants. All other
@@ -13,8 +14,10 @@ NumPy's loops, found by the resolver that the caller passes, and constants. All 
 of the step's inputs and outputs; the caller provides it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -36,8 +39,8 @@ from ...program.program import (
 )
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
+from .jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .kernels import KernelCode, ModuleScope, emit_kernel
-from .parallel import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .target import Target
 from .text import Emitter, module_text
 
@@ -46,6 +49,9 @@ MAIN_SYMBOL = "tracejit_main"
 STEP_SHIFT = 40
 LINALG_ERROR = 2
 HOST_ERROR = 3
+ALIGNMENT_ERROR = 4
+# Bytes of a result from which on it is stored past the caches: half of a large cache.
+UNCACHED_FROM = 1 << 24
 _ALIGN = 64
 
 Dtypes: TypeAlias = tuple[np.dtype, ...]
@@ -65,7 +71,7 @@ class ProgramCode:
     needs_host : bool
         Whether `HOST_SYMBOL` must be imported too.
     needs_pool : bool
-        Whether the symbols of `parallel` must be imported too.
+        Whether the symbols of `jobs` must be imported too.
     constants : mapping of str to numpy.ndarray
         The constants by symbol; they must live as long as the code.
     arena_bytes : int
@@ -119,6 +125,27 @@ def _aligned(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
+def all_steps(steps: Sequence[Step]) -> Iterator[Step]:
+    """Yield steps and those inside of them."""
+    for step in steps:
+        yield step
+        if isinstance(step, Loop):
+            yield from all_steps(step.steps)
+        elif isinstance(step, If):
+            yield from all_steps((*step.on_true, *step.on_false))
+
+
+def buffers_read(steps: Sequence[Step]) -> set[str]:
+    """Return the buffers that any step reads."""
+    found: set[str] = set()
+    for step in all_steps(steps):
+        if isinstance(step, Run | Extern):
+            found.update(step.inputs)
+        elif isinstance(step, Copy):
+            found.add(step.input)
+    return found
+
+
 class _ProgramEmitter:
     """Writes the host function and collects what the module needs."""
 
@@ -136,10 +163,19 @@ class _ProgramEmitter:
         self.steps: list[Step] = []
         self.needs_host = False
         self.pointers: dict[str, str] = {}
+        runs = [s for s in all_steps(program.steps) if isinstance(s, Run)]
+        self.uses = Counter(run.kernel.name for run in runs)
+        unread = set(program.outputs) - buffers_read(program.steps)
+        self.large = {name for name in unread if self._is_large(name)}
         self.error_offset = _aligned(program.arena_bytes)
         self.calls_offset = self.error_offset + _ALIGN
         calls = pointer_count(program.steps) * 8
         self.scratch_offset = self.calls_offset + _aligned(calls)
+
+    def _is_large(self, name: str) -> bool:
+        buffer = self.buffers[name]
+        size = prod(buffer.shape) * buffer.dtype.itemsize
+        return buffer.storage is Storage.OUTPUT and size >= UNCACHED_FROM
 
     def emit(self) -> ProgramCode:
         """Return everything."""
@@ -150,6 +186,7 @@ class _ProgramEmitter:
         em.store("i64", "0", self.error, 8)
         for name in self._used(self.program.steps):
             self._pointer(name)
+        self._check_alignment()
         start = len(em.lines)
         shared_ns = self._run_all(self.program.steps)
         if shared_ns >= self.threading.wake_ns and self._needs_pool:
@@ -180,6 +217,16 @@ class _ProgramEmitter:
     @property
     def _needs_pool(self) -> bool:
         return JOB_SYMBOL in self.scope.declarations
+
+    def _check_alignment(self) -> None:
+        """Leave at once if a large result is not where its stores expect it."""
+        em = self.em
+        for name in sorted(self.large & self.pointers.keys()):
+            address = em.op(f"ptrtoint ptr {self.pointers[name]} to i64")
+            odd = em.op(f"and i64 {address}, {_ALIGN - 1}")
+            failed = em.op(f"icmp ne i64 {odd}, 0")
+            word = em.op(f"select i1 {failed}, i64 {ALIGNMENT_ERROR}, i64 0")
+            self._return_error(word, 0)
 
     # Buffers
 
@@ -254,18 +301,40 @@ class _ProgramEmitter:
             return 0
         return self._if(step)
 
-    def _kernel(self, kernel: Kernel, schedule: Schedule) -> KernelCode:
+    def _kernel(
+        self,
+        kernel: Kernel,
+        schedule: Schedule,
+        uncached: frozenset[str] = frozenset(),
+    ) -> KernelCode:
         """Return the code of a kernel, emitted once."""
         code = self.kernels.get(kernel.name)
         if code is None:
             code = emit_kernel(
-                kernel, schedule, self.target, self.scope, threading=self.threading
+                kernel,
+                schedule,
+                self.target,
+                self.scope,
+                threading=self.threading,
+                uncached=uncached,
             )
             self.kernels[kernel.name] = code
         return code
 
+    def _uncached(self, step: Run) -> frozenset[str]:
+        """Return the outputs of a kernel that are results too large for the caches.
+
+        Those that a later step reads are worth having there. Steps that share a
+        kernel's code have none: their buffers differ.
+        """
+        if self.uses[step.kernel.name] > 1:
+            return frozenset()
+        pairs = zip(step.kernel.outputs, step.outputs, strict=True)
+        large = {b.name for b, name in pairs if name in self.large}
+        return frozenset(large)
+
     def _run(self, step: Run, number: int) -> int:
-        code = self._kernel(step.kernel, step.schedule)
+        code = self._kernel(step.kernel, step.schedule, self._uncached(step))
         self._call_kernel(code, (*step.inputs, *step.outputs))
         if code.can_fail:
             word = self.em.load("i64", self.error, 8)

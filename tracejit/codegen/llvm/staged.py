@@ -71,6 +71,17 @@ class Function:
     scratch_bytes: int
 
 
+@dataclass(frozen=True)
+class SharedCode:
+    """A task that runs ranges on several threads, and the scratch of all of them."""
+
+    text: str
+    scratch_bytes: int
+
+
+# Writes a call, into the first emitter, that runs all ranges on several threads, and
+# its task into the second; None where that does not pay.
+Share = Callable[[Emitter, Emitter, Ranges, Sequence[str]], SharedCode | None]
 # Emits a kernel without contractions, over a range of an axis if one is named.
 EmitNested = Callable[[Nested, str | None], Function]
 
@@ -123,6 +134,8 @@ class StageEmitter:
     target : Target
     new_emitter : callable
     emit_nested : callable
+    share : callable, optional
+        How ranges are run on several threads.
     """
 
     def __init__(
@@ -134,10 +147,12 @@ class StageEmitter:
         target: Target,
         new_emitter: Callable[[], Emitter],
         emit_nested: EmitNested,
+        share: Share | None = None,
     ) -> None:
         self.symbol, self.plan, self.target = symbol, plan, target
         self.buffers, self.parameters = buffers, list(parameters)
         self.new_emitter, self.emit_nested = new_emitter, emit_nested
+        self.share = share
         self.texts: list[str] = []
         self.shared, self.own = _Area("%shared"), _Area("%own")
         for buffer in plan.stages.temporaries:
@@ -175,13 +190,12 @@ class StageEmitter:
             self._emit_once(once)
         if ranged:
             self._emit_range(ranged)
-        self._emit_whole(once, ranged, linkage)
         ranges = None
         if ranged and self.plan.extent:
             plan, sizes = self.plan, (self.shared.size, self.own.size)
             ranges = Ranges(once, ranged, plan.extent, plan.quantum, *sizes)
-        size = self.shared.size + self.own.size
-        return StagedCode("\n".join(self.texts), size, ranges)
+        own = self._emit_whole(once, ranged, ranges, linkage)
+        return StagedCode("\n".join(self.texts), self.shared.size + own, ranges)
 
     def _emit_once(self, symbol: str) -> None:
         em = self.new_emitter()
@@ -210,18 +224,32 @@ class StageEmitter:
         names = ["%shared", "%own", "%err"]
         self._add(em, symbol, names, ["%begin", "%end"], "internal")
 
-    def _emit_whole(self, once: str | None, ranged: str | None, linkage: str) -> None:
-        em = self.new_emitter()
+    def _emit_whole(
+        self,
+        once: str | None,
+        ranged: str | None,
+        ranges: Ranges | None,
+        linkage: str,
+    ) -> int:
+        """Emit the kernel's own function; return the scratch its ranges need."""
+        em, size = self.new_emitter(), self.own.size
         buffers = [("ptr", p) for p in self.parameters]
         shared, error = ("ptr", "%scratch"), ("ptr", "%err")
         if once:
             em.call("void", once, [*buffers, shared, error])
-        if ranged:
+        job = None
+        if self.share and ranges:
+            job = self.share(em, self.new_emitter(), ranges, self.parameters)
+        if job is not None:
+            self.texts.append(job.text)
+            size = job.scratch_bytes
+        elif ranged:
             own = ("ptr", em.gep("i8", "%scratch", self.shared.size))
             limits = [("i64", "0"), ("i64", str(self.plan.extent))]
             em.call("void", ranged, [*buffers, shared, own, error, *limits])
         em.ret()
         self._add(em, self.symbol, ["%scratch", "%err"], [], linkage)
+        return size
 
     def _add(
         self,

@@ -13,9 +13,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ...codegen.llvm.jobs import SERIAL, Threading
 from ...codegen.llvm.memory import INDEX_ERROR, error_position
-from ...codegen.llvm.parallel import SERIAL, Threading
 from ...codegen.llvm.program import (
+    ALIGNMENT_ERROR,
     HOST_ERROR,
     HOST_SYMBOL,
     LINALG_ERROR,
@@ -201,6 +202,8 @@ class CpuExecutable:
         source = step.source[0] if step.source else None
         if kind == HOST_ERROR:
             return self._host.take_error()
+        if kind == ALIGNMENT_ERROR:
+            return InternalError("a large result is not aligned to 64 bytes")
         if kind == LINALG_ERROR:
             return _linalg_error(step, source)
         assert kind == INDEX_ERROR, f"unknown error word {word:#x}"

@@ -2,7 +2,7 @@
 
 Needs POSIX threads (`pool` returns None where there are none, and callers run
 serially). Establishes the functions that compiled code imports (see
-`codegen.llvm.parallel`, which has the contract of a job):
+`codegen.llvm.jobs`, which has the contract of a job):
 
 ``void tracejit_parallel(ptr task, ptr context, i64 pieces, i64 work, i64 wake,
 i64 threads)`` runs ``task(context, begin, end, worker)`` over all pieces, in chunks
@@ -32,7 +32,7 @@ import signal
 import threading
 import time
 
-from ...codegen.llvm.parallel import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
+from ...codegen.llvm.jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from ...codegen.llvm.target import Target
 from .engine import Engine, Library, engine_for
 

@@ -1,0 +1,221 @@
+"""Work that several threads share: the contract of a job, and its call.
+
+    void @task(ptr context, i64 begin, i64 end, i64 worker)
+
+runs a range of *pieces*. Code calls ``JOB_SYMBOL``, ``void (ptr task, ptr context,
+i64 pieces, i64 work, i64 wake, i64 threads)``; whoever provides it calls the task for
+ranges that cover all pieces once, in any order, at the same time on several threads.
+`worker` is below `threads`, no two calls at a time have the same one, and the ranges of
+one worker come in increasing order. `work` is an estimate in nanoseconds, `wake` that
+from which waking sleeping threads pays.
+
+The context is in the caller's scratch: slots of 16 bytes. Each worker has scratch and
+error words of its own; of several errors that of the first piece is reported, as in a
+serial run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .indices import Index, multiply
+from .staged import Ranges, SharedCode
+from .text import Emitter
+
+JOB_SYMBOL = "tracejit_parallel"
+WAKE_SYMBOL = "tracejit_wake"
+# Work, in estimated nanoseconds, from which sharing it with threads that are awake
+# pays; waking them takes a multiple.
+LEAST_NS = 8_000
+_WAKE_FACTOR = 12
+PARAMETERS = ("ptr %context", "i64 %begin", "i64 %end", "i64 %worker")
+SLOT = 16  # bytes of a value in the context
+WORDS = 64  # bytes of a worker's error words: code, index, piece, whether noted
+_PIECE, _NOTED = 2, 3
+_RANGES_PER_THREAD = 2
+_ALIGN = 64
+
+
+@dataclass(frozen=True)
+class Threading:
+    """How kernels may use threads.
+
+    Parameters
+    ----------
+    threads : int
+        At most this many, the calling one among them; 1 emits no shared loops.
+    least_ns : int
+        Estimated work from which a loop is shared.
+    """
+
+    threads: int = 1
+    least_ns: int = LEAST_NS
+
+    @property
+    def wake_ns(self) -> int:
+        """Estimated work that is worth waking threads for."""
+        return self.least_ns * _WAKE_FACTOR
+
+    def shares(self, work_ns: int) -> bool:
+        """Tell whether some work is worth sharing."""
+        return self.threads > 1 and work_ns >= self.least_ns
+
+
+SERIAL = Threading()
+
+
+class ContextReader:
+    """Reads the values that `write_context` wrote, in order, in a task.
+
+    Parameters
+    ----------
+    em : Emitter
+        Of the task.
+    """
+
+    def __init__(self, em: Emitter) -> None:
+        self._em = em
+        self._read = 0
+
+    def place(self) -> str:
+        """Return the address of the next value."""
+        place = self._em.gep("i8", "%context", self._read * SLOT)
+        self._read += 1
+        return place
+
+    def named(self, name: str, type_: str) -> None:
+        """Load the next value under a name."""
+        place = self.place()
+        self._em.line(f"{name} = load {type_}, ptr {place}, align {SLOT}")
+
+    def own(self, name: str, base: str, size: str) -> None:
+        """Name the address of this worker's part of an array."""
+        offset = self._em.op(f"mul i64 %worker, {size}")
+        self._em.line(f"{name} = getelementptr i8, ptr {base}, i64 {offset}")
+
+
+def write_context(em: Emitter, context: str, values: Sequence[tuple[str, str]]) -> None:
+    """Write typed values to the slots of a context."""
+    for k, (type_, value) in enumerate(values):
+        em.store(type_, value, em.gep("i8", context, k * SLOT), SLOT)
+
+
+def call_job(
+    em: Emitter, task: str, context: str, pieces: int, work: int, threading: Threading
+) -> None:
+    """Run a task over all pieces."""
+    numbers = (pieces, work, threading.wake_ns, threading.threads)
+    arguments = [("ptr", f"@{task}"), ("ptr", context)]
+    em.extern("void", JOB_SYMBOL, [*arguments, *(("i64", str(n)) for n in numbers)])
+
+
+def clear_errors(em: Emitter, slots: Sequence[str]) -> None:
+    """Set the error words of all workers to nothing, before a job."""
+    for slot in slots:
+        em.store("i64", "0", slot, 8)
+        em.store("i64", "0", em.gep("i64", slot, _NOTED), 8)
+
+
+def note_piece(em: Emitter) -> None:
+    """Where a range of a task set its error word, write down which range it was.
+
+    The first error of a function stays, so a worker's first note is the one to keep.
+    """
+    code = em.load("i64", "%err", 8)
+    noted = em.gep("i64", "%err", _NOTED)
+    before = em.load("i64", noted, 8)
+    failed = em.op(f"icmp ne i64 {code}, 0")
+    is_new = em.op(f"icmp eq i64 {before}, 0")
+    with em.if_(em.op(f"and i1 {failed}, {is_new}"), unlikely=True):
+        em.store("i64", "%begin", em.gep("i64", "%err", _PIECE), 8)
+        em.store("i64", "1", noted, 8)
+
+
+def report_first(em: Emitter, slots: Sequence[str]) -> None:
+    """Copy the error of the first piece that has one to the caller's, after a job."""
+    first = str(2**63 - 1)
+    for slot in slots:
+        code = em.load("i64", slot, 8)
+        piece = em.load("i64", em.gep("i64", slot, _PIECE), 8)
+        failed = em.op(f"icmp ne i64 {code}, 0")
+        earlier = em.op(f"icmp slt i64 {piece}, {first}")
+        wins = em.op(f"and i1 {failed}, {earlier}")
+        with em.if_(wins, [("i64", first)], unlikely=True) as branch:
+            index = em.load("i64", em.gep("i64", slot, 1), 8)
+            em.store("i64", code, "%err", 8)
+            em.store("i64", index, em.gep("i64", "%err", 1), 8)
+            branch.yield_([piece])
+        (first,) = branch.results
+
+
+@dataclass(frozen=True)
+class RangeJob:
+    """The ranges of a kernel with contractions, as a job.
+
+    Parameters
+    ----------
+    symbol : str
+        Of the task.
+    threading : Threading
+    work : int
+        Estimated nanoseconds.
+    can_fail : bool
+        Whether ranges write the error word.
+    """
+
+    symbol: str
+    threading: Threading
+    work: int
+    can_fail: bool
+
+    def emit(
+        self, em: Emitter, task: Emitter, ranges: Ranges, parameters: Sequence[str]
+    ) -> SharedCode | None:
+        """Write the call into `em`, where ``%scratch`` has `Ranges.shared_bytes` and
+        then room for this; return the task, None if there are not two pieces.
+        """
+        many = _RANGES_PER_THREAD * self.threading.threads
+        length = -(-ranges.extent // many)
+        length = -(-length // ranges.quantum) * ranges.quantum
+        pieces = -(-ranges.extent // length)
+        if pieces < 2:
+            return None
+        threads = self.threading.threads
+        errors = ranges.own_bytes * threads
+        context = errors + WORDS * threads
+        rest = em.gep("i8", "%scratch", ranges.shared_bytes)
+        words = em.gep("i8", rest, errors)
+        values = [("ptr", p) for p in (*parameters, "%scratch", rest)]
+        values.append(("ptr", words if self.can_fail else "%err"))
+        at = em.gep("i8", rest, context)
+        write_context(em, at, values)
+        slots = [em.gep("i8", words, WORDS * k) for k in range(threads)]
+        if self.can_fail:
+            clear_errors(em, slots)
+        call_job(em, self.symbol, at, pieces, self.work, self.threading)
+        if self.can_fail:
+            report_first(em, slots)
+        text = self._task(task, ranges, parameters, length)
+        size = context + SLOT * len(values)
+        return SharedCode(text, -(-size // _ALIGN) * _ALIGN)
+
+    def _task(
+        self, em: Emitter, ranges: Ranges, parameters: Sequence[str], length: int
+    ) -> str:
+        read = ContextReader(em)
+        for name in (*parameters, "%shared", "%owns", "%errors"):
+            read.named(name, "ptr")
+        read.own("%own", "%owns", str(ranges.own_bytes))
+        read.own("%err", "%errors", str(WORDS if self.can_fail else 0))
+        begin, end = self._limits(em, ranges.extent, length)
+        pointers = [("ptr", p) for p in (*parameters, "%shared", "%own", "%err")]
+        limits = [("i64", str(begin)), ("i64", str(end))]
+        em.call("void", ranges.symbol, [*pointers, *limits])
+        if self.can_fail:
+            note_piece(em)
+        em.ret()
+        return em.function(self.symbol, PARAMETERS, linkage="internal")
+
+    def _limits(self, em: Emitter, extent: int, length: int) -> tuple[Index, Index]:
+        stop = multiply(em, "%end", length)
+        end = em.intrinsic("llvm.smin", "i64", str(stop), str(extent))
+        return multiply(em, "%begin", length), end
