@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import log
 from ..ir import dtypes as dt
-from ..ir.aval import Shape
+from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import fusion_p
@@ -260,7 +260,7 @@ class _Fusion:
             if var in self.repeated:
                 more, behind = self.repeated[var]
                 work, loaded = work + more, loaded | behind
-            elif self._is_in_memory(var) or var.aval.size * REPEATED_SMALL <= aval.size:
+            elif self._is_in_memory(var) or self._is_small_beside(var, aval):
                 loaded |= {var}
             else:
                 return
@@ -268,6 +268,12 @@ class _Fusion:
         limit = REPEATED_BYTES * aval.size * aval.dtype.itemsize
         if work <= REPEATED_WORK and bytes_ <= limit + REPEATED_FREE:
             self.repeated[eqn.outvars[0]] = work, loaded
+
+    def _is_small_beside(self, var: Var, aval: ShapedArray) -> bool:
+        """Tell whether a value costs little to store, and its group can store it."""
+        group = self.group_of[var]
+        is_small = var.aval.size * REPEATED_SMALL <= aval.size
+        return is_small and group.axes_of(var.aval.shape) is not None
 
     def _behind_repeated(self, var: Var) -> frozenset[Var]:
         """Return what a group loads that computes `var` again."""
