@@ -8,7 +8,7 @@
 np.float64(5.0)
 """
 
-from . import config, errors, testing
+from . import config, errors, nn, testing
 from ._version import __version__
 from .api import JitFunction, grad, jit, stop_gradient, value_and_grad
 
@@ -19,6 +19,7 @@ __all__ = [
     "errors",
     "grad",
     "jit",
+    "nn",
     "stop_gradient",
     "testing",
     "value_and_grad",

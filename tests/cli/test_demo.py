@@ -215,6 +215,9 @@ def test_demo_trains_prints_and_reports(tmp_path):
         assert re.search(rf"{text} +│", result.output), text
     accuracy = re.search(r"test accuracy +│ +([\d.]+)%", result.output)
     assert float(accuracy[1]) >= 97
+    found = re.findall(r"test accuracy +│ +([\d.]+)%", result.output)
+    assert float(found[1]) >= 98
+    assert re.search(r"conv_step_k0 +│ convolution +│ convnet.py:\d+ +│", result.output)
     assert "2 times in 1320 steps" in result.output
     check_report(tmp_path)
 
@@ -223,7 +226,7 @@ def check_report(folder):
     """Every file is there and linked, and the page needs nothing from elsewhere."""
     names = {p.name for p in folder.iterdir()}
     texts = {"graph-00-trace.tir", "program.txt", "kernels.txt", "step.ll"}
-    pictures = {"curves.png", "confusion.png"}
+    pictures = {"curves.png", "confusion.png", "convnet-curves.png"}
     assert texts | pictures | {"index.html"} <= names
     assert any(name.startswith("graph-01-") for name in names)
     for name in pictures:
@@ -238,7 +241,9 @@ def check_report(folder):
 
 
 def test_too_few_epochs_fail_and_say_what_to_do(tmp_path):
-    result = CliRunner().invoke(demo, ["--epochs", "1", "--out", str(tmp_path)])
+    result = CliRunner().invoke(
+        demo, ["--epochs=1", "--conv-epochs=1", "--out", str(tmp_path)]
+    )
     assert result.exit_code == 1
     assert "is below the goal of 97%" in result.output
     assert "try: --epochs 60" in result.output

@@ -175,7 +175,58 @@ GATHER = {"axes": (0,), "batch": 0, "mode": "raise"}
 TWO_AXES = {"axes": (2, 0), "batch": 0, "mode": "clip"}
 BATCHED = {"axes": (1,), "batch": 1, "mode": "raise"}
 
+CONV = {
+    "strides": (2, 1),
+    "low": (1, -1),
+    "high": (2, 1),
+    "lhs_dilation": (1, 2),
+    "rhs_dilation": (1, 2),
+}
+ROWS = {"strides": (1,), "low": (2,), "high": (0,)}
+POOL = {"window": (3, 2), "strides": (2, 2), "low": (1, 0), "high": (1, 1)}
+TILES = {"window": (2, 2), "strides": (2, 2), "low": (0, 0), "high": (0, 0)}
+
+
+def _pooled(extents: tuple[int, int], pool: dict) -> Callable[[Rng], Arrays]:
+    """Draw what windows give, and positions within each of them."""
+
+    def make(rng: Rng) -> Arrays:
+        x = rng.normal(size=(2, *extents))
+        index = np.asarray(REGISTRY["window_argmax"].impl(x, **pool))
+        return [rng.normal(size=index.shape), index]
+
+    return make
+
+
 OTHERS = [
+    Sample("conv_general", uniform(-1, 1, (2, 2, 3, 5, 4), (2, 4, 3, 3, 2)), CONV),
+    Sample(
+        "conv_general",
+        uniform(-1, 1, (2, 1, 3, 6), (1, 2, 3, 3)),
+        {**ROWS, "lhs_dilation": (1,), "rhs_dilation": (1,)},
+    ),
+    Sample(
+        "conv_general",
+        lambda r: [complex_normal(r, (2, 1, 3, 6)), complex_normal(r, (1, 2, 3, 3))],
+        {**ROWS, "lhs_dilation": (2,), "rhs_dilation": (1,)},
+    ),
+    *(
+        Sample(n, lambda r: [r.permuted(np.arange(56.0)).reshape(2, 7, 4)], p)
+        for n in ("window_max", "window_argmax")
+        for p in (POOL, TILES)
+    ),
+    *(
+        Sample(
+            "window_pick",
+            lambda r, p=p: [r.normal(size=(2, 7, 4)), _pooled((7, 4), p)(r)[1]],
+            p,
+        )
+        for p in (POOL, TILES)
+    ),
+    *(
+        Sample("window_place", _pooled((7, 4), p), {"extents": (7, 4), **p})
+        for p in (POOL, TILES)
+    ),
     *(
         Sample(n, uniform(0.5, 1.5, (2, 3, 4)), {"axes": axes})
         for n in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min")

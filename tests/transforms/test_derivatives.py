@@ -28,6 +28,7 @@ SMOOTH_TWICE = {
     *("reduce_sum", "reduce_prod", "cumsum", "cumprod", "broadcast_in_dim", "slice"),
     *("update_slice", "pad", "concatenate", "dot_general", "gather", "fft", "inv"),
     *("det", "slogdet", "solve", "call", "cond", "composite", "fusion", "neg", "conj"),
+    *("conv_general", "window_max", "window_pick", "window_place"),
 }
 DIFFERENTIABLE = [
     s

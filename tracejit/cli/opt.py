@@ -50,6 +50,7 @@ PASS_RULES = {
     "dead_equation": "an equation that nothing needs -> nothing",
     "expand_composite": "a composite -> the equations it stands for",
     "contract_fma": "add (mul x, y), z -> fma x, y, z",
+    "expand_window": "an operation over windows -> slices and elementwise operations",
 }
 
 

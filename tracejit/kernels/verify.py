@@ -9,15 +9,15 @@ K5  Loads read inputs and stores write outputs; a map has one index for each axi
 K6  Indices are in range wherever they count; run-time indices are checked or clipped.
 K7  A load has a fill if it has bounds, and none otherwise; its checked axes exist.
 K8  A result varies along the union of its operands' axes, less those reduced.
-K9  Reduced axes are axes of what is reduced, each once; there is at least one.
+K9  Reduced axes are axes of what is reduced, each once; a `reduce` has at least one.
 K10 Dtypes agree: a result has that which its operation gives, a stored value that of
     its buffer.
 K11 Computed values come of registered elementwise primitives with the params that they
     declare; reductions are those that there are.
 K12 Every element of every output is stored once, and the stored value does not vary
     along other axes than its place does.
-K13 The schedule has each axis once and a role for each; at most one of each independent
-    part is the vector axis; grid axes are not reduced; tiles are there only for
+K13 The schedule has each axis once and a role for each; at most one is the vector axis
+    of each independent part; grid axes are not reduced; tiles are there only for
     contractions.
 K14 Placements are of values of the kernel.
 """
@@ -278,6 +278,8 @@ class _Checks:
         if op.op not in REDUCTIONS:
             self.fail("K11", f"there is no reduction {op.op!r}")
         axes = op.operand.axes if isinstance(op.operand, Value) else frozenset[str]()
+        if not op.axes:
+            self.fail("K9", "no axis is reduced")
         self.reduced(op.axes, axes)
         is_place = op.op.startswith("arg")
         dtype = INT64 if is_place else dtype_of(op.operand)
@@ -291,8 +293,8 @@ class _Checks:
         self.result(op.result, axes, op.lhs.dtype)
 
     def reduced(self, axes: tuple[str, ...], there: frozenset[str]) -> None:
-        if not axes or len(set(axes)) < len(axes):
-            self.fail("K9", f"axes ({', '.join(axes)}) are none, or one twice")
+        if len(set(axes)) < len(axes):
+            self.fail("K9", f"axes ({', '.join(axes)}) have one twice")
         for name in axes:
             if name not in there:
                 self.fail("K9", f"{name} is no axis of what is reduced")
@@ -364,27 +366,25 @@ def _schedule_faults(kernel: Kernel, schedule: Schedule) -> Iterator[tuple[str, 
         yield "K13", f"loops over {', '.join(schedule.loops)}, axes {', '.join(names)}"
     if sorted(schedule.roles) != sorted(set(schedule.loops)):
         yield "K13", f"roles for {', '.join(schedule.roles)}"
-    count = Counter(schedule.roles.values())
-    if count[Role.VECTOR] > 1:
-        parts = parts_of(kernel, schedule)
-        most = max(_vectors(part) for _, part in parts)
-        if most > 1:
-            yield "K13", f"{most} axes are vectors"
-    over = [op for op in kernel.body if isinstance(op, Reduce | Contract)]
-    for op in over:
-        for name in op.axes:
-            if schedule.roles.get(name) is Role.GRID:
-                yield "K13", f"grid axis {name} is reduced"
-    if count[Role.TILE] and not any(isinstance(op, Contract) for op in over):
-        yield "K13", "there are tiles, but no contraction"
+    for part, plan in parts_of(kernel, schedule):
+        yield from _role_faults(part, plan)
     bound = {v.name for v in map(result_of, kernel.body) if v is not None}
     for name in schedule.placements:
         if name not in bound:
             yield "K14", f"there is no value %{name} to be placed"
 
 
-def _vectors(schedule: Schedule) -> int:
-    return sum(schedule.roles[a] is Role.VECTOR for a in schedule.loops)
+def _role_faults(part: Kernel, plan: Schedule) -> Iterator[tuple[str, str]]:
+    count = Counter(plan.roles.values())
+    if count[Role.VECTOR] > 1:
+        yield "K13", f"{count[Role.VECTOR]} axes are vectors"
+    over = [op for op in part.body if isinstance(op, Reduce | Contract)]
+    for op in over:
+        for name in op.axes:
+            if plan.roles.get(name) is Role.GRID:
+                yield "K13", f"grid axis {name} is reduced"
+    if count[Role.TILE] and not any(isinstance(op, Contract) for op in over):
+        yield "K13", "there are tiles, but no contraction"
 
 
 # --- errors -----------------------------------------------------------------------

@@ -17,6 +17,7 @@ from .fold import fold
 from .fuse import CanEmit, everything, fuse_with
 from .manager import Pass, PassContext, run_passes
 from .raising import expand_composites, raise_composites
+from .windows import expand_windows
 
 
 def pipeline(
@@ -26,6 +27,7 @@ def pipeline(
     passes = [
         Pass("raise", raise_composites, "patterns, while they are as traced"),
         Pass("expand", expand_composites, "no later pass knows composites yet"),
+        Pass("windows", expand_windows, "early: what it gives is simplified as well"),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),

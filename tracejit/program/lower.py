@@ -1,8 +1,8 @@
 """Lowering: a graph with fusion groups becomes a Program.
 
-Each `fusion` and `dot_general` equation is a kernel, views are aliases of buffers with
-other strides, and everything else is an `Extern` step. Results that are an argument, a
-constant or an alias are copied into buffers of their own.
+Each `fusion`, `dot_general` and `conv_general` equation is a kernel, views are aliases
+of buffers with other strides, and everything else is an `Extern` step. Results that are
+an argument, a constant or an alias are copied into buffers of their own.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.composite import composite_p
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
+from ..ir.ops.conv import conv_general_p
 from ..ir.ops.shape import (
     broadcast_in_dim_p,
     constant_p,
@@ -25,6 +26,7 @@ from ..ir.ops.shape import (
     transpose_p,
 )
 from ..ir.primitive import ArrayConstant, Params
+from ..kernels.conv import conv_kernel
 from ..kernels.lower import Space, kernel_of
 from .program import Copy, Extern, If, Program, ProgramBuffer, Run, Step, Storage
 
@@ -137,6 +139,8 @@ class _Lowering:
                 self.fusion(eqn)
             elif eqn.primitive is dot_general_p:
                 self.contraction(eqn)
+            elif eqn.primitive is conv_general_p:
+                self.convolution(eqn)
             elif eqn.primitive is constant_p:
                 value = eqn.params["value"]
                 assert isinstance(value, ArrayConstant)
@@ -186,6 +190,19 @@ class _Lowering:
             self.fusion(group_of_one(eqn))
         else:
             self.extern(eqn)
+
+    def convolution(self, eqn: Eqn) -> None:
+        """Add the kernel of a convolution of numbers, if there is anything to sum."""
+        avals = [x.aval for x in (*eqn.invars, *eqn.outvars)]
+        if avals[0].dtype.kind == "c" or not all(a.size for a in avals):
+            self.extern(eqn)
+            return
+        ins = [self.operand(x) for x in eqn.invars]
+        out = self.result(eqn.outvars[0])
+        strides = [b.strides for b in ins]
+        kernel, schedule = conv_kernel(eqn, self.kernel_name(), strides, out.strides)
+        names = tuple(b.name for b in ins), (out.name,)
+        self.steps.append(Run(kernel, schedule, *names, eqn.source))
 
     # --- views of buffers
 

@@ -43,9 +43,9 @@ def graphs(traced: Traced, lowered: Lowered) -> Iterator[Level]:
         yield Level(file_name, f"graph after {name}", text)
 
 
-def write_levels(found: list[Level], folder: Path) -> None:
+def write_levels(found: list[Level], folder: Path, prefix: str = "") -> None:
     """Write them all; graphs that another version of the passes left go first."""
-    for stale in folder.glob(STALE):
+    for stale in folder.glob(prefix + STALE):
         stale.unlink()
     for level in found:
         (folder / level.name).write_text(level.text.rstrip("\n") + "\n", "utf-8")

@@ -50,10 +50,14 @@ def forward(params: Layers, x: np.ndarray) -> np.ndarray:
 
 def cross_entropy(params: Layers, x: np.ndarray, y: np.ndarray) -> np.floating:
     """Mean cross-entropy against one-hot `y` (rows, classes)."""
-    logits = forward(params, x)
+    return mean_cross_entropy(forward(params, x), y)
+
+
+def mean_cross_entropy(logits: np.ndarray, y: np.ndarray) -> np.floating:
+    """Mean cross-entropy of logits (rows, classes) against one-hot `y`."""
     shifted = logits - np.max(logits, axis=-1, keepdims=True)
     log_total = np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
-    return -np.sum(y * (shifted - log_total)) / len(x)
+    return -np.sum(y * (shifted - log_total)) / len(y)
 
 
 def adam(state: State, grads: Layers, t: int, rate: float) -> State:

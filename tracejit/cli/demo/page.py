@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from .levels import Level
-from .summary import GOAL, Summary
+from .summary import GOAL, ConvSummary, Summary
 
 PREVIEW_LINES = 60
 
@@ -53,13 +53,21 @@ a { color: var(--accent); }
 """
 
 
-def write_page(summary: Summary, source: str, found: list[Level], folder: Path) -> Path:
+def write_page(
+    summary: Summary,
+    source: str,
+    found: list[Level],
+    second: ConvSummary,
+    folder: Path,
+) -> Path:
     """Write `index.html` into `folder`, which holds the figures; return its path.
 
     Parameters
     ----------
     source : str
         The Python text of the step, with the numbers of its lines.
+    second : ConvSummary
+        Of the convolutional network, whose files lie in `folder` too.
     """
     body = "\n".join(
         [
@@ -74,11 +82,39 @@ def write_page(summary: Summary, source: str, found: list[Level], folder: Path) 
             "<h2>What the compiler made of it</h2>",
             compilation_note(),
             *map(level_details, found),
+            convolutional(second, folder),
         ]
     )
     path = folder / "index.html"
     path.write_text(document(body), "utf-8")
     return path
+
+
+def convolutional(summary: ConvSummary, folder: Path) -> str:
+    """The section on the convolutional network."""
+    rows = "\n".join(
+        "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in k.cells()) + "</tr>"
+        for k in summary.kernels
+    )
+    names = ("kernel", "what", "lines", "Mflop", "bytes moved")
+    head = "".join(f"<td>{n}</td>" for n in names)
+    return "\n".join(
+        [
+            "<h2>A convolutional network, the same way</h2>",
+            "<p>Three convolutions of 3x3 with 16, 32 and 64 filters, two of them "
+            "pooled, and a dense layer: <code>tj.nn.conv</code> and "
+            "<code>tj.nn.max_pool</code> run in NumPy without the compiler, and are "
+            "kernels with it.</p>",
+            image(folder / "convnet-curves.png", "loss and test accuracy"),
+            table("Results", summary.result_rows()),
+            f"<pre>{escape(summary.source)}</pre>",
+            "<table><caption>Kernels of the step</caption>",
+            f'<tr class="total">{head}</tr>',
+            rows,
+            "</table>",
+            *map(level_details, summary.levels),
+        ]
+    )
 
 
 def document(body: str) -> str:

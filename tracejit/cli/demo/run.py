@@ -1,7 +1,7 @@
 """A whole run of the demo: compile, train, measure, write the report.
 
 Needs an existing folder and the packages of the extra `demo`. Establishes the report's
-files in the folder, and a `Summary`.
+files in the folder but for the page, and a `Summary`.
 """
 
 import inspect
@@ -17,9 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 import tracejit as tj
 from tracejit.stages import Compiled, Lowered, Traced
 
-from .data import CLASSES, Digits, load_digits
+from .data import CLASSES, Digits
 from .figures import confusion, save_confusion, save_curves
-from .levels import levels, write_levels
+from .levels import Level, levels, write_levels
 from .measure import Arguments, largest_difference, milliseconds
 from .model import (
     State,
@@ -32,7 +32,6 @@ from .model import (
     numpy_step,
     train_step,
 )
-from .page import write_page
 from .summary import GOAL, Summary
 from .train import (
     Forward,
@@ -56,9 +55,10 @@ class Stages:
     compiled: Compiled
 
 
-def run(settings: Settings, out: Path, console: Console) -> Summary:
-    """Compile, train, measure; write the report into `out`, which exists."""
-    digits = load_digits()
+def run(
+    settings: Settings, digits: Digits, out: Path, console: Console
+) -> tuple[Summary, Stages]:
+    """Compile, train, measure; write texts and figures into `out`, which exists."""
     step, infer = tj.jit(train_step), tj.jit(forward)
     args = arguments(digits, settings, initial_state(np.random.default_rng(0)), 1)
     with console.status("compiling"):
@@ -88,8 +88,8 @@ def run(settings: Settings, out: Path, console: Console) -> Summary:
         save_curves(history, GOAL, out / "curves.png")
         counts = confusion(found, digits.test_labels, CLASSES)
         save_confusion(counts, out / "confusion.png")
-        write_text(stages, summary, out)
-    return summary
+        write_levels(stage_levels(stages), out)
+    return summary, stages
 
 
 def arguments(digits: Digits, settings: Settings, state: State, t: int) -> Arguments:
@@ -106,7 +106,12 @@ def compile_step(step: tj.api.JitFunction, args: Arguments) -> Stages:
 
 
 def train_with_progress(
-    step: Step, infer: Forward, digits: Digits, settings: Settings, console: Console
+    step: Step,
+    infer: Forward,
+    digits: Digits,
+    settings: Settings,
+    console: Console,
+    start: Callable[[np.random.Generator], State] = initial_state,
 ) -> tuple[State, History]:
     """Train under a progress bar that shows loss and test accuracy."""
     progress = Progress(
@@ -127,17 +132,19 @@ def train_with_progress(
             accuracy = history.accuracies[-1] if history.accuracies else 0.0
             progress.update(task, advance=1, loss=loss, accuracy=accuracy)
 
-        state, history = train(step, infer, digits, settings, show)
+        state, history = train(step, infer, digits, settings, show, start)
         progress.update(task, accuracy=history.accuracies[-1])
     return state, history
 
 
-def write_text(stages: Stages, summary: Summary, out: Path) -> None:
-    """Write the levels' texts and the page that links them."""
-    found = levels(stages.traced, stages.lowered, stages.compiled)
-    write_levels(found, out)
-    source = "\n\n".join(numbered_source(f) for f in STEP_SOURCE)
-    write_page(summary, source, found, out)
+def stage_levels(stages: Stages) -> list[Level]:
+    """Return the texts of one compilation."""
+    return levels(stages.traced, stages.lowered, stages.compiled)
+
+
+def step_source() -> str:
+    """Return the text of the step."""
+    return "\n\n".join(numbered_source(f) for f in STEP_SOURCE)
 
 
 def numbered_source(function: Callable[..., object]) -> str:

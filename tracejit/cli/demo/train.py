@@ -84,10 +84,11 @@ def train(
     digits: Digits,
     settings: Settings,
     on_step: Callable[[History], None],
+    start: Callable[[np.random.Generator], State] = initial_state,
 ) -> tuple[State, History]:
     """Train from scratch; `on_step` sees the history after every step."""
     rng = np.random.default_rng(settings.seed)
-    state, history, t = initial_state(rng), History(), 0
+    state, history, t = start(rng), History(), 0
     total = settings.epochs * steps_per_epoch(digits, settings)
     for _ in range(settings.epochs):
         for x, y in batches(digits, settings, rng):

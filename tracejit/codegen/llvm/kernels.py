@@ -20,6 +20,8 @@ from ...kernels.tree import LANES
 from .blocks import plan_of
 from .collapse import flattened
 from .contraction import Nested, check_contraction
+from .conv import emit_convolution
+from .conv_shape import Convolution, convolution_of
 from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
 from .parallel import ParallelNest
@@ -110,6 +112,9 @@ def emit_kernel(
     """
     if numbers is None:
         numbers = {op: k for k, op in enumerate(kernel.body)}
+    convolution = convolution_of(kernel)
+    if convolution is not None:
+        return _emit_convolution(kernel, convolution, target, scope, linkage)
     parts = parts_of(kernel, schedule)
     if len(parts) > 1 and span is None:  # all that a range runs shares its axis
         return _emit_parts(kernel, parts, target, scope, linkage, numbers, threading)
@@ -154,6 +159,25 @@ def emit_kernel(
 def _parameters(kernel: Kernel) -> list[str]:
     names = [*parameter_names(kernel).values(), "%scratch", "%err"]
     return [f"ptr {name}" for name in names]
+
+
+def _emit_convolution(
+    kernel: Kernel,
+    convolution: Convolution,
+    target: Target,
+    scope: ModuleScope,
+    linkage: str,
+) -> KernelCode:
+    """Return a function that calls the one of a convolution."""
+    symbol, em = symbol_of(kernel.name), scope.emitter()
+    pointers = parameter_names(kernel)
+    name = f"{symbol}.conv"
+    code = emit_convolution(name, convolution, target, scope.emitter)
+    values = [*(pointers[b] for b in convolution.buffers), "%scratch"]
+    em.call("void", name, [("ptr", v) for v in values])
+    em.ret()
+    text = em.function(symbol, _parameters(kernel), linkage=linkage)
+    return KernelCode(symbol, "\n".join((*code.texts, text)), code.scratch_bytes, False)
 
 
 def _emit_parts(

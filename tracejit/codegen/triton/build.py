@@ -160,7 +160,7 @@ def jit_function(code: TritonCode) -> "JITFunction":
     function = module_of(code)[code.name]
     if not isinstance(function, JITFunction):
         raise TracejitError(
-            "Triton interprets kernels in this process instead of compiling them",
+            "kernels are interpreted by Triton in this process, not compiled",
             hint="unset TRITON_INTERPRET before Triton is imported",
         )
     return function
@@ -186,7 +186,7 @@ def _complaints(code: TritonCode) -> Iterator[None]:
             yield
     except Exception as error:
         text = f"{code.source}{said.getvalue()}"
-        message = f"Triton refuses kernel {code.name}: {error}\n{text}"
+        message = f"kernel {code.name} is refused by Triton: {error}\n{text}"
         raise InternalError(message) from error
 
 

@@ -54,7 +54,7 @@ from .values import HALVES, highest, is_real_float, lowest
 COLUMN_BLOCK = 64  # columns that a program reduces side by side
 _ALIGNED = 16  # elements that parts are a multiple of
 _MANY_PASSES = 16  # parts from which a row in several passes is split, too
-DOT_DTYPES = frozenset({*HALVES, dt.FLOAT32})
+DOT_DTYPES = dt.FLOATS  # what tl.dot multiplies; integers are summed
 
 
 def neutral(op: str, dtype: np.dtype) -> object:
@@ -194,7 +194,7 @@ def _first_cut(piece: Piece) -> list[Value]:
     inside = needed_for(body, [first])
     before = [op for op in inside if isinstance(op, Reduce)]
     if before:
-        return [op.result for op in before if not _reduces_below(inside, op)]
+        return [op.result for op in before]
     alone = len(contracts) == 1 and not reduces and _covers(piece.kernel, first)
     is_done = len(body) == len(inside) + 1 and isinstance(body[-1], Store)
     return [] if alone or is_done else [first.result]

@@ -1,5 +1,7 @@
 """One kernel of the IR as Triton source: the order of the steps."""
 
+from dataclasses import replace
+
 from ...kernels.kernel import Contract, Kernel, Load, result_of
 from ...kernels.printer import format_kernel
 from ...kernels.schedule import Schedule
@@ -45,10 +47,19 @@ def emit_kernel(
         parts = list(split(joined(flattened(piece)), tuning))
         for part in parts:
             shown = piece.kernel if len(parts) == 1 else part.kernel
-            codes.append(_code(part, shown, tuning, numbers))
+            name = _name(part.kernel.name, kernel.name)
+            codes.append(_code(part, name, shown, tuning, numbers))
     own = {b.name for b in buffers_of(kernel)}
     scratch = {b.name: b for c in codes for b in c.buffers if b.name not in own}
     return TritonKernel(kernel.name, tuple(codes), tuple(scratch.values()))
+
+
+def _name(name: str, whole: str) -> str:
+    """Return the name of a part: rests of rests are counted."""
+    suffix = name.removeprefix(whole)
+    rests = suffix.count("_rest")
+    count = f"_{rests}" if rests else ""
+    return identifier(f"{whole}{count}{suffix.replace('_rest', '')}")
 
 
 def _check_dtypes(kernel: Kernel) -> None:
@@ -59,16 +70,15 @@ def _check_dtypes(kernel: Kernel) -> None:
 
 
 def _code(
-    piece: Piece, shown: Kernel, tuning: Tuning, numbers: dict[str, int]
+    piece: Piece, name: str, shown: Kernel, tuning: Tuning, numbers: dict[str, int]
 ) -> TritonCode:
     kernel = piece.kernel
     is_matmul = any(isinstance(op, Contract) for op in kernel.body)
     write = write_matmul if is_matmul else write_nest
     body = write(piece, tuning, numbers)
-    name = identifier(kernel.name)
     return TritonCode(
         name,
-        _module(name, piece, shown, body),
+        _module(name, piece, replace(shown, name=name), body),
         buffers_of(kernel),
         body.can_fail,
         body.constexprs,

@@ -3,8 +3,8 @@
 A program computes one BLOCK_M × BLOCK_N block of the result: the axes of the left
 operand alone are rows (``m``), those of the right one columns (``n``), those of both
 batches, one position each. What comes before the contraction is computed on the blocks
-as they are loaded, what comes after on the finished block. float32 products are exact
-float32 (``input_precision="ieee"``), halves are summed in float32.
+as they are loaded, what comes after on the finished block. float32 and float64 products
+are exact (``input_precision="ieee"``: no tf32), halves are summed in float32.
 
 Programs run in groups of GROUP_M rows, so that the blocks of the right operand that
 neighbours read are still in the cache.
@@ -19,10 +19,15 @@ from .cuts import axes_of
 from .nests import Body
 from .pieces import Piece, needed_for
 from .tiles import Dim, Frame
-from .values import HALVES, memory_type, rounded
+from .values import HALVES, memory_type, register_type, rounded
 from .writer import Writer, needs_64_bits, value_name
 
 _GROUP = 8
+_PRECISION = {
+    ("tl.float32", True): "",  # halves: their products are exact in float32
+    ("tl.float32", False): ', input_precision="ieee"',
+    ("tl.float64", False): ', input_precision="ieee", out_dtype=tl.float64',
+}
 _SMALLEST = 16  # the least block of tl.dot
 _LARGEST = {"m": 128, "n": 128, "k": 64}
 _FLOAT32_LARGEST = {"m": 64, "n": 64, "k": 32}
@@ -114,14 +119,13 @@ class _Product:
         hoisted = [x for x in self.body if x in inside and not self.is_inner(x)]
         for x in hoisted:
             w.write(x)
-        type_ = "tl.float32"
-        shape = self.result.shape
-        w.line(f"acc = tl.full({shape}, 0.0, {type_})")
+        type_ = register_type(op.result.dtype)
+        w.line(f"acc = tl.full({self.result.shape}, 0.0, {type_})")
+        is_half = op.result.dtype in HALVES
         with w.block("for koffset in range(0, K, BLOCK_K):"):
             lhs = self.operand(op.lhs, self.plan.m, "[None, :]", inside)
             rhs = self.operand(op.rhs, self.plan.n, "[:, None]", inside)
-            precision = "" if op.lhs.dtype in HALVES else ', input_precision="ieee"'
-            w.line(f"acc = tl.dot({lhs}, {rhs}, acc{precision})")
+            w.line(f"acc = tl.dot({lhs}, {rhs}, acc{_PRECISION[type_, is_half]})")
         w.frame = self.result
         w.bind(op.result.name, rounded("acc", op.result.dtype), frozenset("mn"))
         for x in self.body:

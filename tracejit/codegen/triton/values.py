@@ -49,7 +49,8 @@ def memory_type(dtype: np.dtype) -> str:
     name = dt.dtype_name(dtype)
     if name not in _MEMORY:
         raise DTypeError(
-            f"Triton has no {name}", hint="compute the real and imaginary parts"
+            f"kernels in Triton have no {name}",
+            hint="compute the real and imaginary parts",
         )
     return f"tl.{_MEMORY[name]}"
 

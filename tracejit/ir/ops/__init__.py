@@ -4,6 +4,7 @@ from . import (
     composite,
     contract,
     control,
+    conv,
     elementwise,
     fft,
     indexing,
@@ -12,12 +13,14 @@ from . import (
     shape,
     sort,
     ufunc,
+    window,
 )
 
 __all__ = [
     "composite",
     "contract",
     "control",
+    "conv",
     "elementwise",
     "fft",
     "indexing",
@@ -26,4 +29,5 @@ __all__ = [
     "shape",
     "sort",
     "ufunc",
+    "window",
 ]
