@@ -70,3 +70,119 @@ def test_second_kernel_only_where_the_first_must_be_done():
     """A reduction of everything must end before what it scales begins again."""
     lowered = tj.jit(lambda x: (x / x.sum()).sum(axis=0)).lower(X)
     assert len(lowered.kernels) == 2
+
+
+# --- losses, gradients, updates -----------------------------------------------------
+
+RNG = np.random.default_rng(3)
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def attention(q, k, v):
+    s = q @ k.swapaxes(-1, -2) / 8
+    e = np.exp(s - s.max(axis=-1, keepdims=True))
+    return (e / e.sum(axis=-1, keepdims=True)) @ v
+
+
+def causal_attention(q, k, v):
+    s = q @ k.swapaxes(-1, -2) / 8
+    s = np.where(np.tril(np.ones((s.shape[-1], s.shape[-1]), bool)), s, -np.inf)
+    e = np.exp(s - s.max(axis=-1, keepdims=True))
+    return (e / e.sum(axis=-1, keepdims=True)) @ v
+
+
+def linear_gelu(x, w, b):
+    return gelu(x @ w + b)
+
+
+def cross_entropy(z, y):
+    p = softmax(z)
+    return -np.log(p[np.arange(len(y)), y]).mean()
+
+
+def log_cross_entropy(z, y):
+    z = z - z.max(axis=1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    return -np.take_along_axis(log_p, y[:, None], axis=1).mean()
+
+
+def affine_norm(x, scale, shift, weight):
+    return ((layer_norm(x) * scale + shift) * weight).sum()
+
+
+def adam_of_all(parameters, gradients, means, squares, t):
+    rows = zip(parameters, gradients, means, squares, strict=True)
+    return [adam(p, g, m, v, t) for p, g, m, v in rows]
+
+
+def mlp(parameters, x, y):
+    for w, b in parameters[:-1]:
+        x = np.maximum(x @ w + b, 0)
+    w, b = parameters[-1]
+    return log_cross_entropy(x @ w + b, y)
+
+
+def sgd_step(parameters, x, y):
+    loss, gradients = tj.value_and_grad(mlp)(parameters, x, y)
+    pairs = zip(parameters, gradients, strict=True)
+    return loss, [(w - 0.1 * gw, b - 0.1 * gb) for (w, b), (gw, gb) in pairs]
+
+
+LABELS = np.arange(16) % 10
+SHAPES = [(8, 6), (6,), (6, 5), (5,), (5, 10), (10,)]
+ALL = [normal(*s) for s in SHAPES]
+QKV = [normal(2, 3, 16, 8) for _ in range(3)]
+NETWORK = [(normal(12, 8), normal(8)), (normal(8, 10), normal(10))]
+
+MODELS = {
+    "linear_gelu": (linear_gelu, (normal(6, 5), normal(5, 7), normal(7)), 1),
+    "attention": (attention, QKV, 1),
+    "causal_attention": (causal_attention, QKV, 1),
+    "cross_entropy": (tj.value_and_grad(cross_entropy), (normal(16, 10), LABELS), 2),
+    "log_cross_entropy": (
+        tj.value_and_grad(log_cross_entropy),
+        (normal(16, 10), LABELS),
+        2,
+    ),
+    "layer_norm_backward": (
+        tj.grad(affine_norm, argnums=(0, 1, 2)),
+        (normal(6, 8), normal(8), normal(8), normal(6, 8)),
+        2,
+    ),
+    "adam_of_all": (adam_of_all, (ALL, ALL, ALL, [a * a for a in ALL], 3.0), 1),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_are_few_kernels(name):
+    fn, args, count = MODELS[name]
+    lowered = tj.jit(fn).lower(*args)
+    assert len(lowered.program.steps) == len(lowered.kernels) == count
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_give_the_same(name):
+    fn, args, _ = MODELS[name]
+    got, want = tj.jit(fn)(*args), fn(*args)
+    for g, w in zip(leaves(got), leaves(want), strict=True):
+        np.testing.assert_allclose(g, w, rtol=2e-4, atol=2e-5)
+
+
+def leaves(tree):
+    if isinstance(tree, tuple | list):
+        return [leaf for branch in tree for leaf in leaves(branch)]
+    return [tree]
+
+
+def test_a_train_step_has_a_reason_for_each_kernel():
+    """Every value that goes from kernel to kernel through memory is explained."""
+    lowered = tj.jit(sgd_step).lower(NETWORK, normal(16, 12), LABELS)
+    runs = lowered.program.steps
+    made = {name for run in runs for name in run.outputs}
+    between = [run for run in runs if made & set(run.inputs)]
+    assert len(runs) <= 8
+    assert len(lowered.notes) >= len(between)
+    assert all("test_kernel_counts.py:" in note for note in lowered.notes)
