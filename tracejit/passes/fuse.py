@@ -477,8 +477,11 @@ class _Fusion:
         mine = [(v, at) for v, at in reads if self.group_of.get(v) is other]
         if reads_memory(eqn, 0) and self._is_source(eqn, mine):
             return Refusal.MEMORY
-        elements = max(prod(read_shape(eqn)), 1)
-        evaluations = sum(_evaluations(at, read_shape(eqn)) for _, at in mine)
+        shape = read_shape(eqn)
+        if other.is_short and not all(_is_along_last(at, shape) for _, at in mine):
+            return Refusal.SPACE
+        elements = max(prod(shape), 1)
+        evaluations = sum(_evaluations(at, shape) for _, at in mine)
         if eqn.primitive is dot_general_p:
             if other.work > PROLOGUE_WORK or not other.is_pointwise:
                 return Refusal.PRODUCT
@@ -615,6 +618,15 @@ def _is_worth_repeating(group: Group, evaluations: float, elements: int) -> bool
     total = evaluations * group.work
     limit = max(DUPLICATED_WORK * elements, DUPLICATED_TOTAL)
     return evaluations <= prod(group.space) or total <= limit
+
+
+def _is_along_last(at: Map | None, shape: Shape) -> bool:
+    """Tell whether what is read varies in the innermost loop.
+
+    The loops of a sum stand inside those of elements, and are not moved out of them.
+    """
+    last = f"a{len(shape) - 1}"
+    return at is not None and any(last in axes_in(index) for index in at)
 
 
 def _evaluations(at: Map | None, shape: Shape) -> float:
