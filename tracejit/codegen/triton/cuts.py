@@ -35,20 +35,18 @@ from ...kernels.kernel import (
     Reduce,
     Store,
     Value,
-    indices_of,
     result_of,
 )
 from ...kernels.maps import (
     Affine,
     AxisIndex,
     ValueIndex,
-    axes_in,
     axis,
     floordiv,
     mod,
 )
 from .code import Tuning, power_of_two
-from .pieces import Piece, buffers_of, names_read, needed_for, rebuilt
+from .pieces import Piece, axes_of, buffers_of, names_read, needed_for, rebuilt
 from .values import HALVES, highest, is_real_float, lowest
 
 COLUMN_BLOCK = 64  # columns that a program reduces side by side
@@ -209,17 +207,6 @@ def _covers(kernel: Kernel, op: Contract) -> bool:
         if not along <= kept or (other not in before and along & set(op.axes)):
             return False
     return True
-
-
-def axes_of(op: KernelOp) -> frozenset[str]:
-    """Return the axes that an operation runs along."""
-    result = result_of(op)
-    found = set() if result is None else set(result.axes)
-    if isinstance(op, Reduce):
-        found |= set(op.axes)
-    elif isinstance(op, Store) and isinstance(op.value, Value):
-        found |= op.value.axes
-    return frozenset(found.union(*(axes_in(i) for i in indices_of(op))))
 
 
 def _reduces_below(body: Sequence[KernelOp], op: Reduce) -> bool:
