@@ -146,6 +146,7 @@ def batch_lines(
     """Return the positions along batch axes, from ``bindex``."""
     out, inner = [], 1
     for a, n in reversed(list(zip(axes, extents, strict=True))):
-        out.append(f"{frame_scalars[a]} = bindex // {inner} % {n}")
+        at = "bindex" if inner == 1 else f"bindex // {inner}"
+        out.append(f"{frame_scalars[a]} = {at} % {n}")
         inner *= max(n, 1)
     return out[::-1]

@@ -46,6 +46,7 @@ from ...kernels.maps import (
     mod,
 )
 from .code import Tuning, power_of_two
+from .online import delayed, online
 from .pieces import Piece, axes_of, buffers_of, names_read, needed_for, rebuilt
 from .values import HALVES, highest, is_real_float, lowest
 
@@ -122,7 +123,14 @@ def _workspace(piece: Piece, value: Value) -> Buffer:
 
 
 def separated(piece: Piece) -> Iterator[Piece]:
-    """Yield kernels of which each is one contraction or independent reductions."""
+    """Yield kernels of which each is one contraction or independent reductions.
+
+    What one pass over a row computes stays whole (`online`).
+    """
+    streamed = delayed(piece)
+    if online(streamed.kernel) is not None:
+        yield streamed
+        return
     piece = _without_small_contractions(piece)
     values = _first_cut(piece)
     if not values:

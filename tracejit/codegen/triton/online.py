@@ -17,8 +17,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-import numpy as np
-
 from ...ir import dtypes as dt
 from ...ir.graph import Literal
 from ...ir.ops.elementwise import convert_p, div_p, exp_p, mul_p, neg_p, sub_p
@@ -31,7 +29,6 @@ from ...kernels.kernel import (
     Reduce,
     Store,
     Value,
-    dtype_of,
     result_of,
     values_of,
 )
@@ -103,7 +100,9 @@ class _Search:
     ) -> None:
         self.kernel, self.body = kernel, kernel.body
         self.product, self.top, self.exponential = product, top, exponential
-        self.made = {r.name: op for op in self.body for r in [result_of(op)] if r}
+        self.made = {
+            op.result.name: op for op in self.body if not isinstance(op, Store)
+        }
         self.from_top = self._after(top.result)
         self.from_exponential = self._after(exponential.result)
 
@@ -169,7 +168,11 @@ def _search(kernel: Kernel) -> _Search | None:
         return None
     (top,), product = maxima, contracts[-1]
     exponentials = [op for op in kernel.body if _is_exponential(op, kernel, top)]
-    if len(exponentials) != 1 or set(top.axes) != set(product.axes):
+    if (
+        not isinstance(top.operand, Value)
+        or len(exponentials) != 1
+        or set(top.axes) != set(product.axes)
+    ):
         return None
     (exponential,) = exponentials
     assert isinstance(exponential, Compute)
@@ -197,7 +200,7 @@ def delayed(piece: Piece) -> Piece:
     are divided.
     """
     search = _search(piece.kernel)
-    weights = search and search.weights()
+    weights = None if search is None else search.weights()
     if search is None or weights is None:
         return piece
     chain = search.chain(weights)
@@ -264,7 +267,7 @@ def _applied(search: _Search, raw: Value, late: Sequence[Compute]) -> Iterator[C
 def online(kernel: Kernel) -> Online | None:
     """Return the roles in a kernel of this structure; None for any other one."""
     search = _search(kernel)
-    weights = search and search.weights()
+    weights = None if search is None else search.weights()
     if search is None or weights is None:
         return None
     roles = _roles(search, weights)
@@ -315,7 +318,8 @@ class _Checks:
         r = self.roles
         return (
             self._extents_fit()
-            and _is_float(r.product.lhs, r.product.rhs, r.scores)
+            and _is_float(r.product.lhs, r.product.rhs)
+            and self._is_one_type()
             and r.streamed <= r.values.axes & r.weights.axes
             and not r.inner & (r.batch | r.rows | r.streamed)
             and self._is_linear(r.weights)
@@ -330,6 +334,13 @@ class _Checks:
         columns = prod(kernel.extent(a) for a in r.columns)
         full = all(a.extent for a in kernel.axes)
         return full and power_of_two(columns) <= LARGEST_COLUMNS
+
+    def _is_one_type(self) -> bool:
+        """Tell whether all of the state is of one type in registers."""
+        r = self.roles
+        values = (r.scores, r.product.lhs, *(op.result for op in r.sums))
+        dtypes = {x.dtype for x in values}
+        return dtypes <= HALVES | {dt.FLOAT32} or dtypes == {dt.FLOAT64}
 
     def _is_linear(self, value: Value) -> bool:
         chain = self.search.chain(value)
@@ -380,6 +391,4 @@ class _Checks:
 
 
 def _is_float(*values: Value) -> bool:
-    dtypes: set[np.dtype] = {dtype_of(x) for x in values}
-    same = len({dtype_of(x) for x in values[:2]}) == 1
-    return same and all(dtype in dt.FLOATS for dtype in dtypes)
+    return len({x.dtype for x in values}) == 1 and values[0].dtype in dt.FLOATS
