@@ -82,14 +82,13 @@ class Online:
     @property
     def scores(self) -> Value:
         """What the maximum is of."""
-        (found,) = values_of(self.top)
-        return found
+        return next(values_of(self.top))
 
     @property
     def results(self) -> frozenset[str]:
         """The names of the values that are there once the row has ended."""
-        ends = (self.top, self.product, *self.sums)
-        return frozenset(op.result.name for op in ends)
+        sums = {op.result.name for op in self.sums}
+        return frozenset({self.top.result.name, self.product.result.name} | sums)
 
 
 class _Search:
@@ -100,7 +99,7 @@ class _Search:
     ) -> None:
         self.kernel, self.body = kernel, kernel.body
         self.product, self.top, self.exponential = product, top, exponential
-        self.made = {
+        self.made: dict[str, KernelOp] = {
             op.result.name: op for op in self.body if not isinstance(op, Store)
         }
         self.from_top = self._after(top.result)
