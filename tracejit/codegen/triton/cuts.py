@@ -35,20 +35,19 @@ from ...kernels.kernel import (
     Reduce,
     Store,
     Value,
-    indices_of,
     result_of,
 )
 from ...kernels.maps import (
     Affine,
     AxisIndex,
     ValueIndex,
-    axes_in,
     axis,
     floordiv,
     mod,
 )
 from .code import Tuning, power_of_two
-from .pieces import Piece, buffers_of, names_read, needed_for, rebuilt
+from .online import delayed, online
+from .pieces import Piece, axes_of, buffers_of, names_read, needed_for, rebuilt
 from .values import HALVES, highest, is_real_float, lowest
 
 COLUMN_BLOCK = 64  # columns that a program reduces side by side
@@ -124,7 +123,14 @@ def _workspace(piece: Piece, value: Value) -> Buffer:
 
 
 def separated(piece: Piece) -> Iterator[Piece]:
-    """Yield kernels of which each is one contraction or independent reductions."""
+    """Yield kernels of which each is one contraction or independent reductions.
+
+    What one pass over a row computes stays whole (`online`).
+    """
+    streamed = delayed(piece)
+    if online(streamed.kernel) is not None:
+        yield streamed
+        return
     piece = _without_small_contractions(piece)
     values = _first_cut(piece)
     if not values:
@@ -209,17 +215,6 @@ def _covers(kernel: Kernel, op: Contract) -> bool:
         if not along <= kept or (other not in before and along & set(op.axes)):
             return False
     return True
-
-
-def axes_of(op: KernelOp) -> frozenset[str]:
-    """Return the axes that an operation runs along."""
-    result = result_of(op)
-    found = set() if result is None else set(result.axes)
-    if isinstance(op, Reduce):
-        found |= set(op.axes)
-    elif isinstance(op, Store) and isinstance(op.value, Value):
-        found |= op.value.axes
-    return frozenset(found.union(*(axes_in(i) for i in indices_of(op))))
 
 
 def _reduces_below(body: Sequence[KernelOp], op: Reduce) -> bool:

@@ -11,7 +11,9 @@ from .helpers import library
 from .indices import identifier
 from .matmul import write_matmul
 from .nests import Body, write_nest
+from .online import online
 from .pieces import Piece, buffers_of, flattened, joined, piece_of
+from .streams import write_stream
 from .values import memory_type
 from .writer import pointer
 
@@ -44,7 +46,8 @@ def emit_kernel(
     codes: list[TritonCode] = []
     whole = piece_of(kernel, schedule)
     for piece in separated(whole):
-        parts = list(split(joined(flattened(piece)), tuning))
+        simple = joined(flattened(piece))
+        parts = [simple] if _has_product(simple) else list(split(simple, tuning))
         for part in parts:
             shown = piece.kernel if len(parts) == 1 else part.kernel
             name = _name(part.kernel.name, kernel.name)
@@ -72,10 +75,12 @@ def _check_dtypes(kernel: Kernel) -> None:
 def _code(
     piece: Piece, name: str, shown: Kernel, tuning: Tuning, numbers: dict[str, int]
 ) -> TritonCode:
-    kernel = piece.kernel
-    is_matmul = any(isinstance(op, Contract) for op in kernel.body)
-    write = write_matmul if is_matmul else write_nest
-    body = write(piece, tuning, numbers)
+    kernel, roles = piece.kernel, online(piece.kernel)
+    if roles is not None:
+        body = write_stream(piece, roles, tuning, numbers)
+    else:
+        write = write_matmul if _has_product(piece) else write_nest
+        body = write(piece, tuning, numbers)
     return TritonCode(
         name,
         _module(name, piece, replace(shown, name=name), body),
@@ -87,6 +92,10 @@ def _code(
         body.num_stages,
         body.form,
     )
+
+
+def _has_product(piece: Piece) -> bool:
+    return any(isinstance(op, Contract) for op in piece.kernel.body)
 
 
 def _module(name: str, piece: Piece, shown: Kernel, body: Body) -> str:

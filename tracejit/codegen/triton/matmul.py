@@ -10,25 +10,16 @@ Programs run in groups of GROUP_M rows, so that the blocks of the right operand 
 neighbours read are still in the cache.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from ...kernels.kernel import Contract, KernelOp, Load, Value, result_of, values_of
+from ...kernels.kernel import Contract, KernelOp, Value
+from .blocks import SMALLEST, MatrixDim, Operand, as_side, batch_lines, dot
 from .code import Tuning, power_of_two
-from .cuts import axes_of
 from .nests import Body
-from .pieces import Piece, needed_for
+from .pieces import Piece, axes_of, closure, needed_for
 from .tiles import Dim, Frame
-from .values import HALVES, memory_type, register_type, rounded
-from .writer import Writer, needs_64_bits, value_name
+from .values import HALVES, register_type, rounded
+from .writer import Writer, needs_64_bits
 
 _GROUP = 8
-_PRECISION = {
-    ("tl.float32", True): "",  # halves: their products are exact in float32
-    ("tl.float32", False): ', input_precision="ieee"',
-    ("tl.float64", False): ', input_precision="ieee", out_dtype=tl.float64',
-}
-_SMALLEST = 16  # the least block of tl.dot
 _LARGEST = {"m": 128, "n": 128, "k": 64}
 _FLOAT32_LARGEST = {"m": 64, "n": 64, "k": 32}
 
@@ -53,23 +44,6 @@ def write_matmul(piece: Piece, tuning: Tuning, numbers: dict[str, int]) -> Body:
     )
 
 
-@dataclass(frozen=True)
-class _MatrixDim(Dim):
-    """A dimension named as in matrix products: ``offs_m``, ``m_mask``, ``M``."""
-
-    @property
-    def index(self) -> str:
-        return f"offs_{self.letter}"
-
-    @property
-    def mask(self) -> str | None:
-        return f"{self.letter}_mask" if super().mask else None
-
-    @property
-    def numel_name(self) -> str:
-        return self.letter.upper()
-
-
 class _Plan:
     """The dimensions of a product."""
 
@@ -85,16 +59,16 @@ class _Plan:
         block = self.m.block * self.n.block
         self.num_warps = 8 if block >= 128 * 128 else 4 if block >= 32 * 32 else 2
 
-    def _dim(self, letter: str, axes: frozenset[str], place: str) -> _MatrixDim:
+    def _dim(self, letter: str, axes: frozenset[str], place: str) -> MatrixDim:
         order = tuple(a for a in self.piece.loops if a in axes)
         extents = tuple(self.piece.kernel.extent(a) for a in order)
         name = f"BLOCK_{letter.upper()}"
         whole = Dim(letter, order, extents, 1, place, name).numel
         is_half = self.op.result.dtype in HALVES
         largest = (_LARGEST if is_half else _FLOAT32_LARGEST).get(letter, 1)
-        block = max(min(power_of_two(whole), largest), _SMALLEST)
+        block = max(min(power_of_two(whole), largest), SMALLEST)
         block = self.tuning.blocks.get(name, block)
-        return _MatrixDim(
+        return MatrixDim(
             letter, order, extents, block if letter != "b" else 1, place, name
         )
 
@@ -121,11 +95,10 @@ class _Product:
             w.write(x)
         type_ = register_type(op.result.dtype)
         w.line(f"acc = tl.full({self.result.shape}, 0.0, {type_})")
-        is_half = op.result.dtype in HALVES
         with w.block("for koffset in range(0, K, BLOCK_K):"):
             lhs = self.operand(op.lhs, self.plan.m, "[None, :]", inside)
             rhs = self.operand(op.rhs, self.plan.n, "[:, None]", inside)
-            w.line(f"acc = tl.dot({lhs}, {rhs}, acc{_PRECISION[type_, is_half]})")
+            w.line(f"acc = {dot(op, lhs, rhs, 'acc')}")
         w.frame = self.result
         w.bind(op.result.name, rounded("acc", op.result.dtype), frozenset("mn"))
         for x in self.body:
@@ -146,10 +119,9 @@ class _Product:
         if plan.batch.axes:
             w.line("bindex = pid // (m_blocks * n_blocks)")
             w.line("pid = pid % (m_blocks * n_blocks)")
-            inner = plan.batch.numel
-            for a, n in zip(plan.batch.axes, plan.batch.extents, strict=True):
-                inner //= max(n, 1)
-                w.line(f"{self.scalars[a]} = bindex // {inner} % {n}")
+            batch = plan.batch
+            for text in batch_lines(self.scalars, batch.axes, batch.extents):
+                w.line(text)
         w.line("group = pid // (GROUP_M * n_blocks)")
         w.line("rows = tl.minimum(m_blocks - group * GROUP_M, GROUP_M)")
         w.line("inside = pid % (GROUP_M * n_blocks)")
@@ -168,65 +140,15 @@ class _Product:
         `place` is that of `k` in the block.
         """
         w, k = self.writer, self.plan.k
-        side = _Side(
-            k.letter, k.axes, k.extents, k.block, place, k.block_name, dim.letter
-        )
+        side = as_side(k, place, dim.letter)
         rows = (dim, side) if place == "[None, :]" else (side, dim)
         w.frame = Frame(rows, self.scalars)
         w.line(f"{side.index} = koffset + tl.arange(0, {k.block_name}){place}")
         for text in side.lines(self.used):
             w.line(text)
-        ops = [x for x in needed_for(self.body, self.sources(value)) if x in inside]
-        if self.is_direct(value, ops):
-            (load,) = ops
-            assert isinstance(load, Load)
-            w.load(load, "0.0", widen=False)
-            return self.whole(value_name(value.name), value)
-        for x in ops:
-            if self.is_inner(x):
-                w.write(x)
-        text = value_name(value.name)
-        if side.mask:
-            text = f"tl.where({side.mask}, {text}, 0.0)"
-        if value.dtype in HALVES:
-            text = f"{text}.to({memory_type(value.dtype)})"
-        return self.whole(text, value)
-
-    def is_direct(self, value: Value, ops: Sequence[KernelOp]) -> bool:
-        """Tell whether an operand is nothing but loaded, and for nothing else."""
-        users = [x for x in self.body if value in values_of(x)]
-        only = ops[0] if len(ops) == 1 and users == [self.op] else None
-        return isinstance(only, Load) and self.is_inner(only) and not only.bounds
-
-    def sources(self, value: Value) -> Sequence[KernelOp]:
-        """Return the operation that computes a value."""
-        return [op for op in self.body if result_of(op) == value]
-
-    def whole(self, text: str, value: Value) -> str:
-        """Return an operand along both dimensions of its block."""
-        frame = self.writer.frame
-        if self.writer.letters[value.name] == {d.letter for d in frame.dims}:
-            return text
-        return f"tl.broadcast_to({text}, {frame.shape})"
-
-
-@dataclass(frozen=True)
-class _Side(_MatrixDim):
-    """The dimension k as rows or columns of one operand: ``offs_km``, ``offs_kn``."""
-
-    with_: str = ""
-
-    @property
-    def index(self) -> str:
-        return f"offs_{self.letter}{self.with_}"
-
-    @property
-    def mask(self) -> str | None:
-        name = f"{self.letter}{self.with_}_mask"
-        return name if Dim.mask.fget(self) else None  # type: ignore[attr-defined]
-
-    def axis_name(self, axis: str) -> str:
-        """Return the variable of the position along one of its axes."""
-        if len(self.axes) == 1:
-            return self.index
-        return f"{self.letter}{self.with_}_{axis}"
+        ops = [
+            x
+            for x in closure(self.body, [value.name])
+            if x in inside and self.is_inner(x)
+        ]
+        return Operand(self.op, value, ops, self.body).write(w, side)

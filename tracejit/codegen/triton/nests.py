@@ -19,8 +19,8 @@ from math import prod
 from ...kernels.kernel import KernelOp, Load, Reduce, Store, dtype_of, result_of
 from ...kernels.maps import AxisIndex
 from .code import Tuning, power_of_two, warps_for
-from .cuts import COLUMN_BLOCK, axes_of, is_column
-from .pieces import Piece, names_read, needed_for
+from .cuts import COLUMN_BLOCK, is_column
+from .pieces import Piece, axes_of, names_read, needed_for
 from .reductions import Reduction
 from .tiles import Dim, Frame
 from .writer import Writer, needs_64_bits, value_name

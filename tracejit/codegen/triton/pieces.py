@@ -69,6 +69,17 @@ def names_read(op: KernelOp) -> Iterator[str]:
         yield from sorted(values_in(index))
 
 
+def axes_of(op: KernelOp) -> frozenset[str]:
+    """Return the axes that an operation runs along."""
+    result = result_of(op)
+    found = set() if result is None else set(result.axes)
+    if isinstance(op, Reduce):
+        found |= set(op.axes)
+    elif isinstance(op, Store) and isinstance(op.value, Value):
+        found |= op.value.axes
+    return frozenset(found.union(*(axes_in(i) for i in indices_of(op))))
+
+
 def needed_for(body: Sequence[KernelOp], roots: Iterable[KernelOp]) -> list[KernelOp]:
     """Return `roots` and the operations they need, in order."""
     wanted: set[str] = set()
@@ -78,6 +89,20 @@ def needed_for(body: Sequence[KernelOp], roots: Iterable[KernelOp]) -> list[Kern
         if op in chosen or (result is not None and result.name in wanted):
             kept.append(op)
             wanted.update(names_read(op))
+    return kept[::-1]
+
+
+def closure(
+    body: Iterable[KernelOp], roots: Iterable[str], known: Iterable[str] = ()
+) -> list[KernelOp]:
+    """Return the operations that `roots` need, in order, without those of `known`."""
+    stops = set(known)
+    wanted, kept = set(roots) - stops, []
+    for op in reversed(list(body)):
+        result = result_of(op)
+        if result is not None and result.name in wanted:
+            kept.append(op)
+            wanted.update(set(names_read(op)) - stops)
     return kept[::-1]
 
 

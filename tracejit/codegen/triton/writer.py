@@ -36,7 +36,8 @@ from .values import HALVES, constant, memory_type, number
 INDEX_ERROR = 1
 _OP_SHIFT = 8
 _DIMENSION_SHIFT = 32
-_RESERVED = {"tl", "triton", "libdevice", "range", "float", "acc", "pid", *HELPERS}
+_KEPT = {"acc", "pid", "query", "dots", "weights"}
+_RESERVED = {"tl", "triton", "libdevice", "range", "float", *_KEPT, *HELPERS}
 
 
 class Writer:
