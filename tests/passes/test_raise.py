@@ -19,7 +19,7 @@ from tracejit.passes.dce import dce
 from tracejit.passes.manager import PassContext
 from tracejit.passes.raising import expand_composites, raise_composites
 
-from .spellings import NEAR_MISSES, SPELLINGS, Spelling, X, normalised
+from .spellings import NEAR_MISSES, SPELLINGS, G, Spelling, X, Y, normalised
 
 
 def traced(fn, *args) -> Graph:
@@ -123,32 +123,115 @@ def test_every_composite_and_rule_has_a_spelling():
 # --- intermediates with another use -----------------------------------------------
 
 
-def test_intermediate_used_elsewhere_stays_beside_the_composite():
-    """The composite has a copy; expanding and CSE make one of both again."""
+def centred_and_rooted(x, index):
+    m = x.mean(1, keepdims=True)
+    d = x - m
+    v = (d * d).mean(1, keepdims=True)
+    s = np.sqrt(v + 1e-5)
+    return d / s, {"mean": m, "centred": d, "variance": v, "deviation": s}
 
-    def fn(x):
-        e = np.exp(x - x.max(1, keepdims=True))
-        return e / e.sum(1, keepdims=True), e * 2
 
-    graph = traced(fn, X)
+def exponentials_and_total(x, index):
+    m = x.max(1, keepdims=True)
+    z = x - m
+    e = np.exp(z)
+    t = e.sum(1, keepdims=True)
+    return e / t, {"maximum": m, "shifted": z, "exponentials": e, "total": t}
+
+
+def scores_and_weights(x, index):
+    s = x @ x.T
+    p = normalised(s)
+    return p @ x, {"scores": s, "weights": p}
+
+
+def rows_picked(x, index):
+    z = x - x.max(1, keepdims=True)
+    t = np.log(np.exp(z).sum(1))
+    p = z[np.arange(6), index]
+    return p - t, {"shifted": z, "logarithm": t, "picked": p}
+
+
+# What also reads it, and the composites that are left.
+OTHER_USES = [
+    # With the centred value as its x there is a norm that holds no mean of x.
+    (centred_and_rooted, "mean", ["mean", "rms_standardise"]),
+    (centred_and_rooted, "centred", ["mean", "rms_standardise"]),
+    (centred_and_rooted, "variance", ["mean", "mean"]),
+    (centred_and_rooted, "deviation", ["mean", "mean"]),
+    (exponentials_and_total, "maximum", []),
+    (exponentials_and_total, "shifted", []),
+    (exponentials_and_total, "exponentials", []),
+    (exponentials_and_total, "total", []),
+    (scores_and_weights, "scores", ["softmax"]),
+    (scores_and_weights, "weights", ["softmax"]),
+    (rows_picked, "shifted", ["pick"]),
+    (rows_picked, "logarithm", ["pick"]),
+    (rows_picked, "picked", ["pick"]),
+]
+
+
+@pytest.mark.parametrize("how", ["returned", "read"])
+@pytest.mark.parametrize(("fn", "name", "left"), OTHER_USES)
+def test_intermediate_used_elsewhere_keeps_a_composite_from_being_made(
+    fn, name, left, how
+):
+    def with_another_use(x, index):
+        y, inside = fn(x, index)
+        return y, inside[name] if how == "returned" else np.sin(inside[name])
+
+    graph = traced(with_another_use, X, Y)
     found = raised(graph)
-    assert names_of(found).count("exp") == 1
-    assert [e.params["name"] for e in composites(found)] == ["softmax"]
+    assert sorted(e.params["name"] for e in composites(found)) == left
+    assert_same_bits(graph, found, (X, Y))
     expanded = expand_composites(found, PassContext())
     assert len(cleaned(expanded).eqns) == len(cleaned(graph).eqns)
-    assert_same_bits(graph, found, (X,))
 
 
-def test_statistics_returned_beside_a_norm_are_composites_too():
+@pytest.mark.parametrize("fn", [centred_and_rooted, exponentials_and_total])
+def test_without_another_use_it_is_made(fn):
+    found = raised(traced(lambda x: fn(x, Y)[0], X))
+    assert len(composites(found)) == len(found.eqns) == 1
+
+
+def test_the_result_of_a_composite_may_be_used_again():
     def fn(x):
-        m, v = x.mean(0), x.var(0)
-        return (x - m) / np.sqrt(v + 1e-5), m, v
+        y = centred_and_rooted(x, Y)[0]
+        return y * G, np.sin(y)
 
-    graph = traced(fn, X)
-    names = [e.params["name"] for e in composites(raised(graph))]
-    assert sorted(names) == ["mean", "standardise", "variance"]
-    expanded = expand_composites(raised(graph), PassContext())
-    assert len(cleaned(expanded).eqns) == len(cleaned(graph).eqns)
+    names = [e.params["name"] for e in composites(raised(traced(fn, X)))]
+    assert names == ["standardise"]  # and no layer norm around it
+
+
+def test_what_depends_on_no_data_may_be_shared():
+    """The counts of rows, and the broadcast of an operand, are no intermediates."""
+
+    def fn(x, y, eps):
+        rows = np.arange(6)
+        first, second = x[rows, y], np.sin(x)[rows, y]
+        norms = [z / np.sqrt((z * z).mean(1, keepdims=True) + eps) for z in (x, x.T)]
+        return first, second, norms
+
+    names = [e.params["name"] for e in composites(raised(traced(fn, X, Y, 1e-5)))]
+    assert sorted(names) == ["pick", "pick", "rms_standardise", "rms_standardise"]
+
+
+@pytest.mark.parametrize("inner", ["softmax", "log_softmax"])
+def test_likelihood_shares_a_whole_softmax(inner):
+    """The derivative of the loss is one of x, whoever reads the probabilities."""
+
+    def fn(x, y):
+        p = normalised(x)
+        if inner == "log_softmax":
+            p = np.log(p)
+        loss = p[np.arange(6), y]
+        return loss if inner == "log_softmax" else np.log(loss), p
+
+    graph = traced(fn, X, Y)
+    found = raised(graph)
+    names = {e.params["name"] for e in composites(found)}
+    assert names >= {"log_likelihood", inner}
+    assert_same_bits(graph, found, (X, Y))
 
 
 # --- the pass ---------------------------------------------------------------------

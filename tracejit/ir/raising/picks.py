@@ -116,6 +116,9 @@ RECIPES = (
         find=match_rows,
         operands=("x", "index"),
         attributes=lambda m: (("sign", int(m.notes["sign"])),),
+        # A loss that returns its probabilities too: their logarithm is still one of x,
+        # with a derivative that divides by none of them.
+        shares=("softmax", "log_softmax"),
     ),
     Recipe(
         "pick",

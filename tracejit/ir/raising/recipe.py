@@ -2,9 +2,9 @@
 
 A `Recipe` says what to look for and what the composite's operands and attributes are.
 Its expansion is a copy of the equations between the root and the operands, so it
-computes the same bits. The equations themselves stay where something else uses them, or
-where they check indices; dead ones are dropped. A mean that is returned beside the norm
-is just that, and after expansion and CSE both are one again.
+computes the same bits. The equations themselves stay where they check indices; dead
+ones are dropped. Where something else uses one of them, the composite is taken back
+(see `uses`): of a norm whose mean is returned too, means remain.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +59,8 @@ class Recipe:
         Emits the results after the value.
     suffix : str
         Tells rules for one composite apart.
+    shares : tuple of str
+        Composites inside it whose value other equations may use as well.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Recipe:
     accept: Callable[[Match], bool] = lambda m: True
     further: Further = no_further
     suffix: str = ""
+    shares: tuple[str, ...] = ()
 
     def rule(self) -> Rule:
         """Return the rewrite rule."""
