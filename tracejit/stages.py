@@ -20,6 +20,7 @@ from .ir.printer import format_graph
 from .kernels.kernel import Kernel
 from .passes.manager import PassContext
 from .passes.pipelines import compile_to_program, pipeline
+from .program.blocks import with_blocks
 from .program.program import Program
 from .runtime.cpu.call import data_pointer
 from .runtime.overlap import byte_range, has_hazard
@@ -115,6 +116,11 @@ class Lowered:
 
         return format_program(self.program)
 
+    @cached_property
+    def native(self) -> Program:
+        """The Program as a processor with caches runs it: long rows by blocks."""
+        return with_blocks(self.program)
+
     def compile(self) -> "Compiled":
         """Emit and build machine code."""
         # llvmlite loads with the first compilation, not with `import tracejit`.
@@ -124,7 +130,7 @@ class Lowered:
 
         target = host_target(config.get("isa"))
         threading = threading_of(config.get("threads"), config.get("share_from"))
-        executable = CpuExecutable(self.program, target, threading)
+        executable = CpuExecutable(self.native, target, threading)
         log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
         return Compiled(self, executable)
 

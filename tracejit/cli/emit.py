@@ -21,6 +21,7 @@ from ..codegen.triton.emit import emit_kernel
 from ..ir.graph import Graph
 from ..passes.manager import PassContext
 from ..passes.pipelines import compile_to_program, pipeline
+from ..program.blocks import with_blocks
 from ..program.printer import format_program
 from ..program.program import Loop, Program, Run, Step, nested
 from .args import GRAMMAR
@@ -161,7 +162,7 @@ def native_text(program: Program, target: str) -> str:
     from ..runtime.cpu.externs import resolve_loop  # noqa: PLC0415
 
     machine = host_target(config.get("isa"))
-    text = emit_program(program, machine, resolve_loop).text
+    text = emit_program(with_blocks(program), machine, resolve_loop).text
     return text if target == "llvm" else engine_for(machine).assembly(text)
 
 

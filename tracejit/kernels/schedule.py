@@ -19,6 +19,7 @@ class Placement(enum.Enum):
 
     RECOMPUTE = "recompute"  # computed again in each phase
     SCRATCH = "scratch"  # kept in a row buffer between phases
+    BLOCK = "block"  # one for each block, kept in a row until all blocks are combined
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,10 @@ from .schedule import Placement, Role, Schedule
 
 SCRATCH_LIMIT = 1 << 16  # bytes of a row kept between phases
 EXPENSIVE = 8.0  # flops an element from which recomputing costs more than a row buffer
+# Elements of a block of a row, at most: one leaf of the summation tree, all in registers.
+BLOCK = 1024
+LEAST_BLOCK = 256
+BLOCKS_FROM = 2048  # elements of a row; shorter ones are in the nearest cache anyway
 
 
 def schedule_of(kernel: Kernel, space_axes: Sequence[str]) -> Schedule:
@@ -79,6 +83,28 @@ def placements_of(kernel: Kernel, vector: str | None) -> dict[str, Placement]:
         spent = sum(cost.get(o.name, 0.0) for o in operands if vector in o.axes)
         cost[op.result.name] = 0.0 if done else spent + _op_cost(op)
     return out
+
+
+def block_of(extent: int, rows: int = 1) -> int | None:
+    """Return how many elements a block of rows has that are reduced together.
+
+    Parameters
+    ----------
+    extent : int
+        Of a row, the last axis reduced.
+    rows : int
+        Product of the extents of the other axes reduced.
+
+    Returns
+    -------
+    int or None
+        A divisor of `extent`; itself where whole rows are blocks. None where the
+        reduction is too short, or has no divisor of a good size.
+    """
+    if extent * rows < BLOCKS_FROM:
+        return None
+    lengths = range(min(BLOCK, extent), LEAST_BLOCK - 1, -1)
+    return next((n for n in lengths if extent % n == 0), None)
 
 
 def _op_cost(op: KernelOp) -> float:

@@ -10,6 +10,10 @@ in each, or are kept in scratch rows where the schedule says so.
     softmax over loops (i, j):  for i:  for j: max    | phase 0
                                         for j: sum    | phase 1
                                         for j: store  | phase 2
+
+A reduction that combines what the schedule keeps for each block runs after the loop
+over blocks that computes it, in a loop of its own: that over blocks has no accumulators
+then, and is one that threads can share.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -143,6 +147,10 @@ class Analysis:
             self.depths[op] = max(own, *inside, 0)
         return self.depths[op]
 
+    def is_of_block(self, value: Value) -> bool:
+        """Tell whether a value is kept for each block until all are combined."""
+        return self.schedule.placements.get(value.name) is Placement.BLOCK
+
     def completion(self, op: Reduce) -> int:
         """Return the number of loops outside those of a reduction."""
         return min(self.position[a] for a in op.axes)
@@ -164,18 +172,28 @@ class Phases:
         self.ops = ops
         self.phase: dict[KernelOp, int] = {}
         self.defined: dict[str, KernelOp] = {}
+        self.combined: set[str] = set()  # values of blocks that are combined here
         self._number()
 
     def _number(self) -> None:
         ready: dict[str, int] = {}
+        blocks: dict[str, set[str]] = {}  # which values of blocks a value depends on
         for op in self.ops:
-            number = max((ready.get(v, 0) for v in self.analysis.uses(op)), default=0)
+            uses = self.analysis.uses(op)
+            number = max((ready.get(v, 0) for v in uses), default=0)
+            found = set[str]().union(*(blocks.get(v, ()) for v in uses))
+            if found and self._is_done_here(op):
+                self.combined |= found
+                number = max(number, *(ready[v] + 1 for v in found))
             self.phase[op] = number
             result = result_of(op)
             if result is None:
                 continue
             ready[result.name] = number + (1 if self._is_done_here(op) else 0)
             self.defined[result.name] = op
+            if self.analysis.is_of_block(result):
+                found = {*found, result.name}
+            blocks[result.name] = found if not self._is_done_here(op) else set()
 
     def _is_done_here(self, op: KernelOp) -> bool:
         if not isinstance(op, Reduce):
@@ -187,6 +205,9 @@ class Phases:
 
     def _is_root(self, op: KernelOp) -> bool:
         """Tell whether a phase runs an operation for its own sake."""
+        result = result_of(op)
+        if result is not None and result.name in self.combined:
+            return True
         if isinstance(op, Reduce):
             return self.analysis.completion(op) <= self.depth
         return isinstance(op, Store)
@@ -251,7 +272,7 @@ def with_scratch(
             if value is None or value.name in loaded or value.name in kept:
                 continue
             placed = analysis.schedule.placements.get(value.name)
-            if placed is Placement.SCRATCH and any(value.name in r for r in later):
+            if placed is not None and any(value.name in r for r in later):
                 row = _row(value, analysis, depth)
                 kept[value.name], rows[row.name] = value, row
                 stored.append(Store(row.name, _row_map(value, analysis, depth), value))
@@ -285,8 +306,10 @@ def _load_kept(
     out: list[KernelOp] = []
     for op in reversed(replaced):
         value = result_of(op)
-        is_root = value is None or (
-            isinstance(op, Reduce) and analysis.completion(op) <= depth
+        is_root = (
+            value is None
+            or (isinstance(op, Reduce) and analysis.completion(op) <= depth)
+            or (analysis.is_of_block(value) and value.name not in kept)
         )
         if is_root or (value is not None and value.name in needed):
             needed.update(analysis.uses(op))
