@@ -249,5 +249,10 @@ class _Maker:
             able += [Role.TILE] if has_tiles else []
             roles[name] = Role.VECTOR if name == vector else self.pick(able)
         kept = self.draw(st.sets(st.sampled_from(self.values), max_size=2))
-        names = [v.name for v in self.values if v in kept]
-        return Schedule(loops, roles, {n: self.pick(list(Placement)) for n in names})
+        placements = {}
+        for value in (v for v in self.values if v in kept):
+            able = list(Placement)
+            if value.axes.intersection(loops[-1:]):  # it varies inside of a block
+                able.remove(Placement.BLOCK)
+            placements[value.name] = self.pick(able)
+        return Schedule(loops, roles, placements)

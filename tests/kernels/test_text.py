@@ -156,7 +156,11 @@ def test_expressions_are_nested():
         ("%s{i} =", "%a{i} =", "expected a name that is not bound yet, not %a"),
         ("f32[2,3]", "f31[2,3]", "f31"),
         ("j: vector", "j: lanes", "2:24: expected grid, sequential, vector or tile"),
-        ("j: vector", "keep %a", "2:21: expected recompute or scratch, found 'keep'"),
+        (
+            "j: vector",
+            "keep %a",
+            "2:21: expected recompute, scratch or block, found 'keep'",
+        ),
     ],
 )
 def test_wrong_text_is_refused(old: str, new: str, place: str):

@@ -265,6 +265,7 @@ def test_k11_params():
         ("K13", {"roles": dict.fromkeys("ijk", Role.VECTOR)}, "3 axes are vectors"),
         ("K13", {"roles": dict.fromkeys("ijk", Role.GRID)}, "grid axis j is reduced"),
         ("K14", {"placements": {"q": Placement.SCRATCH}}, "no value %q to be placed"),
+        ("K14", {"placements": {"l": Placement.BLOCK}}, "%l of a block varies along k"),
     ],
 )
 def test_broken_schedule(number: str, changes: dict[str, object], message: str):

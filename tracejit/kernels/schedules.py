@@ -6,12 +6,13 @@ from ..ir.aval import ShapedArray
 from .kernel import Compute, Contract, Kernel, KernelOp, Reduce, Store, values_of
 from .schedule import Placement, Role, Schedule
 
-SCRATCH_LIMIT = 1 << 16  # bytes of a row kept between phases
+SCRATCH_LIMIT = 1 << 22  # bytes of a row kept between phases: a shared cache has room
 EXPENSIVE = 8.0  # flops an element from which recomputing costs more than a row buffer
-# Elements of a block of a row, at most: one leaf of the summation tree, all in registers.
-BLOCK = 1024
-LEAST_BLOCK = 256
-BLOCKS_FROM = 2048  # elements of a row; shorter ones are in the nearest cache anyway
+# Elements of a block of a row: two leaves of the summation tree lie in the nearest
+# cache, and what is done once a block costs little (docs/performance.md).
+BLOCK = 2048
+LEAST_BLOCK = 512
+BLOCKS_FROM = 4096  # elements reduced; fewer are in the nearest cache anyway
 
 
 def schedule_of(kernel: Kernel, space_axes: Sequence[str]) -> Schedule:

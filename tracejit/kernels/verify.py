@@ -19,7 +19,7 @@ K12 Every element of every output is stored once, and the stored value does not 
 K13 The schedule has each axis once and a role for each; at most one is the vector axis
     of each independent part; grid axes are not reduced; tiles are there only for
     contractions.
-K14 Placements are of values of the kernel.
+K14 Placements are of values of the kernel; those of blocks do not vary inside of one.
 """
 
 from collections import Counter
@@ -53,7 +53,7 @@ from .maps import Affine, FloorDiv, Mod, axes_in, values_in
 from .parts import parts_of
 from .printer import format_index, format_operation, format_schedule
 from .ranges import Limits, is_in_range, stores_each_once
-from .schedule import Role, Schedule
+from .schedule import Placement, Role, Schedule
 
 
 def verify_kernel(kernel: Kernel, schedule: Schedule | None = None) -> Kernel:
@@ -368,10 +368,13 @@ def _schedule_faults(kernel: Kernel, schedule: Schedule) -> Iterator[tuple[str, 
         yield "K13", f"roles for {', '.join(schedule.roles)}"
     for part, plan in parts_of(kernel, schedule):
         yield from _role_faults(part, plan)
-    bound = {v.name for v in map(result_of, kernel.body) if v is not None}
-    for name in schedule.placements:
+    bound = {v.name: v for v in map(result_of, kernel.body) if v is not None}
+    for name, placement in schedule.placements.items():
         if name not in bound:
             yield "K14", f"there is no value %{name} to be placed"
+        elif placement is Placement.BLOCK:
+            inner = bound[name].axes.intersection(schedule.loops[-1:])
+            yield from (("K14", f"%{name} of a block varies along {a}") for a in inner)
 
 
 def _role_faults(part: Kernel, plan: Schedule) -> Iterator[tuple[str, str]]:
