@@ -17,8 +17,10 @@ from tracejit.codegen.llvm.kernels import KernelCode, ModuleScope, emit_kernel
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.codegen.llvm.text import module_text
 from tracejit.ir.graph import Literal
+from tracejit.kernels.interp import run_kernel
 from tracejit.kernels.kernel import Kernel
 from tracejit.kernels.maps import Affine, ValueIndex
+from tracejit.kernels.parser import parse_kernel
 from tracejit.kernels.schedule import Schedule
 from tracejit.runtime.cpu.engine import engine_for
 
@@ -239,6 +241,33 @@ def test_the_first_error_is_reported_whoever_meets_it(
     where[bad] = 0
     assert run(k.kernel(), plan, target, arrays, Threading(3, 0), seed)[1] == (0, 0)
     np.testing.assert_array_equal(out, x[where])
+
+
+LOGSUMEXP = """\
+kernel @lse(%in0: f32[10240]) -> (%out0: f32[]) axes(b: 10, i: 1024) {
+  schedule b: sequential, i: vector, block %m, block %s
+  %x{b,i} = load %in0[1024*b + i]
+  %m{b} = reduce max over i: %x
+  %t = reduce max over b: %m
+  %s{b} = reduce add over i: exp(%x - %m)
+  %u = reduce add over b: %s * exp(%m - %t)
+  store %out0[] = log(%u) + %t
+}
+"""
+
+
+@ALL_TARGETS
+def test_blocks_of_one_row_are_pieces(target: Target) -> None:
+    """The loop over blocks sums nothing up: what combines them runs after it."""
+    kernel, plan = parse_kernel(LOGSUMEXP)
+    assert plan is not None
+    x, out = data(10_240), guarded((), "f4")
+    pieces = same_bits(kernel, plan, target, [x], [out])
+    assert pieces == [10]
+    np.testing.assert_allclose(out, np.log(np.exp(x.astype("f8")).sum()), rtol=1e-6)
+    want = np.zeros((), np.float32)
+    run_kernel(kernel, [x], [want])
+    assert out.tobytes() == want.tobytes()
 
 
 def test_small_loops_are_not_shared() -> None:
