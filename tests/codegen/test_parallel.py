@@ -17,7 +17,6 @@ from tracejit.codegen.llvm.kernels import KernelCode, ModuleScope, emit_kernel
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.codegen.llvm.text import module_text
 from tracejit.ir.graph import Literal
-from tracejit.kernels.interp import run_kernel
 from tracejit.kernels.kernel import Kernel
 from tracejit.kernels.maps import Affine, ValueIndex
 from tracejit.kernels.parser import parse_kernel
@@ -265,9 +264,6 @@ def test_blocks_of_one_row_are_pieces(target: Target) -> None:
     pieces = same_bits(kernel, plan, target, [x], [out])
     assert pieces == [10]
     np.testing.assert_allclose(out, np.log(np.exp(x.astype("f8")).sum()), rtol=1e-6)
-    want = np.zeros((), np.float32)
-    run_kernel(kernel, [x], [want])
-    assert out.tobytes() == want.tobytes()
 
 
 def test_small_loops_are_not_shared() -> None:
