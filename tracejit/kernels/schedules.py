@@ -1,6 +1,7 @@
 """Choosing a schedule: which axes become vectors, grids and loops, what is kept."""
 
 from collections.abc import Sequence
+from math import prod
 
 from ..ir.aval import ShapedArray
 from .kernel import Compute, Contract, Kernel, KernelOp, Reduce, Store, values_of
@@ -68,13 +69,15 @@ def placements_of(kernel: Kernel, vector: str | None) -> dict[str, Placement]:
     phase: dict[str, int] = {}
     cost: dict[str, float] = {}
     out: dict[str, Placement] = {}
-    row_bytes = kernel.extent(vector)
+    row_axes = {a for op in kernel.body if isinstance(op, Reduce) for a in op.axes}
+    row_axes.add(vector)
     for op in kernel.body:
         operands = list(values_of(op))
         here = max((phase.get(o.name, 0) for o in operands), default=0)
         for o in operands:
             later = phase.get(o.name, 0) < here and vector in o.axes
-            fits = row_bytes * o.dtype.itemsize <= SCRATCH_LIMIT
+            elements = prod(kernel.extent(a) for a in o.axes & row_axes)
+            fits = elements * o.dtype.itemsize <= SCRATCH_LIMIT
             if later and fits and cost.get(o.name, 0.0) >= EXPENSIVE:
                 out[o.name] = Placement.SCRATCH
         if isinstance(op, Store):
