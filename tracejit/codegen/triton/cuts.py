@@ -2,7 +2,7 @@
 
 Cutting at a value gives a kernel that stores it in a workspace buffer, and a rest that
 loads it. It is done where a reduction runs inside the loop of another one, where a
-contraction meets reductions, and where a reduction has too few results to keep the
+contraction meets reductions of more than its columns, and where a reduction has too few results to keep the
 device busy: then each part of the reduced axis is a partial result of its own, and a
 finishing kernel combines them.
 
@@ -46,7 +46,7 @@ from ...kernels.maps import (
     mod,
 )
 from .code import Tuning, power_of_two
-from .online import delayed, online
+from .online import LARGEST_COLUMNS, delayed, online
 from .pieces import Piece, axes_of, buffers_of, names_read, needed_for, rebuilt
 from .values import HALVES, highest, is_real_float, lowest
 
@@ -201,7 +201,8 @@ def _first_cut(piece: Piece) -> list[Value]:
     before = [op for op in inside if isinstance(op, Reduce)]
     if before:
         return [op.result for op in before]
-    alone = len(contracts) == 1 and not reduces and _covers(piece.kernel, first)
+    alone = len(contracts) == 1 and _covers(piece.kernel, first)
+    alone = alone and all(_is_held(piece.kernel, first, op) for op in reduces)
     is_done = len(body) == len(inside) + 1 and isinstance(body[-1], Store)
     return [] if alone or is_done else [first.result]
 
@@ -215,6 +216,13 @@ def _covers(kernel: Kernel, op: Contract) -> bool:
         if not along <= kept or (other not in before and along & set(op.axes)):
             return False
     return True
+
+
+def _is_held(kernel: Kernel, product: Contract, op: Reduce) -> bool:
+    """Tell whether a reduction is along the columns of a product, held whole."""
+    columns = product.rhs.axes - product.lhs.axes
+    length = prod(kernel.extent(a) for a in columns)
+    return set(op.axes) == columns and power_of_two(length) <= LARGEST_COLUMNS
 
 
 def _reduces_below(body: Sequence[KernelOp], op: Reduce) -> bool:

@@ -3,18 +3,20 @@
 A program computes one BLOCK_M × BLOCK_N block of the result: the axes of the left
 operand alone are rows (``m``), those of the right one columns (``n``), those of both
 batches, one position each. What comes before the contraction is computed on the blocks
-as they are loaded, what comes after on the finished block. float32 and float64 products
-are exact (``input_precision="ieee"``: no tf32), halves are summed in float32.
+as they are loaded, what comes after on the finished block. Where that reduces along the
+columns, one block has all of them. float32 and float64 products are exact
+(``input_precision="ieee"``: no tf32), halves are summed in float32.
 
 Programs run in groups of GROUP_M rows, so that the blocks of the right operand that
 neighbours read are still in the cache.
 """
 
-from ...kernels.kernel import Contract, KernelOp, Value
+from ...kernels.kernel import Contract, KernelOp, Reduce, Value
 from .blocks import SMALLEST, MatrixDim, Operand, as_side, batch_lines, dot
 from .code import Tuning, power_of_two
 from .nests import Body
 from .pieces import Piece, axes_of, closure, needed_for
+from .rows import Row
 from .tiles import Dim, Frame
 from .values import HALVES, register_type, rounded
 from .writer import Writer, needs_64_bits
@@ -25,7 +27,10 @@ _FLOAT32_LARGEST = {"m": 64, "n": 64, "k": 32}
 
 
 def write_matmul(piece: Piece, tuning: Tuning, numbers: dict[str, int]) -> Body:
-    """Return the body of a piece with one contraction and no reductions."""
+    """Return the body of a piece with one contraction.
+
+    Reductions are along its columns, and come after it.
+    """
     plan = _Plan(piece, tuning)
     product = _Product(piece, plan, numbers)
     product.write()
@@ -52,8 +57,9 @@ class _Plan:
         (op,) = (op for op in piece.kernel.body if isinstance(op, Contract))
         self.op = op
         both = op.lhs.axes & op.rhs.axes
-        self.m = self._dim("m", op.lhs.axes - both, "[:, None]")
+        self.has_rows = any(isinstance(x, Reduce) for x in piece.kernel.body)
         self.n = self._dim("n", op.rhs.axes - both, "[None, :]")
+        self.m = self._dim("m", op.lhs.axes - both, "[:, None]")
         self.k = self._dim("k", frozenset(op.axes), "[None, :]")
         self.batch = self._dim("b", both - set(op.axes), "")
         block = self.m.block * self.n.block
@@ -64,13 +70,19 @@ class _Plan:
         extents = tuple(self.piece.kernel.extent(a) for a in order)
         name = f"BLOCK_{letter.upper()}"
         whole = Dim(letter, order, extents, 1, place, name).numel
-        is_half = self.op.result.dtype in HALVES
-        largest = (_LARGEST if is_half else _FLOAT32_LARGEST).get(letter, 1)
-        block = max(min(power_of_two(whole), largest), SMALLEST)
-        block = self.tuning.blocks.get(name, block)
+        least = max(power_of_two(whole), SMALLEST)
+        block = self.tuning.blocks.get(name, min(least, self._largest(letter)))
+        if letter == "n" and self.has_rows:
+            block = least
         return MatrixDim(
             letter, order, extents, block if letter != "b" else 1, place, name
         )
+
+    def _largest(self, letter: str) -> int:
+        is_half = self.op.result.dtype in HALVES
+        largest = (_LARGEST if is_half else _FLOAT32_LARGEST).get(letter, 1)
+        is_wide = letter == "m" and self.n.block > _LARGEST["n"]
+        return largest // 2 if is_wide else largest
 
 
 class _Product:
@@ -102,7 +114,9 @@ class _Product:
         w.frame = self.result
         w.bind(op.result.name, rounded("acc", op.result.dtype), frozenset("mn"))
         for x in self.body:
-            if x not in inside:
+            if isinstance(x, Reduce):
+                Row(w, self.plan.m, self.plan.n, w.extents).write(x)
+            elif x not in inside:
                 w.write(x)
 
     def is_inner(self, op: KernelOp) -> bool:
