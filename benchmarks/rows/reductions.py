@@ -22,6 +22,22 @@ def logsumexp(x):
     return largest + np.log(np.sum(np.exp(x - largest)))
 
 
+POINTS, DIMENSIONS = 2048, 3
+
+
+def pairwise(x):
+    difference = x[:, None, :] - x[None, :, :]
+    return np.exp(-np.sum(difference * difference, axis=-1)).sum(axis=1)
+
+
+def pairwise_twin(exp):
+    def pairwise(x):
+        difference = x[:, None, :] - x[None, :, :]
+        return exp(-(difference * difference).sum(-1)).sum(1)
+
+    return pairwise
+
+
 def vector(rng):
     return (normal(rng, SIZE),)
 
@@ -53,5 +69,14 @@ ROWS = [
         torch_fn=lambda torch: lambda x: torch.sum(x, dim=0),
         flops=4096**2,
         bytes=4 * 4096**2,
+    ),
+    Row(
+        name="pairwise_2048x3",
+        make_inputs=lambda rng: (normal(rng, POINTS, DIMENSIONS),),
+        numpy_fn=pairwise,
+        jax_fn=lambda jax: pairwise_twin(jax.numpy.exp),
+        torch_fn=lambda torch: pairwise_twin(torch.exp),
+        flops=POINTS**2 * (3 * DIMENSIONS + 12),
+        bytes=4 * POINTS * (DIMENSIONS + 1),
     ),
 ]

@@ -14,7 +14,7 @@ from tracejit.passes.fuse import everything, fuse_with
 from tracejit.passes.groups import Dependencies, Refusal
 from tracejit.passes.manager import PassContext
 
-X = np.linspace(-1.0, 2.0, 24, dtype=np.float32).reshape(4, 6)
+X = np.linspace(-1.0, 2.0, 48, dtype=np.float32).reshape(4, 12)
 S = np.linspace(0.5, 1.5, 16, dtype=np.float32).reshape(4, 4)
 ROWS = np.array([2, 0, 3])
 DOCS = Path(__file__).parents[2] / "docs" / "fusion.md"
@@ -42,7 +42,7 @@ def cycle(x):
 
 def many_times(x):
     y = np.exp(np.exp(np.sin(np.cos(x[0]))))
-    big = np.broadcast_to(y, (64, 8, 6)).swapaxes(1, 2).reshape(64, 48)
+    big = np.broadcast_to(y, (64, 8, 12)).swapaxes(1, 2).reshape(64, 96)
     return big * 2.0
 
 

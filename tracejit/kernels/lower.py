@@ -5,8 +5,9 @@ equations become operations, views become index maps, and reductions take over t
 axes that they remove. A value is emitted once per position it is needed at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -174,11 +175,13 @@ class _Lowering:
 
         The group's own axis where they have the group's shape; else the same one for
         the same place, so that what several sums need is computed for them once. Never
-        one that the result of the sum, at `at`, runs along.
+        one that the result of the sum, at `at`, runs along, or that bounds limit.
         """
-        taken = self.axes_in(at)
+        taken = self.axes_in((*at, *(b.index for b in self.bounds)))
         own = self.axis_of.get(d) if shape == self.space.shape else None
-        if own is not None and own not in taken:
+        outside = {self.axis_of.get(k) for k in range(d)}
+        is_inner = d in self.space.reduced or taken <= outside
+        if own is not None and own not in taken and is_inner:
             return own
         key = (shape, d, kept)
         name = self.inner.get(key)
@@ -294,6 +297,9 @@ class _Lowering:
         return self.compute(select_p, [cond, yes, no], {}, dtype)
 
 
+Rule: TypeAlias = Callable[[_Lowering, Eqn, Map], Operand]
+
+
 def _int(params: Params, name: str) -> int:
     value = params[name]
     assert isinstance(value, int)
@@ -399,6 +405,23 @@ def _index_value(low: _Lowering, index: Atom, at: Map) -> Affine:
     return Affine(((ValueIndex(value.name), 1),))
 
 
+def _summing(rule: Rule) -> Rule:
+    """Return a rule that heeds bounds only where it is read at places that may not be.
+
+    What is at one place for all elements is there, whichever of them wants it.
+    """
+
+    def lowered(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
+        if low.axes_in(at) or not low.bounds:
+            return rule(low, eqn, at)
+        outer, low.bounds = low.bounds, ()
+        out = low.value(eqn.outvars[0], at)
+        low.bounds = outer
+        return out
+
+    return lowered
+
+
 def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
     x = eqn.invars[0]
     params = eqn.params
@@ -482,10 +505,10 @@ def _varying(low: _Lowering, x: Operand, name: str, dtype: np.dtype) -> Value:
 
 
 OTHER = {
-    dot_general_p.name: _dot_general,
+    dot_general_p.name: _summing(_dot_general),
     pad_p.name: _pad,
     concatenate_p.name: _concatenate,
     update_slice_p.name: _update_slice,
     gather_p.name: _gather,
-    **dict.fromkeys(REDUCE_OPS, _reduce),
+    **dict.fromkeys(REDUCE_OPS, _summing(_reduce)),
 }

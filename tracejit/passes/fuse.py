@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import log
 from ..ir import dtypes as dt
-from ..ir.aval import Shape
+from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import fusion_p
@@ -32,7 +32,7 @@ from ..ir.printer import format_eqn
 from ..kernels.lower import REDUCE_OPS
 from ..kernels.maps import Map, axes_in
 from ..kernels.views import VIEWS, through_view
-from .fused_graph import fused_graph, is_lazy, users_through_views
+from .fused_graph import fused_graph, is_lazy, reads_memory, users_through_views
 from .groups import (
     MAX_EQUATIONS,
     Dependencies,
@@ -151,10 +151,11 @@ class _Fusion:
     def boundaries(self) -> Iterator[Boundary]:
         """Yield why equations read values of other groups from memory."""
         for (eqn, var), reason in self.refusals.items():
-            mine, other = self.group_of.get(eqn.outvars[0]), self.group_of.get(var)
-            is_read = mine is not other and var not in self.repeated
-            if mine is not None and other is not None and is_read:
-                yield Boundary(self.definitions[var], eqn, reason)
+            mine = self.group_of.get(eqn.outvars[0])
+            for source in self._behind_repeated(var) or {var}:
+                other = self.group_of.get(source)
+                if mine is not None and other is not None and mine is not other:
+                    yield Boundary(self.definitions[source], eqn, reason)
 
     # --- placing equations
 
@@ -242,10 +243,8 @@ class _Fusion:
         group.work += work_of(eqn)
         for var in eqn.outvars:
             self.group_of[var] = group
-            group.reads_all += len(self.users[var])
             group.is_pinned |= var in self.outputs or bool(eqn.effects)
         for var in dict.fromkeys(v for v, _ in reads):
-            group.reads_inside += self.group_of.get(var) is group
             for source in (var, *self._behind_repeated(var)):
                 self.readers.setdefault(source, {})[group] = None
         self._note_repeated(eqn, reads)
@@ -260,7 +259,7 @@ class _Fusion:
             if var in self.repeated:
                 more, behind = self.repeated[var]
                 work, loaded = work + more, loaded | behind
-            elif self._is_in_memory(var) or var.aval.size * REPEATED_SMALL <= aval.size:
+            elif self._is_in_memory(var) or self._is_small_beside(var, aval):
                 loaded |= {var}
             else:
                 return
@@ -268,6 +267,12 @@ class _Fusion:
         limit = REPEATED_BYTES * aval.size * aval.dtype.itemsize
         if work <= REPEATED_WORK and bytes_ <= limit + REPEATED_FREE:
             self.repeated[eqn.outvars[0]] = work, loaded
+
+    def _is_small_beside(self, var: Var, aval: ShapedArray) -> bool:
+        """Tell whether a value costs little to store, and its group can store it."""
+        group = self.group_of[var]
+        is_small = var.aval.size * REPEATED_SMALL <= aval.size
+        return is_small and group.axes_of(var.aval.shape) is not None
 
     def _behind_repeated(self, var: Var) -> frozenset[Var]:
         """Return what a group loads that computes `var` again."""
@@ -427,9 +432,8 @@ class _Fusion:
         refusal = self._merged(home, other, eqn, reads)
         if refusal is None:
             return None
-        return (
-            self._absorbed(home, other, eqn, reads) if other.is_pointwise else refusal
-        )
+        can_move = other.is_pointwise or other.is_short
+        return self._absorbed(home, other, eqn, reads) if can_move else refusal
 
     def _merged(
         self, home: Group, other: Group, eqn: Eqn, reads: Sequence[Read]
@@ -463,42 +467,38 @@ class _Fusion:
     def _absorbed(
         self, home: Group, other: Group, eqn: Eqn, reads: Sequence[Read]
     ) -> Refusal | None:
-        """Compute a pointwise group where its only reader needs its elements."""
-        if other.is_pinned:
+        """Compute a group where the only equation that needs it reads it."""
+        inside = {*other.eqns, eqn}
+        made = (v for e in other.eqns for v in e.outvars)
+        if other.is_pinned or any(not self.users[v] <= inside for v in made):
             return Refusal.SHARED
-        mine = [(v, at) for v, at in reads if self.group_of.get(v) is other]
-        if other.reads_inside + len({v for v, _ in mine}) != other.reads_all:
-            return Refusal.SHARED
-        if eqn.primitive is gather_p:
-            source = {v for v, _ in self._behind(eqn.invars[0], None, ())}
-            if any(v in source for v, _ in mine):
-                return Refusal.MEMORY
         if self.dependencies.depends(other.number, home.number):
             return Refusal.CYCLE
+        mine = [(v, at) for v, at in reads if self.group_of.get(v) is other]
+        if reads_memory(eqn, 0) and self._is_source(eqn, mine):
+            return Refusal.MEMORY
+        shape = read_shape(eqn)
+        if other.is_short and not all(_is_along_last(at, shape) for _, at in mine):
+            return Refusal.SPACE
+        elements = max(prod(shape), 1)
+        evaluations = sum(_evaluations(at, shape) for _, at in mine)
         if eqn.primitive is dot_general_p:
-            if other.work > PROLOGUE_WORK:
+            if other.work > PROLOGUE_WORK or not other.is_pointwise:
                 return Refusal.PRODUCT
-        elif not self._is_worth_repeating(other, mine, read_shape(eqn)):
+        elif not _is_worth_repeating(other, evaluations, elements):
             return Refusal.COST
         self._take(home, other)
+        # What is repeated in turn by a reader of this group is all of it.
+        home.work += other.work * max(evaluations / elements - 1.0, 0.0)
         return None
 
-    def _is_worth_repeating(
-        self, other: Group, reads: Sequence[Read], shape: Shape
-    ) -> bool:
-        """Tell whether computing a group at each read costs less than storing it."""
-        evaluations = sum(_evaluations(at, shape) for _, at in reads)
-        if evaluations <= prod(other.space):
-            return True
-        total = evaluations * other.work
-        return total <= max(DUPLICATED_WORK * prod(shape), DUPLICATED_TOTAL)
+    def _is_source(self, eqn: Eqn, reads: Sequence[Read]) -> bool:
+        """Tell whether a gather's source is one of the variables read."""
+        source = {v for v, _ in self._behind(eqn.invars[0], None, ())}
+        return any(v in source for v, _ in reads)
 
     def _take(self, home: Group, other: Group) -> None:
         """Move everything of a group into another."""
-        home.reads_inside += other.reads_inside
-        home.reads_inside += self._count_reads(other, home)
-        home.reads_inside += self._count_reads(home, other)
-        home.reads_all += other.reads_all
         home.is_pinned |= other.is_pinned
         home.has_product |= other.has_product
         home.work += other.work
@@ -513,12 +513,6 @@ class _Fusion:
                 self.group_of[var] = home
         home.eqns.extend(other.eqns)
         other.eqns = []
-
-    def _count_reads(self, reader: Group, source: Group) -> int:
-        if not self.dependencies.depends(reader.number, source.number):
-            return 0
-        found = ({v for v, _ in self.reads[e]} for e in reader.eqns)
-        return sum(self.group_of.get(v) is source for vs in found for v in vs)
 
     def _merge_siblings(self) -> None:
         """Merge groups with the same loops that read the same array of that shape."""
@@ -614,6 +608,25 @@ def work_of(eqn: Eqn) -> float:
     outs = tuple(v.aval for v in eqn.outvars)
     elements = max(prod(read_shape(eqn)), 1)
     return max(eqn.primitive.flops(ins, outs, eqn.params) / elements, 1.0)
+
+
+def _is_worth_repeating(group: Group, evaluations: float, elements: int) -> bool:
+    """Tell whether computing a group where it is read costs less than storing it.
+
+    If it is computed `evaluations` times for `elements` of its reader.
+    """
+    total = evaluations * group.work
+    limit = max(DUPLICATED_WORK * elements, DUPLICATED_TOTAL)
+    return evaluations <= prod(group.space) or total <= limit
+
+
+def _is_along_last(at: Map | None, shape: Shape) -> bool:
+    """Tell whether what is read varies in the innermost loop.
+
+    The loops of a sum stand inside those of elements, and are not moved out of them.
+    """
+    last = f"a{len(shape) - 1}"
+    return at is not None and any(last in axes_in(index) for index in at)
 
 
 def _evaluations(at: Map | None, shape: Shape) -> float:

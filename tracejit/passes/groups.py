@@ -10,11 +10,13 @@ loops over them would have to start anew.
 import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from ..ir.aval import Shape
 from ..ir.graph import Eqn, Var
 from ..kernels.maps import Affine, Map, axis
 
+SHORT_ROW = 8  # elements of a row that are reduced again wherever the result is read
 MAX_EQUATIONS = 512  # a kernel of more than some thousand operations compiles slowly
 
 
@@ -55,8 +57,6 @@ class Group:
     eqns : list of Eqn
     work : float
         Operations an element.
-    reads_inside, reads_all : int
-        Uses of its values by its own equations, and all uses.
     is_pinned : bool
         One of its values is a result of the graph, or has effects.
     follows : Group or None
@@ -70,8 +70,6 @@ class Group:
     has_product: bool = False
     eqns: list[Eqn] = field(default_factory=list)
     work: float = 0.0
-    reads_inside: int = 0
-    reads_all: int = 0
     is_pinned: bool = False
     follows: "Group | None" = None
 
@@ -79,6 +77,13 @@ class Group:
     def is_pointwise(self) -> bool:
         """Tell whether all its values run along its whole space."""
         return self.kept is None and not self.is_opaque and not self.has_product
+
+    @property
+    def is_short(self) -> bool:
+        """Tell whether it reduces rows of a few elements, and nothing else."""
+        if self.kept is None or self.is_column or self.has_product:
+            return False
+        return 1 < prod(self.space[len(self.kept) :]) <= SHORT_ROW
 
     @property
     def is_column(self) -> bool:

@@ -32,7 +32,8 @@ from .train import Settings
 
 PREFIX = "convnet-"
 SOURCE = (conv_layer, conv_forward, conv_cross_entropy, conv_step)
-SETTINGS = Settings(epochs=25, rate=4e-3, noise=0.2)
+# Chosen, as those of the first network, by 5-fold cross-validation (99.1 %).
+SETTINGS = Settings(epochs=25, rate=8e-3, noise=0.15)
 
 
 def run_conv(

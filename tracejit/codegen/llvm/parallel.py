@@ -311,7 +311,7 @@ class _Part(ColumnNest):
         else:
             streamed = self.streamed(0, ops)
             if streamed is not None:
-                self._run_columns(streamed, pieces)
+                self._run_columns(ops, streamed, pieces)
             else:
                 self._run_blocks(ops, pieces)
 
@@ -328,7 +328,28 @@ class _Part(ColumnNest):
             with em.if_(self._is_last(pieces)):
                 self._tail(0, ops, full, extent - full)
 
-    def _run_columns(self, streamed: tuple[Phase, Phase], pieces: Pieces) -> None:
+    def _run_columns(
+        self,
+        ops: Sequence[KernelOp],
+        streamed: tuple[Phase, Phase],
+        pieces: Pieces,
+    ) -> None:
+        """Run pieces one by one; all together in longer runs, for a worker alone."""
+        em = self.em
+        count = em.op("sub i64 %end, %begin")
+        is_alone = em.op(f"icmp eq i64 {count}, {pieces.count}")
+
+        def alone() -> list[str]:
+            self._range(0, ops, (), 0, self.extents[self.loops[0]])
+            return []
+
+        def shared() -> list[str]:
+            self._run_pieces(streamed, pieces)
+            return []
+
+        em.if_else(is_alone, [], alone, shared)
+
+    def _run_pieces(self, streamed: tuple[Phase, Phase], pieces: Pieces) -> None:
         em = self.em
         stop = em.intrinsic("llvm.smin", "i64", "%end", str(pieces.whole))
         with self._carrying("%begin", stop, 1, ()) as piece:

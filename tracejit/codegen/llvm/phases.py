@@ -73,10 +73,13 @@ class Analysis:
         self.schedule = schedule
         self.position = {name: k for k, name in enumerate(schedule.loops)}
         self.values: dict[str, Value] = {}
+        self.makers: dict[str, KernelOp] = {}
+        self.depths: dict[KernelOp, int] = {}
         for op in kernel.body:
             result = result_of(op)
             if result is not None:
                 self.values[result.name] = result
+                self.makers[result.name] = op
         for op in kernel.body:
             if isinstance(op, Reduce):
                 self._check(op)
@@ -125,8 +128,20 @@ class Analysis:
         return names
 
     def depth(self, op: KernelOp) -> int:
-        """Return in how many loops an operation runs."""
-        return max((self.position[a] + 1 for a in self.axes(op)), default=0)
+        """Return in how many loops an operation runs.
+
+        Those of its axes, and those that a reduction it reads is done in, which may be
+        inside of loops that its result does not vary along.
+        """
+        if op not in self.depths:
+            own = max((self.position[a] + 1 for a in self.axes(op)), default=0)
+            read = (self.makers[v] for v in self.uses(op) if v in self.makers)
+            inside = (
+                self.completion(r) if isinstance(r, Reduce) else self.depth(r)
+                for r in read
+            )
+            self.depths[op] = max(own, *inside, 0)
+        return self.depths[op]
 
     def completion(self, op: Reduce) -> int:
         """Return the number of loops outside those of a reduction."""
