@@ -85,6 +85,16 @@ def test_half_products_run_on_tensor_cores():
     assert "wgmma.mma_async" in one.ptx
 
 
+@pytest.mark.parametrize("dtype", [np.float32, BF16])
+@pytest.mark.parametrize("columns", [10, 256])
+def test_rows_of_products_build(dtype, columns):
+    sizes = (512, 256), (256, columns), (columns,)
+    args = [zeros(*size, dtype=dtype) for size in sizes]
+    (one,) = built(kernels.rows_of(kernels.softmax), *args)
+    assert ("wgmma.mma_async" in one.ptx) is (dtype is BF16)
+    assert "tf32" not in one.ptx
+
+
 def test_whole_blocks_are_loaded_as_vectors():
     (one,) = built(kernels.gelu, zeros(1024, 1024))
     assert "ld.global.v4" in one.ptx and "st.global.v4" in one.ptx

@@ -2,9 +2,9 @@
 
 Cutting at a value gives a kernel that stores it in a workspace buffer, and a rest that
 loads it. It is done where a reduction runs inside the loop of another one, where a
-contraction meets reductions of more than its columns, and where a reduction has too few results to keep the
-device busy: then each part of the reduced axis is a partial result of its own, and a
-finishing kernel combines them.
+contraction meets reductions that are not of its rows, held whole, and where a reduction
+has too few results to keep the device busy: then each part of the reduced axis is a
+partial result of its own, and a finishing kernel combines them.
 
     v = reduce add over r: x[r]      →   p[s] = reduce add over t: x[s·T + t]
                                          v    = reduce add over s: p[s]
@@ -219,10 +219,10 @@ def _covers(kernel: Kernel, op: Contract) -> bool:
 
 
 def _is_held(kernel: Kernel, product: Contract, op: Reduce) -> bool:
-    """Tell whether a reduction is along the columns of a product, held whole."""
+    """Tell whether a reduction is of the rows of a product, which a program holds."""
     columns = product.rhs.axes - product.lhs.axes
     length = prod(kernel.extent(a) for a in columns)
-    return set(op.axes) == columns and power_of_two(length) <= LARGEST_COLUMNS
+    return set(op.axes) == columns and 0 < length <= LARGEST_COLUMNS
 
 
 def _reduces_below(body: Sequence[KernelOp], op: Reduce) -> bool:

@@ -24,6 +24,7 @@ from .writer import Writer, needs_64_bits
 _GROUP = 8
 _LARGEST = {"m": 128, "n": 128, "k": 64}
 _FLOAT32_LARGEST = {"m": 64, "n": 64, "k": 32}
+_ROWS_OF_8_WARPS = 32 * 256  # elements of rows that four warps would spill
 
 
 def write_matmul(piece: Piece, tuning: Tuning, numbers: dict[str, int]) -> Body:
@@ -63,26 +64,25 @@ class _Plan:
         self.k = self._dim("k", frozenset(op.axes), "[None, :]")
         self.batch = self._dim("b", both - set(op.axes), "")
         block = self.m.block * self.n.block
-        self.num_warps = 8 if block >= 128 * 128 else 4 if block >= 32 * 32 else 2
+        many = _ROWS_OF_8_WARPS if self.has_rows else 128 * 128
+        self.num_warps = 8 if block >= many else 4 if block >= 32 * 32 else 2
 
     def _dim(self, letter: str, axes: frozenset[str], place: str) -> MatrixDim:
         order = tuple(a for a in self.piece.loops if a in axes)
         extents = tuple(self.piece.kernel.extent(a) for a in order)
         name = f"BLOCK_{letter.upper()}"
-        whole = Dim(letter, order, extents, 1, place, name).numel
-        least = max(power_of_two(whole), SMALLEST)
-        block = self.tuning.blocks.get(name, min(least, self._largest(letter)))
-        if letter == "n" and self.has_rows:
-            block = least
-        return MatrixDim(
-            letter, order, extents, block if letter != "b" else 1, place, name
-        )
+        length = Dim(letter, order, extents, 1, place, name).numel
+        block = 1 if letter == "b" else self._block(letter, name, length)
+        return MatrixDim(letter, order, extents, block, place, name)
 
-    def _largest(self, letter: str) -> int:
-        is_half = self.op.result.dtype in HALVES
-        largest = (_LARGEST if is_half else _FLOAT32_LARGEST).get(letter, 1)
-        is_wide = letter == "m" and self.n.block > _LARGEST["n"]
-        return largest // 2 if is_wide else largest
+    def _block(self, letter: str, name: str, length: int) -> int:
+        whole = max(power_of_two(length), SMALLEST)
+        if letter == "n" and self.has_rows:
+            return whole
+        largest = _LARGEST if self.op.result.dtype in HALVES else _FLOAT32_LARGEST
+        rows_are_wide = letter == "m" and self.n.block > _LARGEST["n"]
+        limit = largest[letter] // 2 if rows_are_wide else largest[letter]
+        return self.tuning.blocks.get(name, min(whole, limit))
 
 
 class _Product:
