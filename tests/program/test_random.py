@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracejit.codegen.llvm.elementwise import can_emit
+from tracejit.codegen.llvm.limits import LLVM
 from tracejit.codegen.llvm.target import host_target
 from tracejit.errors import TracejitError
 from tracejit.ir.graph import Graph
@@ -40,7 +40,7 @@ PIECE = 50  # programs in a test
 FOUND = (402, 589, 1011, 1092, 1606, 1003614, 1021632)  # what failed once
 PIECES = 1000  # of `make fuzz`
 EACH = int(os.environ.get("FUZZ_EACH", "100"))  # programs in a piece
-PASSES = pipeline(can_emit)
+PASSES = pipeline(LLVM)
 
 
 def program_of(graph: Graph, seed: int, without: str = "") -> Program:

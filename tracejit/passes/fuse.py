@@ -9,15 +9,13 @@ whatever the positions it is read at. Views are free: they are repeated in each 
 that reads through them, and so is cheap arithmetic on arrays that are in memory
 anyway. All else is computed once. What did not join says why (`Refusal`).
 
-Needs: the backend's list of what a kernel can contain. Starts from the graph in
-`normal_form`; establishes that each kernel of the Program is one equation.
+Needs: the target's `Limits`, which say what a kernel can contain. Starts from the graph
+in `normal_form`; establishes that each kernel of the Program is one equation.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-
-import numpy as np
 
 from .. import log
 from ..ir import dtypes as dt
@@ -27,14 +25,13 @@ from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import fusion_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.shape import concatenate_p, constant_p, ints, pad_p, update_slice_p
-from ..ir.primitive import Effect, Kind, Primitive
+from ..ir.primitive import Effect, Kind
 from ..ir.printer import format_eqn
 from ..kernels.lower import REDUCE_OPS
 from ..kernels.maps import Map, axes_in
 from ..kernels.views import VIEWS, through_view
 from .fused_graph import fused_graph, is_lazy, reads_memory, users_through_views
 from .groups import (
-    MAX_EQUATIONS,
     Dependencies,
     Group,
     Refusal,
@@ -42,10 +39,10 @@ from .groups import (
     merged_loops,
     positions,
 )
+from .limits import Limits
 from .manager import PassContext, map_subgraphs
 from .normal_form import normal_form
 
-CanEmit = Callable[[Primitive, tuple[np.dtype, ...]], bool]
 Read = tuple[Var, Map | None]  # a variable and where an element reads it
 PIECEWISE = (pad_p, concatenate_p, update_slice_p, gather_p)
 SCALAR_BUDGET = 64  # rank-0 equations repeated in each group that reads them
@@ -83,29 +80,14 @@ class Boundary:
         return f"{self.reason.name}: {made} → {used} ({lines}): {self.reason.value}"
 
 
-def everything(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:
-    """Accept every primitive on real dtypes (for tests of structure)."""
-    return all(not dt.is_complex(d) for d in dtypes)
-
-
-def fuse_with(
-    can_emit: CanEmit, max_ops: int = MAX_EQUATIONS
-) -> Callable[[Graph, PassContext], Graph]:
-    """Return the fusion pass for a backend that emits what `can_emit` accepts.
-
-    Parameters
-    ----------
-    can_emit : callable
-        ``(primitive, operand dtypes) -> bool``.
-    max_ops : int
-        Equations a group has at most.
-    """
+def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
+    """Return the fusion pass for a target."""
 
     def fuse(graph: Graph, context: PassContext) -> Graph:
         if any(e.primitive is fusion_p for e in graph.eqns):
             return graph
         inner = map_subgraphs(normal_form(graph), lambda g: fuse(g, context))
-        fusion = _Fusion(inner, can_emit, max_ops)
+        fusion = _Fusion(inner, limits)
         fused = fusion.run()
         context.notes.extend(map(str, fusion.boundaries()))
         return fused
@@ -116,10 +98,8 @@ def fuse_with(
 class _Fusion:
     """One run of the pass over one graph."""
 
-    def __init__(self, graph: Graph, can_emit: CanEmit, max_ops: int) -> None:
-        self.graph = graph
-        self.can_emit = can_emit
-        self.max_ops = max_ops
+    def __init__(self, graph: Graph, limits: Limits) -> None:
+        self.graph, self.limits = graph, limits
         self.definitions = {v: e for e in graph.eqns for v in e.outvars}
         self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
         self.users = users_through_views(graph)
@@ -196,7 +176,7 @@ class _Fusion:
             operands = tuple(x.aval.dtype for x in eqn.invars)
             if eqn.primitive.name == "convert":
                 operands = (*operands, eqn.outvars[0].aval.dtype)
-            return self.can_emit(eqn.primitive, operands)
+            return self.limits.can_emit(eqn.primitive, operands)
         has_arrays = all(isinstance(x, Var) for x in eqn.invars)
         if eqn.primitive is gather_p:
             return has_arrays and eqn.invars[0].aval.size > 0
@@ -345,7 +325,7 @@ class _Fusion:
         """Return why an equation cannot join a group; None after making room for it."""
         if eqn.primitive is dot_general_p:
             return self._refuses_product(eqn, group)
-        if len(group.eqns) >= self.max_ops:
+        if len(group.eqns) >= self.limits.max_equations:
             return Refusal.SIZE
         if self._needs_later(group, reads):
             return Refusal.CYCLE
@@ -427,7 +407,7 @@ class _Fusion:
         self, home: Group, other: Group, eqn: Eqn, reads: Sequence[Read]
     ) -> Refusal | None:
         """Merge the group of another operand into the group of an equation."""
-        if len(home.eqns) + len(other.eqns) > self.max_ops:
+        if len(home.eqns) + len(other.eqns) > self.limits.max_equations:
             return Refusal.SIZE
         refusal = self._merged(home, other, eqn, reads)
         if refusal is None:
@@ -529,7 +509,7 @@ class _Fusion:
         """Tell whether two groups are one kernel; give the first the loops of both."""
         loops = merged_loops(home, other)
         size = len(home.eqns) + len(other.eqns)
-        if loops is None or size > self.max_ops or not home.space:
+        if loops is None or size > self.limits.max_equations or not home.space:
             return False
         if not self.dependencies.can_merge(home.number, other.number):
             return False

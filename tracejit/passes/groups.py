@@ -17,7 +17,6 @@ from ..ir.graph import Eqn, Var
 from ..kernels.maps import Affine, Map, axis
 
 SHORT_ROW = 8  # elements of a row that are reduced again wherever the result is read
-MAX_EQUATIONS = 512  # a kernel of more than some thousand operations compiles slowly
 
 
 class Refusal(enum.Enum):
