@@ -243,7 +243,8 @@ class _Fusion:
                 loaded |= {var}
             else:
                 return
-        bytes_ = sum(v.aval.size * v.aval.dtype.itemsize for v in loaded)
+        large = (v.aval for v in loaded if not _is_much_smaller(v.aval, aval))
+        bytes_ = sum(a.size * a.dtype.itemsize for a in large)
         limit = REPEATED_BYTES * aval.size * aval.dtype.itemsize
         if work <= REPEATED_WORK and bytes_ <= limit + REPEATED_FREE:
             self.repeated[eqn.outvars[0]] = work, loaded
@@ -251,7 +252,7 @@ class _Fusion:
     def _is_small_beside(self, var: Var, aval: ShapedArray) -> bool:
         """Tell whether a value costs little to store, and its group can store it."""
         group = self.group_of[var]
-        is_small = var.aval.size * REPEATED_SMALL <= aval.size
+        is_small = _is_much_smaller(var.aval, aval)
         return is_small and group.axes_of(var.aval.shape) is not None
 
     def _behind_repeated(self, var: Var) -> frozenset[Var]:
@@ -588,6 +589,10 @@ def work_of(eqn: Eqn) -> float:
     outs = tuple(v.aval for v in eqn.outvars)
     elements = max(prod(read_shape(eqn)), 1)
     return max(eqn.primitive.flops(ins, outs, eqn.params) / elements, 1.0)
+
+
+def _is_much_smaller(a: ShapedArray, b: ShapedArray) -> bool:
+    return a.size * REPEATED_SMALL <= b.size
 
 
 def _is_worth_repeating(group: Group, evaluations: float, elements: int) -> bool:

@@ -363,12 +363,16 @@ def _same_order(body: Sequence[KernelOp], op: Reduce) -> bool:
 
 
 def is_column(piece: Piece, reduced: Sequence[str]) -> bool:
-    """Tell whether neighbours in memory are along a kept axis, not a reduced one."""
+    """Tell whether neighbours in memory are along a kept axis, not a reduced one.
+
+    Loads that run along one of the two alone are few, and say nothing.
+    """
     kept = [a for a in piece.loops if a not in piece.reduced]
     if not kept:
         return False
     loads = [op for op in piece.kernel.body if isinstance(op, Load)]
-    along = [op for op in loads if axes_of(op) & set(reduced)]
+    across = [op for op in loads if kept[-1] in axes_of(op)]
+    along = [op for op in across if axes_of(op) & set(reduced)]
     columns = sum(_step(op, piece, kept[-1]) == 1 for op in along)
     rows = sum(any(_step(op, piece, a) == 1 for a in reduced) for op in along)
     return columns > rows
