@@ -120,7 +120,7 @@ ALL = [normal(*s) for s in SHAPES]
 QKV = [normal(2, 3, 16, 8) for _ in range(3)]
 NETWORK = [(normal(12, 8), normal(8)), (normal(8, 10), normal(10))]
 
-PROGRAMS = {
+SMALL = {
     # elements and rows
     "softmax": (softmax, (X,), 1),
     "layer_norm": (layer_norm, (X,), 1),
@@ -159,7 +159,9 @@ PROGRAMS = {
     "adam": (adam, (X, X, X, X * X, 3.0), 1),
     "adam_of_all": (adam_of_all, (ALL, ALL, ALL, [a * a for a in ALL], 3.0), 1),
     "train_step": (sgd_step, (NETWORK, normal(16, 12), LABELS), 8),
-    # sizes at which a device is busy
+}
+# Sizes at which a device is busy.
+LARGE = {
     "many_rows": (softmax, (normal(4096, 100),), 1),
     "wide_linear_gelu": (
         linear_gelu,
@@ -178,6 +180,7 @@ PROGRAMS = {
     ),
     "wide_softmax_of_product": (lambda x: softmax(x @ x.T), (normal(257, 8),), 1),
 }
+PROGRAMS = {**SMALL, **LARGE}
 # Programs that are more Triton kernels than kernels of the Program, and why.
 MORE_ON_TRITON = {
     # A sum over rows and columns of a product needs what many programs compute.

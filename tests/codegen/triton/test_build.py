@@ -65,6 +65,15 @@ def test_kernels_build(function, args):
     assert built(function, *args)
 
 
+def test_parts_build():
+    shapes = (512, 256), (256,), (300, 7)
+    args = [[zeros(*s) for s in shapes], [zeros(*s) for s in shapes]]
+    (one,) = built(kernels.updates, *args)
+    assert "ld.global.v4" in one.ptx  # what pointers are known of reaches the parts
+    for code in emit_kernel(*parse_kernel(kernels.PARTS)).codes:
+        assert build(code).cubin.startswith(ELF)
+
+
 def test_fused_product_builds():
     kernel, schedule = parse_kernel(kernels.FUSED.format(m=512, n=256, k=128))
     (code,) = emit_kernel(kernel, schedule).codes

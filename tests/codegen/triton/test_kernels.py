@@ -295,6 +295,77 @@ def test_plain_numpy_is_one_triton_kernel(function, shapes):
     assert len(emitted(function, *(zeros(*shape) for shape in shapes)).codes) == 1
 
 
+# --- independent parts ------------------------------------------------------------
+
+
+def updates(parameters, gradients):
+    pairs = zip(parameters, gradients, strict=True)
+    return [p - 0.1 * g / (abs(g) + 1) for p, g in pairs]
+
+
+def test_each_part_has_programs_of_its_own(interpreter):
+    shapes = (70, 31), (5,), (3, 2, 2), (1,)
+    args = [[zeros(*s) for s in shapes], [zeros(*s) for s in shapes]]
+    assert agree(interpreter, updates, *args) == ["parts"]
+    (code,) = emitted(updates, *args).codes
+    assert code.grid == -(-70 * 31 // 1024) + 1 + 1 + 1
+    assert code.constexprs == {}
+    agree(interpreter, updates, *args, blocks={"XBLOCK": 16})
+
+
+PARTS = """
+kernel @k(%a: f32[5,9], %b: f32[700], %c: f32[7,3], %d: i64[4], %e: f32[6])
+    -> (%u: f32[5], %v: f32[], %w: f32[7,3], %x: f32[4])
+    axes(i: 5, j: 9, l: 700, m: 7, n: 3, o: 4) {
+  schedule i: grid, j: sequential, l: sequential, m: grid, n: vector, o: vector
+  %1{i,j} = load %a[i, j]
+  %2{i} = reduce max over j: %1
+  store %u[i] = %2
+  %3{l} = load %b[l]
+  %4 = reduce add over l: %3
+  store %v[] = %4
+  %5{m,n} = load %c[m, n]
+  store %w[m, n] = exp(%5)
+  %6{o} = load %d[o]
+  %7{o} = load %e[%6] check(0)
+  store %x[o] = %7
+}
+"""
+
+
+def test_parts_of_all_forms(interpreter):
+    kernel, schedule = parse_kernel(PARTS)
+    inputs = random_inputs(kernel)
+    inputs[3][...] = [5, -6, 0, 3]
+    for split, forms in ((4096, ["parts"]), (64, ["persistent"] * 2 + ["parts"])):
+        done = check(
+            interpreter, kernel, schedule, inputs, rtol=1e-5, atol=1e-5, split=split
+        )
+        assert [code.form for code in done.codes] == forms
+        assert len({code.name for code in done.codes}) == len(done.codes)
+    assert done.can_fail
+    inputs[3][2] = 6
+    _, error = outputs_by_triton(interpreter, done, kernel, inputs)
+    assert error[0] & 0xFF == 1 and error[1] == 6
+
+
+def test_products_can_be_parts(interpreter):
+    text = """
+kernel @k(%a: f32[5,9], %b: f32[9,7], %c: f32[40]) -> (%d: f32[5,7], %e: f32[40])
+    axes(i: 5, j: 7, k: 9, l: 40) {
+  schedule l: vector, i: tile, j: tile, k: tile
+  %w{l} = load %c[l]
+  store %e[l] = %w * 2.0
+  %x{i,k} = load %a[i, k]
+  %y{j,k} = load %b[k, j]
+  %z{i,j} = contract over k: %x * %y
+  store %d[i, j] = %z
+}
+"""
+    done = check(interpreter, *parse_kernel(text), rtol=1e-5, atol=1e-5)
+    assert [code.form for code in done.codes] == ["parts"]
+
+
 # --- loaded indices ---------------------------------------------------------------
 
 

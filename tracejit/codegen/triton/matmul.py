@@ -27,13 +27,16 @@ _FLOAT32_LARGEST = {"m": 64, "n": 64, "k": 32}
 _ROWS_OF_8_WARPS = 32 * 256  # elements of rows that four warps would spill
 
 
-def write_matmul(piece: Piece, tuning: Tuning, numbers: dict[str, int]) -> Body:
+def write_matmul(
+    piece: Piece, tuning: Tuning, numbers: dict[str, int], program: str
+) -> Body:
     """Return the body of a piece with one contraction.
 
-    Reductions are along its columns, and come after it.
+    Reductions are along its columns, and come after it. `program` is the text of the
+    program's number.
     """
     plan = _Plan(piece, tuning)
-    product = _Product(piece, plan, numbers)
+    product = _Product(piece, plan, numbers, program)
     product.write()
     dims = (plan.m, plan.n, plan.k)
     constexprs = {f"{d.letter.upper()}": d.numel for d in dims}
@@ -88,8 +91,11 @@ class _Plan:
 class _Product:
     """Writes the statements of a product."""
 
-    def __init__(self, piece: Piece, plan: _Plan, numbers: dict[str, int]) -> None:
+    def __init__(
+        self, piece: Piece, plan: _Plan, numbers: dict[str, int], program: str
+    ) -> None:
         self.piece, self.plan, self.op = piece, plan, plan.op
+        self.number = program
         self.body = piece.kernel.body
         self.scalars = {a: f"b_{a}" for a in plan.batch.axes}
         self.result = Frame((plan.m, plan.n), self.scalars)
@@ -127,7 +133,7 @@ class _Product:
         """Write which block a program computes, and its positions."""
         w, plan = self.writer, self.plan
         wide = ".to(tl.int64)" if self.wide else ""
-        w.line(f"pid = tl.program_id(0){wide}")
+        w.line(f"pid = {self.number}{wide}")
         w.line("m_blocks = tl.cdiv(M, BLOCK_M)")
         w.line("n_blocks = tl.cdiv(N, BLOCK_N)")
         if plan.batch.axes:

@@ -52,10 +52,15 @@ class Body:
     can_fail: bool
 
 
-def write_nest(piece: Piece, tuning: Tuning, numbers: dict[str, int]) -> Body:
-    """Return the body of a piece without contractions."""
+def write_nest(
+    piece: Piece, tuning: Tuning, numbers: dict[str, int], program: str
+) -> Body:
+    """Return the body of a piece without contractions.
+
+    `program` is the text of the program's number.
+    """
     plan = _Plan(piece, tuning)
-    nest = _Nest(piece, plan, numbers)
+    nest = _Nest(piece, plan, numbers, program)
     nest.write()
     dims = (*plan.kept, *plan.groups)
     constexprs = {d.numel_name: d.numel for d in dims}
@@ -150,8 +155,10 @@ class _Plan:
 class _Nest:
     """Writes the statements of a nest."""
 
-    def __init__(self, piece: Piece, plan: _Plan, numbers: dict[str, int]) -> None:
-        self.piece, self.plan = piece, plan
+    def __init__(
+        self, piece: Piece, plan: _Plan, numbers: dict[str, int], program: str
+    ) -> None:
+        self.piece, self.plan, self.program = piece, plan, program
         self.body = piece.kernel.body
         self.frame = Frame((*plan.kept, *plan.groups), {})
         self.writer = Writer(piece.kernel, self.frame, numbers)
@@ -188,7 +195,7 @@ class _Nest:
     def blocks(self) -> None:
         """Write which block of the kept dimensions a program has."""
         w, x, y = self.writer, self.plan.x, self.plan.y
-        pid = "tl.program_id(0).to(tl.int64)" if self.wide else "tl.program_id(0)"
+        pid = f"{self.program}.to(tl.int64)" if self.wide else self.program
         if y is None:
             w.line(f"xoffset = {pid} * XBLOCK")
             return
