@@ -18,7 +18,7 @@ from .indices import identifier
 from .matmul import write_matmul
 from .nests import Body, write_nest
 from .online import online
-from .pieces import Piece, buffers_of, flattened, joined, piece_of
+from .pieces import Piece, buffers_of, joined, piece_of
 from .streams import write_stream
 from .values import memory_type
 from .writer import pointer
@@ -82,7 +82,7 @@ def _codes(
 def _pieces(whole: Piece, tuning: Tuning) -> Iterator[tuple[Piece, Kernel]]:
     """Yield the pieces of a kernel, and the text that explains each."""
     for piece in separated(whole):
-        simple = joined(flattened(piece))
+        simple = joined(piece)
         parts = [simple] if _has_product(simple) else list(split(simple, tuning))
         for part in parts:
             yield part, piece.kernel if len(parts) == 1 else part.kernel
