@@ -89,6 +89,17 @@ def test_triton_names_the_workspace_of_split_reductions(tmp_path):
     assert "# launch: total_k0_partial[(" in text
 
 
+def test_triton_parts_are_functions_of_one_module(tmp_path):
+    source = "def step(a, b):\n    return a * 2 + 1, b * 2 + 1\n"
+    (tmp_path / "two.py").write_text(source)
+    args = ("two.py:step", "--arg", "f32[2000]", "--arg", "f32[7]")
+    text = shown(*args, "--target", "triton")
+    compile(text, "<triton>", "exec")
+    assert text.count("\ndef step_k0_") == 2 and "\ndef step_k0(" in text
+    pointers = "p0_in0_ptr, p1_in0_ptr, p0_out0_ptr, p1_out0_ptr"
+    assert f"# launch: step_k0[(3,)]({pointers}, num_warps=" in text
+
+
 def test_triton_says_what_runs_elsewhere(tmp_path):
     source = (
         "import numpy as np\ndef solve(a, b):\n    return np.linalg.solve(a, b) * 2\n"

@@ -209,10 +209,10 @@ def triton_text(code: TritonCode, emitted: TritonKernel) -> str:
     scratch = {b.name for b in emitted.workspace}
     rows = [f"{b.name}_ptr" for b in code.buffers if b.name in scratch]
     shared = f"# workspace: {', '.join(rows)}\n" if rows else ""
-    pointers = ", ".join(code.pointers)
-    sizes = ", ".join(f"{name}={n}" for name, n in code.constexprs.items())
-    warps = f"num_warps={code.num_warps}, num_stages={code.num_stages}"
-    launch = f"# launch: {code.name}[({code.grid},)]({pointers}, {sizes}, {warps})\n"
+    sizes = {**code.constexprs, "num_warps": code.num_warps}
+    sizes["num_stages"] = code.num_stages
+    words = ", ".join([*code.pointers, *(f"{name}={n}" for name, n in sizes.items())])
+    launch = f"# launch: {code.name}[({code.grid},)]({words})\n"
     return f"{code.source}{shared}{launch}"
 
 
