@@ -194,9 +194,9 @@ def _argument(trace: Trace, i: int, leaf: Any, key: LeafKey) -> tuple[Tracer, Va
         return Tracer(Storage(trace, var), (), np.asarray(leaf), Kind.SCALAR), var
     dtype = PYTHON_DTYPES[key.kind]
     var = trace.builder.input(ShapedArray((), dtype))
-    storage = Storage(trace, var, known=True)
+    storage = Storage(trace, var, known=True, depends=frozenset({i}))
     shadow = np.asarray(leaf, dtype)
-    return Tracer(storage, (), shadow, Kind.PYTHON, frozenset({i})), var
+    return Tracer(storage, (), shadow, Kind.PYTHON), var
 
 
 def _finish(
