@@ -153,6 +153,8 @@ class Compiled:
             for feed, aval in zip(self.recording.inputs, avals, strict=True)
         )
         self._captures = self.recording.captures
+        self._are_current = [c.is_current for c in self._captures]
+        self._are_current += [c.is_current for c in self.recording.constants]
         self._new_arrays = _new_arrays(self.recording)
         self._is_one_leaf = self.recording.spec.kind is None
 
@@ -171,8 +173,8 @@ class Compiled:
         return tuple(leaf for leaf, _ in self.recording.writes)
 
     def captures_current(self) -> bool:
-        """Tell whether every captured array is still where it was found."""
-        return all(c.is_current() for c in self._captures)
+        """Tell whether every captured array and constant is where it was found."""
+        return all(is_current() for is_current in self._are_current)
 
     def writes_overlap(self, leaves: list[Any]) -> bool:
         """Tell whether an argument that is written shares memory with another array."""

@@ -248,6 +248,8 @@ class _Fusion:
         limit = REPEATED_BYTES * aval.size * aval.dtype.itemsize
         if work <= REPEATED_WORK and bytes_ <= limit + REPEATED_FREE:
             self.repeated[eqn.outvars[0]] = work, loaded
+            for var in loaded & self.group_of.keys():
+                self.group_of[var].is_pinned = True  # must be able to store it
 
     def _is_small_beside(self, var: Var, aval: ShapedArray) -> bool:
         """Tell whether a value costs little to store, and its group can store it."""
@@ -378,7 +380,7 @@ class _Fusion:
         if group.kept not in (None, kept):
             return Refusal.AXES
         after = Group(-1, group.space, kept)
-        if after.is_column and group.has_product:
+        if after.is_column and (group.has_product or group.has_rows):
             return Refusal.AXES
         misfit = self._misfit(eqn, group, reads, after)
         if misfit is None:
@@ -461,6 +463,11 @@ class _Fusion:
         shape = read_shape(eqn)
         if other.is_short and not all(_is_along_last(at, shape) for _, at in mine):
             return Refusal.SPACE
+        reads_rows = other.has_rows or (
+            other.is_short and any(v.aval.shape == other.space for v, _ in mine)
+        )
+        if reads_rows and home.is_column:
+            return Refusal.AXES
         elements = max(prod(shape), 1)
         evaluations = sum(_evaluations(at, shape) for _, at in mine)
         if eqn.primitive is dot_general_p:
@@ -469,6 +476,7 @@ class _Fusion:
         elif not _is_worth_repeating(other, evaluations, elements):
             return Refusal.COST
         self._take(home, other)
+        home.has_rows |= reads_rows
         # What is repeated in turn by a reader of this group is all of it.
         home.work += other.work * max(evaluations / elements - 1.0, 0.0)
         return None
@@ -482,6 +490,7 @@ class _Fusion:
         """Move everything of a group into another."""
         home.is_pinned |= other.is_pinned
         home.has_product |= other.has_product
+        home.has_rows |= other.has_rows
         home.work += other.work
         self.dependencies.merge(home.number, other.number)
         for eqn in other.eqns:
