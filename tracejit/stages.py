@@ -23,6 +23,7 @@ from .passes.manager import PassContext
 from .passes.pipelines import compile_to_program, pipeline
 from .program.blocks import with_blocks
 from .program.program import Program
+from .program.verify import verify_program
 from .runtime.cpu.call import data_pointer
 from .runtime.overlap import byte_range, has_hazard
 from .tracing.record import OutputLeaf, Recording, StaticLeaf, ViewLeaf
@@ -126,7 +127,9 @@ class Lowered:
     @cached_property
     def native(self) -> Program:
         """The Program as a processor with caches runs it: long rows by blocks."""
-        return with_blocks(self.program)
+        program = with_blocks(self.program)
+        is_new = program is not self.program
+        return verify_program(program) if is_new and config.get("verify") else program
 
     def compile(self) -> "Compiled":
         """Emit and build machine code."""
