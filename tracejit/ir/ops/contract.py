@@ -11,7 +11,7 @@ from ..builder import Builder
 from ..graph import Atom
 from ..primitive import Array, Avals, Linearity, ParamKind, Params, Primitive, register
 from .elementwise import check_dtype
-from .shape import inverse_permutation, transpose_p
+from .shape import inverse_permutation, move_axis, transpose_p
 
 Pair = tuple[Shape, Shape]
 Atoms = Sequence[Atom | None]
@@ -105,6 +105,43 @@ def _operand_cotangent(
     return dot if is_plain else b.emit(transpose_p, dot, perm=perm)
 
 
+def _dot_batch(
+    b: Builder,
+    primitive: Primitive,
+    ins: Sequence[Atom],
+    batched: Sequence[bool],
+    params: Params,
+) -> Sequence[Atom]:
+    """One product: a batch of both is a batch axis, of one of them a free axis."""
+    contract: Pair = params["contract"]  # type: ignore[assignment]
+    batch: Pair = params["batch"]  # type: ignore[assignment]
+    x, y = ins
+    sides = [_shift(axes, has) for axes, has in zip(batch, batched, strict=True)]
+    summed = [_shift(axes, has) for axes, has in zip(contract, batched, strict=True)]
+    if all(batched):
+        sides = [(0, *axes) for axes in sides]
+    elif batched[1] and not free_axes(y.aval.ndim - 1, contract[1], batch[1]):
+        x, y, sides, summed = y, x, sides[::-1], summed[::-1]
+        batched = batched[::-1]
+    out = b.emit(
+        dot_general_p,
+        x,
+        y,
+        contract=(summed[0], summed[1]),
+        batch=(sides[0], sides[1]),
+    )
+    if all(batched):
+        return (out,)
+    at = len(sides[0])
+    if batched[1]:
+        at += len(free_axes(x.aval.ndim, summed[0], sides[0]))
+    return (move_axis(b, out, at, 0),)
+
+
+def _shift(axes: Shape, by: bool) -> Shape:
+    return tuple(d + by for d in axes)
+
+
 def _dot_flops(ins: Avals, outs: Avals, params: Params) -> float:
     contract: Pair = params["contract"]  # type: ignore[assignment]
     k = np.prod([ins[0].shape[a] for a in contract[0]])
@@ -118,6 +155,7 @@ dot_general_p: Primitive = register(
         _dot,
         params={"contract": ParamKind.PAIRS, "batch": ParamKind.PAIRS},
         transpose=_dot_transpose,
+        batch=_dot_batch,
         linearity=Linearity.MULTI,
         flops=_dot_flops,
     )
