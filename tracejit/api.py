@@ -20,6 +20,7 @@ from .tracing.differentiate import grad, stop_gradient, value_and_grad
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
+from .tracing.vmap import vmap
 
 __all__ = [
     "JitFunction",
@@ -27,6 +28,7 @@ __all__ = [
     "jit",
     "stop_gradient",
     "value_and_grad",
+    "vmap",
 ]
 
 

@@ -71,6 +71,11 @@ def _flatten(tree: object, leaves: list[Leaf]) -> TreeSpec:
     return TreeSpec(kind, keys, tuple([_flatten(v, leaves) for v in values]))
 
 
+def parts_of(tree: object) -> tuple[tuple[object, ...], tuple[object, ...]] | None:
+    """Return keys and values of a container, or None for a leaf."""
+    return _parts(tree, type(tree))
+
+
 def _parts(
     tree: Any, kind: type
 ) -> tuple[tuple[object, ...], tuple[object, ...]] | None:
