@@ -52,6 +52,7 @@ def get(x: Tracer, index: Any) -> Any:
     items = _as_tuple(index)
     if not any(_is_advanced(i) for i in items):
         return _basic(x, items)
+    x = _where_known(x, items)
     mask = _unknown_mask(items)
     if mask is not None:
         return Masked(x, mask)
@@ -62,6 +63,7 @@ def get(x: Tracer, index: Any) -> Any:
 def set_item(x: Tracer, index: Any, value: object) -> None:
     """Carry out ``x[index] = value``."""
     items = _as_tuple(index)
+    x = _where_known(x, items)
     trace = x.home
     if isinstance(value, Masked):
         _set_selection(x, items, value)
@@ -83,6 +85,7 @@ def set_item(x: Tracer, index: Any, value: object) -> None:
 def at(x: Tracer, index: Any, value: object, op: str) -> None:
     """Carry out ``ufunc.at(x, index, value)`` for op add, mul, max or min."""
     items = _as_tuple(index)
+    x = _where_known(x, items)
     new = x.home.lift(value)
     if not any(_is_advanced(i) for i in items):
         items = (own(np.asarray(items[0])), *items[1:])
@@ -92,6 +95,11 @@ def at(x: Tracer, index: Any, value: object, op: str) -> None:
 
 def _as_tuple(index: Any) -> tuple[Any, ...]:
     return index if type(index) is tuple else (index,)
+
+
+def _where_known(x: Tracer, items: tuple[Any, ...]) -> Tracer:
+    """Lift `x` into the innermost trace of its indices."""
+    return ufuncs.trace_of((x, *items)).lift(x)
 
 
 def _is_advanced(item: object) -> bool:

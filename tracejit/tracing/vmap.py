@@ -16,10 +16,17 @@ from ..errors import ShapeError, TraceError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..transforms.vmap import batch_graph
-from .inner import Argument, InnerTrace, run_graph, trace_inner, with_kind
+from .inner import (
+    Argument,
+    InnerTrace,
+    argument_like,
+    run_graph,
+    trace_inner,
+    with_kind,
+)
 from .source import user_line
 from .storage import Kind
-from .trace import Role
+from .trace import Role, current_trace
 from .tracer import Tracer
 from .tree import TreeSpec, flatten, format_path, parts_of, paths, unflatten
 
@@ -83,19 +90,18 @@ def vmap(
         leaves = _leaves(fn, args, kwargs, in_axes)
         size = _size(leaves, axis_size)
         _, spec = flatten((args, kwargs))
-        chosen = [i for i, x in enumerate(leaves) if x.axis is not None]
+        traced = [i for i, x in enumerate(leaves) if x.is_traced]
 
         def call(tracers: list[Any]) -> Any:
             values = [x.value for x in leaves]
-            for i, tracer in zip(chosen, tracers, strict=True):
+            for i, tracer in zip(traced, tracers, strict=True):
                 values[i] = tracer
             inner_args, inner_kwargs = unflatten(spec, values)
             return fn(*inner_args, **inner_kwargs)
 
-        arguments = [leaves[i].argument for i in chosen]
+        arguments = [leaves[i].argument for i in traced]
         inner = trace_inner(call, arguments, name, Role.MAPPED, lift_results=True)
-        operands = [leaves[i].in_front() for i in chosen]
-        return _run(inner, operands, out_axes, size)
+        return _run(inner, [leaves[i] for i in traced], out_axes, size)
 
     mapped.__name__ = f"vmap_{name}"
     mapped.__doc__ = f"{name} of each example of a batch."
@@ -127,17 +133,25 @@ class MappedLeaf:
         return int(self.value.shape[self.axis])
 
     @property
+    def is_traced(self) -> bool:
+        """Whether it is an input of the graph; shared scalars and tracers need not."""
+        if self.axis is not None:
+            return True
+        return isinstance(self.value, np.ndarray) and type(self.value) is not Tracer
+
+    @property
     def argument(self) -> Argument:
-        """One example of it."""
+        """One example of it; what is shared keeps its value."""
+        if self.axis is None:
+            return argument_like(self.value)
         shape = tuple(n for d, n in enumerate(self.value.shape) if d != self.axis)
         aval = ShapedArray(shape, dt.canonical(self.value.dtype))
         origin = self.value if isinstance(self.value, Tracer) else None
         return Argument(aval, Kind.ARRAY if shape else Kind.SCALAR, origin=origin)
 
     def in_front(self) -> Any:
-        """Return it with the examples along axis 0."""
-        assert self.axis is not None
-        return self.value if self.axis == 0 else np.moveaxis(self.value, self.axis, 0)
+        """Return it with the examples along axis 0, or as it is when it is shared."""
+        return np.moveaxis(self.value, self.axis, 0) if self.axis else self.value
 
     def __str__(self) -> str:
         aval = ShapedArray(self.value.shape, dt.canonical(self.value.dtype))
@@ -186,6 +200,9 @@ def _leaf_name(names: list[str], path: tuple[object, ...]) -> str:
 
 def _leaf(name: str, value: Any, axis: Axis) -> MappedLeaf:
     """Check the axis of one leaf; Python values have none."""
+    trace = current_trace()
+    if trace is not None and isinstance(value, np.ndarray):
+        value = trace.lift(value)  # by reference, also where a view of it is mapped
     if axis is None or not _has_shape(value):
         return MappedLeaf(name, value, None)
     rank = len(value.shape)
@@ -232,16 +249,19 @@ def _size(leaves: Sequence[MappedLeaf], axis_size: int | None) -> int:
 # --- results ----------------------------------------------------------------------
 
 
-def _run(inner: InnerTrace, operands: Sequence[Any], out_axes: Axes, size: int) -> Any:
+def _run(
+    inner: InnerTrace, leaves: Sequence[MappedLeaf], out_axes: Axes, size: int
+) -> Any:
     """Batch the graph, run it, and put the axis of each result where it is wanted."""
     axes = expand_axes(out_axes, inner.spec, "out_axes", "the result")
-    mask = [True] * len(operands) + [False] * len(inner.captured)
+    mask = [x.axis is not None for x in leaves] + [False] * len(inner.captured)
     batched = batch_graph(inner.graph, mask, size)
     names = [format_path(p, "the result") for p in paths(inner.spec)]
     for name, axis, has, aval in zip(
         names, axes, batched.outs, inner.graph.out_avals, strict=True
     ):
         _check_out_axis(name, axis, has, aval)
+    operands = [x.in_front() for x in leaves]
     values = run_graph(batched.graph, [*operands, *inner.captured])
     rows = zip(values, axes, batched.outs, inner.kinds, strict=True)
     return inner.rebuild(
