@@ -23,6 +23,7 @@ from .masked import Masked, unsupported_mask
 from .source import user_line
 from .storage import Kind, own
 from .tracer import Tracer
+from .ufuncs import trace_of
 from .views import Strided
 
 Array = np.ndarray
@@ -50,9 +51,9 @@ class Advanced:
 def get(x: Tracer, index: Any) -> Any:
     """Return ``x[index]``: a view, a scalar or a gathered copy."""
     items = _as_tuple(index)
+    x = trace_of([x, *items]).lift(x)
     if not any(_is_advanced(i) for i in items):
         return _basic(x, items)
-    x = _where_known(x, items)
     mask = _unknown_mask(items)
     if mask is not None:
         return Masked(x, mask)
@@ -63,7 +64,6 @@ def get(x: Tracer, index: Any) -> Any:
 def set_item(x: Tracer, index: Any, value: object) -> None:
     """Carry out ``x[index] = value``."""
     items = _as_tuple(index)
-    x = _where_known(x, items)
     trace = x.home
     if isinstance(value, Masked):
         _set_selection(x, items, value)
@@ -85,7 +85,6 @@ def set_item(x: Tracer, index: Any, value: object) -> None:
 def at(x: Tracer, index: Any, value: object, op: str) -> None:
     """Carry out ``ufunc.at(x, index, value)`` for op add, mul, max or min."""
     items = _as_tuple(index)
-    x = _where_known(x, items)
     new = x.home.lift(value)
     if not any(_is_advanced(i) for i in items):
         items = (own(np.asarray(items[0])), *items[1:])
@@ -95,11 +94,6 @@ def at(x: Tracer, index: Any, value: object, op: str) -> None:
 
 def _as_tuple(index: Any) -> tuple[Any, ...]:
     return index if type(index) is tuple else (index,)
-
-
-def _where_known(x: Tracer, items: tuple[Any, ...]) -> Tracer:
-    """Lift `x` into the innermost trace of its indices."""
-    return ufuncs.trace_of((x, *items)).lift(x)
 
 
 def _is_advanced(item: object) -> bool:

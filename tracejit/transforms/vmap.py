@@ -59,7 +59,7 @@ class Batched:
     ----------
     graph : Graph
         Batched inputs and outputs have the batch as axis 0. Where examples can be
-        inactive, a mask of those that are active follows the inputs.
+        inactive, a mask of those that are active comes before the inputs.
     outs : tuple of bool
         Which outputs are batched.
     """
@@ -140,9 +140,9 @@ def _batch(
     graph: Graph, mask: Mask, has_active: bool, wanted: Mask, state: Batches
 ) -> Batched:
     b = new_builder(graph.name)
+    active = b.input(ShapedArray((state.size,), dt.BOOL)) if has_active else None
     pairs = zip(graph.invars, mask, strict=True)
     ins = [b.input(_with_batch(v.aval, m, state), v.name) for v, m in pairs]
-    active = b.input(ShapedArray((state.size,), dt.BOOL)) if has_active else None
     outs, out_mask = batch_equations(b, graph, Operands(ins, mask, active), state)
     for i, is_wanted in enumerate(wanted):
         if is_wanted and not out_mask[i]:
@@ -319,7 +319,7 @@ def _with_active(
     """Pass the mask of active examples to graphs that check something."""
     if operands.active is None or not any(g.effects for g in graphs):
         return operands.atoms, False
-    return [*operands.atoms, operands.active], True
+    return [operands.active, *operands.atoms], True
 
 
 def _batch_cond(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
