@@ -10,7 +10,7 @@ np.float64(5.0)
 
 from . import config, errors, nn, testing
 from ._version import __version__
-from .api import JitFunction, grad, jit, stop_gradient, value_and_grad
+from .api import JitFunction, grad, jit, stop_gradient, value_and_grad, vmap
 
 __all__ = [
     "JitFunction",
@@ -23,4 +23,5 @@ __all__ = [
     "stop_gradient",
     "testing",
     "value_and_grad",
+    "vmap",
 ]

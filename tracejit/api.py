@@ -21,6 +21,7 @@ from .tracing.mutation import apply_changes
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
+from .tracing.vmap import vmap
 
 __all__ = [
     "JitFunction",
@@ -28,6 +29,7 @@ __all__ = [
     "jit",
     "stop_gradient",
     "value_and_grad",
+    "vmap",
 ]
 
 

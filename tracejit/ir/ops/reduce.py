@@ -22,6 +22,7 @@ from ..primitive import (
     Params,
     Primitive,
     register,
+    shifted,
 )
 from .elementwise import (
     add_p,
@@ -201,6 +202,7 @@ def _cumulative(
             _accumulate(ufunc),
             params={"axis": ParamKind.INT, "reverse": ParamKind.BOOL},
             jvp=jvp,
+            batch=shifted("axis"),
         )
     )
 
@@ -216,6 +218,7 @@ cumsum_p: Primitive = register(
                 cumsum_p, cts[0], axis=params["axis"], reverse=not params["reverse"]
             ),
         ),
+        batch=shifted("axis"),
         linearity=Linearity.JOINT,
     )
 )

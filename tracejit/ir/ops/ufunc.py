@@ -14,6 +14,7 @@ from ..aval import ShapedArray
 from ..dtypes import canonical
 from ..primitive import Array, Avals, ParamKind, Primitive, register
 from .elementwise import common_shape
+from .shape import batch_elementwise
 
 
 def find_ufunc(name: str) -> np.ufunc:
@@ -68,6 +69,7 @@ ufunc_p: Primitive = register(
         _ufunc_eval,
         _ufunc,
         params={"name": ParamKind.STR},
+        batch=batch_elementwise,
         flops=lambda i, o, p: 20.0 * o[0].size,
         variadic_results=True,
     )
