@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
-from .program import Copy, Extern, If, Loop, Program, ProgramBuffer, Run, Step, Storage
+from .program import Program, ProgramBuffer, Step, Storage, ends_of, nested
 
 ALIGNMENT = 64
 
@@ -70,16 +70,7 @@ def _lives(program: Program) -> list[_Life]:
 
 def touched(step: Step) -> Iterator[str]:
     """Yield the buffers a step reads or writes, nested steps included."""
-    if isinstance(step, Run | Extern):
-        yield from step.inputs
-        yield from step.outputs
-    elif isinstance(step, Copy):
-        yield step.input
-        yield step.output
-    elif isinstance(step, If):
-        yield step.predicate
-        for inner in (*step.on_true, *step.on_false):
-            yield from touched(inner)
-    elif isinstance(step, Loop):
-        for inner in step.steps:
-            yield from touched(inner)
+    for inner in nested([step]):
+        ins, outs = ends_of(inner)
+        yield from ins
+        yield from outs
