@@ -25,6 +25,7 @@ from .tree import TreeSpec, flatten, format_path, paths, unflatten
 
 MAX_RETRACES = 8  # a dtype is promoted at most this often: bool, int, float, complex
 _ORDER = "biufc"
+BRANCHES = {"cond": ("on false", "on true ")}
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Body:
 
 def unknown(x: Any) -> Argument:
     """Describe a leaf whose value changes at run time."""
-    return replace(argument_like(x), value=None, depends=frozenset())
+    given = argument_like(x)
+    return Argument(given.aval, given.kind)
 
 
 def trace_body(
@@ -251,7 +253,9 @@ def joined_branches(what: str, bodies: Sequence[Body]) -> tuple[list[Graph], lis
     first = bodies[0]
     avals = [_joined_aval(rows) for rows in zip(*map(_typed, bodies), strict=False)]
     if any(b.inner.spec != first.inner.spec for b in bodies) or None in avals:
-        rows = "\n".join(f"  branch {i}: {b.results}" for i, b in enumerate(bodies))
+        names = BRANCHES.get(what) or [f"branch {i}" for i in range(len(bodies))]
+        pairs = zip(names, bodies, strict=True)
+        rows = "\n".join(f"  {name}: {b.results}" for name, b in pairs)
         raise TraceError(
             f"the branches of {what} give different results:\n{rows}",
             source=user_line(),

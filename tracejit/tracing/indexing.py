@@ -23,6 +23,7 @@ from .masked import Masked, unsupported_mask
 from .source import user_line
 from .storage import Kind, own
 from .tracer import Tracer
+from .ufuncs import trace_of
 from .views import Strided
 
 Array = np.ndarray
@@ -50,6 +51,7 @@ class Advanced:
 def get(x: Tracer, index: Any) -> Any:
     """Return ``x[index]``: a view, a scalar or a gathered copy."""
     items = _as_tuple(index)
+    x = trace_of([x, *items]).lift(x)
     if not any(_is_advanced(i) for i in items):
         return _basic(x, items)
     mask = _unknown_mask(items)
@@ -63,6 +65,7 @@ def set_item(x: Tracer, index: Any, value: object) -> None:
     """Carry out ``x[index] = value``."""
     items = _as_tuple(index)
     trace = x.home
+    trace.check_innermost()
     if isinstance(value, Masked):
         _set_selection(x, items, value)
         return
@@ -83,6 +86,7 @@ def set_item(x: Tracer, index: Any, value: object) -> None:
 def at(x: Tracer, index: Any, value: object, op: str) -> None:
     """Carry out ``ufunc.at(x, index, value)`` for op add, mul, max or min."""
     items = _as_tuple(index)
+    x.home.check_innermost()
     new = x.home.lift(value)
     if not any(_is_advanced(i) for i in items):
         items = (own(np.asarray(items[0])), *items[1:])
