@@ -23,7 +23,10 @@ class _Life:
 
 
 def plan_memory(program: Program) -> Program:
-    """Return the program with arena offsets and the arena's size."""
+    """Return the program with arena offsets and the arena's size.
+
+    What no step touches takes no memory.
+    """
     lives = _lives(program)
     placed: list[tuple[int, int, _Life]] = []
     offsets: dict[str, int] = {}
@@ -42,7 +45,7 @@ def plan_memory(program: Program) -> Program:
         offsets[life.buffer.name] = at
         placed.append((at, at + size, life))
     buffers = tuple(
-        replace(b, offset=offsets[b.name]) if b.name in offsets else b
+        replace(b, offset=offsets.get(b.name, 0)) if b.storage is Storage.ARENA else b
         for b in program.buffers
     )
     total = max((z for _, z, _ in placed), default=0)
