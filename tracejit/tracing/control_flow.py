@@ -397,7 +397,7 @@ def scan(
 
 def _check_pair(pair: Any) -> None:
     if type(pair) is not tuple or len(pair) != 2:
-        got = type(pair).__name__
+        got = pair.__class__.__name__
         if isinstance(pair, tuple):
             got = f"a tuple of {len(pair)}"
         raise TraceError(

@@ -173,8 +173,8 @@ class _ProgramEmitter:
         self.scratch = em.gep("i8", "%arena", self.scratch_offset)
         em.store("i64", "0", self.error, 8)
         for name in self._used(self.program.steps):
-            if not self.buffers[name].moves:
-                self._pointer(name)
+            buffer = self.buffers[name]
+            self._pointer(buffer.base if buffer.moves and buffer.base else name)
         self._check_alignment()
         start = len(em.lines)
         shared_ns = self._run_all(self.program.steps)
