@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..ir.aval import Shape, ShapedArray
-from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.ops.composite import composite_p
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
@@ -162,8 +162,8 @@ class _Lowering:
                 self.home[var] = self.buffer(
                     var.aval, Storage.CONSTANT, data=value.array
                 )
-            elif eqn.primitive in ALIASES and self.alias(eqn):
-                continue
+            elif eqn.primitive in ALIASES:
+                self.alias(eqn)
             elif eqn.primitive in (call_p, composite_p):
                 self.call(eqn)
             elif eqn.primitive is cond_p:
@@ -224,16 +224,13 @@ class _Lowering:
 
     # --- views of buffers
 
-    def alias(self, eqn: Eqn) -> bool:
-        """Give a view the memory of its operand; False when strides cannot."""
-        x = eqn.invars[0]
-        if isinstance(x, Literal):
-            return False
-        source = self.home[x]
+    def alias(self, eqn: Eqn) -> None:
+        """Give a view the memory of its operand, or of a copy."""
+        source = self.operand(eqn.invars[0])
         found = _view_strides(eqn, source.strides)
         if found is None:
             self._reshaped_copy(eqn, source)
-            return True
+            return
         strides, offset = found
         if source.storage is Storage.ALIAS:
             offset += source.offset
@@ -243,7 +240,6 @@ class _Lowering:
             var.aval, Storage.ALIAS, strides=strides, base=base, offset=offset
         )
         self.home[var] = self.moving(made, source.moves)
-        return True
 
     def _reshaped_copy(self, eqn: Eqn, source: ProgramBuffer) -> None:
         """A reshape of memory that is not contiguous: copy, then reshape."""
