@@ -359,7 +359,7 @@ class _Lowering:
             offset=offset + (step * (p.length - 1) if p.reverse else 0),
         )
         move = Move(loop, -step if p.reverse else step)
-        return self.moving(made, (*x.moves, move))
+        return self.moving(made, (*x.moves, move) if step else x.moves)
 
     def moving(self, alias: ProgramBuffer, moves: tuple[Move, ...]) -> ProgramBuffer:
         """Return an alias that was made just now, but moving."""

@@ -215,7 +215,7 @@ class _State:
 
 
 class _Steps:
-    """Follows the steps, and what is in memory, P6 to P12."""
+    """Follows the steps, and what is in memory, P6 to P13."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
