@@ -17,6 +17,7 @@ from . import config, log
 from .guard import MISS, Guard, guard_for
 from .stages import Compiled, Traced
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
+from .tracing.mutation import apply_changes
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
@@ -160,7 +161,15 @@ class JitFunction:
             node.guard = guard_for(form, call, compiled, dynamic)
         if node.guard is not None:
             self._remember(node.guard)
-        return compiled(call.leaves)
+        result = compiled(call.leaves)
+        changes = compiled.recording.changes
+        if not changes:
+            return result
+        result, *made = result
+        form = self._signature.form(len(args), tuple(kwargs))
+        full = form.arrange((*args, *kwargs.values()))
+        apply_changes(changes, *full, made)
+        return result
 
     def _remember(self, guard: Guard) -> None:
         """Ask `guard` first from now on; forget those of captures that changed."""

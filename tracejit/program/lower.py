@@ -253,11 +253,26 @@ class _Lowering:
     def call(self, eqn: Eqn) -> None:
         graph = eqn.params["graph"]
         assert isinstance(graph, Graph)
-        for var, x in zip(graph.invars, eqn.invars, strict=True):
-            self.home[var] = self.operand(x)
-        self.equations(graph.eqns)
+        self.enter(graph, [self.operand(x) for x in eqn.invars], {})
         for var, x in zip(eqn.outvars, graph.outvars, strict=True):
             self.home[var] = self.operand(x)
+
+    def enter(
+        self,
+        graph: Graph,
+        ins: Sequence[ProgramBuffer],
+        places: Mapping[Atom, ProgramBuffer],
+    ) -> None:
+        """Lower the equations of a sub-graph, which may have been lowered before.
+
+        Results are written to `places`, where an equation can.
+        """
+        for var in (v for e in graph.eqns for v in e.outvars):
+            self.home.pop(var, None)
+            self.claimed.pop(var, None)
+        self.home.update(zip(graph.invars, ins, strict=True))
+        self.claim(graph, places)
+        self.equations(graph.eqns)
 
     def cond(self, eqn: Eqn) -> None:
         predicate = self.operand(eqn.invars[0])
@@ -287,14 +302,8 @@ class _Lowering:
         when all else is done.
         """
         outer, self.steps = self.steps, []
-        for var in (v for e in graph.eqns for v in e.outvars):
-            self.home.pop(var, None)  # the same graph may have been lowered before
-            self.claimed.pop(var, None)
-        for var, buffer in zip(graph.invars, ins, strict=True):
-            self.home[var] = buffer
         results = graph.outvars[len(carries) :]
-        self.claim(graph, dict(zip(results, outs, strict=True)))
-        self.equations(graph.eqns)
+        self.enter(graph, ins, dict(zip(results, outs, strict=True)))
         for x, out in zip(results, outs, strict=True):
             self.copy(self.operand(x), out)
         self.next_carries(graph.outvars[: len(carries)], carries)
