@@ -364,6 +364,30 @@ def scan(
     if current_trace() is None and length:
         return _python_scan(f, init, (leaves, xs_spec), length, reverse)
     inits, spec = flatten(init)
+    body, arguments = _scan_turn(f, (inits, spec), (leaves, xs_spec))
+    n, ys_spec = len(inits), body.inner.spec.children[1]
+    avals = [a.aval for a in arguments]
+    graph = with_dtypes(body.captures_first(body.graph.name), avals)
+    if current_trace() is None:
+        return init, unflatten(ys_spec, _no_slices(graph, n))
+    p = ScanParams(graph, length, reverse, len(body.captured), n, unroll)
+    m = p.consts + n
+    ins = [*graph.in_avals[:m], *(stacked(a, length) for a in graph.in_avals[m:])]
+    operands = [*body.captured, *inits, *leaves]
+    outs = _emitted(scan_p, "scan", p.params, ins, operands)
+    carries = _kinded(outs[:n], [a.kind for a in arguments])
+    return unflatten(spec, carries), unflatten(ys_spec, outs[n:])
+
+
+def _no_slices(body: Graph, carries: int) -> list[np.ndarray]:
+    return [np.empty((0, *a.shape), a.dtype) for a in body.out_avals[carries:]]
+
+
+def _scan_turn(
+    f: Function, init: tuple[list[Any], TreeSpec], xs: tuple[list[Any], TreeSpec]
+) -> tuple[Body, tuple[Argument, ...]]:
+    """Trace a turn: the leaves of the carry, then a slice of each leaf of the xs."""
+    (inits, spec), (leaves, xs_spec) = init, xs
     carry = CarrySpec("scan", spec, tuple(unknown(x) for x in inits))
     slices = [_slice_argument(x) for x in leaves]
     n = len(inits)
@@ -373,26 +397,7 @@ def scan(
         _check_pair(pair)
         return ordered_like(spec, pair[0]), pair[1]
 
-    body, arguments = trace_turn(
-        turn, carry, slices, name_of(f), lambda s: s.children[0]
-    )
-    if current_trace() is None:
-        ys_avals = [stacked(a, 0) for a in body.graph.out_avals[n:]]
-        ys = [np.empty(a.shape, a.dtype) for a in ys_avals]
-        return init, unflatten(body.inner.spec.children[1], ys)
-    p = ScanParams(
-        with_dtypes(body.captures_first(body.graph.name), [a.aval for a in arguments]),
-        length,
-        reverse,
-        len(body.captured),
-        n,
-        unroll,
-    )
-    m = p.consts + n
-    avals = [*p.body.in_avals[:m], *(stacked(a, length) for a in p.body.in_avals[m:])]
-    outs = _emitted(scan_p, "scan", p.params, avals, [*body.captured, *inits, *leaves])
-    carries = _kinded(outs[:n], [a.kind for a in arguments])
-    return unflatten(spec, carries), unflatten(body.inner.spec.children[1], outs[n:])
+    return trace_turn(turn, carry, slices, name_of(f), lambda s: s.children[0])
 
 
 def _check_pair(pair: Any) -> None:
