@@ -353,6 +353,23 @@ def test_invariant_code_runs_once():
     check(f, np.ones((3, 3)) / 9, X, np.ones((4, 3)))
 
 
+def test_composites_in_bodies_have_their_derivatives():
+    """A softmax in a turn is differentiated without a mask of maxima."""
+
+    def f(x):
+        def turn(c, v):
+            e = np.exp(c - np.max(c))
+            return e / np.sum(e) + v, None
+
+        return np.sum(tj.scan(turn, x, x)[0] * x)
+
+    found = primitives(tj.jit(tj.grad(f)).trace(X).graph)
+    assert "scan" in found
+    assert "composite" in found
+    assert "eq" not in found
+    same(tj.jit(tj.grad(f))(X), tj.grad(f)(X))
+
+
 def test_branches_write_results_in_place():
     def f(x):
         return tj.cond(x[0] > 0, lambda x: np.sin(x), lambda x: np.cos(x), x)

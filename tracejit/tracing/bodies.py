@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from .. import config
 from ..errors import DTypeError, ShapeError, TraceError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Graph, Var
 from ..ir.ops.elementwise import convert_p
+from ..ir.raising import raise_graph
 from .inner import Argument, InnerTrace, argument_like, trace_inner
 from .source import user_line
 from .storage import Kind
-from .trace import Role
+from .trace import Role, current_trace
 from .tree import TreeSpec, flatten, format_path, paths, unflatten
 
 MAX_RETRACES = 8  # a dtype is promoted at most this often: bool, int, float, complex
@@ -74,9 +76,20 @@ def unknown(x: Any) -> Argument:
 def trace_body(
     call: Callable[[list[Any]], Any], arguments: Sequence[Argument], name: str
 ) -> Body:
-    """Trace `call` on unknown values."""
+    """Trace `call` on unknown values; inside of a derivative, raise composites."""
     inner = trace_inner(call, arguments, name, Role.BODY, lift_results=True)
+    if config.get("composites") and _in_derivative():
+        inner = replace(inner, graph=raise_graph(inner.graph))
     return Body(inner, tuple(arguments))
+
+
+def _in_derivative() -> bool:
+    trace = current_trace()
+    while trace is not None:
+        if trace.role is Role.DIFFERENTIATED:
+            return True
+        trace = trace.parent
+    return False
 
 
 def name_of(fn: Callable[..., Any]) -> str:
