@@ -10,7 +10,20 @@ np.float64(5.0)
 
 from . import config, errors, nn, testing
 from ._version import __version__
-from .api import JitFunction, grad, jit, stop_gradient, value_and_grad
+from .api import (
+    JitFunction,
+    grad,
+    hessian,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jit,
+    jvp,
+    linearize,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
 
 __all__ = [
     "JitFunction",
@@ -18,9 +31,16 @@ __all__ = [
     "config",
     "errors",
     "grad",
+    "hessian",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
     "jit",
+    "jvp",
+    "linearize",
     "nn",
     "stop_gradient",
     "testing",
     "value_and_grad",
+    "vjp",
 ]

@@ -17,6 +17,8 @@ from . import config, log
 from .guard import MISS, Guard, guard_for
 from .stages import Compiled, Traced
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
+from .tracing.jacobians import hessian, jacfwd, jacobian, jacrev
+from .tracing.linear_maps import jvp, linearize, vjp
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
@@ -24,9 +26,16 @@ from .tracing.trace import current_trace
 __all__ = [
     "JitFunction",
     "grad",
+    "hessian",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
     "jit",
+    "jvp",
+    "linearize",
     "stop_gradient",
     "value_and_grad",
+    "vjp",
 ]
 
 
