@@ -17,6 +17,7 @@ from ..builder import Builder
 from ..graph import Atom
 from ..primitive import REGISTRY
 from . import elementwise as ew
+from .shape import broadcast_to
 
 # partial(b, g, outs, *ins) -> g times the partial derivative
 NamedPartial = Callable[..., Atom]
@@ -24,6 +25,7 @@ NamedPartial = Callable[..., Atom]
 Slope = Callable[..., Atom]
 
 SCIPY = "scipy.special."
+ZETA = "_ufuncs._zeta"  # what scipy.special.zeta, a Python function, calls
 
 
 def named(b: Builder, name: str, *xs: Atom) -> Atom:
@@ -66,8 +68,8 @@ def _normal_ratio(b: Builder, z: Atom, x: Atom) -> Atom:
 
 def _trigamma(b: Builder, z: Atom, x: Atom) -> Atom:
     """Slope of the digamma function: ζ(2, x)."""
-    two = b.emit(ew.add_p, b.emit(ew.mul_p, x, 0.0), 2.0)
-    return named(b, "zeta", two, x)
+    two = broadcast_to(b, b.literal(2, x.aval.dtype), x.aval.shape)
+    return named(b, ZETA, two, x)
 
 
 def _inverse_gauss(b: Builder, z: Atom, sign: float) -> Atom:
@@ -271,7 +273,7 @@ def _beta_part(index: int) -> Slope:
 
 def _zeta_slope(b: Builder, z: Atom, s: Atom, q: Atom) -> Atom:
     """Slope -s·ζ(s+1, q) (DLMF 25.11.17)."""
-    more = named(b, "zeta", b.emit(ew.add_p, s, 1.0), q)
+    more = named(b, ZETA, b.emit(ew.add_p, s, 1.0), q)
     return b.emit(ew.neg_p, b.emit(ew.mul_p, s, more))
 
 
@@ -301,7 +303,7 @@ MORE_OPERANDS: dict[str, tuple[Slope | None, ...]] = {
     ),
     "beta": (_beta_part(0), _beta_part(1)),
     "betaln": (_betaln_part(0), _betaln_part(1)),
-    "zeta": (None, _zeta_slope),
+    ZETA: (None, _zeta_slope),
     "jv": (None, _bessel("jv", -1.0)),
     "yv": (None, _bessel("yv", -1.0)),
     "iv": (None, _bessel("iv", 1.0)),
