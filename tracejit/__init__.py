@@ -10,7 +10,21 @@ np.float64(5.0)
 
 from . import config, errors, nn, testing
 from ._version import __version__
-from .api import JitFunction, grad, jit, stop_gradient, value_and_grad, vmap
+from .api import (
+    JitFunction,
+    grad,
+    hessian,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jit,
+    jvp,
+    linearize,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 from .tracing.control_flow import (
     associative_scan,
     cond,
@@ -30,8 +44,14 @@ __all__ = [
     "errors",
     "fori_loop",
     "grad",
+    "hessian",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
     "jit",
     "map",
+    "jvp",
+    "linearize",
     "nn",
     "scan",
     "stop_gradient",
@@ -40,4 +60,5 @@ __all__ = [
     "value_and_grad",
     "vmap",
     "while_loop",
+    "vjp",
 ]

@@ -17,6 +17,8 @@ from . import config, log
 from .guard import MISS, Guard, guard_for
 from .stages import Compiled, Traced
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
+from .tracing.jacobians import hessian, jacfwd, jacobian, jacrev
+from .tracing.linear_maps import jvp, linearize, vjp
 from .tracing.mutation import apply_changes
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
@@ -26,10 +28,17 @@ from .tracing.vmap import vmap
 __all__ = [
     "JitFunction",
     "grad",
+    "hessian",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
     "jit",
+    "jvp",
+    "linearize",
     "stop_gradient",
     "value_and_grad",
     "vmap",
+    "vjp",
 ]
 
 

@@ -67,6 +67,10 @@ class DTypeError(TracejitError, TypeError):
     """A dtype does not fit or is not supported."""
 
 
+class ArgumentError(TracejitError, TypeError):
+    """A function or transformation was not given the arguments it takes."""
+
+
 class IndexRangeError(TracejitError, IndexError):
     """An index is out of range."""
 

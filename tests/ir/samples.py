@@ -302,7 +302,7 @@ OTHERS = [
             lambda r: [r.normal(size=(3, 4)), r.normal(size=(5, 4)), _indices(5)(r)],
             {**GATHER, "op": op},
         )
-        for op in ("set", "add", "max", "min")
+        for op in ("set", "add", "mul", "max", "min")
     ),
     Sample(
         "scatter",
@@ -346,6 +346,8 @@ OTHERS = [
         for t in (float, complex)
     ),
     Sample("ufunc", lambda r: _integers(r), {"name": "numpy.gcd"}),
+    Sample("ufunc", uniform(-1, 1, SHAPE, SHAPE), {"name": "numpy.logaddexp2"}),
+    Sample("ufunc", uniform(0.1, 0.9, SHAPE), {"name": "numpy.modf"}),
     Sample("call", uniform(0, 1, (3,), (3,)), {"graph": LAYER}),
     Sample(
         "composite",

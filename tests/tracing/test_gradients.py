@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit.errors import ConcretizationError, DTypeError, ShapeError, TraceError
+from tracejit.errors import (
+    ArgumentError,
+    ConcretizationError,
+    DTypeError,
+    ShapeError,
+    TraceError,
+)
 
 X = np.linspace(0.2, 1.7, 12).reshape(3, 4)
 
@@ -139,6 +145,116 @@ def test_gradient_of_a_product_of_vectors_is_no_contraction():
     for got, other in zip(tj.jit(f)(x, y), (y, x), strict=True):
         np.testing.assert_allclose(got, np.cos(x @ y) * other)
     assert len(tj.jit(f).lower(x, y).kernels) <= 2
+# --- which arguments --------------------------------------------------------------
+
+
+def weighted(x, w=2.0, *, power=2.0):
+    return np.sum(w * x**power)
+
+
+def test_argnames():
+    by_name = tj.grad(weighted, argnames="w")
+    assert by_name(X) == by_name(X, 2.0) == by_name(X, w=2.0) == np.sum(X**2)
+    gw, gx = tj.grad(weighted, argnames=("w", "x"))(X, 3.0)
+    np.testing.assert_allclose(gx, 6 * X)
+    assert gw == np.sum(X**2)
+    gx, gp = tj.grad(weighted, argnums=(0,), argnames="power")(X, power=3.0)
+    np.testing.assert_allclose(gx, 6 * X**2)
+    np.testing.assert_allclose(gp, np.sum(2 * X**3 * np.log(X)))
+    (gx,) = tj.grad(weighted, argnames=["x"])(X)
+    np.testing.assert_allclose(gx, 4 * X)
+    jitted = tj.jit(tj.value_and_grad(weighted, argnames="w"))
+    assert jitted(X, w=2.0) == (weighted(X), np.sum(X**2))
+
+
+def test_negative_argnums():
+    assert tj.grad(lambda x, y: x * y**2, argnums=-1)(3.0, 2.0) == 12.0
+
+
+def test_holomorphic():
+    z = np.array([0.3 + 1j, -0.5j])
+    gradient = tj.grad(lambda z: np.sum(np.sin(z) * z), holomorphic=True)
+    np.testing.assert_allclose(gradient(z), np.cos(z) * z + np.sin(z), rtol=1e-14)
+    np.testing.assert_allclose(tj.jit(gradient)(z), gradient(z), rtol=1e-14)
+
+
+def test_allow_int():
+    gradient = tj.grad(lambda n: np.sum(n * 1.5), allow_int=True)(np.arange(3))
+    np.testing.assert_array_equal(gradient, np.zeros(3, int))
+    assert gradient.dtype == np.arange(3).dtype
+    assert tj.grad(lambda b: b * 1.5, allow_int=True)(True) == False  # noqa: E712
+
+
+ARGUMENT_ERRORS = {
+    "too far": (
+        lambda: tj.grad(weighted, argnums=2)(X, 1.0),
+        r"argnums names argument 2, but weighted was given 2 positional arguments",
+    ),
+    "too far back": (
+        lambda: tj.grad(weighted, argnums=(0, -3))(X, 1.0),
+        r"argnums names argument -3, but weighted was given 2 positional arguments",
+    ),
+    "twice": (
+        lambda: tj.grad(weighted, argnums=0, argnames="x")(X),
+        r"argnums=0 and argnames='x' name an argument twice",
+    ),
+    "unknown name": (
+        lambda: tj.grad(weighted, argnames="scale")(X),
+        r"argnames names 'scale', but weighted has \['power', 'w', 'x'\]",
+    ),
+    "not given": (
+        lambda: tj.grad(lambda x, *, k: x * k, argnames="k")(1.0),
+        r"argnames names 'k', but <lambda> was not given it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ARGUMENT_ERRORS)
+def test_argument_errors(case):
+    call, text = ARGUMENT_ERRORS[case]
+    with pytest.raises(ArgumentError, match=text) as caught:
+        call()
+    assert "at test_gradients.py:" in str(caught.value)
+
+
+DTYPE_ERRORS = {
+    "integers": (
+        lambda: tj.grad(lambda x: x * 2.0)(3),
+        r"grad has nothing to differentiate: .* \(x: i64\[\]\)",
+    ),
+    "complex value": (
+        lambda: tj.grad(lambda z: z * 2)(1j),
+        r"<lambda> returned c128\[\], not a real float",
+    ),
+    "real argument": (
+        lambda: tj.grad(lambda z: z * 2j, holomorphic=True)(1.0),
+        r"grad with holomorphic=True takes complex arguments, but z is f64\[\]",
+    ),
+    "real value": (
+        lambda: tj.grad(lambda z: abs(z), holomorphic=True)(1j),
+        r"<lambda> returned f64\[\], not a complex number",
+    ),
+    "text": (
+        lambda: tj.grad(lambda p: p["x"] * 2)({"x": 2.0, "name": "text"}),
+        r"cannot differentiate with respect to p\['name'\], a str",
+    ),
+    "text returned": (
+        lambda: tj.grad(lambda x: "text")(1.0),
+        r"grad needs a number, but <lambda> returned 'text'",
+    ),
+    "nothing returned": (
+        lambda: tj.grad(lambda x: None)(1.0),
+        r"grad needs one number, but <lambda> returned a container: None",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DTYPE_ERRORS)
+def test_dtype_errors(case):
+    call, text = DTYPE_ERRORS[case]
+    with pytest.raises((DTypeError, TraceError), match=text) as caught:
+        call()
+    assert "at test_gradients.py:" in str(caught.value)
 
 
 # --- values in nested transformations ---------------------------------------------

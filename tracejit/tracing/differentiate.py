@@ -4,37 +4,38 @@ Inside `jit` the transformed graph is inlined into the trace around it; outside 
 in NumPy, and tracers carry values, so Python may branch on them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import config
 from ..errors import DTypeError, ShapeError, TraceError
 from ..ir import dtypes as dt
 from ..ir.ops.elementwise import stop_gradient_p
-from ..ir.raising import raise_graph
 from ..transforms.vjp import value_and_grad_graph
-from .inner import (
-    InnerTrace,
-    Static,
-    argument_like,
-    kind_of,
-    run_graph,
-    trace_inner,
-    with_kind,
+from .arguments import (
+    Argnames,
+    Argnums,
+    active_leaves,
+    choose,
+    function_name,
+    spread,
+    zero_like,
 )
+from .inner import Static, run_graph
+from .point import Point, kind_name, trace_at
 from .source import user_line
-from .storage import Kind
-from .trace import Role
 from .tracer import Tracer
-from .tree import TreeSpec, flatten, paths, unflatten
 
 
 def value_and_grad(
     fn: Callable[..., Any],
-    argnums: int | Sequence[int] = 0,
+    argnums: Argnums = None,
     has_aux: bool = False,
+    *,
+    argnames: Argnames = None,
+    holomorphic: bool = False,
+    allow_int: bool = False,
 ) -> Callable[..., Any]:
     """Return a function of the same arguments giving the value and the gradient.
 
@@ -42,16 +43,34 @@ def value_and_grad(
     ----------
     fn : callable
         Returns a real scalar (with `has_aux`: a pair of it and anything).
-    argnums : int or sequence of int
+    argnums : int or sequence of int, optional
         Positions of the arguments to differentiate: arrays or nested containers of
-        arrays and floats. Leaves of integer dtype get zero gradients.
+        arrays and numbers. The first, unless `argnames` is given.
     has_aux : bool
+    argnames : str or sequence of str, optional
+        Parameters to differentiate, given by position, keyword or default; after those
+        of `argnums`.
+    holomorphic : bool
+        The function is complex differentiable: arguments and the result are complex,
+        and the gradient is its complex derivative.
+    allow_int : bool
+        Give zeros when all arguments are integers or booleans, in place of an error.
 
     Returns
     -------
     callable
         ``(value, gradient)``, or ``((value, aux), gradient)``; the gradient has the
-        structure of the argument, and is a tuple for several `argnums`.
+        structure of the argument, and is a tuple for a sequence of them. Gradients of
+        integers and booleans are zeros of their dtype. For complex arguments of a real
+        function ``df = Re Σ gradient · dx``, as in JAX: go along its conjugate.
+
+    Raises
+    ------
+    ShapeError, DTypeError, TraceError
+        By the function returned, when the value is not a scalar of the right dtype, or
+        there is nothing to differentiate.
+    ArgumentError
+        When an argument of these names is not there.
 
     Examples
     --------
@@ -59,30 +78,16 @@ def value_and_grad(
     >>> value_and_grad(lambda x: np.sum(x * x))(np.array([1.0, 2.0]))
     (np.float64(5.0), array([2., 4.]))
     """
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        chosen = [args[_position(p, args)] for p in positions]
-        leaves, spec = flatten(chosen)
-        _check_inputs(leaves, spec)
+        chosen = choose(fn, args, kwargs, argnums, argnames)
+        active = active_leaves(chosen, "grad", holomorphic, allow_int)
+        point = trace_at(fn, chosen, active, has_aux)
+        _check_output(point, holomorphic)
+        value, gradient = _evaluate(point, holomorphic)
+        return value, chosen.like_arguments(gradient)
 
-        def call(inner: list[Any]) -> Any:
-            full = list(args)
-            for p, value in zip(positions, unflatten(spec, inner), strict=True):
-                full[p] = value
-            return fn(*full, **kwargs)
-
-        inner = trace_inner(
-            call,
-            [argument_like(x) for x in leaves],
-            getattr(fn, "__name__", "f"),
-            Role.DIFFERENTIATED,
-        )
-        value, grads = _evaluate(inner, leaves, has_aux)
-        tree = unflatten(spec, grads)
-        return value, tree[0] if isinstance(argnums, int) else tuple(tree)
-
-    name = getattr(fn, "__name__", "f")
+    name = function_name(fn)
     differentiated.__name__ = f"value_and_grad_{name}"
     differentiated.__doc__ = f"Value and gradient of {name}."
     differentiated.__wrapped__ = fn  # type: ignore[attr-defined]
@@ -91,10 +96,21 @@ def value_and_grad(
 
 def grad(
     fn: Callable[..., Any],
-    argnums: int | Sequence[int] = 0,
+    argnums: Argnums = None,
     has_aux: bool = False,
+    *,
+    argnames: Argnames = None,
+    holomorphic: bool = False,
+    allow_int: bool = False,
 ) -> Callable[..., Any]:
-    """Return a function giving the gradient of `fn`; see `value_and_grad`.
+    """Return a function giving the gradient of `fn`.
+
+    Parameters and errors are those of `value_and_grad`.
+
+    Returns
+    -------
+    callable
+        The gradient, or ``(gradient, aux)``.
 
     Examples
     --------
@@ -102,13 +118,20 @@ def grad(
     >>> grad(lambda x: np.sum(np.sin(x)))(np.zeros(2))
     array([1., 1.])
     """
-    both = value_and_grad(fn, argnums, has_aux)
+    both = value_and_grad(
+        fn,
+        argnums,
+        has_aux,
+        argnames=argnames,
+        holomorphic=holomorphic,
+        allow_int=allow_int,
+    )
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         value, result = both(*args, **kwargs)
         return (result, value[1]) if has_aux else result
 
-    gradient.__name__ = f"grad_{getattr(fn, '__name__', 'f')}"
+    gradient.__name__ = f"grad_{function_name(fn)}"
     gradient.__wrapped__ = fn  # type: ignore[attr-defined]
     return gradient
 
@@ -121,94 +144,56 @@ def stop_gradient(x: Any) -> Any:
     return x.home.result(x.home.emit(stop_gradient_p, x.read()), known, kind=x.kind)
 
 
-def _position(p: int, args: tuple[Any, ...]) -> int:
-    if not -len(args) <= p < len(args):
-        raise TypeError(
-            f"argnums names argument {p}, but {len(args)} positional arguments "
-            "were given"
-        )
-    return p
-
-
-def _check_inputs(leaves: list[Any], spec: TreeSpec) -> None:
-    for leaf, path in zip(leaves, paths(spec), strict=True):
-        dtype = getattr(leaf, "dtype", None)
-        if dtype is None and not isinstance(leaf, float | int | complex):
-            where = "".join(f"[{k!r}]" for k in path[1:])
-            raise DTypeError(
-                f"cannot differentiate with respect to a {type(leaf).__name__} at "
-                f"argument leaf {where or 'itself'}",
-                hint="choose other argnums, or pass it through a closure",
-            )
-
-
-def _evaluate(
-    inner: InnerTrace, leaves: list[Any], has_aux: bool
-) -> tuple[Any, list[Any]]:
+def _evaluate(point: Point, holomorphic: bool) -> tuple[Any, list[Any]]:
     """Run the value-and-gradient graph; return the value tree and gradient leaves."""
-    first = inner.result[0] if inner.result else Static(None)
-    _check_output(inner, first, has_aux)
-    if isinstance(first, Static):
-        return inner.rebuild([]), [_zero_like(x) for x in leaves]
-    graph = inner.graph
-    avals = graph.in_avals[: len(leaves)]
-    active = [i for i, aval in enumerate(avals) if dt.is_inexact(aval.dtype)]
-    raised = raise_graph(graph) if config.get("composites") else graph
-    graph = value_and_grad_graph(raised, active)
-    outs = run_graph(graph, [*leaves, *inner.captured])
-    n = len(inner.kinds)
-    values = [with_kind(x, k) for x, k in zip(outs[:n], inner.kinds, strict=True)]
-    found = dict(zip(active, outs[n:], strict=True))
-    grads = [
-        _like_leaf(found[i], x) if i in found else _zero_like(x)
-        for i, x in enumerate(leaves)
-    ]
-    return inner.rebuild(values), grads
+    leaves = point.chosen.leaves
+    if isinstance(point.leaves[0], Static):
+        outs = run_graph(point.graph, point.operands)
+        return _value(point, outs), [zero_like(x) for x in leaves]
+    graph = value_and_grad_graph(point.graph, point.active, holomorphic)
+    outs = run_graph(graph, point.operands)
+    n = len(point.graph.outvars)
+    return _value(point, outs[:n]), spread(outs[n:], point.active, leaves)
 
 
-def _check_output(inner: InnerTrace, first: "int | Static", has_aux: bool) -> None:
-    if isinstance(first, Static):
-        if isinstance(first.value, int | float | np.generic):
-            return
+def _value(point: Point, outs: list[Any]) -> Any:
+    value, aux = point.values(outs)
+    return (value, aux) if point.has_aux else value
+
+
+def _check_output(point: Point, holomorphic: bool) -> None:
+    name = point.inner.graph.name
+    if point.spec.kind is not None:
         raise TraceError(
-            f"the differentiated function returned {first.value!r}, not a number",
-            source=user_line(),
-        )
-    if has_aux:
-        if inner.spec.kind is not tuple or len(inner.spec.children) != 2:
-            raise TraceError(
-                "with has_aux=True the function must return a pair (value, aux)",
-                source=user_line(),
-            )
-    elif inner.spec.kind is not None:
-        raise TraceError(
-            "the differentiated function returned a container, not one number",
+            f"grad needs one number, but {name} returned a container: "
+            f"{kind_name(point.spec)}",
             source=user_line(),
             hint="return a scalar, or (scalar, aux) with has_aux=True",
         )
-    aval = inner.graph.out_avals[first]
+    first = point.leaves[0]
+    if isinstance(first, Static):
+        if isinstance(first.value, int | float | complex | np.generic):
+            return
+        raise TraceError(
+            f"grad needs a number, but {name} returned {first.value!r}",
+            source=user_line(),
+        )
+    aval = point.graph.out_avals[first]
     if aval.shape:
         raise ShapeError(
-            f"the differentiated function returned {aval}, not a scalar",
+            f"grad needs a scalar, but {name} returned {aval}, not a scalar",
             source=user_line(),
-            hint="reduce it, e.g. np.sum(...) or np.mean(...)",
+            hint="reduce it, e.g. np.sum(...) or np.mean(...); jacrev gives the "
+            "derivatives of all elements",
         )
-    if not dt.is_float(aval.dtype):
+    fits = dt.is_complex(aval.dtype) if holomorphic else dt.is_float(aval.dtype)
+    if not fits:
+        wanted = "a complex number" if holomorphic else "a real float"
         raise DTypeError(
-            f"the differentiated function returned {aval}, not a real float",
+            f"grad needs a scalar, but {name} returned {aval}, not {wanted}",
             source=user_line(),
-            hint="convert it, e.g. value.astype(np.float64), or take np.real",
+            hint="leave out holomorphic=True"
+            if holomorphic
+            else "convert it, e.g. value.astype(np.float64), take np.real, or pass "
+            "holomorphic=True",
         )
-
-
-def _like_leaf(gradient: Any, leaf: Any) -> Any:
-    is_array = kind_of(leaf) is Kind.ARRAY
-    return with_kind(gradient, Kind.ARRAY if is_array else Kind.SCALAR)
-
-
-def _zero_like(x: Any) -> Any:
-    if isinstance(x, Tracer):
-        return np.zeros_like(x)
-    if isinstance(x, np.ndarray):
-        return np.zeros_like(x)
-    return np.asarray(x).dtype.type(0)

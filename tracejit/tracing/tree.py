@@ -118,6 +118,73 @@ def collect(spec: TreeSpec, tree: object, leaves: list[Leaf]) -> bool:
     return all(collect(child, value, leaves) for child, value in children)
 
 
+class TreeMismatch(Exception):
+    """Two trees differ in their containers.
+
+    Parameters
+    ----------
+    path : tuple
+        Where they do.
+    expected, found : str
+        What stands there, in words.
+    """
+
+    def __init__(self, path: Path, expected: str, found: str) -> None:
+        super().__init__(f"{format_path(path)}: expected {expected}, found {found}")
+        self.path = path
+        self.expected = expected
+        self.found = found
+
+
+def leaves_like(spec: TreeSpec, tree: object, path: Path = ()) -> list[Leaf]:
+    """Return the leaves of `tree` in the order of `spec`, whose containers it has.
+
+    Dict keys may come in another order. What stands at a leaf may not be a container.
+
+    Raises
+    ------
+    TreeMismatch
+
+    Examples
+    --------
+    >>> leaves_like(flatten({"a": 1, "b": [2]})[1], {"b": [3], "a": 4})
+    [4, 3]
+    """
+    kind = type(tree)
+    parts = None if tree is None else parts_of(tree)
+    if spec.kind is None:
+        if tree is None or parts is not None:
+            raise TreeMismatch(path, "a leaf", _describe(kind, parts))
+        return [tree]
+    expected = TreeMismatch(path, _describe(spec.kind, (spec.keys, ())), "")
+    if kind is not spec.kind:
+        expected.found = _describe(kind, parts)
+        raise expected
+    if parts is None:
+        return []
+    values = dict(zip(*parts, strict=True))
+    if set(values) != set(spec.keys):
+        expected.found = _describe(kind, parts)
+        raise expected
+    return [
+        leaf
+        for key, child in zip(spec.keys, spec.children, strict=True)
+        for leaf in leaves_like(child, values[key], (*path, key))
+    ]
+
+
+def _describe(
+    kind: type, parts: tuple[tuple[object, ...], tuple[object, ...]] | None
+) -> str:
+    if kind is type(None):
+        return "None"
+    if parts is None:
+        return f"a leaf of type {kind.__name__}"
+    if kind is dict:
+        return f"a dict with keys {sorted(map(repr, parts[0]))}".replace('"', "")
+    return f"a {kind.__name__} of {len(parts[0])}"
+
+
 def unflatten(spec: TreeSpec, leaves: list[Leaf]) -> Any:
     """Rebuild the container of `spec` from its leaves, in order."""
     return _unflatten(spec, iter(leaves))

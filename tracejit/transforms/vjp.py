@@ -59,7 +59,9 @@ def vjp_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
     return _with_cotangents(b, graph, ins, wrt, cts)
 
 
-def value_and_grad_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
+def value_and_grad_graph(
+    graph: Graph, wrt: Sequence[int], holomorphic: bool = False
+) -> Graph:
     """Return the graph of all outputs, then the gradients of output 0.
 
     Parameters
@@ -68,6 +70,8 @@ def value_and_grad_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
         Output 0 is a real float scalar.
     wrt : sequence of int
         Inputs, of float or complex dtype, to differentiate with respect to.
+    holomorphic : bool
+        Output 0 is complex instead, and complex differentiable in these inputs.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def value_and_grad_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
         When an equation has no derivative.
     """
     check_wrt(graph, wrt)
-    _check_scalar(graph)
+    _check_scalar(graph, holomorphic)
     b = new_builder(graph.name)
     ins = [b.input(v.aval, v.name) for v in graph.invars]
     seed = b.literal(1, graph.out_avals[0].dtype)
@@ -91,16 +95,17 @@ def value_and_grad_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
     return _with_cotangents(b, graph, ins, wrt, cts)
 
 
-def _check_scalar(graph: Graph) -> None:
+def _check_scalar(graph: Graph, holomorphic: bool) -> None:
     aval = graph.out_avals[0]
     if aval.shape:
         raise ShapeError(
             f"the gradient of @{graph.name} needs a scalar output, not {aval}",
             hint="reduce it, e.g. np.sum(...) or np.mean(...)",
         )
-    if not dt.is_float(aval.dtype):
+    kind = "complex" if holomorphic else "real float"
+    if not (dt.is_complex if holomorphic else dt.is_float)(aval.dtype):
         raise DTypeError(
-            f"the gradient of @{graph.name} needs a real float output, not {aval}",
+            f"the gradient of @{graph.name} needs a {kind} output, not {aval}",
             hint="convert it, e.g. value.astype(np.float64), or take np.real",
         )
 

@@ -17,6 +17,7 @@ from ..aval import ShapedArray
 from ..builder import Builder
 from ..graph import Atom
 from ..primitive import Array, Kind, ParamKind, Partial, Primitive, register
+from .squares import is_sum_of_squares
 
 Dtypes = frozenset[np.dtype]
 Partials = tuple[Partial | None, ...]
@@ -238,15 +239,32 @@ def _winner(compare: Callable[[], Primitive], index: int) -> Partial:
     return partial_
 
 
-def _extremum(name: str, impl: np.ufunc, compare: Callable[[], Primitive]) -> Primitive:
-    partials = (_winner(compare, 0), _winner(compare, 1))
+def _winner_over_nan(compare: Callable[[], Primitive], index: int) -> Partial:
+    """Partial of fmax or fmin: as of max or min, and g where the other is NaN."""
+    of_numbers = _winner(compare, index)
+
+    def partial_(b: Builder, g: Atom, z: Atom, x: Atom, y: Atom) -> Atom | None:
+        share = of_numbers(b, g, z, x, y)
+        assert share is not None
+        return b.emit(select_p, b.emit(isnan_p, y if index == 0 else x), g, share)
+
+    return partial_
+
+
+def _extremum(
+    name: str,
+    impl: np.ufunc,
+    compare: Callable[[], Primitive],
+    winner: Callable[[Callable[[], Primitive], int], Partial] = _winner,
+) -> Primitive:
+    partials = (winner(compare, 0), winner(compare, 1))
     return elementwise(name, impl, dt.ANY - dt.COMPLEX, partials)
 
 
 maximum_p: Primitive = _extremum("maximum", np.maximum, lambda: gt_p)
 minimum_p: Primitive = _extremum("minimum", np.minimum, lambda: lt_p)
-fmax_p: Primitive = _extremum("fmax", np.fmax, lambda: gt_p)
-fmin_p: Primitive = _extremum("fmin", np.fmin, lambda: lt_p)
+fmax_p: Primitive = _extremum("fmax", np.fmax, lambda: gt_p, _winner_over_nan)
+fmin_p: Primitive = _extremum("fmin", np.fmin, lambda: lt_p, _winner_over_nan)
 
 abs_p: Primitive = elementwise(
     "abs",
@@ -276,12 +294,19 @@ nextafter_p: Primitive = elementwise(
 
 # --- powers, exponentials, logarithms ---------------------------------------------
 
-sqrt_p: Primitive = elementwise(
-    "sqrt",
-    np.sqrt,
-    dt.INEXACT,
-    (lambda b, g, z, x: b.emit(div_p, g, b.emit(mul_p, z, 2)),),
-)
+
+def _sqrt_partial(b: Builder, g: Atom, z: Atom, x: Atom) -> Atom:
+    """g/2z; of a sum of squares 0 where it vanishes, infinite elsewhere at 0."""
+    twice = b.emit(mul_p, z, 2)
+    if dt.is_complex(x.aval.dtype) or not is_sum_of_squares(b, x):
+        return b.emit(div_p, g, twice)
+    at_zero = b.emit(eq_p, z, 0)
+    safe = b.emit(select_p, at_zero, one(b, z), twice)
+    slope = b.emit(div_p, one(b, z), safe)
+    return b.emit(mul_p, g, b.emit(select_p, at_zero, zero(b, z), slope))
+
+
+sqrt_p: Primitive = elementwise("sqrt", np.sqrt, dt.INEXACT, (_sqrt_partial,))
 cbrt_p: Primitive = elementwise(
     "cbrt",
     np.cbrt,
@@ -341,10 +366,15 @@ log1p_p: Primitive = elementwise(
 
 
 def _logaddexp_partial(index: int) -> Partial:
-    """∂ log(e^x + e^y) / ∂x = e^(x - z)."""
+    """∂ log(e^x + e^y) / ∂x = e^(x - z); two equal infinities have half each."""
 
     def partial_(b: Builder, g: Atom, z: Atom, *ins: Atom) -> Atom:
-        return b.emit(mul_p, g, b.emit(exp_p, b.emit(sub_p, ins[index], z)))
+        x = ins[index]
+        gap = b.emit(select_p, b.emit(eq_p, x, z), zero(b, z), b.emit(sub_p, x, z))
+        both = b.emit(and_p, b.emit(eq_p, *ins), b.emit(isinf_p, z))
+        half = b.literal(0.5, z.aval.dtype)
+        weight = b.emit(select_p, both, half, b.emit(exp_p, gap))
+        return b.emit(mul_p, g, weight)
 
     return partial_
 

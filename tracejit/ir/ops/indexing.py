@@ -13,12 +13,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...errors import DTypeError, IndexRangeError, ShapeError, UnsupportedError
+from ...errors import DTypeError, IndexRangeError, ShapeError
 from .. import dtypes as dt
 from ..aval import Shape, ShapedArray
 from ..builder import Builder
 from ..graph import Atom
 from ..primitive import (
+    REGISTRY,
     Array,
     BatchParams,
     Effect,
@@ -30,6 +31,7 @@ from ..primitive import (
     register,
 )
 from .elementwise import div_p, eq_p, mul_p, select_p, zero
+from .segments import products_of_others
 from .shape import full_like, ints, iota_p, move_axis, reshape, spread_all
 
 Atoms = Sequence[Atom | None]
@@ -261,7 +263,10 @@ def _scatter_jvp(
     ins: Sequence[Atom],
     params: Params,
 ) -> Atoms:
-    """`set` and `add` are linear; `max` and `min` split ties evenly."""
+    """`set` and `add` are linear; `mul` takes the products of the other factors.
+
+    `max` and `min` split ties evenly.
+    """
     x, updates, *indices = ins
     tx = tangents[0] if tangents[0] is not None else full_like(b, 0, x.aval)
     tu = tangents[1] if tangents[1] is not None else full_like(b, 0, updates.aval)
@@ -269,10 +274,7 @@ def _scatter_jvp(
     if op in ("set", "add"):
         return (b.emit(scatter_p, tx, tu, *indices, **params),)
     if op == "mul":
-        raise UnsupportedError(
-            "the derivative of scatter with op='mul' is not defined",
-            hint="write the product with np.multiply and np.where",
-        )
+        return (_product_tangent(b, tx, tu, ins, params),)
     hit_x = b.emit(eq_p, x, outs[0])
     won = b.emit(gather_p, outs[0], *indices, **_indexing(params))  # type: ignore[arg-type]
     hit_u = b.emit(eq_p, updates, won)
@@ -285,6 +287,46 @@ def _scatter_jvp(
     tu = b.emit(select_p, hit_u, tu, zero(b, tu))
     total = b.emit(scatter_p, tx, tu, *indices, **add)
     return (b.emit(mul_p, total, b.emit(div_p, one, count)),)
+
+
+def _product_tangent(
+    b: Builder, tx: Atom, tu: Atom, ins: Sequence[Atom], params: Params
+) -> Atom:
+    """Σ over the factors at a place of tangent · product of the others there."""
+    x, updates, *indices = ins
+    if not updates.aval.size:
+        return tx
+    for_x = b.emit(scatter_p, full_like(b, 1, x.aval), updates, *indices, **params)
+    for_u = _other_factors(b, x, updates, indices, params)
+    return b.emit(
+        scatter_p,
+        b.emit(mul_p, tx, for_x),
+        b.emit(mul_p, tu, for_u),
+        *indices,
+        **{**params, "op": "add"},
+    )
+
+
+def _other_factors(
+    b: Builder, x: Atom, updates: Atom, indices: Sequence[Atom], params: Params
+) -> Atom:
+    """Return per update the product of all else that meets at its place."""
+    count, shape = updates.aval.size, x.aval.shape
+    numbers = b.emit(iota_p, shape=(x.aval.size,), axis=0, dtype=dt.INT64)
+    where = _indexing(params)
+    places = b.emit(gather_p, reshape(b, numbers, shape), *indices, **where)  # type: ignore[arg-type]
+    places = reshape(b, places, (count,))
+    order = b.emit(REGISTRY["argsort"], places, axis=0)
+    row: dict[str, Param] = {"axes": (0,), "batch": 0, "mode": "clip"}
+    values, segments = (
+        b.emit(gather_p, v, order, **row)
+        for v in (reshape(b, updates, (count,)), places)
+    )
+    others = products_of_others(b, values, segments)
+    back = b.emit(REGISTRY["argsort"], order, axis=0)
+    others = reshape(b, b.emit(gather_p, others, back, **row), updates.aval.shape)
+    here = b.emit(gather_p, x, *indices, **where)  # type: ignore[arg-type]
+    return b.emit(mul_p, others, here)
 
 
 scatter_p: Primitive = register(

@@ -320,9 +320,10 @@ def _eigh_jvp(
 ) -> Atoms:
     """Tangents dw = diag(Vᴴ dA V) and dV = V (F ∘ Vᴴ dA V).
 
-    F_ij = 1/(w_j - w_i) off the diagonal and 0 on it. Equal eigenvalues
-    give F = 0 (M. Giles, "Collected matrix derivative results for algorithmic
-    differentiation", 2008).
+    F_ij = 1/(w_j - w_i) off the diagonal and 0 on it (M. Giles, "Collected matrix
+    derivative results for algorithmic differentiation", 2008). Where eigenvalues are
+    equal F is infinite: directions that do not mix their vectors count nothing, all
+    others have no derivative, and give infinities or NaN in place of a wrong number.
     """
     (t,), (w, v) = tangents, outs
     assert t is not None
@@ -337,11 +338,20 @@ def _eigh_jvp(
     safe = b.emit(select_p, same, b.literal(1, gap.aval.dtype), gap)
     if dt.is_complex(inner.aval.dtype):
         safe = b.emit(convert_p, safe, dtype=inner.aval.dtype)
-    scaled = b.emit(select_p, same, zero(b, inner), b.emit(div_p, inner, safe))
+    turned = b.emit(
+        select_p, same, _infinite_multiple(b, inner), b.emit(div_p, inner, safe)
+    )
     i, j = (b.emit(iota_p, shape=shape, axis=d, dtype=dt.INT64) for d in (n - 2, n - 1))
-    on_diagonal = b.emit(select_p, b.emit(eq_p, i, j), inner, zero(b, inner))
+    is_diagonal = b.emit(eq_p, i, j)
+    on_diagonal = b.emit(select_p, is_diagonal, inner, zero(b, inner))
     dw = real_part(b, b.emit(reduce_sum_p, on_diagonal, axes=(n - 2,)))
-    return dw, matmul(b, v, scaled)
+    return dw, matmul(b, v, b.emit(select_p, is_diagonal, zero(b, inner), turned))
+
+
+def _infinite_multiple(b: Builder, x: Atom) -> Atom:
+    """Return 0 where `x` is 0 and infinity elsewhere, by steps linear in `x`."""
+    big = float(np.finfo(x.aval.dtype).max)
+    return b.emit(mul_p, b.emit(mul_p, x, big), big)
 
 
 eigh_p: Primitive = register(

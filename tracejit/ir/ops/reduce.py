@@ -30,8 +30,8 @@ from .elementwise import (
     convert_p,
     div_p,
     eq_p,
-    ge_p,
-    le_p,
+    gt_p,
+    lt_p,
     maximum_p,
     minimum_p,
     mul_p,
@@ -41,6 +41,7 @@ from .elementwise import (
 from .shape import (
     axes_of,
     broadcast_in_dim_p,
+    full_like,
     keep_axes,
     pad_p,
     reduce_eval,
@@ -274,23 +275,49 @@ def _combine_prod(
     return b.emit(mul_p, x, xs), tangent
 
 
-def _combine_extremum(name: str) -> Combine:
-    def combine(
-        b: Builder, x: Atom, t: Atom, axis: int, step: int
-    ) -> tuple[Atom, Atom]:
-        best, worst = (maximum_p, -np.inf) if name == "max" else (minimum_p, np.inf)
-        earlier_wins = ge_p if name == "max" else le_p
-        xs, ts = _delayed(b, x, axis, step, worst), _delayed(b, t, axis, step, 0)
-        tangent = b.emit(select_p, b.emit(earlier_wins, xs, x), ts, t)
-        return b.emit(best, x, xs), tangent
+def _cumulative_extremum_jvp(name: str) -> JvpRule:
+    """Mean of the tangents at the places where the extremum so far is attained.
 
-    return combine
+    Recursive doubling as for products, of sums of tangents and counts of places.
+    """
+    best, worst = (maximum_p, -np.inf) if name == "max" else (minimum_p, np.inf)
+    compare = gt_p if name == "max" else lt_p
+
+    def join(b: Builder, mine: Atom, other: Atom, x: Atom, xs: Atom) -> Atom:
+        both = b.emit(add_p, mine, other)
+        either = b.emit(select_p, b.emit(compare, x, xs), mine, both)
+        return b.emit(select_p, b.emit(compare, xs, x), other, either)
+
+    def jvp(
+        b: Builder,
+        tangents: Atoms,
+        outs: Sequence[Atom],
+        ins: Sequence[Atom],
+        params: Params,
+    ) -> Atoms:
+        (t,), (x,) = tangents, ins
+        assert t is not None
+        axis, reverse = params["axis"], params["reverse"]
+        assert isinstance(axis, int)
+        if reverse:
+            x, t = (b.emit(rev_p, v, axes=(axis,)) for v in (x, t))
+        count = full_like(b, 1, x.aval)
+        step = 1
+        while step < x.aval.shape[axis]:
+            fills = (worst, 0.0, 0.0)
+            xs, ts, more = (
+                _delayed(b, v, axis, step, fill)
+                for v, fill in zip((x, t, count), fills, strict=True)
+            )
+            t, count = join(b, t, ts, x, xs), join(b, count, more, x, xs)
+            x = b.emit(best, x, xs)
+            step *= 2
+        t = b.emit(div_p, t, count)
+        return (b.emit(rev_p, t, axes=(axis,)) if reverse else t,)
+
+    return jvp
 
 
 cumprod_p: Primitive = _cumulative("cumprod", np.multiply, _scan_jvp(_combine_prod))
-cummax_p: Primitive = _cumulative(
-    "cummax", np.maximum, _scan_jvp(_combine_extremum("max"))
-)
-cummin_p: Primitive = _cumulative(
-    "cummin", np.minimum, _scan_jvp(_combine_extremum("min"))
-)
+cummax_p: Primitive = _cumulative("cummax", np.maximum, _cumulative_extremum_jvp("max"))
+cummin_p: Primitive = _cumulative("cummin", np.minimum, _cumulative_extremum_jvp("min"))

@@ -11,10 +11,13 @@ import numpy as np
 
 from ...errors import DTypeError, UnsupportedError
 from ..aval import ShapedArray
+from ..builder import Builder
 from ..dtypes import canonical
-from ..primitive import Array, Avals, ParamKind, Primitive, register
-from .elementwise import common_shape
+from ..graph import Atom
+from ..primitive import Array, Avals, ParamKind, Params, Primitive, register
+from .elementwise import add_p, common_shape
 from .shape import batch_elementwise
+from .ufunc_partials import PARTIALS, undeclared
 
 
 def find_ufunc(name: str) -> np.ufunc:
@@ -63,6 +66,37 @@ def _ufunc(*arrays: Array, name: str) -> tuple[Array, ...]:
     return out if isinstance(out, tuple) else (out,)
 
 
+def _ufunc_jvp(
+    b: Builder,
+    tangents: Sequence[Atom | None],
+    outs: Sequence[Atom],
+    ins: Sequence[Atom],
+    params: Params,
+) -> Sequence[Atom | None]:
+    """Only first results have derivatives: others are integers or steps."""
+    name = str(params["name"])
+    partials = PARTIALS.get(name)
+    if partials is None:
+        raise UnsupportedError(
+            f"the derivative of {name} is not defined",
+            source=", ".join(b.source) or None,
+            hint="write it with functions that have one, or stop_gradient its argument",
+        )
+    total: Atom | None = None
+    for i, (partial, t) in enumerate(zip(partials, tangents, strict=True)):
+        if t is None or partial is None:
+            continue
+        if partial is undeclared:
+            raise UnsupportedError(
+                f"the derivative of {name} with respect to argument {i} is not defined",
+                source=", ".join(b.source) or None,
+                hint="stop_gradient that argument, or pass it as a constant",
+            )
+        part = partial(b, t, outs, *ins)
+        total = part if total is None else b.emit(add_p, total, part)
+    return (total, *[None] * (len(outs) - 1))
+
+
 ufunc_p: Primitive = register(
     Primitive(
         "ufunc",
@@ -70,6 +104,7 @@ ufunc_p: Primitive = register(
         _ufunc,
         params={"name": ParamKind.STR},
         batch=batch_elementwise,
+        jvp=_ufunc_jvp,
         flops=lambda i, o, p: 20.0 * o[0].size,
         variadic_results=True,
     )

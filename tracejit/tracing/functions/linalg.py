@@ -101,7 +101,12 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if ord == 0:
         return np.sum((v != 0).astype(size.dtype), axis=axis, keepdims=keepdims)
     total = np.sum(size**ord, axis=axis, keepdims=keepdims)
-    return total if ord == 1 else total ** (1 / ord)
+    if ord == 1:
+        return total
+    # The root of 0 has an infinite slope; the norm has a subgradient of 0 there.
+    at_zero = total == 0
+    root = np.where(at_zero, total.dtype.type(1), total) ** (1 / ord)
+    return np.where(at_zero, total.dtype.type(0), root)[()]
 
 
 @implements(np.linalg.matrix_norm)

@@ -48,6 +48,12 @@ def _with_where(x: Tracer, where: Any, neutral: object) -> Tracer:
     return select(where, x, value)
 
 
+def _initial(initial: Any, dtype: np.dtype) -> Any:
+    if isinstance(initial, Tracer):
+        return initial.astype(dtype)
+    return np.asarray(initial).astype(dtype)[()]
+
+
 def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
     def rule(
         a: Any,
@@ -64,7 +70,7 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
         atom = x.convert(target)
         result = _reduced(x, atom, primitive, axis, keepdims)
         if is_given(initial):
-            result = combine(result, np.asarray(initial).astype(target)[()])
+            result = combine(result, _initial(initial, target))
         return result
 
     return rule
@@ -98,7 +104,7 @@ def _extremum(primitive: Primitive, logical: Primitive, combine: Any) -> Any:
         use = logical if x.dtype == dt.BOOL else primitive
         result = _reduced(x, x.read(), use, axis, keepdims)
         if is_given(initial):
-            result = combine(result, np.asarray(initial).astype(x.dtype)[()])
+            result = combine(result, _initial(initial, x.dtype))
         return result
 
     return rule

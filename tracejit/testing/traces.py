@@ -1,10 +1,10 @@
-"""Helpers for tests of programs that use tracejit."""
+"""Counting traces."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .api import COUNTER
+from ..api import COUNTER
 
 
 @dataclass
