@@ -8,13 +8,14 @@ import numpy as np
 from tracejit.ir.aval import ShapedArray
 from tracejit.ir.builder import Builder
 from tracejit.ir.graph import Graph
-from tracejit.ir.ops.elementwise import add_p, div_p, mul_p, neg_p, sin_p
+from tracejit.ir.ops.elementwise import add_p, div_p, lt_p, mul_p, neg_p, sin_p
 from tracejit.ir.ops.reduce import reduce_sum_p
 from tracejit.ir.primitive import REGISTRY, ArrayConstant, Kind, Param, Primitive
 
 Arrays = list[np.ndarray]
 Rng = np.random.Generator
 F64 = np.dtype(np.float64)
+I64 = np.dtype(np.int64)
 SHAPE = (3, 4)
 
 
@@ -366,7 +367,75 @@ OTHERS = [
     ),
 ]
 
-SAMPLES = [*_elementwise_samples(), *SPECIAL_ELEMENTWISE, *OTHERS]
+
+def _recurrence() -> Graph:
+    """``h, c, n, x -> sin(h w) + x, c h, n + 1; h x``: slices, an int, a constant."""
+    b = Builder("turn")
+    w, h, c = (b.input(ShapedArray((3,), F64), n) for n in "whc")
+    n = b.input(ShapedArray((), I64), "n")
+    x = b.input(ShapedArray((3,), F64), "x")
+    after = b.emit(add_p, b.emit(sin_p, b.emit(mul_p, h, w)), x)
+    outs = [after, b.emit(mul_p, c, h), b.emit(add_p, n, 1), b.emit(mul_p, h, x)]
+    return b.build(outs)
+
+
+def _scanned(rng: Rng) -> Arrays:
+    w, h, c, xs = uniform(0.5, 1, (3,), (3,), (3,), (4, 3))(rng)
+    return [w, h, c, np.asarray(2), xs]
+
+
+def _test() -> Graph:
+    """``limit, h, c, n -> n < limit``."""
+    b = Builder("test")
+    limit = b.input(ShapedArray((), I64), "limit")
+    for name in "hc":
+        b.input(ShapedArray((3,), F64), name)
+    return b.build([b.emit(lt_p, b.input(ShapedArray((), I64), "n"), limit)])
+
+
+def _turn() -> Graph:
+    """``w, h, c, n -> c, sin(h w), n + 1``."""
+    b = Builder("turn")
+    w, h, c = (b.input(ShapedArray((3,), F64), n) for n in "whc")
+    n = b.input(ShapedArray((), I64), "n")
+    return b.build([c, b.emit(sin_p, b.emit(mul_p, h, w)), b.emit(add_p, n, 1)])
+
+
+def _repeated(limit: int) -> Callable[[Rng], Arrays]:
+    def make(rng: Rng) -> Arrays:
+        w, h, c = uniform(0.5, 1, (3,), (3,), (3,))(rng)
+        return [np.asarray(limit), w, h, c, np.asarray(0)]
+
+    return make
+
+
+LOOPS = [
+    *(
+        Sample(
+            "scan",
+            _scanned,
+            {
+                "body": _recurrence(),
+                "length": 4,
+                "reverse": reverse,
+                "consts": 1,
+                "carries": 3,
+                "unroll": unroll,
+            },
+        )
+        for reverse, unroll in ((False, 1), (True, 2))
+    ),
+    *(
+        Sample(
+            "while",
+            _repeated(limit),
+            {"test": _test(), "body": _turn(), "test_consts": 1, "body_consts": 1},
+        )
+        for limit in (0, 3)
+    ),
+]
+
+SAMPLES = [*_elementwise_samples(), *SPECIAL_ELEMENTWISE, *OTHERS, *LOOPS]
 
 
 def sample_id(sample: Sample) -> str:

@@ -14,6 +14,7 @@ from tracejit.ir.ops.contract import dot_general_p
 from tracejit.ir.ops.control import call_p, cond_p
 from tracejit.ir.ops.elementwise import convert_p, select_p
 from tracejit.ir.ops.indexing import gather_p
+from tracejit.ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from tracejit.ir.ops.reduce import argmax_p, argmin_p, cumsum_p
 from tracejit.ir.ops.shape import (
     broadcast_in_dim_p,
@@ -41,12 +42,16 @@ UNARY = ("neg", "abs", "tanh", "sin", "exp", "not")
 MOST_ELEMENTS = 4000
 
 
+LOOP_SEEDS = 1 << 40  # from this seed on, graphs have loops
+
+
 def random_graph(seed: int) -> tuple[Graph, list[np.ndarray]]:
-    """Return a graph and arguments for it."""
+    """Return a graph and arguments for it; with loops from `LOOP_SEEDS` on."""
     rng = np.random.default_rng(seed)
-    maker = Maker(rng, Builder(f"g{seed}"))
+    kind = LoopMaker if seed >= LOOP_SEEDS else Maker
+    maker = kind(rng, Builder(f"g{seed}"))
     maker.inputs(int(rng.integers(1, 4)))
-    for _ in range(int(rng.integers(2, 14))):
+    for _ in range(int(rng.integers(2, 14 if kind is Maker else 7))):
         maker.step(nested=True)
     graph = maker.finished()
     args = [random_array(rng, v.aval) for v in graph.invars]
@@ -330,3 +335,81 @@ class Maker:
         if self.rng.random() < 0.1:
             outs.append(self.literal(dt.FLOAT32))
         return self.b.build(outs)
+
+
+class LoopMaker(Maker):
+    """Adds loops too, now and then one inside of another."""
+
+    def __init__(self, rng: np.random.Generator, b: Builder, depth: int = 0) -> None:
+        super().__init__(rng, b)
+        self.depth = depth
+
+    def step(self, nested: bool) -> None:
+        if self.depth > 1 or self.rng.random() > 0.4 / (1 + self.depth):
+            super().step(nested)
+            return
+        out = self.scan() if self.rng.random() < 0.7 else self.while_()
+        self.rounded.update(out)
+        self.values.extend(v for v in out if v.aval.size <= MOST_ELEMENTS)
+
+    def some(self, most: int) -> list[Atom]:
+        return [self.any() for _ in range(int(self.rng.integers(0, most + 1)))]
+
+    def body(self, ins: list[ShapedArray]) -> "LoopMaker":
+        """Return the maker of a body that has these inputs and some equations."""
+        inner = LoopMaker(self.rng, Builder("turn"), self.depth + 1)
+        inner.extents = self.extents
+        inner.values = [inner.b.input(a) for a in ins]
+        inner.rounded = set(inner.values)
+        for _ in range(int(self.rng.integers(1, 5))):
+            inner.step(nested=bool(self.rng.random() < 0.3))
+        return inner
+
+    def of_type(self, aval: ShapedArray) -> Atom:
+        """Return a value of a type that some value has; seldom a literal."""
+        if not aval.shape and self.rng.random() < 0.1:
+            return self.literal(aval.dtype)
+        return self.pick(v for v in self.values if v.aval == aval)
+
+    def scan(self) -> list[Atom]:
+        length = int(self.rng.choice([0, 1, 2, 3, 5]))
+        xs = [v for v in self.some(2) if v.aval.ndim]
+        if xs:
+            length = xs[0].aval.shape[0]
+            xs = [v for v in xs if v.aval.shape[0] == length]
+        fixed, carries = self.some(2), self.some(3)
+        slices = [x.aval.with_shape(x.aval.shape[1:]) for x in xs]
+        avals = [v.aval for v in (*fixed, *carries)]
+        inner = self.body([*avals, *slices, ShapedArray((), dt.FLOAT32)])
+        unused = Literal(0.5, dt.FLOAT32)
+        last = inner.b.invars.pop()
+        inner.b.invars.insert(0, last)  # always one constant
+        after = [inner.of_type(c.aval) for c in carries]
+        graph = inner.b.build([*after, *inner.some(2)])
+        p = ScanParams(
+            graph,
+            length,
+            bool(self.rng.random() < 0.3),
+            len(fixed) + 1,
+            len(carries),
+            int(self.rng.choice([1, 1, 2, 3])),
+        )
+        ins = [unused, *fixed, *carries, *xs]
+        return list(self.b.emit_all(scan_p, ins, p.params))
+
+    def while_(self) -> list[Atom]:
+        fixed, carries = self.some(2), self.some(3)
+        count = ShapedArray((), dt.INT64)
+        inner = self.body([*(v.aval for v in (*fixed, *carries)), count])
+        n = inner.b.invars[-1]
+        after = [inner.of_type(c.aval) for c in carries]
+        turn = inner.b.build([*after, inner.b.emit(REGISTRY["add"], n, 1)])
+        test = Builder("test")
+        limit = test.input(count)
+        for x in carries:
+            test.input(x.aval)
+        below = test.emit(REGISTRY["lt"], test.input(count), limit)
+        p = WhileParams(test.build([below]), turn, 1, len(fixed))
+        turns = Literal(int(self.rng.integers(0, 5)), dt.INT64)
+        ins = [turns, *fixed, *carries, Literal(0, dt.INT64)]
+        return list(self.b.emit_all(while_p, ins, p.params))

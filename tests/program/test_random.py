@@ -33,9 +33,10 @@ from tracejit.program.program import Loop, Program, Step
 from tracejit.program.verify import verify_program
 from tracejit.runtime.cpu.executable import CpuExecutable
 
-from .random_graphs import random_graph
+from .random_graphs import LOOP_SEEDS, random_graph
 
 SEEDS = range(2000)
+LOOPS = range(LOOP_SEEDS, LOOP_SEEDS + 1000)
 PIECE = 50  # programs in a test
 FOUND = (  # what failed once
     *(402, 589, 1011, 1092, 1606, 1003614, 1021632),
@@ -57,7 +58,8 @@ def program_of(graph: Graph, seed: int, without: str = "") -> Program:
         run_passes(graph, passes, PassContext(verify=True)), strides(graph, rng)
     )
     lowered = merge_alike(lowered) if rng.random() < 0.5 else lowered
-    steps = looped(rng, lowered.steps)
+    is_looped = seed >= LOOP_SEEDS  # its loops start where steps before them end
+    steps = lowered.steps if is_looped else looped(rng, lowered.steps)
     return verify_program(plan_memory(replace(lowered, steps=steps)))
 
 
@@ -188,6 +190,12 @@ def test_programs_give_what_their_graphs_give(start: int):
         check(seed)
 
 
+@pytest.mark.parametrize("start", LOOPS[::PIECE])
+def test_programs_with_loops_give_what_their_graphs_give(start: int):
+    for seed in range(start, start + PIECE):
+        check(seed)
+
+
 @pytest.mark.parametrize("seed", FOUND)
 @pytest.mark.parametrize("isa", ISAS)
 def test_what_failed_once(seed: int, isa: str):
@@ -204,5 +212,7 @@ def first_seed() -> int:
 @pytest.mark.fuzz
 @pytest.mark.parametrize("piece", range(PIECES))
 def test_fuzz(piece: int, first_seed: int):
-    for seed in range(first_seed + piece * EACH, first_seed + (piece + 1) * EACH):
+    kind = LOOP_SEEDS if piece % 2 and first_seed < LOOP_SEEDS else 0
+    start = kind + first_seed + piece * EACH
+    for seed in range(start, start + EACH):
         check(seed)

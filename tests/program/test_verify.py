@@ -207,6 +207,98 @@ def test_an_alias_that_is_a_part_does_not_write_its_base():
     check_breaks("P7", text, "%t5 is read before it is written")
 
 
+LOOPS = """\
+program @f(%x0, %n1) -> (%y2, %y3) arena(128) {
+  %x0: f32[4,3] = input 0
+  %n1: i64[] = input 1
+  %y2: f32[4,3] = output 0
+  %y3: i64[] = output 1
+  %c4: i64[] = constant dense<i64[]: 0>
+  %x5: f32[3] = alias %x0 + 9 + -3*i0
+  %y6: f32[3] = alias %y2 + 9 + -3*i0
+  %x7: f32[] = alias %x0 + 9 + -3*i0 + 1*i1
+  %y8: f32[] = alias %y2 + 9 + -3*i0 + 1*i1
+  %t9: bool[] = arena 0
+  %t10: i64[] = arena 64
+  loop i0: 4 {  ; model.py:3
+    loop i1: 3 {
+      run @f_k0(%x7) -> (%y8)
+    }
+    copy %y6 -> %y6
+  }
+  copy %c4 -> %y3
+  while %t9 {  ; model.py:4
+    extern lt(%y3, %n1) -> (%t9)
+  } do {
+    extern add(%y3, %y3) -> (%t10)
+    copy %t10 -> %y3
+  }
+}
+
+kernel @f_k0(%in0: f32[]) -> (%out0: f32[]) axes() {
+  schedule
+  %v0 = load %in0[]
+  store %out0[] = %v0 * 2.0
+}
+""".replace("    copy %y6 -> %y6\n", "")
+
+
+def test_programs_of_loops_are_valid_and_compute():
+    text = LOOPS.replace("extern add(%y3, %y3)", "extern add(%y3, %c4)")
+    text = text.replace("dense<i64[]: 0>", "dense<i64[]: 3>")
+    program = verify_program(parse_program(text))
+    assert format_program(program) == text
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    doubled, count = run_program(program, [x, np.asarray(10)])
+    np.testing.assert_array_equal(doubled, 2 * x)
+    assert count == 12
+
+
+# As TEXTS: what a change of LOOPS breaks.
+IN_LOOPS = [
+    ("P4", "alias %x0 + 9 + -3*i0\n", "alias %x0 + 9 + 3*i0\n", "[9, 21) are not"),
+    ("P4", "%x0 + 9 + -3*i0 + 1*i1", "%x0 + 9 + -3*i0 + 4*i1", "[0, 18) are not"),
+    ("P13", "%y2 + 9 + -3*i0\n", "%y2 + 9 + -3*i2\n", "there is no loop i2"),
+    ("P13", "copy %c4 -> %y3", "loop i0: 1 { copy %c4 -> %y3 }", "2 loops are called"),
+    ("P13", "copy %c4 -> %y3", "copy %c4 -> %y3 copy %x5 -> %x5", "outside of it"),
+    ("P9", "loop i1: 3", "loop i1: 2", "output %y2 may not be written"),
+    ("P9", "%y2 + 9 + -3*i0 + 1*i1", "%y2 + 9 + 0*i0 + 1*i1", "%y2 may not be"),
+    ("P9", "loop i1: 3", "loop i1: 0", "output %y2 may not be written"),
+    ("P11", "while %t9", "while %n1", "the predicate is i64[], expected bool[]"),
+    ("P1", "while %t9", "while %q", "%q is not declared"),
+    ("P7", "extern lt(%y3, %n1) -> (%t9)", "", "%t9 is read before it is written"),
+    ("P7", "  copy %c4 -> %y3\n", "", "%y3 is read before it is written"),
+    ("P10", "run @f_k0(%x7)", "run @f_k0(%y8)", "%y8 is written and overlaps %y8"),
+]
+
+
+@pytest.mark.parametrize(("number", "old", "new", "message"), IN_LOOPS)
+def test_broken_loops(number: str, old: str, new: str, message: str):
+    assert LOOPS.count(old) == 1
+    check_breaks(number, LOOPS.replace(old, new), message)
+
+
+def test_slices_are_read_at_their_own_turn_only():
+    """What moves is at another place at the next turn, where nothing is written."""
+    steps = """  loop i0: 4 {
+    copy %y6 -> %t11
+    copy %x5 -> %y6
+  }
+"""
+    start, end = LOOPS.index("  loop i0"), LOOPS.index("  copy %c4")
+    text = LOOPS[:start] + steps + LOOPS[end:]
+    text = text.replace("  %x7: f32[]", "  %t11: f32[3] = arena 64\n  %x7: f32[]")
+    text = text.replace("+ 1*i1", "").replace("-3*i0 \n", "-3*i0\n")
+    check_breaks("P7", text, "%y6 is read before it is written")
+
+
+def test_a_while_may_not_run_its_steps():
+    text = LOOPS.replace("  copy %c4 -> %y3\n", "  copy %c4 -> %t10\n")
+    text = text.replace("lt(%y3, %n1)", "lt(%t10, %n1)")
+    text = text.replace("    extern add(%y3, %y3) -> (%t10)\n", "")
+    check_breaks("P9", text, "output %y3 may not be written")
+
+
 def test_p9_output_is_not_written():
     text = TEXT.replace("  copy %t7 -> %y2  ; model.py:5\n", "")
     check_breaks("P9", text, "output %y2 may not be written")

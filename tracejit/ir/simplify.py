@@ -23,6 +23,7 @@ from .dtypes import (
 )
 from .graph import Atom, Literal
 from .interp import Array
+from .loop_rules import EXACT_LOOP_RULES, LOOP_RULES
 from .ops.elementwise import (
     abs_p,
     add_p,
@@ -674,5 +675,5 @@ EXACT_RULES: tuple[Rule, ...] = (
     reduce_nothing,
     reduce_of_reduce,
 )
-SIMPLIFY = RuleSet(EXACT_RULES)
-LOWERING_RULES = RuleSet((*EXACT_RULES, drop_stop_gradient))
+SIMPLIFY = RuleSet((*EXACT_RULES, *EXACT_LOOP_RULES))
+LOWERING_RULES = RuleSet((*EXACT_RULES, drop_stop_gradient, *LOOP_RULES))

@@ -1,7 +1,7 @@
 """Dead code: drop equations whose results nobody reads and that have no effects.
 
 Results of calls and conditionals that nobody reads are dropped from their sub-graphs
-too, with what only they needed.
+too, with what only they needed; of loops, results, carries and operands.
 
 Before → after::
 
@@ -18,10 +18,13 @@ from operator import is_
 
 from ..ir.graph import Eqn, Graph, Var
 from ..ir.ops.control import call_p, cond_p
+from ..ir.ops.loops import scan_p, while_p
 from .manager import PassContext, with_subgraphs
+from .narrow import narrowed_loop
 
 Mask = tuple[bool, ...]
 NARROWED = (call_p, cond_p)
+LOOPS = (scan_p, while_p)
 
 
 @dataclass
@@ -59,6 +62,10 @@ def _drop_dead(graph: Graph, run: _Run) -> Graph:
 
 def _narrowed(eqn: Eqn, live: set[Var], run: _Run) -> Eqn:
     """Drop dead code from the sub-graphs of `eqn`, and results nobody reads."""
+    if eqn.primitive in LOOPS and run.context.may_fire("dead_in_loop"):
+        less = narrowed_loop(eqn, live)
+        run.context.stats.fired["dead_in_loop"] += less is not eqn
+        eqn = less
     mask = tuple(v in live for v in eqn.outvars)
     if eqn.primitive not in NARROWED or not any(mask):
         mask = (True,) * len(mask)

@@ -131,7 +131,7 @@ class _Fusion:
     def boundaries(self) -> Iterator[Boundary]:
         """Yield why equations read values of other groups from memory."""
         for (eqn, var), reason in self.refusals.items():
-            mine = self.group_of.get(eqn.outvars[0])
+            mine = next((self.group_of.get(v) for v in eqn.outvars), None)
             for source in self._behind_repeated(var) or {var}:
                 other = self.group_of.get(source)
                 if mine is not None and other is not None and mine is not other:
@@ -568,6 +568,8 @@ class _Fusion:
 
 def read_shape(eqn: Eqn) -> Shape:
     """Return the shape over which an equation reads: a reduction, its operand's."""
+    if not eqn.outvars:
+        return ()
     is_reduction = eqn.primitive.name in REDUCE_OPS
     return (eqn.invars[0] if is_reduction else eqn.outvars[0]).aval.shape
 

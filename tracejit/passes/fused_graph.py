@@ -172,7 +172,9 @@ class _Rebuilding:
         if group.follows is not None:
             yield group.follows
         _, inputs = self._closure([v for e in group.eqns for v in e.outvars], group)
-        for var in inputs:
+        # an equation that only has effects gives nothing to start from
+        mute = (x for e in group.eqns if not e.outvars for x in _variables(e))
+        for var in (*inputs, *mute):
             other = self.group_of.get(var)
             if other is not None and other is not group:
                 yield other

@@ -16,11 +16,13 @@ from .program import (
     Copy,
     Extern,
     Loop,
+    Move,
     Program,
     ProgramBuffer,
     Run,
     Step,
     Storage,
+    While,
 )
 
 Array = np.ndarray
@@ -50,7 +52,7 @@ def run_program(program: Program, args: Sequence[Array]) -> tuple[Array, ...]:
     memory = _Memory(program)
     for name, value in zip(program.inputs, args, strict=True):
         _put(memory.arrays[name], np.asarray(value), name)
-    _run(program.steps, memory.arrays)
+    _run(program.steps, memory)
     return tuple(memory.arrays[name] for name in program.outputs)
 
 
@@ -61,6 +63,8 @@ class _Memory:
         self.arena = np.full(program.arena_bytes, GARBAGE, np.uint8)
         self.starts: dict[str, tuple[Array, int]] = {}
         self.arrays: dict[str, Array] = {}
+        self.moving: dict[str, list[ProgramBuffer]] = {}
+        self.turns: dict[str, int] = {}
         for buffer in sorted(program.buffers, key=lambda b: b.storage is Storage.ALIAS):
             self.add(buffer)
 
@@ -79,9 +83,22 @@ class _Memory:
             start = -low * size
         self.starts[buffer.name] = block, start
         self.arrays[buffer.name] = _array(buffer, block, start)
+        for move in buffer.moves:
+            self.moving.setdefault(move.loop, []).append(buffer)
         if buffer.storage is Storage.CONSTANT:
             assert buffer.data is not None
             self.arrays[buffer.name][...] = buffer.data
+
+    def turn(self, loop: str, number: int) -> None:
+        """Move what moves with a loop to a turn."""
+        self.turns[loop] = number
+        for buffer in self.moving.get(loop, ()):
+            block, start = self.starts[buffer.name]
+            start += self.moved(buffer.moves) * buffer.dtype.itemsize
+            self.arrays[buffer.name] = _array(buffer, block, start)
+
+    def moved(self, moves: Sequence[Move]) -> int:
+        return sum(m.step * self.turns.get(m.loop, 0) for m in moves)
 
 
 def extent_of(shape: Shape, strides: Shape) -> tuple[int, int]:
@@ -108,26 +125,37 @@ def _put(target: Array, value: Array, what: str) -> None:
     target[...] = value
 
 
-def _run(steps: Sequence[Step], arrays: Mapping[str, Array]) -> None:
+def _run(steps: Sequence[Step], memory: _Memory) -> None:
+    arrays = memory.arrays
     for step in steps:
         if isinstance(step, Run):
             ins = [arrays[n] for n in step.inputs]
             _run_kernel(step, ins, [arrays[n] for n in step.outputs])
         elif isinstance(step, Extern):
-            # of what it is given, a step may return the very memory
-            ins = [arrays[n].copy() for n in step.inputs]
-            with np.errstate(all="ignore"):
-                outs = step.primitive.evaluate(ins, step.params)
-            for name, out in zip(step.outputs, outs, strict=True):
-                _put(arrays[name], np.asarray(out), name)
+            _run_extern(step, arrays)
         elif isinstance(step, Copy):
             arrays[step.output][...] = arrays[step.input]
         elif isinstance(step, Loop):
-            for _ in range(step.count):
-                _run(step.steps, arrays)
+            for turn in range(step.count):
+                memory.turn(step.name, turn)
+                _run(step.steps, memory)
+        elif isinstance(step, While):
+            _run(step.test, memory)
+            while arrays[step.predicate][()]:
+                _run(step.steps, memory)
+                _run(step.test, memory)
         else:
             chosen = arrays[step.predicate][()]
-            _run(step.on_true if chosen else step.on_false, arrays)
+            _run(step.on_true if chosen else step.on_false, memory)
+
+
+def _run_extern(step: Extern, arrays: Mapping[str, Array]) -> None:
+    # of what it is given, a step may return the very memory
+    ins = [arrays[n].copy() for n in step.inputs]
+    with np.errstate(all="ignore"):
+        outs = step.primitive.evaluate(ins, step.params)
+    for name, out in zip(step.outputs, outs, strict=True):
+        _put(arrays[name], np.asarray(out), name)
 
 
 def _run_kernel(step: Run, ins: Sequence[Array], outs: Sequence[Array]) -> None:

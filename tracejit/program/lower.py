@@ -5,17 +5,18 @@ of buffers with other strides, and everything else is an `Extern` step. Results 
 an argument, a constant or an alias are copied into buffers of their own.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..ir.aval import Shape, ShapedArray
-from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.ops.composite import composite_p
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.conv import conv_general_p
+from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.shape import (
     broadcast_in_dim_p,
     constant_p,
@@ -28,7 +29,19 @@ from ..ir.ops.shape import (
 from ..ir.primitive import ArrayConstant, Params
 from ..kernels.conv import conv_kernel
 from ..kernels.lower import Space, kernel_of
-from .program import Copy, Extern, If, Program, ProgramBuffer, Run, Step, Storage
+from .program import (
+    Copy,
+    Extern,
+    If,
+    Loop,
+    Move,
+    Program,
+    ProgramBuffer,
+    Run,
+    Step,
+    Storage,
+    While,
+)
 
 Strides = Sequence[Shape | None]
 
@@ -81,6 +94,7 @@ class _Lowering:
     steps: list[Step] = field(default_factory=list)
     claimed: dict[Var, ProgramBuffer] = field(default_factory=dict)
     kernels: int = 0
+    loops: int = 0
 
     def buffer(
         self,
@@ -148,12 +162,16 @@ class _Lowering:
                 self.home[var] = self.buffer(
                     var.aval, Storage.CONSTANT, data=value.array
                 )
-            elif eqn.primitive in ALIASES and self.alias(eqn):
-                continue
+            elif eqn.primitive in ALIASES:
+                self.alias(eqn)
             elif eqn.primitive in (call_p, composite_p):
                 self.call(eqn)
             elif eqn.primitive is cond_p:
                 self.cond(eqn)
+            elif eqn.primitive is scan_p:
+                self.scan(eqn)
+            elif eqn.primitive is while_p:
+                self.while_(eqn)
             else:
                 self.extern(eqn)
 
@@ -206,25 +224,22 @@ class _Lowering:
 
     # --- views of buffers
 
-    def alias(self, eqn: Eqn) -> bool:
-        """Give a view the memory of its operand; False when strides cannot."""
-        x = eqn.invars[0]
-        if isinstance(x, Literal):
-            return False
-        source = self.home[x]
+    def alias(self, eqn: Eqn) -> None:
+        """Give a view the memory of its operand, or of a copy."""
+        source = self.operand(eqn.invars[0])
         found = _view_strides(eqn, source.strides)
         if found is None:
             self._reshaped_copy(eqn, source)
-            return True
+            return
         strides, offset = found
         if source.storage is Storage.ALIAS:
             offset += source.offset
         base = source.base if source.storage is Storage.ALIAS else source.name
         var = eqn.outvars[0]
-        self.home[var] = self.buffer(
+        made = self.buffer(
             var.aval, Storage.ALIAS, strides=strides, base=base, offset=offset
         )
-        return True
+        self.home[var] = self.moving(made, source.moves)
 
     def _reshaped_copy(self, eqn: Eqn, source: ProgramBuffer) -> None:
         """A reshape of memory that is not contiguous: copy, then reshape."""
@@ -238,16 +253,25 @@ class _Lowering:
     def call(self, eqn: Eqn) -> None:
         graph = eqn.params["graph"]
         assert isinstance(graph, Graph)
-        self.enter(graph, eqn.invars)
+        self.enter(graph, [self.operand(x) for x in eqn.invars], {})
         for var, x in zip(eqn.outvars, graph.outvars, strict=True):
             self.home[var] = self.operand(x)
 
-    def enter(self, graph: Graph, args: Sequence[Atom]) -> None:
-        """Lower the equations of a sub-graph, which may have been lowered before."""
-        buffers = [self.operand(x) for x in args]
+    def enter(
+        self,
+        graph: Graph,
+        ins: Sequence[ProgramBuffer],
+        places: Mapping[Atom, ProgramBuffer],
+    ) -> None:
+        """Lower the equations of a sub-graph, which may have been lowered before.
+
+        Results are written to `places`, where an equation can.
+        """
         for var in (v for e in graph.eqns for v in e.outvars):
             self.home.pop(var, None)
-        self.home.update(zip(graph.invars, buffers, strict=True))
+            self.claimed.pop(var, None)
+        self.home.update(zip(graph.invars, ins, strict=True))
+        self.claim(graph, places)
         self.equations(graph.eqns)
 
     def cond(self, eqn: Eqn) -> None:
@@ -263,12 +287,107 @@ class _Lowering:
     def branch(
         self, graph: Graph, args: Sequence[Atom], outs: Sequence[ProgramBuffer]
     ) -> tuple[Step, ...]:
+        return self.body(graph, [self.operand(x) for x in args], outs)
+
+    def body(
+        self,
+        graph: Graph,
+        ins: Sequence[ProgramBuffer],
+        outs: Sequence[ProgramBuffer],
+        carries: Sequence[ProgramBuffer] = (),
+    ) -> tuple[Step, ...]:
+        """Return the steps of a sub-graph from its operands' buffers to `outs`.
+
+        First of the outs are what `carries` are to be afterwards: these are written
+        when all else is done.
+        """
         outer, self.steps = self.steps, []
-        self.enter(graph, args)
-        for x, out in zip(graph.outvars, outs, strict=True):
-            self.steps.append(Copy(self.operand(x).name, out.name))
+        results = graph.outvars[len(carries) :]
+        self.enter(graph, ins, dict(zip(results, outs, strict=True)))
+        for x, out in zip(results, outs, strict=True):
+            self.copy(self.operand(x), out)
+        self.next_carries(graph.outvars[: len(carries)], carries)
         mine, self.steps = self.steps, outer
         return tuple(mine)
+
+    def claim(self, graph: Graph, places: Mapping[Atom, ProgramBuffer]) -> None:
+        """Let equations write their results to places of the same layout."""
+        for eqn in graph.eqns:
+            if eqn.primitive not in (*ALIASES, constant_p, call_p, composite_p):
+                for var in eqn.outvars:
+                    place = places.get(var)
+                    if place is not None:
+                        self.claimed[var] = place
+
+    def copy(self, source: ProgramBuffer, target: ProgramBuffer) -> None:
+        if source is not target:
+            self.steps.append(Copy(source.name, target.name))
+
+    def next_carries(
+        self, values: Sequence[Atom], carries: Sequence[ProgramBuffer]
+    ) -> None:
+        """Copy what a turn gives to the carries, as if all at once."""
+        homes = [self.operand(x) for x in values]
+        roots = {c.base or c.name for c in carries}
+        for i, (home, carry) in enumerate(zip(homes, carries, strict=True)):
+            if home is not carry and (home.base or home.name) in roots:
+                homes[i] = self.buffer(aval_of(home), Storage.ARENA)
+                self.copy(home, homes[i])
+        for home, carry in zip(homes, carries, strict=True):
+            self.copy(home, carry)
+
+    # --- loops
+
+    def scan(self, eqn: Eqn) -> None:
+        """Add a loop; slices of the xs and ys are aliases that move with it."""
+        p = ScanParams.of(eqn.params)
+        homes = [self.operand(x) for x in eqn.invars]
+        fixed, inits, xs = p.split(homes)
+        results = [self.result(v) for v in eqn.outvars]
+        carries, ys = p.split_results(results)
+        for init, carry in zip(inits, carries, strict=True):
+            self.copy(init, carry)
+        if not p.length:
+            return
+        self.loops += 1
+        name = f"i{self.loops - 1}"
+        slices = [self.slice_of(x, p, name) for x in xs]
+        places = [self.slice_of(y, p, name) for y in ys]
+        steps = self.body(p.body, [*fixed, *carries, *slices], places, carries)
+        self.steps.append(Loop(p.length, steps, eqn.source, name))
+
+    def slice_of(self, x: ProgramBuffer, p: ScanParams, loop: str) -> ProgramBuffer:
+        """Return the alias of one slice along axis 0, which moves with a loop."""
+        step = x.strides[0]
+        offset = x.offset if x.storage is Storage.ALIAS else 0
+        made = self.buffer(
+            ShapedArray(x.shape[1:], x.dtype),
+            Storage.ALIAS,
+            strides=x.strides[1:],
+            base=x.base or x.name,
+            offset=offset + (step * (p.length - 1) if p.reverse else 0),
+        )
+        move = Move(loop, -step if p.reverse else step)
+        return self.moving(made, (*x.moves, move) if step else x.moves)
+
+    def moving(self, alias: ProgramBuffer, moves: tuple[Move, ...]) -> ProgramBuffer:
+        """Return an alias that was made just now, but moving."""
+        if moves:
+            alias = self.buffers[alias.name] = replace(alias, moves=moves)
+        return alias
+
+    def while_(self, eqn: Eqn) -> None:
+        """Add the steps of the test and of the body, over carries in one place."""
+        p = WhileParams.of(eqn.params)
+        homes = [self.operand(x) for x in eqn.invars]
+        for_test, for_body, inits = p.split(homes)
+        carries = [self.result(v) for v in eqn.outvars]
+        for init, carry in zip(inits, carries, strict=True):
+            self.copy(init, carry)
+        predicate = self.buffer(p.test.out_avals[0], Storage.ARENA)
+        test = self.body(p.test, [*for_test, *carries], [predicate])
+        steps = self.body(p.body, [*for_body, *carries], [], carries)
+        self.steps.append(While(predicate.name, test, steps, eqn.source))
 
     def finish(self, graph: Graph) -> list[str]:
         """Return the output buffers, copying results that live elsewhere."""
@@ -282,6 +401,11 @@ class _Lowering:
             self.steps.append(Copy(home.name, out.name))
             names.append(out.name)
         return names
+
+
+def aval_of(buffer: ProgramBuffer) -> ShapedArray:
+    """Return shape and dtype of a buffer."""
+    return ShapedArray(buffer.shape, buffer.dtype)
 
 
 ALIASES = (reshape_p, transpose_p, slice_p, rev_p, broadcast_in_dim_p)

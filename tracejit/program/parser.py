@@ -15,11 +15,13 @@ from .program import (
     Extern,
     If,
     Loop,
+    Move,
     Program,
     ProgramBuffer,
     Run,
     Step,
     Storage,
+    While,
 )
 
 Names = tuple[str, ...]
@@ -61,6 +63,9 @@ def _linked_step(step: Step, kernels: Kernels) -> Step:
         return replace(step, kernel=kernel, schedule=schedule)
     if isinstance(step, Loop):
         return replace(step, steps=_linked(step.steps, kernels))
+    if isinstance(step, While):
+        test = _linked(step.test, kernels)
+        return replace(step, test=test, steps=_linked(step.steps, kernels))
     if isinstance(step, If):
         on_true = _linked(step.on_true, kernels)
         return replace(step, on_true=on_true, on_false=_linked(step.on_false, kernels))
@@ -108,10 +113,20 @@ class ProgramParser(KernelParser):
         if storage is Storage.ALIAS:
             base = self.var()
             self.expect("+")
-            return replace(made, base=base, offset=self.integer())
+            offset = self.integer()
+            return replace(made, base=base, offset=offset, moves=self.moves())
         if storage is Storage.ARENA:
             return replace(made, offset=-1 if self.accept("?") else self.integer())
         return replace(made, index=self.integer())
+
+    def moves(self) -> tuple[Move, ...]:
+        """Read ``+ 4*i5 + -1*i7``."""
+        out = []
+        while self.accept("+"):
+            step = self.integer()
+            self.expect("*")
+            out.append(Move(self.kind("name", "the name of a loop"), step))
+        return tuple(out)
 
     def constant(self) -> np.ndarray:
         value = self.param(ParamKind.ARRAY)
@@ -144,13 +159,35 @@ class ProgramParser(KernelParser):
             self.expect("->")
             return Copy(source, self.var(), self.source())
         if token.text == "loop":
-            count = self.integer()
+            return self.loop()
+        if token.text == "while":
+            predicate, lines, test = self.chosen_by()
+            self.expect("do")
             self.expect("{")
-            lines = self.source()
-            return Loop(count, self.steps(), lines)
+            return While(predicate, test, self.steps(), lines)
         if token.text == "if":
-            return self.if_()
-        raise self.fail(token, "run, extern, copy, loop or if")
+            predicate, lines, on_true = self.chosen_by()
+            self.expect("else")
+            self.expect("{")
+            return If(predicate, on_true, self.steps(), lines)
+        raise self.fail(token, "run, extern, copy, loop, while or if")
+
+    def loop(self) -> Loop:
+        name = ""
+        if self.peek().kind == "name":
+            name = self.next().text
+            self.expect(":")
+        count = self.integer()
+        self.expect("{")
+        lines = self.source()
+        return Loop(count, self.steps(), lines, name)
+
+    def chosen_by(self) -> tuple[str, tuple[str, ...], tuple[Step, ...]]:
+        """Read ``%predicate { steps }``: the predicate, source lines and steps."""
+        predicate = self.var()
+        self.expect("{")
+        lines = self.source()
+        return predicate, lines, self.steps()
 
     def arrow(self) -> tuple[Names, Names]:
         ins = self.names()
@@ -165,15 +202,6 @@ class ProgramParser(KernelParser):
         ins, outs = self.arrow()
         params = self.params(primitive) if self.peek().text == "{" else {}
         return Extern(primitive, params, ins, outs, self.source())
-
-    def if_(self) -> If:
-        predicate = self.var()
-        self.expect("{")
-        lines = self.source()
-        on_true = self.steps()
-        self.expect("else")
-        self.expect("{")
-        return If(predicate, on_true, self.steps(), lines)
 
 
 STORAGES = {s.value for s in Storage}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
-from .program import Copy, Extern, If, Loop, Program, ProgramBuffer, Run, Step, Storage
+from .program import Program, ProgramBuffer, Step, Storage, ends_of, nested
 
 ALIGNMENT = 64
 
@@ -23,7 +23,10 @@ class _Life:
 
 
 def plan_memory(program: Program) -> Program:
-    """Return the program with arena offsets and the arena's size."""
+    """Return the program with arena offsets and the arena's size.
+
+    What no step touches takes no memory.
+    """
     lives = _lives(program)
     placed: list[tuple[int, int, _Life]] = []
     offsets: dict[str, int] = {}
@@ -42,7 +45,7 @@ def plan_memory(program: Program) -> Program:
         offsets[life.buffer.name] = at
         placed.append((at, at + size, life))
     buffers = tuple(
-        replace(b, offset=offsets[b.name]) if b.name in offsets else b
+        replace(b, offset=offsets.get(b.name, 0)) if b.storage is Storage.ARENA else b
         for b in program.buffers
     )
     total = max((z for _, z, _ in placed), default=0)
@@ -70,16 +73,7 @@ def _lives(program: Program) -> list[_Life]:
 
 def touched(step: Step) -> Iterator[str]:
     """Yield the buffers a step reads or writes, nested steps included."""
-    if isinstance(step, Run | Extern):
-        yield from step.inputs
-        yield from step.outputs
-    elif isinstance(step, Copy):
-        yield step.input
-        yield step.output
-    elif isinstance(step, If):
-        yield step.predicate
-        for inner in (*step.on_true, *step.on_false):
-            yield from touched(inner)
-    elif isinstance(step, Loop):
-        for inner in step.steps:
-            yield from touched(inner)
+    for inner in nested([step]):
+        ins, outs = ends_of(inner)
+        yield from ins
+        yield from outs

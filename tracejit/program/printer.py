@@ -11,8 +11,9 @@
     }
 
 Arena buffers say where in the arena they start, in bytes; ``arena ?`` before that is
-planned. Aliases say how many elements after their base they start. What is printed here
-is parsed by `parser`.
+planned. Aliases say how many elements after their base they start, and how far they
+move at each turn of a loop (``alias %x0 + 0 + 4*i5`` in ``loop i5: 10 {``). What is
+printed here is parsed by `parser`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ from .program import (
     Run,
     Step,
     Storage,
+    While,
     nested,
 )
 
@@ -62,7 +64,8 @@ def _home(buffer: ProgramBuffer) -> str:
         assert buffer.data is not None
         return f"constant {format_array(ArrayConstant(buffer.data))}"
     if buffer.storage is Storage.ALIAS:
-        return f"alias %{buffer.base} + {buffer.offset}"
+        moves = "".join(f" + {m.step}*{m.loop}" for m in buffer.moves)
+        return f"alias %{buffer.base} + {buffer.offset}{moves}"
     if buffer.storage is Storage.ARENA:
         return f"arena {buffer.offset if buffer.offset >= 0 else '?'}"
     return f"{buffer.storage.value} {buffer.index}"
@@ -91,11 +94,22 @@ def _step(step: Step) -> Iterator[str]:
     elif isinstance(step, Copy):
         yield f"copy %{step.input} -> %{step.output}{source}"
     elif isinstance(step, Loop):
-        yield f"loop {step.count} {{{source}"
+        name = f"{step.name}: " if step.name else ""
+        yield f"loop {name}{step.count} {{{source}"
         yield from (f"  {line}" for line in _steps(step.steps))
         yield "}"
+    elif isinstance(step, While):
+        yield from _while(step)
     else:
         yield from _if(step)
+
+
+def _while(step: While) -> Iterator[str]:
+    yield f"while %{step.predicate} {{{format_source(step.source)}"
+    yield from (f"  {line}" for line in _steps(step.test))
+    yield "} do {"
+    yield from (f"  {line}" for line in _steps(step.steps))
+    yield "}"
 
 
 def _if(step: If) -> Iterator[str]:

@@ -23,6 +23,14 @@ class Storage(enum.Enum):
     ALIAS = "alias"  # the memory of `base`, from `offset` elements on
 
 
+@dataclass(frozen=True)
+class Move:
+    """How an alias moves: `step` elements on at each turn of the loop named `loop`."""
+
+    loop: str
+    step: int
+
+
 @dataclass(frozen=True, eq=False)
 class ProgramBuffer:
     """A region of memory with shape, dtype and strides (in elements).
@@ -39,7 +47,9 @@ class ProgramBuffer:
         For ALIAS, the buffer whose memory this is.
     offset : int
         ARENA: bytes from the arena's start (64-byte aligned), -1 until planned.
-        ALIAS: elements from the base's first element.
+        ALIAS: elements from the base's first element, at the first turn of loops.
+    moves : tuple of Move
+        For ALIAS: the loops that it moves with, outermost first.
     data : numpy.ndarray, optional
         For CONSTANT.
     """
@@ -53,6 +63,7 @@ class ProgramBuffer:
     base: str | None = None
     offset: int = -1
     data: np.ndarray | None = None
+    moves: tuple[Move, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +102,20 @@ class Copy:
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """Run `steps` `count` times."""
+    """Run `steps` `count` times; aliases may move with its `name`."""
 
     count: int
+    steps: tuple["Step", ...]
+    source: tuple[str, ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class While:
+    """Run `test`, and then `steps` and `test` again as long as `predicate` holds."""
+
+    predicate: str
+    test: tuple["Step", ...]
     steps: tuple["Step", ...]
     source: tuple[str, ...] = ()
 
@@ -108,7 +130,7 @@ class If:
     source: tuple[str, ...] = ()
 
 
-Step: TypeAlias = Run | Extern | Copy | Loop | If
+Step: TypeAlias = Run | Extern | Copy | Loop | While | If
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +182,25 @@ def nested(steps: Sequence[Step]) -> Iterator[Step]:
     """Yield steps in order, each before those inside it."""
     for step in steps:
         yield step
-        if isinstance(step, Loop):
-            yield from nested(step.steps)
-        elif isinstance(step, If):
-            yield from nested(step.on_true)
-            yield from nested(step.on_false)
+        for part in parts_of(step):
+            yield from nested(part)
+
+
+def parts_of(step: Step) -> tuple[Sequence[Step], ...]:
+    """Return the lists of steps inside of a step."""
+    if isinstance(step, Loop):
+        return (step.steps,)
+    if isinstance(step, While):
+        return step.test, step.steps
+    if isinstance(step, If):
+        return step.on_true, step.on_false
+    return ()
+
+
+def ends_of(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what a step itself reads and writes, without the steps inside of it."""
+    if isinstance(step, Run | Extern):
+        return step.inputs, step.outputs
+    if isinstance(step, Copy):
+        return (step.input,), (step.output,)
+    return ((step.predicate,) if isinstance(step, If | While) else ()), ()

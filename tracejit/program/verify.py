@@ -4,7 +4,8 @@ P1  Every buffer that is named is declared, once and before those that are its a
 P2  Inputs and outputs are the INPUT and OUTPUT buffers, each once, with its position.
 P3  A buffer has a stride for each axis; outputs are C-contiguous; constants have data
     of their shape and dtype.
-P4  An alias has a base that is no alias itself, its dtype, and lies inside of it.
+P4  An alias has a base that is no alias itself, its dtype, and lies inside of it, at
+    every turn of the loops that it moves with.
 P5  Once one arena buffer is planned all are: aligned, and inside of the arena.
 P6  No step reads an arena buffer of which another one has taken the place meanwhile.
 P7  No step reads an arena or output buffer before it is written.
@@ -15,12 +16,14 @@ P11 Buffers agree with what a step does: with the parameters of the kernel (dtyp
     the same elements, perhaps with axes joined), with the avals of the primitive, and
     with one another in a copy; a predicate is one boolean; counts are not negative.
 P12 Kernels hold their own invariants, with their schedules; a name is of one kernel.
+P13 Loops have names of their own; what moves with a loop is named inside of it only.
 
 Before the memory plan (no arena buffer has an offset) P5 and P6 hold trivially.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from ..errors import TracejitError, VerifyError
@@ -37,11 +40,15 @@ from .program import (
     Extern,
     If,
     Loop,
+    Move,
     Program,
     ProgramBuffer,
     Run,
     Step,
     Storage,
+    While,
+    ends_of,
+    nested,
 )
 
 
@@ -75,6 +82,7 @@ class _Buffers:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.declared: dict[str, ProgramBuffer] = {}
+        self.counts = {s.name: s.count for s in loops_of(program)}
 
     def all(self) -> None:
         for buffer in self.program.buffers:
@@ -114,9 +122,13 @@ class _Buffers:
         if buffer.dtype != base.dtype:
             self.fail("P4", buffer, f"its base is of {base.dtype}")
         low, high = extent_of(base.shape, base.strides)
-        first, last = extent_of(buffer.shape, buffer.strides)
+        for move in buffer.moves:
+            if move.loop not in self.counts:
+                self.fail("P13", buffer, f"there is no loop {move.loop} to move with")
+        first, last = extent_of(*over_turns(buffer, buffer.moves, self.counts))
         start, stop = buffer.offset + first, buffer.offset + last
-        if 0 not in buffer.shape and not low <= start <= stop <= high:
+        is_empty = 0 in over_turns(buffer, buffer.moves, self.counts)[0]
+        if not is_empty and not low <= start <= stop <= high:
             self.fail(
                 "P4",
                 buffer,
@@ -165,6 +177,20 @@ def place_in_arena(buffer: ProgramBuffer) -> tuple[int, int]:
     return buffer.offset + low * size, buffer.offset + high * size
 
 
+def loops_of(program: Program) -> Iterator[Loop]:
+    """Yield the loops that have names."""
+    return (s for s in nested(program.steps) if isinstance(s, Loop) and s.name)
+
+
+def over_turns(
+    buffer: ProgramBuffer, moves: Sequence[Move], counts: Mapping[str, int]
+) -> tuple[Shape, Shape]:
+    """Return shape and strides of what an alias is in all turns of some loops."""
+    turns = tuple(counts[m.loop] for m in moves)
+    steps = tuple(m.step for m in moves)
+    return (*turns, *buffer.shape), (*steps, *buffer.strides)
+
+
 # --- steps ------------------------------------------------------------------------
 
 
@@ -189,18 +215,24 @@ class _State:
 
 
 class _Steps:
-    """Follows the steps, and what is in memory, P6 to P12."""
+    """Follows the steps, and what is in memory, P6 to P13."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.buffers = program.by_name
         self.kernels: dict[str, tuple[Kernel, Schedule]] = {}
         self.steps: tuple[Sequence[Step], int] = ((), 0)
+        self.counts = {s.name: s.count for s in loops_of(program)}
+        self.running: list[str] = []  # the loops around, by name
+        self.moving = [b for b in program.buffers if b.moves]
         arena = [b for b in program.buffers if b.storage is Storage.ARENA]
         planned = [(b.name, place_in_arena(b)) for b in arena if b.offset >= 0]
         self.rivals = dict(_overlapping(planned))
 
     def all(self) -> None:
+        names = Counter(s.name for s in loops_of(self.program))
+        for name in (n for n, count in names.items() if count > 1):
+            fail(self.program, "P13", f"{names[name]} loops are called {name}")
         state = self.follow(self.program.steps, _State())
         for name in self.program.outputs:
             if name not in state.written and 0 not in self.buffers[name].shape:
@@ -229,10 +261,11 @@ class _Steps:
             return self.loop(step, state)
         if isinstance(step, If):
             return self.branches(step, state)
+        if isinstance(step, While):
+            return self.while_(step, state)
         ins, outs = ends_of(step)
         for name in (*ins, *outs):
-            if name not in self.buffers:
-                self.fail("P1", f"%{name} is not declared")
+            self.named(name)
         self.agreement(step)
         self.overlaps(ins, outs)
         for name in ins:
@@ -245,23 +278,80 @@ class _Steps:
         """Follow a loop until another turn tells nothing new."""
         if step.count < 0:
             self.fail("P11", f"a loop runs {step.count} times")
-        before, after = state, self.follow(step.steps, state)
+        self.running.append(step.name)
+        before, after = state, self.turn(step, state)
         while before.joined(after) != before:
             before = before.joined(after)
-            after = self.follow(step.steps, before)
-        if step.count == 1:
-            return after
-        return after if step.count else state
+            after = self.turn(step, before)
+        self.running.pop()
+        if not step.count:
+            return state
+        return self.after_turns(step.name, after)
+
+    def turn(self, step: Loop, state: _State) -> _State:
+        """Follow one turn; what moves with the loop is at a new place."""
+        fresh = self.moved_by(step.name)
+        return self.follow(step.steps, replace(state, written=state.written - fresh))
+
+    def moved_by(self, loop: str) -> set[str]:
+        """Return the aliases that move with a loop."""
+        return {b.name for b in self.moving if any(m.loop == loop for m in b.moves)}
+
+    def after_turns(self, loop: str, state: _State) -> _State:
+        """Return the state after a loop: what is written in pieces is there."""
+        whole: set[str] = set()
+        moved = self.moved_by(loop)
+        for name in sorted(moved & state.written):
+            whole.update(self.pieced(self.buffers[name], loop))
+        return replace(state, written=(state.written | whole) - moved)
+
+    def pieced(self, alias: ProgramBuffer, loop: str) -> Iterator[str]:
+        """Yield what an alias has been in all turns of a loop, if it is declared."""
+        mine = tuple(m for m in alias.moves if m.loop == loop)
+        rest = tuple(m for m in alias.moves if m.loop != loop)
+        shape, strides = over_turns(alias, mine, self.counts)
+        if has_overlaps(shape, strides):
+            return
+        places = normalized(shape, strides, alias.offset)
+        root = self.root(alias.name)
+        for other in (root, *self.moving):
+            start = other.offset if other.storage is Storage.ALIAS else 0
+            is_near = self.root(other.name) is root and other.moves == rest
+            if is_near and normalized(other.shape, other.strides, start) == places:
+                yield other.name
 
     def branches(self, step: If, state: _State) -> _State:
-        found = self.buffers.get(step.predicate)
-        if found is None:
-            self.fail("P1", f"%{step.predicate} is not declared")
-        if (found.shape, found.dtype) != ((), BOOL):
-            self.fail("P11", f"the predicate is {typed(found)}, expected bool[]")
+        self.predicate(step.predicate)
         self.read(step.predicate, state)
         on_true = self.follow(step.on_true, state)
         return on_true.joined(self.follow(step.on_false, state))
+
+    def while_(self, step: While, state: _State) -> _State:
+        """Follow the test and the steps until another turn tells nothing new."""
+        self.predicate(step.predicate)
+        before = state
+        while True:
+            tested = self.follow(step.test, before)
+            self.read(step.predicate, tested)
+            after = before.joined(self.follow(step.steps, tested))
+            if after == before:
+                return tested
+            before = after
+
+    def predicate(self, name: str) -> None:
+        found = self.named(name)
+        if (found.shape, found.dtype) != ((), BOOL):
+            self.fail("P11", f"the predicate is {typed(found)}, expected bool[]")
+
+    def named(self, name: str) -> ProgramBuffer:
+        """Return a buffer that a step names."""
+        found = self.buffers.get(name)
+        if found is None:
+            self.fail("P1", f"%{name} is not declared")
+        for move in found.moves:
+            if move.loop not in self.running:
+                self.fail("P13", f"%{name} moves with loop {move.loop} outside of it")
+        return found
 
     # --- memory
 
@@ -312,13 +402,18 @@ class _Steps:
             return False
         if one is not two:
             return two.name in self.rivals.get(one.name, ())
-        (a, b), (c, d) = self.span(name), self.span(other)
+        together = self.buffers[name].moves == self.buffers[other].moves
+        (a, b), (c, d) = (self.span(n, not together) for n in (name, other))
         return a < d and c < b
 
-    def span(self, name: str) -> tuple[int, int]:
-        """Return the elements of the owner that a buffer reaches: [low, high)."""
+    def span(self, name: str, in_turns: bool) -> tuple[int, int]:
+        """Return the elements of the owner that a buffer reaches: [low, high).
+
+        In all turns of the loops that it moves with, or at the first one.
+        """
         buffer = self.buffers[name]
-        low, high = extent_of(buffer.shape, buffer.strides)
+        moves = buffer.moves if in_turns else ()
+        low, high = extent_of(*over_turns(buffer, moves, self.counts))
         start = buffer.offset if buffer.storage is Storage.ALIAS else 0
         return start + low, start + high
 
@@ -379,11 +474,12 @@ class _Steps:
             )
 
 
-def ends_of(step: Run | Extern | Copy) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what a step reads and what it writes."""
-    if isinstance(step, Copy):
-        return (step.input,), (step.output,)
-    return step.inputs, step.outputs
+def normalized(
+    shape: Shape, strides: Shape, start: int
+) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Return the first place and the axes of an array, as if none ran backwards."""
+    low, _ = extent_of(shape, strides)
+    return start + low, joined_axes(shape, tuple(abs(s) for s in strides))
 
 
 def joined_axes(shape: Shape, strides: Shape) -> tuple[tuple[int, int], ...]:

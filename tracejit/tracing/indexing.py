@@ -65,6 +65,7 @@ def set_item(x: Tracer, index: Any, value: object) -> None:
     """Carry out ``x[index] = value``."""
     items = _as_tuple(index)
     trace = x.home
+    trace.check_innermost()
     if isinstance(value, Masked):
         _set_selection(x, items, value)
         return
@@ -85,6 +86,7 @@ def set_item(x: Tracer, index: Any, value: object) -> None:
 def at(x: Tracer, index: Any, value: object, op: str) -> None:
     """Carry out ``ufunc.at(x, index, value)`` for op add, mul, max or min."""
     items = _as_tuple(index)
+    x.home.check_innermost()
     new = x.home.lift(value)
     if not any(_is_advanced(i) for i in items):
         items = (own(np.asarray(items[0])), *items[1:])

@@ -129,6 +129,22 @@ class Trace:
                 hint="start threads outside of the traced function",
             )
 
+    def check_innermost(self) -> None:
+        """Raise when a trace inside of this one is running: values here are fixed.
+
+        Raises
+        ------
+        TraceError
+        """
+        running = _running.trace
+        if running is not None and running.depth > self.depth:
+            raise TraceError(
+                "cannot write into this array: it belongs to the trace around "
+                f"{running.name!r}",
+                source=user_line(),
+                hint="copy it first (x = x.copy()), or pass it in and return it",
+            )
+
     # --- making tracers
 
     def result(

@@ -209,6 +209,7 @@ class Tracer:
         """
         storage, trace = self.storage, self.home
         trace.check_active()
+        trace.check_innermost()
         if not self.shadow.flags.writeable:
             raise ValueError("assignment destination is read-only")
         if storage.frozen:

@@ -1,1 +1,8 @@
-"""Transformations: graph to graph, changing what is computed."""
+"""Transformations: graph to graph, changing what is computed.
+
+Importing the package enters the derivatives of loops beside those of other sub-graphs.
+"""
+
+from . import loops
+
+__all__ = ["loops"]

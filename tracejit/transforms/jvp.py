@@ -48,7 +48,7 @@ def jvp_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
     ins = [b.input(v.aval, v.name) for v in graph.invars]
     given = {i: b.input(ins[i].aval, _tangent_name(ins[i].name)) for i in wrt}
     tangents = [given.get(i) for i in range(len(ins))]
-    outs, found = linearize(b, graph, ins, tangents, Derivatives())
+    outs, found = linearize(b, graph, ins, tangents, Derivatives(joint=True))
     results: list[Atom] = list(outs)
     for out, t in zip(outs, found, strict=True):
         if dt.is_inexact(out.aval.dtype):

@@ -19,13 +19,14 @@ Before → after, for ``exp``::
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.invariant import Hoisted
 from ..ir.liveness import live_equations
 from ..ir.ops.composite import composite_p, expansion
 from ..ir.ops.control import call_p, cond_p, fusion_p
@@ -82,6 +83,53 @@ class LinearizedBranches:
 
 
 @dataclass(frozen=True)
+class LinearizedScan:
+    """A scan split into its values and its derivative, both over its turns.
+
+    Parameters
+    ----------
+    primal : Graph
+        The body, with further slices after its own that the derivative needs.
+    tangent : Graph
+        Constants: the residuals that are constants, then tangents of constants.
+        Carries: tangents of the active carries. Slices: residuals, then tangents of
+        the active xs. Gives tangents of the active carries, then of the active ys.
+    fixed : tuple of int
+        The constants that are residuals.
+    slices : tuple of int
+        The residuals of each turn, counted through the xs followed by the ys of the
+        primal scan.
+    active : tuple of bool
+        Which operands have tangents.
+    active_ys : tuple of bool
+    """
+
+    primal: Graph
+    tangent: Graph
+    fixed: tuple[int, ...]
+    slices: tuple[int, ...]
+    active: Mask
+    active_ys: Mask
+
+
+@dataclass(frozen=True)
+class JointBody:
+    """A sub-graph that computes values and tangents together.
+
+    Parameters
+    ----------
+    graph : Graph
+        Inputs, then tangents of the active ones, to outputs and tangents of the active
+        ones.
+    active : tuple of bool
+        Which outputs have tangents.
+    """
+
+    graph: Graph
+    active: Mask
+
+
+@dataclass(frozen=True)
 class Transposed:
     """The transpose of a linear sub-graph.
 
@@ -99,13 +147,29 @@ class Transposed:
 
 @dataclass
 class Derivatives:
-    """Derivatives of sub-graphs, so that each is differentiated once."""
+    """Derivatives of sub-graphs, so that each is differentiated once.
+
+    Parameters
+    ----------
+    joint : bool
+        Loops may compute values and tangents together: nothing will be transposed.
+    """
 
     linearized: dict[tuple[Graph, Mask], Linearized] = field(default_factory=dict)
     branches: dict[tuple[Graph, Graph, Mask], LinearizedBranches] = field(
         default_factory=dict
     )
     transposed: dict[tuple[Graph, int, Mask], Transposed] = field(default_factory=dict)
+    scans: dict[tuple[Graph, Mask], LinearizedScan] = field(default_factory=dict)
+    joints: dict[tuple[Graph, Mask], JointBody] = field(default_factory=dict)
+    permuted: dict[tuple[Graph, Mask], Graph] = field(default_factory=dict)
+    hoisted: dict[tuple[Graph, int], Hoisted | None] = field(default_factory=dict)
+    joint: bool = False
+
+    @property
+    def splitting(self) -> "Derivatives":
+        """The same, where values and tangents are taken apart."""
+        return replace(self, joint=False)
 
 
 def new_builder(name: str) -> Builder:
@@ -298,7 +362,7 @@ def _linearize_graph(graph: Graph, mask: Mask, known: Derivatives) -> Linearized
     b = new_builder(graph.name)
     ins = [b.input(v.aval, v.name) for v in graph.invars]
     tangents = [Var(v.aval) if m else None for v, m in zip(ins, mask, strict=True)]
-    outs, out_tangents = linearize(b, graph, ins, tangents, known)
+    outs, out_tangents = linearize(b, graph, ins, tangents, known.splitting)
     values, derivative, linear = split_linear(b.eqns, tangents)
     wanted = [t for t in out_tangents if t is not None]
     derivative = [*_closed(values), *derivative]
@@ -355,11 +419,12 @@ SplitRule = Callable[
 ]
 
 
-def _mask(tangents: Sequence[Maybe]) -> Mask:
+def mask_of(tangents: Sequence[Maybe]) -> Mask:
+    """Tell which tangents are not None."""
     return tuple(t is not None for t in tangents)
 
 
-def _spread(atoms: Sequence[Atom], active: Mask) -> list[Maybe]:
+def spread(atoms: Sequence[Atom], active: Mask) -> list[Maybe]:
     """Put `atoms` where `active` is true, and None elsewhere."""
     rest = iter(atoms)
     return [next(rest) if a else None for a in active]
@@ -390,7 +455,7 @@ def _linearize_call(
 ) -> tuple[Sequence[Atom], Sequence[Maybe]]:
     graph = eqn.params["graph"]
     assert isinstance(graph, Graph)
-    split = linearize_graph(graph, _mask(tangents), known)
+    split = linearize_graph(graph, mask_of(tangents), known)
     outs = b.emit_all(call_p, ins, {"graph": split.primal})
     values = (*ins, *outs)
     operands = [values[i] for i in split.residuals]
@@ -398,7 +463,7 @@ def _linearize_call(
     found: Sequence[Atom] = ()
     if any(split.active):
         found = b.emit_all(call_p, operands, {"graph": split.tangent})
-    return outs[: len(eqn.outvars)], _spread(found, split.active)
+    return outs[: len(eqn.outvars)], spread(found, split.active)
 
 
 def _linearize_cond(
@@ -411,7 +476,7 @@ def _linearize_cond(
     on_true, on_false = eqn.params["on_true"], eqn.params["on_false"]
     assert isinstance(on_true, Graph)
     assert isinstance(on_false, Graph)
-    split = _linearize_branches(on_true, on_false, _mask(tangents[1:]), known)
+    split = _linearize_branches(on_true, on_false, mask_of(tangents[1:]), known)
     names = ("on_true", "on_false")
     primals = dict(zip(names, split.primals, strict=True))
     outs = b.emit_all(cond_p, ins, primals)
@@ -422,7 +487,7 @@ def _linearize_cond(
     if any(split.active):
         graphs = dict(zip(names, split.tangents, strict=True))
         found = b.emit_all(cond_p, operands, graphs)
-    return outs[: len(eqn.outvars)], _spread(found, split.active)
+    return outs[: len(eqn.outvars)], spread(found, split.active)
 
 
 def _linearize_branches(
@@ -479,7 +544,7 @@ def _padded_tangent(
     n = len(split.residuals)
     n_tangents = len(split.tangent.invars) - n
     given = [*ins[first : first + n], *ins[len(ins) - n_tangents :]]
-    found = _spread(b.inline(split.tangent, given), split.active)
+    found = spread(b.inline(split.tangent, given), split.active)
     avals = split.primal.out_avals[: len(active)]
     return b.build(
         [

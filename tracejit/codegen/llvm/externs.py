@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...errors import InternalError
 from ...ir.aval import Shape
-from ...program.program import Extern, If, Loop, ProgramBuffer, Step
+from ...program.program import Extern, ProgramBuffer, Step, nested
 from .indices import Index, multiply
 from .text import Emitter
 
@@ -93,15 +93,8 @@ def _drop(values: Shape, axis: int) -> Shape:
 
 def pointer_count(steps: Sequence[Step]) -> int:
     """Return how many operands the largest call has."""
-    most = 0
-    for step in steps:
-        if isinstance(step, Extern):
-            most = max(most, len(step.inputs) + len(step.outputs))
-        elif isinstance(step, Loop):
-            most = max(most, pointer_count(step.steps))
-        elif isinstance(step, If):
-            most = max(most, pointer_count((*step.on_true, *step.on_false)))
-    return most
+    calls = (s for s in nested(steps) if isinstance(s, Extern))
+    return max((len(s.inputs) + len(s.outputs) for s in calls), default=0)
 
 
 def joined(layout: Layout) -> Layout:

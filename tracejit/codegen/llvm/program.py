@@ -15,7 +15,7 @@ of the step's inputs and outputs; the caller provides it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
@@ -36,6 +36,9 @@ from ...program.program import (
     Run,
     Step,
     Storage,
+    While,
+    ends_of,
+    nested,
 )
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
@@ -125,25 +128,9 @@ def _aligned(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
-def all_steps(steps: Sequence[Step]) -> Iterator[Step]:
-    """Yield steps and those inside of them."""
-    for step in steps:
-        yield step
-        if isinstance(step, Loop):
-            yield from all_steps(step.steps)
-        elif isinstance(step, If):
-            yield from all_steps((*step.on_true, *step.on_false))
-
-
 def buffers_read(steps: Sequence[Step]) -> set[str]:
     """Return the buffers that any step reads."""
-    found: set[str] = set()
-    for step in all_steps(steps):
-        if isinstance(step, Run | Extern):
-            found.update(step.inputs)
-        elif isinstance(step, Copy):
-            found.add(step.input)
-    return found
+    return {name for step in nested(steps) for name in ends_of(step)[0]}
 
 
 class _ProgramEmitter:
@@ -163,7 +150,8 @@ class _ProgramEmitter:
         self.steps: list[Step] = []
         self.needs_host = False
         self.pointers: dict[str, str] = {}
-        runs = [s for s in all_steps(program.steps) if isinstance(s, Run)]
+        self.turns: dict[str, str] = {}  # the counters of the loops around, by name
+        runs = [s for s in nested(program.steps) if isinstance(s, Run)]
         self.uses = Counter(run.kernel.name for run in runs)
         unread = set(program.outputs) - buffers_read(program.steps)
         self.large = {name for name in unread if self._is_large(name)}
@@ -185,7 +173,8 @@ class _ProgramEmitter:
         self.scratch = em.gep("i8", "%arena", self.scratch_offset)
         em.store("i64", "0", self.error, 8)
         for name in self._used(self.program.steps):
-            self._pointer(name)
+            buffer = self.buffers[name]
+            self._pointer(buffer.base if buffer.moves and buffer.base else name)
         self._check_alignment()
         start = len(em.lines)
         shared_ns = self._run_all(self.program.steps)
@@ -232,22 +221,14 @@ class _ProgramEmitter:
 
     def _used(self, steps: Sequence[Step]) -> list[str]:
         """Return the buffers that steps name, each once, in order."""
-        names: dict[str, None] = {}
-        for step in steps:
-            if isinstance(step, Run | Extern):
-                names.update(dict.fromkeys((*step.inputs, *step.outputs)))
-            elif isinstance(step, Copy):
-                names.update(dict.fromkeys((step.input, step.output)))
-            elif isinstance(step, Loop):
-                names.update(dict.fromkeys(self._used(step.steps)))
-            else:
-                names[step.predicate] = None
-                inner = (*step.on_true, *step.on_false)
-                names.update(dict.fromkeys(self._used(inner)))
-        return list(names)
+        ends = (name for s in nested(steps) for part in ends_of(s) for name in part)
+        return list(dict.fromkeys(ends))
 
     def _pointer(self, name: str) -> str:
-        """Return the address of a buffer; written at the start of the function."""
+        """Return the address of a buffer; written at the start of the function.
+
+        That of a moving alias is written at the start of each turn.
+        """
         if name not in self.pointers:
             self.pointers[name] = self._address(self.buffers[name])
         return self.pointers[name]
@@ -292,10 +273,9 @@ class _ProgramEmitter:
         if isinstance(step, Copy):
             return self._copy(step)
         if isinstance(step, Loop):
-            with self.em.loop(0, step.count, 1) as loop:
-                shared_ns = self._run_all(step.steps)
-                loop.yield_([])
-            return shared_ns * step.count
+            return self._loop(step)
+        if isinstance(step, While):
+            return self._while(step)
         if isinstance(step, Extern):
             self._extern(step, number)
             return 0
@@ -351,10 +331,54 @@ class _ProgramEmitter:
         self._call_kernel(code, (step.input, step.output))
         return code.shared_ns
 
+    def _loop(self, step: Loop) -> int:
+        with self.em.loop(0, step.count, 1) as loop:
+            moving = self._move(step, loop.index)
+            shared_ns = self._run_all(step.steps)
+            loop.yield_([])
+        for name in moving:
+            del self.pointers[name]
+        return shared_ns * step.count
+
+    def _move(self, step: Loop, index: str) -> list[str]:
+        """Write the addresses of what moves with a loop, and with none inside of it."""
+        self.turns[step.name] = index
+        used = (self.buffers[name] for name in self._used(step.steps))
+        moving = [b for b in used if b.moves and b.moves[-1].loop == step.name]
+        for buffer in moving:
+            self.pointers[buffer.name] = self._moved(buffer)
+        return [b.name for b in moving]
+
+    def _moved(self, buffer: ProgramBuffer) -> str:
+        em, size = self.em, buffer.dtype.itemsize
+        pointer = self._address(buffer)
+        for move in buffer.moves:
+            moved = em.op(f"mul i64 {self.turns[move.loop]}, {move.step * size}")
+            pointer = em.gep("i8", pointer, moved)
+        return pointer
+
+    def _while(self, step: While) -> int:
+        """Write both lists of steps once: test, leave or go on, steps, test again."""
+        em = self.em
+        test, body, done = em.fresh("test"), em.fresh("body"), em.fresh("done")
+        em.line(f"br label %{test}")
+        em.label(test)
+        shared_ns = self._run_all(step.test)
+        holds = self._holds(step.predicate)
+        em.line(f"br i1 {holds}, label %{body}, label %{done}")
+        em.label(body)
+        shared_ns += self._run_all(step.steps)
+        em.line(f"br label %{test}")
+        em.label(done)
+        return shared_ns
+
+    def _holds(self, predicate: str) -> str:
+        byte = self.em.load("i8", self._pointer(predicate), 1)
+        return self.em.op(f"icmp ne i8 {byte}, 0")
+
     def _if(self, step: If) -> int:
         em = self.em
-        byte = em.load("i8", self._pointer(step.predicate), 1)
-        chosen = em.op(f"icmp ne i8 {byte}, 0")
+        chosen = self._holds(step.predicate)
         shared_ns: list[int] = []
 
         def then() -> list[str]:

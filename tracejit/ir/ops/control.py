@@ -12,7 +12,8 @@ from ..interp import evaluate
 from ..primitive import Array, Avals, Effect, ParamKind, Params, Primitive, register
 
 
-def _check_operands(name: str, graph: Graph, avals: Sequence[ShapedArray]) -> None:
+def check_operands(name: str, graph: Graph, avals: Sequence[ShapedArray]) -> None:
+    """Raise unless `graph` takes operands of `avals`."""
     if graph.in_avals != tuple(avals):
         raise ShapeError(
             f"{name} of @{graph.name} takes {list(graph.in_avals)}, not {list(avals)}"
@@ -21,7 +22,7 @@ def _check_operands(name: str, graph: Graph, avals: Sequence[ShapedArray]) -> No
 
 def call_eval(*avals: ShapedArray, graph: Graph) -> Avals:
     """Return the results of a sub-graph, after checking its operands."""
-    _check_operands("call", graph, avals)
+    check_operands("call", graph, avals)
     return graph.out_avals
 
 
@@ -66,7 +67,7 @@ def _cond_eval(
     if pred != ShapedArray((), dt.BOOL):
         raise DTypeError(f"cond takes one boolean, not {pred}")
     for graph in (on_true, on_false):
-        _check_operands("cond", graph, avals)
+        check_operands("cond", graph, avals)
     if on_true.out_avals != on_false.out_avals:
         raise ShapeError(
             f"the branches of cond give {list(on_true.out_avals)} and "
