@@ -317,6 +317,71 @@ def test_numpy_functions(name, dtype):
             np.testing.assert_allclose(got, want, rtol=rtol, atol=rtol)
 
 
+# --- control flow -----------------------------------------------------------------
+
+
+def newton(x):
+    """Square roots, until the error is small."""
+    return tj.while_loop(
+        lambda s: np.abs(s[0] * s[0] - x) > 1e-9,
+        lambda s: ((s[0] + x / s[0]) / 2, s[1] + 1),
+        (x, 0),
+    )
+
+
+def turns(x):
+    return tj.fori_loop(0, 5, lambda i, s: np.tanh(s + x[0] * i), x)
+
+
+def recurrence(x):
+    return tj.scan(lambda h, v: (np.tanh(h + v), h * v), x[0], x)
+
+
+def chosen(x):
+    return tj.cond(x[0] > 0, lambda v: (v * 2, 1.0), lambda v: (-v, v[1]), x)
+
+
+def switched(x):
+    index = np.clip(np.int64(1) + np.sign(x[1]).astype(int), 0, 2)
+    return tj.switch(index, [np.sin, np.cos, lambda v: v * v], x)
+
+
+def checked(x):
+    """The index is in range where it is used only."""
+    i = np.floor(x[0] * 3).astype(int)
+    inside = (i >= 0) & (i < 3)
+    return tj.cond(inside, lambda v, i: v[i], lambda v, i: 0.0 * v[0], x, i)
+
+
+LOOPS = [turns, recurrence, chosen, switched, checked]
+
+
+@pytest.mark.parametrize("f", LOOPS)
+def test_control_flow(f):
+    got = both(tj.vmap(f), X)
+    wanted = [f(x) for x in X]
+    for got_leaf, *leaves in zip(*(flatten(t)[0] for t in [got, *wanted]), strict=True):
+        close(got_leaf, np.stack(leaves))
+
+
+def test_each_example_leaves_a_loop_in_its_own_turn():
+    roots, count = both(tj.vmap(newton), Y[:, 0])
+    wanted = [newton(y) for y in Y[:, 0]]
+    close(roots, np.stack([r for r, _ in wanted]))
+    np.testing.assert_array_equal(count, [n for _, n in wanted])
+    assert len(set(count.tolist())) > 1
+
+
+@pytest.mark.parametrize("f", LOOPS)
+def test_gradients_of_control_flow(f):
+    def loss(x):
+        return sum(np.sum(np.sin(leaf)) for leaf in flatten(f(x))[0])
+
+    got = both(tj.vmap(tj.grad(loss)), X)
+    close(got, np.stack([tj.grad(loss)(x) for x in X]))
+    close(both(tj.grad(lambda x: np.sum(tj.vmap(loss)(x))), X), got)
+
+
 # --- fusion -----------------------------------------------------------------------
 
 
@@ -507,7 +572,7 @@ def test_writes_into_arguments_and_values_around():
 
         return tj.vmap(body)(x)
 
-    with pytest.raises(TraceError, match="value of the inner trace 'body'"):
+    with pytest.raises(TraceError, match="belongs to the trace around 'body'"):
         tj.jit(into_outer)(X)
 
 

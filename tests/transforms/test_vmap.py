@@ -344,3 +344,62 @@ def test_a_fusion_group_becomes_a_call():
     args = sample.make(np.random.default_rng(0))
     (eqn,) = batch_graph(sample.graph(args), (True, True), 2).graph.eqns
     assert eqn.primitive is call_p
+
+
+# --- loops ------------------------------------------------------------------------
+
+CHAIN = """
+graph @f(%x: f64[], %y: f64[], %z: f64[]) -> (f64[], f64[], f64[], f64[4]) {
+  %a: f64[], %b: f64[], %c: f64[], %ys: f64[4] = scan %x, %y, %z {body=graph @turn(%a: f64[], %b: f64[], %c: f64[]) -> (f64[], f64[], f64[], f64[]) {
+    %n: f64[] = add %a, %b
+    %m: f64[] = mul %b, %c
+    return %n, %m, %c, %n
+  }, length=4, reverse=false, consts=0, carries=3, unroll=1}
+  return %a, %b, %c, %ys
+}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("mask", "outs"),
+    [
+        ((False, False, True), (True, True, True, True)),
+        ((False, True, False), (True, True, False, True)),
+        ((True, False, False), (True, False, False, True)),
+    ],
+)
+def test_carries_are_batched_that_depend_on_the_batch_after_any_turn(mask, outs):
+    graph = parse_graph(CHAIN)
+    examples = [list(np.random.default_rng(i).normal(size=3)) for i in range(3)]
+    assert batch_graph(graph, mask, 3).outs == outs
+    check_batch(graph, [[np.asarray(x) for x in e] for e in examples], mask)
+
+
+COLLATZ = """
+graph @f(%n: i64[], %table: i64[4]) -> (i64[], i64[], i64[]) {
+  %0: i64[], %1: i64[], %2: i64[] = while %n, %table, %n, 0, 0 {test=graph @test(%k: i64[], %n: i64[], %turns: i64[], %sum: i64[]) -> (bool[]) {
+    %t: bool[] = lt %turns, %k
+    return %t
+  }, body=graph @turn(%table: i64[4], %n: i64[], %turns: i64[], %sum: i64[]) -> (i64[], i64[], i64[]) {
+    %v: i64[] = gather %table, %turns {axes=(0), batch=0, mode="raise"}
+    %s: i64[] = add %sum, %v
+    %t: i64[] = add %turns, 1
+    return %n, %t, %s
+  }, test_consts=1, body_consts=1}
+  return %0, %1, %2
+}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("mask", [(True, False), (True, True), (False, True)])
+def test_a_while_runs_until_all_are_done(mask):
+    """Those that are done ask for nothing: the index would be out of range."""
+    graph = parse_graph(COLLATZ)
+    tables = np.arange(12).reshape(3, 4)
+    examples = [[np.asarray(n), t] for n, t in zip((4, 0, 2), tables, strict=True)]
+    check_batch(graph, examples, mask)
+    batched = batch_graph(graph, mask, 3).graph
+    with pytest.raises(IndexRangeError):
+        args = [np.array([1, 5, 0]) if mask[0] else np.asarray(5)]
+        args.append(tables if mask[1] else tables[0])
+        evaluate(batched, args)

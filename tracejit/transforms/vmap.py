@@ -11,6 +11,10 @@ selects. Checks in a branch are then asked of the examples that take it only: fo
 others indices are replaced by 0 and matrices by the identity. Effects that are ordered
 (print, callbacks) cannot be split like that and are an error.
 
+The carries of a loop are batched that depend on batched values after any turn. A
+`while` whose test is batched runs until all examples are done: whether an example goes
+on is one more carry, and the others of those that are done stay as they are.
+
 Before → after, for ``graph @f(%x: f32[3], %y: f32[3])`` with a batch of 8 for `x`::
 
     %z: f32[3] = mul %x, %y
@@ -22,7 +26,7 @@ Before → after, for ``graph @f(%x: f32[3], %y: f32[3])`` with a batch of 8 for
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
@@ -35,7 +39,9 @@ from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.elementwise import and_p, eq_p, not_p, select_p
 from ..ir.ops.indexing import gather_p, scatter_p
 from ..ir.ops.linalg import cholesky_p, det_p, eigh_p, inv_p, solve_p
-from ..ir.ops.shape import batch_elementwise, iota_p, spread
+from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
+from ..ir.ops.reduce import reduce_or_p
+from ..ir.ops.shape import batch_elementwise, iota_p, move_axis, spread
 from ..ir.primitive import (
     BatchParams,
     BatchRule,
@@ -368,9 +374,153 @@ def _select_branches(
     return outs, [True] * len(outs)
 
 
+# --- loops ------------------------------------------------------------------------
+
+
+def _batch_scan(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
+    """Batch a turn; slices have the batch as axis 0, so stacked values as axis 1."""
+    p = ScanParams.of(eqn.params)
+    consts, carries, xs = p.split(operands.atoms)
+    const_mask, first_mask, xs_mask = p.split(operands.batched)
+    n_ys = len(eqn.outvars) - p.carries
+    _, has_active = _with_active(operands, (p.body,))
+
+    def turn(mask: Sequence[bool]) -> Batched:
+        ins = (*const_mask, *mask, *xs_mask)
+        wanted = (*mask, *[False] * n_ys)
+        return _batched(p.body, ins, has_active, wanted, state)
+
+    carry_mask = _fixed_point(first_mask, lambda m: turn(m).outs[: p.carries])
+    body = turn(carry_mask)
+    active = [operands.active] if has_active and operands.active is not None else []
+    ins = [
+        *active,
+        *consts,
+        *_spread_where(b, carries, first_mask, carry_mask, state),
+        *(_exchanged(b, x, m) for x, m in zip(xs, xs_mask, strict=True)),
+    ]
+    params = replace(p, body=body.graph, consts=p.consts + len(active)).params
+    after, ys = p.split_results(b.emit_all(scan_p, ins, params))
+    ys_mask = body.outs[p.carries :]
+    stacks = [_exchanged(b, y, m) for y, m in zip(ys, ys_mask, strict=True)]
+    return [*after, *stacks], list(body.outs)
+
+
+def _exchanged(b: Builder, x: Atom, batched: bool) -> Atom:
+    """Exchange the axis of the turns and that of the batch."""
+    return move_axis(b, x, 0, 1) if batched else x
+
+
+def _fixed_point(
+    mask: Sequence[bool], after: Callable[[Sequence[bool]], Sequence[bool]]
+) -> Sequence[bool]:
+    """Return which carries are batched when a turn makes no further one batched."""
+    while tuple(found := after(mask)) != tuple(mask):
+        mask = found
+    return mask
+
+
+def _spread_where(
+    b: Builder,
+    atoms: Sequence[Atom],
+    mask: Sequence[bool],
+    wanted: Sequence[bool],
+    state: Batches,
+) -> list[Atom]:
+    """Give the batch to those that are to have it and have not."""
+    rows = zip(atoms, mask, wanted, strict=True)
+    return [spread(b, x, state.size) if w and not m else x for x, m, w in rows]
+
+
+def _batch_while(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
+    p = WhileParams.of(eqn.params)
+    for_test, for_body, carries = p.split(operands.atoms)
+    test_mask, body_mask, first_mask = p.split(operands.batched)
+    _, has_active = _with_active(operands, (p.test, p.body))
+
+    def turn(mask: Sequence[bool]) -> Batched:
+        ins = (*body_mask, *mask)
+        return _batched(p.body, ins, has_active, tuple(mask), state)
+
+    mask = _fixed_point(first_mask, lambda m: turn(m).outs)
+    test = _batched(p.test, (*test_mask, *mask), has_active, (False,), state)
+    if test.outs[0]:
+        return _batch_until_all_done(b, p, operands, state)
+    active = [operands.active] if has_active and operands.active is not None else []
+    ins = [*active, *for_test, *active, *for_body]
+    ins += _spread_where(b, carries, first_mask, mask, state)
+    n, m = p.test_consts + len(active), p.body_consts + len(active)
+    changed = WhileParams(test.graph, turn(mask).graph, n, m)
+    return list(b.emit_all(while_p, ins, changed.params)), list(mask)
+
+
+def _batch_until_all_done(
+    b: Builder, p: WhileParams, operands: Operands, state: Batches
+) -> Results:
+    """Turn while any example goes on; whether each does is the last carry.
+
+    Every carry is batched: the examples leave it at different turns.
+    """
+    for_test, for_body, carries = p.split(operands.atoms)
+    test_mask, _, first_mask = p.split(operands.batched)
+    every = [True] * len(carries)
+    states = _spread_where(b, carries, first_mask, every, state)
+    started = Operands([*for_test, *states], [*test_mask, *every], operands.active)
+    going = _still_going(b, p.test, started, state)
+    params = WhileParams(
+        _any_goes_on(states, state),
+        _turn_of_those(p, operands, state),
+        0,
+        p.test_consts + p.body_consts,
+    ).params
+    outs = b.emit_all(while_p, [*for_test, *for_body, *states, going], params)
+    return list(outs[:-1]), every
+
+
+def _still_going(b: Builder, test: Graph, operands: Operands, state: Batches) -> Atom:
+    """Ask the test of the active examples."""
+    (goes,), (has,) = batch_equations(b, test, operands, state)
+    goes = goes if has else spread(b, goes, state.size)
+    if operands.active is None:
+        return goes
+    return b.emit(and_p, operands.active, goes)
+
+
+def _any_goes_on(carries: Sequence[Atom], state: Batches) -> Graph:
+    """Return the test: whether any example goes on, which the last carry says."""
+    b = new_builder("test")
+    for x in carries:
+        b.input(x.aval)
+    going = b.input(ShapedArray((state.size,), dt.BOOL))
+    return b.build([b.emit(reduce_or_p, going, axes=(0,))])
+
+
+def _turn_of_those(p: WhileParams, operands: Operands, state: Batches) -> Graph:
+    """Return the body: the carries of examples that go on, and which do after it."""
+    b = new_builder(p.body.name)
+    test_mask, body_mask, carry_mask = p.split(operands.batched)
+    every = [True] * len(carry_mask)
+    for_test, for_body = (
+        [b.input(x.aval) for x in atoms] for atoms in p.split(operands.atoms)[:2]
+    )
+    avals = [_with_batch(a, True, state) for a in p.body.out_avals]
+    states = [b.input(aval) for aval in avals]
+    going = b.input(ShapedArray((state.size,), dt.BOOL))
+    inner = Operands([*for_body, *states], [*body_mask, *every], going)
+    found, has = batch_equations(b, p.body, inner, state)
+    after: list[Atom] = []
+    for x, y, m in zip(found, states, has, strict=True):
+        after += batch_elementwise(b, select_p, [going, x, y], [True, m, True], {})
+    asked = Operands([*for_test, *after], [*test_mask, *every], going)
+    outs = [*after, _still_going(b, p.test, asked, state)]
+    return Graph(b.name, b.invars, outs, live_equations(b.eqns, outs))
+
+
 SUBGRAPH_RULES: dict[Primitive, SubgraphRule] = {
     composite_p: _batch_composite,
     call_p: _batch_call,
     fusion_p: _batch_call,
     cond_p: _batch_cond,
+    scan_p: _batch_scan,
+    while_p: _batch_while,
 }
