@@ -85,6 +85,7 @@ class Effect(enum.Enum):
 
     CHECK = "check"  # may raise at run time: must stay, may be reordered with pure code
     ORDERED = "ordered"  # print, callbacks: must stay, and stay in order
+    IO = "io"  # unordered callbacks: must stay and run once, in any order
 
 
 class Kind(enum.Enum):

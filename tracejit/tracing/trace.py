@@ -40,6 +40,7 @@ class Role(enum.Enum):
     DIFFERENTIATED = "differentiated"
     MAPPED = "mapped"  # arguments stand for many examples
     BODY = "looped or chosen"  # of control flow: arguments change at run time
+    WRAPPED = "wrapped"  # a custom function or a rule, traced beside others like it
 
 
 @dataclass(frozen=True)

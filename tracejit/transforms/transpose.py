@@ -18,6 +18,7 @@ from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.liveness import live_equations
 from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p, cond_p
+from ..ir.ops.custom import barrier_p, checkpoint_p, subgraph
 from ..ir.ops.reduce import reduce_sum_p
 from ..ir.ops.shape import broadcast_to, full_like
 from ..ir.primitive import Partial, Primitive
@@ -246,7 +247,37 @@ def _transpose_branch(
     )
 
 
+def _transpose_checkpoint(
+    b: Builder,
+    eqn: Eqn,
+    cts: Sequence[Maybe],
+    is_linear: Sequence[bool],
+    known: Derivatives,
+) -> Sequence[Maybe]:
+    """Compute the values again, once the cotangents are there and not before.
+
+    The barrier makes other variables of what the checkpoint kept: nothing that is
+    computed from them equals what was computed in the first place.
+    """
+    n = _count_residuals(eqn, is_linear)
+    mask = tuple(c is not None for c in cts)
+    transposed = transpose_graph(subgraph(eqn.params), n, mask, known)
+    read = {x for e in transposed.graph.eqns for x in e.invars}
+    read.update(transposed.graph.outvars)
+    used = [v in read for v in transposed.graph.invars[:n]]
+    kept = [x for x, is_used in zip(eqn.invars[:n], used, strict=True) if is_used]
+    given = [c for c in cts if c is not None]
+    values = b.emit_all(barrier_p, [*kept, *given], {"count": len(kept)})
+    later = iter(values)
+    pairs = zip(eqn.invars[:n], used, strict=True)
+    operands = [*(next(later) if is_used else x for x, is_used in pairs), *given]
+    params = {"graph": transposed.graph, "save": eqn.params["save"]}
+    found = iter(b.emit_all(checkpoint_p, operands, params))
+    return [*[None] * n, *(next(found) if f else None for f in transposed.found)]
+
+
 SUBGRAPH_RULES: dict[Primitive, TransposeSubgraph] = {
+    checkpoint_p: _transpose_checkpoint,
     composite_p: _transpose_composite,
     call_p: _transpose_call,
     cond_p: _transpose_cond,
