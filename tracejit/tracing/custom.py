@@ -1,8 +1,9 @@
 """`custom_jvp` and `custom_vjp`: functions that bring their own derivative.
 
-Called with no trace running, the function simply runs. Inside of one, it and its rules
-are traced at the call and become one equation that holds the graphs; what they close
-over becomes an operand. The names and their meaning are those of JAX.
+Where no derivative will be taken the function simply runs. Where one will, it and its
+rules are traced at the call and become one equation that holds the graphs; what they
+close over becomes an operand. Rules are traced for one derivative less than the call,
+so that a rule may call its own function. The names and their meaning are those of JAX.
 """
 
 import functools
@@ -50,7 +51,7 @@ class _Custom:
         self._check_rules()
         args = self._positional(args, kwargs)
         trace = current_trace()
-        if trace is None:
+        if trace is None or not trace.derivatives:
             return self.fun(*args)
         return self._traced(trace, _Split(self, args))
 
@@ -132,10 +133,22 @@ def _lifted(tree: Any) -> Any:
     return unflatten(spec, [trace.lift(x) for x in leaves])
 
 
-def _trace(split: _Split, fn: Function, name: str) -> InnerTrace:
-    return trace_inner(
-        lambda inner: split.call(fn, inner), split.arguments, name, Role.WRAPPED, True
+def _trace_function(split: _Split) -> InnerTrace:
+    """Trace the function itself: what is differentiated is its rule."""
+    custom = split.custom
+    return _trace_wrapped(
+        lambda inner: split.call(custom.fun, inner), split.arguments, custom.name, 0
     )
+
+
+def _trace_wrapped(
+    call: Callable[[list[Any]], Any],
+    arguments: Sequence[Argument],
+    name: str,
+    orders: int,
+    lift_results: bool = True,
+) -> InnerTrace:
+    return trace_inner(call, arguments, name, Role.WRAPPED, lift_results, orders)
 
 
 def _finish(inner: InnerTrace, outs: Sequence[Any]) -> Any:
@@ -233,8 +246,8 @@ class custom_jvp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
             )
 
     def _traced(self, trace: Trace, split: _Split) -> Any:
-        fun = _trace(split, self.fun, self.name)
-        rule = self._trace_rule(split)
+        fun = _trace_function(split)
+        rule = self._trace_rule(split, trace.derivatives - 1)
         self._check(split, fun, rule)
         captured = union([fun, rule])
         n, m = len(split.leaves), sum(split.has_tangent)
@@ -248,7 +261,7 @@ class custom_jvp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
         results = bind(trace, custom_jvp_p, operands, graph=graph, rule=made, args=n)
         return _finish(fun, results)
 
-    def _trace_rule(self, split: _Split) -> InnerTrace:
+    def _trace_rule(self, split: _Split, orders: int) -> InnerTrace:
         jvp, n = self.rule, len(split.leaves)
         assert jvp is not None
         zeros = _integer_zeros(split.avals)
@@ -268,7 +281,7 @@ class custom_jvp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
             return out, _matched(spec, flatten(out)[0], tangent, who, "the result")
 
         arguments = [*split.arguments, *_tangent_arguments(inexact_avals(split.avals))]
-        return trace_inner(call, arguments, f"{self.name}_jvp", Role.WRAPPED, True)
+        return _trace_wrapped(call, arguments, f"{self.name}_jvp", orders)
 
     def _check(self, split: _Split, fun: InnerTrace, rule: InnerTrace) -> None:
         got = rule.spec.children[0]
@@ -337,15 +350,16 @@ class custom_vjp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
             )
 
     def _traced(self, trace: Trace, split: _Split) -> Any:
-        fun = _trace(split, self.fun, self.name)
+        fun = _trace_function(split)
         passed = _Residuals()
-        fwd = self._trace_fwd(split, passed)
+        orders = trace.derivatives - 1
+        fwd = self._trace_fwd(split, passed, orders)
         out = fwd.spec.children[0]
         avals = fwd.graph.out_avals[: out.size]
         _check_same(
             f"fwd of {self.name!r}", fun.spec, fun.graph.out_avals, out, avals
         )
-        bwd = self._trace_bwd(split, fun, passed)
+        bwd = self._trace_bwd(split, fun, passed, orders)
         captured = union([fun, fwd, bwd])
         n = len(split.leaves)
         graphs = [graph_taking(x, n, captured) for x in (fun, fwd)]
@@ -357,7 +371,9 @@ class custom_vjp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
         results = bind(trace, custom_vjp_p, [*split.leaves, *captured], **params)
         return _finish(fun, results)
 
-    def _trace_fwd(self, split: _Split, passed: "_Residuals") -> InnerTrace:
+    def _trace_fwd(
+        self, split: _Split, passed: "_Residuals", orders: int
+    ) -> InnerTrace:
         def call(inner: list[Any]) -> Any:
             assert self.fwd is not None
             result = split.call(self.fwd, inner)
@@ -370,10 +386,10 @@ class custom_vjp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
             return _lifted(result[0]), passed.note(result[1])
 
         name = f"{self.name}_fwd"
-        return trace_inner(call, split.arguments, name, Role.WRAPPED)
+        return _trace_wrapped(call, split.arguments, name, orders, False)
 
     def _trace_bwd(
-        self, split: _Split, fun: InnerTrace, passed: "_Residuals"
+        self, split: _Split, fun: InnerTrace, passed: "_Residuals", orders: int
     ) -> InnerTrace:
         avals = fun.graph.out_avals
         has_ct = [dt.is_inexact(a.dtype) for a in avals]
@@ -395,7 +411,7 @@ class custom_vjp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
         pairs = zip(avals, fun.kinds, strict=True)
         cts = [Argument(a, k) for a, k in pairs if dt.is_inexact(a.dtype)]
         arguments = [*passed.arguments, *cts]
-        return trace_inner(call, arguments, f"{self.name}_bwd", Role.WRAPPED, True)
+        return _trace_wrapped(call, arguments, f"{self.name}_bwd", orders)
 
 
 class _Residuals:

@@ -109,6 +109,7 @@ def trace_inner(
     name: str,
     role: Role,
     lift_results: bool = False,
+    orders: int | None = None,
 ) -> InnerTrace:
     """Trace `call` on tracers standing for `arguments`.
 
@@ -123,8 +124,11 @@ def trace_inner(
         What the trace is for.
     lift_results : bool
         Make every result leaf an output of the graph, constants too.
+    orders : int, optional
+        How many derivatives will be taken of the graph; unless given, as many as of
+        the trace around, and one more if that is what this one is for.
     """
-    trace = Trace(name, RULES, parent=current_trace(), role=role)
+    trace = Trace(name, RULES, parent=current_trace(), role=role, orders=orders)
     tracers = [_tracer(trace, x) for x in arguments]
     with wrapped_creation():
         result = run_traced(trace, lambda: call(list(tracers)))

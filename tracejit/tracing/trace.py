@@ -67,6 +67,15 @@ class Trace:
     role : Role
     finder : CaptureFinder, optional
         Says where an array was found; without one arrays are constants.
+    orders : int, optional
+        How many derivatives will be taken of it at most; unless given, as many as
+        traces around it are for one.
+
+    Attributes
+    ----------
+    passed : dict of Var to Tracer
+        Inputs that are just values of the trace around, and differentiated if those
+        are.
     """
 
     name: str
@@ -74,9 +83,11 @@ class Trace:
     parent: "Trace | None" = None
     role: Role = Role.FUNCTION
     finder: CaptureFinder | None = None
+    orders: int | None = None
     builder: Builder = field(init=False)
     captures: list[CapturedArray] = field(default_factory=list)
     outer_values: list[OuterValue] = field(default_factory=list)
+    passed: dict[Var, Tracer] = field(default_factory=dict)
     pinned: dict[int, object] = field(default_factory=dict)
     active: bool = True
     thread: int = field(default_factory=threading.get_ident)
@@ -89,6 +100,14 @@ class Trace:
     def depth(self) -> int:
         """Number of traces around this one."""
         return 0 if self.parent is None else self.parent.depth + 1
+
+    @property
+    def derivatives(self) -> int:
+        """How many derivatives will be taken of what is recorded, at most."""
+        if self.orders is not None:
+            return self.orders
+        around = 0 if self.parent is None else self.parent.derivatives
+        return around + (self.role is Role.DIFFERENTIATED)
 
     # --- recording
 
@@ -160,7 +179,7 @@ class Trace:
     def is_differentiated(self, atom: Atom) -> bool:
         """Tell whether `atom` depends on the argument of a derivative."""
         inputs = set(self.builder.invars)
-        outer = {value.var: value.tracer for value in self.outer_values}
+        outer = {value.var: value.tracer for value in self.outer_values} | self.passed
         pending, seen = [atom], set()
         while pending:
             x = pending.pop()

@@ -20,7 +20,7 @@ from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p, cond_p
 from ..ir.ops.custom import barrier_p, checkpoint_p, subgraph
 from ..ir.ops.reduce import reduce_sum_p
-from ..ir.ops.shape import broadcast_to, full_like
+from ..ir.ops.shape import broadcast_in_dim_p, broadcast_to, full_like
 from ..ir.primitive import Partial, Primitive
 from .composites import pick_transpose
 from .linearize import (
@@ -267,13 +267,22 @@ def _transpose_checkpoint(
     used = [v in read for v in transposed.graph.invars[:n]]
     kept = [x for x, is_used in zip(eqn.invars[:n], used, strict=True) if is_used]
     given = [c for c in cts if c is not None]
-    values = b.emit_all(barrier_p, [*kept, *given], {"count": len(kept)})
-    later = iter(values)
+    after = [x for x in (_stored(b, c) for c in given) if isinstance(x, Var)]
+    later = iter(b.emit_all(barrier_p, [*kept, *after], {"count": len(kept)}))
     pairs = zip(eqn.invars[:n], used, strict=True)
     operands = [*(next(later) if is_used else x for x, is_used in pairs), *given]
     params = {"graph": transposed.graph, "save": eqn.params["save"]}
     found = iter(b.emit_all(checkpoint_p, operands, params))
     return [*[None] * n, *(next(found) if f else None for f in transposed.found)]
+
+
+def _stored(b: Builder, x: Atom) -> Atom:
+    """Return what must be there before `x` is: a broadcast needs no memory."""
+    eqn = b.definition(x)
+    while eqn is not None and eqn.primitive is broadcast_in_dim_p:
+        x = eqn.invars[0]
+        eqn = b.definition(x)
+    return x
 
 
 SUBGRAPH_RULES: dict[Primitive, TransposeSubgraph] = {
