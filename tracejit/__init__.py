@@ -8,18 +8,38 @@
 np.float64(5.0)
 """
 
-from . import config, errors, nn, testing
+from . import callback, config, debug, errors, nn, testing
 from ._version import __version__
-from .api import JitFunction, grad, jit, stop_gradient, value_and_grad
+from .api import (
+    JitFunction,
+    checkpoint,
+    checkpoint_name,
+    checkpoint_policies,
+    custom_jvp,
+    custom_vjp,
+    grad,
+    jit,
+    remat,
+    stop_gradient,
+    value_and_grad,
+)
 
 __all__ = [
     "JitFunction",
     "__version__",
+    "callback",
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
     "config",
+    "custom_jvp",
+    "custom_vjp",
+    "debug",
     "errors",
     "grad",
     "jit",
     "nn",
+    "remat",
     "stop_gradient",
     "testing",
     "value_and_grad",

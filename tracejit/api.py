@@ -16,6 +16,8 @@ import numpy as np
 from . import config, log
 from .guard import MISS, Guard, guard_for
 from .stages import Compiled, Traced
+from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
+from .tracing.custom import custom_jvp, custom_vjp
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
@@ -23,11 +25,19 @@ from .tracing.trace import current_trace
 
 __all__ = [
     "JitFunction",
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
+    "custom_jvp",
+    "custom_vjp",
     "grad",
     "jit",
+    "remat",
     "stop_gradient",
     "value_and_grad",
 ]
+
+remat = checkpoint
 
 
 class TraceCounter:

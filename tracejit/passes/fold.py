@@ -18,6 +18,7 @@ from operator import is_
 import numpy as np
 
 from ..ir.graph import Atom, Eqn, Graph, Literal, SourceLines, Var, subgraphs
+from ..ir.ops.callback import callback_p
 from ..ir.ops.custom import barrier_p
 from ..ir.ops.shape import broadcast_in_dim_p, constant_p, iota_p
 from ..ir.primitive import Array, ArrayConstant
@@ -27,8 +28,8 @@ LIMIT_BYTES = 4096
 LIMIT_SYMBOLIC = 64
 # These are constants already, or hold a small one in the smallest form.
 SOURCES = (constant_p, iota_p, broadcast_in_dim_p)
-# What stands before these is not to be known after them.
-OPAQUE = (barrier_p,)
+# Values are to be known after these at run time only.
+OPAQUE = (barrier_p, callback_p)
 
 
 @dataclass

@@ -7,17 +7,11 @@ them. Effects are left to the run of the recorded graph: they happen once.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..ir.graph import Graph, Var
-from ..ir.interp import evaluate
-from ..ir.primitive import Array, Effect, Param, Primitive
-from .inner import InnerTrace
+from ..ir.primitive import Param, Primitive
+from .inner import InnerTrace, known_results
 from .trace import Trace
 from .tracer import Tracer
-
-ONCE = frozenset({Effect.ORDERED, Effect.IO})  # what must not happen twice
-
 
 def bind(
     trace: Trace, primitive: Primitive, operands: Sequence[Any], **params: Param
@@ -43,28 +37,6 @@ def bind(
     if values is None:
         return [trace.result(x) for x in outs]
     return [trace.result(x, v) for x, v in zip(outs, values, strict=True)]
-
-
-def known_results(
-    trace: Trace, graph: Graph, operands: Sequence[Tracer]
-) -> Sequence[Array] | None:
-    """Return what a graph gives, if Python may know it and nothing happens twice."""
-    if not trace.concrete or not all(x.is_known for x in operands):
-        return None
-    pure = without_effects(graph)
-    if pure.effects & ONCE:
-        return None
-    avals = graph.in_avals
-    pairs = zip(operands, avals, strict=True)
-    return evaluate(pure, [np.asarray(x.shadow, a.dtype) for x, a in pairs])
-
-
-def without_effects(graph: Graph) -> Graph:
-    """Return the graph less equations that give nothing but effects."""
-    if not graph.effects & ONCE:
-        return graph
-    eqns = [e for e in graph.eqns if e.outvars]
-    return Graph(graph.name, graph.invars, graph.outvars, eqns)
 
 
 def union(traces: Sequence[InnerTrace]) -> list[Tracer]:

@@ -18,12 +18,16 @@ from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph
 from ..ir.interp import evaluate
+from ..ir.primitive import Array, Effect
 from .creation import wrapped_creation
 from .numpy_rules import RULES
 from .storage import Kind, Storage, blank
 from .trace import Role, Trace, current_trace, run_traced
 from .tracer import Tracer
 from .tree import TreeSpec, flatten, unflatten
+
+
+ONCE = frozenset({Effect.ORDERED, Effect.IO})  # what must not happen twice
 
 
 @dataclass(frozen=True)
@@ -192,10 +196,32 @@ def run_graph(graph: Graph, operands: Sequence[Any]) -> list[Any]:
         x.convert(aval.dtype) for x, aval in zip(lifted, graph.in_avals, strict=True)
     ]
     outs = trace.builder.inline(graph, atoms)
-    if not trace.concrete or not all(x.is_known for x in lifted):
+    values = known_results(trace, graph, lifted)
+    if values is None:
         return [trace.result(x) for x in outs]
-    values = evaluate(graph, [np.asarray(x.shadow) for x in lifted])
     return [trace.result(x, v) for x, v in zip(outs, values, strict=True)]
+
+
+def known_results(
+    trace: Trace, graph: Graph, operands: Sequence[Tracer]
+) -> Sequence[Array] | None:
+    """Return what a graph gives, if Python may know it and nothing happens twice."""
+    if not trace.concrete or not all(x.is_known for x in operands):
+        return None
+    pure = without_effects(graph)
+    if pure.effects & ONCE:
+        return None
+    avals = graph.in_avals
+    pairs = zip(operands, avals, strict=True)
+    return evaluate(pure, [np.asarray(x.shadow, a.dtype) for x, a in pairs])
+
+
+def without_effects(graph: Graph) -> Graph:
+    """Return the graph less equations that give nothing but effects."""
+    if not graph.effects & ONCE:
+        return graph
+    eqns = [e for e in graph.eqns if e.outvars]
+    return Graph(graph.name, graph.invars, graph.outvars, eqns)
 
 
 def with_kind(x: Any, kind: Kind) -> Any:

@@ -102,6 +102,15 @@ class Trace:
         return 0 if self.parent is None else self.parent.depth + 1
 
     @property
+    def runs_once(self) -> bool:
+        """Whether what is recorded is run, whatever happens, and just once.
+
+        That is so outside of `jit`, and of functions that are only differentiated.
+        """
+        is_outer = self.parent is None or self.parent.runs_once
+        return self.role is Role.DIFFERENTIATED and is_outer
+
+    @property
     def derivatives(self) -> int:
         """How many derivatives will be taken of what is recorded, at most."""
         if self.orders is not None:

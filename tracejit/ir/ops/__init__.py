@@ -1,6 +1,7 @@
 """The primitives, one file per family; importing this package fills the registry."""
 
 from . import (
+    callback,
     composite,
     contract,
     control,
@@ -18,6 +19,7 @@ from . import (
 )
 
 __all__ = [
+    "callback",
     "composite",
     "contract",
     "control",
