@@ -19,6 +19,7 @@ from .stages import Compiled, Traced
 from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.custom import custom_jvp, custom_vjp
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
+from .tracing.primitives import register_primitive
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
@@ -32,6 +33,7 @@ __all__ = [
     "custom_vjp",
     "grad",
     "jit",
+    "register_primitive",
     "remat",
     "stop_gradient",
     "value_and_grad",

@@ -19,7 +19,9 @@ from tracejit.transforms.vjp import value_and_grad_graph, vjp_graph
 from .checks import check_derivatives, differentiable_inputs, random_like
 
 # Their derivative is not that of what they compute, or not declared; tested below.
-NOT_BY_DIFFERENCES = {"stop_gradient", "ufunc"}
+NOT_BY_DIFFERENCES = {
+    *("stop_gradient", "ufunc", "callback", "check", "custom_vjp", "custom_tangent"),
+}
 SMOOTH_TWICE = {
     *("add", "sub", "mul", "div", "fma", "pow", "sqrt", "cbrt", "exp", "exp2", "expm1"),
     *("log", "log2", "log10", "log1p", "logaddexp", "sin", "cos", "tan", "sinh"),
@@ -28,6 +30,7 @@ SMOOTH_TWICE = {
     *("reduce_sum", "reduce_prod", "cumsum", "cumprod", "broadcast_in_dim", "slice"),
     *("update_slice", "pad", "concatenate", "dot_general", "gather", "fft", "inv"),
     *("det", "slogdet", "solve", "call", "cond", "composite", "fusion", "neg", "conj"),
+    *("custom_jvp", "checkpoint", "checkpoint_name", "barrier"),
     *("conv_general", "window_max", "window_pick", "window_place"),
 }
 DIFFERENTIABLE = [

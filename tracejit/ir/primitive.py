@@ -210,6 +210,10 @@ class Primitive:
         ``params -> frozenset of Effect``.
     variadic_results : bool
         True when `abstract_eval` and `impl` return tuples.
+    expand : callable, optional
+        ``(operand avals, params) -> graph`` of other primitives that means the same;
+        the pass `expand` puts it in place, and it is differentiated where the primitive
+        has no derivative of its own.
     """
 
     name: str
@@ -226,6 +230,17 @@ class Primitive:
     flops: Callable[[Avals, Avals, Params], float] = lambda i, o, p: float(o[0].size)
     effects: Callable[[Params], frozenset[Effect]] = lambda p: frozenset()
     variadic_results: bool = False
+    expand: "Callable[[Avals, Params], Graph] | None" = None
+
+    @property
+    def has_derivative(self) -> bool:
+        """Whether the block says how it is differentiated."""
+        return (
+            self.nondifferentiable
+            or self.partials is not None
+            or self.jvp is not None
+            or self.linearity is not Linearity.NONE
+        )
 
     def out_avals(self, avals: Sequence[ShapedArray], params: Params) -> Avals:
         """Return the avals of the results as a tuple."""

@@ -18,9 +18,9 @@ from typing import NoReturn
 import numpy as np
 
 from ..errors import TracejitError, VerifyError
+from .aval import ShapedArray
 from .dtypes import DTYPE_TO_NAME
 from .graph import Atom, Eqn, Graph, Literal, Var, subgraphs
-from .aval import ShapedArray
 from .primitive import REGISTRY, ArrayConstant, HostFunction, Kind, Param, ParamKind
 from .printer import format_eqn
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.contract import dot_general_p
-from ..ir.ops.control import call_p, cond_p, fusion_p
+from ..ir.ops.control import cond_p, fusion_p
 from ..ir.ops.conv import conv_general_p
 from ..ir.ops.custom import INLINED, barrier_p
 from ..ir.ops.shape import (

@@ -13,6 +13,7 @@ from .inner import InnerTrace, known_results
 from .trace import Trace
 from .tracer import Tracer
 
+
 def bind(
     trace: Trace, primitive: Primitive, operands: Sequence[Any], **params: Param
 ) -> list[Tracer]:
@@ -56,10 +57,7 @@ def graph_taking(inner: InnerTrace, args: int, captured: Sequence[Tracer]) -> Gr
         Among them all that it captured.
     """
     graph = inner.graph
-    own = {
-        id(t): v for t, v in zip(inner.captured, graph.invars[args:], strict=True)
-    }
+    own = {id(t): v for t, v in zip(inner.captured, graph.invars[args:], strict=True)}
     extra = [own.get(id(t)) or Var(t.aval) for t in captured]
     invars = [*graph.invars[:args], *extra]
     return Graph(graph.name, invars, graph.outvars, graph.eqns)
-

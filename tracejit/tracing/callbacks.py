@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CheckError, ShapeError, UnsupportedError
+from ..errors import CheckError, ShapeError, UnsupportedError, locate
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.ops.callback import callback_p, check_p
-from ..ir.primitive import HostFunction, Param
+from ..ir.primitive import HostFunction, Param, Primitive
 from .inner import with_kind
 from .source import user_frame, user_line
 from .storage import Kind
@@ -110,13 +110,24 @@ def _record(
     known = all(x.is_known for x in lifted) and trace.concrete
     if known and effect != "pure" and trace.runs_once:
         _refuse_derivative(trace, host, lifted, results)
-        outs = callback_p.evaluate([np.asarray(x.shadow) for x in lifted], params)
+        outs = _run_now(callback_p, lifted, params)
         return [trace.constant(np.asarray(x), born_here=True) for x in outs]
     made = trace.emit_all(callback_p, atoms, params)
     if not known or effect != "pure":
         return [trace.result(x) for x in made]
-    values = callback_p.evaluate([np.asarray(x.shadow) for x in lifted], params)
+    values = _run_now(callback_p, lifted, params)
     return [trace.result(x, v) for x, v in zip(made, values, strict=True)]
+
+
+def _run_now(
+    primitive: Primitive, operands: Sequence[Tracer], params: Mapping[str, Param]
+) -> Arrays:
+    """Return what a call gives for the known values of its operands."""
+    try:
+        return primitive.evaluate([np.asarray(x.shadow) for x in operands], params)
+    except Exception as error:
+        locate(error, [user_line()])
+        raise
 
 
 def _refuse_derivative(
@@ -251,12 +262,7 @@ def _record_check(
     lifted = [trace.lift(x) for x in operands]
     is_known = all(x.is_known for x in (ok, *lifted)) and trace.concrete
     if is_known and trace.runs_once:
-        try:
-            values = [np.asarray(x.shadow) for x in (ok, *lifted)]
-            check_p.evaluate(values, {"fn": host})
-        except CheckError as error:
-            error.source = user_line()
-            raise
+        _run_now(check_p, [ok, *lifted], {"fn": host})
         return
     atoms = [ok.convert(dt.BOOL), *(x.read() for x in lifted)]
     trace.emit_all(check_p, atoms, {"fn": host})
@@ -333,7 +339,7 @@ def _called(
     effect: str,
 ) -> Any:
     likes, spec = flatten(promised)
-    avals = [ShapedArray(tuple(x.shape), dt.canonical(x.dtype)) for x in likes]
+    avals = [_promise(x) for x in likes]
     label = getattr(fn, "__name__", type(fn).__name__)
     values = _Values((args, kwargs))
     later = values.without_tracers()
@@ -346,15 +352,21 @@ def _called(
     host = HostFunction(label, call)
     outs: Sequence[Any]
     if trace is None:
-        params = {"fn": host, "results": tuple(avals), "effect": effect}
+        params: dict[str, Param] = {
+            "fn": host,
+            "results": tuple(avals),
+            "effect": effect,
+        }
         operands = [np.asarray(x) for x in values.operands]
         outs = callback_p.evaluate(operands, params)
     else:
         outs = _record(trace, host, values.operands, avals, effect)
     kinds = [Kind.ARRAY if a.shape else Kind.SCALAR for a in avals]
-    return unflatten(
-        spec, [with_kind(x, k) for x, k in zip(outs, kinds, strict=True)]
-    )
+    return unflatten(spec, [with_kind(x, k) for x, k in zip(outs, kinds, strict=True)])
+
+
+def _promise(x: Any) -> ShapedArray:
+    return ShapedArray(tuple(x.shape), dt.canonical(np.dtype(x.dtype)))
 
 
 def _results(

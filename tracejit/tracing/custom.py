@@ -36,7 +36,9 @@ class _Custom:
     __name__: str
     kind = ""
 
-    def __init__(self, fun: Function, nondiff_argnums: Sequence[int] | int = ()) -> None:
+    def __init__(
+        self, fun: Function, nondiff_argnums: Sequence[int] | int = ()
+    ) -> None:
         functools.update_wrapper(self, fun)
         self.fun = fun
         numbers = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else ()
@@ -95,9 +97,7 @@ class _Split:
         self.avals = [x.aval for x in self.arguments]
 
     def _argument(self, x: Any, path: tuple[object, ...]) -> Argument:
-        if isinstance(x, Tracer) or isinstance(
-            x, np.ndarray | np.generic | bool | int | float | complex
-        ):
+        if isinstance(x, Tracer | np.ndarray | np.generic | int | float | complex):
             return argument_like(x)
         raise DTypeError(
             f"the {self.custom.kind} function {self.custom.name!r} was given a "
@@ -163,8 +163,10 @@ def _padded(found: Sequence[Any], wanted: Sequence[bool], zeros: Sequence[Any]) 
 
 
 def _integer_zeros(avals: Sequence[ShapedArray]) -> list[Any]:
-    """Tangents of integers and booleans, which rules are given: zeros of their dtype."""
-    return [None if dt.is_inexact(a.dtype) else np.zeros(a.shape, a.dtype) for a in avals]
+    """Return the tangents that rules are given of integers and booleans."""
+    return [
+        None if dt.is_inexact(a.dtype) else np.zeros(a.shape, a.dtype) for a in avals
+    ]
 
 
 def _tangent_arguments(avals: Sequence[ShapedArray]) -> list[Argument]:
@@ -174,7 +176,7 @@ def _tangent_arguments(avals: Sequence[ShapedArray]) -> list[Argument]:
 # --- forward mode -----------------------------------------------------------------
 
 
-class custom_jvp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
+class custom_jvp(_Custom):
     """A function with its own directional derivative, used in both modes.
 
     Parameters
@@ -201,7 +203,9 @@ class custom_jvp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
 
     kind = "custom_jvp"
 
-    def __init__(self, fun: Function, nondiff_argnums: Sequence[int] | int = ()) -> None:
+    def __init__(
+        self, fun: Function, nondiff_argnums: Sequence[int] | int = ()
+    ) -> None:
         super().__init__(fun, nondiff_argnums)
         self.rule: Function | None = None
 
@@ -230,7 +234,7 @@ class custom_jvp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
                 if rule is not None
             ]
             leaves, spec = flatten(out)
-            sums = [np.zeros_like(x) for x in leaves]
+            sums: list[Any] = [np.zeros_like(x) for x in leaves]
             for part in parts:
                 sums = [x + y for x, y in zip(sums, flatten(part)[0], strict=True)]
             return out, unflatten(spec, sums)
@@ -294,7 +298,7 @@ class custom_jvp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
 # --- reverse mode -----------------------------------------------------------------
 
 
-class custom_vjp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
+class custom_vjp(_Custom):
     """A function with its own rule for reverse mode.
 
     Parameters
@@ -322,7 +326,9 @@ class custom_vjp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
 
     kind = "custom_vjp"
 
-    def __init__(self, fun: Function, nondiff_argnums: Sequence[int] | int = ()) -> None:
+    def __init__(
+        self, fun: Function, nondiff_argnums: Sequence[int] | int = ()
+    ) -> None:
         super().__init__(fun, nondiff_argnums)
         self.fwd: Function | None = None
         self.bwd: Function | None = None
@@ -356,9 +362,7 @@ class custom_vjp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
         fwd = self._trace_fwd(split, passed, orders)
         out = fwd.spec.children[0]
         avals = fwd.graph.out_avals[: out.size]
-        _check_same(
-            f"fwd of {self.name!r}", fun.spec, fun.graph.out_avals, out, avals
-        )
+        _check_same(f"fwd of {self.name!r}", fun.spec, fun.graph.out_avals, out, avals)
         bwd = self._trace_bwd(split, fun, passed, orders)
         captured = union([fun, fwd, bwd])
         n = len(split.leaves)
@@ -367,8 +371,9 @@ class custom_vjp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
         whole = graph_taking(bwd, moving, captured)
         invars = [*whole.invars[moving:], *whole.invars[:moving]]
         made = Graph(whole.name, invars, whole.outvars, whole.eqns)
-        params = {"graph": graphs[0], "fwd": graphs[1], "bwd": made, "args": n}
-        results = bind(trace, custom_vjp_p, [*split.leaves, *captured], **params)
+        operands = [*split.leaves, *captured]
+        rules = {"fwd": graphs[1], "bwd": made}
+        results = bind(trace, custom_vjp_p, operands, graph=graphs[0], **rules, args=n)
         return _finish(fun, results)
 
     def _trace_fwd(
@@ -379,8 +384,8 @@ class custom_vjp(_Custom):  # noqa: N801 (a decorator, named as in JAX)
             result = split.call(self.fwd, inner)
             if not isinstance(result, tuple | list) or len(result) != 2:
                 raise TraceError(
-                    f"fwd of {self.name!r} returned {type(result).__name__}, not a pair "
-                    "(result, residuals)",
+                    f"fwd of {self.name!r} returned {type(result).__name__}, not a "
+                    "pair (result, residuals)",
                     source=user_line(),
                 )
             return _lifted(result[0]), passed.note(result[1])
@@ -425,7 +430,7 @@ class _Residuals:
     def note(self, tree: Any) -> list[Tracer]:
         """Take a tree apart; return the leaves that are traced."""
         leaves, self.spec = flatten(tree)
-        traced = []
+        traced: list[Tracer] = []
         for x in leaves:
             if isinstance(x, Tracer):
                 self.plan.append(len(traced))

@@ -26,7 +26,6 @@ from .trace import Role, Trace, current_trace, run_traced
 from .tracer import Tracer
 from .tree import TreeSpec, flatten, unflatten
 
-
 ONCE = frozenset({Effect.ORDERED, Effect.IO})  # what must not happen twice
 
 

@@ -292,10 +292,10 @@ class Trace:
 
     def _lift_outer(self, x: Tracer) -> Tracer:
         x.home.check_active()
-        if x.home.depth > self.depth:
+        if x.home.depth >= self.depth:
             raise TraceError(
-                f"a value of the inner trace {x.home.name!r} was used in "
-                f"{self.name!r} around it",
+                f"a value of the trace {x.home.name!r} was used in {self.name!r}, "
+                "which is not inside of it",
                 source=user_line(),
                 hint="return it from the inner function",
             )

@@ -43,7 +43,7 @@ from ..ir.ops.custom import (
 )
 from ..ir.ops.elementwise import add_p
 from ..ir.ops.shape import broadcast_to, full_like
-from ..ir.primitive import Avals, Effect, Linearity, Primitive
+from ..ir.primitive import Avals, Effect, Linearity, Params, Primitive
 from ..ir.simplify import SIMPLIFY
 from .composites import JVP_RULES
 
@@ -194,6 +194,10 @@ def _linearize_eqn(
     split = SUBGRAPH_RULES.get(eqn.primitive)
     if split is not None:
         return split(b, eqn, ins, tangents, known)
+    expand = eqn.primitive.expand
+    if expand is not None and not eqn.primitive.has_derivative:
+        meaning = expand(tuple(x.aval for x in eqn.invars), eqn.params)
+        return linearize(b, meaning, ins, tangents, known)
     outs = b.emit_all(eqn.primitive, ins, eqn.params)
     return outs, _tangents(b, eqn, tangents, outs, ins)
 
@@ -619,14 +623,15 @@ def _linearize_checkpoint(
     if ("all", "") in save:  # type: ignore[operator]
         return linearize(b, graph, ins, tangents, known)
     split = linearize_graph(graph, _mask(tangents), known, save)  # type: ignore[arg-type]
-    outs = b.emit_all(checkpoint_p, ins, {"graph": split.primal, "save": save})
+    first: Params = {"graph": split.primal, "save": save}
+    outs = b.emit_all(checkpoint_p, ins, first)
     values = (*ins, *outs)
     operands = [values[i] for i in split.residuals]
     operands += [t for t in tangents if t is not None]
     found: Sequence[Atom] = ()
     if any(split.active):
-        params = {"graph": split.tangent, "save": save}
-        found = b.emit_all(checkpoint_p, operands, params)
+        again: Params = {"graph": split.tangent, "save": save}
+        found = b.emit_all(checkpoint_p, operands, again)
     return outs[: len(eqn.outvars)], _spread(found, split.active)
 
 

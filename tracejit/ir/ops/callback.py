@@ -57,8 +57,9 @@ def _callback(
     )
     if not fits:
         want = [f"{a.dtype}{list(a.shape)}" for a in results]
+        label = fn.name.rpartition("#")[0]
         raise ShapeError(
-            f"the callback {fn.name.rpartition('#')[0]} gave {', '.join(got) or 'none'}, "
+            f"the callback {label} gave {', '.join(got) or 'none'}, "
             f"but promised {', '.join(want) or 'none'}"
         )
     return outs

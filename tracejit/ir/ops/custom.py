@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import ShapeError, UnsupportedError
 from .. import dtypes as dt
 from ..aval import ShapedArray
-from ..graph import Graph
+from ..graph import Eqn, Graph
 from ..interp import evaluate
 from ..primitive import (
     Array,
@@ -72,7 +72,9 @@ def _check_graph(
 # --- derivatives of the user's own ------------------------------------------------
 
 
-def _custom_jvp_eval(*avals: ShapedArray, graph: Graph, rule: Graph, args: int) -> Avals:
+def _custom_jvp_eval(
+    *avals: ShapedArray, graph: Graph, rule: Graph, args: int
+) -> Avals:
     outs = call_eval(*avals, graph=graph)
     tangents = inexact_avals(avals[:args])
     _check_graph("the rule", rule, (*avals, *tangents), (*outs, *inexact_avals(outs)))
@@ -110,9 +112,9 @@ def _custom_vjp_eval(
     return outs
 
 
-# `fwd` takes all operands, and gives the results and residuals; `bwd` takes the operands
-# after the arguments, the residuals and a cotangent for each result of float or complex
-# dtype, and gives a cotangent for each argument of float or complex dtype.
+# `fwd` takes all operands, and gives the results and residuals; `bwd` takes the
+# operands after the arguments, the residuals and a cotangent for each result of float
+# or complex dtype, and gives a cotangent for each argument of float or complex dtype.
 custom_vjp_p: Primitive = register(
     Primitive(
         "custom_vjp",
@@ -189,7 +191,7 @@ def _custom_tangent_transpose(
 def forward_mode_error(source: str) -> UnsupportedError:
     """Return the error for a `custom_vjp` function in forward mode."""
     return UnsupportedError(
-        "forward mode cannot pass a custom_vjp function: its rule gives cotangents only",
+        "forward mode cannot pass a custom_vjp function, whose rule gives cotangents",
         source=source or None,
         hint="declare its derivative with custom_jvp, which serves both modes",
     )
@@ -290,3 +292,17 @@ barrier_p: Primitive = register(
 # Equations that mean their graph and nothing else: `expand` inlines all but calls.
 EXPANDED = (composite_p, custom_jvp_p, custom_vjp_p, checkpoint_p)
 INLINED = (call_p, *EXPANDED)
+
+
+def expansion_of(eqn: Eqn) -> Graph | None:
+    """Return the graph that an equation stands for, if `expand` is to inline one."""
+    if eqn.primitive in EXPANDED:
+        return subgraph(eqn.params)
+    if eqn.primitive.expand is None:
+        return None
+    return eqn.primitive.expand(tuple(x.aval for x in eqn.invars), eqn.params)
+
+
+def is_expanded(eqn: Eqn) -> bool:
+    """Tell whether `expand` inlines an equation."""
+    return eqn.primitive in EXPANDED or eqn.primitive.expand is not None

@@ -23,7 +23,7 @@ from ..builder import Builder
 from ..graph import Atom, Graph, Var
 from ..liveness import live_equations
 from ..ops.composite import composite_p
-from ..ops.custom import EXPANDED, subgraph
+from ..ops.custom import expansion_of, is_expanded
 from ..ops.indexing import gather_p
 from ..ops.reduce import reduce_max_p, reduce_sum_p
 from ..rewrite import NO_RULES, RuleSet, RuleStats
@@ -95,7 +95,7 @@ def _replay(b: Builder, graph: Graph, env: dict[Var, Atom], rules: RuleSet) -> N
 
 
 def expand_graph(graph: Graph) -> Graph:
-    """Put the graphs of composites and custom functions in their place, nested ones too.
+    """Put the graphs of composites and custom functions in their place, inner ones too.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def expand_graph(graph: Graph) -> Graph:
         The same object when there are none. Graphs held by other equations are left
         alone.
     """
-    if not any(e.primitive in EXPANDED for e in graph.eqns):
+    if not any(is_expanded(e) for e in graph.eqns):
         return graph
     b = Builder(graph.name)
     ins = [b.input(v.aval, v.name) for v in graph.invars]
@@ -118,8 +118,9 @@ def _expanded(b: Builder, graph: Graph, ins: Sequence[Atom]) -> list[Atom]:
         b.source = eqn.source or outer
         args = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
         outs: Sequence[Atom]
-        if eqn.primitive in EXPANDED:
-            outs = _expanded(b, subgraph(eqn.params), args)
+        meaning = expansion_of(eqn)
+        if meaning is not None:
+            outs = _expanded(b, meaning, args)
         else:
             outs = b.emit_all(eqn.primitive, args, eqn.params)
         for var, out in zip(eqn.outvars, outs, strict=True):
