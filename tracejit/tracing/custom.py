@@ -19,6 +19,7 @@ from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph, Literal
 from ..ir.ops.custom import custom_jvp_p, custom_vjp_p, inexact_avals
+from ..ir.ops.shape import full_like
 from .bind import bind, graph_taking, union
 from .inner import Argument, InnerTrace, Static, argument_like, trace_inner, with_kind
 from .source import user_line
@@ -156,17 +157,19 @@ def _finish(inner: InnerTrace, outs: Sequence[Any]) -> Any:
     return inner.rebuild([with_kind(x, k) for x, k in pairs])
 
 
-def _padded(found: Sequence[Any], wanted: Sequence[bool], zeros: Sequence[Any]) -> Any:
-    """Return what was found where it is wanted, and zeros elsewhere."""
+def _padded(found: Sequence[Any], avals: Sequence[ShapedArray]) -> list[Any]:
+    """Return tangents of all values: those of integers are zeros of their dtype."""
     rest = iter(found)
-    return [next(rest) if w else z for w, z in zip(wanted, zeros, strict=True)]
+    return [next(rest) if dt.is_inexact(a.dtype) else _zeros(a) for a in avals]
 
 
-def _integer_zeros(avals: Sequence[ShapedArray]) -> list[Any]:
-    """Return the tangents that rules are given of integers and booleans."""
-    return [
-        None if dt.is_inexact(a.dtype) else np.zeros(a.shape, a.dtype) for a in avals
-    ]
+def _zeros(aval: ShapedArray) -> Tracer:
+    """Return zeros in the trace that runs: symbolic, no array."""
+    trace = current_trace()
+    assert trace is not None
+    atom = full_like(trace.builder, 0, aval)
+    known = np.zeros(aval.shape, aval.dtype) if trace.may_know(aval.size) else None
+    return trace.result(atom, known, kind=Kind.ARRAY if aval.shape else Kind.SCALAR)
 
 
 def _tangent_arguments(avals: Sequence[ShapedArray]) -> list[Argument]:
@@ -268,10 +271,9 @@ class custom_jvp(_Custom):
     def _trace_rule(self, split: _Split, orders: int) -> InnerTrace:
         jvp, n = self.rule, len(split.leaves)
         assert jvp is not None
-        zeros = _integer_zeros(split.avals)
 
         def call(inner: list[Any]) -> Any:
-            tangents = _padded(inner[n:], split.has_tangent, zeros)
+            tangents = _padded(inner[n:], split.avals)
             result = jvp(*split.static, split.moving(inner[:n]), split.moving(tangents))
             if not isinstance(result, tuple | list) or len(result) != 2:
                 raise TraceError(
@@ -397,13 +399,12 @@ class custom_vjp(_Custom):
         self, split: _Split, fun: InnerTrace, passed: "_Residuals", orders: int
     ) -> InnerTrace:
         avals = fun.graph.out_avals
-        has_ct = [dt.is_inexact(a.dtype) for a in avals]
-        n, zeros = len(passed.arguments), _integer_zeros(avals)
+        n = len(passed.arguments)
         who = f"what bwd of {self.name!r} gives"
 
         def call(inner: list[Any]) -> Any:
             assert self.bwd is not None
-            cts = _padded(inner[n:], has_ct, zeros)
+            cts = _padded(inner[n:], avals)
             residuals = passed.rebuilt(inner[:n])
             found = self.bwd(*split.static, residuals, unflatten(fun.spec, cts))
             if isinstance(found, list):
@@ -526,7 +527,7 @@ def _children(tree: Any, spec: TreeSpec) -> list[Any] | None:
 def _like(x: Any, aval: ShapedArray, who: str, whose: str, path: Any) -> Any:
     """Return one leaf, checked; zeros for None, and where there is no tangent."""
     if x is None or not dt.is_inexact(aval.dtype):
-        return np.zeros(aval.shape, aval.dtype)
+        return _zeros(aval)
     trace = current_trace()
     assert trace is not None
     value = trace.lift(x)

@@ -581,7 +581,8 @@ def _linearize_custom_vjp(
     if not inexact_avals([v.aval for v in eqn.outvars]):
         return outs[:n], [None] * n
     residuals = [*ins[args:], *outs[n:]]
-    params = {"bwd": subgraph(eqn.params, "bwd"), "residuals": len(residuals)}
+    bwd = subgraph(eqn.params, "bwd")
+    params: Params = {"bwd": bwd, "residuals": len(residuals)}
     found = b.emit_all(custom_tangent_p, [*residuals, *given], params)
     return outs[:n], _spread_inexact(found, eqn)
 
