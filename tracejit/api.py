@@ -19,6 +19,7 @@ from .stages import Compiled, Traced
 from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.custom import custom_jvp, custom_vjp
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
+from .tracing.mutation import apply_changes
 from .tracing.primitives import register_primitive
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
@@ -172,7 +173,15 @@ class JitFunction:
             node.guard = guard_for(form, call, compiled, dynamic)
         if node.guard is not None:
             self._remember(node.guard)
-        return compiled(call.leaves)
+        result = compiled(call.leaves)
+        changes = compiled.recording.changes
+        if not changes:
+            return result
+        result, *made = result
+        form = self._signature.form(len(args), tuple(kwargs))
+        full = form.arrange((*args, *kwargs.values()))
+        apply_changes(changes, *full, made)
+        return result
 
     def _remember(self, guard: Guard) -> None:
         """Ask `guard` first from now on; forget those of captures that changed."""

@@ -120,9 +120,9 @@ class Guard:
                 return MISS
         elif len(arrays) > 1 and len(set(map(id, arrays))) != len(arrays):
             return MISS
+        if not self.compiled.captures_current():
+            return MISS
         if self._captured:
-            if not self.compiled.captures_current():
-                return MISS
             arrays = [*arrays, *self._captured]
         if list(map(_layout, arrays)) != self._layouts:
             return MISS
@@ -190,7 +190,12 @@ class Guard:
 def guard_for(
     form: Form, call: Call, compiled: Compiled, dynamic: frozenset[int]
 ) -> Guard | None:
-    """Return a guard for calls like `call`, None when its arrays must be copied."""
+    """Return a guard for calls like `call`.
+
+    None when its arrays must be copied, or containers of its arguments change.
+    """
+    if compiled.recording.changes:
+        return None
     arrays = [x for x in call.leaves if isinstance(x, np.ndarray)]
     arrays += [c.array for c in compiled.recording.captures]
     if not all(is_passed_as_is(x) for x in arrays):

@@ -119,7 +119,7 @@ class _Search:
 
 
 def _places(function: object) -> Iterator[tuple[str, Getter]]:
-    """Names a function's code can look up, with how to look again."""
+    """Yield names a function's code can look up, with how to look again."""
     bound_to = getattr(function, "__self__", None)
     if bound_to is not None:
         yield "self", lambda: bound_to
@@ -135,33 +135,35 @@ def _places(function: object) -> Iterator[tuple[str, Getter]]:
             return
         yield "self", lambda: inner
         return
-    yield from _function_places(inner)
+    yield from function_places(inner)
 
 
 def _partial_places(function: functools.partial[Any]) -> Iterator[tuple[str, Getter]]:
     """Positional arguments of a partial; keywords are parameters, as defaults."""
     for i, value in enumerate(function.args):
-        yield f"partial.args[{i}]", _constant_getter(value)
+        yield f"partial.args[{i}]", constant_getter(value)
     yield from _places(function.func)
 
 
-def _function_places(function: FunctionType) -> Iterator[tuple[str, Getter]]:
+def function_places(function: FunctionType) -> Iterator[tuple[str, Getter]]:
+    """Yield closure cells, globals and defaults of a function."""
     cells = function.__closure__ or ()
     for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
         yield name, _cell_getter(cell)
     namespace = function.__globals__
-    for name in _names(function.__code__):
+    for name in names_in(function.__code__):
         if name in namespace:
             yield name, _item_getter(namespace, name)
     for i, default in enumerate(function.__defaults__ or ()):
-        yield f"{function.__name__}.__defaults__[{i}]", _constant_getter(default)
+        yield f"{function.__name__}.__defaults__[{i}]", constant_getter(default)
 
 
-def _names(code: CodeType) -> set[str]:
+def names_in(code: CodeType) -> set[str]:
+    """Return the globals and attributes that code, and code inside of it, names."""
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            names |= _names(constant)
+            names |= names_in(constant)
     return names
 
 
@@ -173,7 +175,8 @@ def _item_getter(container: Any, key: object) -> Getter:
     return lambda: container[key]
 
 
-def _constant_getter(value: object) -> Getter:
+def constant_getter(value: object) -> Getter:
+    """Return a getter of a value that has no place to look at again."""
     return lambda: value
 
 
@@ -181,23 +184,25 @@ def _children(name: str, getter: Getter, value: object) -> Iterator[tuple[str, G
     if isinstance(value, ModuleType | type | str | bytes | int | float):
         return
     if isinstance(value, FunctionType):
-        yield from ((f"{name}: {n}", g) for n, g in _function_places(value))
+        yield from ((f"{name}: {n}", g) for n, g in function_places(value))
     elif isinstance(value, dict):
         for key in list(value):
-            yield f"{name}[{key!r}]", _item_of(getter, key)
+            yield f"{name}[{key!r}]", item_of(getter, key)
     elif isinstance(value, list | tuple):
         for i in range(len(value)):
-            yield f"{name}[{i}]", _item_of(getter, i)
+            yield f"{name}[{i}]", item_of(getter, i)
     elif callable(value) and hasattr(value, "__wrapped__"):
-        yield f"{name}.__wrapped__", _attribute_of(getter, "__wrapped__")
+        yield f"{name}.__wrapped__", attribute_of(getter, "__wrapped__")
     else:
         for attribute in list(getattr(value, "__dict__", ())):
-            yield f"{name}.{attribute}", _attribute_of(getter, attribute)
+            yield f"{name}.{attribute}", attribute_of(getter, attribute)
 
 
-def _item_of(getter: Getter, key: Any) -> Getter:
+def item_of(getter: Getter, key: Any) -> Getter:
+    """Return a getter of an item of what another one gets."""
     return lambda: getter()[key]  # type: ignore[index]
 
 
-def _attribute_of(getter: Getter, name: str) -> Getter:
+def attribute_of(getter: Getter, name: str) -> Getter:
+    """Return a getter of an attribute of what another one gets."""
     return lambda: getattr(getter(), name)
