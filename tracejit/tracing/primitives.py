@@ -308,11 +308,18 @@ def _graph(
 
 
 def _traced(
-    name: str, fn: Function, avals: Avals, params: Mapping[str, Any]
+    name: str,
+    fn: Function,
+    avals: Avals,
+    params: Mapping[str, Any],
+    orders: int = 0,
 ) -> tuple[Graph, bool]:
-    """Trace a rule at shapes and dtypes; tell whether it gave one value, no tuple."""
+    """Trace a rule at shapes and dtypes; tell whether it gave one value, no tuple.
+
+    `orders` derivatives will be taken of it beyond those of the trace that runs.
+    """
     around = current_trace()
-    orders = 0 if around is None else around.derivatives
+    orders += 0 if around is None else around.derivatives
     return _traced_once(name, fn, avals, tuple(sorted(params.items())), orders)
 
 
@@ -351,7 +358,8 @@ def _inlined(
 
 
 def _expansion(name: str, fn: Function) -> Callable[[Avals, Params], Graph]:
-    return lambda avals, params: _graph(name, fn, avals, params)
+    """Return the cell `expand`: where it is asked for, it may be differentiated."""
+    return lambda avals, params: _traced(name, fn, avals, params, 1)[0]
 
 
 # --- derivatives ------------------------------------------------------------------
