@@ -151,9 +151,7 @@ def test_rule_may_use_custom_functions(register):
 def test_results_are_checked(register):
     p = register("test.short", lambda x: x[:1], lambda x: x)
     for f in (p, tj.jit(p), tj.grad(lambda x: p(x).sum())):
-        with pytest.raises(
-            ShapeError, match="impl of primitive 'test.short' gave"
-        ) as e:
+        with pytest.raises(ShapeError, match=r"impl of primitive .* gave") as e:
             f(X)
         assert "float64[1, 3]" in str(e.value)
         assert "float64[2, 3]" in str(e.value)
@@ -165,7 +163,7 @@ def test_derivatives_are_checked(register):
     with pytest.raises(DTypeError, match="is of float32, not float64"):
         tj.grad(lambda x: np.sum(p(x)))(X)
     q = register("test.wrong_jvp", np.square, lambda x: x, jvp=lambda p, t: t[0].sum())
-    with pytest.raises(ShapeError, match="the jvp of primitive 'test.wrong_jvp' gives"):
+    with pytest.raises(ShapeError, match=r"the jvp of primitive .* gives"):
         tj.grad(lambda x: np.sum(q(x)))(X)
 
 
@@ -175,7 +173,7 @@ def test_rules_close_over_no_traced_value(register):
         return np.sum(p(x))
 
     with pytest.raises(TraceError, match="which is not inside of it"):
-        tj.grad(f)(X, X)
+        tj.grad(f, (0, 1))(X, X)
 
 
 def test_declarations_are_checked(register):
