@@ -4,22 +4,28 @@ import numpy as np
 import pytest
 
 from tests.ir.samples import LAYER, SAMPLES
+from tracejit.codegen.llvm.limits import LLVM
+from tracejit.codegen.llvm.target import host_target
 from tracejit.errors import UnsupportedError
 from tracejit.ir.aval import ShapedArray
 from tracejit.ir.builder import Builder
 from tracejit.ir.graph import Graph
 from tracejit.ir.interp import evaluate
-from tracejit.ir.ops.control import call_p
+from tracejit.ir.ops.callback import callback_p
+from tracejit.ir.ops.control import call_p, cond_p
 from tracejit.ir.ops.custom import barrier_p, checkpoint_p
 from tracejit.ir.ops.elementwise import mul_p, sin_p
-from tracejit.ir.primitive import Primitive
+from tracejit.ir.primitive import HostFunction, Primitive
 from tracejit.ir.verify import verify
 from tracejit.passes.cse import cse
 from tracejit.passes.dce import dce
 from tracejit.passes.fold import fold
 from tracejit.passes.manager import PassContext
+from tracejit.passes.pipelines import compile_to_program, pipeline
 from tracejit.passes.raising import expand_composites
+from tracejit.program.interp import run_program
 from tracejit.program.lower import lower_graph
+from tracejit.runtime.cpu.executable import CpuExecutable
 from tracejit.transforms.jvp import jvp_graph
 from tracejit.transforms.vjp import vjp_graph
 
@@ -142,3 +148,70 @@ def test_barrier_that_waits_for_tangents():
     graph = b.build([b.emit(mul_p, b.emit(sin_p, later), t)])
     check_derivatives(graph, ARGS)
     check_derivatives(graph, ARGS, {1: CTS[0]})
+
+
+# --- effects ----------------------------------------------------------------------
+
+
+def noting(log: list, name: str, effect: str = "ordered") -> dict:
+    def call(x):
+        log.append((name, float(x)))
+        return ()
+
+    return {"fn": HostFunction(name, call), "results": (), "effect": effect}
+
+
+def branching(log: list) -> Graph:
+    """Notes before, in a branch, in a call, and after."""
+    scalar = ShapedArray((), np.dtype(np.float64))
+
+    def part(name: str) -> Graph:
+        b = Builder(name)
+        x = b.input(scalar)
+        b.emit_all(callback_p, [x], noting(log, name))
+        return b.build([b.emit(sin_p, x)])
+
+    b = Builder("f")
+    p, x = b.input(ShapedArray((), np.dtype(bool))), b.input(scalar)
+    b.emit_all(callback_p, [x], noting(log, "before"))
+    b.emit_all(callback_p, [x], noting(log, "anywhere", "io"))
+    branches = {"on_true": part("true"), "on_false": part("false")}
+    (y,) = b.emit_all(cond_p, [p, x], branches)
+    (z,) = b.emit_all(call_p, [y], {"graph": part("call")})
+    (w,) = b.emit_all(checkpoint_p, [z], {"graph": part("again"), "save": ()})
+    b.emit_all(callback_p, [w], noting(log, "after"))
+    return b.build([w])
+
+
+@pytest.mark.parametrize("p", [True, False])
+@pytest.mark.parametrize("mode", ["value", "vjp", "jvp", "jvp of vjp"])
+def test_effects_happen_once_and_in_order(p, mode):
+    """Whatever is differentiated, in the interpreters and compiled."""
+    log: list = []
+    graph = branching(log)
+    args = [np.asarray(p), np.asarray(0.5)]
+    if mode != "value":
+        graph = (jvp_graph if mode == "jvp" else vjp_graph)(graph, [1])
+        args.append(np.asarray(1.0))
+    if mode == "jvp of vjp":
+        graph = jvp_graph(graph, [1])
+        args.append(np.asarray(1.0))
+    passes = pipeline(LLVM)
+    context = PassContext(verify=True)
+    fused, program = compile_to_program(graph, [None] * len(args), passes, context)
+    compiled = CpuExecutable(program, host_target())
+    want = ["before", "true" if p else "false", "call", "again", "after"]
+    results = []
+    for run in (
+        lambda: evaluate(graph, args),
+        lambda: evaluate(fused, args),
+        lambda: run_program(program, args),
+        lambda: compiled.run(args),
+    ):
+        results.append(run())
+        assert [n for n, _ in log if n != "anywhere"] == want
+        assert log.count(("anywhere", 0.5)) == 1
+        log.clear()
+    for got in results[1:]:
+        for a, b in zip(got, results[0], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
