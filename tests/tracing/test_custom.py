@@ -294,6 +294,24 @@ def test_wrong_tangent():
         tj.grad(lambda x: np.sum(f(x)))(X)
 
 
+@pytest.mark.parametrize(
+    ("tangent", "name"),
+    [
+        (lambda x, t: t * t, "mul"),
+        (lambda x, t: np.exp(t), "exp"),
+        (lambda x, t: x / t, "div"),
+        (lambda x, t: np.maximum(t, 0), "maximum"),
+        (lambda x, t: t @ t * t, "dot_general|mul"),
+    ],
+)
+def test_rules_that_are_not_linear(tangent, name):
+    f = tj.custom_jvp(lambda x: x * 2)
+    f.defjvp(lambda p, t: (f(*p), tangent(p[0], t[0])))
+    with pytest.raises(UnsupportedError, match=f"uses ({name}) on tangents") as info:
+        tj.grad(lambda x: np.sum(f(x)))(X)
+    assert "test_custom.py:" in str(info.value)
+
+
 def test_arguments_that_are_no_arrays():
     clipped = make_clipped()
     with pytest.raises(DTypeError, match=r"given a str as argument\[1\]"):

@@ -12,7 +12,7 @@ Before → after, for ``%dz = mul %dx, %y`` (linear in ``%dx``)::
 
 from collections.abc import Callable, Sequence
 
-from ..errors import InternalError
+from ..errors import InternalError, UnsupportedError
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.liveness import live_equations
@@ -64,6 +64,11 @@ def transpose_equations(
     -------
     list of Var, Literal or None
         The cotangent of each linear input.
+
+    Raises
+    ------
+    UnsupportedError
+        When an equation is not linear in its linear operands.
     """
     values, derivative, linear = split_linear(b.eqns, tangents)
     b.eqns[:] = values
@@ -76,11 +81,28 @@ def transpose_equations(
         if any(c is not None for c in cts):
             b.source = eqn.source
             is_linear = [isinstance(x, Var) and x in linear for x in eqn.invars]
+            start = len(b.eqns)
             operand_cts = _transpose_eqn(b, eqn, cts, is_linear, known)
+            read = [x for e in b.eqns[start:] for x in e.invars]
+            _check_linear(eqn, [*read, *operand_cts], linear)
             for x, ct in zip(eqn.invars, operand_cts, strict=True):
                 if ct is not None:
                     _accumulate(b, found, x, ct, linear)
     return [found.get(t) if isinstance(t, Var) else None for t in tangents]
+
+
+def _check_linear(eqn: Eqn, read: Sequence[Maybe], linear: set[Var]) -> None:
+    """Raise if a transpose reads tangents: then the equation was not linear in them.
+
+    Derivatives that are declared are linear; rules of custom functions may not be.
+    """
+    if any(isinstance(x, Var) and x in linear for x in read):
+        raise UnsupportedError(
+            f"a derivative rule uses {eqn.primitive.name} on tangents in a way that is "
+            "not linear",
+            source=", ".join(eqn.source) or None,
+            hint="a jvp rule may add tangents, and multiply them by values alone",
+        )
 
 
 def _accumulate(
