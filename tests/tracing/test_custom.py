@@ -331,3 +331,36 @@ def test_keywords_and_defaults():
     g.defjvp(lambda p, t: (p[0], t[0]))
     with pytest.raises(TypeError, match="cannot take keyword-only arguments"):
         g(1.0)
+
+
+# --- nesting ----------------------------------------------------------------------
+
+WRAPPERS = [lambda f: f, tj.jit, tj.checkpoint]
+
+
+def weighted(f):
+    return lambda x: np.sum(f(x) * np.arange(3.0))
+
+
+@pytest.mark.parametrize("inner", WRAPPERS)
+@pytest.mark.parametrize("outer", WRAPPERS)
+def test_any_order(inner, outer):
+    """Third derivatives through custom rules, checkpoints and jit, in any nesting."""
+    softplus = tj.custom_jvp(lambda x: np.log1p(np.exp(x)))
+    softplus.defjvp(lambda p, t: (softplus(*p), t[0] / (1 + np.exp(-p[0]))))
+    square = tj.custom_vjp(lambda x: x**2)
+    square.defvjp(lambda x: (square(x), x), lambda x, g: (2 * x * g,))
+
+    def plain(x):
+        return np.sum(np.log1p(np.exp(x)) * np.sin(x) ** 2 * x)
+
+    def custom(x):
+        return np.sum(softplus(x) * square(np.sin(x)) * x)
+
+    def third(f, inner, outer):
+        first = outer(tj.grad(inner(f)))
+        second = inner(tj.grad(weighted(first)))
+        return outer(tj.grad(weighted(second)))
+
+    want = third(plain, WRAPPERS[0], WRAPPERS[0])(X)
+    np.testing.assert_allclose(third(custom, inner, outer)(X), want, rtol=1e-9)

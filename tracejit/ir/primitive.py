@@ -77,7 +77,7 @@ class HostFunction:
     _numbers: ClassVar[Iterator[int]] = itertools.count()
 
     def __init__(self, label: str, call: Callable[..., tuple[Array, ...]]) -> None:
-        self.name = f"{label}#{next(self._numbers)}"
+        self.name = f"{label}#{next(self._numbers)}".replace('"', "'")
         self.call = call
         self._living[self.name] = self
 
