@@ -33,6 +33,7 @@ LEVELS = {
     "api": 8,
     "guard": 8,
     "": 9,  # the package itself: public names of all parts
+    "callback": 9,
     "cli": 9,
     "debug": 9,
     "testing": 9,

@@ -8,10 +8,15 @@
 np.float64(5.0)
 """
 
-from . import config, errors, nn, testing
+from . import callback, config, debug, errors, nn, testing
 from ._version import __version__
 from .api import (
     JitFunction,
+    checkpoint,
+    checkpoint_name,
+    checkpoint_policies,
+    custom_jvp,
+    custom_vjp,
     grad,
     hessian,
     jacfwd,
@@ -20,6 +25,8 @@ from .api import (
     jit,
     jvp,
     linearize,
+    register_primitive,
+    remat,
     stop_gradient,
     value_and_grad,
     vjp,
@@ -39,8 +46,15 @@ __all__ = [
     "JitFunction",
     "__version__",
     "associative_scan",
+    "callback",
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
     "cond",
     "config",
+    "custom_jvp",
+    "custom_vjp",
+    "debug",
     "errors",
     "fori_loop",
     "grad",
@@ -49,16 +63,18 @@ __all__ = [
     "jacobian",
     "jacrev",
     "jit",
-    "map",
     "jvp",
     "linearize",
+    "map",
     "nn",
+    "register_primitive",
+    "remat",
     "scan",
     "stop_gradient",
     "switch",
     "testing",
     "value_and_grad",
+    "vjp",
     "vmap",
     "while_loop",
-    "vjp",
 ]

@@ -16,10 +16,13 @@ import numpy as np
 from . import config, log
 from .guard import MISS, Guard, guard_for
 from .stages import Compiled, Traced
+from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
+from .tracing.custom import custom_jvp, custom_vjp
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
 from .tracing.jacobians import hessian, jacfwd, jacobian, jacrev
 from .tracing.linear_maps import jvp, linearize, vjp
 from .tracing.mutation import apply_changes
+from .tracing.primitives import register_primitive
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
@@ -27,6 +30,11 @@ from .tracing.vmap import vmap
 
 __all__ = [
     "JitFunction",
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
+    "custom_jvp",
+    "custom_vjp",
     "grad",
     "hessian",
     "jacfwd",
@@ -35,11 +43,15 @@ __all__ = [
     "jit",
     "jvp",
     "linearize",
+    "register_primitive",
+    "remat",
     "stop_gradient",
     "value_and_grad",
     "vmap",
     "vjp",
 ]
+
+remat = checkpoint
 
 
 class TraceCounter:

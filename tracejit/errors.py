@@ -5,6 +5,8 @@ kind of mistake; a class also is the builtin error that NumPy raises for that mi
 so that code written for NumPy catches it.
 """
 
+from collections.abc import Sequence
+
 
 class TracejitError(Exception):
     """Base of all errors of tracejit.
@@ -75,6 +77,10 @@ class IndexRangeError(TracejitError, IndexError):
     """An index is out of range."""
 
 
+class CheckError(TracejitError, AssertionError):
+    """A check of the user's own, `tracejit.debug.check`, did not hold."""
+
+
 class ParseError(TracejitError, ValueError):
     """Text that is not well-formed IR.
 
@@ -126,3 +132,24 @@ class VerifyError(TracejitError):
 
 class InternalError(TracejitError):
     """A bug in tracejit."""
+
+
+def locate(error: BaseException, source: Sequence[str]) -> None:
+    """Say in an error that Python code raised at run time which line called it.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of tracejit: its `source` is set unless it has one; any other gets a note.
+    source : sequence of str
+        The user's lines; may be empty.
+    """
+    where = ", ".join(source)
+    if not where:
+        return
+    if isinstance(error, TracejitError):
+        error.source = error.source or where
+        return
+    note = f"  at {where}"
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)

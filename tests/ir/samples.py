@@ -10,7 +10,16 @@ from tracejit.ir.builder import Builder
 from tracejit.ir.graph import Graph
 from tracejit.ir.ops.elementwise import add_p, div_p, lt_p, mul_p, neg_p, sin_p
 from tracejit.ir.ops.reduce import reduce_sum_p
-from tracejit.ir.primitive import REGISTRY, ArrayConstant, Kind, Param, Primitive
+from tracejit.ir.primitive import (
+    REGISTRY,
+    ArrayConstant,
+    HostFunction,
+    Kind,
+    Param,
+    Primitive,
+)
+from tracejit.transforms.jvp import jvp_graph
+from tracejit.transforms.vjp import vjp_graph
 
 Arrays = list[np.ndarray]
 Rng = np.random.Generator
@@ -171,7 +180,22 @@ def _other() -> Graph:
     return b.build([b.emit(mul_p, b.emit(neg_p, x), x), y])
 
 
+def _with_inputs(graph: Graph) -> Graph:
+    """Return the graph with its inputs as further results."""
+    outs = (*graph.outvars, *graph.invars)
+    return Graph(f"{graph.name}_fwd", graph.invars, outs, graph.eqns)
+
+
+def _backward(graph: Graph) -> Graph:
+    """Return the graph of cotangents of the inputs, from inputs and cotangents."""
+    both = vjp_graph(graph, range(len(graph.invars)))
+    outs = both.outvars[len(graph.outvars) :]
+    return Graph(f"{graph.name}_bwd", both.invars, outs, both.eqns)
+
+
 LAYER, OTHER = _layer(), _other()
+TWICE = HostFunction("twice", lambda x, y: (2 * x,))
+NOTHING = HostFunction("nothing", lambda *xs: ())
 GATHER = {"axes": (0,), "batch": 0, "mode": "raise"}
 TWO_AXES = {"axes": (2, 0), "batch": 0, "mode": "clip"}
 BATCHED = {"axes": (1,), "batch": 1, "mode": "raise"}
@@ -359,6 +383,41 @@ OTHERS = [
         uniform(0, 1, (3,), (3,)),
         {"graph": LAYER, "space": (3,), "reduced": ()},
     ),
+    Sample(
+        "custom_jvp",
+        uniform(0, 1, (3,), (3,)),
+        {"graph": LAYER, "rule": jvp_graph(LAYER, [0, 1]), "args": 2},
+    ),
+    Sample(
+        "custom_vjp",
+        uniform(0, 1, (3,), (3,)),
+        {
+            "graph": LAYER,
+            "fwd": _with_inputs(LAYER),
+            "bwd": _backward(LAYER),
+            "args": 2,
+        },
+    ),
+    Sample(
+        "custom_tangent",
+        uniform(0, 1, (3,), (3,), (3,), (3,)),
+        {"bwd": _backward(LAYER), "residuals": 2},
+    ),
+    *(
+        Sample("checkpoint", uniform(0, 1, (3,), (3,)), {"graph": LAYER, "save": s})
+        for s in ((), (("all", ""),), (("primitive", "sin"), ("name", "z")))
+    ),
+    Sample("checkpoint_name", uniform(0, 1, (3,)), {"name": "z"}),
+    Sample("barrier", uniform(0, 1, (3,), (2,), ()), {"count": 2}),
+    Sample(
+        "callback",
+        uniform(0, 1, (3,), ()),
+        {"fn": TWICE, "results": (ShapedArray((3,), F64),), "effect": "pure"},
+    ),
+    Sample(
+        "callback", uniform(0, 1, (3,)), {"fn": NOTHING, "results": (), "effect": "io"}
+    ),
+    Sample("check", lambda r: [np.asarray(True), r.normal(size=3)], {"fn": NOTHING}),
     *(
         Sample(
             "cond",

@@ -235,6 +235,7 @@ REWRITES = [
         "%n: i32[2,3,4] => reduce_sum %n {axes=(1, 2)}",
     ),
     ("drop_stop_gradient", f"{X} stop_gradient %x", f"{X} return %x"),
+    ("drop_checkpoint_name", f'{X} checkpoint_name %x {{name="z"}}', f"{X} return %x"),
 ]
 
 # rule, graph, why
@@ -397,6 +398,7 @@ MUST_NOT_FIRE = [
         "the sign of a zero depends on order",
     ),
     ("drop_stop_gradient", f"{X} neg %x", "no mark"),
+    ("drop_checkpoint_name", f"{X} stop_gradient %x", "another mark"),
 ]
 
 

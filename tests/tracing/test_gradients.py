@@ -145,6 +145,8 @@ def test_gradient_of_a_product_of_vectors_is_no_contraction():
     for got, other in zip(tj.jit(f)(x, y), (y, x), strict=True):
         np.testing.assert_allclose(got, np.cos(x @ y) * other)
     assert len(tj.jit(f).lower(x, y).kernels) <= 2
+
+
 # --- which arguments --------------------------------------------------------------
 
 

@@ -18,9 +18,11 @@ from tracejit.transforms.vjp import value_and_grad_graph, vjp_graph
 
 from .checks import check_derivatives, differentiable_inputs, random_like
 
-# Their derivative is not that of what they compute (tested below), or only forward (in
-# test_loops).
-NOT_BY_DIFFERENCES = {"stop_gradient", "while"}
+# Their derivative is not that of what they compute, or not declared (tested below), or
+# only forward (in test_loops).
+NOT_BY_DIFFERENCES = {
+    *("stop_gradient", "while", "callback", "check", "custom_vjp", "custom_tangent"),
+}
 SMOOTH_TWICE = {
     *("add", "sub", "mul", "div", "fma", "pow", "sqrt", "cbrt", "exp", "exp2", "expm1"),
     *("log", "log2", "log10", "log1p", "logaddexp", "sin", "cos", "tan", "sinh"),
@@ -30,6 +32,7 @@ SMOOTH_TWICE = {
     *("update_slice", "pad", "concatenate", "dot_general", "gather", "fft", "inv"),
     *("det", "slogdet", "solve", "call", "cond", "composite", "fusion", "neg", "conj"),
     *("conv_general", "window_max", "window_pick", "window_place", "scan"),
+    *("custom_jvp", "checkpoint", "checkpoint_name", "barrier"),
 }
 DIFFERENTIABLE = [
     s

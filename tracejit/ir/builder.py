@@ -152,7 +152,7 @@ class Builder:
     def _number_key(
         self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
     ) -> object | None:
-        if self._numbered is None or Effect.ORDERED in primitive.effects(params):
+        if self._numbered is None or primitive.effects(params) - {Effect.CHECK}:
             return None  # of equal checks, the first one is enough
         operands = tuple(x.key if isinstance(x, Literal) else x for x in ins)
         return primitive, operands, tuple(sorted(params.items()))

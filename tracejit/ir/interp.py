@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InternalError
+from ..errors import InternalError, locate
 from .graph import Atom, Graph, Var
 
 Array = np.ndarray
@@ -38,7 +38,11 @@ def evaluate(graph: Graph, args: Sequence[Array]) -> tuple[Array, ...]:
 
     with np.errstate(all="ignore"):
         for eqn in graph.eqns:
-            outs = eqn.primitive.evaluate([read(x) for x in eqn.invars], eqn.params)
+            try:
+                outs = eqn.primitive.evaluate([read(x) for x in eqn.invars], eqn.params)
+            except Exception as error:
+                locate(error, eqn.source)
+                raise
             for var, out in zip(eqn.outvars, outs, strict=True):
                 env[var] = _checked(np.asarray(out), var, eqn.primitive.name)
     return tuple(read(x) for x in graph.outvars)

@@ -13,7 +13,14 @@ from . import ops as _ops  # noqa: F401  (fills the registry)
 from .aval import ShapedArray
 from .dtypes import NAME_TO_DTYPE
 from .graph import Atom, Eqn, Graph, Literal, Var
-from .primitive import REGISTRY, ArrayConstant, Param, ParamKind, Primitive
+from .primitive import (
+    REGISTRY,
+    ArrayConstant,
+    HostFunction,
+    Param,
+    ParamKind,
+    Primitive,
+)
 from .printer import Scalar
 
 TOKEN = re.compile(
@@ -292,6 +299,10 @@ class TextParser:
         token = self.peek()
         if token.text == "graph":
             return self.graph()
+        if token.text == "host" and kind is ParamKind.HOST:
+            return self.host_function()
+        if kind is ParamKind.AVALS and token.text in NAME_TO_DTYPE:
+            return self.aval()
         if token.kind == "dense":
             return _dense(self.next().text)
         if token.text == "(":
@@ -309,6 +320,20 @@ class TextParser:
             is_float = kind is ParamKind.FLOAT
             return float(token.text) if is_float else int(token.text)
         raise self.fail(token, f"a param value ({kind.value})")
+
+    def host_function(self) -> HostFunction:
+        self.expect("host")
+        token = self.peek()
+        name = self.kind("string", "the name of a host function")[1:-1]
+        found = HostFunction.named(name)
+        if found is None:
+            raise _error(
+                self.text,
+                token.offset,
+                f"{name} is no Python function of this process: callbacks are read "
+                "back only where they were traced",
+            )
+        return found
 
     def tuple_param(self, kind: ParamKind) -> tuple[Param, ...]:
         self.expect("(")

@@ -8,9 +8,11 @@ and passes read the cells declared here. `REGISTRY` maps names to primitives.
 
 import enum
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -56,8 +58,40 @@ class ArrayConstant:
         return f"ArrayConstant({self.array!r})"
 
 
+class HostFunction:
+    """A Python function that a graph calls while it runs; compares by identity.
+
+    Its name stands for it in text. Text is read back in the process that printed it, as
+    long as the function lives; elsewhere the parser says that it is not there.
+
+    Parameters
+    ----------
+    label : str
+        The name, made unique by a number.
+    call : callable
+        Takes arrays that it may keep, and returns a tuple of arrays.
+    """
+
+    __slots__ = ("__weakref__", "call", "name")
+    _living: ClassVar["WeakValueDictionary[str, HostFunction]"] = WeakValueDictionary()
+    _numbers: ClassVar[Iterator[int]] = itertools.count()
+
+    def __init__(self, label: str, call: Callable[..., tuple[Array, ...]]) -> None:
+        self.name = f"{label}#{next(self._numbers)}".replace('"', "'")
+        self.call = call
+        self._living[self.name] = self
+
+    @classmethod
+    def named(cls, name: str) -> "HostFunction | None":
+        """Return the living function of that name."""
+        return cls._living.get(name)
+
+    def __repr__(self) -> str:
+        return f'host "{self.name}"'
+
+
 Param: TypeAlias = (
-    "bool | int | float | str | np.dtype | ArrayConstant"
+    "bool | int | float | str | np.dtype | ArrayConstant | HostFunction | ShapedArray"
     " | tuple[Param, ...] | Graph | None"
 )
 Params = Mapping[str, Param]
@@ -78,6 +112,8 @@ class ParamKind(enum.Enum):
     GRAPHS = "tuple of graphs"
     ATTRIBUTES = "tuple of (name, int or string)"
     OPTIONAL_INTS = "tuple of ints or None"
+    HOST = "host function"
+    AVALS = "tuple of types"
 
 
 class Effect(enum.Enum):
@@ -85,6 +121,7 @@ class Effect(enum.Enum):
 
     CHECK = "check"  # may raise at run time: must stay, may be reordered with pure code
     ORDERED = "ordered"  # print, callbacks: must stay, and stay in order
+    IO = "io"  # unordered callbacks: must stay and run once, in any order
 
 
 class Kind(enum.Enum):
@@ -227,6 +264,10 @@ class Primitive:
         ``params -> frozenset of Effect``.
     variadic_results : bool
         True when `abstract_eval` and `impl` return tuples.
+    expand : callable, optional
+        ``(operand avals, params) -> graph`` of other primitives that means the same;
+        the pass `expand` puts it in place, and it is differentiated where the primitive
+        has no derivative of its own.
     """
 
     name: str
@@ -244,6 +285,17 @@ class Primitive:
     flops: Callable[[Avals, Avals, Params], float] = lambda i, o, p: float(o[0].size)
     effects: Callable[[Params], frozenset[Effect]] = lambda p: frozenset()
     variadic_results: bool = False
+    expand: "Callable[[Avals, Params], Graph] | None" = None
+
+    @property
+    def has_derivative(self) -> bool:
+        """Whether the block says how it is differentiated."""
+        return (
+            self.nondifferentiable
+            or self.partials is not None
+            or self.jvp is not None
+            or self.linearity is not Linearity.NONE
+        )
 
     def out_avals(self, avals: Sequence[ShapedArray], params: Params) -> Avals:
         """Return the avals of the results as a tuple."""

@@ -24,6 +24,7 @@ from .dtypes import (
 from .graph import Atom, Literal
 from .interp import Array
 from .loop_rules import EXACT_LOOP_RULES, LOOP_RULES
+from .ops.custom import checkpoint_name_p
 from .ops.elementwise import (
     abs_p,
     add_p,
@@ -638,6 +639,14 @@ def drop_stop_gradient(
     return tuple(ins)
 
 
+@rule("drop_checkpoint_name", checkpoint_name_p, doc="checkpoint_name x -> x")
+def drop_checkpoint_name(
+    b: Builder, p: Primitive, ins: Atoms, params: Params
+) -> Atoms | None:
+    """After differentiation nobody asks for the name."""
+    return tuple(ins)
+
+
 # Tried in this order; each is right alone, so the order is a matter of speed only.
 EXACT_RULES: tuple[Rule, ...] = (
     fold_scalars,
@@ -676,4 +685,6 @@ EXACT_RULES: tuple[Rule, ...] = (
     reduce_of_reduce,
 )
 SIMPLIFY = RuleSet((*EXACT_RULES, *EXACT_LOOP_RULES))
-LOWERING_RULES = RuleSet((*EXACT_RULES, drop_stop_gradient, *LOOP_RULES))
+LOWERING_RULES = RuleSet(
+    (*EXACT_RULES, drop_stop_gradient, drop_checkpoint_name, *LOOP_RULES)
+)

@@ -18,9 +18,10 @@ from typing import NoReturn
 import numpy as np
 
 from ..errors import TracejitError, VerifyError
+from .aval import ShapedArray
 from .dtypes import DTYPE_TO_NAME
 from .graph import Atom, Eqn, Graph, Literal, Var, subgraphs
-from .primitive import REGISTRY, ArrayConstant, Kind, Param, ParamKind
+from .primitive import REGISTRY, ArrayConstant, HostFunction, Kind, Param, ParamKind
 from .printer import format_eqn
 
 
@@ -122,6 +123,10 @@ def _is_int(value: Param) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_avals(value: Param) -> bool:
+    return isinstance(value, tuple) and all(isinstance(v, ShapedArray) for v in value)
+
+
 def _is_graphs(value: Param) -> bool:
     return isinstance(value, tuple) and all(isinstance(v, Graph) for v in value)
 
@@ -138,6 +143,8 @@ KIND_TESTS: dict[ParamKind, Callable[[Param], bool]] = {
     ParamKind.GRAPH: lambda v: isinstance(v, Graph),
     ParamKind.GRAPHS: _is_graphs,
     ParamKind.ATTRIBUTES: _is_attributes,
+    ParamKind.HOST: lambda v: isinstance(v, HostFunction),
+    ParamKind.AVALS: _is_avals,
     ParamKind.OPTIONAL_INTS: lambda v: v is None or _is_ints(v),
 }
 

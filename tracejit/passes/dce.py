@@ -18,6 +18,7 @@ from operator import is_
 
 from ..ir.graph import Eqn, Graph, Var
 from ..ir.ops.control import call_p, cond_p
+from ..ir.ops.custom import barrier_p
 from ..ir.ops.loops import scan_p, while_p
 from .manager import PassContext, with_subgraphs
 from .narrow import narrowed_loop
@@ -67,6 +68,8 @@ def _narrowed(eqn: Eqn, live: set[Var], run: _Run) -> Eqn:
         run.context.stats.fired["dead_in_loop"] += less is not eqn
         eqn = less
     mask = tuple(v in live for v in eqn.outvars)
+    if eqn.primitive is barrier_p:
+        return eqn if all(mask) else _narrowed_barrier(eqn, mask)
     if eqn.primitive not in NARROWED or not any(mask):
         mask = (True,) * len(mask)
     inner = with_subgraphs(eqn, lambda g: _wanted_part(g, mask, run))
@@ -74,6 +77,15 @@ def _narrowed(eqn: Eqn, live: set[Var], run: _Run) -> Eqn:
         return inner
     outvars = tuple(v for v, wanted in zip(eqn.outvars, mask, strict=True) if wanted)
     return Eqn(eqn.primitive, eqn.invars, inner.params, outvars, eqn.source)
+
+
+def _narrowed_barrier(eqn: Eqn, mask: Mask) -> Eqn:
+    """Let a barrier hold what is read after it alone."""
+    n = len(mask)
+    kept = [x for x, wanted in zip(eqn.invars[:n], mask, strict=True) if wanted]
+    outvars = tuple(v for v, wanted in zip(eqn.outvars, mask, strict=True) if wanted)
+    invars = (*kept, *eqn.invars[n:])
+    return Eqn(barrier_p, invars, {"count": len(kept)}, outvars, eqn.source)
 
 
 def _wanted_part(graph: Graph, mask: Mask, run: _Run) -> Graph:

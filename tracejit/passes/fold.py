@@ -18,6 +18,8 @@ from operator import is_
 import numpy as np
 
 from ..ir.graph import Atom, Eqn, Graph, Literal, SourceLines, Var, subgraphs
+from ..ir.ops.callback import callback_p
+from ..ir.ops.custom import barrier_p
 from ..ir.ops.shape import broadcast_in_dim_p, constant_p, iota_p
 from ..ir.primitive import Array, ArrayConstant
 from .manager import PassContext, on_all_graphs
@@ -26,6 +28,8 @@ LIMIT_BYTES = 4096
 LIMIT_SYMBOLIC = 64
 # These are constants already, or hold a small one in the smallest form.
 SOURCES = (constant_p, iota_p, broadcast_in_dim_p)
+# Values are to be known after these at run time only.
+OPAQUE = (barrier_p, callback_p)
 
 
 @dataclass
@@ -77,6 +81,8 @@ def _fold(graph: Graph, context: PassContext) -> Graph:
 def _evaluated(eqn: Eqn, known: _Known) -> list[Array] | None:
     """Return the values of an equation of known operands; None if it must stay."""
     sizes = [x.aval.nbytes for x in (*eqn.invars, *eqn.outvars)]
+    if eqn.primitive in OPAQUE:
+        return None
     if eqn.effects or any(subgraphs(eqn.params)) or max(sizes, default=0) > LIMIT_BYTES:
         return None
     operands = [known.array(x) for x in eqn.invars]

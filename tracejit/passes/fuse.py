@@ -23,6 +23,7 @@ from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import fusion_p
+from ..ir.ops.custom import barrier_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.shape import concatenate_p, constant_p, ints, pad_p, update_slice_p
 from ..ir.primitive import Effect, Kind
@@ -131,7 +132,7 @@ class _Fusion:
     def boundaries(self) -> Iterator[Boundary]:
         """Yield why equations read values of other groups from memory."""
         for (eqn, var), reason in self.refusals.items():
-            mine = next((self.group_of.get(v) for v in eqn.outvars), None)
+            mine = self.group_of.get(eqn.outvars[0]) if eqn.outvars else None
             for source in self._behind_repeated(var) or {var}:
                 other = self.group_of.get(source)
                 if mine is not None and other is not None and mine is not other:
@@ -190,7 +191,8 @@ class _Fusion:
         group = self._add_group((), is_opaque=True)
         for var, _ in reads:
             self._depend(group, var)
-            self.refusals[eqn, var] = Refusal.EXTERN
+            if eqn.primitive is not barrier_p:
+                self.refusals[eqn, var] = Refusal.EXTERN
         if Effect.ORDERED in eqn.effects:
             if self.last_ordered is not None:
                 group.follows = self.last_ordered
@@ -286,7 +288,9 @@ class _Fusion:
                 return group
             self._refused(eqn, group, reads, refusal)
         for var, _ in reads:
-            if var in self.group_of and self.group_of[var].is_opaque:
+            source = self.definitions.get(var)
+            is_barrier = source is not None and source.primitive is barrier_p
+            if var in self.group_of and self.group_of[var].is_opaque and not is_barrier:
                 self.refusals[eqn, var] = Refusal.EXTERN
         return None
 

@@ -171,10 +171,11 @@ class _Rebuilding:
         """Yield the groups that must run before a group."""
         if group.follows is not None:
             yield group.follows
-        _, inputs = self._closure([v for e in group.eqns for v in e.outvars], group)
-        # an equation that only has effects gives nothing to start from
-        mute = (x for e in group.eqns if not e.outvars for x in _variables(e))
-        for var in (*inputs, *mute):
+        roots = [v for e in group.eqns for v in e.outvars]
+        inputs = [x for e in group.eqns for x in _variables(e)]
+        if not group.is_opaque:
+            _, inputs = self._closure(roots, group)
+        for var in inputs:
             other = self.group_of.get(var)
             if other is not None and other is not group:
                 yield other

@@ -16,13 +16,10 @@ Axes of one element do not count. Each of these sums follows the fixed tree of
 from ..ir.aval import Shape
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
-from ..ir.ops.composite import composite_p
-from ..ir.ops.control import call_p
+from ..ir.ops.custom import INLINED
 from ..ir.ops.shape import ints
 from ..ir.primitive import Kind
 from .manager import keep_name
-
-INLINED = (call_p, composite_p)
 
 
 def normal_form(graph: Graph) -> Graph:

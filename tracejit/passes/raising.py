@@ -3,6 +3,7 @@
 `raise` wraps patterns (softmax, norms, attention, ...) in `composite` equations; what
 it looks for is in `ir.raising`. `expand` puts their expansions back, so that what
 follows sees primitives only: the two together change nothing but names and dead code.
+Derivatives are taken by then, so that custom functions and checkpoints go as well.
 
 Before → after, for raise::
 
@@ -14,6 +15,7 @@ Before → after, for raise::
 
 from ..ir.graph import Graph
 from ..ir.ops.composite import composite_p
+from ..ir.ops.custom import is_expanded
 from ..ir.raising import expand_graph, raise_graph
 from .manager import PassContext, on_all_graphs, with_subgraphs
 
@@ -37,10 +39,10 @@ def raise_composites(graph: Graph, context: PassContext) -> Graph:
 
 
 def expand_composites(graph: Graph, context: PassContext) -> Graph:
-    """Inline all expansions, in sub-graphs too."""
+    """Inline what means a graph, and custom functions, in sub-graphs too."""
 
     def expand(inner: Graph) -> Graph:
-        found = sum(e.primitive is composite_p for e in inner.eqns)
+        found = sum(map(is_expanded, inner.eqns))
         if not found or not context.may_fire("expand_composite"):
             return inner
         context.stats.fired["expand_composite"] += found

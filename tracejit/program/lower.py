@@ -12,10 +12,10 @@ import numpy as np
 
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Var
-from ..ir.ops.composite import composite_p
 from ..ir.ops.contract import dot_general_p
-from ..ir.ops.control import call_p, cond_p, fusion_p
+from ..ir.ops.control import cond_p, fusion_p
 from ..ir.ops.conv import conv_general_p
+from ..ir.ops.custom import INLINED, barrier_p
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.shape import (
     broadcast_in_dim_p,
@@ -129,7 +129,7 @@ class _Lowering:
         for i, x in enumerate(graph.outvars):
             if not isinstance(x, Var) or x in self.claimed or x not in made_by:
                 continue
-            if made_by[x].primitive in (*ALIASES, constant_p, call_p):
+            if made_by[x].primitive in (*ALIASES, *INLINED, constant_p, barrier_p):
                 continue
             self.claimed[x] = self.buffer(x.aval, Storage.OUTPUT, index=i)
 
@@ -164,8 +164,10 @@ class _Lowering:
                 )
             elif eqn.primitive in ALIASES:
                 self.alias(eqn)
-            elif eqn.primitive in (call_p, composite_p):
+            elif eqn.primitive in INLINED:
                 self.call(eqn)
+            elif eqn.primitive is barrier_p:
+                self.barrier(eqn)
             elif eqn.primitive is cond_p:
                 self.cond(eqn)
             elif eqn.primitive is scan_p:
@@ -257,6 +259,11 @@ class _Lowering:
         for var, x in zip(eqn.outvars, graph.outvars, strict=True):
             self.home[var] = self.operand(x)
 
+    def barrier(self, eqn: Eqn) -> None:
+        """Give the results the memory of the operands: no step, no copy."""
+        for var, x in zip(eqn.outvars, eqn.invars, strict=False):
+            self.home[var] = self.operand(x)
+
     def enter(
         self,
         graph: Graph,
@@ -313,7 +320,7 @@ class _Lowering:
     def claim(self, graph: Graph, places: Mapping[Atom, ProgramBuffer]) -> None:
         """Let equations write their results to places of the same layout."""
         for eqn in graph.eqns:
-            if eqn.primitive not in (*ALIASES, constant_p, call_p, composite_p):
+            if eqn.primitive not in (*ALIASES, *INLINED, barrier_p, constant_p):
                 for var in eqn.outvars:
                     place = places.get(var)
                     if place is not None:

@@ -100,7 +100,8 @@ def name_of(fn: Callable[..., Any]) -> str:
 
 def ordered_like(spec: TreeSpec, tree: Any) -> Any:
     """Return `tree` with dict keys in the order of `spec`, where they are the same."""
-    if type(tree) is not spec.kind or tree is None:
+    kind = type(tree)
+    if tree is None or kind is not spec.kind:
         return tree
     if spec.kind is dict:
         if set(tree) != set(spec.keys):

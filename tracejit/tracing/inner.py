@@ -18,12 +18,15 @@ from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph
 from ..ir.interp import evaluate
+from ..ir.primitive import Array, Effect
 from .creation import wrapped_creation
 from .numpy_rules import RULES
 from .storage import Kind, Storage, blank
 from .trace import Role, Trace, current_trace, run_traced
 from .tracer import Tracer
 from .tree import TreeSpec, flatten, unflatten
+
+ONCE = frozenset({Effect.ORDERED, Effect.IO})  # what must not happen twice
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def trace_inner(
     name: str,
     role: Role,
     lift_results: bool = False,
+    orders: int | None = None,
 ) -> InnerTrace:
     """Trace `call` on tracers standing for `arguments`.
 
@@ -126,8 +130,11 @@ def trace_inner(
         What the trace is for.
     lift_results : bool
         Make every result leaf an output of the graph, constants too.
+    orders : int, optional
+        How many derivatives will be taken of the graph; unless given, as many as of
+        the trace around, and one more if that is what this one is for.
     """
-    trace = Trace(name, RULES, parent=current_trace(), role=role)
+    trace = Trace(name, RULES, parent=current_trace(), role=role, orders=orders)
     tracers = [_tracer(trace, x) for x in arguments]
     with wrapped_creation():
         result = run_traced(trace, lambda: call(list(tracers)))
@@ -194,10 +201,32 @@ def run_graph(graph: Graph, operands: Sequence[Any]) -> list[Any]:
         x.convert(aval.dtype) for x, aval in zip(lifted, graph.in_avals, strict=True)
     ]
     outs = trace.builder.inline(graph, atoms)
-    if not trace.concrete or not all(x.is_known for x in lifted):
+    values = known_results(trace, graph, lifted)
+    if values is None:
         return [trace.result(x) for x in outs]
-    values = evaluate(graph, [np.asarray(x.shadow) for x in lifted])
     return [trace.result(x, v) for x, v in zip(outs, values, strict=True)]
+
+
+def known_results(
+    trace: Trace, graph: Graph, operands: Sequence[Tracer]
+) -> Sequence[Array] | None:
+    """Return what a graph gives, if Python may know it and nothing happens twice."""
+    if not trace.concrete or not all(x.is_known for x in operands):
+        return None
+    pure = without_effects(graph)
+    if pure.effects & ONCE:
+        return None
+    avals = graph.in_avals
+    pairs = zip(operands, avals, strict=True)
+    return evaluate(pure, [np.asarray(x.shadow, a.dtype) for x, a in pairs])
+
+
+def without_effects(graph: Graph) -> Graph:
+    """Return the graph less equations that give nothing but effects."""
+    if not graph.effects & ONCE:
+        return graph
+    eqns = [e for e in graph.eqns if e.outvars]
+    return Graph(graph.name, graph.invars, graph.outvars, eqns)
 
 
 def with_kind(x: Any, kind: Kind) -> Any:

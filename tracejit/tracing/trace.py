@@ -40,6 +40,7 @@ class Role(enum.Enum):
     DIFFERENTIATED = "differentiated"
     MAPPED = "mapped"  # arguments stand for many examples
     BODY = "looped or chosen"  # of control flow: arguments change at run time
+    WRAPPED = "wrapped"  # a custom function or a rule, traced beside others like it
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class Trace:
         Says where an array was found; without one arrays are constants.
     origins : dict of Var to Tracer
         Arguments that are values of the trace around.
+    orders : int, optional
+        How many derivatives will be taken of it at most; unless given, as many as
+        traces around it are for one.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Trace:
     parent: "Trace | None" = None
     role: Role = Role.FUNCTION
     finder: CaptureFinder | None = None
+    orders: int | None = None
     builder: Builder = field(init=False)
     captures: list[CapturedArray] = field(default_factory=list)
     outer_values: list[OuterValue] = field(default_factory=list)
@@ -91,6 +96,23 @@ class Trace:
     def depth(self) -> int:
         """Number of traces around this one."""
         return 0 if self.parent is None else self.parent.depth + 1
+
+    @property
+    def runs_once(self) -> bool:
+        """Whether what is recorded is run, whatever happens, and just once.
+
+        That is so outside of `jit`, and of functions that are only differentiated.
+        """
+        is_outer = self.parent is None or self.parent.runs_once
+        return self.role is Role.DIFFERENTIATED and is_outer
+
+    @property
+    def derivatives(self) -> int:
+        """How many derivatives will be taken of what is recorded, at most."""
+        if self.orders is not None:
+            return self.orders
+        around = 0 if self.parent is None else self.parent.derivatives
+        return around + (self.role is Role.DIFFERENTIATED)
 
     # --- recording
 
@@ -295,10 +317,10 @@ class Trace:
 
     def _lift_outer(self, x: Tracer) -> Tracer:
         x.home.check_active()
-        if x.home.depth > self.depth:
+        if x.home.depth >= self.depth:
             raise TraceError(
-                f"a value of the inner trace {x.home.name!r} was used in "
-                f"{self.name!r} around it",
+                f"a value of the trace {x.home.name!r} was used in {self.name!r}, "
+                "which is not inside of it",
                 source=user_line(),
                 hint="return it from the inner function",
             )

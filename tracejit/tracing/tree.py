@@ -5,7 +5,7 @@ is a leaf. A `TreeSpec` is hashable and takes part in cache keys.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -185,7 +185,7 @@ def _describe(
     return f"a {kind.__name__} of {len(parts[0])}"
 
 
-def unflatten(spec: TreeSpec, leaves: list[Leaf]) -> Any:
+def unflatten(spec: TreeSpec, leaves: Iterable[Leaf]) -> Any:
     """Rebuild the container of `spec` from its leaves, in order."""
     return _unflatten(spec, iter(leaves))
 

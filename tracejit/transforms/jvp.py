@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 from ..errors import DTypeError
 from ..ir import dtypes as dt
-from ..ir.graph import Atom, Graph
+from ..ir.graph import Atom, Eqn, Graph, subgraphs
 from ..ir.liveness import live_equations
+from ..ir.ops.custom import custom_tangent_p, forward_mode_error
 from ..ir.ops.shape import full_like
 from .linearize import Derivatives, linearize, new_builder
 
@@ -41,7 +42,7 @@ def jvp_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
     DTypeError
         When an input of `wrt` is an integer or boolean.
     UnsupportedError
-        When an equation has no derivative.
+        When an equation has no derivative, or one that cotangents alone have.
     """
     check_wrt(graph, wrt)
     b = new_builder(f"{graph.name}_jvp")
@@ -53,7 +54,23 @@ def jvp_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
     for out, t in zip(outs, found, strict=True):
         if dt.is_inexact(out.aval.dtype):
             results.append(full_like(b, 0, out.aval) if t is None else t)
-    return Graph(b.name, b.invars, results, live_equations(b.eqns, results))
+    eqns = live_equations(b.eqns, results)
+    check_forward(eqns)
+    return Graph(b.name, b.invars, results, eqns)
+
+
+def check_forward(eqns: Sequence[Eqn]) -> None:
+    """Raise if equations that will not be transposed have a `custom_vjp` among them.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    for eqn in eqns:
+        if eqn.primitive is custom_tangent_p:
+            raise forward_mode_error(", ".join(eqn.source))
+        for graph in subgraphs(eqn.params):
+            check_forward(graph.eqns)
 
 
 def _tangent_name(name: str) -> str:

@@ -5,7 +5,8 @@ that are linear in the tangents. How they are found is declared by the primitive
 `partials` for elementwise ones, the primitive itself where it is linear, else its `jvp`
 rule; composites have rules in `composites`. Calls and conditionals are split into a
 graph of values and residuals and a graph that is linear in the tangents, once per
-sub-graph (`Derivatives` remembers).
+sub-graph (`Derivatives` remembers). A checkpoint is split so that the linear graph
+computes again what it needs; custom functions bring their own rule.
 
 A tangent of None is zero. Complex tangents follow JAX: they are plain complex numbers,
 and transposing conjugates nothing, so that cotangents pair as ``Re Σ w·v``.
@@ -25,14 +26,25 @@ from ..errors import UnsupportedError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.graph import Atom, Eqn, Graph, Var, subgraphs
 from ..ir.invariant import Hoisted
 from ..ir.liveness import live_equations
 from ..ir.ops.composite import composite_p, expansion
 from ..ir.ops.control import call_p, cond_p, fusion_p
+from ..ir.ops.custom import (
+    Save,
+    barrier_p,
+    checkpoint_name_p,
+    checkpoint_p,
+    custom_jvp_p,
+    custom_tangent_p,
+    custom_vjp_p,
+    inexact_avals,
+    subgraph,
+)
 from ..ir.ops.elementwise import add_p
 from ..ir.ops.shape import broadcast_to, full_like
-from ..ir.primitive import Avals, Linearity, Primitive
+from ..ir.primitive import Avals, Effect, Linearity, Params, Primitive
 from ..ir.simplify import SIMPLIFY
 from .composites import JVP_RULES
 
@@ -155,7 +167,9 @@ class Derivatives:
         Loops may compute values and tangents together: nothing will be transposed.
     """
 
-    linearized: dict[tuple[Graph, Mask], Linearized] = field(default_factory=dict)
+    linearized: dict[tuple[Graph, Mask, Save | None], Linearized] = field(
+        default_factory=dict
+    )
     branches: dict[tuple[Graph, Graph, Mask], LinearizedBranches] = field(
         default_factory=dict
     )
@@ -244,6 +258,10 @@ def _linearize_eqn(
     split = SUBGRAPH_RULES.get(eqn.primitive)
     if split is not None:
         return split(b, eqn, ins, tangents, known)
+    expand = eqn.primitive.expand
+    if expand is not None and not eqn.primitive.has_derivative:
+        meaning = expand(tuple(x.aval for x in eqn.invars), eqn.params)
+        return linearize(b, meaning, ins, tangents, known)
     outs = b.emit_all(eqn.primitive, ins, eqn.params)
     return outs, _tangents(b, eqn, tangents, outs, ins)
 
@@ -342,6 +360,8 @@ def split_linear(
     values: list[Eqn] = []
     derivative: list[Eqn] = []
     for eqn in eqns:
+        if eqn.primitive is barrier_p:
+            eqn = _without_linear(eqn, linear)
         if any(isinstance(x, Var) and x in linear for x in eqn.invars):
             linear.update(eqn.outvars)
             derivative.append(eqn)
@@ -350,23 +370,41 @@ def split_linear(
     return values, derivative, linear
 
 
-def linearize_graph(graph: Graph, mask: Mask, known: Derivatives) -> Linearized:
-    """Split `graph`, with tangents for the inputs chosen by `mask`."""
-    key = graph, mask
+def _without_linear(barrier: Eqn, linear: set[Var]) -> Eqn:
+    """Let a barrier of values wait for no tangents: the transpose has none."""
+    n = len(barrier.outvars)
+    after = (x for x in barrier.invars[n:] if x not in linear)
+    invars = (*barrier.invars[:n], *after)
+    return Eqn(barrier_p, invars, barrier.params, barrier.outvars, barrier.source)
+
+
+def linearize_graph(
+    graph: Graph, mask: Mask, known: Derivatives, save: Save | None = None
+) -> Linearized:
+    """Split `graph`, with tangents for the inputs chosen by `mask`.
+
+    With `save` the derivative computes all values again but those; without, it has all
+    that it needs as residuals.
+    """
+    key = graph, mask, save
     if key not in known.linearized:
-        known.linearized[key] = _linearize_graph(graph, mask, known)
+        known.linearized[key] = _linearize_graph(graph, mask, known, save)
     return known.linearized[key]
 
 
-def _linearize_graph(graph: Graph, mask: Mask, known: Derivatives) -> Linearized:
+def _linearize_graph(
+    graph: Graph, mask: Mask, known: Derivatives, save: Save | None
+) -> Linearized:
     b = new_builder(graph.name)
     ins = [b.input(v.aval, v.name) for v in graph.invars]
     tangents = [Var(v.aval) if m else None for v, m in zip(ins, mask, strict=True)]
     outs, out_tangents = linearize(b, graph, ins, tangents, known.splitting)
     values, derivative, linear = split_linear(b.eqns, tangents)
     wanted = [t for t in out_tangents if t is not None]
-    derivative = [*_closed(values), *derivative]
     derivative = live_equations(derivative, wanted)
+    again = _closed(values) if save is None else _not_saved(values, save)
+    read = _free_variables(derivative, wanted, linear)
+    derivative = [*live_equations(again, read, effects=False), *derivative]
     residuals = _free_variables(derivative, wanted, linear)
     position = {v: i for i, v in enumerate((*ins, *outs)) if isinstance(v, Var)}
     extra = [v for v in residuals if v not in position]
@@ -394,6 +432,27 @@ def _closed(eqns: Sequence[Eqn]) -> list[Eqn]:
             bound.update(eqn.outvars)
             out.append(eqn)
     return out
+
+
+def _not_saved(eqns: Sequence[Eqn], save: Save) -> list[Eqn]:
+    """Return the equations that a checkpoint computes again."""
+    saved: set[Var] = set()
+    for eqn in eqns:
+        if _is_saved(eqn, save):
+            saved.update(eqn.outvars)
+            if eqn.primitive is checkpoint_name_p:
+                saved.update(x for x in eqn.invars if isinstance(x, Var))
+    return [e for e in eqns if not all(v in saved for v in e.outvars)]
+
+
+def _is_saved(eqn: Eqn, save: Save) -> bool:
+    """Tell whether a policy names an equation, or it must not run twice."""
+    if eqn.effects - {Effect.CHECK} or not eqn.outvars:
+        return True
+    name = eqn.params["name"] if eqn.primitive is checkpoint_name_p else ""
+    if ("primitive", eqn.primitive.name) in save or ("name", name) in save:
+        return True
+    return any(_is_saved(e, save) for g in subgraphs(eqn.params) for e in g.eqns)
 
 
 def _free_variables(
@@ -555,7 +614,97 @@ def _padded_tangent(
     )
 
 
+# --- custom functions and checkpoints ---------------------------------------------
+
+
+def _linearize_custom_jvp(
+    b: Builder,
+    eqn: Eqn,
+    ins: Sequence[Atom],
+    tangents: Sequence[Maybe],
+    known: Derivatives,
+) -> tuple[Sequence[Atom], Sequence[Maybe]]:
+    """Run the rule in place of the function."""
+    given = _custom_tangents(b, eqn, ins, tangents)
+    outs = b.inline(subgraph(eqn.params, "rule"), [*ins, *given])
+    n = len(eqn.outvars)
+    return outs[:n], _spread_inexact(outs[n:], eqn)
+
+
+def _linearize_custom_vjp(
+    b: Builder,
+    eqn: Eqn,
+    ins: Sequence[Atom],
+    tangents: Sequence[Maybe],
+    known: Derivatives,
+) -> tuple[Sequence[Atom], Sequence[Maybe]]:
+    """Run ``fwd`` in place of the function; its transpose is ``bwd``."""
+    given = _custom_tangents(b, eqn, ins, tangents)
+    outs = b.inline(subgraph(eqn.params, "fwd"), ins)
+    args, n = eqn.params["args"], len(eqn.outvars)
+    assert isinstance(args, int)
+    if not inexact_avals([v.aval for v in eqn.outvars]):
+        return outs[:n], [None] * n
+    residuals = [*ins[args:], *outs[n:]]
+    bwd = subgraph(eqn.params, "bwd")
+    params: Params = {"bwd": bwd, "residuals": len(residuals)}
+    found = b.emit_all(custom_tangent_p, [*residuals, *given], params)
+    return outs[:n], _spread_inexact(found, eqn)
+
+
+def _custom_tangents(
+    b: Builder, eqn: Eqn, ins: Sequence[Atom], tangents: Sequence[Maybe]
+) -> list[Atom]:
+    """Return a tangent for each argument that has one; what is closed over has none."""
+    args = eqn.params["args"]
+    assert isinstance(args, int)
+    if any(t is not None for t in tangents[args:]):
+        kind, name = eqn.primitive.name, subgraph(eqn.params).name
+        raise UnsupportedError(
+            f"the {kind} function {name!r} closes over a value that is differentiated; "
+            "its rule is about its arguments alone",
+            source=", ".join(eqn.source) or None,
+            hint="pass the value as an argument, or stop_gradient it",
+        )
+    return [
+        full_like(b, 0, x.aval) if t is None else t
+        for x, t in zip(ins[:args], tangents[:args], strict=True)
+        if dt.is_inexact(x.aval.dtype)
+    ]
+
+
+def _spread_inexact(found: Sequence[Atom], eqn: Eqn) -> list[Maybe]:
+    return spread(found, tuple(dt.is_inexact(v.aval.dtype) for v in eqn.outvars))
+
+
+def _linearize_checkpoint(
+    b: Builder,
+    eqn: Eqn,
+    ins: Sequence[Atom],
+    tangents: Sequence[Maybe],
+    known: Derivatives,
+) -> tuple[Sequence[Atom], Sequence[Maybe]]:
+    """Split the graph; the derivative is a checkpoint of what it computes again."""
+    graph, save = subgraph(eqn.params), eqn.params["save"]
+    if ("all", "") in save:  # type: ignore[operator]
+        return linearize(b, graph, ins, tangents, known)
+    split = linearize_graph(graph, mask_of(tangents), known, save)  # type: ignore[arg-type]
+    first: Params = {"graph": split.primal, "save": save}
+    outs = b.emit_all(checkpoint_p, ins, first)
+    values = (*ins, *outs)
+    operands = [values[i] for i in split.residuals]
+    operands += [t for t in tangents if t is not None]
+    found: Sequence[Atom] = ()
+    if any(split.active):
+        again: Params = {"graph": split.tangent, "save": save}
+        found = b.emit_all(checkpoint_p, operands, again)
+    return outs[: len(eqn.outvars)], spread(found, split.active)
+
+
 SUBGRAPH_RULES: dict[Primitive, SplitRule] = {
+    checkpoint_p: _linearize_checkpoint,
+    custom_jvp_p: _linearize_custom_jvp,
+    custom_vjp_p: _linearize_custom_vjp,
     composite_p: _linearize_composite,
     call_p: _linearize_call,
     fusion_p: _linearize_call,

@@ -12,14 +12,15 @@ Before → after, for ``%dz = mul %dx, %y`` (linear in ``%dx``)::
 
 from collections.abc import Callable, Sequence
 
-from ..errors import InternalError
+from ..errors import InternalError, UnsupportedError
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.liveness import live_equations
 from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p, cond_p
+from ..ir.ops.custom import barrier_p, checkpoint_p, subgraph
 from ..ir.ops.reduce import reduce_sum_p
-from ..ir.ops.shape import broadcast_to, full_like
+from ..ir.ops.shape import broadcast_in_dim_p, broadcast_to, full_like
 from ..ir.primitive import Partial, Primitive
 from .composites import pick_transpose
 from .linearize import (
@@ -63,6 +64,11 @@ def transpose_equations(
     -------
     list of Var, Literal or None
         The cotangent of each linear input.
+
+    Raises
+    ------
+    UnsupportedError
+        When an equation is not linear in its linear operands.
     """
     values, derivative, linear = split_linear(b.eqns, tangents)
     b.eqns[:] = values
@@ -75,11 +81,28 @@ def transpose_equations(
         if any(c is not None for c in cts):
             b.source = eqn.source
             is_linear = [isinstance(x, Var) and x in linear for x in eqn.invars]
+            start = len(b.eqns)
             operand_cts = _transpose_eqn(b, eqn, cts, is_linear, known)
+            read = [x for e in b.eqns[start:] for x in e.invars]
+            _check_linear(eqn, [*read, *operand_cts], linear)
             for x, ct in zip(eqn.invars, operand_cts, strict=True):
                 if ct is not None:
                     _accumulate(b, found, x, ct, linear)
     return [found.get(t) if isinstance(t, Var) else None for t in tangents]
+
+
+def _check_linear(eqn: Eqn, read: Sequence[Maybe], linear: set[Var]) -> None:
+    """Raise if a transpose reads tangents: then the equation was not linear in them.
+
+    Derivatives that are declared are linear; rules of custom functions may not be.
+    """
+    if any(isinstance(x, Var) and x in linear for x in read):
+        raise UnsupportedError(
+            f"a derivative rule uses {eqn.primitive.name} on tangents in a way that is "
+            "not linear",
+            source=", ".join(eqn.source) or None,
+            hint="a jvp rule may add tangents, and multiply them by values alone",
+        )
 
 
 def _accumulate(
@@ -246,7 +269,46 @@ def _transpose_branch(
     )
 
 
+def _transpose_checkpoint(
+    b: Builder,
+    eqn: Eqn,
+    cts: Sequence[Maybe],
+    is_linear: Sequence[bool],
+    known: Derivatives,
+) -> Sequence[Maybe]:
+    """Compute the values again, once the cotangents are there and not before.
+
+    The barrier makes other variables of what the checkpoint kept: nothing that is
+    computed from them equals what was computed in the first place.
+    """
+    n = _count_residuals(eqn, is_linear)
+    mask = tuple(c is not None for c in cts)
+    transposed = transpose_graph(subgraph(eqn.params), n, mask, known)
+    read = {x for e in transposed.graph.eqns for x in e.invars}
+    read.update(transposed.graph.outvars)
+    used = [v in read for v in transposed.graph.invars[:n]]
+    kept = [x for x, is_used in zip(eqn.invars[:n], used, strict=True) if is_used]
+    given = [c for c in cts if c is not None]
+    after = [x for x in (_stored(b, c) for c in given) if isinstance(x, Var)]
+    later = iter(b.emit_all(barrier_p, [*kept, *after], {"count": len(kept)}))
+    pairs = zip(eqn.invars[:n], used, strict=True)
+    operands = [*(next(later) if is_used else x for x, is_used in pairs), *given]
+    params = {"graph": transposed.graph, "save": eqn.params["save"]}
+    found = iter(b.emit_all(checkpoint_p, operands, params))
+    return [*[None] * n, *(next(found) if f else None for f in transposed.found)]
+
+
+def _stored(b: Builder, x: Atom) -> Atom:
+    """Return what must be there before `x` is: a broadcast needs no memory."""
+    eqn = b.definition(x)
+    while eqn is not None and eqn.primitive is broadcast_in_dim_p:
+        x = eqn.invars[0]
+        eqn = b.definition(x)
+    return x
+
+
 SUBGRAPH_RULES: dict[Primitive, TransposeSubgraph] = {
+    checkpoint_p: _transpose_checkpoint,
     composite_p: _transpose_composite,
     call_p: _transpose_call,
     cond_p: _transpose_cond,

@@ -23,6 +23,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ...errors import InternalError
+from ...ir.ops.callback import check_p
 from ...ir.primitive import Params, Primitive
 from ...kernels.kernel import Kernel
 from ...kernels.schedule import Schedule
@@ -409,6 +410,9 @@ class _ProgramEmitter:
         ins = [self.buffers[name] for name in step.inputs]
         outs = [self.buffers[name] for name in step.outputs]
         dtypes = tuple(b.dtype for b in ins), tuple(b.dtype for b in outs)
+        if step.primitive is check_p:
+            self._check_step(step, number)
+            return
         loop = self.resolve(step.primitive, step.params, *dtypes)
         if loop is None:
             self._host_call(step, number)
@@ -426,6 +430,14 @@ class _ProgramEmitter:
         failed = self.em.op(f"icmp ne i32 {bits}, 0")
         word = self.em.op(f"select i1 {failed}, i64 {LINALG_ERROR}, i64 0")
         self._return_error(word, number)
+
+    def _check_step(self, step: Extern, number: int) -> None:
+        """Call what raises, unless the first operand is true."""
+        byte = self.em.load("i8", self._pointer(step.inputs[0]), 1)
+        failed = self.em.op(f"icmp eq i8 {byte}, 0")
+        with self.em.if_(failed, unlikely=True) as branch:
+            self._host_call(step, number)
+            branch.yield_([])
 
     def _host_call(self, step: Extern, number: int) -> None:
         em = self.em

@@ -1,10 +1,12 @@
 """The primitives, one file per family; importing this package fills the registry."""
 
 from . import (
+    callback,
     composite,
     contract,
     control,
     conv,
+    custom,
     elementwise,
     fft,
     indexing,
@@ -18,10 +20,12 @@ from . import (
 )
 
 __all__ = [
+    "callback",
     "composite",
     "contract",
     "control",
     "conv",
+    "custom",
     "elementwise",
     "fft",
     "indexing",

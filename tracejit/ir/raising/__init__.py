@@ -23,7 +23,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..builder import Builder
 from ..graph import Atom, Eqn, Graph, Var
 from ..liveness import live_equations
-from ..ops.composite import composite_p, expansion
+from ..ops.composite import composite_p
+from ..ops.custom import expansion_of, is_expanded
 from ..ops.indexing import gather_p
 from ..ops.reduce import reduce_max_p, reduce_sum_p
 from ..rewrite import NO_RULES, RuleSet, RuleStats
@@ -175,7 +176,7 @@ class _Attempt:
 
 
 def expand_graph(graph: Graph) -> Graph:
-    """Put the expansions of all composites in their place, nested ones too.
+    """Put the graphs of composites and custom functions in their place, inner ones too.
 
     Returns
     -------
@@ -183,7 +184,7 @@ def expand_graph(graph: Graph) -> Graph:
         The same object when there are none. Graphs held by other equations are left
         alone.
     """
-    if not any(e.primitive is composite_p for e in graph.eqns):
+    if not any(is_expanded(e) for e in graph.eqns):
         return graph
     b = Builder(graph.name)
     ins = [b.input(v.aval, v.name) for v in graph.invars]
@@ -191,15 +192,16 @@ def expand_graph(graph: Graph) -> Graph:
 
 
 def _expanded(b: Builder, graph: Graph, ins: Sequence[Atom]) -> list[Atom]:
-    """Emit the equations of `graph`, composites by their expansions."""
+    """Emit the equations of `graph`, those that mean a graph by that."""
     env: dict[Var, Atom] = dict(zip(graph.invars, ins, strict=True))
     outer = b.source
     for eqn in graph.eqns:
         b.source = eqn.source or outer
         args = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
         outs: Sequence[Atom]
-        if eqn.primitive is composite_p:
-            outs = _expanded(b, expansion(eqn.params), args)
+        meaning = expansion_of(eqn)
+        if meaning is not None:
+            outs = _expanded(b, meaning, args)
         else:
             outs = b.emit_all(eqn.primitive, args, eqn.params)
         for var, out in zip(eqn.outvars, outs, strict=True):

@@ -144,7 +144,7 @@ def region_between(m: Match, operands: list[Var]) -> list[Eqn] | None:
         eqn = m.definition(x)
         if not isinstance(x, Var) or (x in known and not is_done):
             continue
-        if eqn is None or Effect.ORDERED in eqn.effects:
+        if eqn is None or eqn.effects - {Effect.CHECK}:
             return None
         if is_done:
             found[eqn] = None

@@ -15,6 +15,7 @@ from numpy.linalg import _umath_linalg
 
 from ...codegen.llvm.externs import ExternLoop, LoopStatus
 from ...codegen.llvm.program import HOST_ERROR
+from ...errors import locate
 from ...ir.ops.ufunc import find_ufunc
 from ...ir.primitive import Params, Primitive
 from ...program.program import Extern, ProgramBuffer, Step
@@ -153,7 +154,11 @@ class HostCalls:
             for k, name in enumerate(names)
         ]
         ins, outs = arrays[: len(step.inputs)], arrays[len(step.inputs) :]
-        with np.errstate(all="ignore"):
-            results = step.primitive.evaluate(ins, step.params)
+        try:
+            with np.errstate(all="ignore"):
+                results = step.primitive.evaluate(ins, step.params)
+        except BaseException as error:
+            locate(error, step.source)
+            raise
         for out, result in zip(outs, results, strict=True):
             out[...] = result

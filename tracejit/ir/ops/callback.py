@@ -1,0 +1,124 @@
+"""Calls of Python functions while a graph runs: prints, checks, values from outside.
+
+A `callback` has no derivative: in forward mode it runs on the values once, and results
+of float dtype must come from a custom function. What it gives is checked each time
+against what was promised.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...errors import DTypeError, ShapeError, UnsupportedError
+from .. import dtypes as dt
+from ..aval import ShapedArray
+from ..primitive import (
+    Array,
+    Avals,
+    Effect,
+    HostFunction,
+    ParamKind,
+    Params,
+    Primitive,
+    register,
+)
+
+if TYPE_CHECKING:
+    from ..builder import Builder
+    from ..graph import Atom
+
+# How a callback may be moved: not at all past others that are ordered; anywhere, but
+# once; dropped and repeated like arithmetic.
+EFFECTS: Mapping[str, frozenset[Effect]] = {
+    "ordered": frozenset({Effect.ORDERED}),
+    "io": frozenset({Effect.IO}),
+    "pure": frozenset(),
+}
+
+
+def _callback_eval(
+    *avals: ShapedArray, fn: HostFunction, results: Avals, effect: str
+) -> Avals:
+    if effect not in EFFECTS:
+        raise ShapeError(f"a callback is one of {[*EFFECTS]}, not {effect!r}")
+    return results
+
+
+def _callback(
+    *xs: Array, fn: HostFunction, results: Avals, effect: str
+) -> tuple[Array, ...]:
+    """Call with copies: the memory of operands is used again."""
+    outs = tuple(np.asarray(x) for x in fn.call(*(np.array(x) for x in xs)))
+    got = [f"{x.dtype}{list(x.shape)}" for x in outs]
+    fits = len(outs) == len(results) and all(
+        (x.shape, x.dtype) == (a.shape, a.dtype)
+        for x, a in zip(outs, results, strict=False)
+    )
+    if not fits:
+        want = [f"{a.dtype}{list(a.shape)}" for a in results]
+        label = fn.name.rpartition("#")[0]
+        raise ShapeError(
+            f"the callback {label} gave {', '.join(got) or 'none'}, "
+            f"but promised {', '.join(want) or 'none'}"
+        )
+    return outs
+
+
+def _callback_jvp(
+    b: "Builder",
+    tangents: "Sequence[Atom | None]",
+    outs: "Sequence[Atom]",
+    ins: "Sequence[Atom]",
+    params: Params,
+) -> "Sequence[Atom | None]":
+    raise UnsupportedError(
+        f"the callback {params['fn']!r} has no derivative",
+        source=", ".join(b.source) or None,
+        hint="call it in a function with a rule (custom_jvp, custom_vjp), or on "
+        "stop_gradient of its arguments",
+    )
+
+
+callback_p: Primitive = register(
+    Primitive(
+        "callback",
+        _callback_eval,
+        _callback,
+        params={
+            "fn": ParamKind.HOST,
+            "results": ParamKind.AVALS,
+            "effect": ParamKind.STR,
+        },
+        jvp=_callback_jvp,
+        flops=lambda ins, outs, params: 0.0,
+        effects=lambda params: EFFECTS[str(params["effect"])],
+        variadic_results=True,
+    )
+)
+
+
+def _check_eval(ok: ShapedArray, *avals: ShapedArray, fn: HostFunction) -> Avals:
+    if ok != ShapedArray((), dt.BOOL):
+        raise DTypeError(f"check takes one boolean, not {ok}")
+    return ()
+
+
+def _check(ok: Array, *xs: Array, fn: HostFunction) -> tuple[Array, ...]:
+    return () if ok else fn.call(*(np.array(x) for x in xs))
+
+
+# Calls `fn`, which raises, unless the first operand is true. Ordered, so that what is
+# printed before it is seen before it fails.
+check_p: Primitive = register(
+    Primitive(
+        "check",
+        _check_eval,
+        _check,
+        params={"fn": ParamKind.HOST},
+        jvp=lambda b, tangents, outs, ins, params: (),
+        flops=lambda ins, outs, params: 0.0,
+        effects=lambda params: frozenset({Effect.CHECK, Effect.ORDERED}),
+        variadic_results=True,
+    )
+)
