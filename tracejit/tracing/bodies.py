@@ -111,8 +111,8 @@ def ordered_like(spec: TreeSpec, tree: Any) -> Any:
     leaves, mine = flatten(tree)
     if spec.kind not in (list, tuple) or len(tree) != len(spec.children):
         return unflatten(mine, leaves)
-    pairs = zip(spec.children, tree, strict=True)
-    return spec.kind([ordered_like(child, x) for child, x in pairs])
+    items = zip(spec.children, tree, strict=True)
+    return kind([ordered_like(child, x) for child, x in items])
 
 
 # --- carries ----------------------------------------------------------------------

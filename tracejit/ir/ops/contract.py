@@ -73,9 +73,8 @@ def _dot_transpose(
     contract: Pair = params["contract"]  # type: ignore[assignment]
     batch: Pair = params["batch"]  # type: ignore[assignment]
     x, y = ins
-    left = _operand_cotangent(b, ct, x, y, contract, batch, False)
     if linear[0]:
-        return left, None
+        return _operand_cotangent(b, ct, x, y, contract, batch, False), None
     swapped = (contract[1], contract[0]), (batch[1], batch[0])
     return None, _operand_cotangent(b, ct, y, x, *swapped, True)
 
