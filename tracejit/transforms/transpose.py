@@ -21,7 +21,7 @@ from ..ir.ops.control import call_p, cond_p
 from ..ir.ops.custom import barrier_p, checkpoint_p, subgraph
 from ..ir.ops.reduce import reduce_sum_p
 from ..ir.ops.shape import broadcast_in_dim_p, broadcast_to, full_like
-from ..ir.primitive import Partial, Primitive
+from ..ir.primitive import Linearity, Partial, Primitive
 from .composites import pick_transpose
 from .linearize import (
     Derivatives,
@@ -84,25 +84,34 @@ def transpose_equations(
             start = len(b.eqns)
             operand_cts = _transpose_eqn(b, eqn, cts, is_linear, known)
             read = [x for e in b.eqns[start:] for x in e.invars]
-            _check_linear(eqn, [*read, *operand_cts], linear)
+            if _is_not_linear(eqn, is_linear, [*read, *operand_cts], linear):
+                raise _not_linear(eqn)
             for x, ct in zip(eqn.invars, operand_cts, strict=True):
                 if ct is not None:
                     _accumulate(b, found, x, ct, linear)
     return [found.get(t) if isinstance(t, Var) else None for t in tangents]
 
 
-def _check_linear(eqn: Eqn, read: Sequence[Maybe], linear: set[Var]) -> None:
-    """Raise if a transpose reads tangents: then the equation was not linear in them.
+def _is_not_linear(
+    eqn: Eqn, is_linear: Sequence[bool], read: Sequence[Maybe], linear: set[Var]
+) -> bool:
+    """Tell whether an equation is more than linear in its linear operands.
 
+    The partials of an elementwise one then read tangents; a product has two of them.
     Derivatives that are declared are linear; rules of custom functions may not be.
     """
-    if any(isinstance(x, Var) and x in linear for x in read):
-        raise UnsupportedError(
-            f"a derivative rule uses {eqn.primitive.name} on tangents in a way that is "
-            "not linear",
-            source=", ".join(eqn.source) or None,
-            hint="a jvp rule may add tangents, and multiply them by values alone",
-        )
+    if eqn.primitive.partials is not None:
+        return any(isinstance(x, Var) and x in linear for x in read)
+    return eqn.primitive.linearity is Linearity.MULTI and sum(is_linear) > 1
+
+
+def _not_linear(eqn: Eqn) -> UnsupportedError:
+    return UnsupportedError(
+        f"a derivative rule uses {eqn.primitive.name} on tangents in a way that is "
+        "not linear",
+        source=", ".join(eqn.source) or None,
+        hint="a jvp rule may add tangents, and multiply them by values alone",
+    )
 
 
 def _accumulate(
