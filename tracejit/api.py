@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from . import config, log
-from .guard import MISS, Guard, guard_for
+from .call_plan import plan_for
+from .guard import MISS, Guard
 from .stages import Compiled, Traced
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
 from .tracing.record import Recording, record
@@ -157,7 +158,8 @@ class JitFunction:
             return self.__wrapped__(*args, **kwargs)
         if node.guard is None or node.guard in self._guards:
             form = self._signature.form(len(args), tuple(kwargs))
-            node.guard = guard_for(form, call, compiled, dynamic)
+            plan = plan_for(form, call, compiled, dynamic)
+            node.guard = None if plan is None else Guard(plan, compiled)
         if node.guard is not None:
             self._remember(node.guard)
         return compiled(call.leaves)

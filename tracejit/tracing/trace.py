@@ -9,6 +9,7 @@ operand that could tell.
 
 import threading
 import warnings
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -295,6 +296,14 @@ class _Running(threading.local):
 
 
 _running = _Running()
+# How many traces run in the process, for machine code, which then leaves calls to Python.
+COUNT = array("q", [0])
+_count_lock = threading.Lock()
+
+
+def _count_traces(change: int) -> None:
+    with _count_lock:
+        COUNT[0] += change
 
 
 def current_trace() -> Trace | None:
@@ -306,8 +315,10 @@ def run_traced(trace: Trace, fn: Callable[[], object]) -> object:
     """Call `fn` with `trace` as the running one; the trace ends with the call."""
     outer = _running.trace
     _running.trace = trace
+    _count_traces(1)
     try:
         return fn()
     finally:
+        _count_traces(-1)
         _running.trace = outer
         trace.active = False

@@ -1,0 +1,365 @@
+"""Steps that tell whether a call is the one that a list of steps is for.
+
+First come steps that look a value up (an argument, an item of a container), then those
+that check the value and note it in the frame. Nothing here runs Python code, so that
+references need not be held, except `current`, which comes after `hold`.
+"""
+
+from .writer import KEY, MISS_HELD, VALUE, WORD, Step, StepWriter
+
+_MULTIPLIER = -7046029254386353131  # 2**64 divided by the golden ratio, made odd
+
+# Looking up
+
+
+def _arg(w: StepWriter) -> None:
+    """Words: index."""
+    value = w.load("ptr", w.gep("ptr", "%args", w.word(1)), WORD)
+    w.go_on(2, value)
+
+
+def _constant(w: StepWriter) -> None:
+    """Words: object."""
+    w.go_on(2, w.pointer(1))
+
+
+def _tuple_item(w: StepWriter) -> None:
+    """Words: place of the tuple, index."""
+    container = w.load("ptr", w.place(1), WORD)
+    items = w.gep("i8", container, w.layout.tuple_items)
+    w.go_on(3, w.load("ptr", w.gep("ptr", items, w.word(2)), WORD))
+
+
+def _list_item(w: StepWriter) -> None:
+    """Words: place of the list, index."""
+    container = w.load("ptr", w.place(1), WORD)
+    items = w.field("ptr", container, w.layout.list_items)
+    w.go_on(3, w.load("ptr", w.gep("ptr", items, w.word(2)), WORD))
+
+
+def _dict_item(w: StepWriter) -> None:
+    """Words: place of the dict, key, type of the key whose values compare, or 0."""
+    container = w.load("ptr", w.place(1), WORD)
+    position = w.gep("i64", w.place(1), 1)
+    key_at, value_at = w.gep("i8", "%frame", KEY), w.gep("i8", "%frame", VALUE)
+    places = [("ptr", p) for p in (container, position, key_at, value_at)]
+    found = w.extern("i32", "PyDict_Next", places)
+    w.require(w.op(f"icmp ne i32 {found}, 0"))
+    key, expected = w.load("ptr", key_at, WORD), w.pointer(2)
+    _require_equal_objects(w, key, expected, w.pointer(3))
+    w.go_on(4, w.load("ptr", value_at, WORD))
+
+
+def _attribute(w: StepWriter) -> None:
+    """Words: place of the object, name. Of plain fields, which the object holds."""
+    container = w.load("ptr", w.place(1), WORD)
+    arguments = [("ptr", container), ("ptr", w.pointer(2))]
+    value = w.extern("ptr", "PyObject_GetAttr", arguments)
+    missing = w.op(f"icmp eq ptr {value}, null")
+    with w.if_(missing, unlikely=True) as branch:
+        w.extern("void", "PyErr_Clear", [])
+        branch.yield_([])
+    w.require(w.op(f"icmp ne ptr {value}, null"))
+    w.extern("void", "Py_DecRef", [("ptr", value)])
+    w.go_on(3, value)
+
+
+def _require_equal_objects(w: StepWriter, a: str, b: str, kind: str) -> None:
+    """Go on if two objects are one, or equal ones of the exact type `kind`."""
+
+    def compare() -> list[str]:
+        is_kind = w.op(f"icmp eq ptr {w.type_of(a)}, {kind}")
+        with w.if_(is_kind, [("i1", "false")]) as branch:
+            arguments = [("ptr", a), ("ptr", b), ("i32", "2")]
+            equal = w.extern("i32", "PyObject_RichCompareBool", arguments)
+            branch.yield_([w.op(f"icmp eq i32 {equal}, 1")])
+        return [branch.results[0]]
+
+    same = w.op(f"icmp eq ptr {a}, {b}")
+    [equal] = w.if_else(same, ["i1"], lambda: ["true"], compare)
+    w.require(equal)
+
+
+# Checking leaves
+
+
+def _keep(w: StepWriter) -> None:
+    """Note the value at the place that word 1 names."""
+    w.store("ptr", "%value", w.place(1), WORD)
+
+
+def _array(w: StepWriter) -> None:
+    """Words: place, place of its address, type, dtype, rank, flags, shape."""
+    rank = _check_array(w)
+    data = w.field("ptr", "%value", w.layout.array_data)
+    w.store("ptr", data, w.place(2), WORD)
+    w.go_on(w.op(f"add i64 {rank}, 7"))
+
+
+def _strided(w: StepWriter) -> None:
+    """Words: as `array`, then strides in bytes."""
+    rank = _check_array(w)
+    strides = w.field("ptr", "%value", w.layout.array_strides)
+    _require_words(w, strides, w.op(f"add i64 {rank}, 7"), rank)
+    data = w.field("ptr", "%value", w.layout.array_data)
+    w.store("ptr", data, w.place(2), WORD)
+    twice = w.op(f"shl i64 {rank}, 1")
+    w.go_on(w.op(f"add i64 {twice}, 7"))
+
+
+def _check_array(w: StepWriter) -> str:
+    """Check type, dtype, rank, flags and shape; return the rank."""
+    layout = w.layout
+    _keep(w)
+    w.require_equal("ptr", w.type_of("%value"), w.pointer(3))
+    _require_dtype(w, w.field("ptr", "%value", layout.array_dtype), w.pointer(4))
+    rank = w.op(f"zext i32 {w.field('i32', '%value', layout.array_rank)} to i64")
+    w.require_equal("i64", rank, w.word(5))
+    flags = w.op(f"zext i32 {w.field('i32', '%value', layout.array_flags)} to i64")
+    wanted = w.word(6)
+    w.require_equal("i64", w.op(f"and i64 {flags}, {wanted}"), wanted)
+    shape = w.field("ptr", "%value", layout.array_shape)
+    _require_words(w, shape, "7", rank)
+    return rank
+
+
+def _require_dtype(w: StepWriter, dtype: str, expected: str) -> None:
+    """Go on if dtypes are one object, or mean the same (those of unpickled arrays)."""
+
+    def compare() -> list[str]:
+        arguments = [("ptr", dtype), ("ptr", expected)]
+        equal = w.extern("i8", "PyArray_EquivTypes", arguments, "nounwind")
+        return [w.op(f"icmp ne i8 {equal}, 0")]
+
+    same = w.op(f"icmp eq ptr {dtype}, {expected}")
+    [equal] = w.if_else(same, ["i1"], lambda: ["true"], compare)
+    w.require(equal)
+
+
+def _require_words(w: StepWriter, found: str, first: str, count: str) -> None:
+    """Go on if `count` words at `found` are this step's from word `first` on."""
+    expected = w.gep("i64", "%op", first)
+    with w.loop(0, count, 1, [("i64", "0")]) as loop:
+        a = w.load("i64", w.gep("i64", found, loop.index), WORD)
+        b = w.load("i64", w.gep("i64", expected, loop.index), WORD)
+        difference = w.op(f"xor i64 {a}, {b}")
+        loop.yield_([w.op(f"or i64 {loop.carried[0]}, {difference}")])
+    w.require_equal("i64", loop.results[0], "0")
+
+
+def _kind(w: StepWriter) -> None:
+    """Words: place, type. Any value of the type."""
+    _keep(w)
+    w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
+    w.go_on(3)
+
+
+def _same(w: StepWriter) -> None:
+    """Words: place, object."""
+    _keep(w)
+    w.require_equal("ptr", "%value", w.pointer(2))
+    w.go_on(3)
+
+
+def _same_leaf(w: StepWriter) -> None:
+    """Words: place, place of the leaf that this is too."""
+    _keep(w)
+    w.require_equal("ptr", "%value", w.load("ptr", w.place(2), WORD))
+    w.go_on(3)
+
+
+def _equal(w: StepWriter) -> None:
+    """Words: place, type, object: of a built-in type, equal to the object."""
+    _keep(w)
+    kind = w.pointer(2)
+    w.require_equal("ptr", w.type_of("%value"), kind)
+    _require_equal_objects(w, "%value", w.pointer(3), kind)
+    w.go_on(4)
+
+
+def _bits(w: StepWriter) -> None:
+    """Words: place, type, address of the bytes that its value has, their number."""
+    _keep(w)
+    w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
+    found = w.gep("i8", "%value", w.layout.scalar)
+    arguments = [("ptr", found), ("ptr", w.pointer(3)), ("i64", w.word(4))]
+    different = w.extern("i32", "memcmp", arguments)
+    w.require_equal("i32", different, "0")
+    w.go_on(5)
+
+
+def _int(w: StepWriter) -> None:
+    """Words: place, type, place of its value. Ints that an int64 holds."""
+    _keep(w)
+    w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
+    flag = w.gep("i8", "%frame", KEY)
+    arguments = [("ptr", "%value"), ("ptr", flag)]
+    number = w.extern("i64", "PyLong_AsLongLongAndOverflow", arguments)
+    w.require_equal("i32", w.load("i32", flag, 4), "0")
+    w.store("i64", number, w.place(3), WORD)
+    w.go_on(4)
+
+
+def _scalar(width: int) -> Step:
+    def write(w: StepWriter) -> None:
+        """Words: place, type, place of its value."""
+        _keep(w)
+        w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
+        found = w.gep("i8", "%value", w.layout.scalar)
+        align = min(width, WORD)
+        number = w.load(f"i{8 * width}", found, align)
+        w.store(f"i{8 * width}", number, w.place(3), align)
+        w.go_on(4)
+
+    return write
+
+
+# Checking containers
+
+
+def _sequence(w: StepWriter) -> None:
+    """Words: place, type, length. A tuple or list."""
+    _keep(w)
+    w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
+    size = w.field("i64", "%value", w.layout.size)
+    w.require_equal("i64", size, w.word(3))
+    w.go_on(4)
+
+
+def _dict(w: StepWriter) -> None:
+    """Words: place (and the iterator's position after it), type, length."""
+    _keep(w)
+    w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
+    size = w.extern("i64", "PyDict_Size", [("ptr", "%value")])
+    w.require_equal("i64", size, w.word(3))
+    w.store("i64", "0", w.gep("i64", w.place(1), 1), WORD)
+    w.go_on(4)
+
+
+# Checking the whole call
+
+
+def _distinct(bits: int) -> Step:
+    def write(w: StepWriter) -> None:
+        """Words: count, places of leaves that are all different objects."""
+        filter_ = w.op(f"alloca [{bits // 64} x i64], align 64")
+        zeros = "<8 x i64> zeroinitializer"
+        for k in range(0, bits // 64, 8):
+            w.line(f"store {zeros}, ptr {w.gep('i64', filter_, k)}, align 64")
+        count = w.word(1)
+        with w.loop(0, count, 1) as loop:
+            value = _leaf(w, loop.index)
+            number = w.op(f"ptrtoint ptr {value} to i64")
+            mixed = w.op(f"mul i64 {number}, {_MULTIPLIER}")
+            hashed = w.op(f"lshr i64 {mixed}, {64 - (bits.bit_length() - 1)}")
+            at = w.gep("i64", filter_, w.op(f"lshr i64 {hashed}, 6"))
+            bit = w.op(f"shl i64 1, {w.op(f'and i64 {hashed}, 63')}")
+            seen = w.load("i64", at, WORD)
+            w.store("i64", w.op(f"or i64 {seen}, {bit}"), at, WORD)
+            maybe = w.op(f"icmp ne i64 {w.op(f'and i64 {seen}, {bit}')}, 0")
+            with w.if_(maybe, [("i1", "false")], unlikely=True) as branch:
+                branch.yield_([_is_earlier(w, value, loop.index)])
+            w.require(w.op(f"xor i1 {branch.results[0]}, true"))
+            loop.yield_([])
+        w.go_on(w.op(f"add i64 {count}, 2"))
+
+    return write
+
+
+def _leaf(w: StepWriter, index: str) -> str:
+    """Return the leaf whose place is word ``2 + index``."""
+    offset = w.load("i64", w.gep("i64", w.gep("i64", "%op", 2), index), WORD)
+    return w.load("ptr", w.gep("i8", "%frame", offset), WORD)
+
+
+def _is_earlier(w: StepWriter, value: str, index: str) -> str:
+    """Return whether a leaf is one of those before it."""
+    with w.loop(0, index, 1, [("i1", "false")]) as loop:
+        same = w.op(f"icmp eq ptr {_leaf(w, loop.index)}, {value}")
+        loop.yield_([w.op(f"or i1 {loop.carried[0]}, {same}")])
+    return loop.results[0]
+
+
+def _apart(w: StepWriter) -> None:
+    """Words: count, count of those written, rows of place, first byte, end.
+
+    The written arrays come first. Arrays are apart if no written one overlaps another.
+    """
+    count, written = w.word(1), w.word(2)
+    with w.loop(0, written, 1, [("i1", "false")]) as outer:
+        first, end = _span(w, outer.index)
+        after = w.op(f"add i64 {outer.index}, 1")
+        with w.loop(after, count, 1, [("i1", outer.carried[0])]) as inner:
+            other_first, other_end = _span(w, inner.index)
+            a = w.op(f"icmp ult i64 {first}, {other_end}")
+            b = w.op(f"icmp ult i64 {other_first}, {end}")
+            overlap = w.op(f"and i1 {a}, {b}")
+            inner.yield_([w.op(f"or i1 {inner.carried[0]}, {overlap}")])
+        outer.yield_([inner.results[0]])
+    w.require(w.op(f"xor i1 {outer.results[0]}, true"))
+    words = w.op(f"mul i64 {count}, 3")
+    w.go_on(w.op(f"add i64 {words}, 3"))
+
+
+def _span(w: StepWriter, index: str) -> tuple[str, str]:
+    """Return the first byte and the end of an array of `apart`."""
+    row = w.gep("i64", w.gep("i64", "%op", 3), w.op(f"mul i64 {index}, 3"))
+    place = w.gep("i8", "%frame", w.load("i64", row, WORD))
+    data = w.field("i64", w.load("ptr", place, WORD), w.layout.array_data)
+    first = w.load("i64", w.gep("i64", row, 1), WORD)
+    end = w.load("i64", w.gep("i64", row, 2), WORD)
+    return w.op(f"add i64 {data}, {first}"), w.op(f"add i64 {data}, {end}")
+
+
+def _hold(w: StepWriter) -> None:
+    """Words: place of the first leaf, count. They may leave their containers."""
+    first = w.place(1)
+    with w.loop(0, w.word(2), 1) as loop:
+        leaf = w.load("ptr", w.gep("ptr", first, loop.index), WORD)
+        w.extern("void", "Py_IncRef", [("ptr", leaf)])
+        loop.yield_([])
+    w.go_on(3)
+
+
+def _current(w: StepWriter) -> None:
+    """Words: callable, what it must return. It runs Python code: `hold` comes first."""
+    arguments = [("ptr", w.pointer(1)), ("ptr", "null"), ("i64", "0"), ("ptr", "null")]
+    answer = w.extern("ptr", "PyObject_Vectorcall", arguments)
+    w.check_object(answer)
+    w.extern("void", "Py_DecRef", [("ptr", answer)])
+    is_current = w.op(f"icmp eq ptr {answer}, {w.pointer(2)}")
+    w.require(is_current, MISS_HELD)
+    w.go_on(3)
+
+
+def distinct_step(count: int) -> str:
+    """Return the step that finds duplicates among `count` leaves fastest."""
+    if count <= 32:
+        return "distinct_512"
+    return "distinct_4096" if count <= 256 else "distinct_32768"
+
+
+SCALAR_WIDTHS = (1, 2, 4, 8, 16)
+MATCH_STEPS: dict[str, Step] = {
+    "arg": _arg,
+    "constant": _constant,
+    "tuple_item": _tuple_item,
+    "list_item": _list_item,
+    "dict_item": _dict_item,
+    "attribute": _attribute,
+    "array": _array,
+    "strided": _strided,
+    "kind": _kind,
+    "same": _same,
+    "same_leaf": _same_leaf,
+    "equal": _equal,
+    "bits": _bits,
+    "int": _int,
+    **{f"scalar_{width}": _scalar(width) for width in SCALAR_WIDTHS},
+    "sequence": _sequence,
+    "dict": _dict,
+    **{f"distinct_{bits}": _distinct(bits) for bits in (512, 4096, 32768)},
+    "apart": _apart,
+    "hold": _hold,
+    "current": _current,
+}
