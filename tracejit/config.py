@@ -157,6 +157,13 @@ SWITCHES: Mapping[str, Switch] = {
             choices=("retrace", "fusion", "passes", "compile"),
         ),
         Switch(
+            name="native_calls",
+            env="TRACEJIT_NATIVE_CALLS",
+            type=bool,
+            default=True,
+            help="recognise repeated calls in machine code, not in Python",
+        ),
+        Switch(
             name="max_specializations",
             env="TRACEJIT_MAX_SPECIALIZATIONS",
             type=int,
@@ -179,6 +186,7 @@ class Config:
     share_from: int
     verify: bool
     log: tuple[str, ...]
+    native_calls: bool
     max_specializations: int
 
     @cached_property
@@ -265,7 +273,7 @@ def current() -> Config:
 @overload
 def get(name: Literal["isa"]) -> str: ...
 @overload
-def get(name: Literal["fma", "composites", "verify"]) -> bool: ...
+def get(name: Literal["fma", "composites", "verify", "native_calls"]) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...
 @overload

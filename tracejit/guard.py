@@ -12,6 +12,7 @@ from typing import Any, Final
 from . import config
 from .call_plan import CallPlan, Compared
 from .runtime.cpu.call import data_pointer
+from .runtime.cpu.entry.steps import NativeCall
 from .runtime.overlap import has_hazard
 from .stages import Compiled, as_input
 from .tracing.signature import aliases_of
@@ -28,10 +29,19 @@ class Guard:
     ----------
     plan : CallPlan
     compiled : Compiled
+
+    Attributes
+    ----------
+    native : NativeCall, optional
+        The same as steps of the native entry, once they are made.
+    refusal : str
+        Why there can be none.
     """
 
     def __init__(self, plan: CallPlan, compiled: Compiled) -> None:
         self.plan = plan
+        self.native: NativeCall | None = None
+        self.refusal = ""
         self.form = plan.form
         self.compiled = compiled
         self._config = plan.config

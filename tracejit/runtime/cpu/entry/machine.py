@@ -1,7 +1,6 @@
 """The machine code of the native call entry, compiled once in a process."""
 
 import ctypes
-from array import array
 from collections.abc import Callable
 from functools import cache
 
@@ -16,7 +15,6 @@ from ....codegen.llvm.entry.module import (
     step_symbol,
 )
 from ....codegen.llvm.target import host_target
-from ..engine import engine_for
 from .support import LAYOUT
 
 # Places in the table of NumPy's C API, which keeps them (numpy/__multiarray_api.h).
@@ -49,6 +47,9 @@ class Machine:
     """
 
     def __init__(self, objects: dict[str, int]) -> None:
+        # llvmlite loads with the first compilation, not with `import tracejit`.
+        from ..engine import engine_for  # noqa: PLC0415
+
         target = host_target()
         code = emit_entry(target, LAYOUT)
         numpy_api = _numpy_table()
@@ -83,7 +84,3 @@ def _numpy_table() -> dict[str, int]:
     assert found["PyArray_Type"] == id(np.ndarray)
     return found
 
-
-def array_address(words: array[int]) -> int:
-    """Return where an array's words are."""
-    return words.buffer_info()[0]
