@@ -9,6 +9,7 @@ calls go on through the portable guard.
 import dataclasses
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from types import MemberDescriptorType
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from . import config
 from .call_plan import CallPlan, Compared, Layout, Leaf
-from .codegen.llvm.entry.match import SCALAR_WIDTHS, distinct_step
+from .codegen.llvm.entry.match import SCALAR_WIDTHS, SPECIAL_RANKS
 from .codegen.llvm.entry.module import CONFIG, OVERRIDES, SLOW, TRACING
 from .runtime.cpu.arena import ALIGNMENT, aligned_empty
 from .runtime.cpu.entry.machine import Machine
@@ -32,6 +33,7 @@ from .tracing.tree import TreeSpec
 _C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x001, 0x100, 0x400
 _COMPARED_BY_VALUE = (int, str, bytes)
 _MAX_PAIRS = 1 << 16  # of arrays that are looked at for overlap, one by one
+_MANY = 32  # such leaves from which on they are hashed
 _BYTE = np.dtype(np.uint8)
 _PYTHON_RESULTS = {
     np.dtype(np.int64): "python_int",
@@ -39,7 +41,18 @@ _PYTHON_RESULTS = {
     np.dtype(np.float64): "python_float",
     np.dtype(np.complex128): "python_complex",
 }
-Find = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class _Find:
+    """The step that looks a value up."""
+
+    step: str
+    words: tuple[int, ...]
+
+    def emit(self, steps: StepList) -> None:
+        """Append it."""
+        steps.add(self.step, *self.words)
 
 
 class Refusal(Exception):  # noqa: N818
@@ -96,10 +109,22 @@ class _Assembler:
         pairs = sum(map(_containers, (plan.args, plan.kwargs)))
         pairs += len(plan.feeds) + len(self.results)
         self.pairs = iter([self.steps.place(2) for _ in range(pairs)])
-        self.leaves = self.steps.place(len(plan.leaves))
+        self.leaves, self.order = self._place_leaves()
         self.outputs = self.steps.place(len(self.results))
         self.next_leaf = 0
         self.has_containers = False
+
+    def _place_leaves(self) -> tuple[int, dict[int, int]]:
+        """Return the place of the first leaf, and the order in which they lie there.
+
+        First come those that must be different objects, then the others.
+        """
+        plan = self.plan
+        different = [i for i in plan.first_of_each if plan.leaves[i].kind is np.ndarray]
+        self.different = len(different)
+        others = [i for i in range(len(plan.leaves)) if i not in {*different}]
+        first = self.steps.place(len(plan.leaves))
+        return first, {i: k for k, i in enumerate([*different, *others])}
 
     def assemble(self) -> NativeCall:
         self._match()
@@ -124,10 +149,10 @@ class _Assembler:
         for k, (capture, layout) in enumerate(
             zip(plan.captures, plan.captured, strict=True)
         ):
-            self.steps.add("constant", self.steps.hold(capture.array))
-            place = self._pointer_of_capture(k)
+            find = _Find("constant", (self.steps.hold(capture.array),))
             leaf = Leaf(type(capture.array), layout)
-            self._array(leaf, layout, self.captured + 8 * k, place)
+            at = self._pointer_of_capture(k)
+            self._array(leaf, layout, self.captured + 8 * k, at, find)
         self._distinct()
         self._apart()
         if self.has_containers:
@@ -136,19 +161,19 @@ class _Assembler:
             current = self.steps.hold(self.compiled.captures_current)
             self.steps.add("current", current, id(True))
 
-    def _find_parameter(self, source: object) -> Find:
-        steps = self.steps
+    def _find_parameter(self, source: object) -> _Find:
         if type(source) is Given:
-            return lambda: steps.add("arg", source.index)
-        return lambda: steps.add("constant", steps.hold(source))
+            return _Find("arg", (source.index,))
+        return _Find("constant", (self.steps.hold(source),))
 
-    def _tree(self, spec: TreeSpec, find: Find) -> None:
+    def _tree(self, spec: TreeSpec, find: _Find) -> None:
         """Check one argument or what is in it, which `find` looks up."""
-        find()
         if spec.kind is None:
-            self._leaf(self.next_leaf)
+            self._leaf(self.next_leaf, find)
             self.next_leaf += 1
-        elif spec.kind is type(None):
+            return
+        find.emit(self.steps)
+        if spec.kind is type(None):
             self.steps.add("same", self.unused, id(None))
         else:
             self.has_containers = True
@@ -168,40 +193,57 @@ class _Assembler:
         for k, (key, child) in enumerate(zip(spec.keys, spec.children, strict=True)):
             self._tree(child, self._find_item(kind, place, k, key))
 
-    def _find_item(self, kind: type, place: int, k: int, key: object) -> Find:
-        steps = self.steps
+    def _find_item(self, kind: type, place: int, k: int, key: object) -> _Find:
+        hold = self.steps.hold
         if kind is dict:
             compared = id(type(key)) if type(key) in _COMPARED_BY_VALUE else 0
-            return lambda: steps.add("dict_item", place, steps.hold(key), compared)
+            return _Find("dict_item", (place, hold(key), compared))
         if kind is list:
-            return lambda: steps.add("list_item", place, k)
+            return _Find("list_item", (place, k))
         if issubclass(kind, tuple):
-            return lambda: steps.add("tuple_item", place, k)
-        return lambda: steps.add("attribute", place, steps.hold(key))
+            return _Find("tuple_item", (place, k))
+        return _Find("attribute", (place, hold(key)))
 
-    def _leaf(self, i: int) -> None:
+    def _leaf(self, i: int, find: _Find) -> None:
         leaf, aliases = self.plan.leaves[i], self.plan.aliases
-        place = self.leaves + 8 * i
+        place = self._place(i)
         if aliases and aliases[i] != i:
-            self.steps.add("same_leaf", place, self.leaves + 8 * aliases[i])
+            find.emit(self.steps)
+            self.steps.add("same_leaf", place, self._place(aliases[i]))
         elif leaf.layout is not None:
             at = self.unused if i not in self.fed else self._pointer(self.fed[i])
-            self._array(leaf, leaf.layout, place, at)
+            self._array(leaf, leaf.layout, place, at, find)
         else:
+            find.emit(self.steps)
             self._value(leaf, place)
             if i in self.fed:
                 self._feed_value(leaf.kind, place, self.fed[i])
 
-    def _array(self, leaf: Leaf, layout: Layout, place: int, at: int) -> None:
+    def _place(self, leaf: int) -> int:
+        """Return the place of an argument leaf."""
+        return self.leaves + 8 * self.order[leaf]
+
+    def _array(
+        self, leaf: Leaf, layout: Layout, place: int, at: int, find: _Find
+    ) -> None:
         flags = _ALIGNED | (_WRITEABLE if leaf.is_written else 0)
-        words = [place, at, self.steps.hold(leaf.kind), self.steps.hold(layout.dtype)]
-        rank = len(layout.shape)
-        if layout.is_contiguous:
-            flags |= _C_CONTIGUOUS
-            self.steps.add("array", *words, rank, flags, *layout.shape)
+        objects = self.steps.hold(leaf.kind), self.steps.hold(layout.dtype)
+        rank, shape = len(layout.shape), layout.shape
+        if not layout.is_contiguous:
+            find.emit(self.steps)
+            both = (*shape, *layout.strides)
+            self.steps.add("strided", place, at, *objects, flags, rank, *both)
+            return
+        flags |= _C_CONTIGUOUS
+        words = (place, at, *objects, flags, rank, *shape)
+        if rank not in SPECIAL_RANKS:
+            find.emit(self.steps)
+            self.steps.add("array", *words)
+        elif find.step == "arg":
+            self.steps.add(f"argument_{rank}", *words, *find.words)
         else:
-            both = (*layout.shape, *layout.strides)
-            self.steps.add("strided", *words, rank, flags, *both)
+            find.emit(self.steps)
+            self.steps.add(f"array_{rank}", *words)
 
     def _value(self, leaf: Leaf, place: int) -> None:
         """Check type and value of a leaf that is no array."""
@@ -237,11 +279,10 @@ class _Assembler:
         return self._pointer(numbers[0])
 
     def _distinct(self) -> None:
-        leaves = self.plan.leaves
-        first = [i for i in self.plan.first_of_each if leaves[i].kind is np.ndarray]
-        if len(first) > 1:
-            places = [self.leaves + 8 * i for i in first]
-            self.steps.add(distinct_step(len(first)), len(first), *places)
+        if self.different > 1:
+            many = self.different > _MANY
+            step = "all_distinct" if many else "distinct"
+            self.steps.add(step, self.leaves, self.different)
 
     def _apart(self) -> None:
         """Check that arrays that are written overlap no others."""
@@ -252,7 +293,7 @@ class _Assembler:
         for i in plan.first_of_each:
             layout = plan.leaves[i].layout
             if layout is not None:
-                rows.append((not plan.leaves[i].is_written, self.leaves + 8 * i, layout))
+                rows.append((not plan.leaves[i].is_written, self._place(i), layout))
         for k, layout in enumerate(plan.captured):
             rows.append((True, self.captured + 8 * k, layout))
         rows = [row for row in rows if row[2].span[0] != row[2].span[1]]
@@ -308,7 +349,7 @@ class _Assembler:
     def _return(self, in_frame: dict[int, int]) -> int:
         """Write back what was written, make the result and return its place."""
         for leaf, output in self.recording.writes:
-            self.steps.add("copy", self.leaves + 8 * leaf, self.outputs + 8 * output)
+            self.steps.add("copy", self._place(leaf), self.outputs + 8 * output)
         place = self.steps.place()
         leaves = iter(self.recording.results)
 
@@ -329,9 +370,9 @@ class _Assembler:
             steps.add("object", steps.hold(leaf.value), to)
         elif isinstance(leaf, ViewLeaf):
             is_argument = leaf.argument >= 0
-            start = self.leaves if is_argument else self.outputs
-            number = leaf.argument if is_argument else leaf.output
-            steps.add("share", start + 8 * number, to)
+            output = self.outputs + 8 * leaf.output
+            source = self._place(leaf.argument) if is_argument else output
+            steps.add("share", source, to)
         elif leaf.kind is Kind.ARRAY:
             steps.add("take", self.outputs + 8 * leaf.index, to)
         elif leaf.kind is Kind.PYTHON:
@@ -349,12 +390,15 @@ class _Assembler:
         first = self.steps.place(count)
         for k, child in enumerate(spec.children):
             make(child, first + 8 * k)
-        keys = [self.steps.hold(key) for key in spec.keys] if spec.kind is dict else []
-        self.steps.add(f"{spec.kind.__name__}_of", count, first, to, *keys)
+        words = []
+        if spec.kind is dict:
+            model = dict.fromkeys(spec.keys)
+            words = [self.steps.hold(x) for x in (model, *spec.keys)]
+        self.steps.add(f"{spec.kind.__name__}_of", count, first, to, *words)
 
     def _finish(self) -> int:
         """Have Python make the result; return its place."""
-        leaves = [(self.leaves + 8 * i, "share") for i in range(len(self.plan.leaves))]
+        leaves = [(self._place(i), "share") for i in range(len(self.plan.leaves))]
         outs = [(self.outputs + 8 * k, "take") for k in range(len(self.results))]
         place, lists = self.steps.place(), [self.steps.place(), self.steps.place()]
         for to, sources in zip(lists, (leaves, outs), strict=True):

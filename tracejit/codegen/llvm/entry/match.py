@@ -5,8 +5,10 @@ that check the value and note it in the frame. Nothing here runs Python code, so
 references need not be held, except `current`, which comes after `hold`.
 """
 
-from .writer import KEY, MISS_HELD, VALUE, WORD, Step, StepWriter
+from ..text import vec
+from .writer import KEY, LANES, MISS_HELD, VALUE, WORD, Step, StepWriter
 
+_FILTER = 4096  # bits
 _MULTIPLIER = -7046029254386353131  # 2**64 divided by the golden ratio, made odd
 
 # Looking up
@@ -89,10 +91,8 @@ def _keep(w: StepWriter) -> None:
 
 
 def _array(w: StepWriter) -> None:
-    """Words: place, place of its address, type, dtype, rank, flags, shape."""
+    """Words: place, place of its address, type, dtype, flags, rank, shape."""
     rank = _check_array(w)
-    data = w.field("ptr", "%value", w.layout.array_data)
-    w.store("ptr", data, w.place(2), WORD)
     w.go_on(w.op(f"add i64 {rank}, 7"))
 
 
@@ -101,26 +101,49 @@ def _strided(w: StepWriter) -> None:
     rank = _check_array(w)
     strides = w.field("ptr", "%value", w.layout.array_strides)
     _require_words(w, strides, w.op(f"add i64 {rank}, 7"), rank)
-    data = w.field("ptr", "%value", w.layout.array_data)
-    w.store("ptr", data, w.place(2), WORD)
     twice = w.op(f"shl i64 {rank}, 1")
     w.go_on(w.op(f"add i64 {twice}, 7"))
 
 
+def _array_of_rank(rank: int, is_argument: bool) -> Step:
+    def write(w: StepWriter) -> None:
+        """Words: as `array`, then the index of the argument, if it is one."""
+        value = "%value"
+        if is_argument:
+            value = w.load("ptr", w.gep("ptr", "%args", w.word(7 + rank)), WORD)
+        _check_head(w, value)
+        w.require_equal("i32", w.field("i32", value, w.layout.array_rank), str(rank))
+        shape = w.field("ptr", value, w.layout.array_shape)
+        difference = "0"
+        for k in range(rank):
+            extent = w.load("i64", w.gep("i64", shape, k), WORD)
+            other = w.op(f"xor i64 {extent}, {w.word(7 + k)}")
+            difference = w.op(f"or i64 {difference}, {other}")
+        w.require_equal("i64", difference, "0")
+        w.go_on(7 + rank + is_argument, value)
+
+    return write
+
+
 def _check_array(w: StepWriter) -> str:
-    """Check type, dtype, rank, flags and shape; return the rank."""
-    layout = w.layout
-    _keep(w)
-    w.require_equal("ptr", w.type_of("%value"), w.pointer(3))
-    _require_dtype(w, w.field("ptr", "%value", layout.array_dtype), w.pointer(4))
-    rank = w.op(f"zext i32 {w.field('i32', '%value', layout.array_rank)} to i64")
-    w.require_equal("i64", rank, w.word(5))
-    flags = w.op(f"zext i32 {w.field('i32', '%value', layout.array_flags)} to i64")
-    wanted = w.word(6)
-    w.require_equal("i64", w.op(f"and i64 {flags}, {wanted}"), wanted)
-    shape = w.field("ptr", "%value", layout.array_shape)
-    _require_words(w, shape, "7", rank)
+    """Check an array but its strides; note its address and return its rank."""
+    _check_head(w, "%value")
+    rank = w.op(f"zext i32 {w.field('i32', '%value', w.layout.array_rank)} to i64")
+    w.require_equal("i64", rank, w.word(6))
+    _require_words(w, w.field("ptr", "%value", w.layout.array_shape), "7", rank)
     return rank
+
+
+def _check_head(w: StepWriter, value: str) -> None:
+    """Check type, dtype and flags of an array, and note its address."""
+    layout = w.layout
+    w.require_equal("ptr", w.type_of(value), w.pointer(3))
+    w.store("ptr", value, w.place(1), WORD)
+    _require_dtype(w, w.field("ptr", value, layout.array_dtype), w.pointer(4))
+    wanted = w.op(f"trunc i64 {w.word(5)} to i32")
+    found = w.field("i32", value, layout.array_flags)
+    w.require_equal("i32", w.op(f"and i32 {found}, {wanted}"), wanted)
+    w.store("ptr", w.field("ptr", value, layout.array_data), w.place(2), WORD)
 
 
 def _require_dtype(w: StepWriter, dtype: str, expected: str) -> None:
@@ -239,43 +262,60 @@ def _dict(w: StepWriter) -> None:
 # Checking the whole call
 
 
-def _distinct(bits: int) -> Step:
-    def write(w: StepWriter) -> None:
-        """Words: count, places of leaves that are all different objects."""
-        filter_ = w.op(f"alloca [{bits // 64} x i64], align 64")
-        zeros = "<8 x i64> zeroinitializer"
-        for k in range(0, bits // 64, 8):
-            w.line(f"store {zeros}, ptr {w.gep('i64', filter_, k)}, align 64")
-        count = w.word(1)
-        with w.loop(0, count, 1) as loop:
-            value = _leaf(w, loop.index)
-            number = w.op(f"ptrtoint ptr {value} to i64")
-            mixed = w.op(f"mul i64 {number}, {_MULTIPLIER}")
-            hashed = w.op(f"lshr i64 {mixed}, {64 - (bits.bit_length() - 1)}")
-            at = w.gep("i64", filter_, w.op(f"lshr i64 {hashed}, 6"))
-            bit = w.op(f"shl i64 1, {w.op(f'and i64 {hashed}, 63')}")
-            seen = w.load("i64", at, WORD)
-            w.store("i64", w.op(f"or i64 {seen}, {bit}"), at, WORD)
-            maybe = w.op(f"icmp ne i64 {w.op(f'and i64 {seen}, {bit}')}, 0")
-            with w.if_(maybe, [("i1", "false")], unlikely=True) as branch:
-                branch.yield_([_is_earlier(w, value, loop.index)])
-            w.require(w.op(f"xor i1 {branch.results[0]}, true"))
-            loop.yield_([])
-        w.go_on(w.op(f"add i64 {count}, 2"))
+def _distinct(w: StepWriter) -> None:
+    """Words: place of the first leaf, count: all are different objects.
 
-    return write
-
-
-def _leaf(w: StepWriter, index: str) -> str:
-    """Return the leaf whose place is word ``2 + index``."""
-    offset = w.load("i64", w.gep("i64", w.gep("i64", "%op", 2), index), WORD)
-    return w.load("ptr", w.gep("i8", "%frame", offset), WORD)
+    Compares each with the next, the next but one and so on, eight at a time.
+    """
+    first, count, lanes = w.place(1), w.word(2), vec("i64", LANES)
+    with w.loop(1, count, 1, [("i64", "0")]) as outer:
+        others = w.gep("i64", first, outer.index)
+        rest = w.op(f"sub i64 {count}, {outer.index}")
+        with w.loop(0, rest, LANES, [("i64", outer.carried[0])]) as inner:
+            a = w.load(lanes, w.gep("i64", first, inner.index), WORD)
+            b = w.load(lanes, w.gep("i64", others, inner.index), WORD)
+            same = w.op(f"icmp eq {lanes} {a}, {b}")
+            byte = w.op(f"bitcast {vec('i1', LANES)} {same} to i{LANES}")
+            bits = w.op(f"zext i{LANES} {byte} to i64")
+            # Lanes beyond the last leaf compare what is not a leaf.
+            left = w.op(f"sub i64 {rest}, {inner.index}")
+            lanes_left = w.intrinsic("llvm.smin", "i64", left, str(LANES))
+            mask = w.op(f"shl i64 -1, {lanes_left}")
+            inside = w.op(f"and i64 {bits}, {w.op(f'xor i64 {mask}, -1')}")
+            inner.yield_([w.op(f"or i64 {inner.carried[0]}, {inside}")])
+        outer.yield_([inner.results[0]])
+    w.require_equal("i64", outer.results[0], "0")
+    w.go_on(3)
 
 
-def _is_earlier(w: StepWriter, value: str, index: str) -> str:
-    """Return whether a leaf is one of those before it."""
-    with w.loop(0, index, 1, [("i1", "false")]) as loop:
-        same = w.op(f"icmp eq ptr {_leaf(w, loop.index)}, {value}")
+def _all_distinct(w: StepWriter) -> None:
+    """Words: as `distinct`. For many: compares those alone whose hashes are the same."""
+    filter_ = w.op(f"alloca [{_FILTER // 64} x i64], align 64")
+    zeros = f"{vec('i64', LANES)} zeroinitializer"
+    for k in range(0, _FILTER // 64, LANES):
+        w.line(f"store {zeros}, ptr {w.gep('i64', filter_, k)}, align 64")
+    first, count = w.place(1), w.word(2)
+    with w.loop(0, count, 1) as loop:
+        value = w.load("i64", w.gep("i64", first, loop.index), WORD)
+        mixed = w.op(f"mul i64 {value}, {_MULTIPLIER}")
+        hashed = w.op(f"lshr i64 {mixed}, {64 - (_FILTER.bit_length() - 1)}")
+        at = w.gep("i64", filter_, w.op(f"lshr i64 {hashed}, 6"))
+        bit = w.op(f"shl i64 1, {w.op(f'and i64 {hashed}, 63')}")
+        seen = w.load("i64", at, WORD)
+        w.store("i64", w.op(f"or i64 {seen}, {bit}"), at, WORD)
+        maybe = w.op(f"icmp ne i64 {w.op(f'and i64 {seen}, {bit}')}, 0")
+        with w.if_(maybe, [("i1", "false")], unlikely=True) as branch:
+            branch.yield_([_is_among(w, value, first, loop.index)])
+        w.require(w.op(f"xor i1 {branch.results[0]}, true"))
+        loop.yield_([])
+    w.go_on(3)
+
+
+def _is_among(w: StepWriter, value: str, first: str, count: str) -> str:
+    """Return whether a word is one of the `count` words at `first`."""
+    with w.loop(0, count, 1, [("i1", "false")]) as loop:
+        other = w.load("i64", w.gep("i64", first, loop.index), WORD)
+        same = w.op(f"icmp eq i64 {other}, {value}")
         loop.yield_([w.op(f"or i1 {loop.carried[0]}, {same}")])
     return loop.results[0]
 
@@ -332,14 +372,8 @@ def _current(w: StepWriter) -> None:
     w.go_on(3)
 
 
-def distinct_step(count: int) -> str:
-    """Return the step that finds duplicates among `count` leaves fastest."""
-    if count <= 32:
-        return "distinct_512"
-    return "distinct_4096" if count <= 256 else "distinct_32768"
-
-
 SCALAR_WIDTHS = (1, 2, 4, 8, 16)
+SPECIAL_RANKS = (1, 2)
 MATCH_STEPS: dict[str, Step] = {
     "arg": _arg,
     "constant": _constant,
@@ -349,6 +383,8 @@ MATCH_STEPS: dict[str, Step] = {
     "attribute": _attribute,
     "array": _array,
     "strided": _strided,
+    **{f"array_{rank}": _array_of_rank(rank, False) for rank in SPECIAL_RANKS},
+    **{f"argument_{rank}": _array_of_rank(rank, True) for rank in SPECIAL_RANKS},
     "kind": _kind,
     "same": _same,
     "same_leaf": _same_leaf,
@@ -358,7 +394,8 @@ MATCH_STEPS: dict[str, Step] = {
     **{f"scalar_{width}": _scalar(width) for width in SCALAR_WIDTHS},
     "sequence": _sequence,
     "dict": _dict,
-    **{f"distinct_{bits}": _distinct(bits) for bits in (512, 4096, 32768)},
+    "distinct": _distinct,
+    "all_distinct": _all_distinct,
     "apart": _apart,
     "hold": _hold,
     "current": _current,

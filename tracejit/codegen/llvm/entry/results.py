@@ -93,10 +93,13 @@ def _sequence_of(kind: str) -> Step:
 
 
 def _dict_of(w: StepWriter) -> None:
-    """Words: count, place of the first value, place of the result, keys."""
+    """Words: count, place of the first value, place of the result, model, keys.
+
+    The result starts as a copy of the model, a dict with those keys: it does not grow.
+    """
     count, first, to = w.word(1), w.place(2), w.place(3)
-    keys = w.gep("ptr", "%op", 4)
-    made = w.extern("ptr", "PyDict_New", [])
+    keys = w.gep("ptr", "%op", 5)
+    made = w.extern("ptr", "PyDict_Copy", [("ptr", w.pointer(4))])
     w.check_object(made)
     w.store("ptr", made, to, WORD)
     with w.loop(0, count, 1, [("i32", "0")]) as loop:
@@ -106,7 +109,7 @@ def _dict_of(w: StepWriter) -> None:
         failed = w.extern("i32", "PyDict_SetItem", arguments)
         loop.yield_([w.op(f"or i32 {loop.carried[0]}, {failed}")])
     w.check(w.op(f"icmp eq i32 {loop.results[0]}, 0"))
-    w.go_on(w.op(f"add i64 {count}, 4"))
+    w.go_on(w.op(f"add i64 {count}, 5"))
 
 
 def _finish(w: StepWriter) -> None:

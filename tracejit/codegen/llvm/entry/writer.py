@@ -21,6 +21,7 @@ from ..text import Emitter
 MISS = 1
 MISS_HELD = 2
 WORD = 8
+LANES = 8  # words that a step may read at once, and so beyond the end of a frame
 # Places in a frame, in bytes: the next free frame, the arena, and two words for what a
 # step needs for a moment.
 NEXT, ARENA, KEY, VALUE, FRAME_BYTES = 0, 8, 16, 24, 32

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ....codegen.llvm.entry.writer import ARENA, FRAME_BYTES, WORD, Head
+from ....codegen.llvm.entry.writer import ARENA, FRAME_BYTES, LANES, WORD, Head
 from ..arena import Arena, ArenaPool
 from .machine import Machine
 
@@ -103,7 +103,7 @@ class NativeCall(_FirstSlot):
         """Let one more call run at the same time, up to a limit."""
         if len(self._frames) >= _FRAMES:
             return
-        frame = np.zeros(self._steps.frame_bytes // WORD, np.int64)
+        frame = np.zeros(self._steps.frame_bytes // WORD + LANES, np.int64)
         start = frame.ctypes.data
         arena = self._arenas.acquire()
         frame[ARENA // WORD] = arena.address
