@@ -240,7 +240,8 @@ class _Assembler:
             find.emit(self.steps)
             self.steps.add("array", *words)
         elif find.step == "arg":
-            self.steps.add(f"argument_{rank}", *words, *find.words)
+            self.steps.add(f"argument_{rank}", *find.words)
+            self.steps.add("array", *words)
         else:
             find.emit(self.steps)
             self.steps.add(f"array_{rank}", *words)

@@ -87,7 +87,7 @@ def _require_equal_objects(w: StepWriter, a: str, b: str, kind: str) -> None:
 
 def _keep(w: StepWriter) -> None:
     """Note the value at the place that word 1 names."""
-    w.store("ptr", "%value", w.place(1), WORD)
+    w.store("ptr", w.value, w.place(1), WORD)
 
 
 def _array(w: StepWriter) -> None:
@@ -99,54 +99,25 @@ def _array(w: StepWriter) -> None:
 def _strided(w: StepWriter) -> None:
     """Words: as `array`, then strides in bytes."""
     rank = _check_array(w)
-    strides = w.field("ptr", "%value", w.layout.array_strides)
+    strides = w.field("ptr", w.value, w.layout.array_strides)
     _require_words(w, strides, w.op(f"add i64 {rank}, 7"), rank)
     twice = w.op(f"shl i64 {rank}, 1")
     w.go_on(w.op(f"add i64 {twice}, 7"))
 
 
-def _array_of_rank(rank: int, is_argument: bool) -> Step:
-    def write(w: StepWriter) -> None:
-        """Words: as `array`, then the index of the argument, if it is one."""
-        value = "%value"
-        if is_argument:
-            value = w.load("ptr", w.gep("ptr", "%args", w.word(7 + rank)), WORD)
-        _check_head(w, value)
-        w.require_equal("i32", w.field("i32", value, w.layout.array_rank), str(rank))
-        shape = w.field("ptr", value, w.layout.array_shape)
-        difference = "0"
-        for k in range(rank):
-            extent = w.load("i64", w.gep("i64", shape, k), WORD)
-            other = w.op(f"xor i64 {extent}, {w.word(7 + k)}")
-            difference = w.op(f"or i64 {difference}, {other}")
-        w.require_equal("i64", difference, "0")
-        w.go_on(7 + rank + is_argument, value)
-
-    return write
-
-
 def _check_array(w: StepWriter) -> str:
     """Check an array but its strides; note its address and return its rank."""
-    _check_head(w, "%value")
-    rank = w.op(f"zext i32 {w.field('i32', '%value', w.layout.array_rank)} to i64")
+    w.require_equal("ptr", w.type_of(w.value), w.pointer(3))
+    dtype = w.field("ptr", w.value, w.layout.array_dtype)
+    _require_equal_dtypes(w, dtype, w.pointer(4))
+    rank = w.op(f"zext i32 {w.field('i32', w.value, w.layout.array_rank)} to i64")
     w.require_equal("i64", rank, w.word(6))
-    _require_words(w, w.field("ptr", "%value", w.layout.array_shape), "7", rank)
+    _require_words(w, w.field("ptr", w.value, w.layout.array_shape), "7", rank)
+    _check_flags(w)
     return rank
 
 
-def _check_head(w: StepWriter, value: str) -> None:
-    """Check type, dtype and flags of an array, and note its address."""
-    layout = w.layout
-    w.require_equal("ptr", w.type_of(value), w.pointer(3))
-    w.store("ptr", value, w.place(1), WORD)
-    _require_dtype(w, w.field("ptr", value, layout.array_dtype), w.pointer(4))
-    wanted = w.op(f"trunc i64 {w.word(5)} to i32")
-    found = w.field("i32", value, layout.array_flags)
-    w.require_equal("i32", w.op(f"and i32 {found}, {wanted}"), wanted)
-    w.store("ptr", w.field("ptr", value, layout.array_data), w.place(2), WORD)
-
-
-def _require_dtype(w: StepWriter, dtype: str, expected: str) -> None:
+def _require_equal_dtypes(w: StepWriter, dtype: str, expected: str) -> None:
     """Go on if dtypes are one object, or mean the same (those of unpickled arrays)."""
 
     def compare() -> list[str]:
@@ -157,6 +128,51 @@ def _require_dtype(w: StepWriter, dtype: str, expected: str) -> None:
     same = w.op(f"icmp eq ptr {dtype}, {expected}")
     [equal] = w.if_else(same, ["i1"], lambda: ["true"], compare)
     w.require(equal)
+
+
+def _check_flags(w: StepWriter) -> None:
+    """Check an array's flags, and note it and its address."""
+    wanted = w.op(f"trunc i64 {w.word(5)} to i32")
+    found = w.field("i32", w.value, w.layout.array_flags)
+    w.require_equal("i32", w.op(f"and i32 {found}, {wanted}"), wanted)
+    _keep(w)
+    w.store("ptr", w.field("ptr", w.value, w.layout.array_data), w.place(2), WORD)
+
+
+def _array_of_rank(rank: int) -> Step:
+    def write(w: StepWriter) -> None:
+        """Words: as `array`, which is asked where the dtype is another object."""
+        _check_array_of_rank(w, rank)
+        w.go_on(7 + rank)
+
+    return write
+
+
+def _argument_of_rank(rank: int) -> Step:
+    def write(w: StepWriter) -> None:
+        """Words: index, then a whole step `array`. Both in one."""
+        value = w.load("ptr", w.gep("ptr", "%args", w.word(1)), WORD)
+        w.step_into(2, value)
+        _check_array_of_rank(w, rank)
+        w.go_on(7 + rank)
+
+    return write
+
+
+def _check_array_of_rank(w: StepWriter, rank: int) -> None:
+    layout = w.layout
+    w.require_equal("ptr", w.type_of(w.value), w.pointer(3))
+    dtype = w.field("ptr", w.value, layout.array_dtype)
+    w.jump_unless(w.op(f"icmp eq ptr {dtype}, {w.pointer(4)}"), "array")
+    w.require_equal("i32", w.field("i32", w.value, layout.array_rank), str(rank))
+    shape = w.field("ptr", w.value, layout.array_shape)
+    difference = "0"
+    for k in range(rank):
+        extent = w.load("i64", w.gep("i64", shape, k), WORD)
+        other = w.op(f"xor i64 {extent}, {w.word(7 + k)}")
+        difference = w.op(f"or i64 {difference}, {other}")
+    w.require_equal("i64", difference, "0")
+    _check_flags(w)
 
 
 def _require_words(w: StepWriter, found: str, first: str, count: str) -> None:
@@ -173,21 +189,21 @@ def _require_words(w: StepWriter, found: str, first: str, count: str) -> None:
 def _kind(w: StepWriter) -> None:
     """Words: place, type. Any value of the type."""
     _keep(w)
-    w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
+    w.require_equal("ptr", w.type_of(w.value), w.pointer(2))
     w.go_on(3)
 
 
 def _same(w: StepWriter) -> None:
     """Words: place, object."""
     _keep(w)
-    w.require_equal("ptr", "%value", w.pointer(2))
+    w.require_equal("ptr", w.value, w.pointer(2))
     w.go_on(3)
 
 
 def _same_leaf(w: StepWriter) -> None:
     """Words: place, place of the leaf that this is too."""
     _keep(w)
-    w.require_equal("ptr", "%value", w.load("ptr", w.place(2), WORD))
+    w.require_equal("ptr", w.value, w.load("ptr", w.place(2), WORD))
     w.go_on(3)
 
 
@@ -195,16 +211,16 @@ def _equal(w: StepWriter) -> None:
     """Words: place, type, object: of a built-in type, equal to the object."""
     _keep(w)
     kind = w.pointer(2)
-    w.require_equal("ptr", w.type_of("%value"), kind)
-    _require_equal_objects(w, "%value", w.pointer(3), kind)
+    w.require_equal("ptr", w.type_of(w.value), kind)
+    _require_equal_objects(w, w.value, w.pointer(3), kind)
     w.go_on(4)
 
 
 def _bits(w: StepWriter) -> None:
     """Words: place, type, address of the bytes that its value has, their number."""
     _keep(w)
-    w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
-    found = w.gep("i8", "%value", w.layout.scalar)
+    w.require_equal("ptr", w.type_of(w.value), w.pointer(2))
+    found = w.gep("i8", w.value, w.layout.scalar)
     arguments = [("ptr", found), ("ptr", w.pointer(3)), ("i64", w.word(4))]
     different = w.extern("i32", "memcmp", arguments)
     w.require_equal("i32", different, "0")
@@ -214,9 +230,9 @@ def _bits(w: StepWriter) -> None:
 def _int(w: StepWriter) -> None:
     """Words: place, type, place of its value. Ints that an int64 holds."""
     _keep(w)
-    w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
+    w.require_equal("ptr", w.type_of(w.value), w.pointer(2))
     flag = w.gep("i8", "%frame", KEY)
-    arguments = [("ptr", "%value"), ("ptr", flag)]
+    arguments = [("ptr", w.value), ("ptr", flag)]
     number = w.extern("i64", "PyLong_AsLongLongAndOverflow", arguments)
     w.require_equal("i32", w.load("i32", flag, 4), "0")
     w.store("i64", number, w.place(3), WORD)
@@ -227,8 +243,8 @@ def _scalar(width: int) -> Step:
     def write(w: StepWriter) -> None:
         """Words: place, type, place of its value."""
         _keep(w)
-        w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
-        found = w.gep("i8", "%value", w.layout.scalar)
+        w.require_equal("ptr", w.type_of(w.value), w.pointer(2))
+        found = w.gep("i8", w.value, w.layout.scalar)
         align = min(width, WORD)
         number = w.load(f"i{8 * width}", found, align)
         w.store(f"i{8 * width}", number, w.place(3), align)
@@ -243,8 +259,8 @@ def _scalar(width: int) -> Step:
 def _sequence(w: StepWriter) -> None:
     """Words: place, type, length. A tuple or list."""
     _keep(w)
-    w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
-    size = w.field("i64", "%value", w.layout.size)
+    w.require_equal("ptr", w.type_of(w.value), w.pointer(2))
+    size = w.field("i64", w.value, w.layout.size)
     w.require_equal("i64", size, w.word(3))
     w.go_on(4)
 
@@ -252,8 +268,8 @@ def _sequence(w: StepWriter) -> None:
 def _dict(w: StepWriter) -> None:
     """Words: place (and the iterator's position after it), type, length."""
     _keep(w)
-    w.require_equal("ptr", w.type_of("%value"), w.pointer(2))
-    size = w.extern("i64", "PyDict_Size", [("ptr", "%value")])
+    w.require_equal("ptr", w.type_of(w.value), w.pointer(2))
+    size = w.extern("i64", "PyDict_Size", [("ptr", w.value)])
     w.require_equal("i64", size, w.word(3))
     w.store("i64", "0", w.gep("i64", w.place(1), 1), WORD)
     w.go_on(4)
@@ -383,8 +399,8 @@ MATCH_STEPS: dict[str, Step] = {
     "attribute": _attribute,
     "array": _array,
     "strided": _strided,
-    **{f"array_{rank}": _array_of_rank(rank, False) for rank in SPECIAL_RANKS},
-    **{f"argument_{rank}": _array_of_rank(rank, True) for rank in SPECIAL_RANKS},
+    **{f"array_{rank}": _array_of_rank(rank) for rank in SPECIAL_RANKS},
+    **{f"argument_{rank}": _argument_of_rank(rank) for rank in SPECIAL_RANKS},
     "kind": _kind,
     "same": _same,
     "same_leaf": _same_leaf,

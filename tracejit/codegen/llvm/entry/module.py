@@ -17,7 +17,17 @@ from ..text import module_text
 from .match import MATCH_STEPS
 from .results import RESULT_STEPS
 from .run import RUN_STEPS
-from .writer import MISS, MISS_HELD, NEXT, WORD, Head, Layout, Step, StepWriter
+from .writer import (
+    MISS,
+    MISS_HELD,
+    NEXT,
+    WORD,
+    Head,
+    Layout,
+    Step,
+    StepWriter,
+    step_symbol,
+)
 
 CALL_SYMBOL = "tracejit_call"
 ADD_FRAME_SYMBOL = "tracejit_add_frame"
@@ -51,11 +61,6 @@ class EntryCode:
     text: str
     functions: tuple[str, ...]
     objects: tuple[str, ...]
-
-
-def step_symbol(name: str) -> str:
-    """Return the symbol of a step."""
-    return f"step.{name}"
 
 
 def emit_entry(target: Target, layout: Layout) -> EntryCode:

@@ -65,25 +65,32 @@ class Head:
     NAMES = 8  # the names of arguments, then the steps
 
 
+def step_symbol(name: str) -> str:
+    """Return the symbol of a step."""
+    return f"step.{name}"
+
+
 class StepWriter(Emitter):
     """Writes one step, or another function of the entry's module."""
 
-    __slots__ = ("_exits", "layout")
+    __slots__ = ("_exits", "_op", "layout", "value")
 
     def __init__(self, layout: Layout, declarations: dict[str, str]) -> None:
         super().__init__(declarations)
         self.layout = layout
+        self.value = "%value"
+        self._op = "%op"
         self._exits: dict[str, str] = {}
 
     # Words and fields
 
     def word(self, index: int) -> str:
         """Load word `index` of this step."""
-        return self.load("i64", self.gep("i64", "%op", index), WORD)
+        return self.load("i64", self.gep("i64", self._op, index), WORD)
 
     def pointer(self, index: int) -> str:
         """Load word `index` of this step as an address."""
-        return self.load("ptr", self.gep("i64", "%op", index), WORD)
+        return self.load("ptr", self.gep("i64", self._op, index), WORD)
 
     def place(self, index: int) -> str:
         """Return the address in the frame that word `index` names."""
@@ -122,11 +129,27 @@ class StepWriter(Emitter):
         self.line(f"br i1 {condition}, label %{go_on}, label %{label}, !prof !2")
         self.label(go_on)
 
-    def go_on(self, words: int | str, value: str = "%value") -> None:
+    def step_into(self, words: int, value: str) -> None:
+        """Be the step so many words later from here on, with the value it is given."""
+        self._op = self.gep("i64", self._op, words)
+        self.value = value
+
+    def go_on(self, words: int | str, value: str = "") -> None:
         """End this step, of so many words, with a jump to the next."""
-        step = self.gep("i64", "%op", words)
+        step = self.gep("i64", self._op, words)
         function = self.load("ptr", step, WORD)
-        arguments = f"ptr {step}, ptr %frame, ptr %args, ptr {value}"
+        self._jump(function, step, value or self.value)
+
+    def jump_unless(self, condition: str, step: str) -> None:
+        """Go on if an ``i1`` holds; else be another step, with the same words."""
+        go_on, other = self.fresh("ok"), self.fresh("other")
+        self.line(f"br i1 {condition}, label %{go_on}, label %{other}, !prof !2")
+        self.label(other)
+        self._jump(f"@{step_symbol(step)}", self._op, self.value)
+        self.label(go_on)
+
+    def _jump(self, function: str, op: str, value: str) -> None:
+        arguments = f"ptr {op}, ptr %frame, ptr %args, ptr {value}"
         self.ret("ptr", self.op(f"musttail call ptr {function}({arguments})"))
 
     # Whole functions

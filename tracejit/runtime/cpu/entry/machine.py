@@ -12,8 +12,8 @@ from ....codegen.llvm.entry.module import (
     CALL_SYMBOL,
     STEPS,
     emit_entry,
-    step_symbol,
 )
+from ....codegen.llvm.entry.writer import step_symbol
 from ....codegen.llvm.target import host_target
 from .support import LAYOUT
 
