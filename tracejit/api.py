@@ -17,7 +17,7 @@ from . import config, log
 from .call_plan import plan_for
 from .guard import MISS, Guard
 from .native_call import Refusal, machine_for, native_call
-from .runtime.cpu.entry.callable import Callable_, let_call, set_function
+from .runtime.cpu.entry.callable import NativeCallable, let_call, set_function
 from .runtime.cpu.entry.steps import NativeCall
 from .runtime.cpu.entry.support import why_not
 from .stages import Compiled, Traced
@@ -65,7 +65,7 @@ class Patience:
         return self.calls <= 0
 
 
-PATIENCE = Patience(32)
+PATIENCE = Patience(200)
 
 
 @dataclass
@@ -141,7 +141,7 @@ def _answer(value: Any) -> object:
     return (type(value), repr(value)) if type(value) is not int else value
 
 
-class JitFunction(Callable_):
+class JitFunction(NativeCallable):
     """A function compiled at each new signature of its arguments.
 
     Made by `jit`. Carries the wrapped function's name, docstring and signature, and
@@ -183,11 +183,11 @@ class JitFunction(Callable_):
         now = config.current()
         if not now.native_calls or now.cache_key != guard.plan.config.cache_key:
             return
-        if guard.native is not None:
-            guard.native.confirm(number, override)
-        elif not guard.refusal and PATIENCE.is_over():
+        if guard.native is None and not guard.refusal and PATIENCE.is_over():
             self._make_native(guard)
             self._publish()
+        if guard.native is not None:
+            guard.native.confirm(number, override)
 
     def _make_native(self, guard: Guard) -> None:
         guard.refusal = why_not()

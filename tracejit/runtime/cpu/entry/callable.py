@@ -1,7 +1,7 @@
 """The type of objects that machine code can be called through.
 
 Made with `PyType_FromSpec`, since Python code cannot give a type a place for a
-``vectorcallfunc``. `Callable_` has two words: the function, NULL until there is one, so
+``vectorcallfunc``. `NativeCallable` has two words: the function, NULL until there is one, so
 that Python's ``__call__`` of the subclass is called; and ``_chain``, the tuple of lists
 of steps that the function goes through. `let_call` marks a subclass as one whose
 instances are called that way: subclasses do not inherit the mark on every Python.
@@ -9,7 +9,7 @@ instances are called that way: subclasses do not inherit the mark on every Pytho
 
 import ctypes
 
-from .support import _FLAGS_OFFSET, LAYOUT, why_not
+from .support import FLAGS_OFFSET, LAYOUT, why_not
 
 _HAVE_VECTORCALL = 1 << 11
 _METHOD_DESCRIPTOR = 1 << 17  # ``object.f(x)`` calls f(object, x), without `__get__`
@@ -65,7 +65,7 @@ def _native_base() -> type:
     )
     flags = _DEFAULT | _BASE_TYPE | _HAVE_VECTORCALL
     size = LAYOUT.vectorcall + 8
-    spec = _Spec(b"tracejit.NativeCallable", size, 0, flags, slots)
+    spec = _Spec(b"tracejit.NativeCallableBase", size, 0, flags, slots)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)(
         ("PyType_FromSpec", api)
     )
@@ -76,21 +76,21 @@ def _native_base() -> type:
 _Base: type = object if why_not() else _native_base()
 
 
-class Callable_(_Base):  # noqa: N801
+class NativeCallable(_Base):
     """Has a place for a ``vectorcallfunc``, where Python allows that, and its data."""
 
     __slots__ = ("_chain",)
 
 
 def let_call(cls: type) -> None:
-    """Let instances of `cls`, a subclass of `Callable_`, be called natively."""
+    """Let instances of `cls`, a subclass of `NativeCallable`, be called natively."""
     if why_not():
         return
-    flags = ctypes.c_ulong.from_address(id(cls) + _FLAGS_OFFSET)
+    flags = ctypes.c_ulong.from_address(id(cls) + FLAGS_OFFSET)
     flags.value |= _HAVE_VECTORCALL | _METHOD_DESCRIPTOR
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))
 
 
-def set_function(instance: Callable_, address: int) -> None:
+def set_function(instance: NativeCallable, address: int) -> None:
     """Have calls of `instance` go to machine code, to ``__call__`` if it is 0."""
     ctypes.c_size_t.from_address(id(instance) + LAYOUT.vectorcall).value = address

@@ -14,7 +14,7 @@ import numpy as np
 from ....codegen.llvm.entry.writer import Layout
 
 LAYOUT = Layout()
-_FLAGS_OFFSET = 168  # of `tp_flags` in the struct of a type
+FLAGS_OFFSET = 168  # of `tp_flags` in the struct of a type
 _SCALARS = (
     np.bool_(True),
     np.int8(-3),
@@ -78,7 +78,7 @@ def _objects_fit() -> bool:
     slot = _Slot()
     slot.value = object()
     at_slot = word_at(id(slot) + LAYOUT.first_slot) == id(slot.value)
-    at_flags = word_at(id(_Slot) + _FLAGS_OFFSET) == _Slot.__flags__
+    at_flags = word_at(id(_Slot) + FLAGS_OFFSET) == _Slot.__flags__
     return at_slot and at_flags and word_at(id(slot) + LAYOUT.type) == id(_Slot)
 
 
