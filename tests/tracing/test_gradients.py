@@ -130,3 +130,44 @@ def test_bad_outputs():
         tj.grad(lambda x: (x.sum(), x))(X)
     with pytest.raises(TraceError, match="pair"):
         tj.grad(lambda x: x.sum(), has_aux=True)(X)
+
+
+# --- values in nested transformations ---------------------------------------------
+
+
+def by_sign(x):
+    return x**3 if x > 0 else -x
+
+
+def test_nested_gradients_branch_on_values():
+    second = tj.grad(tj.grad(by_sign))
+    assert second(2.0) == 12.0
+    assert second(-2.0) == 0.0
+
+
+@pytest.mark.parametrize("inner", [2.0, np.float32(2)])
+def test_nested_gradient_is_not_dropped(inner):
+    def uses_inner(y):
+        return tj.grad(lambda x: float(x) * x * y)(inner)
+
+    def uses_outer(y):
+        return tj.grad(lambda x: float(y) * x * y)(inner)
+
+    for f in (uses_inner, uses_outer):
+        with pytest.raises(tj.errors.ConcretizationError, match="drop its gradient"):
+            tj.grad(f)(3.0)
+
+
+def test_known_argument_under_jit_is_not_dropped():
+    with pytest.raises(tj.errors.ConcretizationError, match="drop its gradient"):
+        tj.jit(lambda: tj.grad(lambda x: float(x) * x)(2.0))()
+
+
+def test_value_asked_for_in_an_inner_trace_specialises():
+    @tj.jit
+    def f(x, n):
+        return tj.grad(lambda y: np.sum(y * y) if n > 2 else np.sum(y))(x)
+
+    x = np.arange(3.0)
+    for n in (1, 2, 3, 1):
+        np.testing.assert_array_equal(f(x, n), 2 * x if n > 2 else np.ones(3))

@@ -56,6 +56,16 @@ def test_int_that_python_asks_for_specialises_by_value():
     assert traces(f, X, 5)[0] == 1
 
 
+@pytest.mark.parametrize("compare", [lambda n: n > 2, lambda n: n + 0 >= 3])
+def test_comparison_of_a_changing_int_specialises(compare):
+    @tj.jit
+    def f(x, n):
+        return x if compare(n) else -x
+
+    for n in (1, 2, 3, 1, 3):
+        np.testing.assert_array_equal(f(X, n), X if n > 2 else -X)
+
+
 def test_floats_are_run_time_values():
     f = tj.jit(lambda x, rate: x * rate)
     assert traces(f, X, 0.5)[0] == 1

@@ -5,7 +5,6 @@ in NumPy, and tracers carry values, so Python may branch on them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,54 +12,23 @@ import numpy as np
 from .. import config
 from ..errors import DTypeError, ShapeError, TraceError
 from ..ir import dtypes as dt
-from ..ir.aval import ShapedArray
-from ..ir.graph import Atom, Graph
-from ..ir.interp import evaluate
 from ..ir.ops.elementwise import stop_gradient_p
 from ..ir.raising import raise_graph
 from ..transforms.vjp import value_and_grad_graph
-from .creation import wrapped_creation
-from .numpy_rules import RULES
+from .inner import (
+    InnerTrace,
+    Static,
+    argument_like,
+    kind_of,
+    run_graph,
+    trace_inner,
+    with_kind,
+)
 from .source import user_line
-from .storage import Kind, Storage
-from .trace import Trace, current_trace, run_traced
+from .storage import Kind
+from .trace import Role
 from .tracer import Tracer
 from .tree import TreeSpec, flatten, paths, unflatten
-
-
-@dataclass(frozen=True)
-class InnerTrace:
-    """A function traced for a transformation.
-
-    Parameters
-    ----------
-    graph : Graph
-        Inputs: the differentiated leaves and the values captured from outside, in the
-        order they were met. Outputs: the function's traced result leaves.
-    wrt : tuple of int
-        Graph inputs that are the differentiated leaves, in order.
-    operands : list
-        One value per graph input: an array, a scalar, or a tracer of the trace around.
-    result : list
-        The function's result leaves: graph output indices or plain objects.
-    kinds : list of Kind
-        Per graph output.
-    spec : TreeSpec
-    """
-
-    graph: Graph
-    wrt: tuple[int, ...]
-    operands: list[Any]
-    result: list["int | Static"]
-    kinds: list[Kind]
-    spec: TreeSpec
-
-
-@dataclass(frozen=True)
-class Static:
-    """A result leaf that was not traced."""
-
-    value: object
 
 
 def value_and_grad(
@@ -104,7 +72,12 @@ def value_and_grad(
                 full[p] = value
             return fn(*full, **kwargs)
 
-        inner = trace_inner(call, leaves, getattr(fn, "__name__", "f"))
+        inner = trace_inner(
+            call,
+            [argument_like(x) for x in leaves],
+            getattr(fn, "__name__", "f"),
+            Role.DIFFERENTIATED,
+        )
         value, grads = _evaluate(inner, leaves, has_aux)
         tree = unflatten(spec, grads)
         return value, tree[0] if isinstance(argnums, int) else tuple(tree)
@@ -169,65 +142,6 @@ def _check_inputs(leaves: list[Any], spec: TreeSpec) -> None:
             )
 
 
-def trace_inner(
-    call: Callable[[list[Any]], Any], leaves: list[Any], name: str
-) -> InnerTrace:
-    """Trace `call` on tracers standing for `leaves`."""
-    parent = current_trace()
-    trace = Trace(name, RULES, parent=parent, concrete=parent is None)
-    tracers = [_inner_argument(trace, parent, x) for x in leaves]
-    variables = [t.storage.atom for t in tracers]
-    with wrapped_creation():
-        result = run_traced(trace, lambda: call(list(tracers)))
-    trace.active = True
-    try:
-        return _collect(trace, variables, leaves, result)
-    finally:
-        trace.active = False
-
-
-def _inner_argument(trace: Trace, parent: Trace | None, x: Any) -> Tracer:
-    if isinstance(x, Tracer):
-        assert parent is not None
-        var = trace.builder.input(x.aval)
-        storage = Storage(trace, var, known=x.storage.known, frozen=_OUTER)
-        return Tracer(storage, (), x.shadow, x.kind, x.depends)
-    array = np.asarray(x)
-    var = trace.builder.input(ShapedArray(array.shape, dt.canonical(array.dtype)))
-    storage = Storage(trace, var, known=parent is None, frozen=_OUTER)
-    kind = Kind.ARRAY if isinstance(x, np.ndarray) else Kind.SCALAR
-    if type(x) in (int, float, complex, bool):
-        kind = Kind.PYTHON
-    return Tracer(storage, (), array, kind)
-
-
-_OUTER = "it is the argument of a differentiated function, whose caller keeps it"
-
-
-def _collect(
-    trace: Trace, variables: list[Any], leaves: list[Any], result: object
-) -> InnerTrace:
-    out_leaves, spec = flatten(result)
-    atoms: list[Atom] = []
-    kinds: list[Kind] = []
-    plan: list[int | Static] = []
-    for x in out_leaves:
-        if isinstance(x, Tracer):
-            lifted = trace.lift(x)
-            plan.append(len(atoms))
-            atoms.append(lifted.read())
-            kinds.append(lifted.kind)
-        else:
-            plan.append(Static(x))
-    graph = trace.builder.build(atoms)
-    outer = {v.var: v.tracer for v in trace.outer_values}
-    given = dict(zip(variables, leaves, strict=True))
-    operands = [given[v] if v in given else outer[v] for v in graph.invars]
-    position = {v: i for i, v in enumerate(graph.invars)}
-    wrt = tuple(position[v] for v in variables)
-    return InnerTrace(graph, wrt, operands, plan, kinds, spec)
-
-
 def _evaluate(
     inner: InnerTrace, leaves: list[Any], has_aux: bool
 ) -> tuple[Any, list[Any]]:
@@ -235,19 +149,21 @@ def _evaluate(
     first = inner.result[0] if inner.result else Static(None)
     _check_output(inner, first, has_aux)
     if isinstance(first, Static):
-        return _rebuild(inner, []), [_zero_like(x) for x in leaves]
-    active = [i for i in inner.wrt if dt.is_inexact(inner.graph.in_avals[i].dtype)]
-    raised = raise_graph(inner.graph) if config.get("composites") else inner.graph
+        return inner.rebuild([]), [_zero_like(x) for x in leaves]
+    graph = inner.graph
+    avals = graph.in_avals[: len(leaves)]
+    active = [i for i, aval in enumerate(avals) if dt.is_inexact(aval.dtype)]
+    raised = raise_graph(graph) if config.get("composites") else graph
     graph = value_and_grad_graph(raised, active)
-    outs = _run(graph, inner.operands)
-    n = len(inner.graph.outvars)
-    values = [_kinded(x, k) for x, k in zip(outs[:n], inner.kinds, strict=True)]
+    outs = run_graph(graph, [*leaves, *inner.captured])
+    n = len(inner.kinds)
+    values = [with_kind(x, k) for x, k in zip(outs[:n], inner.kinds, strict=True)]
     found = dict(zip(active, outs[n:], strict=True))
     grads = [
         _like_leaf(found[i], x) if i in found else _zero_like(x)
-        for i, x in zip(inner.wrt, leaves, strict=True)
+        for i, x in enumerate(leaves)
     ]
-    return _rebuild(inner, values), grads
+    return inner.rebuild(values), grads
 
 
 def _check_output(inner: InnerTrace, first: "int | Static", has_aux: bool) -> None:
@@ -285,32 +201,9 @@ def _check_output(inner: InnerTrace, first: "int | Static", has_aux: bool) -> No
         )
 
 
-def _run(graph: Graph, operands: list[Any]) -> list[Any]:
-    trace = current_trace()
-    if trace is None:
-        arrays = [
-            np.asarray(x, a.dtype)
-            for x, a in zip(operands, graph.in_avals, strict=True)
-        ]
-        return [np.array(o) for o in evaluate(graph, arrays)]
-    atoms = []
-    for x, aval in zip(operands, graph.in_avals, strict=True):
-        atoms.append(trace.lift(x).convert(aval.dtype))
-    return [trace.result(a) for a in trace.builder.inline(graph, atoms)]
-
-
-def _kinded(x: Any, kind: Kind) -> Any:
-    if isinstance(x, Tracer):
-        return x if kind is Kind.ARRAY else x.as_scalar(Kind.SCALAR)
-    return x if kind is Kind.ARRAY else x[()]
-
-
 def _like_leaf(gradient: Any, leaf: Any) -> Any:
-    if isinstance(leaf, np.ndarray) and not isinstance(leaf, Tracer):
-        return gradient
-    if isinstance(leaf, Tracer) and leaf.kind is Kind.ARRAY:
-        return gradient
-    return _kinded(gradient, Kind.SCALAR)
+    is_array = kind_of(leaf) is Kind.ARRAY
+    return with_kind(gradient, Kind.ARRAY if is_array else Kind.SCALAR)
 
 
 def _zero_like(x: Any) -> Any:
@@ -319,8 +212,3 @@ def _zero_like(x: Any) -> Any:
     if isinstance(x, np.ndarray):
         return np.zeros_like(x)
     return np.asarray(x).dtype.type(0)
-
-
-def _rebuild(inner: InnerTrace, values: list[Any]) -> Any:
-    leaves = [r.value if isinstance(r, Static) else values[r] for r in inner.result]
-    return unflatten(inner.spec, leaves)

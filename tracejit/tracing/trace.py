@@ -7,6 +7,7 @@ running is kept per thread, because creation functions such as `np.zeros` have n
 operand that could tell.
 """
 
+import enum
 import threading
 import warnings
 from array import array
@@ -33,6 +34,15 @@ KNOWN_LIMIT = 1 << 16  # elements of a value kept for Python under jit
 CONSTANT_FIELD = 16  # elements from which a constant is looked at for structure
 
 
+class Role(enum.Enum):
+    """What a trace is for: it decides what Python may ask of its arguments."""
+
+    FUNCTION = "jitted"
+    DIFFERENTIATED = "differentiated"
+    MAPPED = "mapped"  # arguments stand for many examples
+    BODY = "looped or chosen"  # of control flow: arguments change at run time
+
+
 @dataclass(frozen=True)
 class OuterValue:
     """A value of the trace around this one, an input here."""
@@ -54,8 +64,7 @@ class Trace:
         How NumPy's functions are traced.
     parent : Trace, optional
         The trace running around this one on this thread.
-    concrete : bool
-        Arguments carry values (transformations called outside of `jit`).
+    role : Role
     finder : CaptureFinder, optional
         Says where an array was found; without one arrays are constants.
     """
@@ -63,7 +72,7 @@ class Trace:
     name: str
     rules: Rules
     parent: "Trace | None" = None
-    concrete: bool = False
+    role: Role = Role.FUNCTION
     finder: CaptureFinder | None = None
     builder: Builder = field(init=False)
     captures: list[CapturedArray] = field(default_factory=list)
@@ -142,23 +151,39 @@ class Trace:
         shadow = np.asarray(known) if known is not None else blank(atom.aval, layout)
         return Tracer(storage, (), shadow, kind)
 
+    @property
+    def concrete(self) -> bool:
+        """Whether it runs outside of `jit`, where values of any size are kept."""
+        is_inner = self.role is not Role.FUNCTION
+        return is_inner and (self.parent is None or self.parent.concrete)
+
     def is_differentiated(self, atom: Atom) -> bool:
-        """Tell whether `atom` depends on the inputs of a transformation."""
-        if not self.concrete:
-            return False
+        """Tell whether `atom` depends on the argument of a derivative."""
         inputs = set(self.builder.invars)
+        outer = {value.var: value.tracer for value in self.outer_values}
         pending, seen = [atom], set()
         while pending:
             x = pending.pop()
             if isinstance(x, Literal) or x in seen:
                 continue
-            if x in inputs:
-                return True
             seen.add(x)
+            if x in outer:
+                tracer = outer[x]
+                if tracer.home.is_differentiated(tracer.read()):
+                    return True
+            elif x in inputs and self.role is Role.DIFFERENTIATED:
+                return True
             eqn = self.builder.definition(x)
             if eqn is not None and not eqn.primitive.nondifferentiable:
                 pending.extend(eqn.invars)
         return False
+
+    def pin(self, leaves: frozenset[int]) -> None:
+        """Note that Python asked for values that these argument leaves decide."""
+        trace: Trace | None = self
+        while trace is not None:
+            trace.pinned.update(dict.fromkeys(leaves))
+            trace = trace.parent
 
     def may_know(self, size: int) -> bool:
         """Tell whether a value of `size` elements is kept for Python."""

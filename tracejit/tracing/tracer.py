@@ -226,7 +226,7 @@ class Tracer:
             When the value is known at run time only; `what` names what asked.
         """
         if self.depends:
-            self.home.pinned.update(dict.fromkeys(self.depends))
+            self.home.pin(self.depends)
         if not self.storage.known:
             raise _concretization_error(self, what)
         return self.shadow
@@ -622,11 +622,29 @@ def _check_reshape(x: Tracer, sizes: tuple[int, ...]) -> None:
 
 
 def _concretization_error(x: Tracer, what: str) -> ConcretizationError:
+    why, hint = _UNKNOWN[x.home.role.value]
     return ConcretizationError(
-        f"cannot give Python {what} of a traced {x.aval}, whose value is known only "
-        "when the compiled function runs",
+        f"cannot give Python {what} of a traced {x.aval}, {why}",
         source=user_line(),
-        hint="choose between values with np.where(cond, a, b), or make the argument a "
-        "Python int or bool, which specialises; tj.jit(static_argnames=...) fixes an "
-        "argument",
+        hint=hint,
     )
+
+
+_AT_RUN_TIME = "whose value is known only when the compiled function runs"
+_CHOOSE = "choose between values with np.where(cond, a, b)"
+_UNKNOWN = {  # role of the trace → why it has no value, and what to do
+    "jitted": (
+        _AT_RUN_TIME,
+        f"{_CHOOSE}, or make the argument a Python int or bool, which specialises; "
+        "tj.jit(static_argnames=...) fixes an argument",
+    ),
+    "differentiated": (_AT_RUN_TIME, f"{_CHOOSE}, or between functions with tj.cond"),
+    "mapped": (
+        "which has no single truth under vmap: each example has its own value",
+        f"{_CHOOSE}, or between functions with tj.cond",
+    ),
+    "looped or chosen": (
+        "which changes while the loop or branch runs",
+        f"{_CHOOSE}, or between functions with tj.cond; loop with tj.while_loop",
+    ),
+}

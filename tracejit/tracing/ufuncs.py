@@ -78,9 +78,11 @@ def _loop(
     operands: Sequence[Tracer],
     dtype: Any,
 ) -> list[np.dtype]:
+    # Among Python numbers alone none decides: NumPy would compare ints as objects.
+    has_numpy = any(x.kind is not Kind.PYTHON for x in operands)
     kinds: list[Any] = []
     for x in operands:
-        weak = x.kind is Kind.PYTHON
+        weak = has_numpy and x.kind is Kind.PYTHON
         kinds.append(_weak(x) if weak else dt.canonical(x.dtype))
     if dtype is not None:
         return _loop_of_dtype(ufunc, kinds, np.dtype(dtype))
