@@ -52,12 +52,6 @@ class Computed:
         return object.__getattribute__(self, name)
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch):
-    """The entry is made with the second call."""
-    monkeypatch.setattr(api, "PATIENCE", api.Patience(0))
-
-
 @pytest.fixture
 def python_calls(monkeypatch):
     """Calls that a guard in Python was asked about."""
@@ -244,7 +238,9 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=lambda x: f"{type(x).__name__}{np.shape(x)}")
+@pytest.mark.parametrize(
+    "other", OTHERS, ids=lambda x: f"{type(x).__name__}{np.shape(x)}"
+)
 def test_other_arguments_are_told_apart(python_calls, other):
     def f(x, y):
         if isinstance(x, list | tuple):
@@ -312,7 +308,9 @@ def test_equal_values_that_are_other_objects_are_native(python_calls):
     warm(f, X, "up", 1 << 40, b"a b")
     count = len(python_calls)
     assert np.array_equal(f(X, "".join(["u", "p"]), int("1" + "0" * 3), b"a b"), X + 1)
-    assert np.array_equal(f(X, "".join(["u", "p"]), (1 << 20) << 20, b"a" + b" b"), X + 1)
+    assert np.array_equal(
+        f(X, "".join(["u", "p"]), (1 << 20) << 20, b"a" + b" b"), X + 1
+    )
     assert len(python_calls) <= count + 1  # the int was another one the first time
 
 
@@ -403,7 +401,7 @@ def test_methods(python_calls):
     assert np.array_equal(bound(X), X * 2)
     assert np.array_equal(Layer.apply(layers[1], X), X * 3)
     assert np.array_equal(layers[1].apply(X), X * 3)
-    assert np.array_equal(list(map(layers[1].apply, [X]))[0], X * 3)
+    assert np.array_equal(next(map(layers[1].apply, [X])), X * 3)
     assert len(python_calls) == count
     assert bound.__self__ is layers[0]
     assert bound.__func__ is Layer.apply
@@ -583,7 +581,9 @@ def test_errors(native):
             assert np.array_equal(f(X, np.array([1, 2])), [2, 3])
         assert bool(f._chain) is native
         for _ in range(20):
-            with pytest.raises(IndexRangeError, match="index 6 is out of bounds for axis 0"):
+            with pytest.raises(
+                IndexRangeError, match="index 6 is out of bounds for axis 0"
+            ):
                 f(X, np.array([1, 6]))
         assert np.array_equal(f(X, np.array([1, -1])), [2, 6])
     g = tj.jit(np.linalg.inv)
@@ -641,8 +641,9 @@ def test_nothing_leaks():
     for _ in range(200):
         with contextlib.suppress(TypeError):
             g(tree, y)
-    assert references(kept[:-4]) == before[:-4]
-    assert all(abs(a - b) < 50 for a, b in zip(references(kept), before, strict=True))
+    after = references(kept)
+    assert after[:-4] == before[:-4]
+    assert all(abs(a - b) < 50 for a, b in zip(after, before, strict=True))
 
 
 def test_errors_leak_nothing():

@@ -180,4 +180,3 @@ class Guard:
             addresses = [addresses[k] for k in self._order]
         compiled = self.compiled
         return compiled.finish(leaves, compiled.executable.run_at(addresses))
-

@@ -1,9 +1,9 @@
 """From a `CallPlan` to the list of steps of the native entry.
 
-Needs the plan and what runs it. Establishes a `NativeCall` that gives, for the calls that
-the plan describes, what the portable guard gives; a call that it is not sure of it
-leaves to Python. What it cannot do at all it refuses with a reason (`Refusal`), and such
-calls go on through the portable guard.
+Needs the plan and what runs it. Establishes a `NativeCall` that gives, for the calls
+that the plan describes, what the portable guard gives; a call that it is not sure of it
+leaves to Python. What it cannot do at all it refuses with a reason (`Refusal`), and
+such calls go on through the portable guard.
 """
 
 import dataclasses
@@ -55,7 +55,7 @@ class _Find:
         steps.add(self.step, *self.words)
 
 
-class Refusal(Exception):  # noqa: N818
+class Refusal(Exception):
     """Why calls of a plan go through Python."""
 
 
@@ -342,7 +342,9 @@ class _Assembler:
             elif allocate is aligned_empty:
                 size = int(np.prod(shape)) * dtype.itemsize + ALIGNMENT
                 rest = (self.steps.hold(_BYTE), size)
-                self.steps.add("new_aligned", place, at, held, len(shape), *shape, *rest)
+                self.steps.add(
+                    "new_aligned", place, at, held, len(shape), *shape, *rest
+                )
             else:
                 objects = self.steps.hold(allocate), self.steps.hold(shape), held
                 self.steps.add("new_by", place, at, *objects)
@@ -420,7 +422,9 @@ def _has_plain_fields(kind: type) -> bool:
         return False
     if hasattr(kind, "__getattr__") or not dataclasses.is_dataclass(kind):
         return False
-    found = [inspect.getattr_static(kind, f.name, None) for f in dataclasses.fields(kind)]
+    found = [
+        inspect.getattr_static(kind, f.name, None) for f in dataclasses.fields(kind)
+    ]
     return all(
         isinstance(x, MemberDescriptorType) or not hasattr(type(x), "__get__")
         for x in found

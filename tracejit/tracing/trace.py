@@ -321,7 +321,7 @@ class _Running(threading.local):
 
 
 _running = _Running()
-# How many traces run in the process, for machine code, which then leaves calls to Python.
+# How many traces run in the process: machine code then leaves calls to Python.
 COUNT = array("q", [0])
 _count_lock = threading.Lock()
 

@@ -6,8 +6,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tracejit.codegen.triton.build import build
-from tracejit.codegen.triton.code import Tuning
 from tracejit.codegen.triton.emit import emit_kernel
 from tracejit.kernels.parser import parse_kernel
 

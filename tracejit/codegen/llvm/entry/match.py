@@ -305,7 +305,7 @@ def _distinct(w: StepWriter) -> None:
 
 
 def _all_distinct(w: StepWriter) -> None:
-    """Words: as `distinct`. For many: compares those alone whose hashes are the same."""
+    """Words: as `distinct`. For many: compares those of equal hashes."""
     filter_ = w.op(f"alloca [{_FILTER // 64} x i64], align 64")
     zeros = f"{vec('i64', LANES)} zeroinitializer"
     for k in range(0, _FILTER // 64, LANES):

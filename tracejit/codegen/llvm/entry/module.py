@@ -1,11 +1,11 @@
 """The module of the native call entry: its steps, and the function that is called.
 
-``ptr tracejit_call(ptr self, ptr args, i64 nargsf, ptr names)`` is a `vectorcallfunc` of
-CPython. It goes through the lists of steps that `self` refers to (a tuple of objects
+``ptr tracejit_call(ptr self, ptr args, i64 nargsf, ptr names)`` is a `vectorcallfunc`
+of CPython. It goes through the lists of steps that `self` refers to (a tuple of objects
 whose first slot is an array of words, see `Head`) until one fits; if none does, or a
 trace is running in the process, the Python function `SLOW` gets the call.
-``void tracejit_add_frame(ptr head, ptr frame)`` gives a list another frame. Both need the
-GIL, which is what keeps lists and frames whole: nothing between looking at them and
+``void tracejit_add_frame(ptr head, ptr frame)`` gives a list another frame. Both need
+the GIL, which is what keeps lists and frames whole: nothing between looking at them and
 changing them lets go of it.
 """
 
@@ -264,8 +264,6 @@ class _CallWriter:
             loop.yield_([])
         given = w.op(f"add i64 {positional}, 1")
         arguments = [("ptr", f"@{SLOW}"), ("ptr", memory), ("i64", given)]
-        result = w.extern(
-            "ptr", "PyObject_Vectorcall", [*arguments, ("ptr", "%names")]
-        )
+        result = w.extern("ptr", "PyObject_Vectorcall", [*arguments, ("ptr", "%names")])
         w.extern("void", "PyMem_Free", [("ptr", memory)])
         return result

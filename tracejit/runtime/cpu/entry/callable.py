@@ -1,10 +1,10 @@
 """The type of objects that machine code can be called through.
 
 Made with `PyType_FromSpec`, since Python code cannot give a type a place for a
-``vectorcallfunc``. `NativeCallable` has two words: the function, NULL until there is one, so
-that Python's ``__call__`` of the subclass is called; and ``_chain``, the tuple of lists
-of steps that the function goes through. `let_call` marks a subclass as one whose
-instances are called that way: subclasses do not inherit the mark on every Python.
+``vectorcallfunc``. `NativeCallable` has two words: the function, NULL until there is
+one, so that Python's ``__call__`` of the subclass is called; and ``_chain``, the tuple
+of lists of steps that the function goes through. `let_call` marks a subclass as one
+whose instances are called that way: not every Python lets subclasses inherit the mark.
 """
 
 import ctypes

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from numpy._core import _multiarray_umath
+from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from ....codegen.llvm.entry.module import (
     ADD_FRAME_SYMBOL,
@@ -83,4 +83,3 @@ def _numpy_table() -> dict[str, int]:
     found = {name: words[place] for name, place in _NUMPY_API.items()}
     assert found["PyArray_Type"] == id(np.ndarray)
     return found
-

@@ -31,9 +31,7 @@ class StepList:
         Places of a frame that hold the address of another place.
     """
 
-    def __init__(
-        self, machine: Machine, positional: int, names: Sequence[str]
-    ) -> None:
+    def __init__(self, machine: Machine, positional: int, names: Sequence[str]) -> None:
         self.machine = machine
         self.words = array("q", [0] * Head.NAMES)
         self.pointers: dict[int, int] = {}

@@ -41,6 +41,7 @@ SCALAR_BYTES: dict[type, int] = {
 
 class _Slot:
     __slots__ = ("value",)
+    value: object
 
 
 def word_at(address: int) -> int:
