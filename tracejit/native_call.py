@@ -23,7 +23,9 @@ from .runtime.cpu.arena import ALIGNMENT, aligned_empty
 from .runtime.cpu.entry.machine import Machine
 from .runtime.cpu.entry.steps import NativeCall, StepList
 from .runtime.cpu.entry.support import SCALAR_BYTES
+from .runtime.cpu.memory.pool import room_for
 from .stages import Compiled
+from .tracing.capture import AttributeOf, CellOf, Constant, Getter, ItemOf
 from .tracing.record import OutputLeaf, ResultLeaf, StaticLeaf, ViewLeaf
 from .tracing.signature import Given
 from .tracing.storage import Kind
@@ -157,9 +159,9 @@ class _Assembler:
         self._apart()
         if self.has_containers:
             self.steps.add("hold", self.leaves, len(plan.leaves))
-        if plan.captures:
-            current = self.steps.hold(self.compiled.captures_current)
-            self.steps.add("current", current, id(True))
+        for capture in plan.captures:
+            found = self._look_again(capture.getter)
+            self.steps.add("still", found, self.steps.hold(capture.owner))
 
     def _find_parameter(self, source: object) -> _Find:
         if type(source) is Given:
@@ -279,6 +281,25 @@ class _Assembler:
         numbers = [n for n, f in enumerate(self.plan.feeds) if f.capture == k]
         return self._pointer(numbers[0])
 
+    def _look_again(self, getter: Getter) -> int:
+        """Find what is where a captured array was; return its place."""
+        steps = self.steps
+        if isinstance(getter, Constant):
+            place = steps.place()
+            steps.add("object", steps.hold(getter.value), place)
+        elif isinstance(getter, CellOf):
+            place = steps.place()
+            steps.add("get_cell", steps.hold(getter.cell), place)
+        elif isinstance(getter, ItemOf):
+            container, place = self._look_again(getter.getter), steps.place()
+            steps.add("get_item", container, place, steps.hold(getter.key))
+        elif isinstance(getter, AttributeOf):
+            container, place = self._look_again(getter.getter), steps.place()
+            steps.add("get_attribute", container, place, steps.hold(getter.name))
+        else:
+            raise Refusal("a captured array is found by Python code")
+        return place
+
     def _distinct(self) -> None:
         if self.different > 1:
             many = self.different > _MANY
@@ -346,8 +367,12 @@ class _Assembler:
                     "new_aligned", place, at, held, len(shape), *shape, *rest
                 )
             else:
-                objects = self.steps.hold(allocate), self.steps.hold(shape), held
-                self.steps.add("new_by", place, at, *objects)
+                size = room_for(int(np.prod(shape)) * dtype.itemsize)
+                rest = (
+                    self.steps.hold(self.executable.pool.memory),
+                    self.steps.hold(size),
+                )
+                self.steps.add("new_pooled", place, at, held, len(shape), *shape, *rest)
 
     def _return(self, in_frame: dict[int, int]) -> int:
         """Write back what was written, make the result and return its place."""

@@ -17,7 +17,49 @@ from ..ir.graph import Var
 
 MAX_DEPTH = 5
 MAX_OBJECTS = 20_000
-Getter = Callable[[], object]
+Getter = Callable[[], Any]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Constant:
+    """An object that is known."""
+
+    value: Any
+
+    def __call__(self) -> Any:
+        return self.value
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CellOf:
+    """What is in a closure's cell."""
+
+    cell: Any
+
+    def __call__(self) -> Any:
+        return self.cell.cell_contents
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ItemOf:
+    """An item of what another getter finds."""
+
+    getter: Getter
+    key: Any
+
+    def __call__(self) -> Any:
+        return self.getter()[self.key]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AttributeOf:
+    """An attribute of what another getter finds."""
+
+    getter: Getter
+    name: str
+
+    def __call__(self) -> Any:
+        return getattr(self.getter(), self.name)
 
 
 @dataclass(eq=False)
@@ -122,7 +164,7 @@ def _places(function: object) -> Iterator[tuple[str, Getter]]:
     """Names a function's code can look up, with how to look again."""
     bound_to = getattr(function, "__self__", None)
     if bound_to is not None:
-        yield "self", lambda: bound_to
+        yield "self", Constant(bound_to)
     if isinstance(function, functools.partial):
         yield from _partial_places(function)
         return
@@ -133,7 +175,7 @@ def _places(function: object) -> Iterator[tuple[str, Getter]]:
     if not isinstance(inner, FunctionType):
         if inner is not function or not hasattr(inner, "__dict__"):
             return
-        yield "self", lambda: inner
+        yield "self", Constant(inner)
         return
     yield from _function_places(inner)
 
@@ -141,20 +183,20 @@ def _places(function: object) -> Iterator[tuple[str, Getter]]:
 def _partial_places(function: functools.partial[Any]) -> Iterator[tuple[str, Getter]]:
     """Positional arguments of a partial; keywords are parameters, as defaults."""
     for i, value in enumerate(function.args):
-        yield f"partial.args[{i}]", _constant_getter(value)
+        yield f"partial.args[{i}]", Constant(value)
     yield from _places(function.func)
 
 
 def _function_places(function: FunctionType) -> Iterator[tuple[str, Getter]]:
     cells = function.__closure__ or ()
     for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
-        yield name, _cell_getter(cell)
+        yield name, CellOf(cell)
     namespace = function.__globals__
     for name in _names(function.__code__):
         if name in namespace:
-            yield name, _item_getter(namespace, name)
+            yield name, ItemOf(Constant(namespace), name)
     for i, default in enumerate(function.__defaults__ or ()):
-        yield f"{function.__name__}.__defaults__[{i}]", _constant_getter(default)
+        yield f"{function.__name__}.__defaults__[{i}]", Constant(default)
 
 
 def _names(code: CodeType) -> set[str]:
@@ -165,18 +207,6 @@ def _names(code: CodeType) -> set[str]:
     return names
 
 
-def _cell_getter(cell: Any) -> Getter:
-    return lambda: cell.cell_contents
-
-
-def _item_getter(container: Any, key: object) -> Getter:
-    return lambda: container[key]
-
-
-def _constant_getter(value: object) -> Getter:
-    return lambda: value
-
-
 def _children(name: str, getter: Getter, value: object) -> Iterator[tuple[str, Getter]]:
     if isinstance(value, ModuleType | type | str | bytes | int | float):
         return
@@ -184,20 +214,12 @@ def _children(name: str, getter: Getter, value: object) -> Iterator[tuple[str, G
         yield from ((f"{name}: {n}", g) for n, g in _function_places(value))
     elif isinstance(value, dict):
         for key in list(value):
-            yield f"{name}[{key!r}]", _item_of(getter, key)
+            yield f"{name}[{key!r}]", ItemOf(getter, key)
     elif isinstance(value, list | tuple):
         for i in range(len(value)):
-            yield f"{name}[{i}]", _item_of(getter, i)
+            yield f"{name}[{i}]", ItemOf(getter, i)
     elif callable(value) and hasattr(value, "__wrapped__"):
-        yield f"{name}.__wrapped__", _attribute_of(getter, "__wrapped__")
+        yield f"{name}.__wrapped__", AttributeOf(getter, "__wrapped__")
     else:
         for attribute in list(getattr(value, "__dict__", ())):
-            yield f"{name}.{attribute}", _attribute_of(getter, attribute)
-
-
-def _item_of(getter: Getter, key: Any) -> Getter:
-    return lambda: getter()[key]  # type: ignore[index]
-
-
-def _attribute_of(getter: Getter, name: str) -> Getter:
-    return lambda: getattr(getter(), name)
+            yield f"{name}.{attribute}", AttributeOf(getter, attribute)

@@ -13,7 +13,7 @@ import numpy as np
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph, Var
-from .capture import CapturedArray, CaptureFinder
+from .capture import CapturedArray, CaptureFinder, Constant, Getter
 from .creation import wrapped_creation
 from .masked import Masked, unsupported_mask
 from .numpy_rules import RULES
@@ -150,17 +150,13 @@ def record(
         trace.active = False
 
 
-def _opaque_roots(call: Call) -> list[tuple[str, Callable[[], object]]]:
+def _opaque_roots(call: Call) -> list[tuple[str, Getter]]:
     """Arguments that are objects: arrays in them are captured."""
     roots = []
     for name, leaf, key in zip(call.leaf_names(), call.leaves, call.keys, strict=True):
         if key.kind == STATIC:
-            roots.append((name, _constant(leaf)))
+            roots.append((name, Constant(leaf)))
     return roots
-
-
-def _constant(value: object) -> Callable[[], object]:
-    return lambda: value
 
 
 def _traced_leaves(

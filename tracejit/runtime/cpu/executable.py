@@ -217,6 +217,11 @@ class CpuExecutable:
         return self._outputs
 
     @property
+    def pool(self) -> OutputPool:
+        """Memory of large results, whose allocator is its `empty`."""
+        return OUTPUTS
+
+    @property
     def is_short(self) -> bool:
         """Whether it runs alone, and for no longer than letting others run pays."""
         return (

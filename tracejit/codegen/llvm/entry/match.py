@@ -1,8 +1,8 @@
 """Steps that tell whether a call is the one that a list of steps is for.
 
-First come steps that look a value up (an argument, an item of a container), then those
-that check the value and note it in the frame. Nothing here runs Python code, so that
-references need not be held, except `current`, which comes after `hold`.
+Steps that look a value up (an argument, an item of a container), and those that check
+it and note it in the frame, run no Python code, so that references need not be held.
+Those that look at captured arrays may, and come after `hold`.
 """
 
 from ..text import vec
@@ -57,13 +57,18 @@ def _attribute(w: StepWriter) -> None:
     container = w.load("ptr", w.place(1), WORD)
     arguments = [("ptr", container), ("ptr", w.pointer(2))]
     value = w.extern("ptr", "PyObject_GetAttr", arguments)
-    missing = w.op(f"icmp eq ptr {value}, null")
-    with w.if_(missing, unlikely=True) as branch:
-        w.extern("void", "PyErr_Clear", [])
-        branch.yield_([])
+    _forget_error(w, value)
     w.require(w.op(f"icmp ne ptr {value}, null"))
     w.extern("void", "Py_DecRef", [("ptr", value)])
     w.go_on(3, value)
+
+
+def _forget_error(w: StepWriter, found: str) -> None:
+    """Drop the exception if nothing was found."""
+    missing = w.op(f"icmp eq ptr {found}, null")
+    with w.if_(missing, unlikely=True) as branch:
+        w.extern("void", "PyErr_Clear", [])
+        branch.yield_([])
 
 
 def _require_equal_objects(w: StepWriter, a: str, b: str, kind: str) -> None:
@@ -377,14 +382,35 @@ def _hold(w: StepWriter) -> None:
     w.go_on(3)
 
 
-def _current(w: StepWriter) -> None:
-    """Words: callable, what it must return. It runs Python code: `hold` comes first."""
-    arguments = [("ptr", w.pointer(1)), ("ptr", "null"), ("i64", "0"), ("ptr", "null")]
-    answer = w.extern("ptr", "PyObject_Vectorcall", arguments)
-    w.check_object(answer)
-    w.extern("void", "Py_DecRef", [("ptr", answer)])
-    is_current = w.op(f"icmp eq ptr {answer}, {w.pointer(2)}")
-    w.require(is_current, MISS_HELD)
+# Looking at the places of captured arrays: after `hold`, since Python code may run
+
+
+def _get_cell(w: StepWriter) -> None:
+    """Words: cell, place for a reference to what is in it."""
+    found = w.extern("ptr", "PyCell_Get", [("ptr", w.pointer(1))])
+    w.require(w.op(f"icmp ne ptr {found}, null"), MISS_HELD)
+    w.store("ptr", found, w.place(2), WORD)
+    w.go_on(3)
+
+
+def _get(symbol: str) -> Step:
+    def write(w: StepWriter) -> None:
+        """Words: place of the container, place for a reference to the item, key."""
+        container = w.load("ptr", w.place(1), WORD)
+        arguments = [("ptr", container), ("ptr", w.pointer(3))]
+        found = w.extern("ptr", symbol, arguments)
+        _forget_error(w, found)
+        w.require(w.op(f"icmp ne ptr {found}, null"), MISS_HELD)
+        w.store("ptr", found, w.place(2), WORD)
+        w.go_on(4)
+
+    return write
+
+
+def _still(w: StepWriter) -> None:
+    """Words: place, the object that must be there."""
+    found = w.load("ptr", w.place(1), WORD)
+    w.require(w.op(f"icmp eq ptr {found}, {w.pointer(2)}"), MISS_HELD)
     w.go_on(3)
 
 
@@ -414,5 +440,8 @@ MATCH_STEPS: dict[str, Step] = {
     "all_distinct": _all_distinct,
     "apart": _apart,
     "hold": _hold,
-    "current": _current,
+    "get_cell": _get_cell,
+    "get_item": _get("PyObject_GetItem"),
+    "get_attribute": _get("PyObject_GetAttr"),
+    "still": _still,
 }

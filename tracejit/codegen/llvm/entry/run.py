@@ -28,6 +28,23 @@ def _new_aligned(w: StepWriter) -> None:
     rest = w.gep("i64", shape, rank)
     byte = w.load("ptr", rest, WORD)
     base = _new_array(w, byte, "1", w.gep("i64", rest, 1), "null", "0")
+    _new_inside(w, base, rank, shape)
+    w.go_on(w.op(f"add i64 {rank}, 7"))
+
+
+def _new_pooled(w: StepWriter) -> None:
+    """Words: as `new`, then a callable and its argument: it gives the bytes to use."""
+    rank = w.word(4)
+    shape = w.gep("i64", "%op", 5)
+    rest = w.gep("i64", shape, rank)
+    base = _call(w, w.load("ptr", rest, WORD), w.gep("i64", rest, 1), 1)
+    w.check_object(base)
+    _new_inside(w, base, rank, shape)
+    w.go_on(w.op(f"add i64 {rank}, 7"))
+
+
+def _new_inside(w: StepWriter, base: str, rank: str, shape: str) -> None:
+    """Make an array at the first cache line inside of `base`, which it keeps."""
     start = w.field("i64", base, w.layout.array_data)
     up = w.op(f"add i64 {start}, {_CACHE_LINE - 1}")
     aligned = w.op(f"and i64 {up}, {-_CACHE_LINE}")
@@ -40,7 +57,6 @@ def _new_aligned(w: StepWriter) -> None:
     arguments = [("ptr", array), ("ptr", base)]
     failed = w.extern("i32", "PyArray_SetBaseObject", arguments)
     w.check(w.op(f"icmp eq i32 {failed}, 0"))
-    w.go_on(w.op(f"add i64 {rank}, 7"))
 
 
 def _new_array(
@@ -62,16 +78,6 @@ def _new_array(
     array = w.extern("ptr", "PyArray_NewFromDescr", arguments)
     w.check_object(array)
     return array
-
-
-def _new_by(w: StepWriter) -> None:
-    """Words: place, place of its address, callable, shape, dtype: objects."""
-    array = _call(w, w.pointer(3), w.gep("ptr", "%op", 4), 2)
-    w.check_object(array)
-    w.store("ptr", array, w.place(1), WORD)
-    data = w.field("ptr", array, w.layout.array_data)
-    w.store("ptr", data, w.place(2), WORD)
-    w.go_on(6)
 
 
 def _call(w: StepWriter, function: str, arguments: str, count: int) -> str:
@@ -128,7 +134,7 @@ def _copy(w: StepWriter) -> None:
 RUN_STEPS: dict[str, Step] = {
     "new": _new,
     "new_aligned": _new_aligned,
-    "new_by": _new_by,
+    "new_pooled": _new_pooled,
     "run": _run,
     "run_released": _run_released,
     "copy": _copy,
