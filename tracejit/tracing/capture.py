@@ -27,6 +27,7 @@ class Constant:
     value: Any
 
     def __call__(self) -> Any:
+        """Return the object."""
         return self.value
 
 
@@ -37,6 +38,7 @@ class CellOf:
     cell: Any
 
     def __call__(self) -> Any:
+        """Return what is in the cell."""
         return self.cell.cell_contents
 
 
@@ -48,6 +50,7 @@ class ItemOf:
     key: Any
 
     def __call__(self) -> Any:
+        """Return the item."""
         return self.getter()[self.key]
 
 
@@ -59,6 +62,7 @@ class AttributeOf:
     name: str
 
     def __call__(self) -> Any:
+        """Return the attribute."""
         return getattr(self.getter(), self.name)
 
 
