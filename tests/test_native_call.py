@@ -806,3 +806,51 @@ assert function._guards[0].refusal == support.why_not()
 
 def test_without_native_entries_the_results_are_the_same():
     subprocess.run([sys.executable, "-W", "error", "-c", PORTABLE], check=True)
+
+
+def test_many_small_results_share_memory():
+    f = tj.jit(lambda x: [x + k for k in range(20)] + [np.outer(x, x), np.sum(x)])
+    warm(f, X)
+    first, second = f(X), f(X + 1)
+    for k in range(20):
+        assert np.array_equal(first[k], X + k)
+        assert np.array_equal(second[k], X + k + 1)
+        first[k][:] = -k
+    assert all(np.array_equal(y, np.full(6, -k)) for k, y in enumerate(first[:20]))
+    assert first[0].base is first[19].base
+    assert first[0].base is not second[0].base
+    kept = first[7]
+    del first
+    gc.collect()
+    assert np.array_equal(kept, np.full(6, -7))
+    assert kept.flags.writeable
+
+
+def test_captures_found_by_attributes_items_and_cells(python_calls):
+    class Box:
+        def __init__(self):
+            self.table = {"w": [np.ones(6)]}
+
+    box, cell = Box(), np.ones(6)
+    f = tj.jit(lambda x: x * box.table["w"][0] + cell)
+    warm(f, X)
+    kept = [box, box.table, box.table["w"], box.table["w"][0], cell, X]
+    before = references(kept)
+    count = len(python_calls)
+    for _ in range(1000):
+        f(X)
+    assert len(python_calls) == count
+    assert references(kept) == before
+    for change in (
+        lambda: box.table["w"].__setitem__(0, np.full(6, 2.0)),
+        lambda: box.table.__setitem__("w", [np.full(6, 3.0)]),
+        lambda: setattr(box, "table", {"w": [np.full(6, 4.0)]}),
+    ):
+        change()
+        assert np.array_equal(f(X), X * box.table["w"][0] + cell)
+        assert np.array_equal(f(X), X * box.table["w"][0] + cell)
+    cell = np.full(6, 9.0)
+    assert np.array_equal(f(X), X * box.table["w"][0] + cell)
+    box.table["w"].clear()
+    with pytest.raises(IndexError):
+        f(X)

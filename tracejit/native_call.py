@@ -36,6 +36,11 @@ _C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x001, 0x100, 0x400
 _COMPARED_BY_VALUE = (int, str, bytes)
 _MAX_PAIRS = 1 << 16  # of arrays that are looked at for overlap, one by one
 _MANY = 32  # such leaves from which on they are hashed
+# Results up to so many bytes lie in one array's memory if there are so many of them:
+# memory for each takes as long as the rest of a call, but any one of them keeps it all.
+_SMALL = 512
+_PARTS_FROM = 16
+_PART_ALIGNMENT = 16
 _BYTE = np.dtype(np.uint8)
 _PYTHON_RESULTS = {
     np.dtype(np.int64): "python_int",
@@ -352,27 +357,48 @@ class _Assembler:
         }
 
     def _allocate(self, in_frame: dict[int, int]) -> None:
+        parts = self._parts(in_frame)
         for k, (allocate, shape, dtype) in enumerate(self.results):
             at = self._pointer(len(self.plan.feeds) + k)
             if k in in_frame:
                 self.steps.pointers[at] = in_frame[k]
                 continue
-            place, held = self.outputs + 8 * k, self.steps.hold(dtype)
-            if allocate is np.empty:
-                self.steps.add("new", place, at, held, len(shape), *shape)
+            head = (self.outputs + 8 * k, at, self.steps.hold(dtype), len(shape))
+            nbytes = int(np.prod(shape)) * dtype.itemsize
+            if k in parts:
+                self.steps.add("new_part", *head, *parts[k], *shape)
+            elif allocate is np.empty:
+                self.steps.add("new", *head, *shape)
             elif allocate is aligned_empty:
-                size = int(np.prod(shape)) * dtype.itemsize + ALIGNMENT
-                rest = (self.steps.hold(_BYTE), size)
-                self.steps.add(
-                    "new_aligned", place, at, held, len(shape), *shape, *rest
-                )
+                rest = (self.steps.hold(_BYTE), nbytes + ALIGNMENT)
+                self.steps.add("new_aligned", *head, *shape, *rest)
             else:
-                size = room_for(int(np.prod(shape)) * dtype.itemsize)
-                rest = (
-                    self.steps.hold(self.executable.pool.memory),
-                    self.steps.hold(size),
-                )
-                self.steps.add("new_pooled", place, at, held, len(shape), *shape, *rest)
+                memory = self.steps.hold(self.executable.pool.memory)
+                size = self.steps.hold(room_for(nbytes))
+                self.steps.add("new_pooled", *head, *shape, memory, size)
+
+    def _parts(self, in_frame: dict[int, int]) -> dict[int, tuple[int, int]]:
+        """Have many small results lie in the memory of one array.
+
+        Returns
+        -------
+        dict of int to (int, int)
+            Place of the array, and offset in its bytes, of each such result.
+        """
+        sizes = [int(np.prod(shape)) * d.itemsize for _, shape, d in self.results]
+        small = [
+            k
+            for k, n in enumerate(sizes)
+            if k not in in_frame and n <= _SMALL and len(self.results[k][1]) > 0
+        ]
+        if len(small) < _PARTS_FROM:
+            return {}
+        place, parts, end = self.steps.place(), {}, 0
+        for k in small:
+            parts[k] = (place, end)
+            end += -(-sizes[k] // _PART_ALIGNMENT) * _PART_ALIGNMENT
+        self.steps.add("new", place, self.unused, self.steps.hold(_BYTE), 1, end)
+        return parts
 
     def _return(self, in_frame: dict[int, int]) -> int:
         """Write back what was written, make the result and return its place."""

@@ -152,7 +152,7 @@ def record(
 
 def _opaque_roots(call: Call) -> list[tuple[str, Getter]]:
     """Arguments that are objects: arrays in them are captured."""
-    roots = []
+    roots: list[tuple[str, Getter]] = []
     for name, leaf, key in zip(call.leaf_names(), call.leaves, call.keys, strict=True):
         if key.kind == STATIC:
             roots.append((name, Constant(leaf)))

@@ -32,6 +32,23 @@ def _new_aligned(w: StepWriter) -> None:
     w.go_on(w.op(f"add i64 {rank}, 7"))
 
 
+def _new_part(w: StepWriter) -> None:
+    """Words: as `new` up to the rank, place of the memory's array, offset, shape."""
+    rank = w.word(4)
+    base = w.load("ptr", w.place(5), WORD)
+    start = w.field("ptr", base, w.layout.array_data)
+    data = w.gep("i8", start, w.word(6))
+    shape = w.gep("i64", "%op", 7)
+    array = _new_array(w, w.pointer(3), rank, shape, data, str(_CARRAY))
+    w.store("ptr", array, w.place(1), WORD)
+    w.store("ptr", data, w.place(2), WORD)
+    w.extern("void", "Py_IncRef", [("ptr", base)])
+    arguments = [("ptr", array), ("ptr", base)]
+    failed = w.extern("i32", "PyArray_SetBaseObject", arguments)
+    w.check(w.op(f"icmp eq i32 {failed}, 0"))
+    w.go_on(w.op(f"add i64 {rank}, 7"))
+
+
 def _new_pooled(w: StepWriter) -> None:
     """Words: as `new`, then a callable and its argument: it gives the bytes to use."""
     rank = w.word(4)
@@ -134,6 +151,7 @@ def _copy(w: StepWriter) -> None:
 RUN_STEPS: dict[str, Step] = {
     "new": _new,
     "new_aligned": _new_aligned,
+    "new_part": _new_part,
     "new_pooled": _new_pooled,
     "run": _run,
     "run_released": _run_released,

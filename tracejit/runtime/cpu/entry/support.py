@@ -15,6 +15,8 @@ from ....codegen.llvm.entry.writer import Layout
 
 LAYOUT = Layout()
 FLAGS_OFFSET = 168  # of `tp_flags` in the struct of a type
+_COPY_FLAGS = 0x3000  # of arrays that write back, which `flags.num` may leave out
+_NO_ADDRESS = 1 << 16
 _SCALARS = (
     np.bool_(True),
     np.int8(-3),
@@ -88,8 +90,7 @@ def _containers_fit() -> bool:
     pair, row = (a, b), [a, b]
     items = id(pair) + LAYOUT.tuple_items
     in_tuple = (word_at(items), word_at(items + 8)) == (id(a), id(b))
-    items = word_at(id(row) + LAYOUT.list_items)
-    in_list = (word_at(items), word_at(items + 8)) == (id(a), id(b))
+    in_list = _words(id(row) + LAYOUT.list_items, 2) == (id(a), id(b))
     sizes = [word_at(id(x) + LAYOUT.size) for x in (pair, row, (), [])]
     return in_tuple and in_list and sizes == [2, 2, 0, 0]
 
@@ -107,19 +108,23 @@ def _arrays_fit() -> bool:
 
 def _array_fits(x: np.ndarray) -> bool:
     at = id(x)
-    words = ctypes.c_int64 * x.ndim
-    shape, strides = (
-        tuple(words.from_address(word_at(at + offset))) if x.ndim else ()
-        for offset in (LAYOUT.array_shape, LAYOUT.array_strides)
-    )
-    flags = x.flags.num & ~0xC00
+    flags = x.flags.num & ~_COPY_FLAGS
     return (
         word_at(at + LAYOUT.array_data) == x.__array_interface__["data"][0]
         and word_at(at + LAYOUT.array_dtype) == id(x.dtype)
         and ctypes.c_int32.from_address(at + LAYOUT.array_rank).value == x.ndim
         and ctypes.c_int32.from_address(at + LAYOUT.array_flags).value & flags == flags
-        and (shape, strides) == (x.shape, x.strides)
+        and _words(at + LAYOUT.array_shape, x.ndim) == x.shape
+        and _words(at + LAYOUT.array_strides, x.ndim) == x.strides
     )
+
+
+def _words(place: int, count: int) -> tuple[int, ...]:
+    """Return the words that a pointer leads to; none where it cannot be one."""
+    address = word_at(place)
+    if count == 0 or address < _NO_ADDRESS:
+        return ()
+    return tuple((ctypes.c_int64 * count).from_address(address))
 
 
 def _scalars_fit() -> bool:
