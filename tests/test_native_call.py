@@ -854,3 +854,44 @@ def test_captures_found_by_attributes_items_and_cells(python_calls):
     box.table["w"].clear()
     with pytest.raises(IndexError):
         f(X)
+
+
+RATE = 2.0
+TABLE = {"n": 3, "rows": [1, 2]}
+
+
+def helper(x):
+    return x + 1
+
+
+def test_captured_numbers_and_functions(python_calls, monkeypatch):
+    offset, big = 5, 1 << 40
+
+    def f(x):
+        out = helper(x) * RATE + offset + big * 0
+        return out * len(TABLE["rows"]) + TABLE["n"]
+
+    g = tj.jit(f)
+    warm(g, X)
+    count = len(python_calls)
+    monkeypatch.setitem(globals(), "TABLE", TABLE | {"n": int("3")})
+    big = int("1099511627776")
+    assert_alike(g(X), f(X))
+    assert len(python_calls) == count
+    module = sys.modules[__name__]
+    for name, value in (("RATE", 3.0), ("helper", lambda x: x - 1)):
+        monkeypatch.setattr(module, name, value)
+        for _ in range(3):
+            assert_alike(g(X), f(X))
+    TABLE["rows"].append(4)
+    assert_alike(g(X), f(X))
+    TABLE["rows"].pop()
+    offset = 6
+    assert_alike(g(X), f(X))
+    count = len(python_calls)
+    kept = [TABLE, TABLE["rows"], helper, RATE, X]
+    g(X)
+    before = references(kept)
+    for _ in range(100):
+        g(X)
+    assert references(kept) == before

@@ -22,6 +22,7 @@ from .runtime.cpu.entry.steps import NativeCall
 from .runtime.cpu.entry.support import why_not
 from .stages import Compiled, Traced
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
+from .tracing.mutation import apply_changes
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
@@ -220,7 +221,15 @@ class JitFunction(NativeCallable):
             node.guard = None if plan is None else Guard(plan, compiled)
         if node.guard is not None:
             self._remember(node.guard)
-        return compiled(call.leaves)
+        result = compiled(call.leaves)
+        changes = compiled.recording.changes
+        if not changes:
+            return result
+        result, *made = result
+        form = self._signature.form(len(args), tuple(kwargs))
+        full = form.arrange((*args, *kwargs.values()))
+        apply_changes(changes, *full, made)
+        return result
 
     def _remember(self, guard: Guard) -> None:
         """Ask `guard` first from now on; forget those of captures that changed."""

@@ -16,6 +16,7 @@ from .config import Config, current
 from .runtime.overlap import byte_range
 from .stages import Compiled, is_passed_as_is
 from .tracing.capture import CapturedArray
+from .tracing.constants import CapturedConstant
 from .tracing.signature import ARRAY, INT, STATIC, Call, Form, Identity, LeafKey
 from .tracing.tree import TreeSpec
 
@@ -120,6 +121,8 @@ class CallPlan:
         Index of the first leaf that is the same array, per leaf; () if all differ.
     captures : tuple of CapturedArray
         Arrays that must still be where they were found.
+    constants : tuple of CapturedConstant
+        Numbers and functions that must be, too.
     captured : tuple of Layout
         What they are like.
     feeds : tuple of Feed
@@ -133,6 +136,7 @@ class CallPlan:
     leaves: tuple[Leaf, ...]
     aliases: tuple[int, ...]
     captures: tuple[CapturedArray, ...]
+    constants: tuple[CapturedConstant, ...]
     captured: tuple[Layout, ...]
     feeds: tuple[Feed, ...]
     config: Config
@@ -156,7 +160,9 @@ class CallPlan:
 def plan_for(
     form: Form, call: Call, compiled: Compiled, dynamic: frozenset[int]
 ) -> CallPlan | None:
-    """Describe calls like `call`; None when its arrays must be copied.
+    """Describe calls like `call`.
+
+    None when its arrays must be copied, or containers of its arguments change.
 
     Parameters
     ----------
@@ -167,6 +173,8 @@ def plan_for(
     dynamic : frozenset of int
         Int leaves that are run-time values.
     """
+    if compiled.recording.changes:
+        return None
     captures = compiled.recording.captures
     arrays = [x for x in call.leaves if isinstance(x, np.ndarray)]
     if not all(is_passed_as_is(x) for x in (*arrays, *(c.array for c in captures))):
@@ -179,6 +187,7 @@ def plan_for(
         tuple(_leaves(call, compiled, dynamic)),
         call.aliases,
         captures,
+        compiled.recording.constants,
         tuple(Layout.of(c.array) for c in captures),
         _feeds(compiled),
         current(),

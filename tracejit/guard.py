@@ -115,9 +115,9 @@ class Guard:
                 return MISS
         elif len(arrays) > 1 and len(set(map(id, arrays))) != len(arrays):
             return MISS
+        if not self.compiled.captures_current():
+            return MISS
         if self._captured:
-            if not self.compiled.captures_current():
-                return MISS
             arrays = [*arrays, *self._captured]
         if list(map(_layout, arrays)) != self._layouts:
             return MISS

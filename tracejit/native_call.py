@@ -25,7 +25,7 @@ from .runtime.cpu.entry.steps import NativeCall, StepList
 from .runtime.cpu.entry.support import SCALAR_BYTES
 from .runtime.cpu.memory.pool import room_for
 from .stages import Compiled
-from .tracing.capture import AttributeOf, CellOf, Constant, Getter, ItemOf
+from .tracing.capture import AttributeOf, CellOf, Constant, Getter, ItemOf, LengthOf
 from .tracing.record import OutputLeaf, ResultLeaf, StaticLeaf, ViewLeaf
 from .tracing.signature import Given
 from .tracing.storage import Kind
@@ -166,7 +166,9 @@ class _Assembler:
             self.steps.add("hold", self.leaves, len(plan.leaves))
         for capture in plan.captures:
             found = self._look_again(capture.getter)
-            self.steps.add("still", found, self.steps.hold(capture.owner))
+            self.steps.add("still", found, self.steps.hold(capture.owner), 0)
+        for constant in plan.constants:
+            self._still(constant.value, self._look_again(constant.getter))
 
     def _find_parameter(self, source: object) -> _Find:
         if type(source) is Given:
@@ -286,6 +288,11 @@ class _Assembler:
         numbers = [n for n, f in enumerate(self.plan.feeds) if f.capture == k]
         return self._pointer(numbers[0])
 
+    def _still(self, value: object, place: int) -> None:
+        """Check that a value is where it was, or an equal one of some types."""
+        compared = id(type(value)) if type(value) in _COMPARED_BY_VALUE else 0
+        self.steps.add("still", place, self.steps.hold(value), compared)
+
     def _look_again(self, getter: Getter) -> int:
         """Find what is where a captured array was; return its place."""
         steps = self.steps
@@ -295,6 +302,9 @@ class _Assembler:
         elif isinstance(getter, CellOf):
             place = steps.place()
             steps.add("get_cell", steps.hold(getter.cell), place)
+        elif isinstance(getter, LengthOf):
+            container, place = self._look_again(getter.getter), steps.place()
+            steps.add("get_length", container, place)
         elif isinstance(getter, ItemOf):
             container, place = self._look_again(getter.getter), steps.place()
             steps.add("get_item", container, place, steps.hold(getter.key))

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from . import config, log
-from .codegen.llvm.elementwise import can_emit
+from .codegen.llvm.limits import LLVM
 from .errors import ShapeError
 from .ir.graph import Graph
 from .ir.printer import format_graph
 from .kernels.kernel import Kernel
+from .passes.limits import Limits
 from .passes.manager import PassContext
 from .passes.pipelines import compile_to_program, pipeline
 from .program.program import Program
@@ -56,13 +57,19 @@ class Traced:
         """Return the graph in `.tir` text form."""
         return format_graph(self.graph)
 
-    def lower(self) -> "Lowered":
-        """Run the passes and lower the graph to a Program."""
+    def lower(self, limits: Limits = LLVM) -> "Lowered":
+        """Run the passes and lower the graph to a Program.
+
+        Parameters
+        ----------
+        limits : Limits
+            What a kernel may contain: that of CPUs, if nothing is said.
+        """
         context = PassContext(verify=config.get("verify"))
         stages: list[tuple[str, Graph]] = []
         context.after = lambda name, graph: stages.append((name, graph))
         start = time.perf_counter()
-        passes = pipeline(can_emit, config.get("fma"), config.get("composites"))
+        passes = pipeline(limits, config.get("fma"), config.get("composites"))
         graph, program = compile_to_program(
             self.graph, self.in_strides, passes, context
         )
@@ -146,6 +153,8 @@ class Compiled:
             for feed, aval in zip(self.recording.inputs, avals, strict=True)
         )
         self._captures = self.recording.captures
+        self._are_current = [c.is_current for c in self._captures]
+        self._are_current += [c.is_current for c in self.recording.constants]
         self._new_arrays = _new_arrays(self.recording)
         self._is_one_leaf = self.recording.spec.kind is None
 
@@ -164,8 +173,8 @@ class Compiled:
         return tuple(leaf for leaf, _ in self.recording.writes)
 
     def captures_current(self) -> bool:
-        """Tell whether every captured array is still where it was found."""
-        return all(c.is_current() for c in self._captures)
+        """Tell whether every captured array and constant is where it was found."""
+        return all(is_current() for is_current in self._are_current)
 
     def writes_overlap(self, leaves: list[Any]) -> bool:
         """Tell whether an argument that is written shares memory with another array."""

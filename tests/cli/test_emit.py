@@ -5,9 +5,11 @@ import platform
 import pytest
 from click.testing import CliRunner
 
+import tracejit.cli.emit as emit_module
 from tracejit.cli.emit import TARGETS
 from tracejit.cli.main import main
 from tracejit.kernels.parser import parse_kernel
+from tracejit.passes.limits import Limits
 
 from .test_trace import model  # noqa: F401
 
@@ -87,6 +89,17 @@ def test_triton_names_the_workspace_of_split_reductions(tmp_path):
     assert "# launch: total_k0_partial[(" in text
 
 
+def test_triton_parts_are_functions_of_one_module(tmp_path):
+    source = "def step(a, b):\n    return a * 2 + 1, b * 2 + 1\n"
+    (tmp_path / "two.py").write_text(source)
+    args = ("two.py:step", "--arg", "f32[2000]", "--arg", "f32[7]")
+    text = shown(*args, "--target", "triton")
+    compile(text, "<triton>", "exec")
+    assert text.count("\ndef step_k0_") == 2 and "\ndef step_k0(" in text
+    pointers = "p0_in0_ptr, p1_in0_ptr, p0_out0_ptr, p1_out0_ptr"
+    assert f"# launch: step_k0[(3,)]({pointers}, num_warps=" in text
+
+
 def test_triton_says_what_runs_elsewhere(tmp_path):
     source = (
         "import numpy as np\ndef solve(a, b):\n    return np.linalg.solve(a, b) * 2\n"
@@ -95,6 +108,19 @@ def test_triton_says_what_runs_elsewhere(tmp_path):
     args = ("lin.py:solve", "--arg", "f64[3,3]", "--arg", "f64[3,2]")
     text = shown(*args, "--target", "triton")
     assert "# not a kernel: extern " in text and "def solve_k" in text
+
+
+@pytest.mark.parametrize("source", ["model.py:softmax", "graph.tir"])
+def test_each_target_says_what_its_kernels_contain(tmp_path, monkeypatch, source):
+    graph = "graph @e(%x: f32[4,8]) -> (f32[4,8]) {\n  %y: f32[4,8] = exp %x\n"
+    (tmp_path / "graph.tir").write_text(f"{graph}  return %y\n}}\n")
+    arguments = () if source.endswith(".tir") else ("--arg", "f32[4,8]")
+    without = Limits("no exp", lambda primitive, dtypes: primitive.name != "exp")
+    monkeypatch.setattr(emit_module, "TRITON", without)
+    assert "# not a kernel: extern exp" in shown(
+        source, *arguments, "--target", "triton"
+    )
+    assert "= exp(" in shown(source, *arguments, "--target", "kernels")
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="Triton is for Linux")

@@ -185,8 +185,8 @@ def test_unknown_pass_names_those_there_are():
 
 
 def test_unknown_option_of_a_pass():
-    text = refused("-p", "cse,fuse{most=32}")
-    assert "pass fuse has no option 'most'; it has none" in text
+    text = refused("-p", "cse{most=32}")
+    assert "pass cse has no option 'most'; it has none" in text
 
 
 def test_options_of_passes_are_passed_on(monkeypatch):
@@ -201,6 +201,11 @@ def test_options_of_passes_are_passed_on(monkeypatch):
     assert result("-p", "fuse{max-ops=32}").stdout == GRAPH
     assert given == [32]
     assert "takes a int, not 'many'" in refused("-p", "fuse{max-ops=many}")
+
+
+def test_fusion_up_to_a_number_of_equations():
+    assert result("-p", "dce,fuse").stdout.count(" = fusion ") == 1
+    assert result("-p", "dce,fuse{max-ops=2}").stdout.count(" = fusion ") > 1
 
 
 def test_unknown_rule_names_those_like_it():

@@ -1,6 +1,7 @@
 """Fusion: what joins, what does not and why, and that values stay the same."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import tracejit as tj
 from tracejit.ir.interp import evaluate
 from tracejit.ir.parser import parse_graph
 from tracejit.ir.verify import verify
-from tracejit.passes.fuse import everything, fuse_with
+from tracejit.passes.fuse import fuse_with
 from tracejit.passes.groups import Dependencies, Refusal
+from tracejit.passes.limits import ANY, Limits
 from tracejit.passes.manager import PassContext
 
 X = np.linspace(-1.0, 2.0, 48, dtype=np.float32).reshape(4, 12)
@@ -79,9 +81,22 @@ def test_size_is_a_reason():
         text += f"  {names[k + 1]}: f32[4] = exp {names[k]}\n"
     graph = parse_graph(text + "  return %5\n}")
     context = PassContext()
-    fused = fuse_with(everything, max_ops=4)(graph, context)
+    fused = fuse_with(replace(ANY, max_equations=4))(graph, context)
     assert len(fused.eqns) == 2
     assert context.notes[0].startswith("SIZE: exp → exp")
+
+
+def test_a_target_says_what_its_kernels_contain():
+    """The rest of a program runs elsewhere; a default is for CPUs."""
+
+    def fn(x):
+        return np.tanh(np.exp(x) * 2) + 1
+
+    limits = Limits("no tanh", lambda p, dtypes: p.name != "tanh")
+    lowered = tj.jit(fn).trace(X).lower(limits)
+    assert len(lowered.kernels) == 2
+    assert {note.partition(":")[0] for note in lowered.notes} == {"EXTERN"}
+    assert len(tj.jit(fn).trace(X).lower().kernels) == 1
 
 
 def test_every_reason_is_documented_and_tested():
@@ -108,7 +123,7 @@ TWICE = """graph @f(%x: f32[64]) -> (f32[64], f32[64]) {
 
 def test_cheap_values_are_repeated_and_stored_once_where_memory_is_needed():
     graph = parse_graph(TWICE)
-    fused = fuse_with(everything)(graph, PassContext())
+    fused = fuse_with(ANY)(graph, PassContext())
     verify(fused)
     assert [e.primitive.name for e in fused.eqns] == ["fusion", "sort", "fusion"]
     x = np.linspace(-1, 1, 64, dtype=np.float32)

@@ -1,5 +1,6 @@
 """Which calls trace again: counted, not guessed."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,64 @@ def test_comparison_of_a_changing_int_specialises(compare):
 
     for n in (1, 2, 3, 1, 3):
         np.testing.assert_array_equal(f(X, n), X if n > 2 else -X)
+
+
+CHANGING_INTS = {
+    "repeat a list": lambda x, n: np.array([1.0] * n),
+    "arange": lambda x, n: np.arange(n),
+    "roll": lambda x, n: np.roll(x, n),
+    "tile": lambda x, n: np.tile(x, n),
+    "pad": lambda x, n: np.pad(x, n),
+    "sections": lambda x, n: np.array_split(x, n + 1),
+    "fft": lambda x, n: np.fft.fft(x, n + 1),
+    "text": lambda x, n: x if f"{n}" == "2" else -x,
+    "format": lambda x, n: x if f"{n:03d}" == "002" else -x,
+    "dict key": lambda x, n: {0: x, 2: 2 * x}.get(n, -x),
+    "membership": lambda x, n: x if n in {1, 2} else -x,
+    "chained": lambda x, n: x if 0 < n < 3 else -x,
+    "NumPy int": lambda x, n: x[np.int64(n)] * np.int32(n),
+    "NumPy scalar": lambda x, n: x if np.sqrt(n) > 1.2 else -x,
+    "rounded up": lambda x, n: np.zeros(int(np.ceil(n / 2))),
+    "three-argument pow": lambda x, n: pow(n, 2, 5) * x,
+    "int method": lambda x, n: n.bit_length() * x,
+    "view of it": lambda x, n: np.zeros(np.asarray(n).reshape(1)[0].item()),
+    "factorial": lambda x, n: math.factorial(n) * x,
+    "shape": lambda x, n: np.broadcast_to(x, (n, 4)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING_INTS)
+def test_changing_int_means_what_it_means_in_python(name):
+    f = CHANGING_INTS[name]
+    compiled = tj.jit(f)
+    for n in (1, 2, 0, 3, 2):
+        got, want = compiled(X, n), f(X, n)
+        if not isinstance(want, list):
+            got, want = [got], [want]
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12, strict=True)
+
+
+CHANGING_FLOATS = {
+    "round": lambda x, a: round(a) * x,
+    "round to": lambda x, a: round(a, 1) * x,
+    "floor": lambda x, a: math.floor(a) * x + math.ceil(a) + math.trunc(a),
+    "text": lambda x, a: x if str(a) == "2.0" else -x,
+    "format": lambda x, a: x if f"{a:.1f}" == "1.5" else -x,
+    "dict key": lambda x, a: {1.5: 2}.get(a, 1) * x,
+    "float method": lambda x, a: x if a.is_integer() else -x,
+    "math": lambda x, a: math.exp(a) * x,
+    "NumPy scalar": lambda x, a: np.float32(a) * x,
+    "length": lambda x, a: np.arange(0, a, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING_FLOATS)
+def test_changing_float_means_what_it_means_in_python(name):
+    f = CHANGING_FLOATS[name]
+    compiled = tj.jit(f)
+    for a in (0.53, 1.5, 2.0):
+        np.testing.assert_allclose(compiled(X, a), f(X, a), rtol=1e-12, strict=True)
 
 
 def test_floats_are_run_time_values():

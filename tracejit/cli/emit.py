@@ -13,12 +13,14 @@ from pathlib import Path
 import click
 
 from .. import config
-from ..codegen.llvm.elementwise import can_emit
+from ..codegen.llvm.limits import LLVM
 from ..codegen.llvm.program import emit_program
 from ..codegen.triton.build import Built, build
 from ..codegen.triton.code import TritonCode, TritonKernel
 from ..codegen.triton.emit import emit_kernel
+from ..codegen.triton.limits import TRITON
 from ..ir.graph import Graph
+from ..passes.limits import Limits
 from ..passes.manager import PassContext
 from ..passes.pipelines import compile_to_program, pipeline
 from ..program.printer import format_program
@@ -97,16 +99,22 @@ def emit(
     """
     switches = {} if isa is None else {"isa": isa}
     with user_errors(), config.override(**switches):
-        texts = [
-            text_of(program, target, arch) for program in programs(source, arguments)
-        ]
+        found = programs(source, arguments, limits_of(target))
+        texts = [text_of(program, target, arch) for program in found]
         click.echo("\n".join(texts).rstrip())
 
 
-def programs(source: str, arguments: Sequence[str]) -> Iterator[Program]:
+def limits_of(target: str) -> Limits:
+    """Return what kernels of a target may contain."""
+    return TRITON if target in ("triton", "ptx") else LLVM
+
+
+def programs(
+    source: str, arguments: Sequence[str], limits: Limits
+) -> Iterator[Program]:
     """Yield the Program of a function, or of each graph in a file."""
     if source.endswith(".tir"):
-        yield from graph_programs(source, arguments)
+        yield from graph_programs(source, arguments, limits)
         return
     args, kwargs = read_arguments(arguments)
     # What the user's code prints is kept out of a stdout that may be piped on.
@@ -114,10 +122,12 @@ def programs(source: str, arguments: Sequence[str]) -> Iterator[Program]:
         function = find_function(source)
         check_call(function, args, kwargs)
         traced = as_jit(function).trace(*args, **kwargs)
-    yield traced.lower().program
+    yield traced.lower(limits).program
 
 
-def graph_programs(path: str, arguments: Sequence[str]) -> Iterator[Program]:
+def graph_programs(
+    path: str, arguments: Sequence[str], limits: Limits
+) -> Iterator[Program]:
     """Yield the Program of each graph in a file of .tir text."""
     if arguments:
         raise click.UsageError(
@@ -128,12 +138,12 @@ def graph_programs(path: str, arguments: Sequence[str]) -> Iterator[Program]:
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
     for graph in read_graphs(text, path):
-        yield program_of(graph)
+        yield program_of(graph, limits)
 
 
-def program_of(graph: Graph) -> Program:
+def program_of(graph: Graph, limits: Limits) -> Program:
     """Return the Program of a graph whose inputs are C-contiguous."""
-    passes = pipeline(can_emit, config.get("fma"))
+    passes = pipeline(limits, config.get("fma"))
     dense = [None] * len(graph.invars)
     _, program = compile_to_program(graph, dense, passes, PassContext())
     return program
@@ -199,10 +209,10 @@ def triton_text(code: TritonCode, emitted: TritonKernel) -> str:
     scratch = {b.name for b in emitted.workspace}
     rows = [f"{b.name}_ptr" for b in code.buffers if b.name in scratch]
     shared = f"# workspace: {', '.join(rows)}\n" if rows else ""
-    pointers = ", ".join(code.pointers)
-    sizes = ", ".join(f"{name}={n}" for name, n in code.constexprs.items())
-    warps = f"num_warps={code.num_warps}, num_stages={code.num_stages}"
-    launch = f"# launch: {code.name}[({code.grid},)]({pointers}, {sizes}, {warps})\n"
+    sizes = {**code.constexprs, "num_warps": code.num_warps}
+    sizes["num_stages"] = code.num_stages
+    words = ", ".join([*code.pointers, *(f"{name}={n}" for name, n in sizes.items())])
+    launch = f"# launch: {code.name}[({code.grid},)]({words})\n"
     return f"{code.source}{shared}{launch}"
 
 

@@ -40,12 +40,13 @@ class ShapedArray:
         if found is not None:
             return found
         self = super().__new__(cls)
-        object.__setattr__(self, "shape", tuple(int(n) for n in shape))
+        shape = tuple(int(n) for n in shape)
+        object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "dtype", dtype)
         object.__setattr__(self, "size", prod(shape))
         dims = ",".join(str(n) for n in shape)
         object.__setattr__(self, "_text", f"{DTYPE_TO_NAME[dtype]}[{dims}]")
-        return cls._interned.setdefault(key, self)
+        return cls._interned.setdefault((shape, dtype), self)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"aval is frozen; cannot set {name}")

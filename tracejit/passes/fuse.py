@@ -9,15 +9,13 @@ whatever the positions it is read at. Views are free: they are repeated in each 
 that reads through them, and so is cheap arithmetic on arrays that are in memory
 anyway. All else is computed once. What did not join says why (`Refusal`).
 
-Needs: the backend's list of what a kernel can contain. Starts from the graph in
-`normal_form`; establishes that each kernel of the Program is one equation.
+Needs: the target's `Limits`, which say what a kernel can contain. Starts from the graph
+in `normal_form`; establishes that each kernel of the Program is one equation.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-
-import numpy as np
 
 from .. import log
 from ..ir import dtypes as dt
@@ -27,14 +25,13 @@ from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import fusion_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.shape import concatenate_p, constant_p, ints, pad_p, update_slice_p
-from ..ir.primitive import Effect, Kind, Primitive
+from ..ir.primitive import Effect, Kind
 from ..ir.printer import format_eqn
 from ..kernels.lower import REDUCE_OPS
 from ..kernels.maps import Map, axes_in
 from ..kernels.views import VIEWS, through_view
 from .fused_graph import fused_graph, is_lazy, reads_memory, users_through_views
 from .groups import (
-    MAX_EQUATIONS,
     Dependencies,
     Group,
     Refusal,
@@ -42,10 +39,10 @@ from .groups import (
     merged_loops,
     positions,
 )
+from .limits import Limits
 from .manager import PassContext, map_subgraphs
 from .normal_form import normal_form
 
-CanEmit = Callable[[Primitive, tuple[np.dtype, ...]], bool]
 Read = tuple[Var, Map | None]  # a variable and where an element reads it
 PIECEWISE = (pad_p, concatenate_p, update_slice_p, gather_p)
 SCALAR_BUDGET = 64  # rank-0 equations repeated in each group that reads them
@@ -83,29 +80,14 @@ class Boundary:
         return f"{self.reason.name}: {made} → {used} ({lines}): {self.reason.value}"
 
 
-def everything(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:
-    """Accept every primitive on real dtypes (for tests of structure)."""
-    return all(not dt.is_complex(d) for d in dtypes)
-
-
-def fuse_with(
-    can_emit: CanEmit, max_ops: int = MAX_EQUATIONS
-) -> Callable[[Graph, PassContext], Graph]:
-    """Return the fusion pass for a backend that emits what `can_emit` accepts.
-
-    Parameters
-    ----------
-    can_emit : callable
-        ``(primitive, operand dtypes) -> bool``.
-    max_ops : int
-        Equations a group has at most.
-    """
+def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
+    """Return the fusion pass for a target."""
 
     def fuse(graph: Graph, context: PassContext) -> Graph:
         if any(e.primitive is fusion_p for e in graph.eqns):
             return graph
         inner = map_subgraphs(normal_form(graph), lambda g: fuse(g, context))
-        fusion = _Fusion(inner, can_emit, max_ops)
+        fusion = _Fusion(inner, limits)
         fused = fusion.run()
         context.notes.extend(map(str, fusion.boundaries()))
         return fused
@@ -116,10 +98,8 @@ def fuse_with(
 class _Fusion:
     """One run of the pass over one graph."""
 
-    def __init__(self, graph: Graph, can_emit: CanEmit, max_ops: int) -> None:
-        self.graph = graph
-        self.can_emit = can_emit
-        self.max_ops = max_ops
+    def __init__(self, graph: Graph, limits: Limits) -> None:
+        self.graph, self.limits = graph, limits
         self.definitions = {v: e for e in graph.eqns for v in e.outvars}
         self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
         self.users = users_through_views(graph)
@@ -196,7 +176,7 @@ class _Fusion:
             operands = tuple(x.aval.dtype for x in eqn.invars)
             if eqn.primitive.name == "convert":
                 operands = (*operands, eqn.outvars[0].aval.dtype)
-            return self.can_emit(eqn.primitive, operands)
+            return self.limits.can_emit(eqn.primitive, operands)
         has_arrays = all(isinstance(x, Var) for x in eqn.invars)
         if eqn.primitive is gather_p:
             return has_arrays and eqn.invars[0].aval.size > 0
@@ -263,15 +243,18 @@ class _Fusion:
                 loaded |= {var}
             else:
                 return
-        bytes_ = sum(v.aval.size * v.aval.dtype.itemsize for v in loaded)
+        large = (v.aval for v in loaded if not _is_much_smaller(v.aval, aval))
+        bytes_ = sum(a.size * a.dtype.itemsize for a in large)
         limit = REPEATED_BYTES * aval.size * aval.dtype.itemsize
         if work <= REPEATED_WORK and bytes_ <= limit + REPEATED_FREE:
             self.repeated[eqn.outvars[0]] = work, loaded
+            for var in loaded & self.group_of.keys():
+                self.group_of[var].is_pinned = True  # must be able to store it
 
     def _is_small_beside(self, var: Var, aval: ShapedArray) -> bool:
         """Tell whether a value costs little to store, and its group can store it."""
         group = self.group_of[var]
-        is_small = var.aval.size * REPEATED_SMALL <= aval.size
+        is_small = _is_much_smaller(var.aval, aval)
         return is_small and group.axes_of(var.aval.shape) is not None
 
     def _behind_repeated(self, var: Var) -> frozenset[Var]:
@@ -345,7 +328,7 @@ class _Fusion:
         """Return why an equation cannot join a group; None after making room for it."""
         if eqn.primitive is dot_general_p:
             return self._refuses_product(eqn, group)
-        if len(group.eqns) >= self.max_ops:
+        if len(group.eqns) >= self.limits.max_equations:
             return Refusal.SIZE
         if self._needs_later(group, reads):
             return Refusal.CYCLE
@@ -397,7 +380,7 @@ class _Fusion:
         if group.kept not in (None, kept):
             return Refusal.AXES
         after = Group(-1, group.space, kept)
-        if after.is_column and group.has_product:
+        if after.is_column and (group.has_product or group.has_rows):
             return Refusal.AXES
         misfit = self._misfit(eqn, group, reads, after)
         if misfit is None:
@@ -427,7 +410,7 @@ class _Fusion:
         self, home: Group, other: Group, eqn: Eqn, reads: Sequence[Read]
     ) -> Refusal | None:
         """Merge the group of another operand into the group of an equation."""
-        if len(home.eqns) + len(other.eqns) > self.max_ops:
+        if len(home.eqns) + len(other.eqns) > self.limits.max_equations:
             return Refusal.SIZE
         refusal = self._merged(home, other, eqn, reads)
         if refusal is None:
@@ -480,6 +463,11 @@ class _Fusion:
         shape = read_shape(eqn)
         if other.is_short and not all(_is_along_last(at, shape) for _, at in mine):
             return Refusal.SPACE
+        reads_rows = other.has_rows or (
+            other.is_short and any(v.aval.shape == other.space for v, _ in mine)
+        )
+        if reads_rows and home.is_column:
+            return Refusal.AXES
         elements = max(prod(shape), 1)
         evaluations = sum(_evaluations(at, shape) for _, at in mine)
         if eqn.primitive is dot_general_p:
@@ -488,6 +476,7 @@ class _Fusion:
         elif not _is_worth_repeating(other, evaluations, elements):
             return Refusal.COST
         self._take(home, other)
+        home.has_rows |= reads_rows
         # What is repeated in turn by a reader of this group is all of it.
         home.work += other.work * max(evaluations / elements - 1.0, 0.0)
         return None
@@ -501,6 +490,7 @@ class _Fusion:
         """Move everything of a group into another."""
         home.is_pinned |= other.is_pinned
         home.has_product |= other.has_product
+        home.has_rows |= other.has_rows
         home.work += other.work
         self.dependencies.merge(home.number, other.number)
         for eqn in other.eqns:
@@ -529,7 +519,7 @@ class _Fusion:
         """Tell whether two groups are one kernel; give the first the loops of both."""
         loops = merged_loops(home, other)
         size = len(home.eqns) + len(other.eqns)
-        if loops is None or size > self.max_ops or not home.space:
+        if loops is None or size > self.limits.max_equations or not home.space:
             return False
         if not self.dependencies.can_merge(home.number, other.number):
             return False
@@ -608,6 +598,10 @@ def work_of(eqn: Eqn) -> float:
     outs = tuple(v.aval for v in eqn.outvars)
     elements = max(prod(read_shape(eqn)), 1)
     return max(eqn.primitive.flops(ins, outs, eqn.params) / elements, 1.0)
+
+
+def _is_much_smaller(a: ShapedArray, b: ShapedArray) -> bool:
+    return a.size * REPEATED_SMALL <= b.size
 
 
 def _is_worth_repeating(group: Group, evaluations: float, elements: int) -> bool:

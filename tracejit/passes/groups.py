@@ -17,7 +17,6 @@ from ..ir.graph import Eqn, Var
 from ..kernels.maps import Affine, Map, axis
 
 SHORT_ROW = 8  # elements of a row that are reduced again wherever the result is read
-MAX_EQUATIONS = 512  # a kernel of more than some thousand operations compiles slowly
 
 
 class Refusal(enum.Enum):
@@ -54,6 +53,9 @@ class Group:
         One equation by itself, not for a kernel.
     has_product : bool
         It contains a contraction, whose results are its elements.
+    has_rows : bool
+        Short rows are reduced for its elements that stand in these rows themselves:
+        the loop along them must stay the innermost one.
     eqns : list of Eqn
     work : float
         Operations an element.
@@ -68,6 +70,7 @@ class Group:
     kept: Shape | None = None
     is_opaque: bool = False
     has_product: bool = False
+    has_rows: bool = False
     eqns: list[Eqn] = field(default_factory=list)
     work: float = 0.0
     is_pinned: bool = False
@@ -154,11 +157,14 @@ def merged_loops(a: Group, b: Group) -> tuple[Shape, Shape | None] | None:
         return None
     if a.space == b.space:
         known = {a.kept, b.kept} - {None}
-        if len(known) > 1 or ((a.has_product or b.has_product) and _columns(known)):
+        no_columns = any(g.has_product or g.has_rows for g in (a, b))
+        if len(known) > 1 or (no_columns and _columns(known)):
             return None
         return a.space, next(iter(known), None)
     for outer, inner in ((a, b), (b, a)):
         is_kept = inner.is_pointwise and outer.kept is not None
+        if inner.has_rows and outer.is_column:
+            continue
         if is_kept and outer.axes_of(inner.space) is not None:
             return outer.space, outer.kept
     return None

@@ -1,6 +1,7 @@
 """The pipeline: what happens to a graph, in order, from trace to Program."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..ir.aval import Shape
 from ..ir.graph import Graph
@@ -14,16 +15,29 @@ from .contract_fma import contract_fma
 from .cse import cse
 from .dce import dce
 from .fold import fold
-from .fuse import CanEmit, everything, fuse_with
-from .manager import Pass, PassContext, run_passes
+from .fuse import fuse_with
+from .limits import ANY, Limits
+from .manager import Pass, PassContext, PassFn, run_passes
 from .raising import expand_composites, raise_composites
 from .windows import expand_windows
 
 
 def pipeline(
-    can_emit: CanEmit, use_fma: bool = True, use_raise: bool = True
+    limits: Limits, use_fma: bool = True, use_raise: bool = True
 ) -> tuple[Pass, ...]:
-    """Return the passes from the traced graph to fusion groups, in order."""
+    """Return the passes from the traced graph to fusion groups, in order.
+
+    Parameters
+    ----------
+    limits : Limits
+        What a kernel of the target may contain.
+    use_fma, use_raise : bool
+        Whether products and sums become ``fma``, and patterns composites.
+    """
+
+    def fuse_up_to(max_ops: int) -> PassFn:
+        return fuse_with(replace(limits, max_equations=max_ops))
+
     passes = [
         Pass("raise", raise_composites, "patterns, while they are as traced"),
         Pass("expand", expand_composites, "no later pass knows composites yet"),
@@ -33,7 +47,13 @@ def pipeline(
         Pass("cse", cse, "equal equations once, before uses are counted"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),
-        Pass("fuse", fuse_with(can_emit), "groups for kernels; nothing changes after"),
+        Pass(
+            "fuse",
+            fuse_with(limits),
+            "groups for kernels; nothing changes after",
+            {"max-ops": int},
+            fuse_up_to,
+        ),
     ]
     left_out = {"fma": not use_fma, "raise": not use_raise}
     return tuple(p for p in passes if not left_out.get(p.name, False))
@@ -41,7 +61,7 @@ def pipeline(
 
 def known_passes() -> dict[str, Pass]:
     """Return the passes by name, for the command line."""
-    return {p.name: p for p in pipeline(everything)}
+    return {p.name: p for p in pipeline(ANY)}
 
 
 def compile_to_program(

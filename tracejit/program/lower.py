@@ -238,11 +238,17 @@ class _Lowering:
     def call(self, eqn: Eqn) -> None:
         graph = eqn.params["graph"]
         assert isinstance(graph, Graph)
-        for var, x in zip(graph.invars, eqn.invars, strict=True):
-            self.home[var] = self.operand(x)
-        self.equations(graph.eqns)
+        self.enter(graph, eqn.invars)
         for var, x in zip(eqn.outvars, graph.outvars, strict=True):
             self.home[var] = self.operand(x)
+
+    def enter(self, graph: Graph, args: Sequence[Atom]) -> None:
+        """Lower the equations of a sub-graph, which may have been lowered before."""
+        buffers = [self.operand(x) for x in args]
+        for var in (v for e in graph.eqns for v in e.outvars):
+            self.home.pop(var, None)
+        self.home.update(zip(graph.invars, buffers, strict=True))
+        self.equations(graph.eqns)
 
     def cond(self, eqn: Eqn) -> None:
         predicate = self.operand(eqn.invars[0])
@@ -258,9 +264,7 @@ class _Lowering:
         self, graph: Graph, args: Sequence[Atom], outs: Sequence[ProgramBuffer]
     ) -> tuple[Step, ...]:
         outer, self.steps = self.steps, []
-        for var, x in zip(graph.invars, args, strict=True):
-            self.home[var] = self.operand(x)
-        self.equations(graph.eqns)
+        self.enter(graph, args)
         for x, out in zip(graph.outvars, outs, strict=True):
             self.steps.append(Copy(self.operand(x).name, out.name))
         mine, self.steps = self.steps, outer

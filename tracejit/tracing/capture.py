@@ -66,6 +66,17 @@ class AttributeOf:
         return getattr(self.getter(), self.name)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class LengthOf:
+    """The length of what another getter finds."""
+
+    getter: Getter
+
+    def __call__(self) -> Any:
+        """Return the length."""
+        return len(self.getter())
+
+
 @dataclass(eq=False)
 class CapturedArray:
     """An array found outside of the arguments.
@@ -165,7 +176,7 @@ class _Search:
 
 
 def _places(function: object) -> Iterator[tuple[str, Getter]]:
-    """Names a function's code can look up, with how to look again."""
+    """Yield names a function's code can look up, with how to look again."""
     bound_to = getattr(function, "__self__", None)
     if bound_to is not None:
         yield "self", Constant(bound_to)
@@ -181,7 +192,7 @@ def _places(function: object) -> Iterator[tuple[str, Getter]]:
             return
         yield "self", Constant(inner)
         return
-    yield from _function_places(inner)
+    yield from function_places(inner)
 
 
 def _partial_places(function: functools.partial[Any]) -> Iterator[tuple[str, Getter]]:
@@ -191,23 +202,25 @@ def _partial_places(function: functools.partial[Any]) -> Iterator[tuple[str, Get
     yield from _places(function.func)
 
 
-def _function_places(function: FunctionType) -> Iterator[tuple[str, Getter]]:
+def function_places(function: FunctionType) -> Iterator[tuple[str, Getter]]:
+    """Yield closure cells, globals and defaults of a function."""
     cells = function.__closure__ or ()
     for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
         yield name, CellOf(cell)
     namespace = function.__globals__
-    for name in _names(function.__code__):
+    for name in names_in(function.__code__):
         if name in namespace:
             yield name, ItemOf(Constant(namespace), name)
     for i, default in enumerate(function.__defaults__ or ()):
         yield f"{function.__name__}.__defaults__[{i}]", Constant(default)
 
 
-def _names(code: CodeType) -> set[str]:
+def names_in(code: CodeType) -> set[str]:
+    """Return the globals and attributes that code, and code inside of it, names."""
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            names |= _names(constant)
+            names |= names_in(constant)
     return names
 
 
@@ -215,7 +228,7 @@ def _children(name: str, getter: Getter, value: object) -> Iterator[tuple[str, G
     if isinstance(value, ModuleType | type | str | bytes | int | float):
         return
     if isinstance(value, FunctionType):
-        yield from ((f"{name}: {n}", g) for n, g in _function_places(value))
+        yield from ((f"{name}: {n}", g) for n, g in function_places(value))
     elif isinstance(value, dict):
         for key in list(value):
             yield f"{name}[{key!r}]", ItemOf(getter, key)

@@ -180,7 +180,7 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     if isinstance(x, Tracer):
         out = x if dtype is None else x.astype(dtype, copy=copies)
         if x.kind is not Kind.ARRAY:
-            out = trace.result(out.read(), out.shadow if out.is_known else None)
+            out = out.as_scalar(Kind.ARRAY)
         elif out is x and copies:
             out = x.copy()
         return _at_least(out, kwargs.get("ndmin", 0))

@@ -256,7 +256,7 @@ def _arrays_of_masks(x: Tracer, items: list[Any]) -> Iterator[Any]:
 def _check_known_index(index: Tracer, extent: int, axis: int) -> None:
     if index.dtype.kind not in "iu" and index.size:
         raise IndexError("arrays used as indices must be of integer (or boolean) type")
-    if not index.is_known or index.depends:
+    if not index.is_known:
         return
     values = index.shadow
     bad = (values < -extent) | (values >= extent)

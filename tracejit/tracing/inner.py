@@ -88,7 +88,7 @@ def argument_like(x: Any) -> Argument:
     """Describe the leaf `x` (an array, a number or a tracer) as an argument."""
     if isinstance(x, Tracer):
         value = x.shadow if x.storage.known else None
-        return Argument(x.aval, x.kind, value, x.depends)
+        return Argument(x.aval, x.kind, value, x.storage.depends)
     array = np.asarray(x)
     aval = ShapedArray(array.shape, dt.canonical(array.dtype))
     return Argument(aval, kind_of(x), array)
@@ -141,9 +141,10 @@ _FROZEN = "it is the argument of a {role} function, whose caller keeps it"
 def _tracer(trace: Trace, x: Argument) -> Tracer:
     var = trace.builder.input(x.aval)
     why = _FROZEN.format(role=trace.role.value)
-    storage = Storage(trace, var, known=x.value is not None, frozen=why)
+    is_known = x.value is not None
+    storage = Storage(trace, var, known=is_known, frozen=why, depends=x.depends)
     shadow = blank(x.aval) if x.value is None else x.value
-    return Tracer(storage, (), shadow, x.kind, x.depends)
+    return Tracer(storage, (), shadow, x.kind)
 
 
 def _collect(trace: Trace, result: object, lift_results: bool) -> InnerTrace:

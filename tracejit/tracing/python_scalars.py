@@ -14,7 +14,7 @@ import numpy as np
 from ..ir import dtypes as dt
 from . import ufuncs
 from .storage import Kind
-from .tracer import Tracer
+from .tracer import Tracer, depends_of
 
 OPERATORS: dict[str, tuple[Callable[..., Any], np.ufunc]] = {
     "add": (operator.add, np.add),
@@ -67,9 +67,9 @@ def _as_python(name: str, operands: tuple[Any, ...], out: Tracer) -> Tracer:
     if all(x.storage.known for x in traced):
         values = [_value(x) for x in operands]
         known = _computed(name, values, out.dtype)
-    result = out.home.result(out.read(), known, kind=Kind.PYTHON)
-    result.depends = frozenset().union(*(x.depends for x in traced))
-    return result
+    return out.home.result(
+        out.read(), known, kind=Kind.PYTHON, depends=depends_of(traced)
+    )
 
 
 def _value(x: Any) -> Any:

@@ -5,7 +5,7 @@ written back, and how results are made: an output, an argument itself, a view of
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph, Var
 from .capture import CapturedArray, CaptureFinder, Constant, Getter
+from .constants import CapturedConstant, captured_constants
 from .creation import wrapped_creation
 from .masked import Masked, unsupported_mask
+from .mutation import Change, changes_of, watch
 from .numpy_rules import RULES
 from .signature import ARRAY, COMPLEX, FLOAT, INT, SCALAR, STATIC, Call, LeafKey
 from .storage import Kind, Storage
@@ -92,6 +94,11 @@ class Recording:
         Of the result.
     pinned : dict of int to object
         Argument leaves whose values the trace asked for, in order.
+    changes : tuple of Change
+        Containers of the arguments that the function changed. Where there are any, the
+        result is a tuple: the function's own, then the entries that it made.
+    constants : tuple of CapturedConstant
+        Numbers, strings and functions in reach whose change would change the trace.
     """
 
     graph: Graph
@@ -100,6 +107,8 @@ class Recording:
     results: tuple[ResultLeaf, ...]
     spec: TreeSpec
     pinned: dict[int, object]
+    changes: tuple[Change, ...] = ()
+    constants: tuple[CapturedConstant, ...] = ()
 
     @property
     def captures(self) -> tuple[CapturedArray, ...]:
@@ -141,13 +150,18 @@ def record(
     trace = Trace(name, RULES, parent=current_trace(), finder=finder)
     leaves, inputs, storages = _traced_leaves(trace, call, static_ints)
     args, kwargs = call.rebuild(leaves)
+    containers = watch(args, kwargs)
     with wrapped_creation():
         result = run_traced(trace, lambda: fn(*args, **kwargs))
+    changes, made = changes_of(containers)
     trace.active = True  # reading results records views
     try:
-        return _finish(trace, call, leaves, inputs, storages, result)
+        whole = (result, *made) if changes else result
+        recording = _finish(trace, call, leaves, inputs, storages, whole)
     finally:
         trace.active = False
+    constants = captured_constants(fn, _opaque_roots(call))
+    return replace(recording, changes=changes, constants=constants)
 
 
 def _opaque_roots(call: Call) -> list[tuple[str, Getter]]:
@@ -190,9 +204,9 @@ def _argument(trace: Trace, i: int, leaf: Any, key: LeafKey) -> tuple[Tracer, Va
         return Tracer(Storage(trace, var), (), np.asarray(leaf), Kind.SCALAR), var
     dtype = PYTHON_DTYPES[key.kind]
     var = trace.builder.input(ShapedArray((), dtype))
-    storage = Storage(trace, var, known=True)
+    storage = Storage(trace, var, known=True, depends=frozenset({i}))
     shadow = np.asarray(leaf, dtype)
-    return Tracer(storage, (), shadow, Kind.PYTHON, frozenset({i})), var
+    return Tracer(storage, (), shadow, Kind.PYTHON), var
 
 
 def _finish(

@@ -49,6 +49,9 @@ class Storage:
         Why it cannot be written; empty when it can.
     version : int
         Counts writes.
+    depends : frozenset of int
+        Argument leaves that decide the known value: Python may be told it once they
+        are pinned.
     """
 
     home: "Trace"
@@ -57,6 +60,7 @@ class Storage:
     argument: int = -1
     frozen: str = ""
     version: int = 0
+    depends: frozenset[int] = frozenset()
 
 
 def blank(aval: ShapedArray, layout: Array | None = None) -> Array:

@@ -135,6 +135,7 @@ class Trace:
         known: object | None = None,
         layout: Array | None = None,
         kind: Kind = Kind.ARRAY,
+        depends: frozenset[int] = frozenset(),
     ) -> Tracer:
         """Wrap a fresh value.
 
@@ -146,8 +147,10 @@ class Trace:
         layout : numpy.ndarray, optional
             An array of the strides NumPy would give the result.
         kind : Kind
+        depends : frozenset of int
+            Argument leaves that decide the value.
         """
-        storage = Storage(self, atom, known=known is not None)
+        storage = Storage(self, atom, known=known is not None, depends=depends)
         shadow = np.asarray(known) if known is not None else blank(atom.aval, layout)
         return Tracer(storage, (), shadow, kind)
 
@@ -286,8 +289,9 @@ class Trace:
 def value_tracer(trace: Trace, outer: Tracer, var: Var) -> Tracer:
     """Return the tracer that stands for `outer` in an inner trace."""
     frozen = f"it belongs to the trace around {trace.name!r}"
-    storage = Storage(trace, var, known=outer.storage.known, frozen=frozen)
-    return Tracer(storage, (), outer.shadow, outer.kind, outer.depends)
+    known, depends = outer.storage.known, outer.storage.depends
+    storage = Storage(trace, var, known=known, frozen=frozen, depends=depends)
+    return Tracer(storage, (), outer.shadow, outer.kind)
 
 
 def constant_atom(trace: Trace, array: Array) -> Atom:

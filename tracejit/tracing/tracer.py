@@ -5,8 +5,9 @@ shape, dtype and strides NumPy would give, on which NumPy itself decides what is
 and what a copy. Where the value is known the shadow carries it.
 """
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,6 +80,8 @@ def _binary(name: str, ufunc: np.ufunc) -> tuple[Binary, Binary, Binary]:
     def forward(self: "Tracer", other: object) -> Any:
         if _defers(other):
             return NotImplemented
+        if name == "mul" and _repeats(other, self):
+            return other * self.__index__()  # type: ignore[operator]
         if _is_python(self) and _is_python(other):
             return self.home.rules.binary(name, self, other)
         return ufunc(self, other)
@@ -86,6 +89,8 @@ def _binary(name: str, ufunc: np.ufunc) -> tuple[Binary, Binary, Binary]:
     def reflected(self: "Tracer", other: object) -> Any:
         if _defers(other):
             return NotImplemented
+        if name == "mul" and _repeats(other, self):
+            return other * self.__index__()  # type: ignore[operator]
         if _is_python(self) and _is_python(other):
             return self.home.rules.binary(name, other, self)
         return ufunc(other, self)
@@ -96,6 +101,12 @@ def _binary(name: str, ufunc: np.ufunc) -> tuple[Binary, Binary, Binary]:
         return ufunc(self, other, out=(self,))
 
     return forward, reflected, in_place
+
+
+def _repeats(sequence: object, count: "Tracer") -> bool:
+    """Tell whether a product is Python's repetition of a sequence."""
+    is_number = count.kind is not Kind.ARRAY
+    return is_number and isinstance(sequence, list | tuple | str | bytes)
 
 
 def _is_python(x: object) -> bool:
@@ -143,11 +154,9 @@ class Tracer:
     shadow : numpy.ndarray
         Shape, dtype and strides; the data too where `storage.known`.
     kind : Kind
-    depends : frozenset of int
-        For Python scalars: the argument leaves the value was computed from.
     """
 
-    __slots__ = ("_cache", "chain", "depends", "kind", "shadow", "storage")
+    __slots__ = ("_cache", "chain", "kind", "shadow", "storage")
     __array_priority__ = 1e6
 
     def __init__(
@@ -156,13 +165,11 @@ class Tracer:
         chain: tuple[ViewStep, ...],
         shadow: Array,
         kind: Kind,
-        depends: frozenset[int] = frozenset(),
     ) -> None:
         self.storage = storage
         self.chain = chain
         self.shadow = shadow
         self.kind = kind
-        self.depends = depends
         self._cache: tuple[int, Atom] | None = None
 
     # --- what the compiler asks
@@ -180,7 +187,7 @@ class Tracer:
     @property
     def is_known(self) -> bool:
         """Whether the shadow carries the value, whatever the arguments are."""
-        return self.storage.known and not self.depends
+        return self.storage.known and not self.storage.depends
 
     def read(self) -> Atom:
         """Return the present value as an atom of the graph."""
@@ -225,10 +232,9 @@ class Tracer:
         ConcretizationError
             When the value is known at run time only; `what` names what asked.
         """
-        if self.depends:
-            self.home.pin(self.depends)
         if not self.storage.known:
             raise _concretization_error(self, what)
+        self.home.pin(self.storage.depends)
         return self.shadow
 
     def derive(self, step: ViewStep, shadow: Array) -> "Tracer":
@@ -270,7 +276,9 @@ class Tracer:
     ) -> Any:
         return self.home.rules.function(func, args, kwargs)
 
-    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
+    def __array__(self, dtype: Any = None, copy: object = None) -> Array:
+        if self.kind is Kind.PYTHON and self.storage.known:
+            return np.array(self._python("np.asarray()"), dtype)
         where = "a NumPy array" if dtype is None else f"a NumPy array of {dtype}"
         raise ConcretizationError(
             f"a traced {self.aval} cannot become {where}: its value is known only when "
@@ -360,11 +368,10 @@ class Tracer:
         return None if not self.chain else self
 
     def as_scalar(self, kind: Kind = Kind.SCALAR) -> "Tracer":
-        """Return the value as a scalar of its own."""
+        """Return the value as a scalar, or an array of rank 0, of its own."""
         known = self.shadow if self.storage.known else None
-        out = self.home.result(self.read(), known, kind=kind)
-        out.depends = self.depends
-        return out
+        depends = self.storage.depends
+        return self.home.result(self.read(), known, kind=kind, depends=depends)
 
     # --- conversions to Python
 
@@ -415,15 +422,37 @@ class Tracer:
     def __contains__(self, x: object) -> bool:
         return bool((self == x).any())
 
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if ndigits is not None and self.kind is not Kind.PYTHON:
+            return self.round(ndigits)
+        return round(self._python("round()"), ndigits)
+
+    def __trunc__(self) -> int:
+        return math.trunc(self._python("math.trunc()"))
+
+    def __floor__(self) -> int:
+        return math.floor(self._python("math.floor()"))
+
+    def __ceil__(self) -> int:
+        return math.ceil(self._python("math.ceil()"))
+
+    def _python(self, what: str) -> Any:
+        return self._number(what).item()
+
     def __format__(self, spec: str) -> str:
         if spec and not self.ndim:
             return format(self.known_value("formatting")[()], spec)
-        return repr(self)
+        return str(self)
 
     def __repr__(self) -> str:
+        if self.kind is Kind.PYTHON and self.storage.known:
+            return repr(self.known_value("its text").item())
         return f"Traced<{self.aval}>"
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        if self.kind is Kind.ARRAY:
+            raise TypeError("unhashable type: 'numpy.ndarray'")
+        return hash(self.known_value("its hash").item())
 
     def item(self, *args: int) -> Any:
         """Return one element as a Python scalar."""
@@ -450,7 +479,13 @@ class Tracer:
     __truediv__, __rtruediv__, __itruediv__ = _binary("truediv", np.true_divide)
     __floordiv__, __rfloordiv__, __ifloordiv__ = _binary("floordiv", np.floor_divide)
     __mod__, __rmod__, __imod__ = _binary("mod", np.remainder)
-    __pow__, __rpow__, __ipow__ = _binary("pow", np.power)
+    _pow, __rpow__, __ipow__ = _binary("pow", np.power)
+
+    def __pow__(self, other: object, modulo: int | None = None) -> Any:
+        if modulo is None:
+            return self._pow(other)
+        return pow(self._python("pow()"), other, modulo)
+
     __matmul__, __rmatmul__, __imatmul__ = _binary("matmul", np.matmul)
     __and__, __rand__, __iand__ = _binary("and", np.bitwise_and)
     __or__, __ror__, __ior__ = _binary("or", np.bitwise_or)
@@ -578,6 +613,8 @@ class Tracer:
 
     def __getattr__(self, name: str) -> Any:
         method = METHODS.get(name)
+        if self.kind is Kind.PYTHON and hasattr(self.__class__, name):
+            return getattr(self._python(f"its {name}"), name)
         if method is None:
             if name in dir(np.ndarray) and not name.startswith("__"):
                 raise UnsupportedError(
@@ -619,6 +656,11 @@ def _check_reshape(x: Tracer, sizes: tuple[int, ...]) -> None:
             f"cannot reshape array of size {x.size} into shape {sizes}",
             source=user_line(),
         )
+
+
+def depends_of(operands: Iterable[Tracer]) -> frozenset[int]:
+    """Return the argument leaves that decide a value computed from `operands`."""
+    return frozenset().union(*(x.storage.depends for x in operands))
 
 
 def _concretization_error(x: Tracer, what: str) -> ConcretizationError:

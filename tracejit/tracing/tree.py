@@ -63,7 +63,7 @@ def _flatten(tree: object, leaves: list[Leaf]) -> TreeSpec:
     if tree is None:
         return NONE
     kind = type(tree)
-    parts = _parts(tree, kind)
+    parts = parts_of(tree)
     if parts is None:
         leaves.append(tree)
         return LEAF
@@ -71,10 +71,9 @@ def _flatten(tree: object, leaves: list[Leaf]) -> TreeSpec:
     return TreeSpec(kind, keys, tuple([_flatten(v, leaves) for v in values]))
 
 
-def _parts(
-    tree: Any, kind: type
-) -> tuple[tuple[object, ...], tuple[object, ...]] | None:
-    """Keys and values of a container, or None for a leaf."""
+def parts_of(tree: Any) -> tuple[tuple[object, ...], tuple[object, ...]] | None:
+    """Return keys and values of a container; None for a leaf."""
+    kind = type(tree)
     if kind is dict:
         return tuple(tree.keys()), tuple(tree.values())
     if kind is list or kind is tuple:
@@ -106,7 +105,7 @@ def collect(spec: TreeSpec, tree: object, leaves: list[Leaf]) -> bool:
         return True
     if type(tree) is not kind:
         return False
-    parts = _parts(tree, kind)
+    parts = parts_of(tree)
     if parts is None:
         return kind is type(None)
     keys, values = parts

@@ -23,7 +23,7 @@ from ..ir.primitive import Primitive
 from .source import user_line
 from .storage import Kind, contiguous_strides
 from .trace import Trace, current_trace
-from .tracer import Tracer
+from .tracer import Tracer, depends_of
 
 Lowering = Callable[..., Atom]
 WEAK = {bool: np.dtype(bool), int: int, float: float, complex: complex}
@@ -185,8 +185,9 @@ def _wrap(
     kind = Kind.SCALAR if not outs[0].aval.shape else Kind.ARRAY
     known = _known(trace, ufunc, operands, outs, dtypes)
     layout = result_layout([x.shadow for x in operands], outs[0].aval.shape)
+    depends = depends_of(operands)
     return [
-        trace.result(x, k, layout_like(layout, x), kind)
+        trace.result(x, k, layout_like(layout, x), kind, depends)
         for x, k in zip(outs, known, strict=True)
     ]
 
@@ -198,7 +199,8 @@ def _known(
     outs: Sequence[Atom],
     dtypes: Sequence[np.dtype],
 ) -> Sequence[object]:
-    if not all(x.is_known for x in operands) or not trace.may_know(outs[0].aval.size):
+    is_known = all(x.storage.known for x in operands)
+    if not is_known or not trace.may_know(outs[0].aval.size):
         return [None] * len(outs)
     with np.errstate(all="ignore"):
         args = [

@@ -4,6 +4,7 @@ import numpy as np
 
 import tracejit as tj
 from tracejit.codegen.triton.emit import emit_kernel
+from tracejit.codegen.triton.limits import TRITON
 from tracejit.kernels.interp import run_kernel
 from tracejit.program.program import Run
 
@@ -12,7 +13,7 @@ CANARY = 17  # elements on each side of a buffer that no kernel may touch
 
 def runs_of(function, *args):
     """Return the kernels that a function becomes, with their schedules."""
-    steps = tj.jit(function).trace(*args).lower().program.steps
+    steps = tj.jit(function).trace(*args).lower(TRITON).program.steps
     return [(s.kernel, s.schedule) for s in steps if isinstance(s, Run)]
 
 

@@ -65,6 +65,15 @@ def test_kernels_build(function, args):
     assert built(function, *args)
 
 
+def test_parts_build():
+    shapes = (512, 256), (256,), (300, 7)
+    args = [[zeros(*s) for s in shapes], [zeros(*s) for s in shapes]]
+    (one,) = built(kernels.updates, *args)
+    assert "ld.global.v4" in one.ptx  # what pointers are known of reaches the parts
+    for code in emit_kernel(*parse_kernel(kernels.PARTS)).codes:
+        assert build(code).cubin.startswith(ELF)
+
+
 def test_fused_product_builds():
     kernel, schedule = parse_kernel(kernels.FUSED.format(m=512, n=256, k=128))
     (code,) = emit_kernel(kernel, schedule).codes
@@ -83,6 +92,16 @@ def test_half_products_run_on_tensor_cores():
     x = zeros(512, 512, dtype=BF16)
     (one,) = built(lambda x, w: x @ w, x, x)
     assert "wgmma.mma_async" in one.ptx
+
+
+@pytest.mark.parametrize("dtype", [np.float32, BF16])
+@pytest.mark.parametrize("columns", [10, 256])
+def test_rows_of_products_build(dtype, columns):
+    sizes = (512, 256), (256, columns), (columns,)
+    args = [zeros(*size, dtype=dtype) for size in sizes]
+    (one,) = built(kernels.rows_of(kernels.softmax), *args)
+    assert ("wgmma.mma_async" in one.ptx) is (dtype is BF16)
+    assert "tf32" not in one.ptx
 
 
 def test_whole_blocks_are_loaded_as_vectors():

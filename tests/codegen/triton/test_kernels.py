@@ -295,6 +295,77 @@ def test_plain_numpy_is_one_triton_kernel(function, shapes):
     assert len(emitted(function, *(zeros(*shape) for shape in shapes)).codes) == 1
 
 
+# --- independent parts ------------------------------------------------------------
+
+
+def updates(parameters, gradients):
+    pairs = zip(parameters, gradients, strict=True)
+    return [p - 0.1 * g / (abs(g) + 1) for p, g in pairs]
+
+
+def test_each_part_has_programs_of_its_own(interpreter):
+    shapes = (70, 31), (5,), (3, 2, 2), (1,)
+    args = [[zeros(*s) for s in shapes], [zeros(*s) for s in shapes]]
+    assert agree(interpreter, updates, *args) == ["parts"]
+    (code,) = emitted(updates, *args).codes
+    assert code.grid == -(-70 * 31 // 1024) + 1 + 1 + 1
+    assert code.constexprs == {}
+    agree(interpreter, updates, *args, blocks={"XBLOCK": 16})
+
+
+PARTS = """
+kernel @k(%a: f32[5,9], %b: f32[700], %c: f32[7,3], %d: i64[4], %e: f32[6])
+    -> (%u: f32[5], %v: f32[], %w: f32[7,3], %x: f32[4])
+    axes(i: 5, j: 9, l: 700, m: 7, n: 3, o: 4) {
+  schedule i: grid, j: sequential, l: sequential, m: grid, n: vector, o: vector
+  %1{i,j} = load %a[i, j]
+  %2{i} = reduce max over j: %1
+  store %u[i] = %2
+  %3{l} = load %b[l]
+  %4 = reduce add over l: %3
+  store %v[] = %4
+  %5{m,n} = load %c[m, n]
+  store %w[m, n] = exp(%5)
+  %6{o} = load %d[o]
+  %7{o} = load %e[%6] check(0)
+  store %x[o] = %7
+}
+"""
+
+
+def test_parts_of_all_forms(interpreter):
+    kernel, schedule = parse_kernel(PARTS)
+    inputs = random_inputs(kernel)
+    inputs[3][...] = [5, -6, 0, 3]
+    for split, forms in ((4096, ["parts"]), (64, ["persistent"] * 2 + ["parts"])):
+        done = check(
+            interpreter, kernel, schedule, inputs, rtol=1e-5, atol=1e-5, split=split
+        )
+        assert [code.form for code in done.codes] == forms
+        assert len({code.name for code in done.codes}) == len(done.codes)
+    assert done.can_fail
+    inputs[3][2] = 6
+    _, error = outputs_by_triton(interpreter, done, kernel, inputs)
+    assert error[0] & 0xFF == 1 and error[1] == 6
+
+
+def test_products_can_be_parts(interpreter):
+    text = """
+kernel @k(%a: f32[5,9], %b: f32[9,7], %c: f32[40]) -> (%d: f32[5,7], %e: f32[40])
+    axes(i: 5, j: 7, k: 9, l: 40) {
+  schedule l: vector, i: tile, j: tile, k: tile
+  %w{l} = load %c[l]
+  store %e[l] = %w * 2.0
+  %x{i,k} = load %a[i, k]
+  %y{j,k} = load %b[k, j]
+  %z{i,j} = contract over k: %x * %y
+  store %d[i, j] = %z
+}
+"""
+    done = check(interpreter, *parse_kernel(text), rtol=1e-5, atol=1e-5)
+    assert [code.form for code in done.codes] == ["parts"]
+
+
 # --- loaded indices ---------------------------------------------------------------
 
 
@@ -388,19 +459,106 @@ def test_thin_products_are_sums(interpreter):
     assert agree(interpreter, lambda x, w: x @ w, y, y.T.copy()) == ["persistent"]
 
 
-def test_product_that_is_normalised_is_two_kernels(interpreter):
+def log_softmax(x):
+    x = x - x.max(axis=-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+
+
+def normalised(x):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+
+
+def row_values(x):
+    return x.max(axis=-1), x.min(axis=-1), x.sum(axis=-1), x.argmax(axis=-1)
+
+
+def rows_of(function):
+    """Return a function of the rows of a product."""
+
+    def rows_of_product(x, w, b):
+        return function(x @ w + b)
+
+    return rows_of_product
+
+
+ROWS = [softmax, log_softmax, normalised, row_values]
+
+
+@pytest.mark.parametrize("function", ROWS)
+@pytest.mark.parametrize("size", [(16, 16, 16), (33, 50, 21), (5, 3, 70), (2, 9, 2)])
+def test_rows_of_a_product_are_its_epilogue(interpreter, function, size):
+    m, k, n = size
+    args = zeros(m, k), zeros(k, n), zeros(n)
+    found = agree(interpreter, rows_of(function), *args, tolerance=4e-5)
+    assert found == ["matmul"]
+
+
+def test_rows_of_a_product_of_many_blocks(interpreter):
+    """Programs with tails of rows, columns and summed elements, in a batch."""
+    args = zeros(2, 70, 41), zeros(2, 41, 130), zeros(130)
+    blocks = {"BLOCK_M": 16, "BLOCK_N": 16, "BLOCK_K": 16}
+    for function in ROWS:
+        ((kernel, schedule),) = runs_of(rows_of(function), *args)
+        close = {"rtol": 1e-4, "atol": 1e-4}
+        (code,) = check(interpreter, kernel, schedule, **close, blocks=blocks).codes
+        assert code.constexprs["BLOCK_N"] == 256  # all of a row
+        assert code.grid == 2 * 5
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(F64, 1e-13), (F16, 1e-2), (BF16, 6e-2)]
+)
+def test_rows_of_products_of_other_dtypes(interpreter, dtype, tolerance):
+    args = [zeros(*s, dtype=dtype) for s in ((20, 33), (33, 18), (18,))]
+    for function in (softmax, log_softmax):
+        found = agree(interpreter, rows_of(function), *args, tolerance=tolerance)
+        assert found == ["matmul"]
+
+
+def test_special_numbers_in_rows_of_a_product(interpreter):
+    """What a row is filled up with is not its maximum, and no part of a NaN."""
+    args = zeros(5, 3), zeros(3, 21), zeros(21)
+    ((kernel, schedule),) = runs_of(rows_of(row_values), *args)
+    x, w, b = random_inputs(kernel)
+    x[0], x[1, 0], w[...] = 0, np.inf, np.abs(w)
+    x[2, 1], x[3, 2] = -np.inf, np.nan
+    b[...] = -1e30
+    (code,) = check(interpreter, kernel, schedule, [x, w, b]).codes
+    assert "n_mask = offs_n < N" in code.source
+
+
+def test_wide_rows_of_a_product_are_a_kernel_of_their_own(interpreter):
+    args = zeros(3, 5), zeros(5, 257), zeros(257)
+    found = agree(interpreter, rows_of(softmax), *args, tolerance=1e-5)
+    assert found == ["matmul", "persistent"]
+
+
+def test_reductions_of_more_than_rows_of_a_product_are_cut(interpreter):
+    def loss(x, w):
+        return ((x @ w - 1) ** 2).mean()
+
+    found = agree(interpreter, loss, zeros(5, 3), zeros(3, 7), tolerance=1e-5)
+    assert found == ["matmul", "persistent"]
+
+
+def test_rows_of_a_product_of_loaded_values(interpreter):
+    """Loads and sums of the columns alone stand beside those of the product."""
     text = """
-kernel @k(%a: f32[5,9], %b: f32[9,7]) -> (%d: f32[5,7]) axes(i: 5, j: 7, k: 9) {
+kernel @k(%a: f32[5,9], %b: f32[9,7], %c: f32[7]) -> (%d: f32[5,7])
+    axes(i: 5, j: 7, k: 9) {
   schedule i: tile, j: tile, k: tile
   %x{i,k} = load %a[i, k]
   %y{j,k} = load %b[k, j]
   %z{i,j} = contract over k: %x * %y
+  %w{j} = load %c[j]
+  %s = reduce add over j: %w
   %m{i} = reduce max over j: %z
-  store %d[i, j] = %z - %m
+  store %d[i, j] = (%z - %m) * %s
 }
 """
     done = check(interpreter, *parse_kernel(text), rtol=1e-5, atol=1e-5)
-    assert [code.form for code in done.codes] == ["matmul", "persistent"]
+    assert [code.form for code in done.codes] == ["matmul"]
 
 
 def test_normalised_operand_is_two_kernels(interpreter):

@@ -12,9 +12,9 @@ import pytest
 import tracejit.program.interp
 from tests.program.random_graphs import random_graph
 from tracejit import config
-from tracejit.codegen.llvm.elementwise import can_emit
 from tracejit.codegen.triton.code import Tuning
 from tracejit.codegen.triton.emit import emit_kernel
+from tracejit.codegen.triton.limits import TRITON
 from tracejit.kernels.interp import run_kernel
 from tracejit.passes.manager import PassContext
 from tracejit.passes.pipelines import compile_to_program, pipeline
@@ -28,7 +28,7 @@ QUICK, LONG = 60, 3000
 
 def agree(interpreter, seed, monkeypatch):
     graph, args = random_graph(seed)
-    passes = pipeline(can_emit, config.get("fma"))
+    passes = pipeline(TRITON, config.get("fma"))
     dense = [None] * len(graph.invars)
     _, program = compile_to_program(graph, dense, passes, PassContext())
     runs = [s for s in nested(program.steps) if isinstance(s, Run)]

@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tracejit.codegen.triton.build import build
 from tracejit.codegen.triton.emit import emit_kernel
 from tracejit.kernels.parser import parse_kernel
 
@@ -225,3 +226,16 @@ def test_wide_results_are_cut():
         for code in emit_kernel(*run).codes
     ]
     assert "stream" not in forms and len(forms) > 1
+
+
+# --- machine code -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [F32, BF16])
+def test_streams_build(dtype):
+    (run,) = runs_of(unscaled, *operands(512, 512, 64, 64, dtype=dtype))
+    (code,) = emit_kernel(*run).codes
+    one = build(code)
+    assert one.facts.shared <= 227 << 10 and one.facts.spilled in (0, None)
+    assert ("wgmma.mma_async" in one.ptx) is (dtype is BF16)
+    assert "tf32" not in one.ptx

@@ -1,4 +1,4 @@
-"""The places of fields that the native entry reads, and the type that it is called by."""
+"""The fields that the native entry reads, and the type that it is called by."""
 
 import dataclasses
 import gc

@@ -13,7 +13,10 @@ and a cubin, without a GPU. The form follows from the structure of the kernel:
   columns, where ``x`` runs along memory and ``r`` is looped over;
 - **split**: a reduction with fewer results than the device has processors becomes a
   partial and a finishing kernel (`cuts`);
-- **matmul**: contractions, with what is computed before and after them (`matmul`).
+- **matmul**: contractions, with what is computed before and after them, rows of up to
+  256 columns too (`matmul`);
+- **stream**: attention, in one pass with a running maximum (`online`, `streams`);
+- **parts**: independent loop nests, each in a range of the programs (`emit`).
 
 Of the schedule only the order of the axes counts: lanes and row buffers are the CPU's.
 Views are index maps, so they cost nothing here either. Bounds become masks with

@@ -34,7 +34,7 @@ class TritonCode:
         How many programs run. Zero: nothing is launched.
     num_warps, num_stages : int
     form : str
-        ``pointwise``, ``persistent``, ``looped``, ``matmul`` or ``stream``.
+        ``pointwise``, ``persistent``, ``looped``, ``matmul``, ``stream`` or ``parts``.
     """
 
     name: str

@@ -2,9 +2,9 @@
 
 Cutting at a value gives a kernel that stores it in a workspace buffer, and a rest that
 loads it. It is done where a reduction runs inside the loop of another one, where a
-contraction meets reductions, and where a reduction has too few results to keep the
-device busy: then each part of the reduced axis is a partial result of its own, and a
-finishing kernel combines them.
+contraction meets reductions that are not of its rows, held whole, and where a reduction
+has too few results to keep the device busy: then each part of the reduced axis is a
+partial result of its own, and a finishing kernel combines them.
 
     v = reduce add over r: x[r]      →   p[s] = reduce add over t: x[s·T + t]
                                          v    = reduce add over s: p[s]
@@ -46,7 +46,7 @@ from ...kernels.maps import (
     mod,
 )
 from .code import Tuning, power_of_two
-from .online import delayed, online
+from .online import LARGEST_COLUMNS, delayed, online
 from .pieces import Piece, axes_of, buffers_of, names_read, needed_for, rebuilt
 from .values import HALVES, highest, is_real_float, lowest
 
@@ -201,7 +201,8 @@ def _first_cut(piece: Piece) -> list[Value]:
     before = [op for op in inside if isinstance(op, Reduce)]
     if before:
         return [op.result for op in before]
-    alone = len(contracts) == 1 and not reduces and _covers(piece.kernel, first)
+    alone = len(contracts) == 1 and _covers(piece.kernel, first)
+    alone = alone and all(_is_held(piece.kernel, first, op) for op in reduces)
     is_done = len(body) == len(inside) + 1 and isinstance(body[-1], Store)
     return [] if alone or is_done else [first.result]
 
@@ -215,6 +216,13 @@ def _covers(kernel: Kernel, op: Contract) -> bool:
         if not along <= kept or (other not in before and along & set(op.axes)):
             return False
     return True
+
+
+def _is_held(kernel: Kernel, product: Contract, op: Reduce) -> bool:
+    """Tell whether a reduction is of the rows of a product, which a program holds."""
+    columns = product.rhs.axes - product.lhs.axes
+    length = prod(kernel.extent(a) for a in columns)
+    return set(op.axes) == columns and 0 < length <= LARGEST_COLUMNS
 
 
 def _reduces_below(body: Sequence[KernelOp], op: Reduce) -> bool:
@@ -355,12 +363,16 @@ def _same_order(body: Sequence[KernelOp], op: Reduce) -> bool:
 
 
 def is_column(piece: Piece, reduced: Sequence[str]) -> bool:
-    """Tell whether neighbours in memory are along a kept axis, not a reduced one."""
+    """Tell whether neighbours in memory are along a kept axis, not a reduced one.
+
+    Loads that run along one of the two alone are few, and say nothing.
+    """
     kept = [a for a in piece.loops if a not in piece.reduced]
     if not kept:
         return False
     loads = [op for op in piece.kernel.body if isinstance(op, Load)]
-    along = [op for op in loads if axes_of(op) & set(reduced)]
+    across = [op for op in loads if kept[-1] in axes_of(op)]
+    along = [op for op in across if axes_of(op) & set(reduced)]
     columns = sum(_step(op, piece, kept[-1]) == 1 for op in along)
     rows = sum(any(_step(op, piece, a) == 1 for a in reduced) for op in along)
     return columns > rows

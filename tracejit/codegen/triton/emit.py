@@ -1,8 +1,14 @@
-"""One kernel of the IR as Triton source: the order of the steps."""
+"""One kernel of the IR as Triton source: the order of the steps.
 
-from dataclasses import replace
+Independent parts of a kernel (`kernels.parts`) are functions, each of which a range of
+the programs runs: an optimiser's update of all parameters is one launch.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from ...kernels.kernel import Contract, Kernel, Load, result_of
+from ...kernels.parts import parts_of
 from ...kernels.printer import format_kernel
 from ...kernels.schedule import Schedule
 from .code import ERROR_NAME, TritonCode, TritonKernel, Tuning
@@ -12,12 +18,13 @@ from .indices import identifier
 from .matmul import write_matmul
 from .nests import Body, write_nest
 from .online import online
-from .pieces import Piece, buffers_of, flattened, joined, piece_of
+from .pieces import Piece, buffers_of, joined, piece_of
 from .streams import write_stream
 from .values import memory_type
 from .writer import pointer
 
 DEFAULT = Tuning()
+PROGRAM = "tl.program_id(0)"
 
 
 def emit_kernel(
@@ -43,18 +50,42 @@ def emit_kernel(
         op.result.name: k for k, op in enumerate(kernel.body) if isinstance(op, Load)
     }
     _check_dtypes(kernel)
-    codes: list[TritonCode] = []
-    whole = piece_of(kernel, schedule)
-    for piece in separated(whole):
-        simple = joined(flattened(piece))
-        parts = [simple] if _has_product(simple) else list(split(simple, tuning))
-        for part in parts:
-            shown = piece.kernel if len(parts) == 1 else part.kernel
-            name = _name(part.kernel.name, kernel.name)
-            codes.append(_code(part, name, shown, tuning, numbers))
+    codes = list(_codes(kernel, schedule, tuning, numbers))
     own = {b.name for b in buffers_of(kernel)}
     scratch = {b.name: b for c in codes for b in c.buffers if b.name not in own}
     return TritonKernel(kernel.name, tuple(codes), tuple(scratch.values()))
+
+
+def _codes(
+    kernel: Kernel, schedule: Schedule, tuning: Tuning, numbers: dict[str, int]
+) -> Iterator[TritonCode]:
+    """Yield the Triton kernels of a kernel; its parts that are one each, as one."""
+    parts = parts_of(kernel, schedule)
+    together: list[_Function] = []
+    for n, (part, order) in enumerate(parts):
+        own = f"{kernel.name}_{n}" if len(parts) > 1 else kernel.name
+        shown = list(_pieces(piece_of(replace(part, name=own), order), tuning))
+        is_one = len(parts) > 1 and len(shown) == 1
+        program = "program" if is_one else PROGRAM
+        for piece, text in shown:
+            name = _name(piece.kernel.name, own)
+            body = _body(piece, tuning, numbers, program)
+            function = _Function(name, piece, replace(text, name=name), body)
+            if is_one:
+                together.append(function)
+            else:
+                yield _code(function)
+    if together:
+        yield _joint_code(kernel, together)
+
+
+def _pieces(whole: Piece, tuning: Tuning) -> Iterator[tuple[Piece, Kernel]]:
+    """Yield the pieces of a kernel, and the text that explains each."""
+    for piece in separated(whole):
+        simple = joined(piece)
+        parts = [simple] if _has_product(simple) else list(split(simple, tuning))
+        for part in parts:
+            yield part, piece.kernel if len(parts) == 1 else part.kernel
 
 
 def _name(name: str, whole: str) -> str:
@@ -72,19 +103,62 @@ def _check_dtypes(kernel: Kernel) -> None:
         memory_type(dtype)
 
 
-def _code(
-    piece: Piece, name: str, shown: Kernel, tuning: Tuning, numbers: dict[str, int]
-) -> TritonCode:
-    kernel, roles = piece.kernel, online(piece.kernel)
+@dataclass(frozen=True)
+class _Function:
+    """A function of Triton text.
+
+    Parameters
+    ----------
+    name : str
+    piece : Piece
+    shown : Kernel
+        What it computes.
+    body : Body
+    """
+
+    name: str
+    piece: Piece
+    shown: Kernel
+    body: Body
+
+    @property
+    def pointers(self) -> list[str]:
+        """The arguments that are pointers."""
+        names = [pointer(b.name) for b in buffers_of(self.piece.kernel)]
+        return [*names, f"{ERROR_NAME}_ptr"] if self.body.can_fail else names
+
+    def text(self, arguments: Sequence[str] = ()) -> str:
+        """Return the definition, with more arguments before those of its own."""
+        sizes = [f"{size}: tl.constexpr" for size in self.body.constexprs]
+        return _definition(
+            self.name, [*arguments, *self.pointers, *sizes], self.body.lines
+        )
+
+    def call(self, first: int) -> list[str]:
+        """Return the lines that run it in the programs from `first` on."""
+        end = first + self.body.grid
+        sizes = [f"{name}={n}" for name, n in self.body.constexprs.items()]
+        arguments = ", ".join([f"program - {first}", *self.pointers, *sizes])
+        return [
+            f"    if (program >= {first}) & (program < {end}):",
+            f"        {self.name}({arguments})",
+        ]
+
+
+def _body(piece: Piece, tuning: Tuning, numbers: dict[str, int], program: str) -> Body:
+    roles = online(piece.kernel)
     if roles is not None:
-        body = write_stream(piece, roles, tuning, numbers)
-    else:
-        write = write_matmul if _has_product(piece) else write_nest
-        body = write(piece, tuning, numbers)
+        return write_stream(piece, roles, tuning, numbers, program)
+    write = write_matmul if _has_product(piece) else write_nest
+    return write(piece, tuning, numbers, program)
+
+
+def _code(function: _Function) -> TritonCode:
+    body = function.body
     return TritonCode(
-        name,
-        _module(name, piece, replace(shown, name=name), body),
-        buffers_of(kernel),
+        function.name,
+        _module(function.shown, [function.text()]),
+        buffers_of(function.piece.kernel),
         body.can_fail,
         body.constexprs,
         body.grid,
@@ -94,18 +168,45 @@ def _code(
     )
 
 
+def _joint_code(kernel: Kernel, functions: Sequence[_Function]) -> TritonCode:
+    """Return one kernel that runs a function in each range of its programs."""
+    bodies = [f.body for f in functions]
+    used = {b.name for f in functions for b in buffers_of(f.piece.kernel)}
+    buffers = tuple(b for b in buffers_of(kernel) if b.name in used)
+    can_fail = any(body.can_fail for body in bodies)
+    pointers = [pointer(b.name) for b in buffers]
+    pointers += [f"{ERROR_NAME}_ptr"] if can_fail else []
+    name, lines, first = identifier(kernel.name), [f"    program = {PROGRAM}"], 0
+    for function in functions:
+        lines += function.call(first)
+        first += function.body.grid
+    texts = [f.text(["program"]) for f in functions]
+    texts.append(_definition(name, pointers, lines))
+    return TritonCode(
+        name,
+        _module(replace(kernel, name=name), texts),
+        buffers,
+        can_fail,
+        {},
+        first,
+        max(body.num_warps for body in bodies),
+        max(body.num_stages for body in bodies),
+        "parts",
+    )
+
+
 def _has_product(piece: Piece) -> bool:
     return any(isinstance(op, Contract) for op in piece.kernel.body)
 
 
-def _module(name: str, piece: Piece, shown: Kernel, body: Body) -> str:
-    text = format_kernel(shown)
-    comments = [f"# {line}".rstrip() for line in text.splitlines()]
-    arguments = [pointer(b.name) for b in buffers_of(piece.kernel)]
-    if body.can_fail:
-        arguments.append(f"{ERROR_NAME}_ptr")
-    arguments += [f"{size}: tl.constexpr" for size in body.constexprs]
-    head = [*comments, "@triton.jit", f"def {name}("]
-    head += [f"    {argument}," for argument in arguments]
-    function = "\n".join([*head, "):", *body.lines])
-    return f"{library(function)}\n\n\n{function}\n"
+def _definition(name: str, arguments: Sequence[str], lines: Sequence[str]) -> str:
+    head = ["@triton.jit", f"def {name}(", *(f"    {a}," for a in arguments), "):"]
+    return "\n".join([*head, *lines])
+
+
+def _module(shown: Kernel, functions: Sequence[str]) -> str:
+    """Return the text of functions, the last one after what it computes."""
+    comments = [f"# {line}".rstrip() for line in format_kernel(shown).splitlines()]
+    *others, last = functions
+    texts = [*others, "\n".join([*comments, last])]
+    return "\n\n\n".join([library("\n".join(functions)), *texts]) + "\n"

@@ -3,18 +3,20 @@
 A program computes one BLOCK_M × BLOCK_N block of the result: the axes of the left
 operand alone are rows (``m``), those of the right one columns (``n``), those of both
 batches, one position each. What comes before the contraction is computed on the blocks
-as they are loaded, what comes after on the finished block. float32 and float64 products
-are exact (``input_precision="ieee"``: no tf32), halves are summed in float32.
+as they are loaded, what comes after on the finished block. Where that reduces along the
+columns, one block has all of them. float32 and float64 products are exact
+(``input_precision="ieee"``: no tf32), halves are summed in float32.
 
 Programs run in groups of GROUP_M rows, so that the blocks of the right operand that
 neighbours read are still in the cache.
 """
 
-from ...kernels.kernel import Contract, KernelOp, Value
+from ...kernels.kernel import Contract, KernelOp, Reduce, Value
 from .blocks import SMALLEST, MatrixDim, Operand, as_side, batch_lines, dot
 from .code import Tuning, power_of_two
 from .nests import Body
 from .pieces import Piece, axes_of, closure, needed_for
+from .rows import Row
 from .tiles import Dim, Frame
 from .values import HALVES, register_type, rounded
 from .writer import Writer, needs_64_bits
@@ -22,12 +24,19 @@ from .writer import Writer, needs_64_bits
 _GROUP = 8
 _LARGEST = {"m": 128, "n": 128, "k": 64}
 _FLOAT32_LARGEST = {"m": 64, "n": 64, "k": 32}
+_ROWS_OF_8_WARPS = 32 * 256  # elements of rows that four warps would spill
 
 
-def write_matmul(piece: Piece, tuning: Tuning, numbers: dict[str, int]) -> Body:
-    """Return the body of a piece with one contraction and no reductions."""
+def write_matmul(
+    piece: Piece, tuning: Tuning, numbers: dict[str, int], program: str
+) -> Body:
+    """Return the body of a piece with one contraction.
+
+    Reductions are along its columns, and come after it. `program` is the text of the
+    program's number.
+    """
     plan = _Plan(piece, tuning)
-    product = _Product(piece, plan, numbers)
+    product = _Product(piece, plan, numbers, program)
     product.write()
     dims = (plan.m, plan.n, plan.k)
     constexprs = {f"{d.letter.upper()}": d.numel for d in dims}
@@ -52,32 +61,41 @@ class _Plan:
         (op,) = (op for op in piece.kernel.body if isinstance(op, Contract))
         self.op = op
         both = op.lhs.axes & op.rhs.axes
-        self.m = self._dim("m", op.lhs.axes - both, "[:, None]")
+        self.has_rows = any(isinstance(x, Reduce) for x in piece.kernel.body)
         self.n = self._dim("n", op.rhs.axes - both, "[None, :]")
+        self.m = self._dim("m", op.lhs.axes - both, "[:, None]")
         self.k = self._dim("k", frozenset(op.axes), "[None, :]")
         self.batch = self._dim("b", both - set(op.axes), "")
         block = self.m.block * self.n.block
-        self.num_warps = 8 if block >= 128 * 128 else 4 if block >= 32 * 32 else 2
+        many = _ROWS_OF_8_WARPS if self.has_rows else 128 * 128
+        self.num_warps = 8 if block >= many else 4 if block >= 32 * 32 else 2
 
     def _dim(self, letter: str, axes: frozenset[str], place: str) -> MatrixDim:
         order = tuple(a for a in self.piece.loops if a in axes)
         extents = tuple(self.piece.kernel.extent(a) for a in order)
         name = f"BLOCK_{letter.upper()}"
-        whole = Dim(letter, order, extents, 1, place, name).numel
-        is_half = self.op.result.dtype in HALVES
-        largest = (_LARGEST if is_half else _FLOAT32_LARGEST).get(letter, 1)
-        block = max(min(power_of_two(whole), largest), SMALLEST)
-        block = self.tuning.blocks.get(name, block)
-        return MatrixDim(
-            letter, order, extents, block if letter != "b" else 1, place, name
-        )
+        length = Dim(letter, order, extents, 1, place, name).numel
+        block = 1 if letter == "b" else self._block(letter, name, length)
+        return MatrixDim(letter, order, extents, block, place, name)
+
+    def _block(self, letter: str, name: str, length: int) -> int:
+        whole = max(power_of_two(length), SMALLEST)
+        if letter == "n" and self.has_rows:
+            return whole
+        largest = _LARGEST if self.op.result.dtype in HALVES else _FLOAT32_LARGEST
+        rows_are_wide = letter == "m" and self.n.block > _LARGEST["n"]
+        limit = largest[letter] // 2 if rows_are_wide else largest[letter]
+        return self.tuning.blocks.get(name, min(whole, limit))
 
 
 class _Product:
     """Writes the statements of a product."""
 
-    def __init__(self, piece: Piece, plan: _Plan, numbers: dict[str, int]) -> None:
+    def __init__(
+        self, piece: Piece, plan: _Plan, numbers: dict[str, int], program: str
+    ) -> None:
         self.piece, self.plan, self.op = piece, plan, plan.op
+        self.number = program
         self.body = piece.kernel.body
         self.scalars = {a: f"b_{a}" for a in plan.batch.axes}
         self.result = Frame((plan.m, plan.n), self.scalars)
@@ -102,7 +120,9 @@ class _Product:
         w.frame = self.result
         w.bind(op.result.name, rounded("acc", op.result.dtype), frozenset("mn"))
         for x in self.body:
-            if x not in inside:
+            if isinstance(x, Reduce):
+                Row(w, self.plan.m, self.plan.n, w.extents).write(x)
+            elif x not in inside:
                 w.write(x)
 
     def is_inner(self, op: KernelOp) -> bool:
@@ -113,7 +133,7 @@ class _Product:
         """Write which block a program computes, and its positions."""
         w, plan = self.writer, self.plan
         wide = ".to(tl.int64)" if self.wide else ""
-        w.line(f"pid = tl.program_id(0){wide}")
+        w.line(f"pid = {self.number}{wide}")
         w.line("m_blocks = tl.cdiv(M, BLOCK_M)")
         w.line("n_blocks = tl.cdiv(N, BLOCK_N)")
         if plan.batch.axes:

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ...kernels.kernel import KernelOp, Load, Reduce, Store, dtype_of, result_of
+from ...kernels.kernel import KernelOp, Load, Reduce, Store, result_of
 from ...kernels.maps import AxisIndex
 from .code import Tuning, power_of_two, warps_for
 from .cuts import COLUMN_BLOCK, is_column
 from .pieces import Piece, axes_of, names_read, needed_for
-from .reductions import Reduction
+from .rows import Row
 from .tiles import Dim, Frame
 from .writer import Writer, needs_64_bits, value_name
 
@@ -52,10 +52,15 @@ class Body:
     can_fail: bool
 
 
-def write_nest(piece: Piece, tuning: Tuning, numbers: dict[str, int]) -> Body:
-    """Return the body of a piece without contractions."""
+def write_nest(
+    piece: Piece, tuning: Tuning, numbers: dict[str, int], program: str
+) -> Body:
+    """Return the body of a piece without contractions.
+
+    `program` is the text of the program's number.
+    """
     plan = _Plan(piece, tuning)
-    nest = _Nest(piece, plan, numbers)
+    nest = _Nest(piece, plan, numbers, program)
     nest.write()
     dims = (*plan.kept, *plan.groups)
     constexprs = {d.numel_name: d.numel for d in dims}
@@ -150,8 +155,10 @@ class _Plan:
 class _Nest:
     """Writes the statements of a nest."""
 
-    def __init__(self, piece: Piece, plan: _Plan, numbers: dict[str, int]) -> None:
-        self.piece, self.plan = piece, plan
+    def __init__(
+        self, piece: Piece, plan: _Plan, numbers: dict[str, int], program: str
+    ) -> None:
+        self.piece, self.plan, self.program = piece, plan, program
         self.body = piece.kernel.body
         self.frame = Frame((*plan.kept, *plan.groups), {})
         self.writer = Writer(piece.kernel, self.frame, numbers)
@@ -188,7 +195,7 @@ class _Nest:
     def blocks(self) -> None:
         """Write which block of the kept dimensions a program has."""
         w, x, y = self.writer, self.plan.x, self.plan.y
-        pid = "tl.program_id(0).to(tl.int64)" if self.wide else "tl.program_id(0)"
+        pid = f"{self.program}.to(tl.int64)" if self.wide else self.program
         if y is None:
             w.line(f"xoffset = {pid} * XBLOCK")
             return
@@ -223,53 +230,16 @@ class _Nest:
             if roots:
                 self.write_loop(roots, dim)
 
-    # --- a row that is held whole
-
     def write_held(self, op: KernelOp, dim: Dim) -> None:
-        """Write an operation on a whole row."""
-        if not isinstance(op, Reduce):
+        """Write an operation on a row that is held whole."""
+        if isinstance(op, Reduce):
+            self.row(dim).write(op)
+        else:
             self.writer.write(op)
-            return
-        how = reduction_of(op, dim)
-        value = self.masked(op, how, dim)
-        name = value_name(op.result.name)
-        x = frozenset("x")
-        if how.is_arg:
-            pair = f"({self.whole(value, dim)}, {self.position(op, dim)})"
-            found = f"tl.reduce({pair}, 1, {how.combine})"
-            self.writer.line(f"{name}_best, {name} = {found}")
-            self.writer.bind(op.result.name, f"{name}[:, None].to(tl.int64)", x)
-            return
-        text = how.finished(how.over_tile(value))
-        self.writer.bind(op.result.name, text, x)
 
-    def masked(self, op: Reduce, how: Reduction, dim: Dim) -> str:
-        """Return what is reduced, neutral where the row has ended."""
-        value = how.widened(self.writer.argument(op.operand))
-        if dim.mask:
-            return f"tl.where({dim.mask}, {value}, {how.neutral})"
-        if dim.letter not in self.writer.along([op.operand]):
-            return self.whole(value, dim)
-        return value
-
-    def whole(self, value: str, dim: Dim) -> str:
-        """Return a value along both dimensions of the tile."""
-        return f"tl.broadcast_to({value}, {self.tile(dim)})"
-
-    def tile(self, dim: Dim) -> str:
-        """Return the shape of a tile."""
-        return f"[{self.plan.x.block_name}, {dim.block_name}]"
-
-    def position(self, op: Reduce, dim: Dim) -> str:
-        """Return the flat position along the axes of a reduction."""
-        if op.axes == dim.axes:
-            return self.whole(dim.index, dim)
-        text, step = "", 1
-        for axis in reversed(op.axes):
-            name = dim.axis_name(axis)
-            text = f"{name} * {step} + {text}" if text else name
-            step *= self.piece.kernel.extent(axis)
-        return self.whole(text, dim)
+    def row(self, dim: Dim) -> Row:
+        """Return what reduces along a dimension."""
+        return Row(self.writer, self.plan.x, dim, self.writer.extents)
 
     # --- a row in blocks
 
@@ -295,8 +265,9 @@ class _Nest:
 
     def start(self, op: Reduce, dim: Dim) -> None:
         """Write the accumulator of a reduction."""
-        how, name = reduction_of(op, dim), value_name(op.result.name)
-        tile = self.tile(dim)
+        row, name = self.row(dim), value_name(op.result.name)
+        how = row.reduction(op)
+        tile = row.tile
         state = f"tl.full({tile}, {how.neutral}, {how.state_type})"
         self.writer.line(f"{name}_acc = {state}")
         if how.is_arg:
@@ -307,28 +278,31 @@ class _Nest:
 
     def step(self, op: Reduce, dim: Dim) -> None:
         """Write the update of an accumulator."""
-        how, name = reduction_of(op, dim), value_name(op.result.name)
-        value = self.masked(op, how, dim)
+        row, name = self.row(dim), value_name(op.result.name)
+        how = row.reduction(op)
+        value = row.masked(op)
         if not how.is_arg:
             self.writer.line(f"{name}_acc = {how.stepped(f'{name}_acc', value)}")
             return
-        value = self.whole(value, dim)
+        value = row.whole(value)
         pair = f"{name}_acc, {name}_at"
-        call = f"{how.combine}({pair}, {value}, {self.position(op, dim)})"
+        call = f"{how.combine}({pair}, {value}, {row.position(op)})"
         self.writer.line(f"{pair} = {call}")
 
     def end(self, op: Reduce, dim: Dim) -> None:
         """Write the reduction of an accumulator to the result."""
-        how, name = reduction_of(op, dim), value_name(op.result.name)
-        x = frozenset("x")
+        row, name = self.row(dim), value_name(op.result.name)
+        how = row.reduction(op)
         if how.is_arg:
             pair = f"({name}_acc, {name}_at)"
             found = f"tl.reduce({pair}, 1, {how.combine})"
             self.writer.line(f"{name}_acc, {name}_at = {found}")
-            self.writer.bind(op.result.name, f"{name}_at[:, None].to(tl.int64)", x)
+            self.writer.bind(
+                op.result.name, f"{name}_at[:, None].to(tl.int64)", row.letters
+            )
             return
         text = how.finished(how.over_tile(f"{name}_acc"))
-        self.writer.bind(op.result.name, text, x)
+        self.writer.bind(op.result.name, text, row.letters)
 
 
 def _across(piece: Piece) -> tuple[str, ...]:
@@ -347,9 +321,3 @@ def _across(piece: Piece) -> tuple[str, ...]:
             if abs(step) == 1 and kernel.extent(name) >= _SQUARE // 2:
                 return (name,)
     return ()
-
-
-def reduction_of(op: Reduce, dim: Dim) -> Reduction:
-    """Return how a reduction along a dimension is written."""
-    dtype = dtype_of(op.operand)
-    return Reduction(op.op, dtype, op.result.dtype, not dim.numel)

@@ -36,7 +36,10 @@ from .code import power_of_two
 from .pieces import Piece, axes_of, buffers_of, closure, names_read, needed_for, rebuilt
 from .values import HALVES
 
-LARGEST_COLUMNS = 256  # of a result that a program holds whole
+# Columns of a result of which a program holds whole rows. 256 is the widest product of
+# Hopper's matrix unit (wgmma); twice as many would spill: already at 256, sm_90 has no
+# registers left where the epilogue takes an argmax.
+LARGEST_COLUMNS = 256
 _LINEAR = {mul_p: (0, 1), div_p: (0,), neg_p: (0,), convert_p: (0,)}  # operands
 
 

@@ -1,26 +1,19 @@
-"""Kernels rewritten for Triton: axes joined, unused operations dropped.
+"""Parts of kernels that become Triton kernels: what they read, need and run along.
 
-A `Piece` is a kernel and the order of its axes. Joining turns each access into an
-offset in elements and makes one axis of two that every access runs through as one, so
-that most kernels are left with one axis of each kind:
-
-    axes(i: 4, j: 8)   load %x[i, j]        →   axes(i: 32)   load %x[i]
+A `Piece` is a kernel and the order of its axes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from ...kernels.joining import with_joined_axes, with_offsets
 from ...kernels.kernel import (
     Axis,
-    Bound,
     Buffer,
-    Compute,
     Contract,
-    Iota,
     Kernel,
     KernelOp,
     Load,
-    Operand,
     Reduce,
     Store,
     Value,
@@ -28,7 +21,7 @@ from ...kernels.kernel import (
     result_of,
     values_of,
 )
-from ...kernels.maps import Affine, AxisIndex, FloorDiv, Mod, axes_in, values_in
+from ...kernels.maps import axes_in, values_in
 from ...kernels.schedule import Schedule
 
 
@@ -60,6 +53,12 @@ def piece_of(kernel: Kernel, schedule: Schedule) -> Piece:
     are kept in rows.
     """
     return Piece(kernel, schedule.loops)
+
+
+def joined(piece: Piece) -> Piece:
+    """Return an equal piece with offsets for accesses, and as few axes as they need."""
+    kernel, loops = with_joined_axes(with_offsets(piece.kernel), piece.loops)
+    return Piece(kernel, loops)
 
 
 def names_read(op: KernelOp) -> Iterator[str]:
@@ -149,106 +148,3 @@ def rebuilt(
 def buffers_of(kernel: Kernel) -> tuple[Buffer, ...]:
     """Return all parameters of a kernel."""
     return (*kernel.inputs, *kernel.outputs)
-
-
-# --- joining axes -----------------------------------------------------------------
-
-
-def flattened(piece: Piece) -> Piece:
-    """Return a piece whose unchecked accesses have ``map = (offset in elements,)``."""
-    body = tuple(_flat(op, piece.kernel) for op in piece.kernel.body)
-    return Piece(replace(piece.kernel, body=body), piece.loops)
-
-
-def joined(piece: Piece) -> Piece:
-    """Return a flattened piece with as few axes as its accesses need."""
-    found = True
-    while found:
-        pairs = zip(piece.loops, piece.loops[1:], strict=False)
-        pair = next((p for p in pairs if _can_join(piece, *p)), None)
-        found = pair is not None
-        if pair is not None:
-            piece = _with_joined(piece, *pair)
-    return piece
-
-
-def offset_of(op: Load | Store, buffer: Buffer) -> Affine:
-    """Return the offset of an access, in elements."""
-    total = Affine()
-    for index, stride in zip(op.map, buffer.strides, strict=True):
-        total = total + index * stride
-    return total
-
-
-def _flat(op: KernelOp, kernel: Kernel) -> KernelOp:
-    """Return an unchecked access with ``map = (offset,)``."""
-    if not isinstance(op, Load | Store) or (isinstance(op, Load) and op.check):
-        return op
-    return replace(op, map=(offset_of(op, kernel.buffer(op.buffer)),))
-
-
-def _can_join(piece: Piece, outer: str, inner: str) -> bool:
-    extent = piece.kernel.extent(inner)
-    return all(_op_joins(op, outer, inner, extent) for op in piece.kernel.body)
-
-
-def _op_joins(op: KernelOp, outer: str, inner: str, extent: int) -> bool:
-    result = result_of(op)
-    if result is not None and (outer in result.axes) != (inner in result.axes):
-        return False
-    if isinstance(op, Reduce | Contract) and {outer, inner} & set(op.axes):
-        return (outer, inner) in list(zip(op.axes, op.axes[1:], strict=False))
-    return all(_index_joins(i, outer, inner, extent) for i in indices_of(op))
-
-
-def _index_joins(index: Affine, outer: str, inner: str, extent: int) -> bool:
-    steps = {outer: 0, inner: 0}
-    for atom, coefficient in index.terms:
-        if isinstance(atom, AxisIndex) and atom.axis in steps:
-            steps[atom.axis] = coefficient
-        elif isinstance(atom, FloorDiv | Mod) and not _index_joins(
-            atom.inner, outer, inner, extent
-        ):
-            return False
-    return steps[outer] == steps[inner] * extent
-
-
-def _with_joined(piece: Piece, outer: str, inner: str) -> Piece:
-    kernel = piece.kernel
-    both = Axis(inner, kernel.extent(outer) * kernel.extent(inner))
-    axes = tuple(both if a.name == inner else a for a in kernel.axes if a.name != outer)
-    body = tuple(without_axis(op, outer) for op in kernel.body)
-    loops = tuple(a for a in piece.loops if a != outer)
-    return Piece(replace(kernel, axes=axes, body=body), loops)
-
-
-def without_axis(op: KernelOp, axis: str) -> KernelOp:
-    """Return an operation for an axis that is gone; its index counts as zero."""
-    zero = {axis: Affine()}
-
-    def value(x: Operand) -> Operand:
-        is_along = isinstance(x, Value) and axis in x.axes
-        return _less(x, axis) if is_along and isinstance(x, Value) else x
-
-    def at(index: Affine) -> Affine:
-        return index.substitute(zero) if axis in axes_in(index) else index
-
-    if isinstance(op, Store):
-        return replace(op, map=tuple(map(at, op.map)), value=value(op.value))
-    result = _less(op.result, axis)
-    if isinstance(op, Load):
-        bounds = tuple(Bound(at(b.index), b.extent) for b in op.bounds)
-        return replace(op, result=result, map=tuple(map(at, op.map)), bounds=bounds)
-    if isinstance(op, Compute):
-        return replace(op, result=result, operands=tuple(map(value, op.operands)))
-    if isinstance(op, Iota):
-        return replace(op, result=result, index=at(op.index))
-    rest = tuple(a for a in op.axes if a != axis)
-    if isinstance(op, Reduce):
-        return replace(op, result=result, axes=rest, operand=value(op.operand))
-    lhs, rhs = _less(op.lhs, axis), _less(op.rhs, axis)
-    return replace(op, result=result, axes=rest, lhs=lhs, rhs=rhs)
-
-
-def _less(x: Value, axis: str) -> Value:
-    return replace(x, axes=x.axes - {axis})

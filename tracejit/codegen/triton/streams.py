@@ -36,11 +36,14 @@ _INFINITY, _NAN = 'float("inf")', 'float("nan")'
 
 
 def write_stream(
-    piece: Piece, roles: Online, tuning: Tuning, numbers: dict[str, int]
+    piece: Piece, roles: Online, tuning: Tuning, numbers: dict[str, int], program: str
 ) -> Body:
-    """Return the body of a piece whose structure is `roles`."""
+    """Return the body of a piece whose structure is `roles`.
+
+    `program` is the text of the program's number.
+    """
     plan = _Plan(piece, roles, tuning)
-    stream = _Stream(piece, roles, plan, numbers)
+    stream = _Stream(piece, roles, plan, numbers, program)
     stream.write()
     dims = plan.dims
     constexprs = {d.numel_name: d.numel for d in dims}
@@ -97,9 +100,15 @@ class _Stream:
     """Writes the statements of a stream."""
 
     def __init__(
-        self, piece: Piece, roles: Online, plan: _Plan, numbers: dict[str, int]
+        self,
+        piece: Piece,
+        roles: Online,
+        plan: _Plan,
+        numbers: dict[str, int],
+        program: str,
     ) -> None:
         self.piece, self.roles, self.plan = piece, roles, plan
+        self.number = program
         self.body = piece.kernel.body
         self.scalars = {a: f"b_{a}" for a in plan.batch.axes}
         self.result = Frame((plan.m, plan.n), self.scalars)
@@ -151,7 +160,7 @@ class _Stream:
         """Write which rows a program has, and its positions."""
         w, plan = self.writer, self.plan
         wide = ".to(tl.int64)" if self.wide else ""
-        w.line(f"pid = tl.program_id(0){wide}")
+        w.line(f"pid = {self.number}{wide}")
         w.line("m_blocks = tl.cdiv(M, BLOCK_M)")
         if plan.batch.axes:
             w.line("bindex = pid // m_blocks")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ...ir.graph import Literal
+from ...kernels.joining import offset_of
 from ...kernels.kernel import (
     Bound,
     Buffer,
@@ -27,7 +28,7 @@ from . import elementwise
 from .code import ERROR_NAME
 from .helpers import HELPERS
 from .indices import IndexText, bounds, identifier, is_wide
-from .pieces import buffers_of, offset_of
+from .pieces import buffers_of
 from .tiles import Dim, Frame
 from .values import HALVES, constant, memory_type, number
 

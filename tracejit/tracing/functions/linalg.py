@@ -1,5 +1,6 @@
 """Rules for `numpy.linalg` and `numpy.fft`."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -185,9 +186,8 @@ def _fft_rule(form: str) -> Callable[..., Any]:
             x = _complex(trace, x)
         elif x.dtype not in (np.float32, np.float64):
             x = x.astype(np.float64)
-        length = n if n is not None else x.shape[d]
-        if form == "irfft":
-            length = n if n is not None else 2 * (x.shape[d] - 1)
+        given = 2 * (x.shape[d] - 1) if form == "irfft" else x.shape[d]
+        length = given if n is None else operator.index(n)
         x = _resize(x, length // 2 + 1 if form == "irfft" else length, d)
         atom = trace.emit(fft_p, x.read(), form=form, axis=d, n=length)
         result = wrap(trace, atom)

@@ -16,7 +16,7 @@ from .. import ufuncs
 from ..source import user_line
 from ..storage import Kind
 from ..trace import Trace
-from ..tracer import Tracer
+from ..tracer import Tracer, depends_of
 
 Rule = Callable[..., Any]
 FUNCTIONS: dict[Callable[..., Any], Rule] = {}
@@ -71,10 +71,10 @@ def _attach_known(
     func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any
 ) -> None:
     """Give fresh results their value when every operand has one."""
-    if not isinstance(result, Tracer) or result.is_known or result.chain:
+    if not isinstance(result, Tracer) or result.storage.known or result.chain:
         return
     operands = list(tracers_in((*args, *kwargs.values())))
-    if not operands or not all(x.is_known for x in operands):
+    if not operands or not all(x.storage.known for x in operands):
         return
     if not result.home.may_know(result.size):
         return
@@ -82,6 +82,7 @@ def _attach_known(
         known = np.asarray(func(*shadows(list(args)), **shadows(kwargs)))
     if known.shape == result.shape and known.dtype == result.dtype:
         result.storage.known = True
+        result.storage.depends = depends_of(operands)
         result.shadow = np.array(known)
 
 

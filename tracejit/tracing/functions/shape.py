@@ -1,6 +1,7 @@
 """Rules for functions that move elements: reshapes, joins, splits, repeats."""
 
 import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -244,12 +245,13 @@ def append(arr: Any, values: Any, axis: Any = None) -> Tracer:
 
 
 def _cuts(sections: Any, n: int, strict: bool) -> list[int]:
-    if hasattr(sections, "__len__"):
+    if np.ndim(sections):
         return [0, *[int(s) for s in sections], n]
-    if strict and n % sections:
+    count = operator.index(sections)
+    if strict and n % count:
         raise ValueError("array split does not result in an equal division")
-    small, extra = divmod(n, int(sections))
-    sizes = [small + 1] * extra + [small] * (int(sections) - extra)
+    small, extra = divmod(n, count)
+    sizes = [small + 1] * extra + [small] * (count - extra)
     return [0, *np.cumsum(sizes).tolist()]
 
 
@@ -301,7 +303,8 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
 @implements(np.tile)
 def tile(A: Any, reps: Any) -> Tracer:
     trace, (x,) = lift(A)
-    counts = tuple(reps) if isinstance(reps, tuple | list) else (reps,)
+    given = reps if isinstance(reps, tuple | list | np.ndarray) else (reps,)
+    counts = tuple(operator.index(n) for n in given)
     ndim = max(len(counts), x.ndim)
     counts = (1,) * (ndim - len(counts)) + counts
     shape = (1,) * (ndim - x.ndim) + x.shape

@@ -6,7 +6,7 @@ Those that look at captured arrays may, and come after `hold`.
 """
 
 from ..text import vec
-from .writer import KEY, LANES, MISS_HELD, VALUE, WORD, Step, StepWriter
+from .writer import KEY, LANES, MISS, MISS_HELD, VALUE, WORD, Step, StepWriter
 
 _FILTER = 4096  # bits
 _MULTIPLIER = -7046029254386353131  # 2**64 divided by the golden ratio, made odd
@@ -71,7 +71,9 @@ def _forget_error(w: StepWriter, found: str) -> None:
         branch.yield_([])
 
 
-def _require_equal_objects(w: StepWriter, a: str, b: str, kind: str) -> None:
+def _require_equal_objects(
+    w: StepWriter, a: str, b: str, kind: str, otherwise: int = MISS
+) -> None:
     """Go on if two objects are one, or equal ones of the exact type `kind`."""
 
     def compare() -> list[str]:
@@ -84,7 +86,7 @@ def _require_equal_objects(w: StepWriter, a: str, b: str, kind: str) -> None:
 
     same = w.op(f"icmp eq ptr {a}, {b}")
     [equal] = w.if_else(same, ["i1"], lambda: ["true"], compare)
-    w.require(equal)
+    w.require(equal, otherwise)
 
 
 # Checking leaves
@@ -393,6 +395,22 @@ def _get_cell(w: StepWriter) -> None:
     w.go_on(3)
 
 
+def _get_length(w: StepWriter) -> None:
+    """Words: place of the container, place for a reference to its length."""
+    container = w.load("ptr", w.place(1), WORD)
+    size = w.extern("i64", "PyObject_Size", [("ptr", container)])
+    known = w.op(f"icmp sge i64 {size}, 0")
+    unknown = w.op(f"icmp slt i64 {size}, 0")
+    with w.if_(unknown, unlikely=True) as branch:
+        w.extern("void", "PyErr_Clear", [])
+        branch.yield_([])
+    w.require(known, MISS_HELD)
+    length = w.extern("ptr", "PyLong_FromLongLong", [("i64", size)])
+    w.check_object(length)
+    w.store("ptr", length, w.place(2), WORD)
+    w.go_on(3)
+
+
 def _get(symbol: str) -> Step:
     def write(w: StepWriter) -> None:
         """Words: place of the container, place for a reference to the item, key."""
@@ -408,10 +426,10 @@ def _get(symbol: str) -> Step:
 
 
 def _still(w: StepWriter) -> None:
-    """Words: place, the object that must be there."""
+    """Words: place, the object that must be there, type whose values compare, or 0."""
     found = w.load("ptr", w.place(1), WORD)
-    w.require(w.op(f"icmp eq ptr {found}, {w.pointer(2)}"), MISS_HELD)
-    w.go_on(3)
+    _require_equal_objects(w, found, w.pointer(2), w.pointer(3), MISS_HELD)
+    w.go_on(4)
 
 
 SCALAR_WIDTHS = (1, 2, 4, 8, 16)
@@ -441,6 +459,7 @@ MATCH_STEPS: dict[str, Step] = {
     "apart": _apart,
     "hold": _hold,
     "get_cell": _get_cell,
+    "get_length": _get_length,
     "get_item": _get("PyObject_GetItem"),
     "get_attribute": _get("PyObject_GetAttr"),
     "still": _still,

@@ -1,0 +1,43 @@
+"""What a kernel of a target may contain: what fusion asks before it makes one.
+
+Each backend states its answer as one `Limits`; `ANY` is that of no target, for tests
+and for passes on graphs alone. Whatever a target refuses runs as an extern step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir import dtypes as dt
+from ..ir.primitive import Primitive
+
+CanEmit = Callable[[Primitive, tuple[np.dtype, ...]], bool]
+MAX_EQUATIONS = 512  # a kernel of more than some thousand operations compiles slowly
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a kernel of one target may contain.
+
+    Parameters
+    ----------
+    target : str
+    can_emit : callable
+        ``(primitive, operand dtypes) -> bool``, for elementwise primitives; `convert`
+        has the dtype of its result as a second one.
+    max_equations : int
+        Of one kernel.
+    """
+
+    target: str
+    can_emit: CanEmit
+    max_equations: int = MAX_EQUATIONS
+
+
+def is_real(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:
+    """Accept every primitive on real dtypes."""
+    return not any(dt.is_complex(d) for d in dtypes)
+
+
+ANY = Limits("any", is_real)
