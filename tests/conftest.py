@@ -1,4 +1,6 @@
-"""Every compiled function is verified; Hypothesis draws with a seed that is shown.
+"""Every compiled function is verified, and has its native entry with the second call.
+
+Hypothesis draws with a seed that is shown.
 
 In CI it draws the same examples at each run, elsewhere new ones.
 """
@@ -9,6 +11,8 @@ import secrets
 import pytest
 from hypothesis import settings
 
+from tracejit import api
+
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("dev", deadline=None, print_blob=True)
 
@@ -17,6 +21,7 @@ settings.register_profile("dev", deadline=None, print_blob=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the profile, and a seed if the command line gives none."""
     os.environ.setdefault("TRACEJIT_VERIFY", "1")  # for tests in other processes too
+    api.PATIENCE.calls = 0  # the second call of everything is a native one
     in_ci = "CI" in os.environ
     settings.load_profile("ci" if in_ci else "dev")
     if not in_ci and config.option.hypothesis_seed is None:

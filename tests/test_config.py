@@ -42,6 +42,7 @@ def test_defaults():
         share_from=8000,
         verify=False,
         log=(),
+        native_calls=True,
         max_specializations=64,
     )
 

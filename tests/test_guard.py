@@ -25,6 +25,15 @@ class State:
     step: int
 
 
+@pytest.fixture(autouse=True, params=["native", "portable"])
+def path(request):
+    """Calls are recognised by machine code, or by the guard in Python."""
+    is_native = config.get("native_calls")
+    config.set("native_calls", request.param == "native")
+    yield
+    config.set("native_calls", is_native)
+
+
 @pytest.fixture
 def long_way(monkeypatch):
     """Counts the calls that took the long way."""

@@ -31,7 +31,9 @@ LEVELS = {
     "runtime": 7,
     "stages": 8,
     "api": 8,
+    "call_plan": 8,
     "guard": 8,
+    "native_call": 8,
     "": 9,  # the package itself: public names of all parts
     "callback": 9,
     "cli": 9,

@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 
 from . import config, log
-from .guard import MISS, Guard, guard_for
+from .call_plan import plan_for
+from .guard import MISS, Guard
+from .native_call import Refusal, machine_for, native_call
+from .runtime.cpu.entry.callable import NativeCallable, let_call, set_function
+from .runtime.cpu.entry.steps import NativeCall
+from .runtime.cpu.entry.support import why_not
 from .stages import Compiled, Traced
 from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.custom import custom_jvp, custom_vjp
@@ -63,7 +68,28 @@ class TraceCounter:
 
 
 COUNTER = TraceCounter()
-RECENT = 4  # specialisations whose guards a call asks before it goes the long way
+RECENT = 8  # specialisations whose guards a call asks before it goes the long way
+
+
+class Patience:
+    """Puts off compiling the native entry, once in a process, until it may pay.
+
+    Parameters
+    ----------
+    calls : int
+        Calls that a guard in Python ran before.
+    """
+
+    def __init__(self, calls: int) -> None:
+        self.calls = calls
+
+    def is_over(self) -> bool:
+        """Count one more call; tell whether there were enough."""
+        self.calls -= 1
+        return self.calls <= 0
+
+
+PATIENCE = Patience(200)
 
 
 @dataclass
@@ -139,11 +165,12 @@ def _answer(value: Any) -> object:
     return (type(value), repr(value)) if type(value) is not int else value
 
 
-class JitFunction:
+class JitFunction(NativeCallable):
     """A function compiled at each new signature of its arguments.
 
     Made by `jit`. Carries the wrapped function's name, docstring and signature, and
-    pickles by reference like a function.
+    pickles by reference like a function. Calls that are like earlier ones go to machine
+    code; `__call__` gets the others, and all where there is none.
     """
 
     __name__: str
@@ -161,6 +188,7 @@ class JitFunction:
         self._cache: dict[object, Specializations] = {}
         self._guards: tuple[Guard, ...] = ()
         self._lock = threading.RLock()
+        self._chain: tuple[NativeCall, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function, compiled for the signature of these arguments."""
@@ -169,8 +197,39 @@ class JitFunction:
         for guard in self._guards:
             result = guard(args, kwargs)
             if result is not MISS:
+                self._go_native(guard)
                 return result
         return self._call(args, kwargs)
+
+    def _go_native(self, guard: Guard) -> None:
+        """Have the next call like one that `guard` ran go to machine code."""
+        number, (_, override) = config.STATE[0], config.overrides()
+        now = config.current()
+        if not now.native_calls or now.cache_key != guard.plan.config.cache_key:
+            return
+        if guard.native is None and not guard.refusal and PATIENCE.is_over():
+            self._make_native(guard)
+            self._publish()
+        if guard.native is not None:
+            guard.native.confirm(number, override)
+
+    def _make_native(self, guard: Guard) -> None:
+        guard.refusal = why_not()
+        if guard.refusal:
+            return
+        try:
+            machine = machine_for(JitFunction.__call__)
+            guard.native = native_call(guard.plan, guard.compiled, machine)
+        except Refusal as refusal:
+            guard.refusal = str(refusal)
+            log.emit("retrace", f"{self.__name__}: calls stay in Python: {refusal}")
+
+    def _publish(self) -> None:
+        """Show machine code the guards' native forms, if there are any."""
+        found = (guard.native for guard in self._guards)
+        self._chain = tuple(native for native in found if native is not None)
+        if self._chain:
+            set_function(self, machine_for(JitFunction.__call__).call)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the long way, which any call can take."""
@@ -181,7 +240,8 @@ class JitFunction:
             return self.__wrapped__(*args, **kwargs)
         if node.guard is None or node.guard in self._guards:
             form = self._signature.form(len(args), tuple(kwargs))
-            node.guard = guard_for(form, call, compiled, dynamic)
+            plan = plan_for(form, call, compiled, dynamic)
+            node.guard = None if plan is None else Guard(plan, compiled)
         if node.guard is not None:
             self._remember(node.guard)
         result = compiled(call.leaves)
@@ -199,6 +259,7 @@ class JitFunction:
         others = [g for g in self._guards if g is not guard]
         current = [g for g in others if g.captures_current()]
         self._guards = (guard, *current[: RECENT - 1])
+        self._publish()
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -226,6 +287,7 @@ class JitFunction:
         with self._lock:
             self._cache.clear()
             self._guards = ()
+            self._publish()
 
     def _specialization(self, call: Call) -> tuple[Node, Compiled, frozenset[int]]:
         key = (call.key, config.cache_key())
@@ -288,6 +350,9 @@ class JitFunction:
 
     def __repr__(self) -> str:
         return f"<jit {self.__qualname__}>"
+
+
+let_call(JitFunction)
 
 
 def _identifier(name: str) -> str:

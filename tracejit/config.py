@@ -8,6 +8,7 @@ for one block of one thread or task.
 
 import os
 import threading
+from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -156,6 +157,13 @@ SWITCHES: Mapping[str, Switch] = {
             choices=("retrace", "fusion", "passes", "compile"),
         ),
         Switch(
+            name="native_calls",
+            env="TRACEJIT_NATIVE_CALLS",
+            type=bool,
+            default=True,
+            help="recognise repeated calls in machine code, not in Python",
+        ),
+        Switch(
             name="max_specializations",
             env="TRACEJIT_MAX_SPECIALIZATIONS",
             type=int,
@@ -178,6 +186,7 @@ class Config:
     share_from: int
     verify: bool
     log: tuple[str, ...]
+    native_calls: bool
     max_specializations: int
 
     @cached_property
@@ -246,6 +255,9 @@ class _Overrides:
 _process = load(os.environ)
 _lock = threading.Lock()
 _overrides: ContextVar[_Overrides | None] = ContextVar("overrides", default=None)
+# For machine code, which compares it instead of configurations: how often the process's
+# values were set, and whether a block ever overrode them.
+STATE = array("q", [0, 0])
 
 
 def current() -> Config:
@@ -261,7 +273,7 @@ def current() -> Config:
 @overload
 def get(name: Literal["isa"]) -> str: ...
 @overload
-def get(name: Literal["fma", "composites", "verify"]) -> bool: ...
+def get(name: Literal["fma", "composites", "verify", "native_calls"]) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...
 @overload
@@ -299,6 +311,7 @@ def set(name: str, value: Value) -> None:
         )
     with _lock:
         _process = replace(_process, **{name: value})  # type: ignore[arg-type]
+        STATE[0] += 1
 
 
 @contextmanager
@@ -325,11 +338,17 @@ def override(**changes: Value) -> Iterator[Config]:
     both = {**(outer.changes if outer else {}), **changes}
     base = _process
     merged = replace(base, **both)  # type: ignore[arg-type]
+    STATE[1] = 1
     token = _overrides.set(_Overrides(both, base, merged))
     try:
         yield merged
     finally:
         _overrides.reset(token)
+
+
+def overrides() -> tuple[ContextVar[_Overrides | None], _Overrides | None]:
+    """Return the variable that holds the overrides, and those in force here."""
+    return _overrides, _overrides.get()
 
 
 def cache_key() -> tuple[Value, ...]:

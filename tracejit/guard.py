@@ -1,23 +1,21 @@
-"""Guards: how a call like an earlier one is recognised and fed, in few Python steps.
+"""The portable guard: a call like an earlier one is recognised in few Python steps.
 
-A guard is made after a call that found or made its specialisation the long way:
-signature, key, trie of questions. It holds what the arguments of that call were like,
-as flat lists that `map` and `==` compare, and the order of the addresses to pass on.
-It runs the call, or answers `MISS` when it is not sure; then the long way decides. So a
-guard may be stricter than the key, never laxer.
+It holds what a `CallPlan` says as flat lists that `map` and `==` compare, and the order
+of the addresses to pass on. It runs the call, or answers `MISS` when it is not sure;
+then the long way decides. So a guard may be stricter than the key, never laxer.
 """
 
 from collections.abc import Callable, Mapping
 from operator import and_, attrgetter
 from typing import Any, Final
 
-import numpy as np
-
 from . import config
+from .call_plan import CallPlan, Compared
 from .runtime.cpu.call import data_pointer
-from .runtime.overlap import byte_range, has_hazard
-from .stages import Compiled, as_input, is_passed_as_is
-from .tracing.signature import ARRAY, INT, STATIC, Call, Form, Identity, aliases_of
+from .runtime.cpu.entry.steps import NativeCall
+from .runtime.overlap import has_hazard
+from .stages import Compiled, as_input
+from .tracing.signature import aliases_of
 from .tracing.tree import collect
 
 MISS: Final = object()
@@ -25,83 +23,80 @@ _layout: Callable[[Any], tuple[object, ...]] = attrgetter("dtype", "shape", "str
 
 
 class Guard:
-    """What a call must be like to run one specialisation.
+    """Runs one specialisation for calls that are like its plan.
 
     Parameters
     ----------
-    form : Form
-        How the call's arguments were bound.
-    call : Call
-        A call that `compiled` is right for.
+    plan : CallPlan
     compiled : Compiled
-    dynamic : frozenset of int
-        Int leaves that are run-time values.
+
+    Attributes
+    ----------
+    native : NativeCall, optional
+        The same as steps of the native entry, once they are made.
+    refusal : str
+        Why there can be none.
     """
 
-    def __init__(
-        self, form: Form, call: Call, compiled: Compiled, dynamic: frozenset[int]
-    ) -> None:
-        self.form = form
+    def __init__(self, plan: CallPlan, compiled: Compiled) -> None:
+        self.plan = plan
+        self.native: NativeCall | None = None
+        self.refusal = ""
+        self.form = plan.form
         self.compiled = compiled
-        self._config = config.current()
-        self._args, self._kwargs = call.spec.children
-        self._is_plain = form.is_plain and self._args.is_flat
-        self._types = list(map(type, call.leaves))
-        self._aliases = call.aliases
-        self._array_at = [i for i, k in enumerate(call.keys) if k.kind == ARRAY]
-        self._only_arrays = len(self._array_at) == len(call.leaves)
-        self._captures = compiled.recording.captures
-        self._captured = [c.array for c in self._captures]
-        self._describe_arrays(call)
-        self._describe_values(call, dynamic)
-        self._describe_feeds()
+        self._config = plan.config
+        self._args, self._kwargs = plan.args, plan.kwargs
+        self._is_plain = plan.form.is_plain and plan.args.is_flat
+        self._types = [leaf.kind for leaf in plan.leaves]
+        self._aliases = plan.aliases
+        self._array_at = [*plan.arrays]
+        self._only_arrays = len(self._array_at) == len(plan.leaves)
+        self._captured = [c.array for c in plan.captures]
+        self._describe_arrays(plan)
+        self._describe_values(plan)
+        self._describe_feeds(plan)
 
-    def _describe_arrays(self, call: Call) -> None:
-        arrays = [*(call.leaves[i] for i in self._array_at), *self._captured]
-        self._layouts = list(map(_layout, arrays))
-        self._unaligned = [x.dtype.alignment - 1 for x in arrays]
-        writes = dict(self.compiled.recording.writes)
-        self._written = [*writes]
-        first = dict.fromkeys(call.aliases or range(len(call.leaves)))
-        places = [*self._array_at, *([-1] * len(self._captured))]
+    def _describe_arrays(self, plan: CallPlan) -> None:
+        layouts = [*(plan.leaves[i].layout for i in self._array_at), *plan.captured]
+        known = [x for x in layouts if x is not None]
+        self._layouts = [(x.dtype, x.shape, x.strides) for x in known]
+        self._unaligned = [x.dtype.alignment - 1 for x in known]
+        self._written = plan.written
+        first = set(plan.first_of_each)
+        places = [*self._array_at, *([-1] * len(plan.captured))]
         self._ranges = [
-            (k, *byte_range(x), i in writes)
-            for k, (i, x) in enumerate(zip(places, arrays, strict=True))
+            (k, *x.span, i in self._written)
+            for k, (i, x) in enumerate(zip(places, known, strict=True))
             if i in first or i < 0
         ]
 
-    def _describe_values(self, call: Call, dynamic: frozenset[int]) -> None:
+    def _describe_values(self, plan: CallPlan) -> None:
         """Sort the leaves whose values matter by how these are compared."""
-        self._equal: list[tuple[int, object]] = []
-        self._same: list[tuple[int, object]] = []
-        self._written_alike: list[tuple[int, str]] = []
-        pinned = self.compiled.recording.pinned
-        for i, (x, key) in enumerate(zip(call.leaves, call.keys, strict=True)):
-            is_constant = key.kind == INT and i not in dynamic
-            if key.kind != STATIC and i not in pinned and not is_constant:
-                continue
-            if isinstance(key.value, tuple) and isinstance(key.value[1], Identity):
-                self._same.append((i, x))
-            elif isinstance(x, int | str | bytes | np.dtype):
-                self._equal.append((i, x))
-            else:
-                self._written_alike.append((i, repr(x)))
+        rows = [(i, x.compared, x.value) for i, x in enumerate(plan.leaves)]
+        self._equal = [(i, x) for i, how, x in rows if how is Compared.EQUAL]
+        self._same = [(i, x) for i, how, x in rows if how is Compared.SAME]
+        self._written_alike = [
+            (i, repr(x)) for i, how, x in rows if how is Compared.ALIKE
+        ]
 
-    def _describe_feeds(self) -> None:
+    def _describe_feeds(self, plan: CallPlan) -> None:
         """Note where each input of the machine code is found."""
         arrays = {leaf: k for k, leaf in enumerate(self._array_at)}
-        places = {id(c): len(arrays) + k for k, c in enumerate(self._captures)}
-        count = len(arrays) + len(places)
-        self._scalars: list[tuple[int, np.dtype]] = []
-        order: list[int] = []
-        for feed, dtype in self.compiled.feeds:
-            if not isinstance(feed, int):
-                order.append(places[id(feed)])
-            elif feed in arrays:
-                order.append(arrays[feed])
-            else:
-                order.append(count + len(self._scalars))
-                self._scalars.append((feed, dtype))
+        count = len(arrays) + len(plan.captures)
+        self._scalars = [
+            (feed.leaf, feed.dtype)
+            for feed in plan.feeds
+            if feed.leaf >= 0 and feed.leaf not in arrays
+        ]
+        scalars = iter(range(count, count + len(self._scalars)))
+        order = [
+            len(arrays) + feed.capture
+            if feed.leaf < 0
+            else arrays[feed.leaf]
+            if feed.leaf in arrays
+            else next(scalars)
+            for feed in plan.feeds
+        ]
         total = count + len(self._scalars)
         self._order = None if order == [*range(total)] else order
 
@@ -185,19 +180,3 @@ class Guard:
             addresses = [addresses[k] for k in self._order]
         compiled = self.compiled
         return compiled.finish(leaves, compiled.executable.run_at(addresses))
-
-
-def guard_for(
-    form: Form, call: Call, compiled: Compiled, dynamic: frozenset[int]
-) -> Guard | None:
-    """Return a guard for calls like `call`.
-
-    None when its arrays must be copied, or containers of its arguments change.
-    """
-    if compiled.recording.changes:
-        return None
-    arrays = [x for x in call.leaves if isinstance(x, np.ndarray)]
-    arrays += [c.array for c in compiled.recording.captures]
-    if not all(is_passed_as_is(x) for x in arrays):
-        return None
-    return Guard(form, call, compiled, dynamic)

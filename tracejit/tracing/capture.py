@@ -17,7 +17,64 @@ from ..ir.graph import Var
 
 MAX_DEPTH = 5
 MAX_OBJECTS = 20_000
-Getter = Callable[[], object]
+Getter = Callable[[], Any]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Constant:
+    """An object that is known."""
+
+    value: Any
+
+    def __call__(self) -> Any:
+        """Return the object."""
+        return self.value
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CellOf:
+    """What is in a closure's cell."""
+
+    cell: Any
+
+    def __call__(self) -> Any:
+        """Return what is in the cell."""
+        return self.cell.cell_contents
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ItemOf:
+    """An item of what another getter finds."""
+
+    getter: Getter
+    key: Any
+
+    def __call__(self) -> Any:
+        """Return the item."""
+        return self.getter()[self.key]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AttributeOf:
+    """An attribute of what another getter finds."""
+
+    getter: Getter
+    name: str
+
+    def __call__(self) -> Any:
+        """Return the attribute."""
+        return getattr(self.getter(), self.name)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LengthOf:
+    """The length of what another getter finds."""
+
+    getter: Getter
+
+    def __call__(self) -> Any:
+        """Return the length."""
+        return len(self.getter())
 
 
 @dataclass(eq=False)
@@ -122,7 +179,7 @@ def _places(function: object) -> Iterator[tuple[str, Getter]]:
     """Yield names a function's code can look up, with how to look again."""
     bound_to = getattr(function, "__self__", None)
     if bound_to is not None:
-        yield "self", lambda: bound_to
+        yield "self", Constant(bound_to)
     if isinstance(function, functools.partial):
         yield from _partial_places(function)
         return
@@ -133,7 +190,7 @@ def _places(function: object) -> Iterator[tuple[str, Getter]]:
     if not isinstance(inner, FunctionType):
         if inner is not function or not hasattr(inner, "__dict__"):
             return
-        yield "self", lambda: inner
+        yield "self", Constant(inner)
         return
     yield from function_places(inner)
 
@@ -141,7 +198,7 @@ def _places(function: object) -> Iterator[tuple[str, Getter]]:
 def _partial_places(function: functools.partial[Any]) -> Iterator[tuple[str, Getter]]:
     """Positional arguments of a partial; keywords are parameters, as defaults."""
     for i, value in enumerate(function.args):
-        yield f"partial.args[{i}]", constant_getter(value)
+        yield f"partial.args[{i}]", Constant(value)
     yield from _places(function.func)
 
 
@@ -149,13 +206,13 @@ def function_places(function: FunctionType) -> Iterator[tuple[str, Getter]]:
     """Yield closure cells, globals and defaults of a function."""
     cells = function.__closure__ or ()
     for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
-        yield name, _cell_getter(cell)
+        yield name, CellOf(cell)
     namespace = function.__globals__
     for name in names_in(function.__code__):
         if name in namespace:
-            yield name, _item_getter(namespace, name)
+            yield name, ItemOf(Constant(namespace), name)
     for i, default in enumerate(function.__defaults__ or ()):
-        yield f"{function.__name__}.__defaults__[{i}]", constant_getter(default)
+        yield f"{function.__name__}.__defaults__[{i}]", Constant(default)
 
 
 def names_in(code: CodeType) -> set[str]:
@@ -167,19 +224,6 @@ def names_in(code: CodeType) -> set[str]:
     return names
 
 
-def _cell_getter(cell: Any) -> Getter:
-    return lambda: cell.cell_contents
-
-
-def _item_getter(container: Any, key: object) -> Getter:
-    return lambda: container[key]
-
-
-def constant_getter(value: object) -> Getter:
-    """Return a getter of a value that has no place to look at again."""
-    return lambda: value
-
-
 def _children(name: str, getter: Getter, value: object) -> Iterator[tuple[str, Getter]]:
     if isinstance(value, ModuleType | type | str | bytes | int | float):
         return
@@ -187,22 +231,12 @@ def _children(name: str, getter: Getter, value: object) -> Iterator[tuple[str, G
         yield from ((f"{name}: {n}", g) for n, g in function_places(value))
     elif isinstance(value, dict):
         for key in list(value):
-            yield f"{name}[{key!r}]", item_of(getter, key)
+            yield f"{name}[{key!r}]", ItemOf(getter, key)
     elif isinstance(value, list | tuple):
         for i in range(len(value)):
-            yield f"{name}[{i}]", item_of(getter, i)
+            yield f"{name}[{i}]", ItemOf(getter, i)
     elif callable(value) and hasattr(value, "__wrapped__"):
-        yield f"{name}.__wrapped__", attribute_of(getter, "__wrapped__")
+        yield f"{name}.__wrapped__", AttributeOf(getter, "__wrapped__")
     else:
         for attribute in list(getattr(value, "__dict__", ())):
-            yield f"{name}.{attribute}", attribute_of(getter, attribute)
-
-
-def item_of(getter: Getter, key: Any) -> Getter:
-    """Return a getter of an item of what another one gets."""
-    return lambda: getter()[key]  # type: ignore[index]
-
-
-def attribute_of(getter: Getter, name: str) -> Getter:
-    """Return a getter of an attribute of what another one gets."""
-    return lambda: getattr(getter(), name)
+            yield f"{name}.{attribute}", AttributeOf(getter, attribute)

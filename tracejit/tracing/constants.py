@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from .capture import (
+    AttributeOf,
+    Constant,
     Getter,
-    attribute_of,
-    constant_getter,
+    ItemOf,
+    LengthOf,
     function_places,
-    item_of,
     names_in,
 )
 from .source import is_library
@@ -94,7 +95,7 @@ def _layers(function: Any) -> tuple[list[FunctionType], list[tuple[str, Getter]]
     """
     found = list(_unwrapped(function))
     layers = [x for name, x in found if not name and is_user_code(x)]
-    return layers, [(name, constant_getter(x)) for name, x in found if name]
+    return layers, [(name, Constant(x)) for name, x in found if name]
 
 
 def _unwrapped(function: Any) -> Iterator[tuple[str, Any]]:
@@ -163,7 +164,7 @@ class _Search:
             reached = _reached(value, names)
             for attribute in _attributes(value, reached):
                 place = f"{name}.{attribute}"
-                self.visit(place, attribute_of(getter, attribute), reached, at + 1)
+                self.visit(place, AttributeOf(getter, attribute), reached, at + 1)
 
     def items(
         self, name: str, getter: Getter, value: Any, names: frozenset[str], at: int
@@ -172,13 +173,9 @@ class _Search:
             return
         if not isinstance(value, tuple):
             count = f"len({name})"
-            self.add(CapturedConstant(len(value), count, _length_of(getter)))
+            self.add(CapturedConstant(len(value), count, LengthOf(getter)))
         for key in list(value) if isinstance(value, dict) else range(len(value)):
-            self.visit(f"{name}[{key!r}]", item_of(getter, key), names, at + 1)
-
-
-def _length_of(getter: Getter) -> Getter:
-    return lambda: len(getter())  # type: ignore[arg-type]
+            self.visit(f"{name}[{key!r}]", ItemOf(getter, key), names, at + 1)
 
 
 def _attributes(value: Any, names: frozenset[str]) -> Iterator[str]:

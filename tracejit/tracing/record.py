@@ -13,7 +13,7 @@ import numpy as np
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph, Var
-from .capture import CapturedArray, CaptureFinder, constant_getter
+from .capture import CapturedArray, CaptureFinder, Constant, Getter
 from .constants import CapturedConstant, captured_constants
 from .creation import wrapped_creation
 from .masked import Masked, unsupported_mask
@@ -164,12 +164,12 @@ def record(
     return replace(recording, changes=changes, constants=constants)
 
 
-def _opaque_roots(call: Call) -> list[tuple[str, Callable[[], object]]]:
+def _opaque_roots(call: Call) -> list[tuple[str, Getter]]:
     """Arguments that are objects: arrays in them are captured."""
-    roots = []
+    roots: list[tuple[str, Getter]] = []
     for name, leaf, key in zip(call.leaf_names(), call.leaves, call.keys, strict=True):
         if key.kind == STATIC:
-            roots.append((name, constant_getter(leaf)))
+            roots.append((name, Constant(leaf)))
     return roots
 
 

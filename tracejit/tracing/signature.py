@@ -172,7 +172,7 @@ class Signature:
         return found
 
     def _make_form(self, count: int, names: tuple[str, ...]) -> "Form":
-        given = [_Given(i) for i in range(count + len(names))]
+        given = [Given(i) for i in range(count + len(names))]
         keywords: dict[str, object] = dict(zip(names, given[count:], strict=True))
         if self.signature is None:
             static = self.static.intersection(names)
@@ -209,7 +209,7 @@ def _parameters(bound: inspect.BoundArguments) -> tuple[list[str], dict[str, str
 
 
 @dataclass(frozen=True)
-class _Given:
+class Given:
     """Stands for argument `index` of a call: positional ones first, then keywords."""
 
     index: int
@@ -225,7 +225,7 @@ class Form:
     names : tuple of str
         Number of positional arguments of the call, and its keywords.
     args : tuple
-        Per positional parameter a `_Given` or the parameter's default.
+        Per positional parameter a `Given` or the parameter's default.
     kwargs : dict
         The same per keyword.
     static_args : frozenset of int
@@ -243,16 +243,16 @@ class Form:
     @cached_property
     def is_plain(self) -> bool:
         """Whether the function's arguments are the call's, all positional."""
-        given = tuple(_Given(i) for i in range(self.count))
+        given = tuple(Given(i) for i in range(self.count))
         return not self.kwargs and self.args == given
 
     def arrange(
         self, values: tuple[object, ...]
     ) -> tuple[tuple[object, ...], dict[str, object]]:
         """Return the function's ``(args, kwargs)`` for the values of one call."""
-        args = tuple([values[x.index] if type(x) is _Given else x for x in self.args])
+        args = tuple([values[x.index] if type(x) is Given else x for x in self.args])
         kwargs = {
-            name: values[x.index] if type(x) is _Given else x
+            name: values[x.index] if type(x) is Given else x
             for name, x in self.kwargs.items()
         }
         return args, kwargs

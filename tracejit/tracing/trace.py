@@ -10,6 +10,7 @@ operand that could tell.
 import enum
 import threading
 import warnings
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -375,6 +376,14 @@ class _Running(threading.local):
 
 
 _running = _Running()
+# How many traces run in the process: machine code then leaves calls to Python.
+COUNT = array("q", [0])
+_count_lock = threading.Lock()
+
+
+def _count_traces(change: int) -> None:
+    with _count_lock:
+        COUNT[0] += change
 
 
 def current_trace() -> Trace | None:
@@ -386,8 +395,10 @@ def run_traced(trace: Trace, fn: Callable[[], object]) -> object:
     """Call `fn` with `trace` as the running one; the trace ends with the call."""
     outer = _running.trace
     _running.trace = trace
+    _count_traces(1)
     try:
         return fn()
     finally:
+        _count_traces(-1)
         _running.trace = outer
         trace.active = False

@@ -7,6 +7,7 @@ becomes the exception that NumPy would have raised, with the user's line.
 """
 
 import ctypes
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
@@ -27,8 +28,9 @@ from ...codegen.llvm.program import (
 )
 from ...codegen.llvm.target import Target
 from ...errors import IndexRangeError, InternalError
+from ...kernels.cost import work_ns
 from ...kernels.kernel import Load
-from ...program.program import Extern, Program, ProgramBuffer, Run, Step
+from ...program.program import Copy, Extern, Loop, Program, ProgramBuffer, Run, Step
 from .arena import ArenaPool, aligned_empty
 from .call import NativeFunction, data_pointer
 from .engine import engine_for
@@ -45,6 +47,9 @@ _LINALG_MESSAGES = {
 _ALIGN_FROM = 4096
 _POOL_FROM = 1 << 16
 OUTPUTS = OutputPool()
+# Estimated work from which on other Python threads run meanwhile, 30 ns of a call.
+_RELEASE_FROM_NS = 5_000
+_COPY_NS = 1_000
 
 Allocator: TypeAlias = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 
@@ -194,6 +199,41 @@ class CpuExecutable:
             f"{strides}"
         )
 
+    # For callers in machine code
+
+    @property
+    def address(self) -> int:
+        """Where the host function is."""
+        return self._function.address
+
+    @property
+    def arenas(self) -> ArenaPool:
+        """Memory for calls."""
+        return self._arenas
+
+    @property
+    def results(self) -> Sequence[tuple[Allocator, tuple[int, ...], np.dtype]]:
+        """How each result is allocated, its shape and its dtype."""
+        return self._outputs
+
+    @property
+    def pool(self) -> OutputPool:
+        """Memory of large results, whose allocator is its `empty`."""
+        return OUTPUTS
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it runs alone, and for no longer than letting others run pays."""
+        return (
+            not self._code.needs_host
+            and not self._code.needs_pool
+            and _work_ns(self.program.steps) < _RELEASE_FROM_NS
+        )
+
+    def raise_error(self, word: int, arena: int) -> None:
+        """Raise what an error word says."""
+        raise self._error(word, arena)
+
     # Errors
 
     def _error(self, word: int, arena: int) -> BaseException:
@@ -240,6 +280,21 @@ def _output(
         buffer.shape,
         buffer.dtype,
     )
+
+
+def _work_ns(steps: Sequence[Step]) -> float:
+    """Estimate the time that steps take; infinite where nothing is known."""
+    total = 0.0
+    for step in steps:
+        if isinstance(step, Run):
+            total += work_ns(step.kernel.body, step.kernel)
+        elif isinstance(step, Loop):
+            total += step.count * _work_ns(step.steps)
+        elif isinstance(step, Copy):
+            total += _COPY_NS
+        else:
+            return math.inf
+    return total
 
 
 def _same_strides(array: np.ndarray, strides: Sequence[int]) -> bool:

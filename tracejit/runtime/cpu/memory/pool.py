@@ -90,7 +90,7 @@ class OutputPool:
         nbytes = dtype.itemsize
         for extent in shape:
             nbytes *= extent
-        memory = self._memory(-(-(nbytes + ALIGNMENT) // PAGE) * PAGE)
+        memory = self.memory(room_for(nbytes))
         return np.ndarray(shape, dtype, memory, -data_pointer(memory) % ALIGNMENT)
 
     def clear(self) -> None:
@@ -99,7 +99,14 @@ class OutputPool:
             self._sizes.clear()
             self._bytes = 0
 
-    def _memory(self, size: int) -> np.ndarray:
+    def memory(self, size: int) -> np.ndarray:
+        """Return bytes for one result, which must become the `base` of its array.
+
+        Parameters
+        ----------
+        size : int
+            From `room_for`.
+        """
         with self._lock:
             known = self._sizes.pop(size, None) or deque()
             self._sizes[size] = known  # now the most recently used size
@@ -133,6 +140,11 @@ class OutputPool:
             self._bytes -= size
         else:
             del self._sizes[size]
+
+
+def room_for(nbytes: int) -> int:
+    """Return how many bytes to take for so many that start on a cache line."""
+    return -(-(nbytes + ALIGNMENT) // PAGE) * PAGE
 
 
 def _is_watched(memory: np.ndarray) -> bool:

@@ -1,0 +1,1 @@
+"""Calls that do not go through Python: the type that is called, its machine code."""
