@@ -14,6 +14,14 @@ NO_DERIVATIVE = {
     "stop_gradient": "its derivative is zero by definition",
     "iota": "it has no operands",
     "constant": "it has no operands",
+    "callback": "what it computes is Python's business",
+    "check": "it has no results",
+    "custom_tangent": "it stands between linearising and transposing, where it goes",
+}
+# Primitives that are differentiable in one mode only.
+ONE_MODE = {
+    "while": "fwd",  # how many turns there are to go back is not known
+    "custom_vjp": "rev",  # its rule gives cotangents
 }
 
 
@@ -45,7 +53,18 @@ def function_of(sample: Sample):
 @pytest.mark.parametrize("sample", CHECKED, ids=sample_id)
 def test_check_grads(sample):
     args = sample.make(np.random.default_rng(2))
-    tj.testing.check_grads(function_of(sample), args, order=2, directions=1)
+    modes = (ONE_MODE[sample.name],) if sample.name in ONE_MODE else ("fwd", "rev")
+    f = function_of(sample)
+    tj.testing.check_grads(f, args, order=2, modes=modes, directions=1)
+
+
+@pytest.mark.parametrize("name", ONE_MODE)
+def test_the_other_mode_is_refused(name):
+    sample = next(s for s in CHECKED if s.name == name)
+    args = sample.make(np.random.default_rng(2))
+    (other,) = {"fwd", "rev"} - {ONE_MODE[name]}
+    with pytest.raises(tj.errors.UnsupportedError):
+        tj.testing.check_grads(function_of(sample), args, order=1, modes=(other,))
 
 
 def test_every_primitive_is_checked_or_says_why():
@@ -69,7 +88,8 @@ def test_every_primitive_has_rules_for_both_modes():
 
 def test_what_is_split_is_transposed():
     """Each sub-graph primitive that linearisation emits has a transpose."""
-    emitted = {p.name for p in linearize.SUBGRAPH_RULES} - {"fusion"}  # becomes a call
+    replaced = {"fusion", "custom_jvp", "custom_vjp"}  # by a call, or by their rules
+    emitted = {p.name for p in linearize.SUBGRAPH_RULES} - replaced
     assert emitted <= {p.name for p in transpose.SUBGRAPH_RULES}
 
 

@@ -86,6 +86,11 @@ class HostFunction:
         """Return the living function of that name."""
         return cls._living.get(name)
 
+    @property
+    def label(self) -> str:
+        """The name without its number."""
+        return self.name.rpartition("#")[0]
+
     def __repr__(self) -> str:
         return f'host "{self.name}"'
 

@@ -34,8 +34,15 @@ from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.liveness import live_equations
+from ..ir.ops.callback import check_p
 from ..ir.ops.composite import composite_p, expansion
 from ..ir.ops.control import call_p, cond_p, fusion_p
+from ..ir.ops.custom import (
+    checkpoint_p,
+    custom_jvp_p,
+    custom_tangent_p,
+    custom_vjp_p,
+)
 from ..ir.ops.elementwise import and_p, eq_p, not_p, select_p
 from ..ir.ops.indexing import gather_p, scatter_p
 from ..ir.ops.linalg import cholesky_p, det_p, eigh_p, inv_p, solve_p
@@ -238,7 +245,7 @@ def _line(eqn: Eqn) -> str | None:
 
 
 def _check_effects(eqn: Eqn) -> None:
-    if Effect.ORDERED in eqn.effects:
+    if Effect.ORDERED in eqn.effects and eqn.primitive not in GUARDS:
         raise UnsupportedError(
             f"{eqn.primitive.name} has ordered effects in a branch that only some "
             "examples of a vmap take",
@@ -274,6 +281,10 @@ def _zero(b: Builder, aval: ShapedArray) -> Atom:
     return b.literal(0, aval.dtype)
 
 
+def _true(b: Builder, aval: ShapedArray) -> Atom:
+    return b.literal(True, dt.BOOL)
+
+
 def _identity(b: Builder, aval: ShapedArray) -> Atom:
     """Return identity matrices on the last two axes."""
     n = aval.ndim
@@ -294,6 +305,7 @@ GUARDS: dict[Primitive, Guard] = {
     det_p: _MATRIX,
     eigh_p: _MATRIX,
     inv_p: _MATRIX,
+    check_p: (lambda n: range(1), _true),
     solve_p: _MATRIX,
 }
 
@@ -372,6 +384,74 @@ def _select_branches(
     for x, y, has_x, has_y in zip(xs, ys, x_mask, y_mask, strict=True):
         outs += batch_elementwise(b, select_p, [pred, x, y], [True, has_x, has_y], {})
     return outs, [True] * len(outs)
+
+
+# --- equations with rules of their own ---------------------------------------------
+
+
+def _whole(graph: Graph, mask: Sequence[bool], state: Batches) -> Graph:
+    """Return `graph` for a batch, all of whose results are batched."""
+    every = (True,) * len(graph.outvars)
+    return _batched(graph, tuple(mask), False, every, state).graph
+
+
+def _batch_custom(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
+    """Batch the function and its rules; arguments and results all have the batch.
+
+    What the functions close over stays as it is.
+    """
+    count = eqn.params["args"]
+    assert isinstance(count, int)
+    _check_no_choice(eqn, operands)
+    rest = tuple(operands.batched[count:])
+    mask = ((True,) * count) + rest
+    atoms = _spread_where(b, operands.atoms, operands.batched, mask, state)
+    graphs = {k: g for k, g in eqn.params.items() if isinstance(g, Graph)}
+
+    def ins_of(name: str, graph: Graph) -> Mask:
+        before = rest if name == "bwd" else mask
+        return (*before, *[True] * (len(graph.invars) - len(before)))
+
+    whole = {k: _whole(g, ins_of(k, g), state) for k, g in graphs.items()}
+    outs = b.emit_all(eqn.primitive, atoms, {**eqn.params, **whole})
+    return list(outs), [True] * len(outs)
+
+
+def _batch_custom_tangent(
+    b: Builder, eqn: Eqn, operands: Operands, state: Batches
+) -> Results:
+    bwd, count = eqn.params["bwd"], eqn.params["residuals"]
+    assert isinstance(bwd, Graph)
+    assert isinstance(count, int)
+    known = tuple(operands.batched[:count])
+    mask = (*known, *[True] * (len(operands.atoms) - count))
+    atoms = _spread_where(b, operands.atoms, operands.batched, mask, state)
+    ins = (*known, *[True] * (len(bwd.invars) - count))
+    whole = _whole(bwd, ins, state)
+    outs = b.emit_all(eqn.primitive, atoms, {**eqn.params, "bwd": whole})
+    return list(outs), [True] * len(outs)
+
+
+def _batch_checkpoint(
+    b: Builder, eqn: Eqn, operands: Operands, state: Batches
+) -> Results:
+    graph = eqn.params["graph"]
+    assert isinstance(graph, Graph)
+    none = (False,) * len(graph.outvars)
+    atoms, has_active = _with_active(operands, (graph,))
+    found = _batched(graph, tuple(operands.batched), has_active, none, state)
+    outs = b.emit_all(eqn.primitive, atoms, {**eqn.params, "graph": found.graph})
+    return list(outs), list(found.outs)
+
+
+def _check_no_choice(eqn: Eqn, operands: Operands) -> None:
+    if operands.active is not None and eqn.effects:
+        raise UnsupportedError(
+            f"{eqn.primitive.name} has effects in a branch that only some examples of "
+            "a vmap take",
+            source=_line(eqn),
+            hint="move it out of the branch",
+        )
 
 
 # --- loops ------------------------------------------------------------------------
@@ -521,6 +601,10 @@ SUBGRAPH_RULES: dict[Primitive, SubgraphRule] = {
     call_p: _batch_call,
     fusion_p: _batch_call,
     cond_p: _batch_cond,
+    custom_jvp_p: _batch_custom,
+    custom_vjp_p: _batch_custom,
+    custom_tangent_p: _batch_custom_tangent,
+    checkpoint_p: _batch_checkpoint,
     scan_p: _batch_scan,
     while_p: _batch_while,
 }

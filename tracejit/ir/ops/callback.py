@@ -23,6 +23,8 @@ from ..primitive import (
     Primitive,
     register,
 )
+from .reduce import reduce_and_p
+from .shape import spread
 
 if TYPE_CHECKING:
     from ..builder import Builder
@@ -57,7 +59,7 @@ def _callback(
     )
     if not fits:
         want = [f"{a.dtype}{list(a.shape)}" for a in results]
-        label = fn.name.rpartition("#")[0]
+        label = fn.label
         raise ShapeError(
             f"the callback {label} gave {', '.join(got) or 'none'}, "
             f"but promised {', '.join(want) or 'none'}"
@@ -80,6 +82,46 @@ def _callback_jvp(
     )
 
 
+def _each(
+    fn: HostFunction, batched: Sequence[bool], results: Sequence[ShapedArray]
+) -> HostFunction:
+    """Return a function that calls `fn` for one example after the other.
+
+    `results` are those of all examples together.
+    """
+
+    def call(*xs: Array) -> tuple[Array, ...]:
+        pairs = list(zip(xs, batched, strict=True))
+        size = next(len(x) for x, m in pairs if m)
+        rows = [
+            fn.call(*(np.array(x[i]) if m else x for x, m in pairs))
+            for i in range(size)
+        ]
+        if not rows:
+            return tuple(np.empty(a.shape, a.dtype) for a in results)
+        return tuple(np.stack(column) for column in zip(*rows, strict=True))
+
+    return HostFunction(fn.label, call)
+
+
+def _callback_batch(
+    b: "Builder",
+    primitive: Primitive,
+    ins: "Sequence[Atom]",
+    batched: Sequence[bool],
+    params: Params,
+) -> "Sequence[Atom]":
+    """Call for each example, in order."""
+    fn, results = params["fn"], params["results"]
+    assert isinstance(fn, HostFunction)
+    assert isinstance(results, tuple)
+    size = next(x.aval.shape[0] for x, m in zip(ins, batched, strict=True) if m)
+    avals = [a for a in results if isinstance(a, ShapedArray)]
+    whole = tuple(a.with_shape((size, *a.shape)) for a in avals)
+    new: Params = {**params, "fn": _each(fn, batched, whole), "results": whole}
+    return b.emit_all(primitive, ins, new)
+
+
 callback_p: Primitive = register(
     Primitive(
         "callback",
@@ -91,6 +133,7 @@ callback_p: Primitive = register(
             "effect": ParamKind.STR,
         },
         jvp=_callback_jvp,
+        batch=_callback_batch,
         flops=lambda ins, outs, params: 0.0,
         effects=lambda params: EFFECTS[str(params["effect"])],
         variadic_results=True,
@@ -108,6 +151,31 @@ def _check(ok: Array, *xs: Array, fn: HostFunction) -> tuple[Array, ...]:
     return () if ok else fn.call(*(np.array(x) for x in xs))
 
 
+def _check_batch(
+    b: "Builder",
+    primitive: Primitive,
+    ins: "Sequence[Atom]",
+    batched: Sequence[bool],
+    params: Params,
+) -> "Sequence[Atom]":
+    """Check that all are true; the first example that is not is the one to raise."""
+    fn = params["fn"]
+    assert isinstance(fn, HostFunction)
+    ok = ins[0]
+    if not batched[0]:
+        size = next(x.aval.shape[0] for x, m in zip(ins, batched, strict=True) if m)
+        ok = spread(b, ok, size)
+
+    def call(oks: Array, *xs: Array) -> tuple[Array, ...]:
+        first = int(np.argmin(oks))
+        pairs = zip(xs, batched[1:], strict=True)
+        return fn.call(*(np.array(x[first]) if m else x for x, m in pairs))
+
+    every = b.emit(reduce_and_p, ok, axes=(0,))
+    new: Params = {"fn": HostFunction(fn.label, call)}
+    return b.emit_all(primitive, [every, ok, *ins[1:]], new)
+
+
 # Calls `fn`, which raises, unless the first operand is true. Ordered, so that what is
 # printed before it is seen before it fails.
 check_p: Primitive = register(
@@ -117,6 +185,7 @@ check_p: Primitive = register(
         _check,
         params={"fn": ParamKind.HOST},
         jvp=lambda b, tangents, outs, ins, params: (),
+        batch=_check_batch,
         flops=lambda ins, outs, params: 0.0,
         effects=lambda params: frozenset({Effect.CHECK, Effect.ORDERED}),
         variadic_results=True,

@@ -20,6 +20,7 @@ from ..interp import evaluate
 from ..primitive import (
     Array,
     Avals,
+    BatchParams,
     Effect,
     Linearity,
     ParamKind,
@@ -254,6 +255,7 @@ checkpoint_name_p: Primitive = register(
         params={"name": ParamKind.STR},
         linearity=Linearity.JOINT,
         transpose=_name_transpose,
+        batch=BatchParams(lambda params, size: params),
         flops=lambda ins, outs, params: 0.0,
     )
 )
@@ -284,6 +286,7 @@ barrier_p: Primitive = register(
         lambda *xs, count: xs[:count],
         params={"count": ParamKind.INT},
         jvp=_barrier_jvp,
+        batch=BatchParams(lambda params, size: params),
         flops=lambda ins, outs, params: 0.0,
         variadic_results=True,
     )
