@@ -23,6 +23,7 @@ from .api import (
     stop_gradient,
     value_and_grad,
     vjp,
+    vmap,
 )
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "testing",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

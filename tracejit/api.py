@@ -23,6 +23,7 @@ from .tracing.mutation import apply_changes
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
+from .tracing.vmap import vmap
 
 __all__ = [
     "JitFunction",
@@ -37,6 +38,7 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]
 
 

@@ -278,6 +278,16 @@ OTHERS = [
         uniform(0, 1, (3,), (3,)),
         {"contract": ((0,), (0,)), "batch": ((), ())},
     ),
+    Sample(
+        "dot_general",
+        uniform(0, 1, (4, 2, 3), (5, 2)),
+        {"contract": ((), ()), "batch": ((1,), (1,))},
+    ),
+    Sample(
+        "dot_general",
+        uniform(0, 1, (3,), ()),
+        {"contract": ((), ()), "batch": ((), ())},
+    ),
     Sample("gather", lambda r: [r.normal(size=(3, 4)), _indices(5)(r)], GATHER),
     Sample(
         "gather",

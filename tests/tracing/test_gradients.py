@@ -250,6 +250,15 @@ def test_dtype_errors(case):
     assert "at test_gradients.py:" in str(caught.value)
 
 
+def test_gradient_of_a_product_of_vectors_is_no_contraction():
+    """The cotangent of a number times a vector: elementwise, and fused."""
+    x, y = X[0], X[1]
+    f = tj.grad(lambda x, y: np.sin(x @ y), (0, 1))
+    for got, other in zip(tj.jit(f)(x, y), (y, x), strict=True):
+        np.testing.assert_allclose(got, np.cos(x @ y) * other)
+    assert len(tj.jit(f).lower(x, y).kernels) <= 2
+
+
 # --- values in nested transformations ---------------------------------------------
 
 

@@ -132,6 +132,57 @@ class TransposeRule(Protocol):
         """Emit the cotangents of the operands into `b`."""
 
 
+class BatchRule(Protocol):
+    """What the primitive gives for a batch of operands at once."""
+
+    def __call__(
+        self,
+        b: "Builder",
+        primitive: "Primitive",
+        ins: Sequence["Atom"],
+        batched: Sequence[bool],
+        params: Params,
+    ) -> Sequence["Atom"]:
+        """Emit the results, each with the batch as axis 0, into `b`.
+
+        At least one of `batched` is true: those operands have the batch as axis 0.
+        """
+
+
+def _same(params: Params, size: int) -> Params:
+    return params
+
+
+@dataclass(frozen=True)
+class BatchParams:
+    """Batching by the primitive itself, on operands that all have the batch axis.
+
+    Parameters
+    ----------
+    change : callable
+        ``(params, batch size) -> params`` for operands with one more axis in front.
+        Without it they stay as they are: the primitive works on the last axes.
+    """
+
+    change: Callable[[Params, int], Params] = _same
+
+
+def shifted(*names: str) -> BatchParams:
+    """Return the batching of primitives whose params `names` are axes."""
+
+    def change(params: Params, size: int) -> Params:
+        return {**params, **{k: _next_axes(params[k]) for k in names}}
+
+    return BatchParams(change)
+
+
+def _next_axes(value: Param) -> Param:
+    if isinstance(value, tuple):
+        return tuple(_next_axes(v) for v in value)
+    assert isinstance(value, int)
+    return value + 1
+
+
 # partial(b, g, out, *ins) multiplies g by one partial derivative.
 Partial = Callable[..., "Atom | None"]
 
@@ -165,6 +216,9 @@ class Primitive:
         is required.
     linear_in : tuple of int
         The operands meant by `linearity`; empty means all.
+    batch : BatchParams or callable, optional
+        How the primitive is applied to a batch of operands. Those of kind ELEMENTWISE
+        and REDUCE, and those that take no operands, need none.
     nondifferentiable : bool
         True when every derivative is zero or undefined (integer-valued results).
     flops : callable
@@ -185,6 +239,7 @@ class Primitive:
     transpose: TransposeRule | None = None
     linearity: Linearity = Linearity.NONE
     linear_in: tuple[int, ...] = ()
+    batch: BatchParams | BatchRule | None = None
     nondifferentiable: bool = False
     flops: Callable[[Avals, Avals, Params], float] = lambda i, o, p: float(o[0].size)
     effects: Callable[[Params], frozenset[Effect]] = lambda p: frozenset()

@@ -23,6 +23,7 @@ from .masked import Masked, unsupported_mask
 from .source import user_line
 from .storage import Kind, own
 from .tracer import Tracer
+from .ufuncs import trace_of
 from .views import Strided
 
 Array = np.ndarray
@@ -50,6 +51,7 @@ class Advanced:
 def get(x: Tracer, index: Any) -> Any:
     """Return ``x[index]``: a view, a scalar or a gathered copy."""
     items = _as_tuple(index)
+    x = trace_of([x, *items]).lift(x)
     if not any(_is_advanced(i) for i in items):
         return _basic(x, items)
     mask = _unknown_mask(items)

@@ -38,12 +38,15 @@ class Argument:
         Its value, when Python may ask for it.
     depends : frozenset of int
         Arguments of the jitted function around that decide the value.
+    origin : Tracer, optional
+        The value of the trace around that is passed.
     """
 
     aval: ShapedArray
     kind: Kind
     value: np.ndarray | None = None
     depends: frozenset[int] = frozenset()
+    origin: Tracer | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def argument_like(x: Any) -> Argument:
     """Describe the leaf `x` (an array, a number or a tracer) as an argument."""
     if isinstance(x, Tracer):
         value = x.shadow if x.storage.known else None
-        return Argument(x.aval, x.kind, value, x.storage.depends)
+        return Argument(x.aval, x.kind, value, x.storage.depends, x)
     array = np.asarray(x)
     aval = ShapedArray(array.shape, dt.canonical(array.dtype))
     return Argument(aval, kind_of(x), array)
@@ -140,6 +143,8 @@ _FROZEN = "it is the argument of a {role} function, whose caller keeps it"
 
 def _tracer(trace: Trace, x: Argument) -> Tracer:
     var = trace.builder.input(x.aval)
+    if x.origin is not None:
+        trace.origins[var] = x.origin
     why = _FROZEN.format(role=trace.role.value)
     is_known = x.value is not None
     storage = Storage(trace, var, known=is_known, frozen=why, depends=x.depends)

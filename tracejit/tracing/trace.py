@@ -66,6 +66,8 @@ class Trace:
     role : Role
     finder : CaptureFinder, optional
         Says where an array was found; without one arrays are constants.
+    origins : dict of Var to Tracer
+        Arguments that are values of the trace around.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Trace:
     builder: Builder = field(init=False)
     captures: list[CapturedArray] = field(default_factory=list)
     outer_values: list[OuterValue] = field(default_factory=list)
+    origins: dict[Var, Tracer] = field(default_factory=dict)
     pinned: dict[int, object] = field(default_factory=dict)
     active: bool = True
     thread: int = field(default_factory=threading.get_ident)
@@ -161,22 +164,32 @@ class Trace:
 
     def is_differentiated(self, atom: Atom) -> bool:
         """Tell whether `atom` depends on the argument of a derivative."""
+        return self._comes_from(atom, Role.DIFFERENTIATED)
+
+    def is_mapped(self, atom: Atom) -> bool:
+        """Tell whether `atom` has a value for each example of a `vmap`."""
+        return self._comes_from(atom, Role.MAPPED)
+
+    def _comes_from(self, atom: Atom, role: Role) -> bool:
+        """Tell whether `atom` depends on an argument of a trace of that role."""
         inputs = set(self.builder.invars)
         outer = {value.var: value.tracer for value in self.outer_values}
+        given = outer | self.origins
         pending, seen = [atom], set()
         while pending:
             x = pending.pop()
             if isinstance(x, Literal) or x in seen:
                 continue
             seen.add(x)
-            if x in outer:
-                tracer = outer[x]
-                if tracer.home.is_differentiated(tracer.read()):
-                    return True
-            elif x in inputs and self.role is Role.DIFFERENTIATED:
+            if x in inputs and x not in outer and self.role is role:
+                return True
+            if x in given and given[x].home._comes_from(given[x].read(), role):
                 return True
             eqn = self.builder.definition(x)
-            if eqn is not None and not eqn.primitive.nondifferentiable:
+            if eqn is None:
+                continue
+            drops = role is Role.DIFFERENTIATED and eqn.primitive.nondifferentiable
+            if not drops:
                 pending.extend(eqn.invars)
         return False
 

@@ -664,12 +664,20 @@ def depends_of(operands: Iterable[Tracer]) -> frozenset[int]:
 
 
 def _concretization_error(x: Tracer, what: str) -> ConcretizationError:
-    why, hint = _UNKNOWN[x.home.role.value]
+    why, hint = _UNKNOWN[_unknown_role(x)]
     return ConcretizationError(
         f"cannot give Python {what} of a traced {x.aval}, {why}",
         source=user_line(),
         hint=hint,
     )
+
+
+def _unknown_role(x: Tracer) -> str:
+    """Say which trace's arguments leave the value open: one of a `vmap`, if any is."""
+    if x.home.is_mapped(x.read()):
+        return "mapped"
+    role = x.home.role.value
+    return "jitted" if role == "mapped" else role
 
 
 _AT_RUN_TIME = "whose value is known only when the compiled function runs"

@@ -10,8 +10,13 @@ from ..aval import Shape, ShapedArray
 from ..builder import Builder
 from ..graph import Atom
 from ..primitive import Array, Avals, Linearity, ParamKind, Params, Primitive, register
-from .elementwise import check_dtype
-from .shape import inverse_permutation, transpose_p
+from .elementwise import check_dtype, mul_p
+from .shape import (
+    broadcast_in_dim_p,
+    inverse_permutation,
+    move_axis,
+    transpose_p,
+)
 
 Pair = tuple[Shape, Shape]
 Atoms = Sequence[Atom | None]
@@ -96,13 +101,66 @@ def _operand_cotangent(
     order = sorted(range(len(contract[1])), key=lambda i: contract[1][i])
     summed = tuple(contract[0][i] for i in order)
     if (*batch[0], *summed, *fx) == tuple(range(x.aval.ndim)):
-        return b.emit(
-            dot_general_p, y, ct, contract=(fy, ct_y), batch=(batch[1], shared)
-        )
-    dot = b.emit(dot_general_p, ct, y, contract=(ct_y, fy), batch=(shared, batch[1]))
+        return product(b, y, ct, (fy, ct_y), (batch[1], shared))
+    dot = product(b, ct, y, (ct_y, fy), (shared, batch[1]))
     perm = inverse_permutation((*batch[0], *fx, *summed))
     is_plain = perm == tuple(range(len(perm)))
     return dot if is_plain else b.emit(transpose_p, dot, perm=perm)
+
+
+def _dot_batch(
+    b: Builder,
+    primitive: Primitive,
+    ins: Sequence[Atom],
+    batched: Sequence[bool],
+    params: Params,
+) -> Sequence[Atom]:
+    """One product: a batch of both is a batch axis, of one of them a free axis."""
+    contract: Pair = params["contract"]  # type: ignore[assignment]
+    batch: Pair = params["batch"]  # type: ignore[assignment]
+    x, y = ins
+    sides = [_shift(axes, has) for axes, has in zip(batch, batched, strict=True)]
+    summed = [_shift(axes, has) for axes, has in zip(contract, batched, strict=True)]
+    if all(batched):
+        sides = [(0, *axes) for axes in sides]
+    elif batched[1] and not free_axes(y.aval.ndim - 1, contract[1], batch[1]):
+        x, y, sides, summed = y, x, sides[::-1], summed[::-1]
+        batched = batched[::-1]
+    out = product(b, x, y, (summed[0], summed[1]), (sides[0], sides[1]))
+    if all(batched):
+        return (out,)
+    at = len(sides[0])
+    if batched[1]:
+        at += len(free_axes(x.aval.ndim, summed[0], sides[0]))
+    return (move_axis(b, out, at, 0),)
+
+
+def _shift(axes: Shape, by: bool) -> Shape:
+    return tuple(d + by for d in axes)
+
+
+def product(b: Builder, x: Atom, y: Atom, contract: Pair, batch: Pair) -> Atom:
+    """Emit ``dot_general``, or where nothing is summed the elementwise product."""
+    if contract[0]:
+        return b.emit(dot_general_p, x, y, contract=contract, batch=batch)
+    free = [free_axes(v.aval.ndim, (), s) for v, s in ((x, batch[0]), (y, batch[1]))]
+    n, rows = len(batch[0]), len(free[0])
+    shape = tuple(x.aval.shape[d] for d in (*batch[0], *free[0]))
+    shape += tuple(y.aval.shape[d] for d in free[1])
+    lead, ahead = tuple(range(n)), tuple(range(n, n + rows))
+    behind = tuple(range(n + rows, len(shape)))
+    left = _placed(b, x, (*batch[0], *free[0]), (*lead, *ahead), shape)
+    right = _placed(b, y, (*batch[1], *free[1]), (*lead, *behind), shape)
+    return b.emit(mul_p, left, right)
+
+
+def _placed(b: Builder, x: Atom, order: Shape, dims: Shape, shape: Shape) -> Atom:
+    """Put the axes of `x`, taken in `order`, at `dims` of `shape`."""
+    if order != tuple(range(len(order))):
+        x = b.emit(transpose_p, x, perm=order)
+    if not order or dims == tuple(range(len(shape))):
+        return x
+    return b.emit(broadcast_in_dim_p, x, shape=shape, dims=dims)
 
 
 def _dot_flops(ins: Avals, outs: Avals, params: Params) -> float:
@@ -118,6 +176,7 @@ dot_general_p: Primitive = register(
         _dot,
         params={"contract": ParamKind.PAIRS, "batch": ParamKind.PAIRS},
         transpose=_dot_transpose,
+        batch=_dot_batch,
         linearity=Linearity.MULTI,
         flops=_dot_flops,
     )

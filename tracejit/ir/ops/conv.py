@@ -25,7 +25,7 @@ from ..builder import Builder
 from ..graph import Atom
 from ..primitive import Array, Avals, Linearity, ParamKind, Params, Primitive, register
 from .elementwise import check_dtype
-from .shape import ints, rev_p, transpose_p
+from .shape import ints, move_axis, reshape, rev_p, transpose_p
 
 Atoms = Sequence[Atom | None]
 HALVES = tuple(d for d in dt.FLOATS if d.itemsize == 2)
@@ -231,6 +231,43 @@ def _padding_for(
     )
 
 
+def _conv_batch(
+    b: Builder,
+    primitive: Primitive,
+    ins: Sequence[Atom],
+    batched: Sequence[bool],
+    params: Params,
+) -> Sequence[Atom]:
+    """A batch of images joins theirs, of filters their number, of both the groups."""
+    x, w = ins
+    if all(batched):
+        size, groups = w.aval.shape[:2]
+        x = _merged(b, move_axis(b, x, 0, 1), 1)
+        out = b.emit(conv_general_p, x, _merged(b, w, 0), **params)
+        return (move_axis(b, _split(b, out, 1, (size, groups)), 1, 0),)
+    if batched[0]:
+        size, images = x.aval.shape[:2]
+        out = b.emit(conv_general_p, _merged(b, x, 0), w, **params)
+        return (_split(b, out, 0, (size, images)),)
+    size, _, filters = w.aval.shape[:3]
+    w = _merged(b, move_axis(b, w, 0, 1), 1)
+    out = b.emit(conv_general_p, x, w, **params)
+    return (move_axis(b, _split(b, out, 2, (size, filters)), 2, 0),)
+
+
+def _merged(b: Builder, x: Atom, axis: int) -> Atom:
+    """Join `axis` and the next one."""
+    shape = x.aval.shape
+    joined = (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+    return reshape(b, x, joined)
+
+
+def _split(b: Builder, x: Atom, axis: int, extents: Shape) -> Atom:
+    """Split `axis` into `extents`."""
+    shape = x.aval.shape
+    return reshape(b, x, (*shape[:axis], *extents, *shape[axis + 1 :]))
+
+
 def _conv_flops(ins: Avals, outs: Avals, params: Params) -> float:
     taps = ins[1].shape[2:]
     return 2.0 * float(outs[0].size) * float(prod(taps))
@@ -249,6 +286,7 @@ conv_general_p: Primitive = register(
             "rhs_dilation": ParamKind.INTS,
         },
         transpose=_conv_transpose,
+        batch=_conv_batch,
         linearity=Linearity.MULTI,
         flops=_conv_flops,
     )

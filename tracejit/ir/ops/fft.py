@@ -20,6 +20,7 @@ from ..primitive import (
     Params,
     Primitive,
     register,
+    shifted,
 )
 from .elementwise import check_dtype, conj_p, mul_p, real_p, zero
 from .shape import broadcast_in_dim_p, constant_p, pad_p
@@ -102,6 +103,7 @@ fft_p: Primitive = register(
         _fft,
         params={"form": ParamKind.STR, "axis": ParamKind.INT, "n": ParamKind.INT},
         transpose=_fft_transpose,
+        batch=shifted("axis"),
         linearity=Linearity.JOINT,
         flops=lambda i, o, p: (
             5.0 * float(o[0].size) * np.log2(max(int(str(p["n"])), 2))

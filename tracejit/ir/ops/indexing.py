@@ -21,6 +21,7 @@ from ..graph import Atom
 from ..primitive import (
     REGISTRY,
     Array,
+    BatchParams,
     Effect,
     Linearity,
     Param,
@@ -31,7 +32,7 @@ from ..primitive import (
 )
 from .elementwise import div_p, eq_p, mul_p, select_p, zero
 from .segments import products_of_others
-from .shape import full_like, iota_p, reshape
+from .shape import full_like, ints, iota_p, move_axis, reshape, spread_all
 
 Atoms = Sequence[Atom | None]
 MODES = ("raise", "clip")
@@ -132,6 +133,32 @@ def _gather_transpose(
     return (ct_x, *[None] * len(indices))
 
 
+def _batched_axes(params: Params) -> dict[str, Param]:
+    """Params for operands that all have one more batch axis in front."""
+    batch = params["batch"]
+    assert isinstance(batch, int)
+    axes = tuple(a + 1 for a in ints(params, "axes"))
+    return {**params, "axes": axes, "batch": batch + 1}
+
+
+def _gather_batch(
+    b: Builder,
+    primitive: Primitive,
+    ins: Sequence[Atom],
+    batched: Sequence[bool],
+    params: Params,
+) -> Sequence[Atom]:
+    """Indices of one array keep it as it is: their batch is an axis of theirs."""
+    if batched[0]:
+        return b.emit_all(gather_p, spread_all(b, ins, batched), _batched_axes(params))
+    x, *indices = ins
+    shared = params["batch"]
+    assert isinstance(shared, int)
+    indices = [move_axis(b, i, 0, shared) for i in spread_all(b, indices, batched[1:])]
+    out = b.emit(gather_p, x, *indices, **params)
+    return (move_axis(b, out, shared, 0),)
+
+
 gather_p: Primitive = register(
     Primitive(
         "gather",
@@ -143,6 +170,7 @@ gather_p: Primitive = register(
             "mode": ParamKind.STR,
         },
         transpose=_gather_transpose,
+        batch=_gather_batch,
         linearity=Linearity.JOINT,
         linear_in=(0,),
         effects=_check_effect,
@@ -314,6 +342,7 @@ scatter_p: Primitive = register(
         },
         jvp=_scatter_jvp,
         transpose=_scatter_transpose,
+        batch=BatchParams(lambda p, n: _batched_axes(p)),
         effects=_check_effect,
         flops=lambda i, o, p: float(i[1].size) if p["op"] != "set" else 0.0,
     )

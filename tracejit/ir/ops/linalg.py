@@ -17,6 +17,7 @@ from ..graph import Atom
 from ..primitive import (
     Array,
     Avals,
+    BatchParams,
     Effect,
     JvpRule,
     Params,
@@ -42,7 +43,14 @@ from .elementwise import (
     zero,
 )
 from .reduce import reduce_sum_p
-from .shape import broadcast_in_dim_p, iota_p, transpose_p
+from .shape import (
+    broadcast_in_dim_p,
+    iota_p,
+    move_axis,
+    reshape,
+    spread_all,
+    transpose_p,
+)
 
 Atoms = Sequence[Atom | None]
 _LAPACK = frozenset(d for d in dt.INEXACT if d.itemsize >= 4)
@@ -96,6 +104,7 @@ def _square_primitive(
             abstract_eval,
             impl,
             jvp=jvp,
+            batch=BatchParams(),
             effects=lambda p: frozenset({Effect.CHECK}),
             flops=lambda i, o, p: float(i[0].size) * i[0].shape[-1],
         )
@@ -173,6 +182,24 @@ def _solve_transpose(
     return None, b.emit(solve_p, matrix_transpose(b, ins[0]), ct)
 
 
+def _solve_batch(
+    b: Builder,
+    primitive: Primitive,
+    ins: Sequence[Atom],
+    batched: Sequence[bool],
+    params: Params,
+) -> Sequence[Atom]:
+    """Right-hand sides of one matrix become more columns: it is factorised once."""
+    a, x = ins
+    if batched[0]:
+        return (b.emit(solve_p, *spread_all(b, ins, batched)),)
+    size, *lead, n, k = x.aval.shape
+    x = move_axis(b, x, 0, x.aval.ndim - 2)
+    columns = reshape(b, x, (*lead, n, size * k))
+    out = reshape(b, b.emit(solve_p, a, columns), (*lead, n, size, k))
+    return (move_axis(b, out, out.aval.ndim - 2, 0),)
+
+
 solve_p: Primitive = register(
     Primitive(
         "solve",
@@ -181,6 +208,7 @@ solve_p: Primitive = register(
         jvp=_solve_jvp,
         transpose=_solve_transpose,
         linear_in=(1,),
+        batch=_solve_batch,
         effects=lambda p: frozenset({Effect.CHECK}),
         flops=lambda i, o, p: float(i[0].size) * (i[0].shape[-1] + o[0].shape[-1]),
     )
@@ -251,6 +279,7 @@ slogdet_p: Primitive = register(
         _slogdet_eval,
         lambda a: tuple(np.linalg.slogdet(a)),
         jvp=_slogdet_jvp,
+        batch=BatchParams(),
         variadic_results=True,
         flops=lambda i, o, p: float(i[0].size) * i[0].shape[-1],
     )
@@ -331,6 +360,7 @@ eigh_p: Primitive = register(
         _eigh_eval,
         lambda a: tuple(np.linalg.eigh(a)),
         jvp=_eigh_jvp,
+        batch=BatchParams(),
         effects=lambda p: frozenset({Effect.CHECK}),
         variadic_results=True,
         flops=lambda i, o, p: 9.0 * float(i[0].size) * i[0].shape[-1],

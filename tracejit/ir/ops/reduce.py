@@ -22,6 +22,7 @@ from ..primitive import (
     Params,
     Primitive,
     register,
+    shifted,
 )
 from .elementwise import (
     add_p,
@@ -202,6 +203,7 @@ def _cumulative(
             _accumulate(ufunc),
             params={"axis": ParamKind.INT, "reverse": ParamKind.BOOL},
             jvp=jvp,
+            batch=shifted("axis"),
         )
     )
 
@@ -217,6 +219,7 @@ cumsum_p: Primitive = register(
                 cumsum_p, cts[0], axis=params["axis"], reverse=not params["reverse"]
             ),
         ),
+        batch=shifted("axis"),
         linearity=Linearity.JOINT,
     )
 )

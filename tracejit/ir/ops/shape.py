@@ -16,14 +16,16 @@ from ..graph import Atom
 from ..primitive import (
     Array,
     ArrayConstant,
+    BatchParams,
     Kind,
     Linearity,
     ParamKind,
     Params,
     Primitive,
     register,
+    shifted,
 )
-from .elementwise import check_dtype
+from .elementwise import check_dtype, select_p
 
 Cotangents = Sequence[Atom | None]
 Dtypes = frozenset[np.dtype]
@@ -143,6 +145,12 @@ broadcast_in_dim_p: Primitive = register(
         params={"shape": ParamKind.INTS, "dims": ParamKind.INTS},
         kind=Kind.VIEW,
         transpose=_broadcast_transpose,
+        batch=BatchParams(
+            lambda p, n: {
+                "shape": (n, *ints(p, "shape")),
+                "dims": (0, *(d + 1 for d in ints(p, "dims"))),
+            }
+        ),
         linearity=Linearity.JOINT,
         flops=lambda i, o, p: 0.0,
     )
@@ -161,6 +169,58 @@ def broadcast_to(b: Builder, x: Atom, shape: Shape) -> Atom:
 def full_like(b: Builder, value: object, aval: ShapedArray) -> Atom:
     """Return `value` as an array of the shape and dtype of `aval`."""
     return broadcast_to(b, b.literal(value, aval.dtype), aval.shape)
+
+
+# --- batches of operands ----------------------------------------------------------
+
+
+def batch_size(ins: Sequence[Atom], batched: Sequence[bool]) -> int:
+    """Return the extent of axis 0 of the operands that have the batch there."""
+    return next(x.aval.shape[0] for x, has in zip(ins, batched, strict=True) if has)
+
+
+def spread(b: Builder, x: Atom, size: int) -> Atom:
+    """Repeat `x` along a new axis 0."""
+    return broadcast_to(b, x, (size, *x.aval.shape))
+
+
+def spread_all(b: Builder, ins: Sequence[Atom], batched: Sequence[bool]) -> list[Atom]:
+    """Give every operand the batch as axis 0."""
+    size = batch_size(ins, batched)
+    pairs = zip(ins, batched, strict=True)
+    return [x if has else spread(b, x, size) for x, has in pairs]
+
+
+def move_axis(b: Builder, x: Atom, source: int, target: int) -> Atom:
+    """``np.moveaxis`` for axes counted from the front."""
+    if source == target:
+        return x
+    perm = [d for d in range(x.aval.ndim) if d != source]
+    perm.insert(target, source)
+    return b.emit(transpose_p, x, perm=tuple(perm))
+
+
+def batch_elementwise(
+    b: Builder,
+    primitive: Primitive,
+    ins: Sequence[Atom],
+    batched: Sequence[bool],
+    params: Params,
+) -> Sequence[Atom]:
+    """The primitive on operands of one shape; those of rank 0 stay so when they can."""
+    size = batch_size(ins, batched)
+    pairs = list(zip(ins, batched, strict=True))
+    shapes = [x.aval.shape[1:] if has else x.aval.shape for x, has in pairs]
+    full = (size, *next((s for s in shapes if s), ()))
+    operands = []
+    for x, has in pairs:
+        if x.aval.shape in (full, ()):
+            operands.append(x)
+        elif has:
+            operands.append(b.emit(broadcast_in_dim_p, x, shape=full, dims=(0,)))
+        else:
+            operands.append(spread(b, x, size))
+    return b.emit_all(primitive, operands, params)
 
 
 # --- reshape, transpose, rev ------------------------------------------------------
@@ -182,6 +242,7 @@ reshape_p: Primitive = register(
         transpose=lambda b, cts, ins, linear, params: (
             reshape(b, cts[0], ins[0].aval.shape),
         ),
+        batch=BatchParams(lambda p, n: {"shape": (n, *ints(p, "shape"))}),
         linearity=Linearity.JOINT,
         flops=lambda i, o, p: 0.0,
     )
@@ -215,6 +276,9 @@ transpose_p: Primitive = register(
         transpose=lambda b, cts, ins, linear, params: (
             b.emit(transpose_p, cts[0], perm=inverse_permutation(ints(params, "perm"))),
         ),
+        batch=BatchParams(
+            lambda p, n: {"perm": (0, *(d + 1 for d in ints(p, "perm")))}
+        ),
         linearity=Linearity.JOINT,
         flops=lambda i, o, p: 0.0,
     )
@@ -237,6 +301,7 @@ rev_p: Primitive = register(
         transpose=lambda b, cts, ins, linear, params: (
             b.emit(rev_p, cts[0], axes=params["axes"]),
         ),
+        batch=shifted("axes"),
         linearity=Linearity.JOINT,
         flops=lambda i, o, p: 0.0,
     )
@@ -290,6 +355,13 @@ slice_p: Primitive = register(
         },
         kind=Kind.VIEW,
         transpose=_slice_transpose,
+        batch=BatchParams(
+            lambda p, n: {
+                "start": (0, *ints(p, "start")),
+                "stop": (n, *ints(p, "stop")),
+                "stride": (1, *ints(p, "stride")),
+            }
+        ),
         linearity=Linearity.JOINT,
         flops=lambda i, o, p: 0.0,
     )
@@ -358,6 +430,12 @@ update_slice_p: Primitive = register(
         params={"start": ParamKind.INTS, "stride": ParamKind.INTS},
         kind=Kind.VIEW,
         transpose=_update_slice_transpose,
+        batch=BatchParams(
+            lambda p, n: {
+                "start": (0, *ints(p, "start")),
+                "stride": (1, *ints(p, "stride")),
+            }
+        ),
         linearity=Linearity.JOINT,
         flops=lambda i, o, p: 0.0,
     )
@@ -402,6 +480,29 @@ def _pad_transpose(
     return ct_x, ct_value
 
 
+def _pad_batch(
+    b: Builder,
+    primitive: Primitive,
+    ins: Sequence[Atom],
+    batched: Sequence[bool],
+    params: Params,
+) -> Sequence[Atom]:
+    """Pad; a value for each example is selected where the padding is."""
+    (x, value), (has_batch, own_values) = ins, batched
+    low, high = ints(params, "low"), ints(params, "high")
+    size = batch_size(ins, batched)
+    if not own_values:
+        return (b.emit(pad_p, x, value, low=(0, *low), high=(0, *high)),)
+    x = x if has_batch else spread(b, x, size)
+    wide = {"low": (0, *low), "high": (0, *high)}
+    inside = full_like(b, True, x.aval.with_dtype(dt.BOOL))
+    inside = b.emit(pad_p, inside, b.literal(False, dt.BOOL), **wide)
+    filled = b.emit(pad_p, x, b.literal(0, x.aval.dtype), **wide)
+    shape = filled.aval.shape
+    values = b.emit(broadcast_in_dim_p, value, shape=shape, dims=(0,))
+    return (b.emit(select_p, inside, filled, values),)
+
+
 pad_p: Primitive = register(
     Primitive(
         "pad",
@@ -410,6 +511,7 @@ pad_p: Primitive = register(
         params={"low": ParamKind.INTS, "high": ParamKind.INTS},
         kind=Kind.VIEW,
         transpose=_pad_transpose,
+        batch=_pad_batch,
         linearity=Linearity.JOINT,
         flops=lambda i, o, p: 0.0,
     )
@@ -457,6 +559,7 @@ concatenate_p: Primitive = register(
         params={"axis": ParamKind.INT},
         kind=Kind.VIEW,
         transpose=_concatenate_transpose,
+        batch=shifted("axis"),
         linearity=Linearity.JOINT,
         flops=lambda i, o, p: 0.0,
     )

@@ -9,7 +9,7 @@ from .. import dtypes as dt
 from ..aval import ShapedArray
 from ..builder import Builder
 from ..graph import Atom
-from ..primitive import ParamKind, Params, Primitive, register
+from ..primitive import ParamKind, Params, Primitive, register, shifted
 from .indexing import gather_p
 from .shape import inverse_permutation, transpose_p
 
@@ -60,6 +60,7 @@ sort_p: Primitive = register(
         lambda x, axis: np.sort(x, axis=axis, kind="stable"),
         params={"axis": ParamKind.INT},
         jvp=_sort_jvp,
+        batch=shifted("axis"),
     )
 )
 argsort_p: Primitive = register(
@@ -68,6 +69,7 @@ argsort_p: Primitive = register(
         _argsort_eval,
         lambda x, axis: np.argsort(x, axis=axis, kind="stable"),
         params={"axis": ParamKind.INT},
+        batch=shifted("axis"),
         nondifferentiable=True,
     )
 )

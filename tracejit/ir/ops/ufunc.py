@@ -16,6 +16,7 @@ from ..dtypes import canonical
 from ..graph import Atom
 from ..primitive import Array, Avals, ParamKind, Params, Primitive, register
 from .elementwise import add_p, common_shape
+from .shape import batch_elementwise
 from .ufunc_partials import PARTIALS, undeclared
 
 
@@ -103,6 +104,7 @@ ufunc_p: Primitive = register(
         _ufunc,
         params={"name": ParamKind.STR},
         jvp=_ufunc_jvp,
+        batch=batch_elementwise,
         flops=lambda i, o, p: 20.0 * o[0].size,
         variadic_results=True,
     )

@@ -17,7 +17,15 @@ from .. import dtypes as dt
 from ..aval import Shape, ShapedArray
 from ..builder import Builder
 from ..graph import Atom
-from ..primitive import Array, Linearity, ParamKind, Params, Primitive, register
+from ..primitive import (
+    Array,
+    BatchParams,
+    Linearity,
+    ParamKind,
+    Params,
+    Primitive,
+    register,
+)
 from .conv import window_count, windows_of
 from .elementwise import check_dtype
 from .shape import ints
@@ -148,8 +156,10 @@ def _pick(
     x: Array, index: Array, window: Shape, strides: Shape, low: Shape, high: Shape
 ) -> Array:
     lead = np.ndim(x) - len(window)
-    flat = np.reshape(x, (*np.shape(x)[:lead], -1))
-    at = np.reshape(index, (*np.shape(index)[:lead], -1))
+    flat, at = (
+        np.reshape(v, (*np.shape(v)[:lead], prod(np.shape(v)[lead:])))
+        for v in (x, index)
+    )
     return np.take_along_axis(flat, at, -1).reshape(np.shape(index))
 
 
@@ -221,6 +231,7 @@ window_max_p: Primitive = register(
         _max_eval,
         _max,
         params=WINDOW_PARAMS,
+        batch=BatchParams(),
         jvp=_max_jvp,
         flops=lambda i, o, p: o[0].size * _window_flops(p),
     )
@@ -231,6 +242,7 @@ window_argmax_p: Primitive = register(
         _argmax_eval,
         _argmax,
         params=WINDOW_PARAMS,
+        batch=BatchParams(),
         nondifferentiable=True,
         flops=lambda i, o, p: o[0].size * _window_flops(p),
     )
@@ -241,6 +253,7 @@ window_pick_p: Primitive = register(
         _pick_eval,
         _pick,
         params=WINDOW_PARAMS,
+        batch=BatchParams(),
         transpose=_pick_transpose,
         linearity=Linearity.JOINT,
         linear_in=(0,),
@@ -253,6 +266,7 @@ window_place_p: Primitive = register(
         _place_eval,
         _place,
         params={"extents": ParamKind.INTS, **WINDOW_PARAMS},
+        batch=BatchParams(),
         transpose=_place_transpose,
         linearity=Linearity.JOINT,
         linear_in=(0,),

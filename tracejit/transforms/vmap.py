@@ -1,0 +1,376 @@
+"""Batching: a graph of one example becomes a graph of many.
+
+Every batched value has the batch as axis 0; values that do not depend on a batched
+input stay as they are and are computed once. How a primitive is batched is declared by
+it (`Primitive.batch`); elementwise primitives and reductions follow from their kind.
+Composites are batched through their expansion, in which `raise` finds them again. Calls
+keep their sub-graph, batched once per choice of inputs (`Batches` remembers).
+
+A `cond` whose condition is batched evaluates both branches for all examples, and
+selects. Checks in a branch are then asked of the examples that take it only: for the
+others indices are replaced by 0 and matrices by the identity. Effects that are ordered
+(print, callbacks) cannot be split like that and are an error.
+
+Before → after, for ``graph @f(%x: f32[3], %y: f32[3])`` with a batch of 8 for `x`::
+
+    %z: f32[3] = mul %x, %y
+    %s: f32[] = reduce_sum %z {axes=(0)}
+    ---
+    %0: f32[8,3] = broadcast_in_dim %y {shape=(8, 3), dims=(1)}
+    %z: f32[8,3] = mul %x, %0
+    %s: f32[8] = reduce_sum %z {axes=(1)}
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import UnsupportedError
+from ..ir import dtypes as dt
+from ..ir.aval import ShapedArray
+from ..ir.builder import Builder
+from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.liveness import live_equations
+from ..ir.ops.composite import composite_p, expansion
+from ..ir.ops.control import call_p, cond_p, fusion_p
+from ..ir.ops.elementwise import and_p, eq_p, not_p, select_p
+from ..ir.ops.indexing import gather_p, scatter_p
+from ..ir.ops.linalg import cholesky_p, det_p, eigh_p, inv_p, solve_p
+from ..ir.ops.shape import batch_elementwise, iota_p, spread
+from ..ir.primitive import (
+    BatchParams,
+    BatchRule,
+    Effect,
+    Kind,
+    Params,
+    Primitive,
+    shifted,
+)
+from .linearize import new_builder
+
+Mask = tuple[bool, ...]
+Results = tuple[list[Atom], list[bool]]
+
+
+@dataclass(frozen=True)
+class Batched:
+    """A sub-graph for a batch.
+
+    Parameters
+    ----------
+    graph : Graph
+        Batched inputs and outputs have the batch as axis 0. Where examples can be
+        inactive, a mask of those that are active comes before the inputs.
+    outs : tuple of bool
+        Which outputs are batched.
+    """
+
+    graph: Graph
+    outs: Mask
+
+
+@dataclass
+class Batches:
+    """The size of the batch, and sub-graphs batched already.
+
+    Parameters
+    ----------
+    size : int
+    known : dict
+        By graph, which inputs are batched, whether there is a mask of active examples,
+        and which outputs must be batched.
+    """
+
+    size: int
+    known: dict[tuple[Graph, Mask, bool, Mask], Batched] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What an equation is applied to.
+
+    Parameters
+    ----------
+    atoms : sequence of Var or Literal
+    batched : sequence of bool
+    active : Var or Literal, optional
+        Booleans, one per example: those whose results are wanted. None means all.
+    """
+
+    atoms: Sequence[Atom]
+    batched: Sequence[bool]
+    active: Atom | None
+
+
+def batch_graph(graph: Graph, batched: Sequence[bool], size: int) -> Batched:
+    """Return `graph` for a batch of some of its inputs.
+
+    Parameters
+    ----------
+    graph : Graph
+    batched : sequence of bool
+        The inputs that have the batch as a new axis 0.
+    size : int
+        The extent of the batch.
+
+    Returns
+    -------
+    Batched
+        The graph, with the inputs of `graph`, and which of its outputs are batched:
+        those that depend on batched inputs.
+
+    Raises
+    ------
+    UnsupportedError
+        When an equation with batched operands cannot be batched.
+    """
+    none = (False,) * len(graph.outvars)
+    return _batched(graph, tuple(batched), False, none, Batches(size))
+
+
+def _batched(
+    graph: Graph, mask: Mask, has_active: bool, wanted: Mask, state: Batches
+) -> Batched:
+    key = graph, mask, has_active, wanted
+    if key not in state.known:
+        state.known[key] = _batch(graph, mask, has_active, wanted, state)
+    return state.known[key]
+
+
+def _batch(
+    graph: Graph, mask: Mask, has_active: bool, wanted: Mask, state: Batches
+) -> Batched:
+    b = new_builder(graph.name)
+    active = b.input(ShapedArray((state.size,), dt.BOOL)) if has_active else None
+    pairs = zip(graph.invars, mask, strict=True)
+    ins = [b.input(_with_batch(v.aval, m, state), v.name) for v, m in pairs]
+    outs, out_mask = batch_equations(b, graph, Operands(ins, mask, active), state)
+    for i, is_wanted in enumerate(wanted):
+        if is_wanted and not out_mask[i]:
+            outs[i], out_mask[i] = spread(b, outs[i], state.size), True
+    live = live_equations(b.eqns, outs)
+    return Batched(Graph(b.name, b.invars, outs, live), tuple(out_mask))
+
+
+def _with_batch(aval: ShapedArray, batched: bool, state: Batches) -> ShapedArray:
+    return aval.with_shape((state.size, *aval.shape)) if batched else aval
+
+
+def batch_equations(
+    b: Builder, graph: Graph, operands: Operands, state: Batches
+) -> Results:
+    """Emit the equations of `graph` for a batch; return its outputs and their mask."""
+    env: dict[Var, Atom] = dict(zip(graph.invars, operands.atoms, strict=True))
+    pairs = zip(graph.invars, operands.batched, strict=True)
+    has_batch = {v for v, m in pairs if m}
+    for eqn in graph.eqns:
+        b.source = eqn.source
+        ins = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
+        mask = [x in has_batch for x in eqn.invars]
+        given = Operands(ins, mask, operands.active)
+        outs, out_mask = _batch_eqn(b, eqn, given, state)
+        for var, out, has in zip(eqn.outvars, outs, out_mask, strict=True):
+            env[var] = out
+            if has:
+                has_batch.add(var)
+    results = [env[x] if isinstance(x, Var) else x for x in graph.outvars]
+    return results, [x in has_batch for x in graph.outvars]
+
+
+def _batch_eqn(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
+    if operands.active is not None and eqn.effects:
+        _check_effects(eqn)
+        operands = _guarded(b, eqn, operands)
+    elif not any(operands.batched):
+        outs = b.emit_all(eqn.primitive, operands.atoms, eqn.params)
+        return list(outs), [False] * len(outs)
+    rule = SUBGRAPH_RULES.get(eqn.primitive)
+    if rule is not None:
+        return rule(b, eqn, operands, state)
+    return _by_declaration(b, eqn, operands)
+
+
+def _by_declaration(b: Builder, eqn: Eqn, operands: Operands) -> Results:
+    """Apply the rule that the primitive declares, or that of its kind."""
+    p, ins, mask = eqn.primitive, operands.atoms, operands.batched
+    rule = batch_rule(p)
+    if rule is None:
+        raise UnsupportedError(
+            f"{p.name} cannot be batched",
+            source=_line(eqn),
+            hint="call it once for each example, in a Python loop",
+        )
+    if isinstance(rule, BatchParams):
+        size = next(x.aval.shape[0] for x, m in zip(ins, mask, strict=True) if m)
+        pairs = zip(ins, mask, strict=True)
+        ins = [x if m else spread(b, x, size) for x, m in pairs]
+        outs = b.emit_all(p, ins, rule.change(eqn.params, size))
+    else:
+        outs = tuple(rule(b, p, ins, mask, eqn.params))
+    return list(outs), [True] * len(outs)
+
+
+def batch_rule(p: Primitive) -> BatchParams | BatchRule | None:
+    """Return the rule of a primitive: what it declares, else that of its kind."""
+    return p.batch or _BY_KIND.get(p.kind)
+
+
+def _shifted_reduction(params: Params, size: int) -> Params:
+    return shifted(*params).change(params, size)  # its params are axes, or one axis
+
+
+_BY_KIND: dict[Kind, BatchParams | BatchRule] = {
+    Kind.ELEMENTWISE: batch_elementwise,
+    Kind.REDUCE: BatchParams(_shifted_reduction),
+}
+
+
+def _line(eqn: Eqn) -> str | None:
+    return ", ".join(eqn.source) or None
+
+
+# --- checks of inactive examples --------------------------------------------------
+
+
+def _check_effects(eqn: Eqn) -> None:
+    if Effect.ORDERED in eqn.effects:
+        raise UnsupportedError(
+            f"{eqn.primitive.name} has ordered effects in a branch that only some "
+            "examples of a vmap take",
+            source=_line(eqn),
+            hint="move it out of the branch, or make the condition the same for all",
+        )
+
+
+def _guarded(b: Builder, eqn: Eqn, operands: Operands) -> Operands:
+    """Replace what is checked by harmless values where examples are inactive."""
+    if eqn.primitive in SUBGRAPH_RULES:
+        return operands
+    guard = GUARDS.get(eqn.primitive)
+    if guard is None:
+        raise UnsupportedError(
+            f"{eqn.primitive.name} checks its operands in a branch that only some "
+            "examples of a vmap take",
+            source=_line(eqn),
+            hint="move it out of the branch",
+        )
+    positions, harmless = guard
+    atoms, mask = list(operands.atoms), list(operands.batched)
+    assert operands.active is not None
+    for i in positions(len(atoms)):
+        safe = harmless(b, eqn.invars[i].aval)
+        chosen = [operands.active, atoms[i], safe]
+        (atoms[i],) = batch_elementwise(b, select_p, chosen, [True, mask[i], False], {})
+        mask[i] = True
+    return Operands(atoms, mask, operands.active)
+
+
+def _zero(b: Builder, aval: ShapedArray) -> Atom:
+    return b.literal(0, aval.dtype)
+
+
+def _identity(b: Builder, aval: ShapedArray) -> Atom:
+    """Return identity matrices on the last two axes."""
+    n = aval.ndim
+    rows, cols = (
+        b.emit(iota_p, shape=aval.shape, axis=d, dtype=dt.INT64) for d in (n - 2, n - 1)
+    )
+    one, zero = (b.literal(v, aval.dtype) for v in (1, 0))
+    return b.emit(select_p, b.emit(eq_p, rows, cols), one, zero)
+
+
+# Which operands are checked (given their number), and values that pass.
+Guard = tuple[Callable[[int], range], Callable[[Builder, ShapedArray], Atom]]
+_MATRIX: Guard = (lambda n: range(1), _identity)
+GUARDS: dict[Primitive, Guard] = {
+    gather_p: (lambda n: range(1, n), _zero),
+    scatter_p: (lambda n: range(2, n), _zero),
+    cholesky_p: _MATRIX,
+    det_p: _MATRIX,
+    eigh_p: _MATRIX,
+    inv_p: _MATRIX,
+    solve_p: _MATRIX,
+}
+
+
+# --- composite, call and cond -----------------------------------------------------
+
+SubgraphRule = Callable[[Builder, Eqn, Operands, Batches], Results]
+
+
+def _batch_composite(
+    b: Builder, eqn: Eqn, operands: Operands, state: Batches
+) -> Results:
+    return batch_equations(b, expansion(eqn.params), operands, state)
+
+
+def _batch_call(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
+    graph = eqn.params["graph"]
+    assert isinstance(graph, Graph)
+    none = (False,) * len(graph.outvars)
+    atoms, has_active = _with_active(operands, (graph,))
+    found = _batched(graph, tuple(operands.batched), has_active, none, state)
+    outs = b.emit_all(call_p, atoms, {"graph": found.graph})
+    return list(outs), list(found.outs)
+
+
+def _with_active(
+    operands: Operands, graphs: Sequence[Graph]
+) -> tuple[Sequence[Atom], bool]:
+    """Pass the mask of active examples to graphs that check something."""
+    if operands.active is None or not any(g.effects for g in graphs):
+        return operands.atoms, False
+    return [operands.active, *operands.atoms], True
+
+
+def _batch_cond(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
+    pred, *rest = operands.atoms
+    has_pred, *mask = operands.batched
+    branches = [eqn.params[k] for k in ("on_true", "on_false")]
+    on_true, on_false = (g for g in branches if isinstance(g, Graph))
+    inner = Operands(rest, mask, operands.active)
+    if has_pred:
+        return _select_branches(b, eqn, pred, inner, (on_true, on_false), state)
+    atoms, has_active = _with_active(inner, (on_true, on_false))
+    wanted = (False,) * len(eqn.outvars)
+    for graph in (on_true, on_false):
+        found = _batched(graph, tuple(mask), has_active, wanted, state)
+        wanted = found.outs
+    graphs = [
+        _batched(graph, tuple(mask), has_active, wanted, state).graph
+        for graph in (on_true, on_false)
+    ]
+    params = {"on_true": graphs[0], "on_false": graphs[1]}
+    outs = b.emit_all(cond_p, [pred, *atoms], params)
+    return list(outs), list(wanted)
+
+
+def _select_branches(
+    b: Builder,
+    eqn: Eqn,
+    pred: Atom,
+    operands: Operands,
+    branches: tuple[Graph, Graph],
+    state: Batches,
+) -> Results:
+    """Evaluate both branches for all examples, and select for each."""
+    results = []
+    for graph, primitive in zip(branches, (None, not_p), strict=True):
+        taken = pred if primitive is None else b.emit(primitive, pred)
+        if operands.active is not None:
+            taken = b.emit(and_p, operands.active, taken)
+        inner = Operands(operands.atoms, operands.batched, taken)
+        results.append(batch_equations(b, graph, inner, state))
+        b.source = eqn.source
+    outs: list[Atom] = []
+    (xs, x_mask), (ys, y_mask) = results
+    for x, y, has_x, has_y in zip(xs, ys, x_mask, y_mask, strict=True):
+        outs += batch_elementwise(b, select_p, [pred, x, y], [True, has_x, has_y], {})
+    return outs, [True] * len(outs)
+
+
+SUBGRAPH_RULES: dict[Primitive, SubgraphRule] = {
+    composite_p: _batch_composite,
+    call_p: _batch_call,
+    fusion_p: _batch_call,
+    cond_p: _batch_cond,
+}
