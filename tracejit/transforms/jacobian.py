@@ -1,9 +1,8 @@
-"""Jacobians: a linear graph applied to all directions.
+"""Jacobians: a linear graph applied to all directions at once.
 
-`jacobian_graph` feeds the unit vectors of the linear inputs to a graph that is linear
-in them. Of the tangent graph of a function that gives the columns of its Jacobian, of
-the pullback graph the rows. Directions are applied one after the other: the graph has
-as many copies of the equations.
+`jacobian_graph` feeds the unit vectors of the linear inputs, as one batch, to a graph
+that is linear in them. Of the tangent graph of a function that gives the columns of its
+Jacobian, of the pullback graph the rows.
 
 Before → after, for ``graph @f(%y: f64[2], %dx: f64[2]) -> (mul %dx, %y)``, linear in
 its last input::
@@ -11,10 +10,9 @@ its last input::
     graph @f_jacobian(%y: f64[2]) -> (f64[2,2]) {
       ...
       %d: f64[2,2] = select %is_diagonal, 1.0, 0.0
-      %0: f64[1,2] = slice %d {start=(0, 0), stop=(1, 2), stride=(1, 1)}
-      ...
-      %4: f64[2,2] = concatenate %2, %3 {axis=0}
-      return %4
+      %0: f64[2,2] = broadcast_in_dim %y {shape=(2, 2), dims=(1)}
+      %1: f64[2,2] = mul %d, %0
+      return %1
     }
 """
 
