@@ -105,6 +105,18 @@ def test_nothing_depends_on_the_argument(jacobian):
 
 
 @BOTH
+def test_directions_are_one_batch(jacobian):
+    """Graphs for 4 and for 64 elements have the same equations."""
+
+    def names(n):
+        x = np.linspace(0.1, 0.9, n)
+        f = tj.jit(jacobian(lambda x: np.tanh(np.outer(x, x) @ x)))
+        return [e.primitive.name for e in f.trace(x).recording.graph.eqns]
+
+    assert names(4) == names(64)
+
+
+@BOTH
 def test_empty_arrays(jacobian):
     assert jacobian(lambda x: x**2)(np.zeros(0)).shape == (0, 0)
     assert jacobian(lambda x: np.sum(x))(np.zeros((0, 3))).shape == (0, 3)

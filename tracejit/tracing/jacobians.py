@@ -1,7 +1,7 @@
 """`jacfwd`, `jacrev`, `jacobian` and `hessian`: all derivatives of all elements.
 
 The function is traced once and its values are computed once; the derivative, a linear
-graph, is applied to all unit vectors as one batch (`transforms.jacobian`).
+graph, is applied to all unit vectors (`transforms.jacobian`).
 """
 
 from collections.abc import Callable, Sequence

@@ -25,14 +25,15 @@ from ..ir.graph import Atom, Graph
 from ..ir.ops.elementwise import eq_p, select_p, sub_p
 from ..ir.ops.shape import (
     broadcast_to,
-    concatenate_p,
     full_like,
     iota_p,
     reshape,
     slice_p,
+    spread,
     transpose_p,
 )
 from .linearize import new_builder
+from .vmap import batch_graph
 
 
 def jacobian_graph(graph: Graph, n_residuals: int, directions_last: bool) -> Graph:
@@ -96,24 +97,16 @@ def _over_directions(
     count: int,
 ) -> list[Atom]:
     """Apply `graph` to each of `count` directions; results are stacked first."""
-    rows = [
-        b.inline(graph, [*residuals, *(_row(b, d, k) for d in directions)])
-        for k in range(count)
-    ]
-    if not rows:
+    n = len(residuals)
+    if not count:
         return [full_like(b, 0, a.with_shape((0, *a.shape))) for a in graph.out_avals]
+    mask = (*[False] * n, *[True] * len(directions))
+    batched = batch_graph(graph, mask, count)
+    outs = b.inline(batched.graph, [*residuals, *directions])
     return [
-        b.emit(
-            concatenate_p,
-            *(reshape(b, x, (1, *x.aval.shape)) for x in column),
-            axis=0,
-        )
-        for column in zip(*rows, strict=True)
+        out if has else spread(b, out, count)
+        for out, has in zip(outs, batched.outs, strict=True)
     ]
-
-
-def _row(b: Builder, x: Atom, k: int) -> Atom:
-    return reshape(b, _rows(b, x, k, k + 1), x.aval.shape[1:])
 
 
 def _rows(b: Builder, x: Atom, start: int, stop: int) -> Atom:
