@@ -144,6 +144,10 @@ SMALL = {
     "loss_of_product": (lambda x: ((x @ x.T - 1) ** 2).mean(), (X,), 1),
     "attention": (attention, QKV, 1),
     "causal_attention": (causal_attention, QKV, 1),
+    # as many keys as columns: rows of scores are not rows of the result
+    "square_attention": (attention, [normal(8, 8) for _ in range(3)], 1),
+    "self_attention": (lambda x: attention(x, x, x), (normal(8, 8),), 1),
+    "outer_product": (lambda x: np.tensordot(x, x[0], axes=0), (X,), 1),
     # losses, gradients, updates
     "cross_entropy": (tj.value_and_grad(cross_entropy), (normal(16, 10), LABELS), 2),
     "log_cross_entropy": (

@@ -234,6 +234,14 @@ REWRITES = [
         "%n: i32[2,3,4] => reduce_sum %n {axes=(1)}; reduce_sum %0 {axes=(1)}",
         "%n: i32[2,3,4] => reduce_sum %n {axes=(1, 2)}",
     ),
+    (
+        "product_of_nothing",
+        "%x: f32[2,3], %y: f32[2,4] => "
+        "dot_general %x, %y {contract=((), ()), batch=((0), (0))}",
+        "%x: f32[2,3], %y: f32[2,4] => "
+        "broadcast_in_dim %x {shape=(2, 3, 4), dims=(0, 1)}; "
+        "broadcast_in_dim %y {shape=(2, 3, 4), dims=(0, 2)}; mul %0, %1",
+    ),
     ("drop_stop_gradient", f"{X} stop_gradient %x", f"{X} return %x"),
     ("drop_checkpoint_name", f'{X} checkpoint_name %x {{name="z"}}', f"{X} return %x"),
 ]
@@ -396,6 +404,12 @@ MUST_NOT_FIRE = [
         "reduce_of_reduce",
         "%x: f32[2,3] => reduce_max %x {axes=(1)}; reduce_max %0 {axes=(0)}",
         "the sign of a zero depends on order",
+    ),
+    (
+        "product_of_nothing",
+        "%x: f32[2,3], %y: f32[2,3] => "
+        "dot_general %x, %y {contract=((1), (1)), batch=((0), (0))}",
+        "it sums",
     ),
     ("drop_stop_gradient", f"{X} neg %x", "no mark"),
     ("drop_checkpoint_name", f"{X} stop_gradient %x", "another mark"),

@@ -24,6 +24,7 @@ from .dtypes import (
 from .graph import Atom, Literal
 from .interp import Array
 from .loop_rules import EXACT_LOOP_RULES, LOOP_RULES
+from .ops.contract import axes_of_product, dot_general_p, product
 from .ops.custom import checkpoint_name_p
 from .ops.elementwise import (
     abs_p,
@@ -631,6 +632,15 @@ def reduce_of_reduce(
     return (b.emit(p, x, axes=axes),)
 
 
+@rule("product_of_nothing", dot_general_p, doc="dot_general {contract=()} -> mul")
+def product_of_nothing(
+    b: Builder, p: Primitive, ins: Atoms, params: Params
+) -> Atoms | None:
+    """A product that sums nothing is elementwise."""
+    contract, batch = axes_of_product(params)
+    return None if contract[0] else (product(b, ins[0], ins[1], contract, batch),)
+
+
 @rule("drop_stop_gradient", stop_gradient_p, doc="stop_gradient x -> x")
 def drop_stop_gradient(
     b: Builder, p: Primitive, ins: Atoms, params: Params
@@ -683,6 +693,7 @@ EXACT_RULES: tuple[Rule, ...] = (
     write_over,
     reduce_nothing,
     reduce_of_reduce,
+    product_of_nothing,
 )
 SIMPLIFY = RuleSet((*EXACT_RULES, *EXACT_LOOP_RULES))
 LOWERING_RULES = RuleSet(

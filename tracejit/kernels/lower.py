@@ -138,10 +138,11 @@ class _Lowering:
     extents: dict[str, int] = field(default_factory=dict)
     bounds: tuple[Bound, ...] = ()
     count: int = 0
+    in_product: bool = False  # what is lowered is an operand of a contraction
     space_axes: tuple[str, ...] = ()
     values: dict[object, Operand] = field(default_factory=dict)
     axes_of_value: dict[str, frozenset[str]] = field(default_factory=dict)
-    inner: dict[tuple[Shape, int, Map], str] = field(default_factory=dict)
+    inner: dict[tuple[Shape, int, Map], list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.definitions = {v: e for e in self.graph.eqns for v in e.outvars}
@@ -173,20 +174,24 @@ class _Lowering:
     def inner_axis(self, shape: Shape, d: int, kept: Map, at: Map) -> str:
         """Return the axis for dimension `d` of values of a shape, summed at `kept`.
 
-        The group's own axis where they have the group's shape; else the same one for
-        the same place, so that what several sums need is computed for them once. Never
-        one that the result of the sum, at `at`, runs along, or that bounds limit.
+        The group's own axis where they have the group's shape, unless that is chance:
+        rows of scores are not rows of the product that they are an operand of. Else the
+        same one for the same place, so that what several sums need is computed for them
+        once. Never one that the result of the sum, at `at`, runs along, or that bounds
+        limit.
         """
         taken = self.axes_in((*at, *(b.index for b in self.bounds)))
-        own = self.axis_of.get(d) if shape == self.space.shape else None
+        is_own = shape == self.space.shape and not self.in_product
+        own = self.axis_of.get(d) if is_own else None
         outside = {self.axis_of.get(k) for k in range(d)}
         is_inner = d in self.space.reduced or taken <= outside
         if own is not None and own not in taken and is_inner:
             return own
-        key = (shape, d, kept)
-        name = self.inner.get(key)
-        if name is None or name in taken:
-            name = self.inner[key] = f"k{len(self.extents)}"
+        names = self.inner.setdefault((shape, d, kept), [])
+        name = next((n for n in names if n not in taken), None)
+        if name is None:
+            name = f"k{len(self.extents)}"
+            names.append(name)
             self.extents[name] = shape[d]
         return name
 
@@ -466,6 +471,7 @@ def _dot_general(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
     kept = tuple(index[d] for d in sorted(index))
     names = [low.inner_axis(shape, d, kept, at) for d in contract[0]]
     operands = []
+    was_in_product, low.in_product = low.in_product, True
     for n, v in enumerate((x, y)):
         index = dict(zip(batch[n], shared, strict=True))
         index.update(zip(free[n], places[n], strict=True))
@@ -474,6 +480,7 @@ def _dot_general(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
         operand = low.value(v, place)
         along = sorted(low.axes_in(place))
         operands.append(_varying_along(low, operand, along, v.aval.dtype))
+    low.in_product = was_in_product
     axes = (operands[0].axes | operands[1].axes) - set(names)
     result = low.fresh(axes, eqn.outvars[0].aval.dtype)
     low.body.append(Contract(result, tuple(names), operands[0], operands[1]))

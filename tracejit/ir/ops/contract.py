@@ -48,17 +48,30 @@ def _dot_eval(
 
 
 def _dot(x: Array, y: Array, contract: Pair, batch: Pair) -> Array:
-    """Bring both to (batch, free, contracted) and multiply as matrices."""
+    """Bring both to (batch, free, contracted) and multiply as matrices.
+
+    Where nothing is summed, elements are multiplied: ``0 * -1`` is -0 then.
+    """
     fx = free_axes(np.ndim(x), contract[0], batch[0])
     fy = free_axes(np.ndim(y), contract[1], batch[1])
     xt = np.transpose(x, (*batch[0], *fx, *contract[0]))
     yt = np.transpose(y, (*batch[1], *contract[1], *fy))
     nb, nx, ny = len(batch[0]), len(fx), len(fy)
     bshape, m, n = xt.shape[:nb], xt.shape[nb : nb + nx], yt.shape[yt.ndim - ny :]
+    if not contract[0]:
+        ahead = np.reshape(xt, (*bshape, *m, *[1] * ny))
+        return np.asarray(ahead * np.reshape(yt, (*bshape, *[1] * nx, *n)))
     k = int(np.prod(xt.shape[nb + nx :]))
     rows, cols = int(np.prod(m)), int(np.prod(n))
     out = np.matmul(xt.reshape((*bshape, rows, k)), yt.reshape((*bshape, k, cols)))
     return np.asarray(out).reshape((*bshape, *m, *n))
+
+
+def axes_of_product(params: Params) -> tuple[Pair, Pair]:
+    """Return the summed and the shared axes of both operands of a product."""
+    contract: Pair = params["contract"]  # type: ignore[assignment]
+    batch: Pair = params["batch"]  # type: ignore[assignment]
+    return contract, batch
 
 
 def _dot_transpose(
@@ -70,8 +83,7 @@ def _dot_transpose(
 ) -> Atoms:
     (ct,) = cotangents
     assert ct is not None
-    contract: Pair = params["contract"]  # type: ignore[assignment]
-    batch: Pair = params["batch"]  # type: ignore[assignment]
+    contract, batch = axes_of_product(params)
     x, y = ins
     if linear[0]:
         return _operand_cotangent(b, ct, x, y, contract, batch, False), None
@@ -115,8 +127,7 @@ def _dot_batch(
     params: Params,
 ) -> Sequence[Atom]:
     """One product: a batch of both is a batch axis, of one of them a free axis."""
-    contract: Pair = params["contract"]  # type: ignore[assignment]
-    batch: Pair = params["batch"]  # type: ignore[assignment]
+    contract, batch = axes_of_product(params)
     x, y = ins
     sides = [_shift(axes, has) for axes, has in zip(batch, batched, strict=True)]
     summed = [_shift(axes, has) for axes, has in zip(contract, batched, strict=True)]
@@ -163,7 +174,7 @@ def _placed(b: Builder, x: Atom, order: Shape, dims: Shape, shape: Shape) -> Ato
 
 
 def _dot_flops(ins: Avals, outs: Avals, params: Params) -> float:
-    contract: Pair = params["contract"]  # type: ignore[assignment]
+    contract, _ = axes_of_product(params)
     k = np.prod([ins[0].shape[a] for a in contract[0]])
     return 2.0 * float(outs[0].size) * float(k)
 
