@@ -565,6 +565,21 @@ def test_writes_to_what_is_around(what: str):
     )
 
 
+@pytest.mark.parametrize("copy", [lambda y: y.copy(), np.copy, lambda y: np.array(y)])
+def test_copies_of_what_is_around_are_the_bodys_own(copy):
+    def f(x):
+        y = x * 2
+
+        def turn(c, v):
+            own = copy(y)
+            own[1:] += v
+            return c + own, own
+
+        return tj.scan(turn, x, x), y
+
+    check(f, X)
+
+
 def test_writes_to_arguments_of_a_body():
     def turn(c, v):
         c[0] = v

@@ -364,3 +364,96 @@ def test_any_order(inner, outer):
 
     want = third(plain, WRAPPERS[0], WRAPPERS[0])(X)
     np.testing.assert_allclose(third(custom, inner, outer)(X), want, rtol=1e-9)
+
+
+def both(x, t):
+    """Values and tangents in one function, tangents first and last among operands."""
+    return np.sin(x), np.cos(x) * t
+
+
+def scanned_rule(x, t):
+    return tj.scan(lambda c, _: (both(*c), None), (x, t), None, length=2)[0]
+
+
+def stacked_rule(x, t):
+    """Slices of values and tangents, and a residual that changes with the turns."""
+
+    def turn(c, v):
+        s, t = v
+        y, dy = both(s, t)
+        return (c[0] + 1, c[1] + dy), (y * c[0], dy * c[0])
+
+    _, (ys, dys) = tj.scan(turn, (1.0, 0.0), (x, t))
+    scale = np.arange(1.0, 4.0)
+    return np.sin(ys / scale), np.cos(ys / scale) * dys / scale
+
+
+def chosen_rule(x, t):
+    def twice(t, x):
+        y, dy = both(*both(x, t))
+        return dy, y
+
+    dy, y = tj.cond(np.sum(x) > 100, lambda t, x: (t * 0, x), twice, t, x)
+    return y, dy
+
+
+def counted_rule(x, t):
+    return tj.fori_loop(0, 2, lambda i, c: both(*c), (x, t))
+
+
+def nested_rule(x, t):
+    """A branch in a loop in a call."""
+
+    def turn(i, c):
+        return tj.cond(i < 2, both, lambda x, t: (x, t), *c)
+
+    return tj.jit(lambda t, x: tj.fori_loop(0, 4, turn, (x, t)))(t, x)
+
+
+def derived_rule(x, t):
+    return tj.jvp(lambda x: tj.fori_loop(0, 2, lambda i, c: np.sin(c), x), (x,), (t,))
+
+
+RULES = [
+    *(scanned_rule, stacked_rule, chosen_rule, counted_rule, nested_rule),
+    *(derived_rule, lambda x, t: tj.checkpoint(counted_rule)(x, t)),
+]
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, tj.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_that_compute_values_and_tangents_together(rule, wrap):
+    """The transpose is that of the tangents alone, to the second order."""
+    twice = tj.custom_jvp(lambda x: np.sin(np.sin(x)))
+    twice.defjvp(lambda xs, ts: rule(*xs, *ts))
+
+    def plain(x):
+        return np.sin(np.sin(x))
+
+    def derivatives(f):
+        gradient = tj.grad(lambda x: np.sum(f(x) ** 2))
+        second = tj.grad(weighted(gradient))
+        value, along = tj.linearize(f, X)
+        return gradient(X), second(X), value, along(X), tj.jacrev(f)(X)
+
+    pairs = zip(derivatives(wrap(twice)), derivatives(plain), strict=True)
+    for got, want in pairs:
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+
+
+def test_while_loop_of_values_and_tangents():
+    """Linearised it works; its transpose is an error, as that of every while."""
+    twice = tj.custom_jvp(lambda x: np.sin(np.sin(x)))
+
+    def rule(xs, ts):
+        def turn(state):
+            return *both(*state[:2]), state[2] + 1
+
+        return tj.while_loop(lambda s: s[2] < 2, turn, (*xs, *ts, 0))[:2]
+
+    twice.defjvp(rule)
+    value, along = tj.linearize(twice, X)
+    np.testing.assert_allclose(value, np.sin(np.sin(X)))
+    np.testing.assert_allclose(along(X), np.cos(np.sin(X)) * np.cos(X) * X)
+    with pytest.raises(UnsupportedError, match="gradient of a while_loop"):
+        tj.grad(lambda x: np.sum(twice(x)))(X)

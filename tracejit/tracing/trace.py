@@ -152,6 +152,13 @@ class Trace:
                 hint="start threads outside of the traced function",
             )
 
+    def innermost(self) -> "Trace":
+        """Return the trace that runs inside of this one, or this one."""
+        running = _running.trace
+        if running is None or running.depth <= self.depth:
+            return self
+        return running
+
     def check_innermost(self) -> None:
         """Raise when a trace inside of this one is running: values here are fixed.
 
@@ -159,8 +166,8 @@ class Trace:
         ------
         TraceError
         """
-        running = _running.trace
-        if running is not None and running.depth > self.depth:
+        running = self.innermost()
+        if running is not self:
             raise TraceError(
                 "cannot write into this array: it belongs to the trace around "
                 f"{running.name!r}",

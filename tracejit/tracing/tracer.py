@@ -581,6 +581,9 @@ class Tracer:
     # --- copies
 
     def copy(self, order: Order = "C") -> "Tracer":
+        here = self.home.innermost()  # where the copy may be written
+        if here is not self.home:
+            return here.lift(self).copy(order)
         known = self.shadow.copy(order) if self.is_known else None
         layout = None if order == "C" else self.shadow
         return self.home.result(self.read(), known, layout)

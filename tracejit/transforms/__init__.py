@@ -1,8 +1,9 @@
 """Transformations: graph to graph, changing what is computed.
 
-Importing the package enters the derivatives of loops beside those of other sub-graphs.
+Importing the package enters the derivatives of loops, and of custom functions with a
+jvp rule, beside those of other sub-graphs.
 """
 
-from . import loops
+from . import loops, separate
 
-__all__ = ["loops"]
+__all__ = ["loops", "separate"]

@@ -36,7 +36,6 @@ from ..ir.ops.custom import (
     barrier_p,
     checkpoint_name_p,
     checkpoint_p,
-    custom_jvp_p,
     custom_tangent_p,
     custom_vjp_p,
     inexact_avals,
@@ -178,6 +177,7 @@ class Derivatives:
     joints: dict[tuple[Graph, Mask], JointBody] = field(default_factory=dict)
     permuted: dict[tuple[Graph, Mask], Graph] = field(default_factory=dict)
     hoisted: dict[tuple[Graph, int], Hoisted | None] = field(default_factory=dict)
+    separated: dict[tuple[Graph, Mask], Graph] = field(default_factory=dict)
     joint: bool = False
 
     @property
@@ -403,9 +403,9 @@ def _linearize_graph(
     wanted = [t for t in out_tangents if t is not None]
     derivative = live_equations(derivative, wanted)
     again = _closed(values) if save is None else _not_saved(values, save)
-    read = _free_variables(derivative, wanted, linear)
+    read = free_variables(derivative, wanted, linear)
     derivative = [*live_equations(again, read, effects=False), *derivative]
-    residuals = _free_variables(derivative, wanted, linear)
+    residuals = free_variables(derivative, wanted, linear)
     position = {v: i for i, v in enumerate((*ins, *outs)) if isinstance(v, Var)}
     extra = [v for v in residuals if v not in position]
     position.update({v: len(ins) + len(outs) + i for i, v in enumerate(extra)})
@@ -455,7 +455,7 @@ def _is_saved(eqn: Eqn, save: Save) -> bool:
     return any(_is_saved(e, save) for g in subgraphs(eqn.params) for e in g.eqns)
 
 
-def _free_variables(
+def free_variables(
     eqns: Sequence[Eqn], outs: Sequence[Atom], linear: set[Var]
 ) -> list[Var]:
     """Return what `eqns` and `outs` read and do not bind, less what is linear."""
@@ -617,20 +617,6 @@ def _padded_tangent(
 # --- custom functions and checkpoints ---------------------------------------------
 
 
-def _linearize_custom_jvp(
-    b: Builder,
-    eqn: Eqn,
-    ins: Sequence[Atom],
-    tangents: Sequence[Maybe],
-    known: Derivatives,
-) -> tuple[Sequence[Atom], Sequence[Maybe]]:
-    """Run the rule in place of the function."""
-    given = _custom_tangents(b, eqn, ins, tangents)
-    outs = b.inline(subgraph(eqn.params, "rule"), [*ins, *given])
-    n = len(eqn.outvars)
-    return outs[:n], _spread_inexact(outs[n:], eqn)
-
-
 def _linearize_custom_vjp(
     b: Builder,
     eqn: Eqn,
@@ -639,7 +625,7 @@ def _linearize_custom_vjp(
     known: Derivatives,
 ) -> tuple[Sequence[Atom], Sequence[Maybe]]:
     """Run ``fwd`` in place of the function; its transpose is ``bwd``."""
-    given = _custom_tangents(b, eqn, ins, tangents)
+    given = custom_tangents(b, eqn, ins, tangents)
     outs = b.inline(subgraph(eqn.params, "fwd"), ins)
     args, n = eqn.params["args"], len(eqn.outvars)
     assert isinstance(args, int)
@@ -649,10 +635,10 @@ def _linearize_custom_vjp(
     bwd = subgraph(eqn.params, "bwd")
     params: Params = {"bwd": bwd, "residuals": len(residuals)}
     found = b.emit_all(custom_tangent_p, [*residuals, *given], params)
-    return outs[:n], _spread_inexact(found, eqn)
+    return outs[:n], spread_inexact(found, eqn)
 
 
-def _custom_tangents(
+def custom_tangents(
     b: Builder, eqn: Eqn, ins: Sequence[Atom], tangents: Sequence[Maybe]
 ) -> list[Atom]:
     """Return a tangent for each argument that has one; what is closed over has none."""
@@ -673,7 +659,8 @@ def _custom_tangents(
     ]
 
 
-def _spread_inexact(found: Sequence[Atom], eqn: Eqn) -> list[Maybe]:
+def spread_inexact(found: Sequence[Atom], eqn: Eqn) -> list[Maybe]:
+    """Put tangents at the float and complex results of an equation."""
     return spread(found, tuple(dt.is_inexact(v.aval.dtype) for v in eqn.outvars))
 
 
@@ -703,7 +690,6 @@ def _linearize_checkpoint(
 
 SUBGRAPH_RULES: dict[Primitive, SplitRule] = {
     checkpoint_p: _linearize_checkpoint,
-    custom_jvp_p: _linearize_custom_jvp,
     custom_vjp_p: _linearize_custom_vjp,
     composite_p: _linearize_composite,
     call_p: _linearize_call,

@@ -1,0 +1,238 @@
+"""Random programs in random nestings of transformations.
+
+Each program of `random_programs`, in up to three transformations, is checked level by
+level: jitted it gives what it gives in plain Python, under `vmap` what a loop over the
+examples gives, and derivatives are differences of the level below; both modes pair up.
+`make test` takes 300 seeds; `make fuzz` 50,000 from a random one on, in pieces that
+workers share. What fails says the seed that repeats it.
+
+Tolerances. Two ways of computing in float64 may differ by 1e-11 of the largest element,
+or, where a result is more sensitive than that, by 16 times what it moves when the
+arguments move in their last bits. Differences may be off by 1e-6 of the largest
+derivative, or by an error that is measured: four times what half the step changes
+(truncation), four times what one-sided differences disagree by beyond what a smooth
+function has (a kink within the step), and 16 times the same sensitivity over the step.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+
+from .nestings import Arrays, Claim, Level, description, nested, pairing, random_arrays
+from .random_programs import generator
+
+SEEDS = range(300)
+PIECE = 10  # programs in a test
+FOUND: tuple[int, ...] = ()  # what failed once
+PIECES = 500  # of `make fuzz`
+EACH = int(os.environ.get("FUZZ_EACH", "100"))  # programs in a piece
+STEPS = (1e-5, 1e-4, 1e-6)
+ROUNDING = 1e-11
+DIFFERENCE = 1e-6
+
+Function = Callable[..., Sequence[Any]]
+
+
+def arrays(values: Sequence[Any]) -> Arrays:
+    return [np.asarray(x) for x in values]
+
+
+def distances(xs: Sequence[Any], ys: Sequence[Any]) -> list[float]:
+    """Return the largest difference of each pair; infinite where one is NaN."""
+    out = []
+    for x, y in zip(xs, ys, strict=True):
+        away = np.max(np.abs(np.asarray(x) - y), initial=0.0)
+        out.append(float(away) if np.isfinite(away) else np.inf)
+    return out
+
+
+def largest(xs: Sequence[Any], least: float) -> list[float]:
+    return [float(np.max(np.abs(x), initial=least)) for x in xs]
+
+
+def moved(rng: np.random.Generator, args: Arrays) -> Arrays:
+    """Return arguments that are off in their last bit."""
+    ways = [rng.choice([-np.inf, np.inf], x.shape) for x in args]
+    return [np.nextafter(x, w) for x, w in zip(args, ways, strict=True)]
+
+
+def sensitivity(run: Function, args: Arrays) -> list[float]:
+    """Return how far each result moves when arguments move in their last bit."""
+    rng = generator(0)
+    want = run(*args)
+    found = [distances(run(*moved(rng, args)), want) for _ in range(4)]
+    return [max(column) for column in zip(*found, strict=True)]
+
+
+def assert_same(
+    got: Sequence[Any], want: Sequence[Any], run: Function, args: Arrays, what: str
+) -> None:
+    """Compare two ways of computing `run` at `args`."""
+    assert [np.shape(x) for x in got] == [np.shape(x) for x in want], what
+    assert {np.asarray(x).dtype for x in got} <= {np.dtype(np.float64)}, what
+    allowed = [ROUNDING * s for s in largest(want, 1.0)]
+    away = distances(got, want)
+    if any(a > b for a, b in zip(away, allowed, strict=True)):
+        more = sensitivity(run, args)
+        allowed = [a + 16 * m for a, m in zip(allowed, more, strict=True)]
+    for k, (a, b) in enumerate(zip(away, allowed, strict=True)):
+        assert a <= b, f"{what}: result {k} is off by {a:.3g}, allowed {b:.3g}"
+
+
+# --- differences ------------------------------------------------------------------
+
+
+def along(level: Level, claim: Claim) -> Callable[[float], Arrays]:
+    """Return the level's results, or their weighted sum, along a direction."""
+
+    def values(by: float) -> Arrays:
+        at = [x + by * v for x, v in zip(level.args, claim.direction, strict=True)]
+        outs = arrays(level.run(*at))
+        return outs if claim.weights is None else [pairing(outs, claim.weights)]
+
+    return values
+
+
+def check_claim(level: Level, claim: Claim, what: str) -> None:
+    """Compare a claim with differences: at one step, or within measured errors."""
+    values = along(level, claim)
+    h = STEPS[0]
+    pairs = zip(values(h), values(-h), strict=True)
+    want = [(up - down) / (2 * h) for up, down in pairs]
+    allowed = [DIFFERENCE * s for s in largest(want, 1.0)]
+    away = distances(claim.found, want)
+    if all(a <= b for a, b in zip(away, allowed, strict=True)):
+        return
+    reasons = [within_errors(level, claim, values, h) for h in STEPS]
+    assert "" in reasons, f"{what}: " + "; ".join(reasons)
+
+
+def within_errors(
+    level: Level, claim: Claim, values: Callable[[float], Arrays], h: float
+) -> str:
+    """Return by how much a claim is off at this step, if by more than the error."""
+    points = [values(by) for by in (-h, -h / 2, 0.0, h / 2, h)]
+    noise = sensitivity(lambda *a: along_at(level, claim, a), level.args)
+    for k, (found, m, *ys) in enumerate(zip(claim.found, noise, *points, strict=True)):
+        a, b, c, d, e = ys
+        wide, narrow = (e - a) / (2 * h), (d - b) / h
+        bends = np.abs(d - 2 * c + b) / (h / 2) - 0.75 * np.abs(e - 2 * c + a) / h
+        allowed = DIFFERENCE * np.max(np.abs(narrow), initial=1.0)
+        allowed += 4 * np.max(np.abs(wide - narrow), initial=0.0)
+        allowed += 4 * np.max(bends, initial=0.0) + 16 * m / h
+        (away,) = distances([found], [narrow])
+        if not away <= allowed:
+            return f"derivative {k} is off by {away:.3g} at {h}, allowed {allowed:.3g}"
+    return ""
+
+
+def along_at(level: Level, claim: Claim, args: Sequence[Any]) -> Arrays:
+    outs = arrays(level.run(*args))
+    return outs if claim.weights is None else [pairing(outs, claim.weights)]
+
+
+# --- what is checked --------------------------------------------------------------
+
+
+def check_examples(level: Level, outs: Arrays, what: str) -> None:
+    """Compare a `vmap` with a loop over its examples."""
+    assert level.below is not None
+    assert level.axes is not None
+    ins, out_axes = level.axes
+    pairs = list(zip(level.args, ins, strict=True))
+    n = next(x.shape[a] for x, a in pairs if a is not None)
+    run = level.below.run
+    for i in range(n):
+        args = [x if a is None else np.take(x, i, a) for x, a in pairs]
+        got = [np.take(y, i, a) for y, a in zip(outs, out_axes, strict=True)]
+        assert_same(got, arrays(run(*arrays(args))), run, arrays(args), what)
+
+
+def check_adjoint(rng: np.random.Generator, level: Level, what: str) -> None:
+    """Check ``<v, Jᵀ w> == <J v, w>``."""
+    vs = random_arrays(rng, [x.shape for x in level.args])
+    outs, tangents = tj.jvp(level.run, tuple(level.args), tuple(vs))
+    ws = random_arrays(rng, [np.shape(y) for y in outs])
+    again, pull = tj.vjp(level.run, *level.args)
+    assert_same(again, outs, level.run, level.args, f"{what}, value of vjp")
+    found = pull(tuple(ws))
+    left, right = pairing(found, vs), pairing(tangents, ws)
+    terms = [*map(np.multiply, found, vs), *map(np.multiply, tangents, ws)]
+    size = sum(float(np.sum(np.abs(t))) for t in terms)
+    if not abs(left - right) <= ROUNDING * max(size, 1.0):
+
+        def both(*args: Any) -> Arrays:
+            _, tangents = tj.jvp(level.run, args, tuple(vs))
+            return [pairing(tangents, ws)]
+
+        (more,) = sensitivity(both, level.args)
+        allowed = ROUNDING * max(size, 1.0) + 16 * more
+        assert abs(left - right) <= allowed, (
+            f"{what}: <v, Jᵀ w> = {left!r}, but <J v, w> = {right!r}"
+        )
+
+
+def check_level(rng: np.random.Generator, level: Level) -> Arrays:
+    """Check a level against the one below; return its results."""
+    what = description(level)
+    outs = arrays(level.run(*level.args))
+    assert all(np.isfinite(y).all() for y in outs), f"{what}: not finite"
+    if level.other is not None:
+        other = level.other(*level.args)
+        assert_same(arrays(other), outs, level.run, level.args, f"{what}, otherwise")
+    if level.axes is not None:
+        check_examples(level, outs, what)
+    if level.claims is not None:
+        assert level.below is not None
+        check_claim(level.below, level.claims(outs), what)
+    return outs
+
+
+def check(seed: int) -> None:
+    """Check one program in its transformations; a failure says how to repeat it."""
+    try:
+        rng = generator([seed, 3])
+        top = level = nested(seed)
+        outs = check_level(rng, top)
+        while level.below is not None:
+            level = level.below
+            check_level(rng, level)
+        compiled = tj.jit(top.run)(*top.args)
+        what = f"jit of {description(top)}"
+        assert_same(arrays(compiled), outs, top.run, top.args, what)
+        if top.forward and top.reverse:
+            check_adjoint(rng, top, description(top))
+    except Exception as error:
+        repeat = f"FUZZ_SEED={seed} FUZZ_EACH=1 make fuzz ARGS='-k nestings[0]'"
+        error.add_note(f"repeat with: {repeat}")
+        raise
+
+
+@pytest.mark.parametrize("start", SEEDS[::PIECE])
+def test_transformed_programs(start: int):
+    for seed in range(start, start + PIECE):
+        check(seed)
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_what_failed_once(seed: int):
+    check(seed)
+
+
+@pytest.fixture(scope="session")
+def first_seed() -> int:
+    return int(os.environ.get("FUZZ_SEED") or secrets.randbelow(2**32))
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("piece", range(PIECES))
+def test_fuzz_of_nestings(piece: int, first_seed: int):
+    start = first_seed + piece * EACH
+    for seed in range(start, start + EACH):
+        check(seed)
