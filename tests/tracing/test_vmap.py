@@ -382,6 +382,22 @@ def test_gradients_of_control_flow(f):
     close(both(tj.grad(lambda x: np.sum(tj.vmap(loss)(x))), X), got)
 
 
+def test_branches_that_are_not_taken_spoil_no_gradient():
+    """There is no example at which a slope of the other branch is asked for."""
+
+    def f(x, s):  # at 0, and times a residual of the root that is 0 in its place
+        return tj.cond(x > 0, lambda x, s: np.sqrt(x) * s, lambda x, s: x * s, x, s)
+
+    x = np.array([-1.0, 0.0, 4.0])
+    mapped = tj.vmap(f, (0, None))
+    by_x, by_s = both(tj.grad(lambda x, s: np.sum(mapped(x, s)), (0, 1)), x, 3.0)
+    close(by_x, np.array([3.0, 3.0, 0.75]))
+    close(by_s, np.array(1.0)[()])
+    slopes = tj.vmap(lambda x, s, t: tj.jvp(f, (x, s), (t, 0.0))[1], (0, None, 0))
+    again = tj.grad(lambda t: np.sum(slopes(x, 3.0, t)))
+    close(both(again, x), by_x)
+
+
 # --- fusion -----------------------------------------------------------------------
 
 

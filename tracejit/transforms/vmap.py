@@ -43,7 +43,7 @@ from ..ir.ops.custom import (
     custom_tangent_p,
     custom_vjp_p,
 )
-from ..ir.ops.elementwise import and_p, eq_p, not_p, select_p
+from ..ir.ops.elementwise import and_p, eq_p, not_p, select_p, stop_gradient_p
 from ..ir.ops.indexing import gather_p, scatter_p
 from ..ir.ops.linalg import cholesky_p, det_p, eigh_p, inv_p, solve_p
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
@@ -376,7 +376,7 @@ def _select_branches(
         taken = pred if primitive is None else b.emit(primitive, pred)
         if operands.active is not None:
             taken = b.emit(and_p, operands.active, taken)
-        inner = Operands(operands.atoms, operands.batched, taken)
+        inner = _only_where(b, taken, operands)
         results.append(batch_equations(b, graph, inner, state))
         b.source = eqn.source
     outs: list[Atom] = []
@@ -384,6 +384,22 @@ def _select_branches(
     for x, y, has_x, has_y in zip(xs, ys, x_mask, y_mask, strict=True):
         outs += batch_elementwise(b, select_p, [pred, x, y], [True, has_x, has_y], {})
     return outs, [True] * len(outs)
+
+
+def _only_where(b: Builder, taken: Atom, operands: Operands) -> Operands:
+    """Let no cotangent of an example that does not take a branch leave the branch.
+
+    Zeros arrive there from the select behind it, and meet what may be infinite: slopes
+    outside of the branch's domain, residuals that only the other branch has filled.
+    The select of equals in front of it is dropped when nothing is to be differentiated.
+    """
+    atoms, mask = list(operands.atoms), list(operands.batched)
+    for i, (x, m) in enumerate(zip(operands.atoms, operands.batched, strict=True)):
+        if isinstance(x, Var) and dt.is_inexact(x.aval.dtype):
+            both = [taken, x, b.emit(stop_gradient_p, x)]
+            (atoms[i],) = batch_elementwise(b, select_p, both, [True, m, m], {})
+            mask[i] = True
+    return Operands(atoms, mask, taken)
 
 
 # --- equations with rules of their own ---------------------------------------------
