@@ -6,7 +6,8 @@ differences of that level can check.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,22 @@ class Level:
     claims: Claims | None = None
     axes: tuple[tuple[int | None, ...], tuple[int, ...]] | None = None
     other: Run | None = None
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
+
+    @cached_property
+    def outs(self) -> Arrays:
+        """The results, in plain Python."""
+        return [np.asarray(y) for y in self.run(*self.args)]
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the results."""
+        return [y.shape for y in self.outs]
+
+    @property
+    def order(self) -> int:
+        """How many derivatives it takes."""
+        below = self.below.order if self.below is not None else 0
+        return below + (self.claims is not None)
 
 
 def nested(seed: int) -> Level:
@@ -87,7 +103,6 @@ def nested(seed: int) -> Level:
 
 def wrapped(rng: np.random.Generator, below: Level) -> Level:
     """Return one transformation more; what does not apply is passed over."""
-    below.shapes[:] = [np.shape(y) for y in below.run(*below.args)]
     makers = [*ALWAYS]
     makers += FORWARD if below.forward else ()
     makers += REVERSE if below.reverse else ()

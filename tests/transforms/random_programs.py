@@ -38,7 +38,7 @@ class Program:
         sizes = [int(n) for n in rng.choice(SIZES, 2)]
         if rng.random() < 0.04:
             sizes[0] = 0
-        self.steps = int(rng.integers(1, 6))
+        self.steps = int(rng.integers(1, 5))
         self.results = int(rng.integers(1, 3))
         self.args = []
         for _ in range(int(rng.integers(1, 4))):
@@ -129,11 +129,11 @@ class Maker:
             if np.size(value[0]) <= MOST_ELEMENTS:
                 self.pool.append(bounded(*value))
 
-    def body(self, seed: int, values: list[Bounded], steps: int = 2) -> Bounded:
+    def body(self, seed: int, values: list[Bounded]) -> Bounded:
         """Run a program of its own on some values."""
         rng = generator(seed)
         inner = Maker(rng, values, self.has_while, self.depth + 1)
-        inner.take(steps)
+        inner.take(int(rng.integers(1, 3)))
         return inner.pool[-1]
 
     def function(self, seed: int) -> Callable[..., Any]:
@@ -471,6 +471,15 @@ def called(s: Maker) -> Bounded:
     return wrap(s.function(s.seed()))(x, y), BOUND
 
 
+def ruled(s: Maker) -> Bounded:
+    """A function with its own derivative as a rule, values and tangents in one."""
+    (x, _), (y, _) = s.any(), s.any()
+    f = s.function(s.seed())
+    wrapper = tj.custom_jvp(lambda u, v: f(u, v))
+    wrapper.defjvp(lambda xs, ts: tj.jvp(f, xs, ts))
+    return wrapper(x, y), BOUND
+
+
 def derived(s: Maker) -> Bounded | None:
     """A derivative inside of the program."""
     (x, _), (y, _) = s.any(), s.any()
@@ -485,4 +494,4 @@ def derived(s: Maker) -> Bounded | None:
 
 SIMPLE = (unary, unary, binary, binary, kinked, masked, reduction, reduction, along)
 SIMPLE += (product, reshaped, reshaped, indexed, indexed, written)
-STRUCTURED = (chosen, scanned, scanned, counted, waited, mapped, called, derived)
+STRUCTURED = (chosen, scanned, scanned, counted, waited, mapped, called, ruled, derived)
