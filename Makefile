@@ -15,7 +15,7 @@ help:
 	@echo "make demo   train an MLP on handwritten digits; writes demo-report/"
 	@echo "make test   run the tests, warnings as errors"
 	@echo "make check  run the linter, the format check and the type checker"
-	@echo "make fuzz   100,000 random programs, an hour or two; a failure says its seed"
+	@echo "make fuzz   150,000 random programs, two or three hours; failures say their seed"
 	@echo "make slow   every float32 through each function, 3 minutes for each of 23"
 	@echo "make bench  measure beside NumPy and other compilers"
 	@echo "make clean  remove the environment and what was made"
