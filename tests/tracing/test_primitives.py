@@ -192,3 +192,46 @@ def test_declarations_are_checked(register):
         p(X)
     assert "exp" in REGISTRY
     assert not [n for n in REGISTRY if n.startswith("test.") and n != p.__name__]
+
+
+# --- batches ----------------------------------------------------------------------
+
+
+def rolled(register, **more):
+    """Written for one row, linear, with a keyword that is an axis from the front."""
+    return register(
+        "test.rolled",
+        lambda x, axis: np.roll(x, 1, axis),
+        lambda x, axis: x,
+        params={"axis": int},
+        transpose=lambda ct, x, axis: np.roll(ct, -1, axis),
+        **more,
+    )
+
+
+def total(register, **more):
+    """The sum over the last axis, for any number of axes in front."""
+    return register(
+        "test.total",
+        lambda x, y: np.sum(x * y, axis=-1),
+        lambda x, y: ShapeDtype(x.shape[:-1], x.dtype),
+        jvp=lambda p, t: np.sum(t[0] * p[1] + p[0] * t[1], axis=-1),
+        **more,
+    )
+
+
+MODES = pytest.mark.parametrize("wrap", [lambda f: f, tj.jit], ids=["eager", "jit"])
+
+
+@MODES
+@pytest.mark.parametrize("name", ALL)
+def test_batch_that_follows(register, name, wrap):
+    """Elementwise, through the lowering, or one example after the other."""
+    p, call, args = ALL[name](register) if False else case(register, name)
+    batch = [np.stack([a, a + 1, a * 2]) for a in args]
+    shared = (0, *[None] * (len(args) - 1))
+    for axes in {(0,) * len(args), shared}:
+        rows = [[b[i] if m == 0 else b[0] for b, m in zip(batch, axes)] for i in (0, 1, 2)]
+        given = [b if m == 0 else b[0] for b, m in zip(batch, axes)]
+        want = [call(p, *row) for row in rows]
+        np.testing.assert_allclose(wrap(tj.vmap(lambda *a: call(p, *a), axes))(*given), want)

@@ -13,7 +13,7 @@ from tracejit.ir.graph import Graph, subgraphs
 from tracejit.ir.interp import evaluate
 from tracejit.ir.ops.control import call_p, cond_p
 from tracejit.ir.parser import parse_graph
-from tracejit.ir.primitive import REGISTRY, Effect, HostFunction, Primitive
+from tracejit.ir.primitive import REGISTRY, Effect, HostObject, Primitive
 from tracejit.ir.verify import verify
 from tracejit.transforms.vmap import (
     GUARDS,
@@ -116,7 +116,7 @@ def test_rule(sample: Sample, mask: tuple[bool, ...]):
 
 def is_typed(param) -> bool:
     """Tell whether a param says which dtypes operands or results have."""
-    return isinstance(param, HostFunction) or any(subgraphs({"param": param}))
+    return isinstance(param, HostObject) or any(subgraphs({"param": param}))
 
 
 @pytest.mark.parametrize(

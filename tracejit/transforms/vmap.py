@@ -39,9 +39,11 @@ from ..ir.ops.composite import composite_p, expansion
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.custom import (
     checkpoint_p,
+    custom_batching_p,
     custom_jvp_p,
     custom_tangent_p,
     custom_vjp_p,
+    subgraph,
 )
 from ..ir.ops.elementwise import and_p, eq_p, not_p, select_p
 from ..ir.ops.indexing import gather_p, scatter_p
@@ -53,6 +55,7 @@ from ..ir.primitive import (
     BatchParams,
     BatchRule,
     Effect,
+    HostRule,
     Kind,
     Params,
     Primitive,
@@ -199,6 +202,10 @@ def _batch_eqn(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Resu
     rule = SUBGRAPH_RULES.get(eqn.primitive)
     if rule is not None:
         return rule(b, eqn, operands, state)
+    expand = eqn.primitive.expand
+    if batch_rule(eqn.primitive) is None and expand is not None:
+        meaning = expand(tuple(x.aval for x in eqn.invars), eqn.params)
+        return batch_equations(b, meaning, operands, state)
     return _by_declaration(b, eqn, operands)
 
 
@@ -432,6 +439,32 @@ def _batch_custom_tangent(
     return list(outs), [True] * len(outs)
 
 
+def _batch_custom_batching(
+    b: Builder, eqn: Eqn, operands: Operands, state: Batches
+) -> Results:
+    """Put the graph that the rule makes; where only some examples ask, the function.
+
+    A rule sees all examples. What it checks cannot be asked of some of them only.
+    """
+    rule, count = eqn.params["rule"], eqn.params["args"]
+    assert isinstance(rule, HostRule)
+    assert isinstance(count, int)
+    function = subgraph(eqn.params)
+    if operands.active is not None and eqn.effects:
+        return batch_equations(b, function, operands, state)
+    if any(operands.batched[count:]):
+        raise UnsupportedError(
+            f"the custom_batching function {function.name!r} closes over a value that "
+            "differs between examples; its vmap rule is about its arguments alone",
+            source=_line(eqn),
+            hint="pass the value as an argument",
+        )
+    graph, mask = rule.batched(state.size, tuple(operands.batched[:count]))
+    if operands.active is not None and graph.effects:
+        return batch_equations(b, function, operands, state)
+    return list(b.inline(graph, operands.atoms[:count])), list(mask)
+
+
 def _batch_checkpoint(
     b: Builder, eqn: Eqn, operands: Operands, state: Batches
 ) -> Results:
@@ -603,6 +636,7 @@ SUBGRAPH_RULES: dict[Primitive, SubgraphRule] = {
     cond_p: _batch_cond,
     custom_jvp_p: _batch_custom,
     custom_vjp_p: _batch_custom,
+    custom_batching_p: _batch_custom_batching,
     custom_tangent_p: _batch_custom_tangent,
     checkpoint_p: _batch_checkpoint,
     scan_p: _batch_scan,
