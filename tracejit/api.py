@@ -21,8 +21,8 @@ from .runtime.cpu.entry.callable import NativeCallable, let_call, set_function
 from .runtime.cpu.entry.steps import NativeCall
 from .runtime.cpu.entry.support import why_not
 from .stages import Compiled, Traced
-from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.batching import custom_batching
+from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.custom import custom_jvp, custom_vjp
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
 from .tracing.jacobians import hessian, jacfwd, jacobian, jacrev

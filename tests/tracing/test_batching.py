@@ -227,9 +227,9 @@ def test_closures_that_a_rule_cannot_have():
         f.def_vmap(lambda n, m, x: (x * c, True))
         return f(x)
 
-    with pytest.raises(TraceError, match="outside|no arguments of it|after its trace"):
+    with pytest.raises(TraceError, match="uses values that are no arguments of it"):
         tj.vmap(g, (0, None))(X, X[0])
-    with pytest.raises(TraceError, match=r"uses values that are no arguments of it"):
+    with pytest.raises(TraceError, match="uses values that are no arguments of it"):
         tj.jit(lambda x, c: tj.vmap(lambda x: g(x, c))(x))(X, X[0])
     h = tj.vmap(lambda x, c: _closed(c)(x))
     with pytest.raises(UnsupportedError, match="closes over a value that differs"):

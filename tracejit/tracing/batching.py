@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError, TraceError
+from ..errors import LeakedTracerError, ShapeError, TraceError
 from ..ir.aval import ShapedArray
 from ..ir.graph import Graph
 from ..ir.ops.custom import custom_batching_p
@@ -223,7 +223,10 @@ def trace_rule(
     masks: list[list[bool]] = []
 
     def result(xs: list[Any]) -> Any:
-        found = call(xs)
+        try:
+            found = call(xs)
+        except LeakedTracerError as error:  # of the trace that was batched
+            raise _closure_error(wanted, str(error)) from error
         if not isinstance(found, tuple | list) or len(found) != 2:
             raise TraceError(
                 f"{wanted.who} returned {type(found).__name__}, not a pair "
@@ -264,11 +267,15 @@ def _flags(flags: Any, spec: TreeSpec, wanted: Wanted) -> list[bool]:
 def _check_closures(inner: InnerTrace, wanted: Wanted) -> None:
     if inner.captured:
         found = ", ".join(str(x.aval) for x in inner.captured)
-        raise TraceError(
-            f"{wanted.who} uses values that are no arguments of it: {found}",
-            source=wanted.line,
-            hint="hand them to the function as arguments",
-        )
+        raise _closure_error(wanted, found)
+
+
+def _closure_error(wanted: Wanted, what: str) -> TraceError:
+    return TraceError(
+        f"{wanted.who} uses values that are no arguments of it: {what}",
+        source=wanted.line,
+        hint="hand them to the function as arguments",
+    )
 
 
 def _check_like(
@@ -283,8 +290,8 @@ def _check_like(
     else:
         hint = "return the same structure from both"
     raise ShapeError(
-        f"{wanted.who} gives {described(inner.spec, got)} for {size} examples (batched: "
-        f"{described(inner.spec, mask)}), but the function gives "
+        f"{wanted.who} gives {described(inner.spec, got)} for {size} examples "
+        f"(batched: {described(inner.spec, mask)}), but the function gives "
         f"{described(wanted.spec, wanted.avals)} for one",
         source=wanted.line,
         hint=hint,
