@@ -169,20 +169,20 @@ def test_custom_vjp_has_no_forward_mode_in_batches_either(wrap):
 @KINDS
 def test_checks_in_a_branch_that_some_examples_take(wrap, kind):
     """Those of the function and of its rules: indices, and `check`."""
-    table = np.array([1.0, 2.0])
+    table = lambda: np.cumsum(np.ones(2))  # noqa: E731
 
     def look(x, i):
         tj.debug.check(x < 5, "x is {}", x)
-        return x * np.take(table, i)
+        return x * table()[i]
 
     if kind == "jvp":
         f = tj.custom_jvp(look)
-        f.defjvp(lambda p, t: (f(*p), 10 * np.take(table, p[1]) * t[0]))
+        f.defjvp(lambda p, t: (f(*p), 10 * table()[p[1]] * t[0]))
     else:
         f = tj.custom_vjp(look)
         f.defvjp(
             lambda x, i: (f(x, i), i),
-            lambda i, g: (10 * g * np.take(table, i), np.zeros_like(i)),
+            lambda i, g: (10 * g * table()[i], np.zeros_like(i)),
         )
     g = lambda x, i: tj.cond(i < 5, lambda: f(x, i), lambda: -x)  # noqa: E731
     i = np.array([0, 7, 1])
