@@ -414,7 +414,15 @@ def derived_rule(x, t):
     return tj.jvp(lambda x: tj.fori_loop(0, 2, lambda i, c: np.sin(c), x), (x,), (t,))
 
 
+def batching_rule(x, t):
+    """Tangents before values, in a function with a rule for batches."""
+    function = tj.custom_batching(lambda t, x: both(*both(x, t)))
+    function.def_vmap(lambda n, mapped, t, x: (both(*both(x, t)), (True, True)))
+    return function(t, x)
+
+
 RULES = [
+    batching_rule,
     *(scanned_rule, stacked_rule, chosen_rule, counted_rule, nested_rule),
     *(derived_rule, lambda x, t: tj.checkpoint(counted_rule)(x, t)),
 ]

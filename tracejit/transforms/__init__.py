@@ -1,9 +1,9 @@
 """Transformations: graph to graph, changing what is computed.
 
-Importing the package enters the derivatives of loops, and of custom functions with a
-jvp rule, beside those of other sub-graphs.
+Importing the package enters the derivatives of loops, custom functions and checkpoints
+beside those of other sub-graphs.
 """
 
-from . import loops, separate
+from . import custom, loops
 
-__all__ = ["loops", "separate"]
+__all__ = ["custom", "loops"]

@@ -6,8 +6,6 @@ what it reads must be values. So equations with sub-graphs that give both become
 one gives values, and residuals, the other what depends on the tangents. A `while`
 becomes one of the values alone beside one of both; it has no transpose.
 
-Importing this module enters the derivative of custom functions with a jvp rule.
-
 Before → after, for a scan whose second carry is the tangent of the first::
 
     %y, %dy = scan %x, %dx {body=(%h, %t) -> (sin %h, mul %t, (cos %h)), ...}
@@ -24,20 +22,15 @@ from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.liveness import live_equations
 from ..ir.ops.control import call_p, cond_p
-from ..ir.ops.custom import checkpoint_p, custom_jvp_p, subgraph
+from ..ir.ops.custom import checkpoint_p, custom_batching_p, subgraph
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.shape import full_like
 from ..ir.primitive import Avals, Primitive
-from . import linearize as linearizing
 from .linearize import (
-    Derivatives,
     Mask,
-    Maybe,
-    custom_tangents,
     free_variables,
     new_builder,
     split_linear,
-    spread_inexact,
 )
 
 T = TypeVar("T")
@@ -90,7 +83,7 @@ def _replay(
 
 def _is_mixed(eqn: Eqn, is_linear: Mask) -> bool:
     """Tell whether a call gives values too, or takes some after tangents."""
-    if eqn.primitive not in (call_p, checkpoint_p):
+    if eqn.primitive not in (call_p, checkpoint_p, custom_batching_p):
         return False
     is_ordered = all(is_linear[is_linear.index(True) :])
     return not (is_ordered and all(_dependent(subgraph(eqn.params), is_linear)))
@@ -326,29 +319,3 @@ RULES: dict[Primitive, SeparateRule] = {
     scan_p: _separate_scan,
     while_p: _separate_while,
 }
-
-
-# --- the derivative of custom functions -------------------------------------------
-
-
-def _linearize_custom_jvp(
-    b: Builder,
-    eqn: Eqn,
-    ins: Sequence[Atom],
-    tangents: Sequence[Maybe],
-    known: Derivatives,
-) -> tuple[Sequence[Atom], Sequence[Maybe]]:
-    """Run the rule in place of the function."""
-    given = custom_tangents(b, eqn, ins, tangents)
-    rule = subgraph(eqn.params, "rule")
-    mask = (*[False] * len(ins), *[True] * len(given))
-    if not known.joint:
-        if (rule, mask) not in known.separated:
-            known.separated[rule, mask] = separate(rule, mask)
-        rule = known.separated[rule, mask]
-    outs = b.inline(rule, [*ins, *given])
-    n = len(eqn.outvars)
-    return outs[:n], spread_inexact(outs[n:], eqn)
-
-
-linearizing.SUBGRAPH_RULES[custom_jvp_p] = _linearize_custom_jvp
