@@ -313,6 +313,23 @@ def custom_vjp(rng: np.random.Generator, below: Level) -> Level:
     return same("custom_vjp", wrapper, below, forward=False)
 
 
+def custom_batching(rng: np.random.Generator, below: Level) -> Level:
+    """Return the function with `vmap` of itself as the rule."""
+
+    def function(*args: Any) -> tuple[Any, ...]:
+        return below.run(*args)
+
+    wrapper = tj.custom_batching(function)
+
+    def rule(size: int, mapped: Sequence[bool], *args: Any) -> Any:
+        axes = tuple(0 if m else None for m in mapped)
+        outs = tj.vmap(below.run, axes, axis_size=size)(*args)
+        return outs, (True,) * len(outs)
+
+    wrapper.def_vmap(rule)
+    return same("custom_batching", wrapper, below)
+
+
 # --- vmap -------------------------------------------------------------------------
 
 
@@ -347,6 +364,6 @@ def vmap(rng: np.random.Generator, below: Level) -> Level:
     )
 
 
-ALWAYS = (jitted, checkpointed, vmap, vmap)
+ALWAYS = (jitted, checkpointed, custom_batching, vmap, vmap, vmap)
 FORWARD = (jvp, jvp, linearize, jacobian, custom_jvp)
 REVERSE = (grad, grad, vjp, vjp, jacobian, custom_vjp)
