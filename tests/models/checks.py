@@ -83,7 +83,9 @@ def in_jax(fn: Callable[..., Any]) -> Callable[..., Any]:
     return names[fn.__name__]
 
 
-def compare_with_jax(fn: Callable[..., Any], args: tuple, gradient: bool = True) -> None:
+def compare_with_jax(
+    fn: Callable[..., Any], args: tuple, gradient: bool = True
+) -> None:
     """Compare a function, and its gradient if it is a loss, with JAX in float64."""
     import jax
 

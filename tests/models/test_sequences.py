@@ -30,7 +30,9 @@ def lstm_loss(params, xs, targets):
 
     def turn(state, x):
         h, c = state
-        i, f, g, o = np.split(x @ params["w"] + h @ params["u"] + params["b"], 4, axis=1)
+        i, f, g, o = np.split(
+            x @ params["w"] + h @ params["u"] + params["b"], 4, axis=1
+        )
         c = sigmoid(f + 1) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
         return (h, c), h @ params["out"]
@@ -50,7 +52,9 @@ def unrolled(params, xs, targets):
     h = c = np.zeros((xs.shape[1], params["u"].shape[0]))
     total = 0.0
     for x, target in zip(xs, targets, strict=True):
-        i, f, g, o = np.split(x @ params["w"] + h @ params["u"] + params["b"], 4, axis=1)
+        i, f, g, o = np.split(
+            x @ params["w"] + h @ params["u"] + params["b"], 4, axis=1
+        )
         c = sigmoid(f + 1) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
         total += np.sum((h @ params["out"] - target) ** 2)
@@ -178,9 +182,14 @@ def test_ctc():
 
 
 def test_ctc_of_a_batch():
-    logits, labels = normal(3, 6, 4, seed=4), np.array([[2, 2, 3], [1, 2, 3], [3, 1, 3]])
+    logits, labels = (
+        normal(3, 6, 4, seed=4),
+        np.array([[2, 2, 3], [1, 2, 3], [3, 1, 3]]),
+    )
     each = tj.vmap(tj.value_and_grad(ctc_loss))
-    want = [tj.value_and_grad(ctc_loss)(z, y) for z, y in zip(logits, labels, strict=True)]
+    want = [
+        tj.value_and_grad(ctc_loss)(z, y) for z, y in zip(logits, labels, strict=True)
+    ]
     values, slopes = check_compiled(each, (logits, labels))
     assert_close(values, np.stack([w[0] for w in want]))
     assert_close(slopes, np.stack([w[1] for w in want]))
