@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 import tracejit as tj
 from tracejit.tracing.tree import flatten
@@ -63,8 +64,7 @@ def inexact(args: tuple) -> tuple[int, ...]:
 
 def in_jax(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of a test module with JAX in place of NumPy and tracejit."""
-    import jax
-
+    jax = pytest.importorskip("jax")
     flow = types.SimpleNamespace(
         **{name: getattr(jax, name) for name in ("grad", "hessian", "vmap", "jvp")},
         **{n: getattr(jax.lax, n) for n in ("scan", "while_loop", "fori_loop", "cond")},
@@ -87,7 +87,7 @@ def compare_with_jax(
     fn: Callable[..., Any], args: tuple, gradient: bool = True
 ) -> None:
     """Compare a function, and its gradient if it is a loss, with JAX in float64."""
-    import jax
+    jax = pytest.importorskip("jax")
 
     def as_arrays(tree):  # JAX sorts the keys of dicts
         return [np.asarray(x) for x in jax.tree.leaves(tree)]

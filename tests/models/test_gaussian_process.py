@@ -95,6 +95,5 @@ def test_fit():
 
 @pytest.mark.slow
 def test_beside_jax():
-    pytest.importorskip("jax")
     compare_with_jax(negative_log_likelihood, arguments())
     compare_with_jax(hessian, (VECTOR, *data()), gradient=False)

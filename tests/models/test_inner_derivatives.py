@@ -194,7 +194,7 @@ def test_leapfrog():
 def test_sampler():
     q = np.array([0.3, -0.2])
     qs, taken = check_compiled(sample, (q, 1.2, *noise(20)))
-    assert qs.shape == (20, 2) and 10 < taken
+    assert qs.shape == (20, 2) and taken > 10
 
 
 def test_samples_have_the_right_moments():
@@ -226,5 +226,4 @@ POINT = np.array([0.3, -0.2])
     ],
 )
 def test_beside_jax(fn, args, gradient):
-    pytest.importorskip("jax")
     compare_with_jax(fn, args, gradient)

@@ -1,4 +1,4 @@
-"""Models that scan: an LSTM, a Kalman filter, and connectionist temporal classification.
+"""Models that scan: an LSTM, a Kalman filter, and temporal classification.
 
 Kalman filter: the log-likelihood by innovations (Durbin and Koopman, 2012, 4.3.3). CTC:
 the forward recursion in logarithms (Graves et al., 2006).
@@ -213,5 +213,4 @@ def finite_ctc_loss(logits, labels):
     ],
 )
 def test_beside_jax(fn, args):
-    pytest.importorskip("jax")
     compare_with_jax(fn, args)

@@ -135,5 +135,4 @@ def test_later_words_change_nothing():
 
 @pytest.mark.slow
 def test_beside_jax():
-    pytest.importorskip("jax")
     compare_with_jax(loss, arguments())
