@@ -6,6 +6,7 @@ import pytest
 import tracejit as tj
 from tracejit.kernels.parts import parts_of
 from tracejit.kernels.printer import format_kernel
+from tracejit.program.horizontal import MAX_BUFFERS
 from tracejit.program.interp import run_program
 from tracejit.program.program import Run
 
@@ -96,3 +97,14 @@ def test_a_reader_between_keeps_its_place():
     assert [type(s).__name__ for s in program.steps] == ["Run", "Extern", "Run"]
     for g, w in zip(tj.jit(fn)(x), fn(x), strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-12)
+
+
+def test_a_kernel_of_very_many_arrays_stays_by_itself():
+    def fn(xs):
+        xs[0][...] = sum(xs)
+        return xs[1] + 1
+
+    xs = [np.full(4, float(i)) for i in range(MAX_BUFFERS + 2)]
+    total = sum(xs)
+    tj.jit(fn)(xs)
+    np.testing.assert_array_equal(xs[0], total)

@@ -70,3 +70,33 @@ def test_shared_kernels_run_many_times_with_the_same_bits(name, shape):
             for _ in range(10):
                 assert bits(compiled(x)) == wanted
             assert pool.jobs > before
+
+
+def conv(x, w, **how):
+    return tj.nn.conv(x, w, padding=1, **how)
+
+
+CONVOLUTIONS = {
+    "images": (conv, (7, 8, 12, 13), (9, 8, 3, 3)),
+    "groups": (lambda x, w: conv(x, w, groups=4), (3, 8, 9, 9), (8, 2, 3, 3)),
+    "gradient": (
+        tj.grad(lambda x, w: np.sum(conv(x, w, stride=2) ** 2), argnums=(0, 1)),
+        (5, 6, 10, 11),
+        (4, 6, 3, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_shared_convolutions_have_the_same_bits(name):
+    fn, *shapes = CONVOLUTIONS[name]
+    rng = np.random.default_rng(0)
+    args = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    pool = threads.pool(host_target())
+    with tj.config.override(threads=1):
+        wanted = bits(tj.jit(fn)(*args))
+    for count in (2, 3):
+        with tj.config.override(threads=count, share_from=0):
+            before = pool.jobs
+            assert bits(tj.jit(fn)(*args)) == wanted
+            assert pool.jobs > before

@@ -64,7 +64,7 @@ class _Merging:
             self.done.append(step)
             return
         runs = self.waiting.setdefault(key, [])
-        if sum(map(_buffers, runs)) + _buffers(step) > MAX_BUFFERS:
+        if runs and sum(map(_buffers, runs)) + _buffers(step) > MAX_BUFFERS:
             self._close(key)
             runs = self.waiting.setdefault(key, [])
         runs.append(step)

@@ -1,8 +1,9 @@
 """Transformations: graph to graph, changing what is computed.
 
-Importing the package enters the derivatives of loops beside those of other sub-graphs.
+Importing the package enters the derivatives of loops, custom functions and checkpoints
+beside those of other sub-graphs.
 """
 
-from . import loops
+from . import custom, loops
 
-__all__ = ["loops"]
+__all__ = ["custom", "loops"]

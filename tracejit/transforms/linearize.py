@@ -35,16 +35,10 @@ from ..ir.ops.custom import (
     Save,
     barrier_p,
     checkpoint_name_p,
-    checkpoint_p,
-    custom_jvp_p,
-    custom_tangent_p,
-    custom_vjp_p,
-    inexact_avals,
-    subgraph,
 )
 from ..ir.ops.elementwise import add_p
 from ..ir.ops.shape import broadcast_to, full_like
-from ..ir.primitive import Avals, Effect, Linearity, Params, Primitive
+from ..ir.primitive import Avals, Effect, Linearity, Primitive
 from ..ir.simplify import SIMPLIFY
 from .composites import JVP_RULES
 
@@ -614,97 +608,7 @@ def _padded_tangent(
     )
 
 
-# --- custom functions and checkpoints ---------------------------------------------
-
-
-def _linearize_custom_jvp(
-    b: Builder,
-    eqn: Eqn,
-    ins: Sequence[Atom],
-    tangents: Sequence[Maybe],
-    known: Derivatives,
-) -> tuple[Sequence[Atom], Sequence[Maybe]]:
-    """Run the rule in place of the function."""
-    given = _custom_tangents(b, eqn, ins, tangents)
-    outs = b.inline(subgraph(eqn.params, "rule"), [*ins, *given])
-    n = len(eqn.outvars)
-    return outs[:n], _spread_inexact(outs[n:], eqn)
-
-
-def _linearize_custom_vjp(
-    b: Builder,
-    eqn: Eqn,
-    ins: Sequence[Atom],
-    tangents: Sequence[Maybe],
-    known: Derivatives,
-) -> tuple[Sequence[Atom], Sequence[Maybe]]:
-    """Run ``fwd`` in place of the function; its transpose is ``bwd``."""
-    given = _custom_tangents(b, eqn, ins, tangents)
-    outs = b.inline(subgraph(eqn.params, "fwd"), ins)
-    args, n = eqn.params["args"], len(eqn.outvars)
-    assert isinstance(args, int)
-    if not inexact_avals([v.aval for v in eqn.outvars]):
-        return outs[:n], [None] * n
-    residuals = [*ins[args:], *outs[n:]]
-    bwd = subgraph(eqn.params, "bwd")
-    params: Params = {"bwd": bwd, "residuals": len(residuals)}
-    found = b.emit_all(custom_tangent_p, [*residuals, *given], params)
-    return outs[:n], _spread_inexact(found, eqn)
-
-
-def _custom_tangents(
-    b: Builder, eqn: Eqn, ins: Sequence[Atom], tangents: Sequence[Maybe]
-) -> list[Atom]:
-    """Return a tangent for each argument that has one; what is closed over has none."""
-    args = eqn.params["args"]
-    assert isinstance(args, int)
-    if any(t is not None for t in tangents[args:]):
-        kind, name = eqn.primitive.name, subgraph(eqn.params).name
-        raise UnsupportedError(
-            f"the {kind} function {name!r} closes over a value that is differentiated; "
-            "its rule is about its arguments alone",
-            source=", ".join(eqn.source) or None,
-            hint="pass the value as an argument, or stop_gradient it",
-        )
-    return [
-        full_like(b, 0, x.aval) if t is None else t
-        for x, t in zip(ins[:args], tangents[:args], strict=True)
-        if dt.is_inexact(x.aval.dtype)
-    ]
-
-
-def _spread_inexact(found: Sequence[Atom], eqn: Eqn) -> list[Maybe]:
-    return spread(found, tuple(dt.is_inexact(v.aval.dtype) for v in eqn.outvars))
-
-
-def _linearize_checkpoint(
-    b: Builder,
-    eqn: Eqn,
-    ins: Sequence[Atom],
-    tangents: Sequence[Maybe],
-    known: Derivatives,
-) -> tuple[Sequence[Atom], Sequence[Maybe]]:
-    """Split the graph; the derivative is a checkpoint of what it computes again."""
-    graph, save = subgraph(eqn.params), eqn.params["save"]
-    if ("all", "") in save:  # type: ignore[operator]
-        return linearize(b, graph, ins, tangents, known)
-    split = linearize_graph(graph, mask_of(tangents), known, save)  # type: ignore[arg-type]
-    first: Params = {"graph": split.primal, "save": save}
-    outs = b.emit_all(checkpoint_p, ins, first)
-    values = (*ins, *outs)
-    operands = [values[i] for i in split.residuals]
-    operands += [t for t in tangents if t is not None]
-    found: Sequence[Atom] = ()
-    if any(split.active):
-        again: Params = {"graph": split.tangent, "save": save}
-        found = b.emit_all(checkpoint_p, operands, again)
-    return outs[: len(eqn.outvars)], spread(found, split.active)
-
-
 SUBGRAPH_RULES: dict[Primitive, SplitRule] = {
-    checkpoint_p: _linearize_checkpoint,
-    custom_jvp_p: _linearize_custom_jvp,
-    custom_vjp_p: _linearize_custom_vjp,
     composite_p: _linearize_composite,
     call_p: _linearize_call,
     fusion_p: _linearize_call,

@@ -18,9 +18,8 @@ from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.liveness import live_equations
 from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p, cond_p
-from ..ir.ops.custom import barrier_p, checkpoint_p, subgraph
 from ..ir.ops.reduce import reduce_sum_p
-from ..ir.ops.shape import broadcast_in_dim_p, broadcast_to, full_like
+from ..ir.ops.shape import broadcast_to, full_like
 from ..ir.primitive import Linearity, Partial, Primitive
 from .composites import pick_transpose
 from .linearize import (
@@ -230,7 +229,7 @@ def _transpose_call(
 ) -> Sequence[Maybe]:
     graph = eqn.params["graph"]
     assert isinstance(graph, Graph)
-    n = _count_residuals(eqn, is_linear)
+    n = count_residuals(eqn, is_linear)
     mask = tuple(c is not None for c in cts)
     transposed = transpose_graph(graph, n, mask, known)
     operands = [*eqn.invars[:n], *(c for c in cts if c is not None)]
@@ -239,7 +238,7 @@ def _transpose_call(
     return [*[None] * n, *(next(found) if f else None for f in transposed.found)]
 
 
-def _count_residuals(eqn: Eqn, is_linear: Sequence[bool]) -> int:
+def count_residuals(eqn: Eqn, is_linear: Sequence[bool]) -> int:
     """Count the operands before the first linear one; what is linear comes last."""
     return list(is_linear).index(True)
 
@@ -251,7 +250,7 @@ def _transpose_cond(
     is_linear: Sequence[bool],
     known: Derivatives,
 ) -> Sequence[Maybe]:
-    n = _count_residuals(eqn, is_linear)
+    n = count_residuals(eqn, is_linear)
     mask = tuple(c is not None for c in cts)
     names = ("on_true", "on_false")
     graphs = {k: _transpose_branch(eqn, k, n - 1, mask, known) for k in names}
@@ -278,46 +277,7 @@ def _transpose_branch(
     )
 
 
-def _transpose_checkpoint(
-    b: Builder,
-    eqn: Eqn,
-    cts: Sequence[Maybe],
-    is_linear: Sequence[bool],
-    known: Derivatives,
-) -> Sequence[Maybe]:
-    """Compute the values again, once the cotangents are there and not before.
-
-    The barrier makes other variables of what the checkpoint kept: nothing that is
-    computed from them equals what was computed in the first place.
-    """
-    n = _count_residuals(eqn, is_linear)
-    mask = tuple(c is not None for c in cts)
-    transposed = transpose_graph(subgraph(eqn.params), n, mask, known)
-    read = {x for e in transposed.graph.eqns for x in e.invars}
-    read.update(transposed.graph.outvars)
-    used = [v in read for v in transposed.graph.invars[:n]]
-    kept = [x for x, is_used in zip(eqn.invars[:n], used, strict=True) if is_used]
-    given = [c for c in cts if c is not None]
-    after = [x for x in (_stored(b, c) for c in given) if isinstance(x, Var)]
-    later = iter(b.emit_all(barrier_p, [*kept, *after], {"count": len(kept)}))
-    pairs = zip(eqn.invars[:n], used, strict=True)
-    operands = [*(next(later) if is_used else x for x, is_used in pairs), *given]
-    params = {"graph": transposed.graph, "save": eqn.params["save"]}
-    found = iter(b.emit_all(checkpoint_p, operands, params))
-    return [*[None] * n, *(next(found) if f else None for f in transposed.found)]
-
-
-def _stored(b: Builder, x: Atom) -> Atom:
-    """Return what must be there before `x` is: a broadcast needs no memory."""
-    eqn = b.definition(x)
-    while eqn is not None and eqn.primitive is broadcast_in_dim_p:
-        x = eqn.invars[0]
-        eqn = b.definition(x)
-    return x
-
-
 SUBGRAPH_RULES: dict[Primitive, TransposeSubgraph] = {
-    checkpoint_p: _transpose_checkpoint,
     composite_p: _transpose_composite,
     call_p: _transpose_call,
     cond_p: _transpose_cond,

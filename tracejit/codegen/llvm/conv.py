@@ -43,12 +43,17 @@ class ConvCode:
     Parameters
     ----------
     texts : tuple of str
-        ``void @symbol(ptr x, ptr w, ptr out, ptr scratch)`` is the last one.
+        ``void @symbol(ptr x, ptr w, ptr out, ptr scratch, i64 begin, i64 end)`` is the
+        last one: it computes parts of the result that need nothing of each other.
     scratch_bytes : int
+        Of one call.
+    extent : int
+        The number of parts: images and groups, or groups alone.
     """
 
     texts: tuple[str, ...]
     scratch_bytes: int
+    extent: int
 
 
 def emit_convolution(
@@ -136,16 +141,15 @@ class _Emission:
         self.texts: list[str] = []
         self.tiles: list[Tiles] = []
 
-    def finish(self, scratch_bytes: int) -> ConvCode:
+    def finish(self, scratch_bytes: int, extent: int) -> ConvCode:
         """Return all functions, the entry last."""
         self.em.ret()
-        names = ("%x", "%w", "%out", "%scratch")
-        entry = self.em.function(
-            self.symbol, [f"ptr {n}" for n in names], linkage="internal"
-        )
+        parameters = [f"ptr {n}" for n in ("%x", "%w", "%out", "%scratch")]
+        parameters += ["i64 %begin", "i64 %end"]
+        entry = self.em.function(self.symbol, parameters, linkage="internal")
         for tiles in self.tiles:
             self.texts.extend(tiles.texts())
-        return ConvCode((*self.texts, entry), scratch_bytes)
+        return ConvCode((*self.texts, entry), scratch_bytes, extent)
 
     def new_tiles(self, sums: Sums) -> Tiles:
         """Return the tiles of one kind of sums."""
@@ -264,23 +268,22 @@ class _PlacesForward(_Emission):
     def emit(self) -> ConvCode:
         """Return the code."""
         em, found = self.em, self.found
-        needed = 0
-        with em.loop(0, found.batch.extent, 1) as n:
-            x, out = self.moved("%x", n.index, found.batch.x), "%out"
-            out = self.moved(out, n.index, found.batch.out)
-            with em.loop(0, found.group.extent, 1) as g:
-                pointers = [
-                    self.moved(x, g.index, found.group.x),
-                    self.moved("%w", g.index, found.group.w),
-                    self.moved(out, g.index, found.group.out),
-                ]
-                for k, parts in enumerate(product(*map(parts_of, found.windows))):
-                    needed = max(
-                        needed, self._part(f"{self.symbol}.{k}", parts, pointers)
-                    )
-                g.yield_([])
-            n.yield_([])
-        return self.finish(needed)
+        groups, needed = found.group.extent, 0
+        with em.loop("%begin", "%end", 1) as loop:
+            n = em.op(f"udiv i64 {loop.index}, {groups}")
+            g = em.op(f"urem i64 {loop.index}, {groups}")
+            x = self.moved("%x", n, found.batch.x)
+            out = self.moved("%out", n, found.batch.out)
+            pointers = [
+                self.moved(x, g, found.group.x),
+                self.moved("%w", g, found.group.w),
+                self.moved(out, g, found.group.out),
+            ]
+            for k, parts in enumerate(product(*map(parts_of, found.windows))):
+                size = self._part(f"{self.symbol}.{k}", parts, pointers)
+                needed = max(needed, size)
+            loop.yield_([])
+        return self.finish(needed, found.batch.extent * groups)
 
     def _part(self, name: str, parts: Sequence[Part], pointers: Sequence[str]) -> int:
         """Compute results that see the same taps; return the scratch they need."""
@@ -493,7 +496,7 @@ class _TapsForward(_Emission):
         outer = (packing.strides[0], by)
         steps = Even(tuple(loops))
         tiles = self.new_tiles(Sums(found.dtype, packing.row, self.width, outer, steps))
-        with em.loop(0, found.group.extent, 1) as g:
+        with em.loop("%begin", "%end", 1) as g:
             x = self.moved("%x", g.index, found.group.x)
             w = self.moved("%w", g.index, found.group.w)
             self.rows.clear(self.sums_at, total)
@@ -504,7 +507,8 @@ class _TapsForward(_Emission):
                 c.yield_([])
             self._copy_out(self.moved("%out", g.index, found.group.out))
             g.yield_([])
-        return self.finish(packed + turned + total * self.size)
+        scratch_bytes = packed + turned + total * self.size
+        return self.finish(scratch_bytes, found.group.extent)
 
     def _height(self, lines: Sequence[Line]) -> int:
         """Return the rows of places in a block."""

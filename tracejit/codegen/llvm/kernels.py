@@ -25,7 +25,7 @@ from .conv_shape import Convolution, convolution_of
 from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
 from .parallel import ParallelNest
-from .staged import Function, Ranges, StageEmitter
+from .staged import Function, Ranges, StageEmitter, aligned
 from .target import Target
 from .text import Emitter
 from .values import is_real
@@ -114,7 +114,7 @@ def emit_kernel(
         numbers = {op: k for k, op in enumerate(kernel.body)}
     convolution = convolution_of(kernel)
     if convolution is not None:
-        return _emit_convolution(kernel, convolution, target, scope, linkage)
+        return _emit_convolution(kernel, convolution, target, scope, linkage, threading)
     parts = parts_of(kernel, schedule)
     if len(parts) > 1 and span is None:  # all that a range runs shares its axis
         return _emit_parts(kernel, parts, target, scope, linkage, numbers, threading)
@@ -167,17 +167,50 @@ def _emit_convolution(
     target: Target,
     scope: ModuleScope,
     linkage: str,
+    threading: Threading,
 ) -> KernelCode:
-    """Return a function that calls the one of a convolution."""
+    """Return a function that calls the one of a convolution, on several threads."""
     symbol, em = symbol_of(kernel.name), scope.emitter()
     pointers = parameter_names(kernel)
-    name = f"{symbol}.conv"
-    code = emit_convolution(name, convolution, target, scope.emitter)
-    values = [*(pointers[b] for b in convolution.buffers), "%scratch"]
-    em.call("void", name, [("ptr", v) for v in values])
+    code = emit_convolution(f"{symbol}.conv", convolution, target, scope.emitter)
+    values = [pointers[b] for b in convolution.buffers]
+    range_text = _convolution_range(symbol, pointers, values, scope)
+    ranges = Ranges(
+        None, f"{symbol}.range", code.extent, 1, 0, aligned(code.scratch_bytes)
+    )
+    work = work_ns(kernel.body, kernel)
+    job = None
+    if threading.shares(work):
+        emit_job = RangeJob(f"{symbol}.task", threading, work, False).emit
+        job = emit_job(em, scope.emitter(), ranges, [*pointers.values()])
+    if job is None:
+        arguments = [("ptr", v) for v in (*pointers.values(), "%scratch", "%scratch")]
+        limits = [("i64", "0"), ("i64", str(code.extent))]
+        em.call("void", ranges.symbol, [*arguments, ("ptr", "%err"), *limits])
     em.ret()
     text = em.function(symbol, _parameters(kernel), linkage=linkage)
-    return KernelCode(symbol, "\n".join((*code.texts, text)), code.scratch_bytes, False)
+    return KernelCode(
+        symbol,
+        "\n".join((*code.texts, range_text, *([job.text] if job else ()), text)),
+        job.scratch_bytes if job else code.scratch_bytes,
+        False,
+        ranges,
+        work if job else 0,
+    )
+
+
+def _convolution_range(
+    symbol: str, pointers: Mapping[str, str], values: Sequence[str], scope: ModuleScope
+) -> str:
+    """Return the function that computes a range of a convolution (see `Ranges`)."""
+    em = scope.emitter()
+    arguments = [("ptr", v) for v in (*values, "%own")]
+    limits = [("i64", "%begin"), ("i64", "%end")]
+    em.call("void", f"{symbol}.conv", [*arguments, *limits])
+    em.ret()
+    names = (*pointers.values(), "%shared", "%own", "%err")
+    parameters = [*(f"ptr {n}" for n in names), "i64 %begin", "i64 %end"]
+    return em.function(f"{symbol}.range", parameters, linkage="internal")
 
 
 def _emit_parts(
