@@ -60,9 +60,9 @@ class Kept:
 def choose_kept(body: Graph, residuals: Sequence[Atom], there: Collection[Var]) -> Kept:
     """Choose what is stacked, so that it is few bytes.
 
-    The residuals are the first choice. Each input, and each result of an equation that
-    is not repeated, is then tried as one value more: it stays if fewer bytes are
-    stacked with it.
+    The residuals are the first choice. Inputs, and results of equations that are not
+    repeated, are then tried as one value more, where residuals of more bytes can be
+    made of it and what is there: it stays if fewer bytes are stacked with it.
 
     Parameters
     ----------
@@ -78,12 +78,11 @@ def choose_kept(body: Graph, residuals: Sequence[Atom], there: Collection[Var]) 
     repeatable = [e for e in repeatable if not any(v in there for v in e.outvars)]
     sources = {*there, *wanted}
     best = _kept(repeatable, wanted, sources)
-    for v in _roots(repeatable):
-        if v not in sources and _stacked_bytes(best, there) > v.aval.nbytes:
-            found = _kept(repeatable, wanted, {*sources, v})
-            if _stacked_bytes(found, there) < _stacked_bytes(best, there):
-                best = found
-                sources.add(v)
+    for v in _worth_trying(repeatable, wanted, sources):
+        found = _kept(repeatable, wanted, {*sources, v})
+        if _stacked_bytes(found, there) < _stacked_bytes(best, there):
+            best = found
+            sources.add(v)
     return best
 
 
@@ -98,14 +97,23 @@ def is_repeatable(eqn: Eqn) -> bool:
     return is_cheap(eqn) or (eqn.primitive in REPEATED and not is_complex)
 
 
-def _roots(repeatable: Iterable[Eqn]) -> list[Var]:
-    """Return what these equations read and do not make, in order."""
-    made: set[Var] = set()
-    roots: dict[Var, None] = {}
+def _worth_trying(
+    repeatable: Iterable[Eqn], wanted: Sequence[Var], sources: Collection[Var]
+) -> list[Var]:
+    """Return values of fewer bytes than the residuals that lack them alone."""
+    lacking: dict[Var, frozenset[Var]] = {v: frozenset() for v in sources}
+    residuals = set(wanted)
+    saved: dict[Var, int] = {}
     for eqn in repeatable:
-        roots.update((x, None) for x in _variables(eqn) if x not in made)
-        made.update(eqn.outvars)
-    return list(roots)
+        lacks = [lacking.setdefault(x, frozenset((x,))) for x in _variables(eqn)]
+        # Two say all that is asked: that it is not one.
+        lack = frozenset(tuple(frozenset[Var]().union(*lacks))[:2])
+        for v in eqn.outvars:
+            if v in residuals and len(lack) == 1:
+                (root,) = lack
+                saved[root] = saved.get(root, 0) + v.aval.nbytes
+            lacking.setdefault(v, lack)
+    return [v for v, bytes_ in saved.items() if bytes_ > v.aval.nbytes]
 
 
 def _kept(
