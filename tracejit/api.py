@@ -21,6 +21,7 @@ from .runtime.cpu.entry.callable import NativeCallable, let_call, set_function
 from .runtime.cpu.entry.steps import NativeCall
 from .runtime.cpu.entry.support import why_not
 from .stages import Compiled, Traced
+from .tracing.batching import custom_batching
 from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.custom import custom_jvp, custom_vjp
 from .tracing.differentiate import grad, stop_gradient, value_and_grad
@@ -38,6 +39,7 @@ __all__ = [
     "checkpoint",
     "checkpoint_name",
     "checkpoint_policies",
+    "custom_batching",
     "custom_jvp",
     "custom_vjp",
     "grad",

@@ -14,12 +14,14 @@ from tracejit.ir.primitive import (
     REGISTRY,
     ArrayConstant,
     HostFunction,
+    HostRule,
     Kind,
     Param,
     Primitive,
 )
 from tracejit.transforms.jvp import jvp_graph
 from tracejit.transforms.vjp import vjp_graph
+from tracejit.transforms.vmap import batch_graph
 
 Arrays = list[np.ndarray]
 Rng = np.random.Generator
@@ -193,7 +195,13 @@ def _backward(graph: Graph) -> Graph:
     return Graph(f"{graph.name}_bwd", both.invars, outs, both.eqns)
 
 
+def _batched(graph: Graph, size: int, mask: tuple[bool, ...]):
+    made = batch_graph(graph, mask, size)
+    return made.graph, made.outs
+
+
 LAYER, OTHER = _layer(), _other()
+LAYER_OF_BATCH = HostRule("layer", lambda size, mask: _batched(LAYER, size, mask))
 TWICE = HostFunction("twice", lambda x, y: (2 * x,))
 NOTHING = HostFunction("nothing", lambda *xs: ())
 GATHER = {"axes": (0,), "batch": 0, "mode": "raise"}
@@ -402,6 +410,11 @@ OTHERS = [
         "custom_tangent",
         uniform(0, 1, (3,), (3,), (3,), (3,)),
         {"bwd": _backward(LAYER), "residuals": 2},
+    ),
+    Sample(
+        "custom_batching",
+        uniform(0, 1, (3,), (3,)),
+        {"graph": LAYER, "rule": LAYER_OF_BATCH, "args": 2},
     ),
     *(
         Sample("checkpoint", uniform(0, 1, (3,), (3,)), {"graph": LAYER, "save": s})

@@ -21,6 +21,7 @@ def has_derivative(p: Primitive) -> bool:
         or p.jvp is not None
         or p.linearity is not Linearity.NONE
         or p in SUBGRAPH_RULES
+        or p.expand is not None
     )
 
 

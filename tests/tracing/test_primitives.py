@@ -192,3 +192,122 @@ def test_declarations_are_checked(register):
         p(X)
     assert "exp" in REGISTRY
     assert not [n for n in REGISTRY if n.startswith("test.") and n != p.__name__]
+
+
+# --- batches ----------------------------------------------------------------------
+
+
+def rolled(register, **more):
+    """Written for one row, linear, with a keyword that is an axis from the front."""
+    return register(
+        "test.rolled",
+        lambda x, axis: np.roll(x, 1, axis),
+        lambda x, axis: x,
+        params={"axis": int},
+        transpose=lambda ct, x, axis: np.roll(ct, -1, axis),
+        **more,
+    )
+
+
+def total(register, **more):
+    """The sum over the last axis, for any number of axes in front."""
+    return register(
+        "test.total",
+        lambda x, y: np.sum(x * y, axis=-1),
+        lambda x, y: ShapeDtype(x.shape[:-1], x.dtype),
+        jvp=lambda p, t: np.sum(t[0] * p[1] + p[0] * t[1], axis=-1),
+        **more,
+    )
+
+
+MODES = pytest.mark.parametrize("wrap", [lambda f: f, tj.jit], ids=["eager", "jit"])
+XS = np.stack([X, X + 0.3, X * 2, X[::-1]])
+
+
+@MODES
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_batches_that_follow_from_the_rest(register, name, wrap):
+    """Elementwise, through the lowering, or one example after the other."""
+    make, program = PROGRAMS[name]
+    p = make(register)
+    f = lambda x: program(p, x)  # noqa: E731
+    got = wrap(tj.vmap(f))(XS)
+    np.testing.assert_allclose(got, [f(x) for x in XS], rtol=1e-12)
+    gradients = [tj.grad(f)(x) for x in XS]
+    for gradient in (tj.vmap(tj.grad(f)), tj.grad(lambda xs: tj.vmap(f)(xs).sum())):
+        np.testing.assert_allclose(wrap(gradient)(XS), gradients, rtol=1e-9, atol=1e-11)
+    nested = wrap(tj.vmap(tj.vmap(f)))(np.stack([XS, 2 * XS]))
+    np.testing.assert_allclose(nested, [[f(k * x) for x in XS] for k in (1, 2)])
+    shared = wrap(tj.vmap(lambda k, x: k * f(x), (0, None)))(np.arange(3.0), X)
+    np.testing.assert_allclose(shared, np.arange(3) * f(X))
+
+
+@MODES
+def test_batch_of_some_operands(register, wrap):
+    p = total(register)
+    f = wrap(tj.vmap(p, (None, 0)))
+    np.testing.assert_allclose(f(X[0], XS[:, 0]), [p(X[0], y) for y in XS[:, 0]])
+    f = wrap(tj.vmap(p, (0, None)))
+    np.testing.assert_allclose(f(XS, X), [p(x, X) for x in XS])
+
+
+@MODES
+def test_batch_rule(register, wrap):
+    seen = []
+
+    def batch(axis_size, in_batched, x, axis):
+        seen.append((axis_size, in_batched, x.shape, axis))
+        return p(x, axis=axis + 1), True
+
+    p = rolled(register, batch=batch)
+    f = lambda x: p(x, axis=0)  # noqa: E731
+    np.testing.assert_array_equal(wrap(tj.vmap(f))(XS), np.roll(XS, 1, axis=1))
+    assert seen == [(4, [True], (4, 2, 3), 0)]
+    double = wrap(tj.vmap(tj.vmap(f)))(XS)  # rows of three, rolled by one
+    np.testing.assert_array_equal(double, np.roll(XS, 1, axis=2))
+    weigh = lambda xs: np.sum(tj.vmap(f)(xs) * XS)  # noqa: E731
+    np.testing.assert_array_equal(wrap(tj.grad(weigh))(XS), np.roll(XS, -1, axis=1))
+
+
+def test_leading_axes_are_one_call(register):
+    calls = []
+
+    def impl(x, y):
+        calls.append(x.shape)
+        return np.sum(x * y, axis=-1)
+
+    p = register(
+        "test.counted",
+        impl,
+        lambda x, y: ShapeDtype(x.shape[:-1], x.dtype),
+        batch="leading axes",
+    )
+    f = tj.jit(tj.vmap(p, (0, None)))
+    np.testing.assert_allclose(f(XS[:, 0], X[0]), XS[:, 0] @ X[0])
+    assert calls == [(4, 3)]
+
+
+def test_results_that_are_the_same_for_all_examples(register):
+    p = register(
+        "test.shape",
+        lambda x: (x, np.float64(x.size)),
+        lambda x: (x, ShapeDtype((), np.float64)),
+        batch=lambda n, batched, x: ((x, np.float64(x.size / n)), (True, False)),
+    )
+    got = tj.vmap(p)(XS)
+    np.testing.assert_array_equal(got[0], XS)
+    np.testing.assert_array_equal(got[1], [6.0] * 4)
+
+
+@MODES
+def test_batch_rules_are_checked(register, wrap):
+    p = total(register, batch=lambda n, batched, x, y: (np.sum(x * y), True))
+    with pytest.raises(ShapeError) as info:
+        wrap(tj.vmap(p))(XS, XS)
+    words = "the batch rule of primitive 'test.total' gives f64[] for 4 examples"
+    assert words in str(info.value)
+    assert "but the function gives f64[2] for one" in str(info.value)
+    assert "it is to give f64[4,2]" in str(info.value)
+    assert "test_primitives.py:" in info.value.source
+    with pytest.raises(TraceError, match="is 'rows', neither a function nor"):
+        register("test.word", np.exp, lambda x: x, batch="rows")

@@ -16,7 +16,7 @@ from .graph import Atom, Eqn, Graph, Literal, Var
 from .primitive import (
     REGISTRY,
     ArrayConstant,
-    HostFunction,
+    HostObject,
     Param,
     ParamKind,
     Primitive,
@@ -321,11 +321,11 @@ class TextParser:
             return float(token.text) if is_float else int(token.text)
         raise self.fail(token, f"a param value ({kind.value})")
 
-    def host_function(self) -> HostFunction:
+    def host_function(self) -> HostObject:
         self.expect("host")
         token = self.peek()
         name = self.kind("string", "the name of a host function")[1:-1]
-        found = HostFunction.named(name)
+        found = HostObject.named(name)
         if found is None:
             raise _error(
                 self.text,

@@ -58,32 +58,29 @@ class ArrayConstant:
         return f"ArrayConstant({self.array!r})"
 
 
-class HostFunction:
-    """A Python function that a graph calls while it runs; compares by identity.
+class HostObject:
+    """Something of Python that a graph holds; compares by identity.
 
     Its name stands for it in text. Text is read back in the process that printed it, as
-    long as the function lives; elsewhere the parser says that it is not there.
+    long as the object lives; elsewhere the parser says that it is not there.
 
     Parameters
     ----------
     label : str
         The name, made unique by a number.
-    call : callable
-        Takes arrays that it may keep, and returns a tuple of arrays.
     """
 
-    __slots__ = ("__weakref__", "call", "name")
-    _living: ClassVar["WeakValueDictionary[str, HostFunction]"] = WeakValueDictionary()
+    __slots__ = ("__weakref__", "name")
+    _living: ClassVar["WeakValueDictionary[str, HostObject]"] = WeakValueDictionary()
     _numbers: ClassVar[Iterator[int]] = itertools.count()
 
-    def __init__(self, label: str, call: Callable[..., tuple[Array, ...]]) -> None:
+    def __init__(self, label: str) -> None:
         self.name = f"{label}#{next(self._numbers)}".replace('"', "'")
-        self.call = call
         self._living[self.name] = self
 
     @classmethod
-    def named(cls, name: str) -> "HostFunction | None":
-        """Return the living function of that name."""
+    def named(cls, name: str) -> "HostObject | None":
+        """Return the living object of that name."""
         return cls._living.get(name)
 
     @property
@@ -95,8 +92,47 @@ class HostFunction:
         return f'host "{self.name}"'
 
 
+class HostFunction(HostObject):
+    """A Python function that a graph calls while it runs.
+
+    Parameters
+    ----------
+    label : str
+    call : callable
+        Takes arrays that it may keep, and returns a tuple of arrays.
+    """
+
+    __slots__ = ("call",)
+
+    def __init__(self, label: str, call: Callable[..., tuple[Array, ...]]) -> None:
+        super().__init__(label)
+        self.call = call
+
+
+class HostRule(HostObject):
+    """A Python function that makes the graph of a batch; no compiled code calls it.
+
+    Parameters
+    ----------
+    label : str
+    batched : callable
+        ``(batch size, which operands have the batch as axis 0)`` gives a graph that
+        takes them, and which of its results have the batch.
+    """
+
+    __slots__ = ("batched",)
+
+    def __init__(
+        self,
+        label: str,
+        batched: "Callable[[int, tuple[bool, ...]], tuple[Graph, tuple[bool, ...]]]",
+    ) -> None:
+        super().__init__(label)
+        self.batched = batched
+
+
 Param: TypeAlias = (
-    "bool | int | float | str | np.dtype | ArrayConstant | HostFunction | ShapedArray"
+    "bool | int | float | str | np.dtype | ArrayConstant | HostObject | ShapedArray"
     " | tuple[Param, ...] | Graph | None"
 )
 Params = Mapping[str, Param]
@@ -117,7 +153,7 @@ class ParamKind(enum.Enum):
     GRAPHS = "tuple of graphs"
     ATTRIBUTES = "tuple of (name, int or string)"
     OPTIONAL_INTS = "tuple of ints or None"
-    HOST = "host function"
+    HOST = "host object"
     AVALS = "tuple of types"
 
 

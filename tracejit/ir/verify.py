@@ -21,7 +21,7 @@ from ..errors import TracejitError, VerifyError
 from .aval import ShapedArray
 from .dtypes import DTYPE_TO_NAME
 from .graph import Atom, Eqn, Graph, Literal, Var, subgraphs
-from .primitive import REGISTRY, ArrayConstant, HostFunction, Kind, Param, ParamKind
+from .primitive import REGISTRY, ArrayConstant, HostObject, Kind, Param, ParamKind
 from .printer import format_eqn
 
 
@@ -143,7 +143,7 @@ KIND_TESTS: dict[ParamKind, Callable[[Param], bool]] = {
     ParamKind.GRAPH: lambda v: isinstance(v, Graph),
     ParamKind.GRAPHS: _is_graphs,
     ParamKind.ATTRIBUTES: _is_attributes,
-    ParamKind.HOST: lambda v: isinstance(v, HostFunction),
+    ParamKind.HOST: lambda v: isinstance(v, HostObject),
     ParamKind.AVALS: _is_avals,
     ParamKind.OPTIONAL_INTS: lambda v: v is None or _is_ints(v),
 }

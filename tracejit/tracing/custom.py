@@ -31,6 +31,23 @@ from .tree import LEAF, NONE, TreeSpec, flatten, format_path, paths, unflatten
 Function = Callable[..., Any]
 
 
+def positional(
+    fun: Function, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, ...]:
+    """Return arguments as rules take them: by position, defaults filled in."""
+    try:
+        bound = inspect.signature(fun).bind(*args, **kwargs)
+    except ValueError:  # builtins without a signature
+        return args
+    bound.apply_defaults()
+    if bound.kwargs:
+        raise TypeError(
+            f"the {kind} function {getattr(fun, '__name__', 'f')!r} cannot take "
+            f"keyword-only arguments: {sorted(bound.kwargs)}"
+        )
+    return bound.args
+
+
 class _Custom:
     """What both kinds share: how arguments are taken apart."""
 
@@ -52,27 +69,11 @@ class _Custom:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function; its own derivative is used where one is taken."""
         self._check_rules()
-        args = self._positional(args, kwargs)
+        args = positional(self.fun, self.kind, args, kwargs)
         trace = current_trace()
         if trace is None or not trace.derivatives:
             return self.fun(*args)
         return self._traced(trace, _Split(self, args))
-
-    def _positional(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, ...]:
-        """Return arguments as the rules take them: by position, defaults filled in."""
-        try:
-            bound = inspect.signature(self.fun).bind(*args, **kwargs)
-        except ValueError:  # builtins without a signature
-            return args
-        bound.apply_defaults()
-        if bound.kwargs:
-            raise TypeError(
-                f"the {self.kind} function {self.name!r} cannot take keyword-only "
-                f"arguments: {sorted(bound.kwargs)}"
-            )
-        return bound.args
 
     def _check_rules(self) -> None:
         raise NotImplementedError
@@ -461,8 +462,8 @@ def _check_same(
     """Raise unless a rule's result is like the function's."""
     if spec != got or tuple(avals) != tuple(got_avals):
         raise ShapeError(
-            f"{who} gives the result {_described(got, got_avals)}, but the function "
-            f"gives {_described(spec, avals)}",
+            f"{who} gives the result {described(got, got_avals)}, but the function "
+            f"gives {described(spec, avals)}",
             source=user_line(),
             hint="return the same structure, shapes and dtypes from both",
         )
@@ -484,8 +485,8 @@ def _matched(
         got, spec_got = flatten(tree)
         avals = [_aval_of(x) for x in got]
         raise ShapeError(
-            f"{who} is {_described(spec_got, avals)}, not like {whose}: "
-            f"{_described(spec, want)}",
+            f"{who} is {described(spec_got, avals)}, not like {whose}: "
+            f"{described(spec, want)}",
             source=user_line(),
             hint="return a container of the same structure; None stands for zeros",
         )
@@ -560,6 +561,6 @@ def _aval_of(x: Any) -> ShapedArray | str:
         return type(x).__name__
 
 
-def _described(spec: TreeSpec, avals: Sequence[Any]) -> str:
+def described(spec: TreeSpec, avals: Sequence[Any]) -> str:
     """Return a tree of avals as Python would write it."""
     return repr(unflatten(spec, list(avals)))

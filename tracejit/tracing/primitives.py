@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,11 +18,14 @@ from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Graph
 from ..ir.ops.custom import inexact_avals
-from ..ir.ops.shape import full_like
+from ..ir.ops.loops import ScanParams, scan_p
+from ..ir.ops.shape import batch_size, full_like, spread
 from ..ir.primitive import (
     REGISTRY,
     Array,
     Avals,
+    BatchParams,
+    BatchRule,
     JvpRule,
     Kind,
     Linearity,
@@ -34,6 +37,7 @@ from ..ir.primitive import (
     TransposeRule,
     register,
 )
+from .batching import Wanted, trace_rule
 from .creation import wrapped_creation
 from .inner import kind_of, with_kind
 from .numpy_rules import RULES
@@ -112,6 +116,7 @@ def register_primitive(
     linear_in: Sequence[int] = (),
     flops: Function | None = None,
     lowering: Function | None = None,
+    batch: Function | Literal["leading axes"] | None = None,
 ) -> UserPrimitive:
     """Declare an operation.
 
@@ -148,6 +153,14 @@ def register_primitive(
     lowering : callable, optional
         The same in NumPy functions, ``lowering(*arrays, **params)``: compiled, and
         fused with what is around it. It also gives the derivative where none is given.
+    batch : callable or "leading axes", optional
+        How it is applied to a batch of examples. A callable is a rule in NumPy terms,
+        ``batch(axis_size, in_batched, *arrays, **params) -> (result, out_batched)``, as
+        of `custom_batching`: arrays with the batch have it as axis 0. "leading axes"
+        says that `impl` takes operands with any number of axes in front of its own.
+        Unless given, elementwise operations are applied to the whole batch, a
+        `lowering` that also gives the derivative is batched itself, and others are
+        computed for one example after the other.
 
     Returns
     -------
@@ -201,7 +214,10 @@ def register_primitive(
             linear_in=tuple(linear_in),
             transpose=_transpose(name, transpose),
         )
-    return UserPrimitive(register(primitive), evaluate)
+    return UserPrimitive(
+        register(replace(primitive, batch=_batching(primitive, batch, evaluate))),
+        evaluate,
+    )
 
 
 def _check_name(name: str) -> None:
@@ -462,6 +478,76 @@ def _transpose(name: str, fn: Function) -> TransposeRule:
 
 def _result_avals(name: str, ins: Sequence[Atom], params: Params) -> Avals:
     return REGISTRY[name].out_avals([x.aval for x in ins], params)
+
+
+# --- batches ----------------------------------------------------------------------
+
+
+def _batching(
+    p: Primitive, batch: Function | str | None, evaluate: Evaluate
+) -> BatchParams | BatchRule | None:
+    """Return the cell `batch`; None leaves it to the kind or to the expansion."""
+    if batch is None:
+        follows = p.kind is Kind.ELEMENTWISE or (p.expand and not p.has_derivative)
+        return None if follows else _one_by_one
+    if isinstance(batch, str):
+        if batch != "leading axes":
+            raise TraceError(
+                f"batch of primitive {p.name!r} is {batch!r}, neither a function nor "
+                "'leading axes'",
+                source=user_line(),
+            )
+        return BatchParams()
+    return _batch(p.name, batch, evaluate)
+
+
+def _one_by_one(
+    b: Builder,
+    primitive: Primitive,
+    ins: Sequence[Atom],
+    batched: Sequence[bool],
+    params: Params,
+) -> Sequence[Atom]:
+    """Emit a loop over the examples."""
+    body = Builder(primitive.name)
+    body.source = b.source
+    size = batch_size(ins, batched)
+    order = sorted(range(len(ins)), key=lambda i: batched[i])  # constants come first
+    args: dict[int, Atom] = {}
+    for i in order:
+        aval = ins[i].aval
+        one = aval.with_shape(aval.shape[1:]) if batched[i] else aval
+        args[i] = body.input(one)
+    outs = body.emit_all(primitive, [args[i] for i in range(len(ins))], params)
+    loop = ScanParams(body.build(outs), size, False, len(ins) - sum(batched), 0)
+    return b.emit_all(scan_p, [ins[i] for i in order], loop.params)
+
+
+def _batch(name: str, fn: Function, evaluate: Evaluate) -> BatchRule:
+    def rule(
+        b: Builder,
+        primitive: Primitive,
+        ins: Sequence[Atom],
+        batched: Sequence[bool],
+        params: Params,
+    ) -> Sequence[Atom]:
+        size = batch_size(ins, batched)
+        pairs = zip(ins, batched, strict=True)
+        one = [x.aval.with_shape(x.aval.shape[m:]) for x, m in pairs]
+        avals, is_tuple = evaluate(*one, **params)
+        spec = flatten((0,) * len(avals) if is_tuple else 0)[1]
+        line = ", ".join(b.source) or None
+        wanted = Wanted(f"the batch rule of primitive {name!r}", line, spec, avals)
+        graph, mask = trace_rule(
+            lambda xs: fn(size, list(batched), *xs, **params),
+            [x.aval for x in ins],
+            size,
+            wanted,
+        )
+        outs = zip(b.inline(graph, ins), mask, strict=True)
+        return [x if has else spread(b, x, size) for x, has in outs]
+
+    return rule
 
 
 # --- calls ------------------------------------------------------------------------

@@ -115,6 +115,12 @@ class Trace:
         around = 0 if self.parent is None else self.parent.derivatives
         return around + (self.role is Role.DIFFERENTIATED)
 
+    @property
+    def batches(self) -> int:
+        """How many `vmap` will be taken of what is recorded."""
+        around = 0 if self.parent is None else self.parent.batches
+        return around + (self.role is Role.MAPPED)
+
     # --- recording
 
     def emit(self, primitive: Primitive, *atoms: Atom, **params: Param) -> Atom:

@@ -8,8 +8,8 @@ keep their sub-graph, batched once per choice of inputs (`Batches` remembers).
 
 A `cond` whose condition is batched evaluates both branches for all examples, and
 selects. Checks in a branch are then asked of the examples that take it only: for the
-others indices are replaced by 0 and matrices by the identity. Effects that are ordered
-(print, callbacks) cannot be split like that and are an error.
+others indices are replaced by 0 and matrices by the identity. Prints and callbacks
+happen for those examples only.
 
 The carries of a loop are batched that depend on batched values after any turn. A
 `while` whose test is batched runs until all examples are done: whether an example goes
@@ -34,14 +34,16 @@ from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.liveness import live_equations
-from ..ir.ops.callback import check_p
+from ..ir.ops.callback import call_active, callback_p, check_p
 from ..ir.ops.composite import composite_p, expansion
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.custom import (
     checkpoint_p,
+    custom_batching_p,
     custom_jvp_p,
     custom_tangent_p,
     custom_vjp_p,
+    subgraph,
 )
 from ..ir.ops.elementwise import and_p, eq_p, not_p, select_p
 from ..ir.ops.indexing import gather_p, scatter_p
@@ -52,7 +54,7 @@ from ..ir.ops.shape import batch_elementwise, iota_p, move_axis, spread
 from ..ir.primitive import (
     BatchParams,
     BatchRule,
-    Effect,
+    HostRule,
     Kind,
     Params,
     Primitive,
@@ -191,7 +193,11 @@ def batch_equations(
 
 def _batch_eqn(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
     if operands.active is not None and eqn.effects:
-        _check_effects(eqn)
+        if eqn.primitive is callback_p:
+            outs = call_active(
+                b, operands.active, operands.atoms, operands.batched, eqn.params
+            )
+            return list(outs), [True] * len(outs)
         operands = _guarded(b, eqn, operands)
     elif not any(operands.batched):
         outs = b.emit_all(eqn.primitive, operands.atoms, eqn.params)
@@ -199,6 +205,10 @@ def _batch_eqn(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Resu
     rule = SUBGRAPH_RULES.get(eqn.primitive)
     if rule is not None:
         return rule(b, eqn, operands, state)
+    expand = eqn.primitive.expand
+    if batch_rule(eqn.primitive) is None and expand is not None:
+        meaning = expand(tuple(x.aval for x in eqn.invars), eqn.params)
+        return batch_equations(b, meaning, operands, state)
     return _by_declaration(b, eqn, operands)
 
 
@@ -244,16 +254,6 @@ def _line(eqn: Eqn) -> str | None:
 # --- checks of inactive examples --------------------------------------------------
 
 
-def _check_effects(eqn: Eqn) -> None:
-    if Effect.ORDERED in eqn.effects and eqn.primitive not in GUARDS:
-        raise UnsupportedError(
-            f"{eqn.primitive.name} has ordered effects in a branch that only some "
-            "examples of a vmap take",
-            source=_line(eqn),
-            hint="move it out of the branch, or make the condition the same for all",
-        )
-
-
 def _guarded(b: Builder, eqn: Eqn, operands: Operands) -> Operands:
     """Replace what is checked by harmless values where examples are inactive."""
     if eqn.primitive in SUBGRAPH_RULES:
@@ -261,10 +261,10 @@ def _guarded(b: Builder, eqn: Eqn, operands: Operands) -> Operands:
     guard = GUARDS.get(eqn.primitive)
     if guard is None:
         raise UnsupportedError(
-            f"{eqn.primitive.name} checks its operands in a branch that only some "
-            "examples of a vmap take",
+            f"{eqn.primitive.name} has effects in a branch that only some examples of "
+            "a vmap take",
             source=_line(eqn),
-            hint="move it out of the branch",
+            hint="move it out of the branch, or make the condition the same for all",
         )
     positions, harmless = guard
     atoms, mask = list(operands.atoms), list(operands.batched)
@@ -395,25 +395,42 @@ def _whole(graph: Graph, mask: Sequence[bool], state: Batches) -> Graph:
     return _batched(graph, tuple(mask), False, every, state).graph
 
 
+def _whole_of_active(
+    graph: Graph, mask: Sequence[bool], place: int, state: Batches
+) -> Graph:
+    """Return the same with the mask of active examples as input number `place`."""
+    every = (True,) * len(graph.outvars)
+    made = _batched(graph, tuple(mask), True, every, state).graph
+    active, *ins = made.invars
+    ins.insert(place, active)
+    return Graph(made.name, ins, made.outvars, made.eqns)
+
+
 def _batch_custom(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
     """Batch the function and its rules; arguments and results all have the batch.
 
-    What the functions close over stays as it is.
+    What the functions close over stays as it is. Where only some examples ask for
+    checks, which ones do is closed over as well.
     """
     count = eqn.params["args"]
     assert isinstance(count, int)
-    _check_no_choice(eqn, operands)
     rest = tuple(operands.batched[count:])
     mask = ((True,) * count) + rest
     atoms = _spread_where(b, operands.atoms, operands.batched, mask, state)
     graphs = {k: g for k, g in eqn.params.items() if isinstance(g, Graph)}
+    has_active = operands.active is not None and any(g.effects for g in graphs.values())
+    if has_active and operands.active is not None:
+        atoms.insert(count, operands.active)
 
-    def ins_of(name: str, graph: Graph) -> Mask:
+    def whole(name: str, graph: Graph) -> Graph:
         before = rest if name == "bwd" else mask
-        return (*before, *[True] * (len(graph.invars) - len(before)))
+        ins = (*before, *[True] * (len(graph.invars) - len(before)))
+        if not has_active:
+            return _whole(graph, ins, state)
+        return _whole_of_active(graph, ins, 0 if name == "bwd" else count, state)
 
-    whole = {k: _whole(g, ins_of(k, g), state) for k, g in graphs.items()}
-    outs = b.emit_all(eqn.primitive, atoms, {**eqn.params, **whole})
+    made = {k: whole(k, g) for k, g in graphs.items()}
+    outs = b.emit_all(eqn.primitive, atoms, {**eqn.params, **made})
     return list(outs), [True] * len(outs)
 
 
@@ -432,6 +449,32 @@ def _batch_custom_tangent(
     return list(outs), [True] * len(outs)
 
 
+def _batch_custom_batching(
+    b: Builder, eqn: Eqn, operands: Operands, state: Batches
+) -> Results:
+    """Put the graph that the rule makes; where only some examples ask, the function.
+
+    A rule sees all examples. What it checks cannot be asked of some of them only.
+    """
+    rule, count = eqn.params["rule"], eqn.params["args"]
+    assert isinstance(rule, HostRule)
+    assert isinstance(count, int)
+    function = subgraph(eqn.params)
+    if operands.active is not None and eqn.effects:
+        return batch_equations(b, function, operands, state)
+    if any(operands.batched[count:]):
+        raise UnsupportedError(
+            f"the custom_batching function {function.name!r} closes over a value that "
+            "differs between examples; its vmap rule is about its arguments alone",
+            source=_line(eqn),
+            hint="pass the value as an argument",
+        )
+    graph, mask = rule.batched(state.size, tuple(operands.batched[:count]))
+    if operands.active is not None and graph.effects:
+        return batch_equations(b, function, operands, state)
+    return list(b.inline(graph, operands.atoms[:count])), list(mask)
+
+
 def _batch_checkpoint(
     b: Builder, eqn: Eqn, operands: Operands, state: Batches
 ) -> Results:
@@ -442,16 +485,6 @@ def _batch_checkpoint(
     found = _batched(graph, tuple(operands.batched), has_active, none, state)
     outs = b.emit_all(eqn.primitive, atoms, {**eqn.params, "graph": found.graph})
     return list(outs), list(found.outs)
-
-
-def _check_no_choice(eqn: Eqn, operands: Operands) -> None:
-    if operands.active is not None and eqn.effects:
-        raise UnsupportedError(
-            f"{eqn.primitive.name} has effects in a branch that only some examples of "
-            "a vmap take",
-            source=_line(eqn),
-            hint="move it out of the branch",
-        )
 
 
 # --- loops ------------------------------------------------------------------------
@@ -603,6 +636,7 @@ SUBGRAPH_RULES: dict[Primitive, SubgraphRule] = {
     cond_p: _batch_cond,
     custom_jvp_p: _batch_custom,
     custom_vjp_p: _batch_custom,
+    custom_batching_p: _batch_custom_batching,
     custom_tangent_p: _batch_custom_tangent,
     checkpoint_p: _batch_checkpoint,
     scan_p: _batch_scan,

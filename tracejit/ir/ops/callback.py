@@ -104,6 +104,20 @@ def _each(
     return HostFunction(fn.label, call)
 
 
+def _if_active(fn: HostFunction, results: Sequence[ShapedArray]) -> HostFunction:
+    """Return a function of one more operand in front: whether to call `fn`.
+
+    Where it is not called, `results` are zeros.
+    """
+
+    def call(active: Array, *xs: Array) -> tuple[Array, ...]:
+        if active:
+            return fn.call(*xs)
+        return tuple(np.zeros(a.shape, a.dtype) for a in results)
+
+    return HostFunction(fn.label, call)
+
+
 def _callback_batch(
     b: "Builder",
     primitive: Primitive,
@@ -120,6 +134,26 @@ def _callback_batch(
     whole = tuple(a.with_shape((size, *a.shape)) for a in avals)
     new: Params = {**params, "fn": _each(fn, batched, whole), "results": whole}
     return b.emit_all(primitive, ins, new)
+
+
+def call_active(
+    b: "Builder",
+    active: "Atom",
+    ins: "Sequence[Atom]",
+    batched: Sequence[bool],
+    params: Params,
+) -> "Sequence[Atom]":
+    """Emit a callback of the examples of a batch that are active, in order.
+
+    The results of others are zeros. That is a batch of callbacks with one more operand:
+    whether to call.
+    """
+    fn, results = params["fn"], params["results"]
+    assert isinstance(fn, HostFunction)
+    assert isinstance(results, tuple)
+    avals = [a for a in results if isinstance(a, ShapedArray)]
+    new: Params = {**params, "fn": _if_active(fn, avals)}
+    return _callback_batch(b, callback_p, [active, *ins], [True, *batched], new)
 
 
 callback_p: Primitive = register(

@@ -1,10 +1,11 @@
-"""Primitives that hold how they are differentiated, or how much of them is kept.
+"""Primitives that hold how they are differentiated, batched, or kept in memory.
 
 Each means its `graph`, which the pass `expand` puts in its place once derivatives are
 taken: `custom_jvp` and `custom_vjp` carry the user's own derivative as graphs,
 `checkpoint` is computed again where its derivative needs it. `custom_tangent` stands
 between linearising a `custom_vjp` and transposing it; `barrier` keeps what is computed
-again apart from what was computed first.
+again apart from what was computed first. `custom_batching` carries the user's own rule
+for a batch, as a Python function that makes a graph.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from ..primitive import (
     Avals,
     BatchParams,
     Effect,
+    HostRule,
     Linearity,
     ParamKind,
     Params,
@@ -289,6 +291,36 @@ barrier_p: Primitive = register(
         batch=BatchParams(lambda params, size: params),
         flops=lambda ins, outs, params: 0.0,
         variadic_results=True,
+    )
+)
+
+# --- batching of the user's own ---------------------------------------------------
+
+
+def _custom_batching_eval(
+    *avals: ShapedArray, graph: Graph, rule: HostRule, args: int
+) -> Avals:
+    if not 0 <= args <= len(avals):
+        raise ShapeError(f"custom_batching has {args} of its {len(avals)} operands")
+    return call_eval(*avals, graph=graph)
+
+
+# The first `args` operands are the arguments, the others what the function closes over.
+# `rule` makes the graph of a batch of arguments; it is asked when there is one.
+custom_batching_p: Primitive = register(
+    Primitive(
+        "custom_batching",
+        _custom_batching_eval,
+        lambda *xs, graph, rule, args: evaluate(graph, xs),
+        params={
+            "graph": ParamKind.GRAPH,
+            "rule": ParamKind.HOST,
+            "args": ParamKind.INT,
+        },
+        effects=_graph_effects,
+        flops=_graph_flops,
+        variadic_results=True,
+        expand=lambda avals, params: subgraph(params),
     )
 )
 
