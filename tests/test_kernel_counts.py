@@ -155,6 +155,12 @@ SMALL = {
         (normal(16, 10), LABELS),
         2,
     ),
+    # of the value nothing remains but the check of its indices
+    "cross_entropy_backward": (
+        tj.grad(log_cross_entropy),
+        (normal(16, 10), LABELS),
+        2,
+    ),
     "layer_norm_backward": (
         tj.grad(affine_norm, argnums=(0, 1, 2)),
         (normal(6, 8), normal(8), normal(8), normal(6, 8)),

@@ -454,6 +454,24 @@ def along_axis_less_log(x, y):
     return picked - np.log(np.exp(z).sum(1, keepdims=True))
 
 
+@spelled("log_likelihood", (0,), X[0].copy(), Y[1], sign=1)
+def of_one_example(x, y):
+    z = x - np.max(x)
+    return (z - np.log(np.exp(z).sum()))[y]
+
+
+@spelled("log_likelihood", (0,), X[0].copy(), Y[2], sign=-1)
+def of_one_example_less_picked(x, y):
+    z = x - np.max(x)
+    return np.log(np.exp(z).sum()) - z[y]
+
+
+@spelled("log_likelihood", (0,), X[0].copy(), Y[3], sign=1)
+def log_of_one_probability(x, y):
+    e = np.exp(x - x.max())
+    return np.log((e / e.sum())[y])
+
+
 # --- near misses ------------------------------------------------------------------
 
 
@@ -648,3 +666,14 @@ def whole_rows(x, y):
 @missed("pick", X, np.stack([Y, Y], 1))
 def two_of_each_row(x, y):
     return np.take_along_axis(x, y, axis=1)
+
+
+@missed("pick", X[0].copy(), Y[0])
+def element_of_a_vector(x, y):
+    return x[y]
+
+
+@missed("pick", X, Y[0])
+def row_of_a_softmax(x, y):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return (e / e.sum(axis=1, keepdims=True))[y]

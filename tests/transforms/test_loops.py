@@ -200,6 +200,45 @@ def test_cheap_residuals_are_computed_again():
     check_derivatives(graph, arguments(graph))
 
 
+def test_one_of_a_sigmoid_is_kept():
+    """Of 1 / (1 + exp(-z)) the exponential: the sum and the quotient are made of it."""
+    graph = loop(
+        "%h: f64[3], %xs: f64[4,3]",
+        "f64[3]",
+        """%h: f64[3], %x: f64[3] -> f64[3] :=
+            %0: f64[3] = mul %h, %x
+            %1: f64[3] = neg %0
+            %2: f64[3] = exp %1
+            %3: f64[3] = add %2, 1.0
+            %4: f64[3] = div 1.0, %3
+            return %4""",
+        "length=4, reverse=false, consts=0, carries=1",
+    )
+    forward, _ = loops_of(vjp_graph(graph, [0]))
+    assert [v.aval.shape for v in forward.outvars] == [(3,), (4, 3)]
+    check_derivatives(graph, arguments(graph))
+
+
+def test_what_two_residuals_are_made_of_is_kept():
+    """The carry, instead of two numbers computed from it."""
+    graph = loop(
+        "%h: f64[3], %xs: f64[4,3]",
+        "f64[3]",
+        """%h: f64[3], %x: f64[3] -> f64[3] :=
+            %0: f64[3] = mul %h, 2.0
+            %1: f64[3] = add %h, 1.0
+            %2: f64[3] = sin %x
+            %3: f64[3] = mul %0, %2
+            %4: f64[3] = mul %3, %1
+            return %4""",
+        "length=4, reverse=false, consts=0, carries=1",
+    )
+    forward, _ = loops_of(vjp_graph(graph, [0]))
+    kept = [v.aval.shape for v in forward.outvars[1:]]
+    assert kept == [(4, 3)] * 2  # the carry and the sine
+    check_derivatives(graph, arguments(graph))
+
+
 def test_forward_mode_runs_one_loop():
     (eqn,) = jvp_graph(RNN, [0, 1, 2]).eqns
     assert eqn.primitive is scan_p

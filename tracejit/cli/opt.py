@@ -48,6 +48,7 @@ PASS_RULES = {
     "value_number": "an equation like an earlier one -> that one's results",
     "share_subgraph": "sub-graphs of equal structure -> one of them",
     "dead_equation": "an equation that nothing needs -> nothing",
+    "dead_gather": "gather x, i for its check alone -> gather zeros, i",
     "dead_in_loop": "what nothing needs of a loop -> nothing",
     "expand_composite": "a composite -> the equations it stands for",
     "contract_fma": "add (mul x, y), z -> fma x, y, z",

@@ -1,7 +1,9 @@
 """Dead code: drop equations whose results nobody reads and that have no effects.
 
 Results of calls and conditionals that nobody reads are dropped from their sub-graphs
-too, with what only they needed; of loops, results, carries and operands.
+too, with what only they needed; of loops, results, carries and operands. A gather that
+nobody reads stays, since it checks its indices; it reads zeros then, so that its
+operand need not be computed.
 
 Before → after::
 
@@ -16,10 +18,12 @@ Before → after::
 from dataclasses import dataclass, field
 from operator import is_
 
-from ..ir.graph import Eqn, Graph, Var
+from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.control import call_p, cond_p
 from ..ir.ops.custom import barrier_p
+from ..ir.ops.indexing import gather_p
 from ..ir.ops.loops import scan_p, while_p
+from ..ir.ops.shape import broadcast_in_dim_p, constant_p
 from .manager import PassContext, with_subgraphs
 from .narrow import narrowed_loop
 
@@ -46,19 +50,51 @@ def _drop_dead(graph: Graph, run: _Run) -> Graph:
     live = {x for x in graph.outvars if isinstance(x, Var)}
     kept: list[Eqn] = []
     fired = run.context.stats.fired
+    computed = _computed(graph)
     for eqn in reversed(graph.eqns):
-        if not (any(v in live for v in eqn.outvars) or eqn.effects):
+        is_live = any(v in live for v in eqn.outvars)
+        if not (is_live or eqn.effects):
             if run.context.may_fire("dead_equation"):
                 fired["dead_equation"] += 1
                 continue
         elif eqn.params:
             eqn = _narrowed(eqn, live, run)
+        is_check = eqn.primitive is gather_p and not is_live
+        if (
+            is_check
+            and eqn.invars[0] in computed
+            and run.context.may_fire("dead_gather")
+        ):
+            fired["dead_gather"] += 1
+            zeros, eqn = _check_alone(eqn)
+            kept += [eqn, zeros]
+        else:
+            kept.append(eqn)
         live.update(x for x in eqn.invars if isinstance(x, Var))
-        kept.append(eqn)
     kept.reverse()
     if len(kept) == len(graph.eqns) and all(map(is_, kept, graph.eqns)):
         return graph
     return Graph(graph.name, graph.invars, graph.outvars, kept)
+
+
+def _computed(graph: Graph) -> set[Atom]:
+    """Return what is not there anyway: no inputs, constants and broadcasts."""
+    eqns = (
+        e for e in graph.eqns if e.primitive not in (constant_p, broadcast_in_dim_p)
+    )
+    return {v for e in eqns for v in e.outvars}
+
+
+def _check_alone(eqn: Eqn) -> tuple[Eqn, Eqn]:
+    """Return zeros, and the gather that takes its elements from these."""
+    aval = eqn.invars[0].aval
+    zeros = Var(aval)
+    params = {"shape": aval.shape, "dims": ()}
+    made = Eqn(
+        broadcast_in_dim_p, (Literal(0, aval.dtype),), params, (zeros,), eqn.source
+    )
+    ins = (zeros, *eqn.invars[1:])
+    return made, Eqn(eqn.primitive, ins, eqn.params, eqn.outvars, eqn.source)
 
 
 def _narrowed(eqn: Eqn, live: set[Var], run: _Run) -> Eqn:

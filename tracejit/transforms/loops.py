@@ -25,7 +25,7 @@ from typing import TypeVar
 from ..errors import UnsupportedError
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
-from ..ir.invariant import Hoisted, hoist_invariant, is_cheap
+from ..ir.invariant import Hoisted, hoist_invariant
 from ..ir.liveness import live_equations
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.shape import full_like
@@ -45,6 +45,7 @@ from .linearize import (
     new_builder,
     spread,
 )
+from .residuals import choose_kept
 from .transpose import transpose_graph
 
 T = TypeVar("T")
@@ -146,7 +147,6 @@ class _Splitting:
         self.p, self.active, self.split = p, active, split
         self.primal = split.primal
         self.n_outs = len(p.body.outvars)
-        self.definitions = {v: e for e in self.primal.eqns for v in e.outvars}
         values = (*self.primal.invars, *self.primal.outvars)
         self.residuals = [values[i] for i in split.residuals]
         fixed, _, xs = p.split(self.primal.invars)
@@ -155,10 +155,10 @@ class _Splitting:
         self.fixed = {v: i for i, v in enumerate(fixed)}
 
     def result(self) -> LinearizedScan:
-        again = self.computed_again()
-        kept = self.read_by(again)
-        fixed = [v for v in kept if v in self.fixed]
-        slices = [v for v in kept if v not in self.fixed]
+        there = {*self.fixed, *self.place}
+        kept = choose_kept(self.primal, self.residuals, there)
+        fixed = [v for v in kept.values if v in self.fixed]
+        slices = [v for v in kept.values if v not in self.fixed]
         stacked = [v for v in slices if v not in self.place]
         n_places = len(self.p.split(self.primal.invars)[2]) + self.n_outs
         first = n_places - self.p.carries
@@ -167,47 +167,15 @@ class _Splitting:
         eqns = live_equations(self.primal.eqns, outs)
         return LinearizedScan(
             Graph(self.primal.name, self.primal.invars, outs, eqns),
-            self.tangent(fixed, slices, again),
+            self.tangent(fixed, slices, kept.again),
             tuple(self.fixed[v] for v in fixed),
             tuple(place[v] for v in slices),
             self.active,
             self.split.active[self.p.carries :],
         )
 
-    def computed_again(self) -> dict[Eqn, None]:
-        """Return cheap equations of what else is there, whose results are not kept."""
-        available = {v for v in self.residuals if isinstance(v, Var)}
-        available.update(self.fixed, self.place)
-        again: dict[Eqn, None] = {}
-        for eqn in self.primal.eqns:
-            variables = [x for x in eqn.invars if isinstance(x, Var)]
-            if eqn.effects or not is_cheap(eqn):
-                continue
-            is_there = all(x in available for x in variables)
-            if is_there and not any(v in self.place for v in eqn.outvars):
-                available.update(eqn.outvars)
-                again[eqn] = None
-        return again
-
-    def read_by(self, again: dict[Eqn, None]) -> list[Var]:
-        """Return the residuals that are kept when these are computed again."""
-        pending = [x for x in self.residuals if isinstance(x, Var)]
-        kept: dict[Var, None] = {}
-        seen: set[Var] = set()
-        while pending:
-            x = pending.pop(0)
-            if x in seen:
-                continue
-            seen.add(x)
-            eqn = self.definitions.get(x)
-            if eqn in again:
-                pending.extend(y for y in eqn.invars if isinstance(y, Var))
-            else:
-                kept[x] = None
-        return list(kept)
-
     def tangent(
-        self, fixed: Sequence[Var], slices: Sequence[Var], again: dict[Eqn, None]
+        self, fixed: Sequence[Var], slices: Sequence[Var], again: Sequence[Eqn]
     ) -> Graph:
         """Return the linear body."""
         b = new_builder(self.split.tangent.name)
@@ -222,7 +190,7 @@ class _Splitting:
         def read(x: Atom) -> Atom:
             return env[x] if isinstance(x, Var) else x
 
-        for eqn in self.wanted(again):
+        for eqn in live_equations(again, self.residuals):
             b.source = eqn.source
             outs = b.emit_all(eqn.primitive, [read(x) for x in eqn.invars], eqn.params)
             env.update(zip(eqn.outvars, outs, strict=True))
@@ -234,9 +202,6 @@ class _Splitting:
     @property
     def _active(self) -> Mask:
         return self.split.active
-
-    def wanted(self, again: dict[Eqn, None]) -> list[Eqn]:
-        return live_equations(list(again), self.residuals)
 
 
 def _joint_body(body: Graph, active: Mask, known: Derivatives) -> JointBody:

@@ -2,7 +2,8 @@
 
 ``p[np.arange(n), y]`` and ``np.take_along_axis(p, y[:, None], 1)`` are gathers whose
 other indices count the rows. The gradient then has one place per row, which a
-comparison with an iota finds: no scatter is needed. A one-hot sum
+comparison with an iota finds: no scatter is needed. So does one element of a softmax of
+a vector, as the loss of one example has it. A one-hot sum
 (``(p * (y[:, None] == np.arange(k))).sum(1)``) is differentiated so by itself.
 
 A log-likelihood is a pick of a log-softmax, or the logarithm of a pick of a softmax. It
@@ -19,17 +20,19 @@ from ..graph import Atom, Eqn, Var
 from ..ops.composite import Attributes, composite_p
 from ..ops.elementwise import exp_p, log_p, sub_p
 from ..ops.indexing import gather_p
-from ..ops.reduce import reduce_sum_p
+from ..ops.reduce import reduce_max_p, reduce_sum_p
 from ..ops.shape import constant_p, ints, iota_p
 from ..primitive import ArrayConstant
 from .matcher import (
     Bind,
+    Constant,
     Match,
     Noted,
     Pattern,
     Placed,
     Raised,
     Reduce,
+    Shift,
     Whole,
     behind,
     match_rows,
@@ -47,7 +50,7 @@ def match_pick(b: Builder, root: Eqn, pattern: Pattern) -> Match | None:
     assert isinstance(batch, int)
     rows, shape = batch + len(axes) - 1, indices[0].aval.shape
     is_one_each = (
-        rows > 0
+        (rows > 0 or x.aval.ndim == 1)
         and axes[:-1] == tuple(range(batch, rows))
         and axes[-1] >= rows
         and shape[:rows] == x.aval.shape[:rows]
@@ -59,6 +62,7 @@ def match_pick(b: Builder, root: Eqn, pattern: Pattern) -> Match | None:
     counted = enumerate(indices[:-1], batch)
     if not all(_counts(m, index, axis, shape) for axis, index in counted):
         return None
+    pattern = pattern if rows else OF_VECTOR
     return m if pattern.match(m, Placed(x, tuple(range(x.aval.ndim)))) else None
 
 
@@ -95,9 +99,23 @@ def pick_of(source: Pattern) -> Pattern:
     return Raised("pick", source, ("index",), reduces=True)
 
 
+X = Whole("x")
+# An element of a vector is a pick where it may be one of a likelihood only: an
+# operation on all of the vector is there anyway, and a comparison joins it.
+OF_VECTOR = Bind(
+    "x",
+    one_of(
+        Raised("log_softmax", Whole("whole")),
+        Raised("softmax", Whole("whole")),
+        op(
+            sub_p,
+            Whole("whole"),
+            Constant(Shift(reduce_max_p, Constant(Whole("whole")))),
+        ),
+    ),
+)
 LOG_TOTAL = op(log_p, Reduce(reduce_sum_p, op(exp_p, Bind("shifted", SHIFTED))))
 PICKED = pick_of(Bind("shifted", SHIFTED))
-X = Whole("x")
 LIKELIHOOD = one_of(
     Noted("sign", "1", pick_of(Raised("log_softmax", X))),
     Noted("sign", "1", op(log_p, pick_of(Raised("softmax", X)))),

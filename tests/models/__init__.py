@@ -1,0 +1,1 @@
+"""Whole models: plain NumPy and transformations, as people write them."""
