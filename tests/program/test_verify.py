@@ -377,3 +377,25 @@ def test_error_shows_the_buffer():
 )
 def test_joined_axes(one: tuple, two: tuple, expected: bool):
     assert (joined_axes(*one) == joined_axes(*two)) is expected
+
+
+def test_a_reshaped_place_is_written_where_the_place_is():
+    text = """
+program @f(%x0) -> (%y1) arena(64) {
+  %x0: f32[2,3] = input 0
+  %y1: f32[2,3] = output 0
+  %t2: f32[2,3] = arena 0
+  %x3: f32[3] = alias %x0 + 0 + 3*i0
+  %t4: f32[3] = alias %t2 + 0 + 3*i0
+  %t5: f32[3,1] = alias %t2 + 0 + 3*i0
+  %y6: f32[3,1] = alias %y1 + 0 + 3*i0
+  loop i0: 2 {
+    extern sort(%x3) -> (%t4) {axis=0}
+    copy %t5 -> %y6
+  }
+}
+"""
+    verify_program(parse_program(text))
+    other = text.replace("%t4: f32[3] = alias %t2 + 0", "%t4: f32[2] = alias %t2 + 0")
+    other = other.replace("%x3: f32[3]", "%x3: f32[2]")
+    check_breaks("P7", other, "read before it is written")

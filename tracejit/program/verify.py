@@ -366,6 +366,9 @@ class _Steps:
             return
         if root.name in state.written or name in state.written:
             return
+        place = _place(self.buffers[name])
+        if any(_place(self.buffers[n]) == place for n in state.written):
+            return
         for lost, by in sorted(state.lost):
             if lost == root.name:
                 self.fail("P6", f"%{name} is read, but %{by} has taken its place")
@@ -519,6 +522,14 @@ def _aval(buffer: ProgramBuffer) -> ShapedArray:
 def typed(buffer: ProgramBuffer) -> str:
     """Return the aval of a buffer as text."""
     return str(_aval(buffer))
+
+
+def _place(buffer: ProgramBuffer) -> object:
+    """Return what views of the same elements in another shape have in common."""
+    if buffer.storage is not Storage.ALIAS:
+        return buffer.name
+    axes = joined_axes(buffer.shape, buffer.strides)
+    return buffer.base, buffer.offset, buffer.moves, axes
 
 
 def _neighbours(steps: Sequence[Step], index: int) -> str:
