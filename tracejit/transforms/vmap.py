@@ -322,12 +322,16 @@ def _batch_composite(
 
 
 def _batch_call(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
+    """Batch the sub-graph; a fusion group becomes a call, for its space is another."""
+    primitive, params = eqn.primitive, eqn.params
+    if primitive is fusion_p:
+        primitive, params = call_p, {}
     graph = eqn.params["graph"]
     assert isinstance(graph, Graph)
     none = (False,) * len(graph.outvars)
     atoms, has_active = _with_active(operands, (graph,))
     found = _batched(graph, tuple(operands.batched), has_active, none, state)
-    outs = b.emit_all(call_p, atoms, {"graph": found.graph})
+    outs = b.emit_all(primitive, atoms, {**params, "graph": found.graph})
     return list(outs), list(found.outs)
 
 
@@ -491,18 +495,6 @@ def _batch_custom_batching(
     return list(b.inline(graph, operands.atoms[:count])), list(mask)
 
 
-def _batch_checkpoint(
-    b: Builder, eqn: Eqn, operands: Operands, state: Batches
-) -> Results:
-    graph = eqn.params["graph"]
-    assert isinstance(graph, Graph)
-    none = (False,) * len(graph.outvars)
-    atoms, has_active = _with_active(operands, (graph,))
-    found = _batched(graph, tuple(operands.batched), has_active, none, state)
-    outs = b.emit_all(eqn.primitive, atoms, {**eqn.params, "graph": found.graph})
-    return list(outs), list(found.outs)
-
-
 # --- loops ------------------------------------------------------------------------
 
 
@@ -654,7 +646,7 @@ SUBGRAPH_RULES: dict[Primitive, SubgraphRule] = {
     custom_vjp_p: _batch_custom,
     custom_batching_p: _batch_custom_batching,
     custom_tangent_p: _batch_custom_tangent,
-    checkpoint_p: _batch_checkpoint,
+    checkpoint_p: _batch_call,
     scan_p: _batch_scan,
     while_p: _batch_while,
 }
