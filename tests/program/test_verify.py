@@ -399,3 +399,30 @@ program @f(%x0) -> (%y1) arena(64) {
     other = text.replace("%t4: f32[3] = alias %t2 + 0", "%t4: f32[2] = alias %t2 + 0")
     other = other.replace("%x3: f32[3]", "%x3: f32[2]")
     check_breaks("P7", other, "read before it is written")
+
+
+def test_a_part_of_what_an_outer_loop_has_written_is_written():
+    text = """
+program @f(%x0) -> (%y1) arena(64) {
+  %x0: f32[2,3] = input 0
+  %y1: f32[2,3] = output 0
+  %t2: f32[2,3] = arena 0
+  %x3: f32[3] = alias %x0 + 0 + 3*i0
+  %t4: f32[3] = alias %t2 + 0 + 3*i0
+  %t5: f32[] = alias %t2 + 0 + 3*i0 + 1*i1
+  %y6: f32[] = alias %y1 + 0 + 3*i0 + 1*i1
+  loop i0: 2 {
+    extern sort(%x3) -> (%t4) {axis=0}
+    loop i1: 3 {
+      copy %t5 -> %y6
+    }
+  }
+}
+"""
+    verify_program(parse_program(text))
+    shorter = text.replace("%t4: f32[3] = alias %t2 + 0", "%t4: f32[2] = alias %t2 + 0")
+    shorter = shorter.replace("%x3: f32[3]", "%x3: f32[2]")
+    check_breaks("P7", shorter, "%t5 is read before it is written")
+    beside = text.replace("f32[2,3] = arena", "f32[3,3] = arena")
+    beside = beside.replace("%t2 + 0 + 3*i0 + 1*i1", "%t2 + 1 + 3*i0 + 1*i1")
+    check_breaks("P7", beside, "%t5 is read before it is written")

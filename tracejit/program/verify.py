@@ -22,7 +22,7 @@ Before the memory plan (no arena buffer has an offset) P5 and P6 hold trivially.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -195,18 +195,71 @@ def over_turns(
 
 
 @dataclass(frozen=True)
+class _Region:
+    """Elements of a buffer that owns its memory.
+
+    Parameters
+    ----------
+    root : str
+        Whose memory.
+    start : int
+        The first element, at the first turn of loops.
+    axes : tuple of (stride, extent)
+        As `joined_axes` gives them.
+    moves : tuple of Move
+        The loops that it moves with.
+    """
+
+    root: str
+    start: int
+    axes: tuple[tuple[int, int], ...]
+    moves: tuple[Move, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(n for _, n in self.axes)
+
+    @property
+    def strides(self) -> Shape:
+        return tuple(s for s, _ in self.axes)
+
+    def over(self, loops: Collection[str], counts: Mapping[str, int]) -> "_Region":
+        """Return the elements in all turns of some of the loops that it moves with."""
+        turned = [m for m in self.moves if m.loop in loops]
+        shape = (*self.shape, *(counts[m.loop] for m in turned))
+        strides = (*self.strides, *(m.step for m in turned))
+        rest = tuple(m for m in self.moves if m.loop not in loops)
+        return _Region(self.root, *normalized(shape, strides, self.start), rest)
+
+    def covers(self, other: "_Region", counts: Mapping[str, int]) -> bool:
+        """Tell whether all of another region is in this one, as far as is known.
+
+        It is if both are the same, and if this one has no gaps and the other, in all
+        turns of the loops that it alone moves with, lies inside of it.
+        """
+        if self.root != other.root or not set(self.moves) <= set(other.moves):
+            return False
+        part = other.over({m.loop for m in other.moves if m not in self.moves}, counts)
+        if (part.start, part.axes) == (self.start, self.axes):
+            return True
+        stops = [r.start + extent_of(r.shape, r.strides)[1] for r in (part, self)]
+        is_dense = self.strides in ((), (1,))
+        return is_dense and self.start <= part.start and stops[0] <= stops[1]
+
+
+@dataclass(frozen=True)
 class _State:
     """What is known of memory at one point of the program.
 
     Parameters
     ----------
-    written : frozenset of str
-        Buffers whose elements are all there.
+    written : frozenset of _Region
+        Elements that are there.
     lost : frozenset of (str, str)
         Buffers that were there, and which buffer took their place.
     """
 
-    written: frozenset[str] = frozenset()
+    written: frozenset[_Region] = frozenset()
     lost: frozenset[tuple[str, str]] = frozenset()
 
     def joined(self, other: "_State") -> "_State":
@@ -224,7 +277,6 @@ class _Steps:
         self.steps: tuple[Sequence[Step], int] = ((), 0)
         self.counts = {s.name: s.count for s in loops_of(program)}
         self.running: list[str] = []  # the loops around, by name
-        self.moving = [b for b in program.buffers if b.moves]
         arena = [b for b in program.buffers if b.storage is Storage.ARENA]
         planned = [(b.name, place_in_arena(b)) for b in arena if b.offset >= 0]
         self.rivals = dict(_overlapping(planned))
@@ -235,7 +287,7 @@ class _Steps:
             fail(self.program, "P13", f"{names[name]} loops are called {name}")
         state = self.follow(self.program.steps, _State())
         for name in self.program.outputs:
-            if name not in state.written and 0 not in self.buffers[name].shape:
+            if not self.is_written(name, state):
                 fail(self.program, "P9", f"output %{name} may not be written")
 
     def fail(self, number: str, message: str) -> NoReturn:
@@ -290,35 +342,15 @@ class _Steps:
 
     def turn(self, step: Loop, state: _State) -> _State:
         """Follow one turn; what moves with the loop is at a new place."""
-        fresh = self.moved_by(step.name)
+        fresh = _moving_with(step.name, state)
         return self.follow(step.steps, replace(state, written=state.written - fresh))
-
-    def moved_by(self, loop: str) -> set[str]:
-        """Return the aliases that move with a loop."""
-        return {b.name for b in self.moving if any(m.loop == loop for m in b.moves)}
 
     def after_turns(self, loop: str, state: _State) -> _State:
         """Return the state after a loop: what is written in pieces is there."""
-        whole: set[str] = set()
-        moved = self.moved_by(loop)
-        for name in sorted(moved & state.written):
-            whole.update(self.pieced(self.buffers[name], loop))
-        return replace(state, written=(state.written | whole) - moved)
-
-    def pieced(self, alias: ProgramBuffer, loop: str) -> Iterator[str]:
-        """Yield what an alias has been in all turns of a loop, if it is declared."""
-        mine = tuple(m for m in alias.moves if m.loop == loop)
-        rest = tuple(m for m in alias.moves if m.loop != loop)
-        shape, strides = over_turns(alias, mine, self.counts)
-        if has_overlaps(shape, strides):
-            return
-        places = normalized(shape, strides, alias.offset)
-        root = self.root(alias.name)
-        for other in (root, *self.moving):
-            start = other.offset if other.storage is Storage.ALIAS else 0
-            is_near = self.root(other.name) is root and other.moves == rest
-            if is_near and normalized(other.shape, other.strides, start) == places:
-                yield other.name
+        pieces = _moving_with(loop, state)
+        wholes = {p.over({loop}, self.counts) for p in pieces}
+        known = {w for w in wholes if not has_overlaps(w.shape, w.strides)}
+        return replace(state, written=state.written - pieces | known)
 
     def branches(self, step: If, state: _State) -> _State:
         self.predicate(step.predicate)
@@ -360,14 +392,25 @@ class _Steps:
         buffer = self.buffers[name]
         return self.buffers[buffer.base] if buffer.base is not None else buffer
 
+    def region(self, name: str) -> _Region:
+        buffer = self.buffers[name]
+        start = buffer.offset if buffer.storage is Storage.ALIAS else 0
+        places = normalized(buffer.shape, buffer.strides, start)
+        return _Region(self.root(name).name, *places, buffer.moves)
+
+    def is_written(self, name: str, state: _State) -> bool:
+        if 0 in self.buffers[name].shape:
+            return True
+        region = self.region(name)
+        if region in state.written:
+            return True
+        return any(w.covers(region, self.counts) for w in state.written)
+
     def read(self, name: str, state: _State) -> None:
         root = self.root(name)
-        if root.storage in (Storage.INPUT, Storage.CONSTANT) or 0 in root.shape:
+        if root.storage in (Storage.INPUT, Storage.CONSTANT):
             return
-        if root.name in state.written or name in state.written:
-            return
-        place = _place(self.buffers[name])
-        if any(_place(self.buffers[n]) == place for n in state.written):
+        if self.is_written(name, state):
             return
         for lost, by in sorted(state.lost):
             if lost == root.name:
@@ -375,7 +418,7 @@ class _Steps:
         self.fail("P7", f"%{name} is read before it is written")
 
     def write(self, name: str, state: _State) -> _State:
-        """Return the state after `name` is written; an alias may be all of its base."""
+        """Return the state after `name` is written."""
         root = self.root(name)
         if root.storage in (Storage.INPUT, Storage.CONSTANT):
             kind = "an input" if root.storage is Storage.INPUT else "a constant"
@@ -384,13 +427,11 @@ class _Steps:
         if has_overlaps(buffer.shape, buffer.strides):
             self.fail("P10", f"elements of %{name} share places")
         rivals = self.rivals.get(root.name, frozenset())
-        mine = {name}
+        gone = {w for w in state.written if w.root in rivals}
+        lost = state.lost | {(w.root, root.name) for w in gone}
         if _aval(buffer).size == _aval(root).size:
-            mine.add(root.name)
-        gone = {n for n in state.written if self.root(n).name in rivals}
-        lost = {(self.root(n).name, root.name) for n in gone}
-        kept = {pair for pair in state.lost if pair[0] not in mine}
-        return _State((state.written - gone) | mine, frozenset(kept | lost))
+            lost = frozenset(pair for pair in lost if pair[0] != root.name)
+        return _State(state.written - gone | {self.region(name)}, lost)
 
     def overlaps(self, ins: Sequence[str], outs: Sequence[str]) -> None:
         for i, name in enumerate(outs):
@@ -524,12 +565,9 @@ def typed(buffer: ProgramBuffer) -> str:
     return str(_aval(buffer))
 
 
-def _place(buffer: ProgramBuffer) -> object:
-    """Return what views of the same elements in another shape have in common."""
-    if buffer.storage is not Storage.ALIAS:
-        return buffer.name
-    axes = joined_axes(buffer.shape, buffer.strides)
-    return buffer.base, buffer.offset, buffer.moves, axes
+def _moving_with(loop: str, state: _State) -> frozenset[_Region]:
+    """Return the regions that are at a new place at each turn of a loop."""
+    return frozenset(w for w in state.written if any(m.loop == loop for m in w.moves))
 
 
 def _neighbours(steps: Sequence[Step], index: int) -> str:
