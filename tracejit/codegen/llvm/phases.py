@@ -229,8 +229,8 @@ class Phases:
         for number in range(max(self.phase.values(), default=-1) + 1):
             mine = [op for op in self.ops if self.phase[op] == number]
             direct = tuple(op for op in mine if not self._is_inner(op))
-            done = (op for op in mine if isinstance(op, Reduce))
-            done = tuple(op for op in done if self._is_done_here(op))
+            reductions = (op for op in mine if isinstance(op, Reduce))
+            done = tuple(op for op in reductions if self._is_done_here(op))
             roots = [op for op in mine if self._is_inner(op) and self._is_root(op)]
             beside = [op for op in roots if not self._is_along(op)]
             inside = [op for op in roots if self._is_along(op)]
