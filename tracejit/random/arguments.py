@@ -111,19 +111,42 @@ def common_shape(name: str, shape: Any, *operands: Any) -> Shape:
     ShapeError
         When the operands do not broadcast to it.
     """
-    shapes = [np.shape(x) for x in operands]
+    return fitted_shape(name, shape, *(np.shape(x) for x in operands))
+
+
+def fitted_shape(name: str, shape: Any, *shapes: Shape) -> Shape:
+    """Return `shape`, or what `shapes` broadcast to where it is None.
+
+    Raises
+    ------
+    ShapeError
+    """
+    wanted = None if shape is None else checked_shape(name, shape)
     try:
         natural = np.broadcast_shapes(*shapes)
-        if shape is None:
-            return natural
-        out = checked_shape(name, shape)
-        if np.broadcast_shapes(natural, out) == out:
-            return out
-    except ValueError as error:
-        if isinstance(error, ShapeError):
-            raise
-    wanted = "each other" if shape is None else f"the shape {shape}"
+        if wanted is None or np.broadcast_shapes(natural, wanted) == wanted:
+            return natural if wanted is None else wanted
+    except ValueError:
+        pass
+    goal = "each other" if wanted is None else f"the shape {wanted}"
     raise ShapeError(
-        f"{name}: parameters of shapes {shapes} do not broadcast to {wanted}",
+        f"{name}: parameters of shapes {', '.join(map(str, shapes))} do not broadcast "
+        f"to {goal}",
         source=user_line(),
     )
+
+
+def split_last(name: str, what: str, x: Any) -> tuple[Shape, int]:
+    """Return the shape of an array without its last axis, and that axis.
+
+    Raises
+    ------
+    ShapeError
+        For scalars.
+    """
+    shape = np.shape(x)
+    if not shape:
+        raise ShapeError(
+            f"{name}: {what} is one number, not a vector", source=user_line()
+        )
+    return shape[:-1], shape[-1]

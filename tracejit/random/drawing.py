@@ -45,7 +45,7 @@ def drawn(formula: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def counted(size: int) -> tuple[Any, Any]:
-    """Return the high and the low words of 0, 1, ..., recorded as counts, not as data."""
+    """Return the high and the low words of 0, 1, ..., as a count and not as data."""
     if size <= WORD:
         return np.uint32(0), _count(size, UINT32)
     count = _count(size, np.dtype(np.uint64))

@@ -1,7 +1,7 @@
 """Keys: two words that stand for a stream of random numbers.
 
-A key is a plain ``uint32[2]`` array: it can be an argument, a carry of a loop, a leaf of
-a container, a row of an array that `vmap` maps over. A function of one key gives the
+A key is a plain ``uint32[2]`` array: it can be an argument, a carry of a loop, a leaf
+of a container, a row of an array that `vmap` maps over. A function of one key gives the
 same numbers each time; `split` and `fold_in` make further keys.
 """
 
@@ -141,8 +141,12 @@ def fold_in(key: Any, data: Any) -> Any:
             source=user_line(),
             hint="tj.vmap(tj.random.fold_in, (None, 0))(key, numbers)",
         )
-    return _fold_in(key, data.astype(UINT32) if isinstance(data, Tracer) else
-                    np.asarray(data).astype(UINT32))
+    return _fold_in(
+        key,
+        data.astype(UINT32)
+        if isinstance(data, Tracer)
+        else np.asarray(data).astype(UINT32),
+    )
 
 
 @drawn

@@ -69,26 +69,38 @@ def polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
 def minus_log(high: Any, low: Any, dtype: np.dtype) -> Any:
     """Return -ln u for the uniform number u of 32 (float64: 64) random bits.
 
-    u is (2k + 1) / 2^width, k the bits but the last. Of u in the upper half its distance
-    from 1 is kept, an odd multiple of 2^-width as well, so that the result is relatively
-    exact from 2^-width to width · ln 2.
+    u is (2k + 1) / 2^width, k the bits but the last. Of u in the upper half the
+    distance from 1 is kept, an odd multiple of 2^-width as well, so that the result is
+    relatively exact from 2^-width to width · ln 2.
     """
     series = SERIES[dtype]
     is_low = high < np.uint32(2**31)
     count = _odd_count(is_low, high, low, dtype)
-    scaled, exponent = _reduced(count, series)
+    scaled, exponent = _reduced(count, series.halvings)
     distance = count * 2.0**-series.width  # of u from the nearer of 0 and 1
     is_near = distance <= 1 - sqrt(0.5)
     upper = np.where(is_near, -distance, 1 - 2 * distance)
     f = np.where(is_low, scaled - 1, upper)
-    # One and twice that far below zero, for a half that was doubled.
     above = np.where(is_near, dtype.type(0), dtype.type(-1))
     e = np.where(is_low, exponent - series.width, above)
+    return -_log(f, e, series)
+
+
+def log_of(x: Any, scale: int, halvings: tuple[int, ...]) -> Any:
+    """Return ln x for 2^-scale <= x < √2 · 2^(Σ halvings - scale).
+
+    Unlike ``np.log`` it has the same bits wherever it runs.
+    """
+    scaled, exponent = _reduced(x * 2.0**scale, halvings)
+    return _log(scaled - 1, exponent - scale, SERIES[x.dtype])
+
+
+def _log(f: Any, e: Any, series: Series) -> Any:
+    """Return ln((1 + f) · 2^e), by the series of artanh(f / (2 + f))."""
     s = f / (f + 2)
     z = s * s
     odd = tuple(2 / (2 * i + 3) for i in range(series.log_terms))
-    log1p = fma(z * s, polynomial(z, odd), 2 * s)
-    return -fma(e, log(2), log1p)
+    return fma(e, log(2), fma(z * s, polynomial(z, odd), 2 * s))
 
 
 def _odd_count(is_low: Any, high: Any, low: Any, dtype: np.dtype) -> Any:
@@ -100,18 +112,18 @@ def _odd_count(is_low: Any, high: Any, low: Any, dtype: np.dtype) -> Any:
     return fma(top.astype(INT32).astype(dtype), 2.0**32, rest.astype(dtype))
 
 
-def _reduced(count: Any, series: Series) -> tuple[Any, Any]:
-    """Return (m, e) with count = m · 2^e and m in [√½, √2), for 1 <= count < 2^width/2.
+def _reduced(x: Any, halvings: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return (m, e) with x = m · 2^e and m in [√½, √2), for 1 <= x < √2 · 2^Σ halvings.
 
     By halving where it is large: graphs have no view of the bits of a float.
     """
-    one, zero = count.dtype.type(1), count.dtype.type(0)
+    one, zero = x.dtype.type(1), x.dtype.type(0)
     exponent: Any = zero
-    for n in series.halvings:
-        is_large = count >= 2.0**n * sqrt(0.5)
-        count = count * np.where(is_large, one * 2.0**-n, one)
+    for n in halvings:
+        is_large = x >= 2.0**n * sqrt(0.5)
+        x = x * np.where(is_large, one * 2.0**-n, one)
         exponent = exponent + np.where(is_large, one * n, zero)
-    return count, exponent
+    return x, exponent
 
 
 def sine_of_angle(high: Any, low: Any, dtype: np.dtype) -> Any:
@@ -136,9 +148,10 @@ def _odd_fraction(high: Any, low: Any, dtype: np.dtype) -> Any:
     return fma(high.astype(INT32).astype(dtype), 2.0**-31, rest)
 
 
-def subkey(key: Any, number: int) -> tuple[Any, Any]:
+def subkey(key: Any, number: Any) -> tuple[Any, Any]:
     """Return one of the keys that `split` makes of a key, as its two words."""
-    return threefry2x32(key[0], key[1], np.uint32(0), np.uint32(number))
+    place = np.uint32(number) if isinstance(number, int) else number
+    return threefry2x32(key[0], key[1], np.uint32(0), place)
 
 
 def standard_normal(key: Any, shape: Shape, dtype: np.dtype) -> Any:

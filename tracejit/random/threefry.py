@@ -1,9 +1,9 @@
 """Threefry-2x32: a block cipher without secrets, which turns counters into bits.
 
-Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), with
-its 20 rounds: two words of key and two of counter give two words of output. Needs
-nothing but additions, shifts and exclusive ors of uint32, so that a kernel computes the
-numbers where it uses them; docs/random.md compares it with Philox.
+Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011),
+with its 20 rounds: two words of key and two of counter give two words of output. Needs
+nothing but additions, shifts and exclusive ors of uint32, so that a kernel computes
+the numbers where it uses them; docs/random.md compares it with Philox.
 """
 
 from typing import Any

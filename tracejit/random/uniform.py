@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
 from ..ir import dtypes as dt
 from ..ir.aval import Shape
-from ..tracing.source import user_line
+from ..tracing.trace import current_trace
 from .arguments import (
     REAL_FLOATS,
     ShapeLike,
@@ -132,7 +131,9 @@ def _between(key: Any, low: Any, high: Any, *, shape: Shape, dtype: str) -> Any:
 
 def as_dtype(x: Any, dtype: np.dtype) -> Any:
     """Return a parameter, a number or an array, in a dtype."""
-    return x.astype(dtype) if hasattr(x, "astype") else np.asarray(x, dtype)
+    trace = current_trace()
+    assert trace is not None, "formulas run in traces"
+    return trace.lift(x).astype(dtype)
 
 
 def bernoulli(key: Any, p: Any = 0.5, shape: ShapeLike | None = None) -> Any:
