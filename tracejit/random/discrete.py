@@ -20,7 +20,6 @@ from .arguments import (
 )
 from .continuous import standard_gumbel
 from .drawing import drawn
-from .normal import subkey
 from .uniform import INTEGERS, as_dtype, fraction
 
 F64 = dt.FLOAT64
@@ -113,7 +112,7 @@ def _poisson(key: Any, lam: Any, *, shape: Shape, dtype: str) -> Any:
 
 def _counted_up(key: Any, lam: Any) -> Any:
     """Return the first count whose cumulative probability is above a uniform number."""
-    u = fraction(subkey(key, 0), lam.shape, F64)
+    u = fraction(key, lam.shape, F64)
 
     def turn(state: Any) -> Any:
         k, count, term, below = state
@@ -143,9 +142,9 @@ def _rejected(key: Any, lam: Any, is_wanted: Any) -> Any:
 
     def turn(state: Any) -> Any:
         number, is_done, found = state
-        mine = subkey(subkey(key, 1), number)
-        u = fraction(subkey(mine, 0), lam.shape, F64) - 0.5
-        v = fraction(subkey(mine, 1), lam.shape, F64) + 2.0**-53
+        stream = np.uint32(2) * number  # this and the next
+        u = fraction(key, lam.shape, F64, stream) - 0.5
+        v = fraction(key, lam.shape, F64, stream + np.uint32(1)) + 2.0**-53
         near = 0.5 - np.abs(u) + 2.0**-53
         k = np.floor((2 * a / near + b) * u + lam + 0.43)
         is_quick = (near >= 0.07) & (v <= quick)
@@ -157,7 +156,7 @@ def _rejected(key: Any, lam: Any, is_wanted: Any) -> Any:
         found = np.where(is_good & ~is_done, k, found)
         return number + np.uint32(1), is_done | is_good, found
 
-    start = np.uint32(0), ~is_wanted | ~(lam < np.inf), np.zeros_like(lam)
+    start = np.uint32(1), ~is_wanted | ~(lam < np.inf), np.zeros_like(lam)
     return while_loop(lambda state: ~np.all(state[1]), turn, start)[2]
 
 

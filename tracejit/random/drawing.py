@@ -60,15 +60,23 @@ def _count(size: int, dtype: np.dtype) -> Any:
     return wrap(trace, trace.emit(iota_p, shape=(size,), axis=0, dtype=dtype))
 
 
-def words(key: Any, shape: Shape) -> tuple[Any, Any]:
+def words(key: Any, shape: Shape, stream: Any = 0) -> tuple[Any, Any]:
     """Return 64 random bits for each element, as two uint32 arrays of `shape`.
 
-    The counter is the element's place in row-major order.
+    The counter is the element's place in row-major order; its upper 16 bits are the
+    number of the stream, for functions that need more bits of a key.
     """
     high, low = counted(prod(shape))
     if isinstance(high, Tracer):
         high = high.reshape(shape)
+    number = np.uint32(stream) if isinstance(stream, int) else stream
+    high = high + (number << np.uint32(16))
     return threefry2x32(key[0], key[1], high, low.reshape(shape))
+
+
+def subkey(key: Any, number: int) -> tuple[Any, Any]:
+    """Return one of the keys that `split` makes of a key, as its two words."""
+    return threefry2x32(key[0], key[1], np.uint32(0), np.uint32(number))
 
 
 def fma(x: Any, y: Any, z: Any) -> Any:

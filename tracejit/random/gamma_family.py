@@ -24,8 +24,8 @@ from .arguments import (
     fitted_shape,
     split_last,
 )
-from .drawing import drawn
-from .normal import computed_in, standard_exponential, standard_normal, subkey
+from .drawing import drawn, subkey
+from .normal import computed_in, standard_exponential, standard_normal
 from .uniform import as_dtype
 
 F64 = dt.FLOAT64
@@ -72,8 +72,8 @@ def gamma_parts(key: Any, a: Any, shape: Shape, dtype: np.dtype) -> tuple[Any, A
     a = np.broadcast_to(as_dtype(a, kind), shape)
     a = np.where(a > 0, a, kind.type(np.nan))
     is_small = a < 1
-    x = _above_one(*subkey(key, 0), np.where(is_small, a + 1, a))
-    time = standard_exponential(subkey(key, 1), shape, kind)
+    x = _above_one(key[0], key[1], np.where(is_small, a + 1, a))
+    time = standard_exponential(key, shape, kind, stream=1)
     return x, np.where(is_small, -time / a, kind.type(0))
 
 
@@ -86,9 +86,9 @@ def _above_one(k0: Any, k1: Any, a: Any) -> Any:
 
     def turn(state: Any) -> Any:
         number, is_done, found = state
-        key = subkey((k0, k1), number)
-        x = standard_normal(subkey(key, 0), shape, dtype)
-        time = standard_exponential(subkey(key, 1), shape, dtype)
+        stream = np.uint32(4) * number  # this and the next three
+        x = standard_normal((k0, k1), shape, dtype, stream)
+        time = standard_exponential((k0, k1), shape, dtype, stream + np.uint32(2))
         root = 1 + c * x
         is_positive = root > 0
         v = np.where(is_positive, root * root * root, dtype.type(1))
@@ -97,7 +97,7 @@ def _above_one(k0: Any, k1: Any, a: Any) -> Any:
         found = np.where(is_done, found, d * v)
         return number + np.uint32(1), is_done | is_good, found
 
-    start = np.uint32(0), np.zeros_like(a, bool), d
+    start = np.uint32(1), np.zeros_like(a, bool), d
     state = while_loop(lambda state: ~np.all(state[1]), turn, start)
     return state[2]
 

@@ -20,7 +20,6 @@ from .arguments import (
     common_shape,
 )
 from .drawing import drawn, words
-from .normal import subkey
 from .uniform import INTEGERS, U64, as_dtype
 
 MASK = np.uint64(2**32 - 1)
@@ -114,7 +113,7 @@ def scaled(key: Any, span: Any, shape: Shape, wide: bool) -> Any:
     high, low = (x.astype(U64) for x in words(key, shape))
     if not wide:
         return (high * span + (low * span >> HALF)) >> HALF
-    third, fourth = (x.astype(U64) for x in words(subkey(key, 1), shape))
+    third, fourth = (x.astype(U64) for x in words(key, shape, stream=1))
     whole, part = _product(high, low, span)
     carried = part + _product(third, fourth, span)[0] < part
     is_large = span > np.uint64(2**32)

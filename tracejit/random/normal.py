@@ -16,7 +16,6 @@ from ..ir import dtypes as dt
 from ..ir.aval import Shape
 from .arguments import REAL_FLOATS, ShapeLike, checked_dtype, checked_key, checked_shape
 from .drawing import drawn, fma, words
-from .threefry import threefry2x32
 
 INT32 = np.dtype(np.int32)
 F32, F64 = dt.FLOAT32, dt.FLOAT64
@@ -148,32 +147,28 @@ def _odd_fraction(high: Any, low: Any, dtype: np.dtype) -> Any:
     return fma(high.astype(INT32).astype(dtype), 2.0**-31, rest)
 
 
-def subkey(key: Any, number: Any) -> tuple[Any, Any]:
-    """Return one of the keys that `split` makes of a key, as its two words."""
-    place = np.uint32(number) if isinstance(number, int) else number
-    return threefry2x32(key[0], key[1], np.uint32(0), place)
-
-
-def standard_normal(key: Any, shape: Shape, dtype: np.dtype) -> Any:
+def standard_normal(key: Any, shape: Shape, dtype: np.dtype, stream: Any = 0) -> Any:
     """Return normal numbers after Box and Muller (1958), one of each pair.
 
     float32 takes the radius and the angle from the two words of a counter, float64 from
-    two counters.
+    those of this stream and the next.
     """
     real = computed_in(dtype)
     if real == F32:
-        radius, angle = words(key, shape)
+        radius, angle = words(key, shape, stream)
         square = minus_log(radius, radius, real)
         sine = sine_of_angle(angle, angle, real)
     else:
-        square = minus_log(*words(subkey(key, 0), shape), real)
-        sine = sine_of_angle(*words(subkey(key, 1), shape), real)
+        square = minus_log(*words(key, shape, stream), real)
+        sine = sine_of_angle(*words(key, shape, stream + 1), real)
     return (np.sqrt(2 * square) * sine).astype(dtype)
 
 
-def standard_exponential(key: Any, shape: Shape, dtype: np.dtype) -> Any:
+def standard_exponential(
+    key: Any, shape: Shape, dtype: np.dtype, stream: Any = 0
+) -> Any:
     """Return -ln u for uniform numbers u."""
-    return minus_log(*words(key, shape), computed_in(dtype)).astype(dtype)
+    return minus_log(*words(key, shape, stream), computed_in(dtype)).astype(dtype)
 
 
 # --- distributions ----------------------------------------------------------------
@@ -211,7 +206,7 @@ def _normal(key: Any, *, shape: Shape, dtype: str) -> Any:
     kind = np.dtype(dtype)
     if kind not in dt.COMPLEX:
         return standard_normal(key, shape, kind)
-    parts = [standard_normal(subkey(key, i), shape, computed_in(kind)) for i in (0, 1)]
+    parts = (standard_normal(key, shape, computed_in(kind), i) for i in (0, 2))
     real, imaginary = (part * sqrt(0.5) for part in parts)
     return (real + imaginary * kind.type(1j)).astype(kind)
 

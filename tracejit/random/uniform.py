@@ -51,28 +51,28 @@ def _bits(key: Any, *, shape: Shape, dtype: str) -> Any:
     return some_bits(key, shape, np.dtype(dtype))
 
 
-def some_bits(key: Any, shape: Shape, dtype: np.dtype) -> Any:
+def some_bits(key: Any, shape: Shape, dtype: np.dtype, stream: Any = 0) -> Any:
     """Return bits: both words side by side, or the exclusive or of them."""
-    high, low = words(key, shape)
+    high, low = words(key, shape, stream)
     if dtype.itemsize == 8:
         return (high.astype(U64) << np.uint64(32)) | low.astype(U64)
     return (high ^ low).astype(dtype)
 
 
-def fraction(key: Any, shape: Shape, dtype: np.dtype) -> Any:
+def fraction(key: Any, shape: Shape, dtype: np.dtype, stream: Any = 0) -> Any:
     """Return multiples of the spacing of floats below 2, from 0 to below 1.
 
     These are 52 random bits of float64, 23 of float32, 10 of float16, 7 of bfloat16.
     """
     if dtype == dt.FLOAT64:
-        high, low = words(key, shape)
+        high, low = words(key, shape, stream)
         left = (high >> np.uint32(6)).astype(np.int32).astype(dtype)
         rest = ((high & np.uint32(63)) << np.uint32(20)) | (low >> np.uint32(12))
         right = rest.astype(np.int32).astype(dtype)
         return left * 2.0**-26 + right * 2.0**-52
     mantissa = {"float32": 23, "float16": 10}.get(dtype.name, 7)
     width = {23: 32, 10: 16, 7: 8}[mantissa]
-    drawn = some_bits(key, shape, np.dtype(f"u{width // 8}")).astype(UINT32)
+    drawn = some_bits(key, shape, np.dtype(f"u{width // 8}"), stream).astype(UINT32)
     whole = (drawn >> np.uint32(width - mantissa)).astype(np.int32)
     return (whole.astype(np.float32) * np.float32(2.0**-mantissa)).astype(dtype)
 
