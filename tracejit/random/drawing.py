@@ -37,9 +37,13 @@ def drawn(formula: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(formula)
     def run(*operands: Any, **constants: Any) -> Any:
-        if current_trace() is None:
-            return compiled(*operands, **constants)
-        return formula(*operands, **constants)
+        trace = current_trace()
+        if trace is None:
+            # Whole numbers are parameters as others are: one compilation for all.
+            floats = [float(x) if type(x) is int else x for x in operands]
+            return compiled(*floats, **constants)
+        traced = [trace.lift(x) if isinstance(x, np.ndarray) else x for x in operands]
+        return formula(*traced, **constants)
 
     return run
 

@@ -60,7 +60,7 @@ def randint(
         wide = span > 2**32
         return _randint(key, low, width, shape=shape, dtype=kind.name, wide=wide)
     for bound in (minval, maxval):
-        given = getattr(bound, "dtype", np.asarray(bound).dtype)
+        given = bound.dtype if hasattr(bound, "dtype") else np.asarray(bound).dtype
         if given.kind not in "iu":
             raise DTypeError(
                 f"randint: a bound is {given}, not integer",

@@ -161,7 +161,8 @@ def standard_normal(key: Any, shape: Shape, dtype: np.dtype, stream: Any = 0) ->
     else:
         square = minus_log(*words(key, shape, stream), real)
         sine = sine_of_angle(*words(key, shape, stream + 1), real)
-    return (np.sqrt(2 * square) * sine).astype(dtype)
+    # A product by itself, which no sum that it is a term of takes into one rounding.
+    return fma(np.sqrt(2 * square), sine, -0.0).astype(dtype)
 
 
 def standard_exponential(
