@@ -99,6 +99,8 @@ def _multivariate(
     else:
         values, vectors = np.linalg.eigh(cov)
         factor = vectors * np.sqrt(np.maximum(values, 0))[..., None, :]
+    if z.ndim == 1:  # a sum, which is the same for each of many vectors under vmap
+        return mean + np.sum(factor * z, -1)
     return mean + np.einsum("...ij,...j->...i", factor, z)
 
 
