@@ -15,6 +15,7 @@ from ..ir.aval import Shape
 from ..tracing.control_flow import while_loop
 from ..tracing.custom import custom_jvp
 from ..tracing.differentiate import stop_gradient
+from ..tracing.storage import own
 from .arguments import (
     REAL_FLOATS,
     ShapeLike,
@@ -29,8 +30,8 @@ from .normal import computed_in, standard_exponential, standard_normal
 from .uniform import as_dtype
 
 F64 = dt.FLOAT64
-# On [-1, 1]; lists of numbers, which become literals of the graph.
-NODES, WEIGHTS = (v.tolist() for v in np.polynomial.legendre.leggauss(48))
+DIGAMMA = (1 / 12, 1 / 120, 1 / 252, 1 / 240, 1 / 132, 691 / 32760)  # |B2k| / 2k
+NODES, WEIGHTS = (own(v) for v in np.polynomial.legendre.leggauss(48))  # on [-1, 1]
 
 
 def gamma(key: Any, a: Any, shape: ShapeLike | None = None, dtype: Any = float) -> Any:
@@ -123,20 +124,20 @@ def gamma_slope(x: Any, a: Any) -> Any:
     far = np.where(is_left, c + np.sqrt(2 * c), np.sqrt(80 / x))
     reach = stop_gradient(np.minimum(far, 40 / gap))
     center = digamma(a) - np.log(x)
-    total = np.zeros_like(x)
-    for node, weight in zip(NODES, WEIGHTS, strict=True):
-        size = reach * (0.5 + 0.5 * node)
-        w = np.where(is_left, -size, size)
-        value = np.exp(a * w - x * np.expm1(w)) * (center - w)
-        total = total + 0.5 * weight * value
-    return np.where(is_left, x, -x) * reach * total
+    signed = 0.5 * np.where(is_left, -reach, reach)
+    w = signed[..., None] * (1 + NODES)
+    values = np.exp(a[..., None] * w - x[..., None] * np.expm1(w))
+    total = np.sum(WEIGHTS * values * (center[..., None] - w), -1)
+    return -x * signed * total
 
 
 def digamma(a: Any) -> Any:
     """Return ψ(a) for float64 a >= 1, by recurrence to a + 8 and Stirling's series."""
     z = a + 8
     y = 1 / (z * z)
-    series = y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y / 132))))
+    series = 0.0
+    for term in reversed(DIGAMMA):
+        series = y * (term - series)
     steps = 1 / a
     for i in range(1, 8):
         steps = steps + 1 / (a + i)

@@ -58,7 +58,7 @@ def key(seed: Any) -> Any:
     dtype = getattr(seed, "dtype", None)
     if dtype is None or dtype.kind not in "iu":
         raise DTypeError(
-            f"key: the seed is {seed if dtype is None else dtype!r}, not an integer",
+            f"key: the seed is {seed if dtype is None else dtype}, not an integer",
             source=user_line(),
             hint="tj.random.key(42)",
         )
