@@ -22,6 +22,8 @@ EXACT = {
     "uniform": lambda k: R.uniform(k, (7, 3)),
     "uniform32": lambda k: R.uniform(k, (7, 3), F32),
     "uniform16": lambda k: R.uniform(k, (7, 3), np.float16),
+    "uniform_between": lambda k: R.uniform(k, (7, 3), F64, -1.3, np.arange(3.0)),
+    "uniform_between32": lambda k: R.uniform(k, (21,), F32, 0.1, 0.7),
     "bernoulli": lambda k: R.bernoulli(k, 0.3, (40,)),
     "bernoulli_of_array": lambda k: R.bernoulli(k, np.array([0.1, 0.9])),
     "randint": lambda k: R.randint(k, (9,), -3, 17),

@@ -46,15 +46,8 @@ def key(seed: Any) -> Any:
     >>> key(42)
     array([ 0, 42], dtype=uint32)
     """
-    if isinstance(seed, bool | int | np.integer):
-        if not -(2**63) <= seed < 2**64:
-            raise ArgumentError(
-                f"key: the seed {seed} has more than 64 bits", source=user_line()
-            )
-        value = int(seed) % 2**64
-        found = np.array([value >> 32, value % 2**32], UINT32)
-        trace = current_trace()
-        return found if trace is None else trace.constant(found, born_here=True)
+    if isinstance(seed, int | np.integer) and not isinstance(seed, Tracer):
+        return _key_of_number(int(seed))
     dtype = getattr(seed, "dtype", None)
     if dtype is None or dtype.kind not in "iu":
         raise DTypeError(
@@ -69,6 +62,17 @@ def key(seed: Any) -> Any:
             hint="tj.random.split(key, n), or tj.vmap(tj.random.key)(seeds)",
         )
     return _key_of(seed)
+
+
+def _key_of_number(seed: int) -> Any:
+    if not -(2**63) <= seed < 2**64:
+        raise ArgumentError(
+            f"key: the seed {seed} has more than 64 bits", source=user_line()
+        )
+    high, low = divmod(seed % 2**64, 2**32)
+    found = np.array([high, low], UINT32)
+    trace = current_trace()
+    return found if trace is None else trace.constant(found, born_here=True)
 
 
 @drawn
@@ -126,7 +130,7 @@ def fold_in(key: Any, data: Any) -> Any:
         For `data` that is not one integer.
     """
     key = checked_key("fold_in", key)
-    if isinstance(data, int):
+    if isinstance(data, int) and not isinstance(data, Tracer):
         data = np.uint32(data % 2**32)
     kind = getattr(getattr(data, "dtype", None), "kind", "")
     if kind not in "iu" or not kind:

@@ -19,7 +19,7 @@ from .arguments import (
     checked_shape,
     common_shape,
 )
-from .drawing import UINT32, drawn, words
+from .drawing import UINT32, drawn, fma, words
 
 UNSIGNED = tuple(np.dtype(f"u{n}") for n in (1, 2, 4, 8))
 INTEGERS = tuple(np.dtype(f"{s}{n}") for s in "iu" for n in (1, 2, 4, 8))
@@ -126,7 +126,8 @@ def _uniform(key: Any, *, shape: Shape, dtype: str) -> Any:
 def _between(key: Any, low: Any, high: Any, *, shape: Shape, dtype: str) -> Any:
     kind = np.dtype(dtype)
     low, high = as_dtype(low, kind), as_dtype(high, kind)
-    return np.maximum(fraction(key, shape, kind) * (high - low) + low, low)
+    low, span = (np.broadcast_to(x, shape) for x in (low, high - low))
+    return np.maximum(fma(fraction(key, shape, kind), span, low), low)
 
 
 def as_dtype(x: Any, dtype: np.dtype) -> Any:
