@@ -5,8 +5,9 @@ import pytest
 
 import tracejit as tj
 from tracejit.random.normal import log_of, minus_log, sine_of_angle
+from tracejit.random.threefry import threefry2x32
 
-EXPONENTIAL_ULPS, SINE_ULPS = 3, 3.5  # docs/random.md gives these
+EXPONENTIAL_ULPS, SINE_ULPS, NORMAL_ULPS = 3, 3.5, 5  # as docs/random.md says
 EDGES = np.array(
     [0, 1, 2, 3, 2**30, 2**31 - 1, 2**31, 2**31 + 1, 3037000499, 2**32 - 2, 2**32 - 1],
     np.uint32,
@@ -85,3 +86,20 @@ def test_largest_numbers():
     np.testing.assert_allclose(single, [32 * np.log(2), 2.0**-32], rtol=1e-6)
     double = tj.jit(lambda h: minus_log(h, h, np.dtype(np.float64)))(ends)
     np.testing.assert_allclose(double, [64 * np.log(2), 2.0**-64], rtol=1e-15)
+
+
+def test_normal():
+    """From the words of each counter to the number, in doubles."""
+    key = tj.random.key(4)
+    got = tj.random.normal(key, 1_000_000, np.float32)
+    count = np.arange(1_000_000, dtype=np.uint32)
+    zero = np.zeros(1, np.uint32)
+    radius, angle = threefry2x32(key[:1], key[1:], zero, count)
+    is_low = radius < 2**31
+    top = np.where(is_low, radius, ~radius) | np.uint32(1)
+    distance = top * 2.0**-32
+    minus = np.where(is_low, -np.log(distance), -np.log1p(-distance))
+    sine = np.sin((angle | np.uint32(1)).astype(np.int32) * 2.0**-31 * np.pi / 2)
+    want = np.sqrt(2 * minus) * sine
+    assert ulps(got, want, np.float32) < NORMAL_ULPS
+    assert np.max(np.abs(got - want)) < 1e-6
