@@ -1,4 +1,4 @@
-"""Keys, bits and uniform numbers are JAX's, where it is installed: the extra `bench`."""
+"""Keys, bits and uniform numbers are JAX's, where that is installed (extra `bench`)."""
 
 import ml_dtypes
 import numpy as np

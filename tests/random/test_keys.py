@@ -1,5 +1,6 @@
 """Keys: of any integer, inside and outside of traces."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -90,3 +91,30 @@ def test_counters_above_32_bits():
     """The high word counts on where the low one wraps: seen in the graph."""
     text = tj.jit(lambda k: R.bits(k, (2**33,), np.uint8)).trace(R.key(0)).as_text()
     assert "u64[8589934592]" in text
+
+
+FLOATS = {
+    "uniform": lambda k, t: R.uniform(k, 9, t),
+    "uniform_between": lambda k, t: R.uniform(k, 9, t, -1, 1),
+    "normal": lambda k, t: R.normal(k, 9, t),
+    "exponential": lambda k, t: R.exponential(k, 9, t),
+    "gumbel": lambda k, t: R.gumbel(k, 9, t),
+    "laplace": lambda k, t: R.laplace(k, 9, t),
+    "truncated_normal": lambda k, t: R.truncated_normal(k, -1, 1, 9, t),
+    "gamma": lambda k, t: R.gamma(k, 2, 9, t),
+    "beta": lambda k, t: R.beta(k, 2, 3, 9, t),
+    "dirichlet": lambda k, t: R.dirichlet(k, np.ones(9), (), t),
+    "orthogonal": lambda k, t: R.orthogonal(k, 3, (), t),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", ml_dtypes.bfloat16])
+@pytest.mark.parametrize("name", FLOATS)
+def test_dtypes(name, dtype):
+    """A narrow type rounds what a wide one has, where that is what it is made of."""
+    got = FLOATS[name](R.key(5), dtype)
+    assert got.dtype == np.dtype(dtype)
+    assert np.all(np.isfinite(got.astype(np.float64)))
+    if name not in ("uniform", "uniform_between") and got.dtype.itemsize == 2:
+        single = FLOATS[name](R.key(5), np.float32).astype(dtype)
+        np.testing.assert_allclose(got.astype(float), single.astype(float), rtol=0.02)

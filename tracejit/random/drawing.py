@@ -78,11 +78,6 @@ def words(key: Any, shape: Shape, stream: Any = 0) -> tuple[Any, Any]:
     return threefry2x32(key[0], key[1], high, low.reshape(shape))
 
 
-def subkey(key: Any, number: int) -> tuple[Any, Any]:
-    """Return one of the keys that `split` makes of a key, as its two words."""
-    return threefry2x32(key[0], key[1], np.uint32(0), np.uint32(number))
-
-
 def fma(x: Any, y: Any, z: Any) -> Any:
     """Return ``x * y + z`` rounded once, on every machine, in the dtype of x.
 

@@ -25,7 +25,7 @@ from .arguments import (
     fitted_shape,
     split_last,
 )
-from .drawing import drawn, subkey
+from .drawing import drawn
 from .normal import computed_in, standard_exponential, standard_normal
 from .uniform import as_dtype
 
@@ -169,8 +169,9 @@ def beta(
 @drawn
 def _beta(key: Any, a: Any, b: Any, *, shape: Shape, dtype: str) -> Any:
     kind = np.dtype(dtype)
-    x = log_gamma(subkey(key, 0), a, shape, kind)
-    y = log_gamma(subkey(key, 1), b, shape, kind)
+    wide = computed_in(kind)
+    both = np.stack([np.broadcast_to(as_dtype(v, wide), shape) for v in (a, b)])
+    x, y = log_gamma(key, both, (2, *shape), kind)
     return (1 / (1 + np.exp(y - x))).astype(kind)
 
 
