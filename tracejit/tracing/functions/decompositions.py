@@ -96,7 +96,12 @@ def svd(
 ) -> Any:
     trace, (x,) = lift(a)
     if hermitian:
-        return _hermitian_svd(x) if compute_uv else _hermitian_values(x)
+        check_square(x)
+        work, like = precisions(x)
+        wide = x.astype(work)
+        if not compute_uv:
+            return narrow(trace, _hermitian_values(wide).read(), like)
+        return _SVD(*(narrow(trace, v.read(), like) for v in _hermitian_svd(wide)))
     if not compute_uv:
         return svdvals(x)
     check_stacked(x)
@@ -114,7 +119,7 @@ def svdvals(x: Any, /) -> Any:
     return narrow(trace, trace.emit(la.svdvals_p, v.convert(work)), like)
 
 
-def _hermitian_svd(x: Tracer) -> Any:
+def _hermitian_svd(x: Any) -> tuple[Any, Any, Any]:
     """From the eigenvalues by size; V takes their signs (as in NumPy)."""
     s, u = np.linalg.eigh(x)
     sign = np.copysign(1.0, s)
@@ -123,10 +128,10 @@ def _hermitian_svd(x: Tracer) -> Any:
     u = np.take_along_axis(u, order[..., None, :], axis=-1)
     s = np.take_along_axis(np.abs(s), order, axis=-1)
     vh = np.matrix_transpose(u * sign.astype(u.dtype)[..., None, :]).conj()
-    return _SVD(u, s, vh)
+    return u, s, vh
 
 
-def _hermitian_values(x: Tracer) -> Any:
+def _hermitian_values(x: Any) -> Any:
     return np.sort(np.abs(np.linalg.eigvalsh(x)))[..., ::-1]
 
 
