@@ -329,8 +329,10 @@ def _lstsq(a: Array, y: Array, rcond: Array) -> tuple[Array, ...]:
     outs = tuple(np.empty(out.shape, out.dtype) for out in _lstsq_eval(*avals))
     for at in np.ndindex(a.shape[:-2]):
         x, residuals, rank, s = np.linalg.lstsq(a[at], y[at], float(rcond[at]))
-        found = residuals if residuals.size else np.asarray(np.nan)
-        for out, part in zip(outs, (x, found, rank, s), strict=True):
+        if not residuals.size:
+            is_exact = a.shape[-2] == a.shape[-1] == rank
+            residuals = np.asarray(0.0 if is_exact else np.nan)
+        for out, part in zip(outs, (x, residuals, rank, s), strict=True):
             out[at] = part
     return outs
 
@@ -376,8 +378,8 @@ def _bent(b: Builder, t: Atom, a: Atom, g: Atom, x: Atom, r: Atom) -> Atom:
     return b.emit(add_p, left, right)
 
 
-# Results: solution, sums of squared residuals (NaN where the rank is not full or there
-# are no more rows than columns), rank, singular values; all as LAPACK's ``gelsd``.
+# Results: solution, sums of squared residuals (NaN where columns are dependent), rank,
+# singular values; all as LAPACK's ``gelsd``.
 lstsq_p: Primitive = register(
     Primitive(
         "lstsq",
