@@ -204,6 +204,64 @@ def test_real_eigenvalues_are_complex_under_jit() -> None:
     assert tj.jit(np.linalg.eigvals)(a.astype("f4")).dtype == np.complex64
 
 
+# --- derivatives (to the second order: test_numpy_derivatives, test_corners) --------
+
+SCALARS = {
+    "nuclear norm": lambda a: np.linalg.norm(a, "nuc"),
+    "svd": lambda a: np.sum(np.abs(np.linalg.svd(a, full_matrices=False)[0]) ** 3),
+    "qr": lambda a: np.sum(np.abs(np.linalg.qr(a)[1])),
+    "pinv": lambda a: np.sum(np.abs(np.linalg.pinv(a))),
+    "lstsq": lambda a: np.sum(np.abs(np.linalg.lstsq(a, a[:, 0] ** 2)[0]) ** 2),
+    "eigvals": lambda a: np.sum(np.abs(np.linalg.eigvals(a[:3]))),
+    "cond": np.linalg.cond,
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "c8"])
+@pytest.mark.parametrize("name", SCALARS)
+def test_gradients_in_single_precision(name: str, dtype: str) -> None:
+    """Their dtype is the argument's; under jit as outside of it."""
+    a, f = normal(dtype, 4, 3), SCALARS[name]
+    want = tj.grad(f)(a.astype(np.promote_types(dtype, "f8")))
+    for run in (tj.grad(f), tj.jit(tj.grad(f))):
+        got = run(a)
+        assert got.dtype == a.dtype
+        scale = np.max(np.abs(want))
+        np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-5 * scale)
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_gradients_of_batches(name: str) -> None:
+    """Transformations in any order, beside a loop."""
+    a, f = normal("f8", 5, 4, 3), SCALARS[name]
+    want = np.stack([tj.grad(f)(x) for x in a])
+    total = tj.grad(lambda a: np.sum(tj.vmap(f)(a)))
+    for run in (tj.vmap(tj.grad(f)), tj.jit(tj.vmap(tj.grad(f))), tj.jit(total)):
+        np.testing.assert_allclose(run(a), want, rtol=1e-9, atol=1e-10)
+
+
+def test_rows_that_a_branch_does_not_take_are_not_checked() -> None:
+    """A matrix that LAPACK refuses, in the example that takes the other branch."""
+    good, bad = np.eye(2) * 3, np.full((2, 2), np.nan)
+
+    def f(p, a):
+        return tj.cond(p, spectrum, lambda a: np.zeros(10), a)
+
+    def spectrum(a):
+        parts = [
+            np.linalg.svdvals(a),
+            np.linalg.svd(a)[1],
+            np.linalg.pinv(a)[0],
+            np.linalg.lstsq(a, a[0])[0],
+            np.linalg.eigvals(a).real,
+        ]
+        return np.concatenate(parts)
+
+    p, a = np.array([True, False]), np.stack([good, bad])
+    for run in (tj.vmap(f), tj.jit(tj.vmap(f))):
+        np.testing.assert_allclose(run(p, a), [spectrum(good), np.zeros(10)])
+
+
 # --- errors -----------------------------------------------------------------------
 
 STACK = np.zeros((2, 3, 4))
