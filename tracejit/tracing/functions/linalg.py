@@ -1,21 +1,25 @@
 """Rules for `numpy.linalg` (systems, determinants, products) and `numpy.fft`."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ...errors import MatrixError
 from ...ir import dtypes as dt
 from ...ir.ops import linalg as la
 from ...ir.ops.elementwise import complex_p
 from ...ir.ops.fft import fft_p
 from ...ir.ops.shape import broadcast_to, reshape
+from ..source import user_line
 from ..trace import Trace
 from ..tracer import Tracer
 from .decompositions import check_square
 from .registry import implements, lift, normalize_axis, wrap
 from .shape import pad
+
+Splits = dict[tuple[int, int], int]  # by first and last factor
 
 
 def _inexact(x: Tracer) -> Tracer:
@@ -112,10 +116,51 @@ def matrix_power(a: Any, n: int) -> Any:
 def multi_dot(arrays: Any, *, out: Any = None) -> Any:
     if len(arrays) < 2:
         raise ValueError("Expecting at least two arrays.")
-    result = arrays[0]
-    for x in arrays[1:]:
-        result = result @ x
-    return result
+    if len(arrays) == 2:
+        return np.dot(*arrays)
+    _, xs = lift(*arrays)
+    row, column = xs[0].ndim == 1, xs[-1].ndim == 1
+    chain: list[Any] = list(xs)
+    chain[0] = chain[0][None] if row else chain[0]
+    chain[-1] = chain[-1][:, None] if column else chain[-1]
+    for x in chain:
+        if x.ndim != 2:
+            raise MatrixError(
+                f"{x.ndim}-dimensional array given. Array must be two-dimensional",
+                source=user_line(),
+            )
+    splits = _cheapest_order([chain[0].shape[0], *(x.shape[1] for x in chain)])
+    out = _chained(chain, splits, 0, len(chain) - 1)
+    return out[(0 if row else slice(None), 0 if column else slice(None))]
+
+
+def _cheapest_order(sizes: Sequence[int]) -> Splits:
+    """Return where to split each run of a chain of products.
+
+    T. Cormen et al., "Introduction to Algorithms", chapter 15.2, as in NumPy.
+    """
+    count = len(sizes) - 1
+    cost = {(i, i): 0 for i in range(count)}
+    splits: Splits = {}
+    for length in range(1, count):
+        for i in range(count - length):
+            j = i + length
+            ends = sizes[i] * sizes[j + 1]
+            ways = [
+                (cost[i, k] + cost[k + 1, j] + ends * sizes[k + 1], k)
+                for k in range(i, j)
+            ]
+            cost[i, j], splits[i, j] = min(ways)
+    return splits
+
+
+def _chained(
+    xs: Sequence[Any], splits: dict[tuple[int, int], int], i: int, j: int
+) -> Any:
+    if i == j:
+        return xs[i]
+    k = splits[i, j]
+    return _chained(xs, splits, i, k) @ _chained(xs, splits, k + 1, j)
 
 
 @implements(np.linalg.matmul)

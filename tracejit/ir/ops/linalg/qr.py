@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ....errors import DTypeError, InternalError, ShapeError
+from ....errors import InternalError, ShapeError
 from ... import dtypes as dt
 from ...aval import ShapedArray
 from ...builder import Builder
@@ -119,7 +119,7 @@ householder_product_p: Primitive = register(
 def _qr_eval(a: ShapedArray, mode: str) -> Avals:
     check_matrix("qr", a)
     if mode not in MODES:
-        raise DTypeError(f"mode {mode!r} of qr is none of {', '.join(MODES)}")
+        raise ShapeError(f"mode {mode!r} of qr is none of {', '.join(MODES)}")
     *lead, m, n = a.shape
     size = m if mode == "complete" else min(m, n)
     r = a.with_shape((*lead, size, n))
