@@ -290,7 +290,7 @@ ERRORS = {
     "cond": (lambda a: np.linalg.cond(a, 1), (STACK,), "must be square"),
     "cond of nothing": (np.linalg.cond, (np.zeros((0, 2)),), "not defined on empty"),
     "lstsq of a stack": (np.linalg.lstsq, (STACK, STACK), "must be two-dimensional"),
-    "lstsq": (np.linalg.lstsq, (STACK[0], STACK[0].T), "Incompatible dimensions"),
+    "lstsq": (np.linalg.lstsq, (STACK[0], STACK[0].T), "(?i)incompatible dimensions"),
     "tensorsolve": (np.linalg.tensorsolve, (STACK, STACK[0]), "must satisfy"),
 }
 

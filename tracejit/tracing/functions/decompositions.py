@@ -49,7 +49,7 @@ def check_square(x: Tracer) -> None:
     check_stacked(x)
     if x.shape[-1] != x.shape[-2]:
         raise MatrixError(
-            f"Last 2 dimensions of the array must be square, not {x.shape[-2:]}",
+            f"the last 2 dimensions of the array must be square, not {x.shape[-2:]}",
             source=user_line(),
         )
 
@@ -257,7 +257,7 @@ def _check_system(x: Tracer, y: Tracer) -> tuple[int, int, int]:
             )
     if x.shape[0] != y.shape[0]:
         raise MatrixError(
-            f"Incompatible dimensions: {x.shape[0]} rows, and right-hand sides of "
+            f"incompatible dimensions: {x.shape[0]} rows, and right-hand sides of "
             f"{y.shape[0]}",
             source=user_line(),
         )
@@ -280,7 +280,7 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     size = math.prod(shape)
     if x.size != size**2:
         raise MatrixError(
-            "Input arrays must satisfy the requirement "
+            "input arrays must satisfy the requirement "
             "prod(a.shape[b.ndim:]) == prod(a.shape[:b.ndim]), not "
             f"{x.shape} and {y.shape}",
             source=user_line(),
