@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.graph import Atom, Eqn, Graph, Var, subgraph
 from ..ir.ops.custom import (
     barrier_p,
     checkpoint_p,
@@ -18,7 +18,6 @@ from ..ir.ops.custom import (
     custom_tangent_p,
     custom_vjp_p,
     inexact_avals,
-    subgraph,
 )
 from ..ir.ops.shape import broadcast_in_dim_p, full_like
 from ..ir.primitive import Params

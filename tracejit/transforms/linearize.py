@@ -26,10 +26,10 @@ from ..errors import UnsupportedError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Var, subgraphs
+from ..ir.graph import Atom, Eqn, Graph, Var, expansion_of, subgraph, subgraphs
 from ..ir.invariant import Hoisted
 from ..ir.liveness import live_equations
-from ..ir.ops.composite import composite_p, expansion
+from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.custom import (
     Save,
@@ -253,9 +253,8 @@ def _linearize_eqn(
     split = SUBGRAPH_RULES.get(eqn.primitive)
     if split is not None:
         return split(b, eqn, ins, tangents, known)
-    expand = eqn.primitive.expand
-    if expand is not None and not eqn.primitive.has_derivative:
-        meaning = expand(tuple(x.aval for x in eqn.invars), eqn.params)
+    meaning = None if eqn.primitive.has_derivative else expansion_of(eqn)
+    if meaning is not None:
         return linearize(b, meaning, ins, tangents, known)
     outs = b.emit_all(eqn.primitive, ins, eqn.params)
     return outs, _tangents(b, eqn, tangents, outs, ins)
@@ -495,7 +494,7 @@ def _linearize_composite(
     rule = JVP_RULES.get(str(eqn.params["name"]))
     first, *others = tangents
     if rule is None or first is None or any(t is not None for t in others):
-        return linearize(b, expansion(eqn.params), ins, tangents, known)
+        return linearize(b, subgraph(eqn.params), ins, tangents, known)
     outs = b.emit_all(composite_p, ins, eqn.params)
     return outs, rule(b, first, outs, ins, eqn.params)
 
@@ -507,8 +506,7 @@ def _linearize_call(
     tangents: Sequence[Maybe],
     known: Derivatives,
 ) -> tuple[Sequence[Atom], Sequence[Maybe]]:
-    graph = eqn.params["graph"]
-    assert isinstance(graph, Graph)
+    graph = subgraph(eqn.params)
     split = linearize_graph(graph, mask_of(tangents), known)
     outs = b.emit_all(call_p, ins, {"graph": split.primal})
     values = (*ins, *outs)
@@ -527,11 +525,9 @@ def _linearize_cond(
     tangents: Sequence[Maybe],
     known: Derivatives,
 ) -> tuple[Sequence[Atom], Sequence[Maybe]]:
-    on_true, on_false = eqn.params["on_true"], eqn.params["on_false"]
-    assert isinstance(on_true, Graph)
-    assert isinstance(on_false, Graph)
-    split = _linearize_branches(on_true, on_false, mask_of(tangents[1:]), known)
     names = ("on_true", "on_false")
+    on_true, on_false = (subgraph(eqn.params, name) for name in names)
+    split = _linearize_branches(on_true, on_false, mask_of(tangents[1:]), known)
     primals = dict(zip(names, split.primals, strict=True))
     outs = b.emit_all(cond_p, ins, primals)
     values = (*ins[1:], *outs)

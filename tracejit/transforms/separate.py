@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.graph import Atom, Eqn, Graph, Var, subgraph
 from ..ir.liveness import live_equations
 from ..ir.ops.control import call_p, cond_p
-from ..ir.ops.custom import checkpoint_p, custom_batching_p, subgraph
+from ..ir.ops.custom import checkpoint_p, custom_batching_p
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.shape import full_like
 from ..ir.primitive import Avals, Primitive

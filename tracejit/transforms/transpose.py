@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import InternalError, UnsupportedError
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraph
 from ..ir.liveness import live_equations
 from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p, cond_p
@@ -227,8 +227,7 @@ def _transpose_call(
     is_linear: Sequence[bool],
     known: Derivatives,
 ) -> Sequence[Maybe]:
-    graph = eqn.params["graph"]
-    assert isinstance(graph, Graph)
+    graph = subgraph(eqn.params)
     n = count_residuals(eqn, is_linear)
     mask = tuple(c is not None for c in cts)
     transposed = transpose_graph(graph, n, mask, known)

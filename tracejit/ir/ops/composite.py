@@ -15,7 +15,7 @@ from ..builder import Builder
 from ..graph import Atom, Graph
 from ..interp import evaluate
 from ..primitive import Avals, ParamKind, Params, Primitive, register
-from .control import call_effects, call_eval, call_flops
+from .control import call_effects, call_eval, call_flops, expand_to_graph
 
 Attributes = tuple[tuple[str, int | str], ...]
 
@@ -118,13 +118,6 @@ def attribute(params: Params, name: str) -> int | str:
     return dict(pairs)[name]
 
 
-def expansion(params: Params) -> Graph:
-    """Return the sub-graph that a composite stands for."""
-    graph = params["graph"]
-    assert isinstance(graph, Graph)
-    return graph
-
-
 def composite_axes(params: Params) -> Shape:
     """Return the axes that a composite reduces."""
     return params["axes"]  # type: ignore[return-value]
@@ -174,6 +167,7 @@ composite_p: Primitive = register(
         effects=call_effects,
         flops=call_flops,
         variadic_results=True,
+        expand=expand_to_graph,
     )
 )
 

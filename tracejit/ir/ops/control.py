@@ -7,7 +7,7 @@ import numpy as np
 from ...errors import DTypeError, ShapeError
 from .. import dtypes as dt
 from ..aval import Shape, ShapedArray
-from ..graph import Graph
+from ..graph import Eqn, Graph, subgraph
 from ..interp import evaluate
 from ..primitive import Array, Avals, Effect, ParamKind, Params, Primitive, register
 
@@ -38,6 +38,11 @@ def call_flops(ins: Avals, outs: Avals, params: Params) -> float:
     return max(graph_flops(g) for g in graphs)
 
 
+def expand_to_graph(ins: Avals, params: Params) -> Graph:
+    """Return what primitives mean that stand for their sub-graph: their `expand`."""
+    return subgraph(params)
+
+
 def graph_flops(graph: Graph) -> float:
     """Floating-point operations of one run of `graph`."""
     return sum(
@@ -59,6 +64,12 @@ call_p: Primitive = register(
         variadic_results=True,
     )
 )
+
+
+def inlined_graph(eqn: Eqn) -> Graph | None:
+    """Return the graph that an equation holds and is: lowering puts it in its place."""
+    is_graph = eqn.primitive is call_p or eqn.primitive.expand is expand_to_graph
+    return subgraph(eqn.params) if is_graph else None
 
 
 def _cond_eval(

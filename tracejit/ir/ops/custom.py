@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import ShapeError, UnsupportedError
 from .. import dtypes as dt
 from ..aval import ShapedArray
-from ..graph import Eqn, Graph
+from ..graph import Graph, subgraph
 from ..interp import evaluate
 from ..primitive import (
     Array,
@@ -30,8 +30,7 @@ from ..primitive import (
     Primitive,
     register,
 )
-from .composite import composite_p
-from .control import call_effects, call_eval, call_flops, call_p, graph_flops
+from .control import call_effects, call_eval, call_flops, expand_to_graph, graph_flops
 from .shape import full_like
 
 if TYPE_CHECKING:
@@ -39,13 +38,6 @@ if TYPE_CHECKING:
     from ..graph import Atom
 
 Save = tuple[tuple[str, str], ...]
-
-
-def subgraph(params: Params, name: str = "graph") -> Graph:
-    """Return the graph held under `name`."""
-    graph = params[name]
-    assert isinstance(graph, Graph)
-    return graph
 
 
 def inexact_avals(avals: Sequence[ShapedArray]) -> Avals:
@@ -100,6 +92,7 @@ custom_jvp_p: Primitive = register(
         effects=_graph_effects,
         flops=_graph_flops,
         variadic_results=True,
+        expand=expand_to_graph,
     )
 )
 
@@ -132,6 +125,7 @@ custom_vjp_p: Primitive = register(
         effects=_graph_effects,
         flops=_graph_flops,
         variadic_results=True,
+        expand=expand_to_graph,
     )
 )
 
@@ -234,6 +228,7 @@ checkpoint_p: Primitive = register(
         effects=call_effects,
         flops=call_flops,
         variadic_results=True,
+        expand=expand_to_graph,
     )
 )
 
@@ -320,24 +315,6 @@ custom_batching_p: Primitive = register(
         effects=_graph_effects,
         flops=_graph_flops,
         variadic_results=True,
-        expand=lambda avals, params: subgraph(params),
+        expand=expand_to_graph,
     )
 )
-
-# Equations that mean their graph and nothing else: `expand` inlines all but calls.
-EXPANDED = (composite_p, custom_jvp_p, custom_vjp_p, checkpoint_p)
-INLINED = (call_p, *EXPANDED)
-
-
-def expansion_of(eqn: Eqn) -> Graph | None:
-    """Return the graph that an equation stands for, if `expand` is to inline one."""
-    if eqn.primitive in EXPANDED:
-        return subgraph(eqn.params)
-    if eqn.primitive.expand is None:
-        return None
-    return eqn.primitive.expand(tuple(x.aval for x in eqn.invars), eqn.params)
-
-
-def is_expanded(eqn: Eqn) -> bool:
-    """Tell whether `expand` inlines an equation."""
-    return eqn.primitive in EXPANDED or eqn.primitive.expand is not None
