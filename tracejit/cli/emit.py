@@ -15,6 +15,7 @@ import click
 from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..codegen.llvm.program import emit_program
+from ..codegen.llvm.target import host_target
 from ..codegen.triton.build import Built, build
 from ..codegen.triton.code import TritonCode, TritonKernel
 from ..codegen.triton.emit import emit_kernel
@@ -26,6 +27,8 @@ from ..passes.pipelines import compile_to_program, pipeline
 from ..program.blocks import with_blocks
 from ..program.printer import format_program
 from ..program.program import Loop, Program, Run, Step, nested
+from ..runtime.cpu.engine import engine_for
+from ..runtime.cpu.externs import resolve_loop
 from .args import GRAMMAR
 from .opt import read_graphs
 from .trace import as_jit, check_call, find_function, read_arguments, user_errors
@@ -166,11 +169,6 @@ def text_of(program: Program, target: str, arch: str) -> str:
 
 def native_text(program: Program, target: str) -> str:
     """Return the LLVM module of a Program, or its assembly."""
-    # llvmlite loads here, not for the other targets.
-    from ..codegen.llvm.target import host_target  # noqa: PLC0415
-    from ..runtime.cpu.engine import engine_for  # noqa: PLC0415
-    from ..runtime.cpu.externs import resolve_loop  # noqa: PLC0415
-
     machine = host_target(config.get("isa"))
     text = emit_program(with_blocks(program), machine, resolve_loop).text
     return text if target == "llvm" else engine_for(machine).assembly(text)
