@@ -44,7 +44,7 @@ FRONT_ENDS = {"tracing", "numpy", "random", "nn"}
 FRONT_END_SEES = LEVELS["transforms"]
 SEES_FRONT_ENDS = LEVELS["api"]
 HOMES = {  # a third-party package → the only parts that import it
-    "llvmlite": ("tracejit.codegen.llvm", "tracejit.runtime.cpu"),
+    "llvmlite": ("tracejit.codegen.llvm.library", "tracejit.runtime.cpu.engine"),
     "triton": ("tracejit.codegen.triton",),
     "cuda": ("tracejit.runtime.cuda",),
 }
