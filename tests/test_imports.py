@@ -254,7 +254,7 @@ def test_arrows(importer, imported, allowed):
 
 def test_scan_finds_stray_backend_libraries(toy):
     source = toy(
-        codegen__of__llvm__of__text="import llvmlite.binding",
+        codegen__of__llvm__of__library="import llvmlite.binding",
         runtime__of__cuda__of__driver="from cuda.bindings import driver",
         passes__of__fuse="from llvmlite import binding",
         codegen__of__triton_like="def f():\n    import triton",

@@ -29,13 +29,12 @@ from ..program.printer import format_program
 from ..program.program import Loop, Program, Run, Step, nested
 from ..runtime.cpu.engine import engine_for
 from ..runtime.cpu.externs import resolve_loop
-from .args import GRAMMAR
+from .args import HELP_END, argument_option, isa_option
 from .opt import read_graphs
 from .trace import as_jit, check_call, find_function, read_arguments, user_errors
 
 TARGETS = ("program", "kernels", "llvm", "asm", "triton", "ptx")
 
-_ROWS = "".join(f"  {row}\n" for row in GRAMMAR.splitlines())
 EPILOG = f"""\b
 Examples:
   tracejit emit model.py:predict --arg f32[8,16] --arg f32[16,4] --target kernels
@@ -53,26 +52,12 @@ Targets:
   triton   Python modules of Triton kernels, and how each is launched
   ptx      what Triton compiles them to; needs triton, but no GPU
 
-\b
-An --arg is one of:
-{_ROWS}
-\b
-Exit codes:
-  0  done
-  1  the function, or its file, failed
-  2  the command line is wrong
-"""
+{HELP_END}"""
 
 
 @click.command(epilog=EPILOG)
 @click.argument("source", metavar="FILE.py:FUNC|MODULE:FUNC|FILE.tir")
-@click.option(
-    "--arg",
-    "arguments",
-    multiple=True,
-    metavar="SPEC",
-    help="One argument of the function; see below. Repeat it for each.",
-)
+@argument_option
 @click.option(
     "--target",
     type=click.Choice(TARGETS),
@@ -80,12 +65,7 @@ Exit codes:
     show_default=True,
     help="What to print; see below.",
 )
-@click.option(
-    "--isa",
-    type=click.Choice(config.SWITCHES["isa"].choices),
-    default=None,
-    help="Instruction set of llvm and asm; the best one of this machine otherwise.",
-)
+@isa_option("llvm and asm")
 @click.option(
     "--arch",
     default="sm_90",
