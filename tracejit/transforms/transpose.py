@@ -30,6 +30,7 @@ from .linearize import (
     add_maybe,
     new_builder,
     split_linear,
+    spread,
 )
 
 TransposeSubgraph = Callable[
@@ -233,8 +234,8 @@ def _transpose_call(
     transposed = transpose_graph(graph, n, mask, known)
     operands = [*eqn.invars[:n], *(c for c in cts if c is not None)]
     params = {"graph": transposed.graph}
-    found = iter(b.emit_all(call_p, operands, params))
-    return [*[None] * n, *(next(found) if f else None for f in transposed.found)]
+    found = b.emit_all(call_p, operands, params)
+    return [*[None] * n, *spread(found, transposed.found)]
 
 
 def count_residuals(eqn: Eqn, is_linear: Sequence[bool]) -> int:
