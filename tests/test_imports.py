@@ -45,7 +45,7 @@ FRONT_ENDS = {"tracing", "numpy", "nn"}
 FRONT_END_SEES = LEVELS["transforms"]
 SEES_FRONT_ENDS = LEVELS["api"]
 HOMES = {  # a third-party package → the only parts that import it
-    "llvmlite": ("tracejit.codegen.llvm", "tracejit.runtime.cpu"),
+    "llvmlite": ("tracejit.codegen.llvm.library", "tracejit.runtime.cpu.engine"),
     "triton": ("tracejit.codegen.triton",),
     "cuda": ("tracejit.runtime.cuda",),
 }
@@ -255,7 +255,7 @@ def test_arrows(importer, imported, allowed):
 
 def test_scan_finds_stray_backend_libraries(toy):
     source = toy(
-        codegen__of__llvm__of__text="import llvmlite.binding",
+        codegen__of__llvm__of__library="import llvmlite.binding",
         runtime__of__cuda__of__driver="from cuda.bindings import driver",
         passes__of__fuse="from llvmlite import binding",
         codegen__of__triton_like="def f():\n    import triton",
