@@ -8,19 +8,24 @@ import threading
 import time
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from . import config, log
 from .call_plan import plan_for
+from .codegen.triton.limits import TRITON
+from .device_call import DeviceCompiled
+from .devices import Device, DeviceLike, device_for, device_of_captures
 from .guard import MISS, Guard
+from .ir.placed import Placed
 from .native_call import Refusal, machine_for, native_call
 from .runtime.cpu.entry.callable import NativeCallable, let_call, set_function
 from .runtime.cpu.entry.steps import NativeCall
 from .runtime.cpu.entry.support import why_not
-from .stages import Compiled, Traced
+from .runtime.cuda.array import let_compute
+from .stages import Compiled, Strides, Traced
 from .tracing.batching import custom_batching
 from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.custom import custom_jvp, custom_vjp
@@ -32,6 +37,7 @@ from .tracing.primitives import register_primitive
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
+from .tracing.tree import flatten, unflatten
 from .tracing.vmap import vmap
 
 __all__ = [
@@ -179,13 +185,17 @@ class JitFunction(NativeCallable):
     __qualname__: str
 
     def __init__(
-        self, fn: Callable[..., Any], static_argnames: tuple[str, ...] = ()
+        self,
+        fn: Callable[..., Any],
+        static_argnames: tuple[str, ...] = (),
+        device: DeviceLike = None,
     ) -> None:
         functools.update_wrapper(self, fn)
         self.__wrapped__ = fn
         self.__name__ = getattr(fn, "__name__", type(fn).__name__)
         self.__qualname__ = getattr(fn, "__qualname__", self.__name__)
         self._static_argnames = static_argnames
+        self._device = device
         self._signature = Signature(fn, static_argnames)
         self._cache: dict[object, Specializations] = {}
         self._guards: tuple[Guard, ...] = ()
@@ -237,16 +247,16 @@ class JitFunction(NativeCallable):
         """Call the long way, which any call can take."""
         call = self._signature.bind(args, kwargs)
         node, compiled, dynamic = self._specialization(call)
-        if compiled.writes_overlap(call.leaves):
+        if compiled.writes_overlap(call.given):
             log.emit("retrace", f"{self.__name__}: arguments overlap; run in NumPy")
             return self.__wrapped__(*args, **kwargs)
-        if node.guard is None or node.guard in self._guards:
+        if compiled.device is None and self._may_guard(node):
             form = self._signature.form(len(args), tuple(kwargs))
             plan = plan_for(form, call, compiled, dynamic)
             node.guard = None if plan is None else Guard(plan, compiled)
         if node.guard is not None:
             self._remember(node.guard)
-        result = compiled(call.leaves)
+        result = compiled(call.given)
         changes = compiled.recording.changes
         if not changes:
             return result
@@ -292,7 +302,8 @@ class JitFunction(NativeCallable):
             self._publish()
 
     def _specialization(self, call: Call) -> tuple[Node, Compiled, frozenset[int]]:
-        key = (call.key, config.cache_key())
+        device = device_for(call, self._device)
+        key = (call.key, config.cache_key(), device)
         entry = self._cache.get(key)
         if entry is None:
             ints = {
@@ -308,10 +319,22 @@ class JitFunction(NativeCallable):
         if found is not None and compiled is not None and compiled.captures_current():
             return found, compiled, dynamic
         with self._lock:
-            compiled = self._trace(call, dynamic).lower().compile()
+            compiled = self._compile(self._trace(call, dynamic), call, device)
             COUNTER.compiles += 1
             node = entry.insert(call.leaves, dynamic, compiled)
         return node, compiled, dynamic
+
+    def _may_guard(self, node: Node) -> bool:
+        return node.guard is None or node.guard in self._guards
+
+    def _compile(self, traced: Traced, call: Call, device: Device | None) -> Compiled:
+        """Compile for a device: of the call, or of the arrays that were captured."""
+        device = device or device_of_captures(traced.recording)
+        if device is None:
+            return traced.lower().compile()
+        strides = _placed_strides(traced.recording, call)
+        lowered = replace(traced, in_strides=strides).lower(TRITON)
+        return DeviceCompiled(lowered, device)
 
     def _bound_cache(self) -> None:
         limit = config.get("max_specializations")
@@ -341,7 +364,9 @@ class JitFunction(NativeCallable):
                 f"cannot pickle {self.__qualname__}: it is not found by its name in "
                 f"{self.__module__}"
             )
-        remake = functools.partial(jit, static_argnames=self._static_argnames)
+        remake = functools.partial(
+            jit, static_argnames=self._static_argnames, device=self._device
+        )
         return remake, (self.__wrapped__,)
 
     def __copy__(self) -> "JitFunction":
@@ -374,6 +399,18 @@ def _in_strides(recording: Recording, call: Call) -> tuple[tuple[int, ...] | Non
     return tuple(out)
 
 
+def _placed_strides(recording: Recording, call: Call) -> Strides:
+    """Element strides per graph input on a device, where the host's are contiguous."""
+    given = [
+        call.given[feed] if isinstance(feed, int) else feed.owner
+        for feed in recording.inputs
+    ]
+    return tuple(
+        strides if isinstance(x, Placed) else None
+        for x, strides in zip(given, _in_strides(recording, call), strict=True)
+    )
+
+
 def element_strides(array: np.ndarray) -> tuple[int, ...] | None:
     """Strides in elements; None when they are not whole (a copy is passed then)."""
     if any(s % array.itemsize for s in array.strides):
@@ -385,6 +422,7 @@ def jit(
     fn: Callable[..., Any] | None = None,
     *,
     static_argnames: str | tuple[str, ...] = (),
+    device: DeviceLike = None,
 ) -> Any:
     """Compile a function of NumPy arrays.
 
@@ -396,6 +434,10 @@ def jit(
     static_argnames : str or tuple of str
         Parameters whose ints and floats are constants; seldom needed, as ints that
         decide sizes or control flow specialise by themselves.
+    device : str or Device, optional
+        Where calls run: ``"cpu"``, ``"cuda"``, ``"cuda:1"``. If none is given: where
+        their arrays are, or on the switch ``device``. On a CUDA device NumPy's arrays
+        are copied there, and results are `tracejit.Array`.
 
     Returns
     -------
@@ -412,8 +454,28 @@ def jit(
     array([0., 2., 4.])
     """
     if fn is None:
-        return lambda f: jit(f, static_argnames=static_argnames)
+        return lambda f: jit(f, static_argnames=static_argnames, device=device)
     if not callable(fn) or inspect.isclass(fn):
         raise TypeError(f"jit takes a function, not {fn!r}")
     names = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
-    return JitFunction(fn, tuple(names))
+    return JitFunction(fn, tuple(names), device)
+
+
+def _computing(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of arrays on devices, compiled; inlined where one traces."""
+    compiled = JitFunction(fn)
+
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        trace = current_trace()
+        if trace is None:
+            return compiled(*args, **kwargs)
+        leaves, spec = flatten((args, kwargs))
+        lifted = [trace.lift(x) if isinstance(x, Placed) else x for x in leaves]
+        args, kwargs = unflatten(spec, lifted)
+        return fn(*args, **kwargs)
+
+    return call
+
+
+let_compute(_computing)

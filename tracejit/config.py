@@ -107,6 +107,14 @@ SWITCHES: Mapping[str, Switch] = {
             choices=("auto", "avx512", "avx2", "baseline"),
         ),
         Switch(
+            name="device",
+            env="TRACEJIT_DEVICE",
+            type=str,
+            default="cpu",
+            help="where functions run that are given NumPy arrays: cpu, cuda, cuda:1",
+            in_cache_key=True,
+        ),
+        Switch(
             name="fma",
             env="TRACEJIT_FMA",
             type=bool,
@@ -180,6 +188,7 @@ class Config:
     """The value of every switch; see `SWITCHES` for what each one means."""
 
     isa: str
+    device: str
     fma: bool
     composites: bool
     threads: int
@@ -271,7 +280,7 @@ def current() -> Config:
 
 
 @overload
-def get(name: Literal["isa"]) -> str: ...
+def get(name: Literal["isa", "device"]) -> str: ...
 @overload
 def get(name: Literal["fma", "composites", "verify", "native_calls"]) -> bool: ...
 @overload

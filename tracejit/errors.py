@@ -81,6 +81,32 @@ class CheckError(TracejitError, AssertionError):
     """A check of the user's own, `tracejit.debug.check`, did not hold."""
 
 
+class DeviceError(TracejitError, RuntimeError):
+    """The driver refused what was asked of it, or the device failed.
+
+    Parameters
+    ----------
+    function : str
+        Of the driver.
+    code : int
+        Its CUresult.
+    name, text : str
+        What the driver calls it.
+    """
+
+    def __init__(self, function: str, code: int, name: str, text: str) -> None:
+        super().__init__(f"{function} failed: {name} ({code}): {text}")
+        self.function, self.code = function, code
+
+
+class NoDeviceError(TracejitError, RuntimeError):
+    """There is no CUDA device here."""
+
+
+class DeviceMemoryError(TracejitError, MemoryError):
+    """A device has no room for an array."""
+
+
 class ParseError(TracejitError, ValueError):
     """Text that is not well-formed IR.
 

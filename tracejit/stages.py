@@ -25,6 +25,7 @@ from .program.blocks import with_blocks
 from .program.program import Program
 from .program.verify import verify_program
 from .runtime.cpu.call import data_pointer
+from .runtime.cuda.device import Device
 from .runtime.overlap import byte_range, has_hazard
 from .tracing.record import OutputLeaf, Recording, StaticLeaf, ViewLeaf
 from .tracing.storage import Kind
@@ -149,7 +150,14 @@ class Compiled:
     """Machine code for one signature.
 
     Called with the argument leaves of a call; gives the function's result.
+
+    Attributes
+    ----------
+    device : Device, optional
+        Where it runs; the CPU if there is none.
     """
+
+    device: Device | None = None
 
     def __init__(self, lowered: Lowered, executable: Any) -> None:
         self.lowered = lowered

@@ -1,0 +1,388 @@
+"""Arrays on a device: what NumPy code gets and gives there.
+
+An `Array` is a shadow (see `ir.placed`) whose memory an `Allocation` keeps: the shadow
+refers to it through NumPy's own chain of bases, so that views keep it alive. Views are
+NumPy's views of the shadow; everything that touches elements runs as compiled code,
+through `jit`, which the API hands to `let_compute`.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import ArgumentError
+from ...ir.dtypes import DTYPE_TO_NAME
+from ...ir.placed import Placed
+
+if TYPE_CHECKING:
+    from .device import Device
+
+_BASIC = (int, slice, type(None), type(Ellipsis))
+
+
+class Memory:
+    """Bytes on a device, for NumPy to make shadows of.
+
+    Parameters
+    ----------
+    device : Device
+    address : int
+    size : int
+    owner : object
+        What keeps the bytes.
+    """
+
+    __slots__ = ("__array_interface__", "device", "owner")
+
+    def __init__(
+        self, device: "Device", address: int, size: int, owner: object
+    ) -> None:
+        self.device, self.owner = device, owner
+        self.__array_interface__ = {
+            "data": (address, False),
+            "shape": (size,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+
+def shadow_at(
+    device: "Device",
+    address: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    strides: tuple[int, ...] | None = None,
+    owner: object = None,
+) -> np.ndarray:
+    """Return the shadow of an array whose elements are at an address on a device.
+
+    Parameters
+    ----------
+    strides : tuple of int, optional
+        In bytes; C-contiguous if none are given.
+    owner : object
+        What keeps the memory.
+    """
+    steps = strides or np.empty(0, dtype).reshape((0, *shape)).strides[1:]
+    reach = [(n - 1) * s for n, s in zip(shape, steps, strict=True)]
+    first = sum(min(r, 0) for r in reach)
+    size = sum(max(r, 0) for r in reach) - first + dtype.itemsize
+    if 0 in shape:
+        first = size = 0
+    block = np.asarray(Memory(device, address + first, size, owner))
+    return np.ndarray(shape, dtype, block, -first, steps)
+
+
+def new_shadow(
+    device: "Device", shape: tuple[int, ...], dtype: np.dtype, label: str = "array"
+) -> np.ndarray:
+    """Return the shadow of a new C-contiguous array, whose elements are anything."""
+    size = math.prod(shape) * dtype.itemsize
+    allocation = device.pool.allocate(size, label)
+    return shadow_at(device, allocation.address, shape, dtype, owner=allocation)
+
+
+def memory_of(shadow: np.ndarray) -> Memory | None:
+    """Return the device's memory that a shadow lies in; None for other arrays."""
+    owner: Any = shadow
+    while owner is not None and type(owner) is not Memory:
+        owner = getattr(owner, "base", None)
+    return owner
+
+
+class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
+    """An array on a CUDA device: strided and mutable, as NumPy's are.
+
+    Made by `to_device`, and by functions compiled for a device. Functions of NumPy,
+    operators, methods and indexing compute on the device, each as a compiled function;
+    what belongs together is faster in one function under `jit`. Slices, transposes and
+    the like are views.
+
+    Examples
+    --------
+    >>> x = tj.to_device(np.arange(6.0), "cuda:0")  # doctest: +SKIP
+    >>> np.sum(x * x)  # doctest: +SKIP
+    Array(55., device=cuda:0)
+    """
+
+    __slots__ = ("device",)
+    device: "Device"
+
+    def __init__(self, shadow: np.ndarray) -> None:
+        memory = memory_of(shadow)
+        assert memory is not None, "an array of the host"
+        super().__init__(shadow, memory.device.name)
+        self.device = memory.device
+
+    # What it is like
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents of the axes."""
+        return self.shadow.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the elements."""
+        return self.shadow.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.shadow.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.shadow.size
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return self.shadow.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.shadow.nbytes
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next along each axis."""
+        return self.shadow.strides
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """The array as CuPy, Numba and PyTorch take it, without a copy."""
+        if self.dtype.kind == "V":
+            raise ArgumentError(
+                f"the CUDA array interface has no {DTYPE_TO_NAME[self.dtype]}",
+                hint="pass the array through DLPack: torch.from_dlpack(x)",
+            )
+        interface = dict(self.shadow.__array_interface__)
+        kept = ("data", "shape", "strides", "typestr")
+        return {**{k: interface[k] for k in kept}, "version": 3, "stream": 1}
+
+    # The host
+
+    def numpy(self) -> np.ndarray:
+        """Return a copy in the host's memory; waits for the device.
+
+        Raises
+        ------
+        IndexRangeError
+            If a kernel that ran before found an index out of range.
+        """
+        whole = self if self.shadow.flags.c_contiguous else self.copy()
+        out = np.empty(self.shape, self.dtype)
+        self.device.read(_address(whole.shadow), out)
+        self.device.check()
+        return out
+
+    def __array__(
+        self, dtype: np.dtype | None = None, copy: bool | None = None
+    ) -> np.ndarray:
+        if copy is False:
+            raise ValueError("an array on a device is copied to become NumPy's")
+        return self.numpy().astype(dtype or self.dtype, copy=False)
+
+    def item(self, *index: int) -> Any:
+        """Return one element as a Python number."""
+        return self.numpy().item(*index)
+
+    def tolist(self) -> Any:
+        """Return the elements as Python numbers, in lists."""
+        return self.numpy().tolist()
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.numpy(), separator=", ", prefix="Array(")
+        kind = (
+            ""
+            if self.dtype in (np.float64, np.int64, bool)
+            else f"dtype={self.dtype}, "
+        )
+        return f"Array({text}, {kind}device={self.place})"
+
+    def __bool__(self) -> bool:
+        return bool(self.numpy())
+
+    def __int__(self) -> int:
+        return int(self.numpy())
+
+    def __float__(self) -> float:
+        return float(self.numpy())
+
+    def __complex__(self) -> complex:
+        return complex(self.numpy())
+
+    def __index__(self) -> int:
+        return operator.index(self.numpy())
+
+    def __hash__(self) -> int:
+        raise TypeError("unhashable type: 'Array'")
+
+    # Views
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of unsized object")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator["Array"]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> "Array":
+        entries = index if isinstance(index, tuple) else (index,)
+        if all(isinstance(e, _BASIC) and type(e) is not bool for e in entries):
+            return Array(_view(self.shadow, entries))
+        return _compiled(operator.getitem)(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        _compiled(operator.setitem)(self, index, value)
+
+    @property
+    def T(self) -> "Array":
+        """The array with its axes reversed, as a view."""
+        return Array(self.shadow.T)
+
+    @property
+    def mT(self) -> "Array":
+        """The array with its last two axes swapped, as a view."""
+        return Array(self.shadow.mT)
+
+    def transpose(self, *axes: Any) -> "Array":
+        """Return the array with its axes in another order, as a view."""
+        return Array(self.shadow.transpose(*axes))
+
+    def swapaxes(self, first: int, second: int) -> "Array":
+        """Return the array with two axes swapped, as a view."""
+        return Array(self.shadow.swapaxes(first, second))
+
+    def squeeze(self, axis: Any = None) -> "Array":
+        """Return the array without axes of one element, as a view."""
+        return Array(self.shadow.squeeze(axis))
+
+    def reshape(self, *shape: Any) -> "Array":
+        """Return the array in another shape: a view where that can be."""
+        sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        try:
+            return Array(np.reshape(self.shadow, sizes, copy=False))
+        except ValueError:
+            return Array(np.reshape(self.copy().shadow, sizes, copy=False))
+
+    def ravel(self) -> "Array":
+        """Return the elements in one axis: a view where that can be."""
+        return self.reshape(-1)
+
+    # Computing
+
+    def copy(self) -> "Array":
+        """Return a C-contiguous copy."""
+        return _compiled(_copied)(self)
+
+    def astype(self, dtype: Any, copy: bool = True) -> "Array":
+        """Return the array converted to another dtype."""
+        if not copy and np.dtype(dtype) == self.dtype:
+            return self
+        return _compiled(_method("astype"))(self, np.dtype(dtype))
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any
+    ) -> Any:
+        if any(map(_decides, inputs)):
+            return NotImplemented
+        function = ufunc if method == "__call__" else _ufunc_method(ufunc, method)
+        return _compiled(function)(*inputs, **kwargs)
+
+    def __array_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        if not all(issubclass(t, Array | np.ndarray) for t in types):
+            return NotImplemented
+        return _compiled(func)(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"'Array' object has no attribute {name!r}")
+        if not callable(getattr(np.ndarray, name)):
+            return _compiled(_attribute(name))(self)
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            return _compiled(_method(name))(self, *args, **kwargs)
+
+        return bound
+
+
+def _decides(x: object) -> bool:
+    """Tell whether an operand is of another library, or traced, and knows better."""
+    is_known = isinstance(x, Array | np.ndarray | np.generic)
+    return not is_known and getattr(x, "__array_ufunc__", None) is not None
+
+
+def _view(shadow: np.ndarray, entries: tuple[Any, ...]) -> np.ndarray:
+    """Return a view by basic indices, of rank 0 too."""
+    return shadow[entries if Ellipsis in entries else (*entries, ...)]
+
+
+def _address(shadow: np.ndarray) -> int:
+    address: int = shadow.__array_interface__["data"][0]
+    return address
+
+
+def _copied(x: Any) -> Any:
+    return x.copy()
+
+
+@cache
+def _ufunc_method(ufunc: np.ufunc, method: str) -> Callable[..., Any]:
+    return getattr(ufunc, method)
+
+
+@cache
+def _method(name: str) -> Callable[..., Any]:
+    def call(x: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(x, name)(*args, **kwargs)
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+@cache
+def _attribute(name: str) -> Callable[..., Any]:
+    def read(x: Any) -> Any:
+        return getattr(x, name)
+
+    read.__name__ = read.__qualname__ = name
+    return read
+
+
+class _Compiler:
+    """Functions of arrays, each compiled once."""
+
+    def __init__(self) -> None:
+        self.jit: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+        self.known: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
+_compiler = _Compiler()
+
+
+def let_compute(jit: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Have arrays compute through `jit`."""
+    _compiler.jit = jit
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    found = _compiler.known.get(function)
+    if found is None:
+        assert _compiler.jit is not None, "let_compute was not called"
+        found = _compiler.known[function] = _compiler.jit(function)
+    return found

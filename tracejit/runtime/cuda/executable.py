@@ -1,0 +1,229 @@
+"""A compiled Program for a CUDA device.
+
+Building it compiles and loads the kernels, writes constants to the device, and emits
+the native function that launches everything. A call allocates results and an arena,
+hands their addresses to that function and returns: the device works on. Its arena and
+whatever the caller lets go of may be used again at once, as all work is on one stream.
+"""
+
+import time
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from ...codegen.llvm.host import HOST_ERROR, HOST_SYMBOL, MAIN_SYMBOL, STEP_SHIFT
+from ...codegen.llvm.launch import (
+    CODE_SHIFT,
+    DRIVER_SYMBOLS,
+    Launch,
+    Launches,
+    emit_launches,
+)
+from ...codegen.llvm.target import host_target
+from ...codegen.triton.code import TritonKernel
+from ...codegen.triton.emit import emit_kernel
+from ...ir.ops.callback import callback_p, check_p
+from ...kernels.kernel import Buffer, Kernel
+from ...kernels.schedule import Schedule
+from ...program.interp import extent_of
+from ...program.program import Extern, Program, ProgramBuffer, nested
+from ..cpu.call import NativeFunction
+from ..cpu.engine import engine_for
+from ..failures import index_error
+from .array import new_shadow
+from .device import Device
+from .externs import DeviceCalls
+
+WARP = 32  # threads
+_ERRORS = "errors"
+
+
+class HostFallbackWarning(UserWarning):
+    """A step of a program for a device runs on the host, with copies each way."""
+
+
+class CudaExecutable:
+    """A Program, compiled for one device.
+
+    Parameters
+    ----------
+    program : Program
+        With its arena planned.
+    device : Device
+
+    Attributes
+    ----------
+    timings : dict of str to float
+        Seconds for each stage of building: ``emit``, ``build``, ``link``.
+    sources : dict of str to TritonKernel
+        What each kernel of the IR became.
+    """
+
+    def __init__(self, program: Program, device: Device) -> None:
+        self.program, self.device = program, device
+        self.sources: dict[str, TritonKernel] = {}
+        _warn_of_host_steps(program)
+        device.enter()
+        start = time.perf_counter()
+        target = host_target("auto")
+        code = emit_launches(program, target, self._load, _ERRORS)
+        emitted = time.perf_counter()
+        engine = engine_for(target)
+        image = engine.compile(code.text)
+        built = time.perf_counter()
+        self._code = code
+        self._host = DeviceCalls(code.steps, program.by_name, device)
+        self._words = device.host_words(2 * len(code.error_words))
+        self._constants = {
+            symbol: device.upload(data, f"constant of {program.name}")
+            for symbol, data in code.constants.items()
+        }
+        library = engine.load(image, self._imports())
+        address = library.address(MAIN_SYMBOL)
+        self._function = NativeFunction(address, argtypes=(), owner=library)
+        self.timings = {
+            "emit": emitted - start,
+            "build": built - emitted,
+            "link": time.perf_counter() - built,
+        }
+        self._outputs = _labelled_outputs(program)
+        self._tail = device.stream, device.context
+
+    def _imports(self) -> dict[str, int]:
+        code, driver = self._code, self.device.driver
+        imports = {name: driver.addresses[name] for name in DRIVER_SYMBOLS}
+        imports |= code.functions
+        imports |= {name: x.address for name, x in self._constants.items()}
+        imports[_ERRORS] = self._words.address
+        imports[HOST_SYMBOL] = self._host.address
+        return imports
+
+    def _load(
+        self, kernel: Kernel, schedule: Schedule, odd: Collection[str]
+    ) -> Launches:
+        source = emit_kernel(kernel, schedule)
+        self.sources[kernel.name] = source
+        return loaded(self.device, source, odd)
+
+    @property
+    def kernels(self) -> Mapping[str, str]:
+        """Triton text of each kernel, by name."""
+        return {
+            code.name: code.source for k in self.sources.values() for code in k.codes
+        }
+
+    def as_text(self) -> str:
+        """Return the LLVM module that launches the kernels."""
+        return self._code.text
+
+    def run_at(self, addresses: Sequence[int]) -> list[np.ndarray]:
+        """Ask the device to run the program once.
+
+        Parameters
+        ----------
+        addresses : sequence of int
+            Of the first element of each input on the device.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            Shadows of the results: C-contiguous, and there once the device is done.
+
+        Raises
+        ------
+        DeviceError
+            If a launch fails.
+        DeviceMemoryError
+            If there is no room for results and temporaries.
+        """
+        device = self.device
+        outputs = [new_shadow(device, *output) for output in self._outputs]
+        arena = device.pool.allocate(
+            self._code.arena_bytes, f"temporaries of {self.program.name}"
+        )
+        places = [x.__array_interface__["data"][0] for x in outputs]
+        word = self._function.at([*addresses, *places, arena.address, *self._tail])
+        if self._code.error_words:
+            device.watch(self)
+        if word:
+            raise self._error(int(word))
+        return outputs
+
+    def check(self) -> None:
+        """Raise what a kernel has found since the last check; the device is done.
+
+        Raises
+        ------
+        IndexRangeError
+        """
+        words = self._words.values.reshape(-1, 2)
+        for k in np.flatnonzero(words[:, 0]):
+            word, index = (int(x) for x in words[k])
+            words[...] = 0
+            raise index_error(self._code.steps[self._code.error_words[k]], word, index)
+
+    def _error(self, word: int) -> BaseException:
+        step = self._code.steps[(word >> STEP_SHIFT) & 0xFFFFFF]
+        if word & 0xFF == HOST_ERROR:
+            return self._host.take_error()
+        code = (word >> CODE_SHIFT) & 0xFFFFFFFF
+        error = self.device.driver.error("running a kernel", code)
+        error.source = ", ".join(step.source) or None
+        return error
+
+
+def loaded(device: Device, source: TritonKernel, odd: Collection[str]) -> Launches:
+    """Build and load what a kernel of the IR became."""
+    launches = []
+    for code in source.codes:
+        function, built = device.function(code, odd)
+        launches.append(
+            Launch(
+                code.name,
+                function,
+                tuple(b.name for b in code.buffers),
+                code.can_fail,
+                code.grid,
+                WARP * built.facts.num_warps,
+                built.facts.shared,
+                built.global_scratch * code.grid,
+            )
+        )
+    return Launches(tuple(launches), {b.name: _bytes_of(b) for b in source.workspace})
+
+
+def _bytes_of(buffer: Buffer) -> int:
+    low, high = extent_of(buffer.shape, buffer.strides)
+    return (high - low) * buffer.dtype.itemsize
+
+
+def _labelled_outputs(
+    program: Program,
+) -> list[tuple[tuple[int, ...], np.dtype, str]]:
+    """Return shape and dtype of each result, and what it is called in errors."""
+    lines = {
+        name: step.source
+        for step in nested(program.steps)
+        for name in getattr(step, "outputs", ())
+    }
+    out = []
+    for k, name in enumerate(program.outputs):
+        buffer: ProgramBuffer = program.by_name[name]
+        where = f" at {lines[name][0]}" if lines.get(name) else ""
+        label = f"result {k} of {program.name}{where}"
+        out.append((buffer.shape, buffer.dtype, label))
+    return out
+
+
+def _warn_of_host_steps(program: Program) -> None:
+    """Say which steps the host computes, if nobody asked for that."""
+    for step in nested(program.steps):
+        if isinstance(step, Extern) and step.primitive not in (callback_p, check_p):
+            line = f"\n  at {step.source[0]}" if step.source else ""
+            warnings.warn(
+                f"{step.primitive.name} in {program.name} runs on the host: its "
+                f"operands are copied there, and its results back{line}",
+                HostFallbackWarning,
+                stacklevel=2,
+            )
