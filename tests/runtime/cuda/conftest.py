@@ -1,3 +1,5 @@
+"""A driver and a device for each test; Triton's interpreter for all of them."""
+
 import pytest
 
 from tests.codegen.triton.conftest import interpreter  # noqa: F401

@@ -1,9 +1,9 @@
-"""A CUDA driver that is none: memory is the host's, kernels run in Triton's interpreter.
+"""A CUDA driver that is none: the host's memory, and Triton's interpreter.
 
 It has an address for each function that the runtime calls, native code included, so
 that all of the runtime but the driver itself runs on any machine. Every call is
-recorded; a copy or kernel that touches memory which is not allocated is an error 700, as
-it is on a device.
+recorded; a copy or kernel that touches memory which is not allocated is an error 700,
+as it is on a device.
 """
 
 import ctypes
@@ -132,6 +132,8 @@ class FakeDriver:
 
     def bytes_at(self, address, size):
         """Return memory that must be allocated."""
+        if not size:
+            return np.empty(0, np.uint8)
         k = bisect_right(self.starts, address) - 1
         start = self.starts[k] if k >= 0 else 0
         if k < 0 or address + size > start + self.blocks[start].nbytes:
@@ -185,7 +187,7 @@ class FakeDriver:
         self.give(out, module)
 
     def cuLaunchKernel(self, function, *rest):
-        x, y, z, threads, _, _, shared, stream, arguments, _ = rest
+        x, y, z, threads, *_, arguments, _ = rest
         code, aligned = self.codes[function - 1]
         assert (x, y, z, threads) == (code.grid, 1, 1, 32 * code.num_warps)
         self.launches.append(code)
