@@ -16,7 +16,6 @@ import numpy as np
 from . import config, log
 from .call_plan import plan_for
 from .codegen.triton.limits import TRITON
-from .device_call import DeviceCompiled
 from .devices import Device, DeviceLike, device_for, device_of_captures
 from .guard import MISS, Guard
 from .ir.placed import Placed
@@ -332,6 +331,9 @@ class JitFunction(NativeCallable):
         device = device or device_of_captures(traced.recording)
         if device is None:
             return traced.lower().compile()
+        # The GPU backend loads with the first call on a device.
+        from .device_call import DeviceCompiled  # noqa: PLC0415
+
         strides = _placed_strides(traced.recording, call)
         lowered = replace(traced, in_strides=strides).lower(TRITON)
         return DeviceCompiled(lowered, device)

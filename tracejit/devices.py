@@ -7,7 +7,7 @@ import numpy as np
 
 from . import config
 from .errors import ArgumentError, TracejitError
-from .runtime.cuda.array import Array, new_shadow
+from .runtime.cuda.array import Array, on_device
 from .runtime.cuda.device import Device, cuda_device, device_count
 from .tracing.record import Recording
 from .tracing.signature import Call
@@ -109,10 +109,7 @@ def to_device(x: Any, device: DeviceLike = "cuda") -> Any:
     array = np.asarray(x)
     if to is None:
         return array
-    to.enter()
-    shadow = new_shadow(to, array.shape, array.dtype)
-    to.write(shadow.__array_interface__["data"][0], np.ascontiguousarray(array))
-    return Array(shadow)
+    return on_device(to, array)
 
 
 def device(name: str) -> AbstractContextManager[Any]:

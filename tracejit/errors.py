@@ -107,6 +107,10 @@ class DeviceMemoryError(TracejitError, MemoryError):
     """A device has no room for an array."""
 
 
+class HostFallbackWarning(UserWarning):
+    """A step of a program for a device runs on the host, with copies each way."""
+
+
 class ParseError(TracejitError, ValueError):
     """Text that is not well-formed IR.
 

@@ -201,7 +201,8 @@ class Signature:
     def _make_form(self, count: int, names: tuple[str, ...]) -> "Form":
         given = [Given(i) for i in range(count + len(names))]
         keywords: dict[str, object] = dict(zip(names, given[count:], strict=True))
-        if self.signature is None:
+        # What is no Python code takes keywords as such: np.add(x, y, out=(z,)).
+        if self.signature is None or not (self._has_defaults or self.static):
             static = self.static.intersection(names)
             return Form(
                 count, names, tuple(given[:count]), keywords, frozenset(), static

@@ -1,4 +1,4 @@
-"""The programs of the project on a device: results, changed arguments, shared memory."""
+"""The programs on a device: results, changed arguments, shared memory."""
 
 import warnings
 
@@ -8,7 +8,7 @@ import pytest
 import tracejit as tj
 from tests.programs.compare import leaves, relative_error
 from tests.programs.registry import PROGRAMS
-from tracejit.runtime.cuda.executable import HostFallbackWarning
+from tracejit.errors import HostFallbackWarning
 
 F32 = np.dtype(np.float32)
 

@@ -8,18 +8,16 @@ through `jit`, which the API hands to `let_compute`.
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...errors import ArgumentError
 from ...ir.dtypes import DTYPE_TO_NAME
 from ...ir.placed import Placed
-
-if TYPE_CHECKING:
-    from .device import Device
+from .device import Device, cuda_device
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
@@ -38,9 +36,7 @@ class Memory:
 
     __slots__ = ("__array_interface__", "device", "owner")
 
-    def __init__(
-        self, device: "Device", address: int, size: int, owner: object
-    ) -> None:
+    def __init__(self, device: Device, address: int, size: int, owner: object) -> None:
         self.device, self.owner = device, owner
         self.__array_interface__ = {
             "data": (address, False),
@@ -51,7 +47,7 @@ class Memory:
 
 
 def shadow_at(
-    device: "Device",
+    device: Device,
     address: int,
     shape: tuple[int, ...],
     dtype: np.dtype,
@@ -78,7 +74,7 @@ def shadow_at(
 
 
 def new_shadow(
-    device: "Device", shape: tuple[int, ...], dtype: np.dtype, label: str = "array"
+    device: Device, shape: tuple[int, ...], dtype: np.dtype, label: str = "array"
 ) -> np.ndarray:
     """Return the shadow of a new C-contiguous array, whose elements are anything."""
     size = math.prod(shape) * dtype.itemsize
@@ -110,7 +106,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
     """
 
     __slots__ = ("device",)
-    device: "Device"
+    device: Device
 
     def __init__(self, shadow: np.ndarray) -> None:
         memory = memory_of(shadow)
@@ -222,8 +218,16 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
     def __index__(self) -> int:
         return operator.index(self.numpy())
 
-    def __hash__(self) -> int:
-        raise TypeError("unhashable type: 'Array'")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __copy__(self) -> "Array":
+        return self.copy()
+
+    def __deepcopy__(self, memo: object) -> "Array":
+        return self.copy()
+
+    def __reduce__(self) -> Any:
+        return _on_named_device, (self.place, self.numpy())
 
     # Views
 
@@ -237,12 +241,21 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
 
     def __getitem__(self, index: Any) -> "Array":
         entries = index if isinstance(index, tuple) else (index,)
-        if all(isinstance(e, _BASIC) and type(e) is not bool for e in entries):
+        if _is_basic(entries):
             return Array(_view(self.shadow, entries))
+        if any(map(_is_mask, entries)):  # the shape depends on what is in them
+            index = tuple(places for e in entries for places in _places(e))
         return _compiled(operator.getitem)(self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        _compiled(operator.setitem)(self, index, value)
+        entries = index if isinstance(index, tuple) else (index,)
+        if not _is_basic(entries):
+            _compiled(operator.setitem)(self, index, _apart(value, [self]))
+            return
+        to = Array(_view(self.shadow, entries))
+        if isinstance(value, Array) and _is_same(value.shadow, to.shadow):
+            return  # x[1:] += y has written its result into the view x[1:]
+        _compiled(_assign)(to, _apart(value, [to]))
 
     @property
     def T(self) -> "Array":
@@ -296,7 +309,9 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
         if any(map(_decides, inputs)):
             return NotImplemented
         function = ufunc if method == "__call__" else _ufunc_method(ufunc, method)
-        return _compiled(function)(*inputs, **kwargs)
+        written = kwargs.get("out", ())
+        operands = [_apart(x, written) for x in inputs]
+        return _compiled(function)(*operands, **kwargs)
 
     def __array_function__(
         self,
@@ -327,6 +342,39 @@ def _decides(x: object) -> bool:
     return not is_known and getattr(x, "__array_ufunc__", None) is not None
 
 
+def _is_basic(entries: tuple[Any, ...]) -> bool:
+    return all(isinstance(e, _BASIC) and type(e) is not bool for e in entries)
+
+
+def _is_mask(entry: Any) -> bool:
+    dtype = getattr(entry, "dtype", None)
+    return dtype is not None and dtype.kind == "b" and bool(entry.shape)
+
+
+def _apart(x: Any, written: Sequence[Any]) -> Any:
+    """Return an operand, or a copy if some of it is written while it is read."""
+    if not isinstance(x, Array):
+        return x
+    met = [w for w in written if isinstance(w, Array) and _meet(x.shadow, w.shadow)]
+    return x.copy() if met else x
+
+
+def _meet(one: np.ndarray, two: np.ndarray) -> bool:
+    """Tell whether two shadows may share elements at different places."""
+    return not _is_same(one, two) and np.may_share_memory(one, two)
+
+
+def _is_same(one: np.ndarray, two: np.ndarray) -> bool:
+    """Tell whether two shadows have the same elements in the same order."""
+    layouts = [(x.dtype, x.shape, x.strides, _address(x)) for x in (one, two)]
+    return layouts[0] == layouts[1]
+
+
+def _places(entry: Any) -> tuple[Any, ...]:
+    """Return a mask as the indices of its true elements, found by the host."""
+    return np.asarray(entry).nonzero() if _is_mask(entry) else (entry,)
+
+
 def _view(shadow: np.ndarray, entries: tuple[Any, ...]) -> np.ndarray:
     """Return a view by basic indices, of rank 0 too."""
     return shadow[entries if Ellipsis in entries else (*entries, ...)]
@@ -339,6 +387,10 @@ def _address(shadow: np.ndarray) -> int:
 
 def _copied(x: Any) -> Any:
     return x.copy()
+
+
+def _assign(x: Any, value: Any) -> None:
+    x[...] = value
 
 
 @cache
@@ -362,6 +414,19 @@ def _attribute(name: str) -> Callable[..., Any]:
 
     read.__name__ = read.__qualname__ = name
     return read
+
+
+def _on_named_device(place: str, array: np.ndarray) -> Array:
+    """Return an array on a device of this machine, for pickles."""
+    return on_device(cuda_device(int(place.removeprefix("cuda:"))), array)
+
+
+def on_device(device: Device, array: np.ndarray) -> Array:
+    """Return a copy of a NumPy array on a device."""
+    device.enter()
+    shadow = new_shadow(device, array.shape, array.dtype)
+    device.write(_address(shadow), np.ascontiguousarray(array))
+    return Array(shadow)
 
 
 class _Compiler:

@@ -23,6 +23,7 @@ from ...codegen.llvm.launch import (
 from ...codegen.llvm.target import host_target
 from ...codegen.triton.code import TritonKernel
 from ...codegen.triton.emit import emit_kernel
+from ...errors import HostFallbackWarning
 from ...ir.ops.callback import callback_p, check_p
 from ...kernels.kernel import Buffer, Kernel
 from ...kernels.schedule import Schedule
@@ -37,10 +38,6 @@ from .externs import DeviceCalls
 
 WARP = 32  # threads
 _ERRORS = "errors"
-
-
-class HostFallbackWarning(UserWarning):
-    """A step of a program for a device runs on the host, with copies each way."""
 
 
 class CudaExecutable:
