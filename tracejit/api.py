@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import config, log
-from .call_plan import plan_for
+from .call_plan import CallPlan, plan_for
 from .codegen.triton.limits import TRITON
 from .devices import Device, DeviceLike, device_for, device_of_captures
 from .guard import MISS, Guard
@@ -249,10 +249,10 @@ class JitFunction(NativeCallable):
         if compiled.writes_overlap(call.given):
             log.emit("retrace", f"{self.__name__}: arguments overlap; run in NumPy")
             return self.__wrapped__(*args, **kwargs)
-        if compiled.device is None and self._may_guard(node):
+        if node.guard is None or node.guard in self._guards:
             form = self._signature.form(len(args), tuple(kwargs))
             plan = plan_for(form, call, compiled, dynamic)
-            node.guard = None if plan is None else Guard(plan, compiled)
+            node.guard = None if plan is None else _guard_for(plan, compiled, call)
         if node.guard is not None:
             self._remember(node.guard)
         result = compiled(call.given)
@@ -323,9 +323,6 @@ class JitFunction(NativeCallable):
             node = entry.insert(call.leaves, dynamic, compiled)
         return node, compiled, dynamic
 
-    def _may_guard(self, node: Node) -> bool:
-        return node.guard is None or node.guard in self._guards
-
     def _compile(self, traced: Traced, call: Call, device: Device | None) -> Compiled:
         """Compile for a device: of the call, or of the arrays that were captured."""
         device = device or device_of_captures(traced.recording)
@@ -382,6 +379,15 @@ class JitFunction(NativeCallable):
 
 
 let_call(JitFunction)
+
+
+def _guard_for(plan: CallPlan, compiled: Compiled, call: Call) -> Guard | None:
+    if compiled.device is None:
+        return Guard(plan, compiled)
+    # As `DeviceCompiled`: with the first call on a device.
+    from .device_guard import device_guard  # noqa: PLC0415
+
+    return device_guard(plan, compiled, call)
 
 
 def _identifier(name: str) -> str:

@@ -5,23 +5,42 @@ numbers of a call in one copy. What the function writes to is copied back.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .ir.placed import Placed
-from .runtime.cuda.array import Array, new_shadow
+from .runtime.cuda.array import Array
 from .runtime.cuda.copies import aligned_copy, copy_on_device
 from .runtime.cuda.device import Device
 from .runtime.cuda.executable import CudaExecutable
+from .runtime.cuda.memory import Allocation
+from .runtime.cuda.shadow import address_of, memory_of, new_shadow
 from .stages import Compiled, Lowered, as_input, make_result
 from .tracing.capture import CapturedArray
 from .tracing.record import OutputLeaf, ResultLeaf, StaticLeaf
 from .tracing.storage import Kind
 from .tracing.tree import unflatten
 
-_ALIGNMENT = 16  # bytes; kernels count on it for what they are passed
+ALIGNMENT = 16  # bytes; kernels count on it for what they are passed
 _SLOT = 16  # bytes of a number in the block of a call's numbers
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of a call on a device.
+
+    Parameters
+    ----------
+    places : list of int
+        The address of each.
+    owner : Allocation, optional
+        What keeps them.
+    """
+
+    places: list[int]
+    owner: Allocation | None
 
 
 class DeviceCompiled(Compiled):
@@ -59,32 +78,32 @@ class DeviceCompiled(Compiled):
 
     def _addresses(self, leaves: list[Any], kept: list[object]) -> list[int]:
         """Return where each input is on the device."""
-        numbers = self._put_numbers(leaves, kept)
+        own = [row for row in self._numbers if not isinstance(leaves[row[1]], Placed)]
+        numbers = self.numbers([leaves[i] for _, i, _ in own], [d for *_, d in own])
+        kept.append(numbers)
+        places = {k: at for (k, *_), at in zip(own, numbers.places, strict=True)}
         out = []
         for k, (feed, dtype) in enumerate(self.feeds):
-            if k in numbers:
-                out.append(numbers[k])
+            if k in places:
+                out.append(places[k])
                 continue
             shadow = self._placed(leaves, feed, dtype)
             kept.append(shadow)
-            out.append(_address(shadow))
+            out.append(address_of(shadow))
         return out
 
-    def _put_numbers(self, leaves: list[Any], kept: list[object]) -> dict[int, int]:
+    def numbers(self, values: Sequence[Any], dtypes: Sequence[np.dtype]) -> Numbers:
         """Copy the numbers of a call to the device, all at once."""
-        found = {
-            k: as_input(leaves[feed], dtype)
-            for k, feed, dtype in self._numbers
-            if not isinstance(leaves[feed], Placed)
-        }
-        if not found:
-            return {}
-        block = np.zeros((len(found), _SLOT), np.uint8)
-        for row, value in zip(block, found.values(), strict=True):
-            row[: value.nbytes] = np.frombuffer(value.tobytes(), np.uint8)
-        allocation = self.device.upload(block, "numbers of a call")
-        kept.append(allocation)
-        return {k: allocation.address + _SLOT * n for n, k in enumerate(found)}
+        if not values:
+            return Numbers([], None)
+        block = np.zeros((len(values), _SLOT), np.uint8)
+        for row, value, dtype in zip(block, values, dtypes, strict=True):
+            row[: dtype.itemsize] = np.frombuffer(
+                as_input(value, dtype).tobytes(), np.uint8
+            )
+        owner = self.device.upload(block, "numbers of a call")
+        places = [owner.address + _SLOT * n for n in range(len(values))]
+        return Numbers(places, owner)
 
     def _placed(
         self, leaves: list[Any], feed: int | CapturedArray, dtype: np.dtype
@@ -98,15 +117,18 @@ class DeviceCompiled(Compiled):
         if not is_placed:
             array = np.ascontiguousarray(as_input(x, dtype))
             shadow = new_shadow(self.device, array.shape, array.dtype, "an argument")
-            self.device.write(_address(shadow), array)
+            self.device.write(address_of(shadow), array)
             return shadow
-        is_aligned = _address(x) % _ALIGNMENT == 0
-        return x if is_aligned else aligned_copy(self.device, x, _ALIGNMENT)
+        is_aligned = address_of(x) % ALIGNMENT == 0
+        return x if is_aligned else aligned_copy(self.device, x, ALIGNMENT)
 
     # Results
 
     def finish(self, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any:
-        """Write back what was written, and return the function's result."""
+        """Write back what was written, and return the function's result.
+
+        `leaves` are those of the call, or shadows where no result is one of them.
+        """
         for leaf, out in self.recording.writes:
             self._write_back(leaves[leaf], outs[out])
         results = [self._result(r, leaves, outs) for r in self.recording.results]
@@ -115,10 +137,11 @@ class DeviceCompiled(Compiled):
         return unflatten(self.recording.spec, results)
 
     def _write_back(self, to: Any, out: np.ndarray) -> None:
-        if isinstance(to, Placed):
-            copy_on_device(self.device, to.shadow, out)
-        else:
+        shadow = to.shadow if isinstance(to, Placed) else to
+        if memory_of(shadow) is None:
             np.copyto(to, Array(out).numpy())
+        else:
+            copy_on_device(self.device, shadow, out)
 
     def _result(
         self, leaf: ResultLeaf, leaves: Sequence[Any], outs: list[np.ndarray]
@@ -131,14 +154,8 @@ class DeviceCompiled(Compiled):
         if leaf.whole and leaf.argument >= 0:
             return leaves[leaf.argument]
         made = make_result(leaf, _shadows(leaves), outs)
-        is_placed = leaf.argument < 0 or isinstance(leaves[leaf.argument], Placed)
-        return Array(made) if is_placed else made
+        return made if memory_of(made) is None else Array(made)
 
 
 def _shadows(leaves: Sequence[Any]) -> list[Any]:
     return [x.shadow if isinstance(x, Placed) else x for x in leaves]
-
-
-def _address(shadow: np.ndarray) -> int:
-    address: int = shadow.__array_interface__["data"][0]
-    return address

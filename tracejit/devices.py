@@ -9,6 +9,7 @@ from . import config
 from .errors import ArgumentError, TracejitError
 from .runtime.cuda.array import Array, on_device
 from .runtime.cuda.device import Device, cuda_device, device_count
+from .runtime.cuda.dlpack import borrow, is_on
 from .tracing.record import Recording
 from .tracing.signature import Call
 
@@ -83,6 +84,8 @@ def to_device(x: Any, device: DeviceLike = "cuda") -> Any:
     Parameters
     ----------
     x : array_like or Array
+        An array of another library that is on the device already (a PyTorch or CuPy
+        one, say) is not copied: both see the same memory.
     device : str or Device
         ``"cpu"`` gives a NumPy array.
 
@@ -102,6 +105,8 @@ def to_device(x: Any, device: DeviceLike = "cuda") -> Any:
     array([1., 2.])
     """
     to = find_device(device)
+    if not isinstance(x, Array) and to is not None and is_on(x, to):
+        return Array(borrow(x, to))
     if isinstance(x, Array):
         if to is x.device:
             return x

@@ -47,6 +47,7 @@ class FakeDriver:
         self.used = 0
         self.failing = {}  # function → code, for tests of errors
         self.errors = []
+        self.recording, self.graphs = None, {}
         self.handles = iter(range(1, 1 << 30))
         self.callbacks = {
             name: ctypes.CFUNCTYPE(ctypes.c_int, *types)(self.entry(name))
@@ -169,7 +170,41 @@ class FakeDriver:
         ctypes.memmove(to, source, size)
 
     def cuMemcpyDtoDAsync(self, to, source, size, stream):
-        self.bytes_at(to, size)[...] = self.bytes_at(source, size).copy()
+        def copy():
+            self.bytes_at(to, size)[...] = self.bytes_at(source, size).copy()
+
+        self.ask(copy)
+
+    # Graphs
+
+    def ask(self, work):
+        """Do what a stream is asked for, or record it."""
+        if self.recording is None:
+            work()
+        else:
+            self.recording.append(work)
+
+    def cuStreamBeginCapture(self, stream, mode):
+        self.recording = []
+
+    def cuStreamEndCapture(self, stream, out):
+        handle = next(self.handles)
+        self.graphs[handle], self.recording = self.recording, None
+        self.give(out, handle)
+
+    def cuGraphInstantiateWithFlags(self, out, graph, flags):
+        handle = next(self.handles)
+        self.graphs[handle] = self.graphs[graph]
+        self.give(out, handle)
+
+    def cuGraphDestroy(self, graph):
+        del self.graphs[graph]
+
+    cuGraphExecDestroy = cuGraphDestroy
+
+    def cuGraphLaunch(self, graph, stream):
+        for work in self.graphs[graph]:
+            work()
 
     # Kernels
 
@@ -188,14 +223,18 @@ class FakeDriver:
 
     def cuLaunchKernel(self, function, *rest):
         x, y, z, threads, *_, arguments, _ = rest
-        code, aligned = self.codes[function - 1]
+        code, _ = self.codes[function - 1]
         assert (x, y, z, threads) == (code.grid, 1, 1, 32 * code.num_warps)
-        self.launches.append(code)
         slots = [
             ctypes.cast(arguments[k], ctypes.POINTER(ctypes.c_uint64))[0]
             for k in range(len(code.pointers) + 2)
         ]
         assert slots[-2:] == [0, 0]
+        self.ask(lambda: self.launch(function, slots))
+
+    def launch(self, function, slots):
+        code, aligned = self.codes[function - 1]
+        self.launches.append(code)
         for name, address in zip(code.pointers, slots, strict=False):
             assert address % 16 == 0 or name not in aligned, f"{name} of {code.name}"
         spans = [self.span(b, a) for b, a in zip(code.buffers, slots, strict=False)]

@@ -33,6 +33,50 @@ def test_a_second_call_launches_and_does_nothing_else(fake, device):
     assert fake.names() == ["cuCtxSetCurrent", "cuCtxSetCurrent", "cuLaunchKernel"]
 
 
+def three_kernels(x):
+    return softmax(softmax(x @ x.T) @ x)
+
+
+def test_programs_of_several_kernels_are_recorded_and_replayed(fake, device):
+    x = tj.to_device(X, device)
+    compiled = tj.jit(three_kernels)
+    y, wanted = None, three_kernels(X)
+    for turn in range(5):
+        del fake.calls[:], fake.launches[:], y
+        y = compiled(x)
+        assert len(fake.launches) == 3
+        np.testing.assert_allclose(y.numpy(), wanted, rtol=1e-12)
+        names = fake.names()
+        assert ("cuGraphLaunch" in names) == (turn > 0)
+        assert ("cuLaunchKernel" in names) == (turn < 2)
+        x += 1  # what is written is read by the next turn
+        wanted = three_kernels(x.numpy())
+
+
+def test_recordings_are_of_their_addresses(fake, device):
+    compiled = tj.jit(three_kernels)
+    kept = []
+    for turn in range(40):
+        host = X + turn
+        x = tj.to_device(host, device)
+        kept.append((x, compiled(x)) if turn % 3 == 0 else None)
+        y = compiled(x)
+        np.testing.assert_allclose(y.numpy(), three_kernels(host), rtol=1e-12)
+    assert len(fake.graphs) <= 16
+
+
+def test_calls_like_earlier_ones_do_not_take_the_long_way(fake, device):
+    x, y = (tj.to_device(X + k, device) for k in range(2))
+    compiled = tj.jit(lambda x, p, scale: {"a": x @ p["w"].T * scale})
+    for turn in range(4):
+        found = compiled(x, {"w": y}, 1.5 + turn)
+        np.testing.assert_allclose(
+            found["a"].numpy(), X @ (X + 1).T * (1.5 + turn), rtol=1e-12
+        )
+        if turn == 0:
+            compiled._signature = None  # only the guard can answer now
+
+
 def test_numbers_go_in_one_copy(fake, device):
     x = tj.to_device(X, device)
     scale = tj.jit(lambda x, a, b, c: x * a + b * c)

@@ -26,6 +26,7 @@ from ...kernels.schedule import Schedule
 from ...program.program import (
     Copy,
     Extern,
+    Loop,
     Program,
     ProgramBuffer,
     Run,
@@ -128,6 +129,8 @@ class LaunchCode:
         Whether `HOST_SYMBOL` must be imported.
     needs_bytes : bool
         Whether the host waits for what the device computes.
+    launches : int
+        How many kernels a run without tests launches.
     arena_bytes : int
     error_words : tuple of int
         Numbers of the steps that may fail, in the order of their error words.
@@ -140,6 +143,7 @@ class LaunchCode:
     constants: Mapping[str, np.ndarray]
     needs_host: bool
     needs_bytes: bool
+    launches: int
     arena_bytes: int
     error_words: tuple[int, ...]
     steps: tuple[Step, ...]
@@ -208,6 +212,7 @@ class _LaunchEmitter(HostEmitter):
         self.error_words: list[int] = []
         self.needs_bytes = False
         self.slots = 1
+        self.times, self.launches = 1, 0
         self.arena_bytes = _aligned(program.arena_bytes)
 
     def emit(self) -> LaunchCode:
@@ -235,6 +240,7 @@ class _LaunchEmitter(HostEmitter):
             self.constants,
             self.needs_host,
             self.needs_bytes,
+            self.launches,
             self.arena_bytes,
             tuple(self.error_words),
             tuple(self.steps),
@@ -316,6 +322,7 @@ class _LaunchEmitter(HostEmitter):
 
     def _write_launch(self, launch: Launch, values: list[str], number: int) -> None:
         em = self.em
+        self.launches += self.times
         self.slots = max(self.slots, len(values))
         for k, value in enumerate(values):
             em.store("ptr", value, f"%slot.{k}", 8)
@@ -332,6 +339,12 @@ class _LaunchEmitter(HostEmitter):
         return f"@{symbol}"
 
     # Other steps
+
+    def _loop(self, step: Loop) -> int:
+        before, self.times = self.times, self.times * step.count
+        shared_ns = super()._loop(step)
+        self.times = before
+        return shared_ns
 
     def _copy(self, step: Copy, number: int) -> int:
         source, to = self.buffers[step.input], self.buffers[step.output]

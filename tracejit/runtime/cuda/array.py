@@ -6,7 +6,6 @@ NumPy's views of the shadow; everything that touches elements runs as compiled c
 through `jit`, which the API hands to `let_compute`.
 """
 
-import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -18,76 +17,10 @@ from ...errors import ArgumentError
 from ...ir.dtypes import DTYPE_TO_NAME
 from ...ir.placed import Placed
 from .device import Device, cuda_device
+from .dlpack import CUDA, capsule_of
+from .shadow import address_of, memory_of, new_shadow
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
-
-
-class Memory:
-    """Bytes on a device, for NumPy to make shadows of.
-
-    Parameters
-    ----------
-    device : Device
-    address : int
-    size : int
-    owner : object
-        What keeps the bytes.
-    """
-
-    __slots__ = ("__array_interface__", "device", "owner")
-
-    def __init__(self, device: Device, address: int, size: int, owner: object) -> None:
-        self.device, self.owner = device, owner
-        self.__array_interface__ = {
-            "data": (address, False),
-            "shape": (size,),
-            "typestr": "|u1",
-            "version": 3,
-        }
-
-
-def shadow_at(
-    device: Device,
-    address: int,
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    strides: tuple[int, ...] | None = None,
-    owner: object = None,
-) -> np.ndarray:
-    """Return the shadow of an array whose elements are at an address on a device.
-
-    Parameters
-    ----------
-    strides : tuple of int, optional
-        In bytes; C-contiguous if none are given.
-    owner : object
-        What keeps the memory.
-    """
-    steps = strides or np.empty(0, dtype).reshape((0, *shape)).strides[1:]
-    reach = [(n - 1) * s for n, s in zip(shape, steps, strict=True)]
-    first = sum(min(r, 0) for r in reach)
-    size = sum(max(r, 0) for r in reach) - first + dtype.itemsize
-    if 0 in shape:
-        first = size = 0
-    block = np.asarray(Memory(device, address + first, size, owner))
-    return np.ndarray(shape, dtype, block, -first, steps)
-
-
-def new_shadow(
-    device: Device, shape: tuple[int, ...], dtype: np.dtype, label: str = "array"
-) -> np.ndarray:
-    """Return the shadow of a new C-contiguous array, whose elements are anything."""
-    size = math.prod(shape) * dtype.itemsize
-    allocation = device.pool.allocate(size, label)
-    return shadow_at(device, allocation.address, shape, dtype, owner=allocation)
-
-
-def memory_of(shadow: np.ndarray) -> Memory | None:
-    """Return the device's memory that a shadow lies in; None for other arrays."""
-    owner: Any = shadow
-    while owner is not None and type(owner) is not Memory:
-        owner = getattr(owner, "base", None)
-    return owner
 
 
 class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
@@ -163,6 +96,24 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
         kept = ("data", "shape", "strides", "typestr")
         return {**{k: interface[k] for k in kept}, "version": 3, "stream": 1}
 
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Where it is, as DLPack says it."""
+        return CUDA, self.device.ordinal
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object:
+        """Return the array for another library, without a copy."""
+        if dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError(f"the array is on {self.place}; call numpy() first")
+        shadow = self.copy().shadow if copy else self.shadow
+        return capsule_of(shadow, self.device, stream, max_version)
+
     # The host
 
     def numpy(self) -> np.ndarray:
@@ -175,7 +126,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
         """
         whole = self if self.shadow.flags.c_contiguous else self.copy()
         out = np.empty(self.shape, self.dtype)
-        self.device.read(_address(whole.shadow), out)
+        self.device.read(address_of(whole.shadow), out)
         self.device.check()
         return out
 
@@ -366,7 +317,7 @@ def _meet(one: np.ndarray, two: np.ndarray) -> bool:
 
 def _is_same(one: np.ndarray, two: np.ndarray) -> bool:
     """Tell whether two shadows have the same elements in the same order."""
-    layouts = [(x.dtype, x.shape, x.strides, _address(x)) for x in (one, two)]
+    layouts = [(x.dtype, x.shape, x.strides, address_of(x)) for x in (one, two)]
     return layouts[0] == layouts[1]
 
 
@@ -378,11 +329,6 @@ def _places(entry: Any) -> tuple[Any, ...]:
 def _view(shadow: np.ndarray, entries: tuple[Any, ...]) -> np.ndarray:
     """Return a view by basic indices, of rank 0 too."""
     return shadow[entries if Ellipsis in entries else (*entries, ...)]
-
-
-def _address(shadow: np.ndarray) -> int:
-    address: int = shadow.__array_interface__["data"][0]
-    return address
 
 
 def _copied(x: Any) -> Any:
@@ -425,7 +371,7 @@ def on_device(device: Device, array: np.ndarray) -> Array:
     """Return a copy of a NumPy array on a device."""
     device.enter()
     shadow = new_shadow(device, array.shape, array.dtype)
-    device.write(_address(shadow), np.ascontiguousarray(array))
+    device.write(address_of(shadow), np.ascontiguousarray(array))
     return Array(shadow)
 
 

@@ -9,16 +9,16 @@ from ...codegen.triton.emit import emit_kernel
 from ...program.program import ProgramBuffer, Storage
 from ...program.verify import joined_axes
 from ..overlap import byte_range
-from .array import shadow_at
 from .device import Device
 from .executable import loaded
+from .shadow import address_of, shadow_at
 
 
 def copy_on_device(device: Device, to: np.ndarray, source: np.ndarray) -> None:
     """Copy between shadows of one shape and dtype that share no memory."""
     if not to.size:
         return
-    addresses = [x.__array_interface__["data"][0] for x in (to, source)]
+    addresses = [address_of(x) for x in (to, source)]
     if to.strides == source.strides and _is_dense(to):
         device.driver.call("cuMemcpyDtoDAsync", *addresses, to.nbytes, device.stream)
         return
@@ -48,7 +48,7 @@ def aligned_copy(device: Device, shadow: np.ndarray, alignment: int) -> np.ndarr
     size = high - low
     allocation = device.pool.allocate(size + alignment, "an argument, aligned")
     first = allocation.address - low + low % alignment
-    source = shadow.__array_interface__["data"][0]
+    source = address_of(shadow)
     device.driver.call(
         "cuMemcpyDtoDAsync", first + low, source + low, size, device.stream
     )

@@ -29,6 +29,7 @@ Builder = Callable[[TritonCode, str, Collection[str]], Built]
 _MAJOR, _MINOR, _PROCESSORS, _SHARED = 75, 76, 16, 97
 _STATIC_SHARED, _DYNAMIC_SHARED = 1, 8
 _PLAIN_SHARED = 48 << 10  # bytes; more must be asked for
+_NO_TIMING = 2  # of an event
 _PORTABLE_MAPPED = 3  # host memory that every context, and the device, sees
 
 
@@ -130,6 +131,14 @@ class Device:
     def enter(self) -> None:
         """Make this the device that the thread's calls of the driver are about."""
         self.driver.call("cuCtxSetCurrent", self.context)
+
+    def let_wait(self, stream: int) -> None:
+        """Have another library's stream wait for what was asked of the device."""
+        self.enter()
+        event = self.driver.handle("cuEventCreate", _NO_TIMING)
+        self.driver.call("cuEventRecord", event, self.stream)
+        self.driver.call("cuStreamWaitEvent", stream, event, 0)
+        self.driver.call("cuEventDestroy", event)
 
     def watch(self, executable: "CudaExecutable") -> None:
         """Have `synchronize` ask an executable whether its kernels failed."""

@@ -26,7 +26,7 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "cuDriverGetVersion": (_INTEGERS,),
     "cuDeviceGetCount": (_INTEGERS,),
     "cuDeviceGet": (_INTEGERS, c_int),
-    "cuDeviceGetName": (c_char_p, c_int, c_int),
+    "cuDeviceGetName": (ptr, c_int, c_int),
     "cuDeviceGetAttribute": (_INTEGERS, c_int, c_int),
     "cuDeviceTotalMem": (_SIZES, c_int),
     "cuDevicePrimaryCtxRetain": (_POINTERS, c_int),
@@ -114,6 +114,12 @@ class Driver:
         """Call a function whose first argument points to the handle it returns."""
         out = ptr()
         self.call(function, ctypes.byref(out), *arguments)
+        return out.value or 0
+
+    def handle_last(self, function: str, *arguments: Any) -> int:
+        """Call a function whose last argument points to the handle it returns."""
+        out = ptr()
+        self.call(function, *arguments, ctypes.byref(out))
         return out.value or 0
 
     def error(self, function: str, code: int) -> DeviceError:

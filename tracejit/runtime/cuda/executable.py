@@ -32,10 +32,12 @@ from ...program.program import Extern, Program, ProgramBuffer, nested
 from ..cpu.call import NativeFunction
 from ..cpu.engine import engine_for
 from ..failures import index_error
-from .array import new_shadow
 from .device import Device
 from .externs import DeviceCalls
+from .graphs import Graphs
+from .shadow import address_of, new_shadow
 
+_RECORDED = range(2, 10_000)  # launches that are worth recording
 WARP = 32  # threads
 _ERRORS = "errors"
 
@@ -84,6 +86,9 @@ class CudaExecutable:
             "build": built - emitted,
             "link": time.perf_counter() - built,
         }
+        replays = code.launches in _RECORDED and not code.needs_bytes
+        is_alone = replays and not code.needs_host
+        self._graphs = Graphs(device, self._function) if is_alone else None
         self._outputs = _labelled_outputs(program)
         self._tail = device.stream, device.context
 
@@ -139,12 +144,16 @@ class CudaExecutable:
         arena = device.pool.allocate(
             self._code.arena_bytes, f"temporaries of {self.program.name}"
         )
-        places = [x.__array_interface__["data"][0] for x in outputs]
-        word = self._function.at([*addresses, *places, arena.address, *self._tail])
+        places = [address_of(x) for x in outputs]
+        everything = (*addresses, *places, arena.address, *self._tail)
+        if self._graphs is not None:
+            word = self._graphs.run(everything)
+        else:
+            word = self._function.at(everything) or 0
         if self._code.error_words:
             device.watch(self)
         if word:
-            raise self._error(int(word))
+            raise self._error(word)
         return outputs
 
     def check(self) -> None:

@@ -1,0 +1,76 @@
+"""Launches recorded once and replayed as one: CUDA graphs of whole programs.
+
+A program of many kernels costs the host a launch each; recorded, it costs one. What is
+recorded has addresses in it, so that it is kept by them: memory that is let go of is
+used again in the same order, and calls in a loop come back to the same few addresses.
+The second call at an address list records; the first may be the only one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from ..cpu.call import NativeFunction
+from .device import Device
+
+_KEPT = 16  # recordings of one program
+_SEEN = 0  # in place of a recording: asked for once
+_THREAD_LOCAL = 1  # other threads may go on while this one records
+
+
+class Graphs:
+    """Recordings of one program, by the addresses that they are for.
+
+    Parameters
+    ----------
+    device : Device
+    function : NativeFunction
+        Launches everything; returns an error word.
+    """
+
+    def __init__(self, device: Device, function: NativeFunction) -> None:
+        self._device, self._function = device, function
+        self._known: OrderedDict[tuple[int, ...], int] = OrderedDict()
+
+    def run(self, places: tuple[int, ...]) -> int:
+        """Run the program at some addresses; return an error word."""
+        found = self._known.get(places)
+        if found is None:
+            self._remember(places, _SEEN)
+            return self._function.at(places) or 0
+        if found == _SEEN:
+            word, found = self._record(lambda: self._function.at(places) or 0)
+            if word:
+                return word
+            self._remember(places, found)
+        self._known.move_to_end(places)
+        self._device.driver.call("cuGraphLaunch", found, self._device.stream)
+        return 0
+
+    def _record(self, launch: Callable[[], int]) -> tuple[int, int]:
+        """Return the error word of what is recorded, and the recording."""
+        driver, stream = self._device.driver, self._device.stream
+        driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
+        try:
+            word = launch()
+        finally:
+            graph = driver.handle_last("cuStreamEndCapture", stream)
+        try:
+            if word:
+                return word, 0
+            return 0, driver.handle("cuGraphInstantiateWithFlags", graph, 0)
+        finally:
+            driver.call("cuGraphDestroy", graph)
+
+    def _remember(self, places: tuple[int, ...], recording: int) -> None:
+        self._known[places] = recording
+        if len(self._known) > _KEPT:
+            _, oldest = self._known.popitem(last=False)
+            self._forget(oldest)
+
+    def _forget(self, recording: int) -> None:
+        if recording != _SEEN:
+            self._device.driver.call("cuGraphExecDestroy", recording)
+
+    def __del__(self) -> None:
+        for recording in self._known.values():
+            self._forget(recording)
