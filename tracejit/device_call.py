@@ -65,7 +65,6 @@ class DeviceCompiled(Compiled):
 
     def __call__(self, leaves: list[Any]) -> Any:
         """Run on a call's argument leaves and return the function's result."""
-        self.device.enter()
         shadows = _shadows(leaves)
         for i in self._written:
             if not shadows[i].flags.writeable:

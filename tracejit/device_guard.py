@@ -66,7 +66,6 @@ class _DeviceGuard(Guard):
         return leaves
 
     def _run(self, leaves: list[Any] | tuple[Any, ...], addresses: list[int]) -> Any:
-        self._device.enter()
         block = self._on.numbers([leaves[i] for i, _ in self._scalars], self._dtypes)
         addresses.extend(block.places)
         if self._order is not None:

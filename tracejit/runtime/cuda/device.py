@@ -82,7 +82,7 @@ class Device:
         self.model = text.value.decode()
         self.arch = f"sm_{self._attribute(_MAJOR)}{self._attribute(_MINOR)}"
         self.processors = self._attribute(_PROCESSORS)
-        self.pool = Pool(driver, number, self.stream)
+        self.pool = Pool(driver, number, self.context, self.stream)
         self.builder = builder
         self._functions: dict[tuple[str, tuple[str, ...]], tuple[int, Built]] = {}
         self._unchecked: weakref.WeakSet[CudaExecutable] = weakref.WeakSet()

@@ -52,8 +52,8 @@ class Pool:
     driver : Driver
     device : int
         The driver's number of the device.
-    stream : int
-        The stream that all of the device's work runs on.
+    context, stream : int
+        Its context, and the stream that all of its work runs on.
 
     Attributes
     ----------
@@ -63,8 +63,10 @@ class Pool:
         Of free blocks that are kept.
     """
 
-    def __init__(self, driver: Driver, device: int, stream: int) -> None:
-        self._driver, self._stream = driver, stream
+    def __init__(
+        self, driver: Driver, device: int, context: int, stream: int
+    ) -> None:
+        self._driver, self._context, self._stream = driver, context, stream
         self._free: defaultdict[int, deque[int]] = defaultdict(deque)
         self._live: dict[int, tuple[int, str]] = {}
         self.live_bytes = self.peak_bytes = self.kept_bytes = 0
@@ -117,6 +119,7 @@ class Pool:
         return sorted(self._live.values(), reverse=True)
 
     def _new(self, block: int, size: int, label: str) -> int:
+        self._driver.call("cuCtxSetCurrent", self._context)
         try:
             return self._ask(block)
         except DeviceError as error:
