@@ -63,9 +63,7 @@ class Pool:
         Of free blocks that are kept.
     """
 
-    def __init__(
-        self, driver: Driver, device: int, context: int, stream: int
-    ) -> None:
+    def __init__(self, driver: Driver, device: int, context: int, stream: int) -> None:
         self._driver, self._context, self._stream = driver, context, stream
         self._free: defaultdict[int, deque[int]] = defaultdict(deque)
         self._live: dict[int, tuple[int, str]] = {}
