@@ -40,8 +40,9 @@ def values(tree):
     return [(path, on_host(x)) for path, x in leaves(tree)]
 
 
-def check(program, device, moved):
-    host, call = program.fresh_args(F32), program.fresh_args(F32)
+def check(program, device, moved, dtype=F32):
+    """Compare a program on a device with NumPy; its arrays start there if `moved`."""
+    host, call = program.fresh_args(dtype), program.fresh_args(dtype)
     want = program.fn(*host.args, **host.kwargs)
     args, kwargs = call.args, call.kwargs
     if moved:
@@ -57,7 +58,7 @@ def check(program, device, moved):
         for (path, x), (other, y) in rows:
             assert path == other
             assert np.shape(x) == np.shape(y), path
-            assert relative_error(x, y) <= 4 * program.rtol(F32), path
+            assert relative_error(x, y) <= 4 * program.rtol(dtype), path
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["numpy", "moved"])
