@@ -36,6 +36,7 @@ def test_config_has_the_fields_of_the_table():
 def test_defaults():
     assert config.load({}) == config.Config(
         isa="auto",
+        device="cpu",
         fma=True,
         composites=True,
         threads=0,

@@ -82,21 +82,26 @@ class CheckError(TracejitError, AssertionError):
 
 
 class DeviceError(TracejitError, RuntimeError):
-    """The driver refused what was asked of it, or the device failed.
+    """The driver of a device refused what was asked of it, or the device failed.
 
     Parameters
     ----------
-    function : str
-        Of the driver.
+    message, source, hint : str
+        As in `TracejitError`.
     code : int
-        Its CUresult.
-    name, text : str
-        What the driver calls it.
+        The driver's CUresult; 0 if it is none of the driver's errors.
     """
 
-    def __init__(self, function: str, code: int, name: str, text: str) -> None:
-        super().__init__(f"{function} failed: {name} ({code}): {text}")
-        self.function, self.code = function, code
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int = 0,
+        source: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, source=source, hint=hint)
+        self.code = code
 
 
 class NoDeviceError(TracejitError, RuntimeError):

@@ -194,6 +194,25 @@ def test_gradients(device):
     np.testing.assert_allclose(found.numpy(), tj.grad(loss)(w, X), rtol=1e-11)
 
 
+@pytest.mark.filterwarnings("error")
+def test_scatters_scans_and_sorts_run_on_the_device(fake, device):
+    def pick(x, i, v):
+        x[i] = v
+        np.add.at(x, i, v)
+        return np.sort(x, axis=1), np.cumsum(x, axis=0), np.argsort(x, axis=0)
+
+    x, i = X.astype(np.float32), np.array([2, 0, 2])
+    v = np.linspace(-3, 3, 12, dtype=np.float32).reshape(3, 4)
+    host = x.copy()
+    want = pick(host, i, v)
+    moved = tj.to_device(x, device)
+    found = tj.jit(pick)(moved, i, v)
+    for a, b in zip((*found, moved), (*want, host), strict=True):
+        np.testing.assert_allclose(a.numpy(), b, rtol=1e-6)
+    with pytest.raises(IndexError, match="index 5 is out of bounds for axis 0"):
+        tj.jit(pick)(moved, np.array([2, 5, 2]), v)[0].numpy()
+
+
 def test_steps_of_the_host_say_so(device):
     solve = tj.jit(lambda a, b: np.linalg.solve(a, b) * 2)
     a, b = np.eye(3) + 0.1, np.ones((3, 2))

@@ -111,6 +111,8 @@ class Launches:
 
 
 Loader = Callable[[Kernel, Schedule, Collection[str]], Launches]
+# Operands and results are called as the step calls them; None for what the host does.
+ExternLoader = Callable[[Extern], Launches | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +152,11 @@ class LaunchCode:
 
 
 def emit_launches(
-    program: Program, target: Target, load: Loader, errors: str
+    program: Program,
+    target: Target,
+    load: Loader,
+    load_extern: ExternLoader,
+    errors: str,
 ) -> LaunchCode:
     """Return the native function that runs a Program on a device.
 
@@ -163,10 +169,12 @@ def emit_launches(
     load : callable
         ``(kernel, schedule, odd)`` to what is launched for it, where `odd` are the
         buffers that may lie at an address that is not a multiple of `VECTOR` bytes.
+    load_extern : callable
+        The same for a step that is no kernel of the IR; None if the host computes it.
     errors : str
         Symbol of the error words.
     """
-    return _LaunchEmitter(program, target, load, errors).emit()
+    return _LaunchEmitter(program, target, load, load_extern, errors).emit()
 
 
 def odd_buffers(program: Program) -> dict[str, frozenset[str]]:
@@ -202,10 +210,16 @@ class _LaunchEmitter(HostEmitter):
     """Kernels are launches, and memory is that of the device."""
 
     def __init__(
-        self, program: Program, target: Target, load: Loader, errors: str
+        self,
+        program: Program,
+        target: Target,
+        load: Loader,
+        load_extern: ExternLoader,
+        errors: str,
     ) -> None:
         super().__init__(program, Emitter())
-        self.target, self.load, self.errors = target, load, errors
+        self.target, self.load, self.load_extern = target, load, load_extern
+        self.errors = errors
         self.kernels: dict[str, Launches] = {}
         self.odd = odd_buffers(program)
         self.functions: dict[str, int] = {}
@@ -293,6 +307,12 @@ class _LaunchEmitter(HostEmitter):
         if found is None:
             odd = self.odd.get(kernel.name, frozenset(buffers))
             found = self.kernels[kernel.name] = self.load(kernel, schedule, odd)
+        self._launch_all(found, buffers, number)
+
+    def _launch_all(
+        self, found: Launches, buffers: Mapping[str, str], number: int
+    ) -> None:
+        """Write launches; `buffers` are the Program's by the names that these use."""
         places = {name: self._pointer(b) for name, b in buffers.items()}
         places.update(self._workspace(found))
         error = self._error_word(number) if found.can_fail else ""
@@ -333,7 +353,7 @@ class _LaunchEmitter(HostEmitter):
         self._call_driver("cuLaunchKernel", arguments, number)
 
     def _function(self, launch: Launch) -> str:
-        symbol = f"function.{launch.name}"
+        symbol = f"function.{launch.name}.{launch.function}"
         self.functions[symbol] = launch.function
         self.em.globals_[symbol] = f"@{symbol} = external global i8"
         return f"@{symbol}"
@@ -366,7 +386,12 @@ class _LaunchEmitter(HostEmitter):
         return self.em.op(f"ptrtoint ptr {self._pointer(name)} to i64")
 
     def _extern(self, step: Extern, number: int) -> None:
-        self._host_call(step, number)
+        found = self.load_extern(step)
+        if found is None:
+            self._host_call(step, number)
+            return
+        names = (*step.inputs, *step.outputs)
+        self._launch_all(found, {name: name for name in names}, number)
 
     def _byte(self, name: str, number: int) -> str:
         """Wait for the device, and fetch the byte."""

@@ -246,7 +246,7 @@ class CpuExecutable:
         assert kind == INDEX_ERROR, f"unknown error word {word:#x}"
         place = arena + self._code.error_offset + 8
         index = ctypes.c_int64.from_address(place).value
-        return index_error(step, word, index)
+        return index_error(self.program, step, word, index)
 
 
 def _pool_symbols(target: Target) -> Mapping[str, int]:

@@ -7,7 +7,6 @@ to PyTorch or CuPy without more ado. Errors of kernels are seen when the host wa
 
 import ctypes
 import math
-import weakref
 from collections.abc import Callable, Collection
 from functools import cache
 from typing import TYPE_CHECKING
@@ -85,7 +84,7 @@ class Device:
         self.pool = Pool(driver, number, self.context, self.stream)
         self.builder = builder
         self._functions: dict[tuple[str, tuple[str, ...]], tuple[int, Built]] = {}
-        self._unchecked: weakref.WeakSet[CudaExecutable] = weakref.WeakSet()
+        self._unchecked: dict[CudaExecutable, None] = {}  # in order of their runs
 
     def __repr__(self) -> str:
         return f"<device {self.name}: {self.model}, {self.arch}>"
@@ -142,7 +141,7 @@ class Device:
 
     def watch(self, executable: "CudaExecutable") -> None:
         """Have `synchronize` ask an executable whether its kernels failed."""
-        self._unchecked.add(executable)
+        self._unchecked[executable] = None
 
     def synchronize(self) -> None:
         """Wait until the device is done.
@@ -161,7 +160,9 @@ class Device:
     def check(self) -> None:
         """Raise what kernels that are done have found; see `synchronize`."""
         while self._unchecked:
-            self._unchecked.pop().check()
+            executable = next(iter(self._unchecked))
+            del self._unchecked[executable]
+            executable.check()
 
     # Code
 
@@ -196,10 +197,8 @@ class Device:
         limit = self._attribute(_SHARED)
         if shared > limit:
             raise DeviceError(
-                f"loading {built.name}",
-                1,
-                "too much shared memory",
-                f"{shared} bytes for each program; {self.model} has {limit}",
+                f"kernel {built.name} needs {shared} bytes of shared memory for each "
+                f"program; {self.model} has {limit}"
             )
         module = driver.handle("cuModuleLoadData", built.cubin)
         function = driver.handle("cuModuleGetFunction", module, built.name.encode())

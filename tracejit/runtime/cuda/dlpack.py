@@ -165,7 +165,7 @@ def _dtype(tensor: _Tensor) -> np.dtype:
     kind = next((k for k, code in _CODES.items() if code == tensor.code), None)
     if kind is None or tensor.lanes != 1:
         raise DTypeError(
-            f"DLPack elements of type code {tensor.code}, {tensor.bits} bits and "
+            f"elements of DLPack's type code {tensor.code}, {tensor.bits} bits and "
             f"{tensor.lanes} lanes are not supported"
         )
     return np.dtype("?" if kind == "b" else f"{kind}{tensor.bits // 8}")

@@ -129,7 +129,8 @@ class Driver:
             text = c_char_p()
             self._functions[describe](code, ctypes.byref(text))
             texts.append((text.value or b"unknown").decode())
-        return DeviceError(function, code, *texts)
+        name, meaning = texts
+        return DeviceError(f"{function} failed: {name} ({code}): {meaning}", code=code)
 
 
 @cache

@@ -23,6 +23,7 @@ from ...codegen.llvm.launch import (
 from ...codegen.llvm.target import host_target
 from ...codegen.triton.code import TritonKernel
 from ...codegen.triton.emit import emit_kernel
+from ...codegen.triton.externs import extern_kernel
 from ...errors import HostFallbackWarning
 from ...ir.ops.callback import callback_p, check_p
 from ...kernels.kernel import Buffer, Kernel
@@ -62,11 +63,10 @@ class CudaExecutable:
     def __init__(self, program: Program, device: Device) -> None:
         self.program, self.device = program, device
         self.sources: dict[str, TritonKernel] = {}
-        _warn_of_host_steps(program)
         device.enter()
         start = time.perf_counter()
         target = host_target("auto")
-        code = emit_launches(program, target, self._load, _ERRORS)
+        code = emit_launches(program, target, self._load, self._load_extern, _ERRORS)
         emitted = time.perf_counter()
         engine = engine_for(target)
         image = engine.compile(code.text)
@@ -106,6 +106,22 @@ class CudaExecutable:
     ) -> Launches:
         source = emit_kernel(kernel, schedule)
         self.sources[kernel.name] = source
+        return loaded(self.device, source, odd)
+
+    def _load_extern(self, step: Extern) -> Launches | None:
+        """Build and load what computes a step; say so if the host does."""
+        if step.primitive in (callback_p, check_p):
+            return None
+        inputs, outputs = (
+            [_named(name, self.program.by_name[name]) for name in names]
+            for names in (step.inputs, step.outputs)
+        )
+        source = extern_kernel(step.primitive, step.params, inputs, outputs)
+        if source is None:
+            _warn_of_host(self.program, step)
+            return None
+        self.sources[f"{source.name}.{len(self.sources)}"] = source
+        odd = [*step.inputs, *step.outputs]
         return loaded(self.device, source, odd)
 
     @property
@@ -167,7 +183,8 @@ class CudaExecutable:
         for k in np.flatnonzero(words[:, 0]):
             word, index = (int(x) for x in words[k])
             words[...] = 0
-            raise index_error(self._code.steps[self._code.error_words[k]], word, index)
+            step = self._code.steps[self._code.error_words[k]]
+            raise index_error(self.program, step, word, index)
 
     def _error(self, word: int) -> BaseException:
         step = self._code.steps[(word >> STEP_SHIFT) & 0xFFFFFF]
@@ -222,14 +239,16 @@ def _labelled_outputs(
     return out
 
 
-def _warn_of_host_steps(program: Program) -> None:
-    """Say which steps the host computes, if nobody asked for that."""
-    for step in nested(program.steps):
-        if isinstance(step, Extern) and step.primitive not in (callback_p, check_p):
-            line = f"\n  at {step.source[0]}" if step.source else ""
-            warnings.warn(
-                f"{step.primitive.name} in {program.name} runs on the host: its "
-                f"operands are copied there, and its results back{line}",
-                HostFallbackWarning,
-                stacklevel=2,
-            )
+def _named(name: str, buffer: ProgramBuffer) -> Buffer:
+    return Buffer(name, buffer.dtype, buffer.shape, buffer.strides)
+
+
+def _warn_of_host(program: Program, step: Extern) -> None:
+    """Say that the host computes a step."""
+    line = f"\n  at {step.source[0]}" if step.source else ""
+    warnings.warn(
+        f"{step.primitive.name} in {program.name} runs on the host: its operands are "
+        f"copied there, and its results back{line}",
+        HostFallbackWarning,
+        stacklevel=2,
+    )
