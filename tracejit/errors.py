@@ -1,11 +1,13 @@
 """The errors users see: what happened, their line, what to do next.
 
-Needs nothing. Establishes one base, `TracejitError`, and under it a class for each
-kind of mistake; a class also is the builtin error that NumPy raises for that mistake,
+Needs NumPy's own errors. Establishes one base, `TracejitError`, and under it a class
+for each kind of mistake; a class also is the error that NumPy raises for that mistake,
 so that code written for NumPy catches it.
 """
 
 from collections.abc import Sequence
+
+import numpy as np
 
 
 class TracejitError(Exception):
@@ -63,6 +65,10 @@ class UnsupportedError(TraceError, NotImplementedError):
 
 class ShapeError(TracejitError, ValueError):
     """Shapes do not fit together."""
+
+
+class MatrixError(ShapeError, np.linalg.LinAlgError):
+    """Linear algebra is not defined for an array of this shape."""
 
 
 class DTypeError(TracejitError, TypeError):

@@ -266,6 +266,54 @@ def test_linear_algebra(name: str, batch: tuple[int, ...]) -> None:
         np.testing.assert_allclose(got, wanted, rtol=1e-12)
 
 
+FACTORS = [
+    ("svd", {"full_matrices": True}),
+    ("svd", {"full_matrices": False}),
+    ("svdvals", {}),
+    ("lstsq", {}),
+    ("geqrf", {}),
+    ("householder_product", {"complete": True}),
+    ("householder_product", {"complete": False}),
+]
+
+
+@pytest.mark.parametrize(("name", "params"), FACTORS)
+@pytest.mark.parametrize("shape", [(5, 3), (4, 4), (3, 2, 6, 4), (0, 5, 3)], ids=str)
+@pytest.mark.parametrize("dtype", ["f8", "c16"])
+def test_factors(name: str, params: dict, shape: tuple, dtype: str) -> None:
+    """NumPy's loops, none of which may change what it is given."""
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=shape).astype(dtype)[..., ::-1]
+    if dtype == "c16":
+        a = a + 1j * rng.normal(size=shape)
+    arrays = [a]
+    if name == "lstsq":
+        arrays = [a, a[..., :2] * 1.5 + 1.0, np.full(shape[:-2], 1e-9)]
+    if name == "householder_product":
+        arrays = list(REGISTRY["geqrf"].evaluate([a], {}))
+    before = [x.copy() for x in arrays]
+    expected = REGISTRY[name].evaluate(arrays, params)
+    b = ProgramBuilder()
+    ins = [b.input(x) for x in arrays]
+    outs = [b.output(np.shape(e), np.asarray(e).dtype) for e in expected]
+    program = b.program(extern(name, ins, outs, **params))
+    executable = CpuExecutable(program, host_target())
+    assert not executable.code.needs_host
+    for got, wanted in zip(executable.run(arrays), expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
+    for x, old in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(x, old)
+
+
+def test_inverse_or_nan() -> None:
+    a = np.stack([np.ones((2, 2)), spd(2)])
+    b = ProgramBuilder()
+    step = extern("inv_or_nan", [b.input(a)], [b.output((2, 2, 2), "f8")])
+    [got] = CpuExecutable(b.program(step), host_target()).run([a])
+    assert np.isnan(got[0]).all()
+    np.testing.assert_allclose(got[1] @ a[1], np.eye(2), atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [("inv", "Singular matrix"), ("cholesky", "not positive definite")],

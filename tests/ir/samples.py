@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -82,8 +83,8 @@ NOT_FLOAT = {"and", "or", "xor", "not", "shift_left", "shift_right"}
 NOT_REAL = {"select", "convert", "real", "imag", "complex", "conj"}
 
 
-def complex_normal(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.normal(size=shape) + 1j * rng.normal(size=shape)
+def complex_normal(rng: Rng, size: tuple[int, ...]) -> np.ndarray:
+    return rng.normal(size=size) + 1j * rng.normal(size=size)
 
 
 def _elementwise_samples() -> list[Sample]:
@@ -156,6 +157,38 @@ def _definite(dtype: type) -> Callable[[Rng], Arrays]:
 
 def _square(dtype: type) -> Callable[[Rng], Arrays]:
     return lambda rng: [_matrix(rng, dtype) + 4 * np.eye(3)]
+
+
+def _rectangle(m: int, n: int, dtype: type = float) -> Callable[[Rng], Arrays]:
+    """Draw two matrices whose singular values are apart."""
+
+    def make(rng: Rng) -> Arrays:
+        draw = rng.normal if dtype is float else partial(complex_normal, rng)
+        k = min(m, n)
+        u, v = (np.linalg.qr(draw(size=(2, size, k)))[0] for size in (m, n))
+        return [(u * np.arange(1.0, k + 1)) @ v.conj().swapaxes(-1, -2)]
+
+    return make
+
+
+def _with_cutoff(
+    matrix: Callable[[Rng], Arrays], columns: int = 0
+) -> Callable[[Rng], Arrays]:
+    """Add right-hand sides, if any are wanted, and a relative cut-off."""
+
+    def make(rng: Rng) -> Arrays:
+        (a,) = matrix(rng)
+        right = np.resize(a[..., ::-1, :], (*a.shape[:-1], columns))
+        return [a, *([right + 1.0] if columns else []), np.full(a.shape[:-2], 1e-3)]
+
+    return make
+
+
+def _reflectors(m: int, n: int) -> Callable[[Rng], Arrays]:
+    def make(rng: Rng) -> Arrays:
+        return list(REGISTRY["geqrf"].evaluate(_rectangle(m, n)(rng), {}))
+
+    return make
 
 
 def _indices(*shape: int, bound: int = 3) -> Callable[[Rng], np.ndarray]:
@@ -377,6 +410,52 @@ OTHERS = [
         Sample("solve", lambda r, t=t: [*_square(t)(r), _matrix(r, t)[..., :2]])
         for t in (float, complex)
     ),
+    *(
+        Sample(
+            "triangular_solve",
+            lambda r, t=t: [*_square(t)(r), _matrix(r, t)[..., :2]],
+            {"lower": lower},
+        )
+        for t in (float, complex)
+        for lower in (False, True)
+    ),
+    *(
+        Sample(n, _square(t))
+        for n in ("inv_or_nan", "eigvals", "eig")
+        for t in (float, complex)
+    ),
+    *(Sample("svdvals", _rectangle(4, 3, t)) for t in (float, complex)),
+    *(
+        Sample("svd", _rectangle(m, n), {"full_matrices": full})
+        for m, n in ((3, 3), (4, 3), (3, 4))
+        for full in (False, True)
+    ),
+    *(
+        Sample("pinv", _with_cutoff(_rectangle(m, n, t)), {"hermitian": False})
+        for m, n, t in ((4, 3, float), (2, 3, complex))
+    ),
+    Sample(
+        "pinv", _with_cutoff(_definite(complex)), {"hermitian": True}, symmetric=True
+    ),
+    *(
+        Sample("lstsq", _with_cutoff(_rectangle(m, n, t), columns=2))
+        for m, n, t in ((4, 3, float), (4, 3, complex))
+    ),
+    *(
+        Sample("qr", _rectangle(m, n, t), {"mode": mode})
+        for m, n, t in ((3, 3, complex), (5, 3, complex), (2, 4, complex))
+        for mode in ("reduced", "r")
+    ),
+    *(
+        Sample("qr", _rectangle(m, n), {"mode": "complete"})
+        for m, n in ((4, 3), (3, 3), (2, 4))
+    ),
+    *(Sample("geqrf", _rectangle(4, 3, t)) for t in (float, complex)),
+    *(
+        Sample("householder_product", _reflectors(m, n), {"complete": m > n})
+        for m, n in ((4, 3), (3, 3), (2, 4))
+    ),
+    Sample("householder_product", _reflectors(4, 3), {"complete": False}),
     Sample("ufunc", lambda r: _integers(r), {"name": "numpy.gcd"}),
     Sample("ufunc", uniform(-1, 1, SHAPE, SHAPE), {"name": "numpy.logaddexp2"}),
     Sample("ufunc", uniform(0.1, 0.9, SHAPE), {"name": "numpy.modf"}),

@@ -127,6 +127,29 @@ def matrix_root(np, a):
     return (v * np.sqrt(w)) @ v.T
 
 
+def low_rank(np, a):
+    u, s, vh = np.linalg.svd(a, full_matrices=False)
+    return (u[:, :2] * s[:2]) @ vh[:2]
+
+
+def spectral_norms(np, a):
+    return [np.linalg.norm(a, 2), np.linalg.norm(a, "nuc"), np.linalg.cond(a)]
+
+
+def orthogonalised(np, a, x):
+    q, r = np.linalg.qr(a)
+    return q @ x[:3], r
+
+
+def fitted(np, a, y):
+    coefficients, residuals, _, _ = np.linalg.lstsq(a, y)
+    return coefficients, residuals, np.linalg.pinv(a) @ y
+
+
+def growth_rates(np, a):
+    return np.linalg.eigvals(a + 1j * a.T)
+
+
 def sorted_weights(np, x, w):
     return np.sort(x, axis=1) @ w + np.max(x, 1) - np.min(x, 1)
 
@@ -207,6 +230,11 @@ PAIRED = {
     ),
     "eigen_energy": (eigen_energy, (normal(4, 4),)),
     "matrix_root": (matrix_root, (normal(3, 3),)),
+    "low_rank": (low_rank, (normal(4, 3),)),
+    "spectral_norms": (spectral_norms, (normal(4, 3),)),
+    "orthogonalised": (orthogonalised, (normal(4, 3), normal(4))),
+    "fitted": (fitted, (normal(5, 2), normal(5, 3))),
+    "growth_rates": (growth_rates, (normal(3, 3),)),
     "sorted_weights": (sorted_weights, (normal(3, 4), normal(4))),
     "cumulative": (cumulative, (uniform(3, 4),)),
     "gather_scores": (gather_scores, (normal(4, 3), numpy.array([0, 2, 2, 3, 0]))),

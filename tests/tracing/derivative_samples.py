@@ -73,9 +73,20 @@ np.linalg.slogdet: np.linalg.slogdet(s)[1]
 np.linalg.eigh: np.linalg.eigh(s)[0], np.linalg.eigh(s)[1] ** 2
 np.linalg.eigvalsh: np.linalg.eigvalsh(s)
 np.linalg.solve: np.linalg.solve(s, x), np.linalg.solve(s, u[:3])
-np.linalg.norm: np.linalg.norm(x), np.linalg.norm(x, axis=1), np.linalg.norm(x, 3, axis=0), np.linalg.norm(c), np.linalg.norm(u, 1), np.linalg.norm(u, np.inf)
+np.linalg.svd: np.linalg.svd(x)[0] ** 2, np.linalg.svd(x)[2], np.linalg.svd(x.T, full_matrices=False)[0], np.linalg.svd(c)[1], np.abs(np.linalg.svd(c, full_matrices=False)[2]), np.linalg.svd(s, compute_uv=False), np.linalg.svd((s + s.T) / 2, hermitian=True)[2]
+np.linalg.svdvals: np.linalg.svdvals(x), np.linalg.svdvals(c), np.linalg.svdvals(x[None].T)
+np.linalg.qr: np.linalg.qr(x)[0], np.linalg.qr(x.T)[1], np.linalg.qr(c)[1], np.linalg.qr(c.T)[0], np.linalg.qr(x.T, 'complete')[0], np.linalg.qr(x, 'r'), np.linalg.qr(c.T, 'r')
+np.linalg.eig: np.linalg.eig(s + x[:, :3])[0] + 0j, np.linalg.eig(s + x[:, :3])[1] + 0j, np.linalg.eig(s + c[:, 1:])[1]
+np.linalg.eigvals: np.linalg.eigvals(s + x[:, :3]) + 0j, np.linalg.eigvals(c[:, :3])
+np.linalg.pinv: np.linalg.pinv(x), np.linalg.pinv(c.T), np.linalg.pinv((s + s.T) / 2, hermitian=True), np.linalg.pinv(np.outer(u, v))
+np.linalg.lstsq: np.linalg.lstsq(x.T, u)[0], np.linalg.lstsq(x.T, y.T)[1], np.linalg.lstsq(x, y[:, :2])[0], np.linalg.lstsq(c.T, u)[0], np.linalg.lstsq(x.T, u)[3]
+np.linalg.tensorsolve: np.linalg.tensorsolve(s.reshape(3, 1, 3), u[:3, None])
+np.linalg.tensorinv: np.linalg.tensorinv(s.reshape(3, 1, 3), ind=1)
+np.linalg.cond: np.linalg.cond(x), np.linalg.cond(s, -2), np.linalg.cond(s, 1), np.linalg.cond(s, 'nuc'), np.linalg.cond(c[:, :3], 'fro')
+np.linalg.vecdot: np.linalg.vecdot(x, y), np.linalg.vecdot(c, c, axis=0)
+np.linalg.norm: np.linalg.norm(x), np.linalg.norm(x, axis=1), np.linalg.norm(x, 3, axis=0), np.linalg.norm(c), np.linalg.norm(u, 1), np.linalg.norm(u, np.inf), np.linalg.norm(x, 2), np.linalg.norm(c, 'nuc'), np.linalg.norm(x, -2), np.linalg.norm(x, 1), np.linalg.norm(x, -np.inf)
 np.linalg.vector_norm: np.linalg.vector_norm(x), np.linalg.vector_norm(x, axis=1)
-np.linalg.matrix_norm: np.linalg.matrix_norm(x)
+np.linalg.matrix_norm: np.linalg.matrix_norm(x), np.linalg.matrix_norm(x[None], ord=2)
 np.linalg.matrix_power: np.linalg.matrix_power(s, 3), np.linalg.matrix_power(s, -2)
 np.linalg.multi_dot: np.linalg.multi_dot([x, y.T, x])
 np.linalg.matmul: np.linalg.matmul(x, y.T)
@@ -265,7 +276,8 @@ WITHOUT_DERIVATIVE = {
         np.logical_or np.logical_xor np.logical_not""",
     "integers": """
         np.argmax np.argmin np.argsort np.argpartition np.count_nonzero np.digitize
-        np.searchsorted np.ndim np.shape np.size np.bitwise_and np.bitwise_or
+        np.searchsorted np.linalg.matrix_rank np.ndim np.shape np.size
+        np.bitwise_and np.bitwise_or
         np.bitwise_xor np.bitwise_count np.invert np.left_shift np.right_shift np.gcd
         np.lcm""",
     "steps, with derivative zero": """

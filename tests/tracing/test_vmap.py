@@ -282,6 +282,24 @@ PROGRAMS = {
         np.linalg.eigvalsh(a @ a.T),
         np.linalg.slogdet(a)[1],
     ),
+    "factors": lambda x, a: (
+        *np.linalg.svd(a[:2]),
+        *np.linalg.qr(a),
+        np.linalg.qr(a[:, :2], "complete")[0],
+        np.linalg.svdvals(a),
+        *np.linalg.eig(a),
+    ),
+    "least squares": lambda x, a: (
+        *np.linalg.lstsq(a[:, :2], x),
+        np.linalg.pinv(a[:2], 0.1),
+        np.linalg.pinv(a[:2], x[0] ** 2 / 10),
+        np.linalg.matrix_rank(a),
+        np.linalg.cond(a),
+        np.linalg.cond(a, 1),
+    ),
+    "matrix norms": lambda x, a: tuple(
+        np.linalg.norm(a, p) for p in (2, -2, "nuc", 1, -1, np.inf, -np.inf)
+    ),
     "norms": lambda x, a: (np.linalg.norm(x), np.linalg.norm(a, axis=0), np.std(a)),
     "fft": lambda x, a: (np.fft.fft(x), np.fft.irfft(np.fft.rfft(x, 4), 4)),
     "index": lambda x, a: (a[[0, 2], [1, 1]], a[np.argmax(x)], x[::-2], a[:, None, 1]),

@@ -18,6 +18,15 @@ def log_softmax(x):
     return shifted - np.log(np.sum(np.exp(shifted)))
 
 
+def nuclear(x):
+    return np.linalg.norm(x, "nuc")
+
+
+def spectral(x):
+    return np.linalg.norm(x, 2)
+
+
+FLIP = np.diag([1.0, -1.0, 1.0])
 # name: function, arguments, gradient of the sum of its results
 CORNERS = {
     "sqrt at 0": (np.sqrt, (0.0,), INF),
@@ -109,6 +118,34 @@ CORNERS = {
         [1, 8, 0, 0, 0],
     ),
     "eigenvalues of the identity": (np.linalg.eigvalsh, (np.eye(3),), np.eye(3)),
+    "singular values of the identity": (np.linalg.svdvals, (np.eye(3),), np.eye(3)),
+    "nuclear norm of the identity": (nuclear, (np.eye(3),), np.eye(3)),
+    "nuclear norm of a reflection": (nuclear, (FLIP,), FLIP),
+    "nuclear norm at 0": (nuclear, (np.zeros((3, 2)),), np.zeros((3, 2))),
+    "nuclear norm of rank 1": (
+        nuclear,
+        (np.diag([2.0, 0.0]),),
+        np.diag([1.0, 0.0]),
+    ),
+    "spectral norm of the identity": (spectral, (np.eye(2),), np.eye(2) / 2),
+    "spectral norm at 0": (spectral, (np.zeros((2, 3)),), np.zeros((2, 3))),
+    "least singular value of the identity": (
+        lambda x: np.linalg.norm(x, -2),
+        (np.eye(2),),
+        np.eye(2) / 2,
+    ),
+    "complex nuclear norm of the identity": (nuclear, (np.eye(2) + 0j,), np.eye(2)),
+    "eigenvalues of a multiple of the identity": (
+        lambda x: np.sum(np.linalg.eigvals(x)).real,
+        (2 * np.eye(3),),
+        np.eye(3),
+    ),
+    "pseudo-inverse of the identity": (
+        np.linalg.pinv,
+        (np.eye(2),),
+        [[-1, -1], [-1, -1]],
+    ),
+    "pseudo-inverse of 0": (np.linalg.pinv, (np.zeros((2, 3)),), np.zeros((2, 3))),
     "nanmean of NaN": (np.nanmean, (np.array([1.0, NAN, 3.0]),), [0.5, 0, 0.5]),
     "nanmax of NaN": (np.nanmax, (np.array([1.0, NAN, 3.0]),), [0, 0, 1]),
     "interp at a knot": (
@@ -188,6 +225,140 @@ def test_eigenvectors_apart_from_equal_ones():
     want = (projector(a + h * t) - projector(a - h * t)) / (2 * h)
     got = np.tensordot(tj.jacrev(projector)(a), t, 2)
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8)
+
+
+# --- singular vectors, orthogonal factors -----------------------------------------
+
+
+def directional(f, a, t):
+    """The derivative along a direction, by tracejit in reverse and by differences."""
+    h = 1e-6
+    want = (f(a + h * t) - f(a - h * t)) / (2 * h)
+    jacobian = tj.jacrev(f)(a)
+    return np.tensordot(jacobian, t, 2), want
+
+
+def complex_normal(*shape):
+    rng = np.random.default_rng(1)
+    return rng.normal(size=shape) + 1j * rng.normal(size=shape)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("at", [np.eye(3), np.diag([2.0, 0.0, 0.0]), np.eye(3, 2)])
+def test_singular_vectors_that_are_not_defined_give_no_numbers(at):
+    """A function of the singular values, put together again: svd does not know it.
+
+    Vectors that are multiplied by the tanh of 0 have a cotangent of 0, whatever they
+    do: only forward mode sees that they turn.
+    """
+
+    def softened(a):
+        u, s, vh = np.linalg.svd(a, full_matrices=False)
+        weights = np.arange(float(a.size)).reshape(a.shape) ** 2
+        return np.sum((u * np.tanh(s)) @ vh * weights)
+
+    direction = np.arange(float(at.size)).reshape(at.shape)
+    for run in (softened, tj.jit(softened)):
+        assert not np.isfinite(tj.jvp(run, (at,), (direction,))[1])
+        assert not np.isfinite(tj.grad(run)(at)).all() or not at[1, 1]
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("at", [(3.0, 1.0, 1.0), (3.0, 0.0, 0.0)])
+def test_singular_vectors_apart_from_equal_ones(full, at):
+    """The first pair of vectors, the other values being equal, or zero."""
+
+    def pair(a):
+        u, _, vh = np.linalg.svd(a, full_matrices=full)
+        return np.outer(u[:, 0], vh[0])
+
+    got, want = directional(pair, np.diag(at), np.arange(9.0).reshape(3, 3))
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (2, 5)])
+@pytest.mark.parametrize("kind", [float, complex])
+def test_complements_of_singular_vectors(shape, kind):
+    """Projectors on complements of two dimensions or more, whose bases are free."""
+    a = complex_normal(*shape)
+    t = np.conj(complex_normal(*shape[::-1])).T
+    a, t = (x if kind is complex else x.real for x in (a, t))
+
+    def complement(a):
+        u, _, vh = np.linalg.svd(a)
+        rest = u[:, 2:] if shape[0] > shape[1] else np.conj(vh[2:]).T
+        return rest @ np.conj(rest).T
+
+    def along(x):
+        return complement(a + x * t)
+
+    _, got = tj.jvp(along, (0.0,), (1.0,))
+    want = (along(1e-6) - along(-1e-6)) / 2e-6
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4)])
+def test_complex_singular_vectors_up_to_their_phase(shape):
+    """What the phases of a pair leave alone, to the second order, in both modes."""
+
+    def pairs(a):
+        u, s, vh = np.linalg.svd(a, full_matrices=False)
+        return (u * np.cos(s)) @ vh, np.abs(u), np.abs(vh)
+
+    tj.testing.check_grads(pairs, (complex_normal(*shape),), order=2)
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (3, 3), (2, 4)])
+@pytest.mark.parametrize("kind", [float, complex])
+def test_complete_orthogonal_factors(shape, kind):
+    """Columns beyond those of the matrix, by the projector on them."""
+    a = complex_normal(*shape)
+    a = a if kind is complex else a.real
+    k = min(shape)
+
+    def factors(a):
+        q, r = np.linalg.qr(a, "complete")
+        rest = q[:, k:]
+        return q[:, :k], r[:k], rest @ np.conj(rest).T
+
+    tj.testing.check_grads(factors, (a,), order=2)
+
+
+def test_orthogonal_factors_of_dependent_columns():
+    """Q turns at infinite speed: the triangle that divides is singular."""
+    a = np.zeros((3, 2))
+    for run in (tj.grad, lambda f: tj.jit(tj.grad(f))):
+        with pytest.raises(np.linalg.LinAlgError, match="Singular matrix"):
+            run(lambda x: np.sum(np.linalg.qr(x)[0]))(a)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_eigenvectors_of_equal_eigenvalues_give_no_numbers():
+    gradient = tj.grad(lambda a: np.sum(np.linalg.eig(a)[1].real * np.arange(3.0)))
+    assert not np.isfinite(gradient(np.eye(3))).all()
+
+
+def test_pseudo_inverses_keep_the_rank():
+    """The derivative is that among matrices of the same rank, here 1 of 3."""
+    u, v = np.array([1.0, 2, -1]), np.array([0.5, 1.0, 2, 1])
+
+    def along(x):
+        return np.linalg.pinv(np.outer(u + x * v[:3], v + x * x + x), 1e-8)
+
+    _, got = tj.jvp(along, (0.0,), (1.0,))
+    want = (along(1e-6) - along(-1e-6)) / 2e-6
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8)
+
+
+def test_least_squares_with_any_cut_off():
+    """A negative one means the precision of the dtype, also for the derivative."""
+    a, b = complex_normal(4, 3).real, np.arange(4.0)
+    f = lambda a: np.sum(np.linalg.lstsq(a, b, -1)[0])  # noqa: E731
+    np.testing.assert_allclose(
+        tj.grad(f)(a), tj.grad(lambda a: np.sum(np.linalg.pinv(a) @ b))(a), rtol=1e-9
+    )
+    deficient = np.outer(b + 1, [1.0, 2.0])
+    assert np.isfinite(tj.grad(f)(deficient)).all()
 
 
 def test_sum_of_squares_is_recognised_only_where_it_is_one():

@@ -16,6 +16,8 @@ NO_DERIVATIVE = {
     "constant": "it has no operands",
     "callback": "what it computes is Python's business",
     "check": "it has no results",
+    "geqrf": "it is a half of qr, put there after derivatives are taken",
+    "householder_product": "as geqrf",
     "custom_tangent": "it stands between linearising and transposing, where it goes",
 }
 # Primitives that are differentiable in one mode only.

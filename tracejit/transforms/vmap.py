@@ -47,7 +47,20 @@ from ..ir.ops.custom import (
 )
 from ..ir.ops.elementwise import and_p, eq_p, not_p, select_p, stop_gradient_p
 from ..ir.ops.indexing import gather_p, scatter_p
-from ..ir.ops.linalg import cholesky_p, det_p, eigh_p, inv_p, solve_p
+from ..ir.ops.linalg import (
+    cholesky_p,
+    det_p,
+    eig_p,
+    eigh_p,
+    eigvals_p,
+    inv_p,
+    lstsq_p,
+    pinv_p,
+    solve_p,
+    svd_p,
+    svdvals_p,
+    triangular_solve_p,
+)
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.reduce import reduce_or_p
 from ..ir.ops.shape import batch_elementwise, iota_p, move_axis, spread
@@ -303,10 +316,17 @@ GUARDS: dict[Primitive, Guard] = {
     scatter_p: (lambda n: range(2, n), _zero),
     cholesky_p: _MATRIX,
     det_p: _MATRIX,
+    eig_p: _MATRIX,
     eigh_p: _MATRIX,
+    eigvals_p: _MATRIX,
     inv_p: _MATRIX,
     check_p: (lambda n: range(1), _true),
+    lstsq_p: _MATRIX,
+    pinv_p: _MATRIX,
     solve_p: _MATRIX,
+    svd_p: _MATRIX,
+    svdvals_p: _MATRIX,
+    triangular_solve_p: _MATRIX,
 }
 
 

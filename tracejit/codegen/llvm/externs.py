@@ -49,6 +49,9 @@ class ExternLoop:
         Names of each operand's core dimensions, inputs then outputs.
     status : LoopStatus, optional
         Where failure is to be looked for.
+    in_place : bool
+        The loop changes its first operand, which is the step's first result: the caller
+        copies the step's only input there, and the loop's operands are the results.
     """
 
     symbol: str
@@ -56,6 +59,7 @@ class ExternLoop:
     data: int
     core: tuple[tuple[str, ...], ...]
     status: LoopStatus | None = None
+    in_place: bool = False
 
     @property
     def data_symbol(self) -> str:

@@ -258,7 +258,11 @@ class _ProgramEmitter(HostEmitter):
             self._host_call(step, number)
             return
         self.imports.update(loop.imports)
-        pointers = [self._pointer(name) for name in (*step.inputs, *step.outputs)]
+        names = (*step.inputs, *step.outputs)
+        if loop.in_place:
+            self._copy(Copy(step.inputs[0], step.outputs[0], step.source))
+            names, ins, outs = step.outputs, outs[:1], outs[1:]
+        pointers = [self._pointer(name) for name in names]
         call = LoopCall(self.em, loop, (*ins, *outs), len(ins), self.calls)
         if loop.status is None:
             call.emit(pointers)

@@ -38,6 +38,9 @@ from .threads import pool
 _LINALG_MESSAGES = {
     "cholesky": "Matrix is not positive definite",
     "eigh": "Eigenvalues did not converge",
+    "svd": "SVD did not converge",
+    "svdvals": "SVD did not converge",
+    "lstsq": "SVD did not converge in Linear Least Squares",
 }
 # From these sizes on, results are worth aligning to whole cache lines, and worth memory
 # that was used before.

@@ -19,10 +19,11 @@ from ...errors import locate
 from ...ir.ops.ufunc import find_ufunc
 from ...ir.primitive import Params, Primitive
 from ...program.program import Extern, ProgramBuffer, Step
-from .ufuncs import UfuncLoop, find_loop, float_status
+from .ufuncs import find_loop, float_status
 
 Dtypes = tuple[np.dtype, ...]
-# What `numpy.linalg` calls for a primitive, and whether it looks for failure.
+# What `numpy.linalg` calls for a primitive, and whether it looks for failure. Not here:
+# `eig`, whose LAPACK code writes out of bounds for NaN, which NumPy tests for.
 _LINALG: Mapping[str, tuple[str, bool]] = {
     "cholesky": ("cholesky_lo", True),
     "solve": ("solve", True),
@@ -30,7 +31,21 @@ _LINALG: Mapping[str, tuple[str, bool]] = {
     "det": ("det", False),
     "slogdet": ("slogdet", False),
     "eigh": ("eigh_lo", True),
+    "inv_or_nan": ("inv", False),
+    "svdvals": ("svd", True),
+    "lstsq": ("lstsq", True),
+    "geqrf": ("qr_r_raw", False),
 }
+# The same where it depends on a param.
+_LINALG_BY_PARAM: Mapping[str, tuple[str, Mapping[bool, tuple[str, bool]]]] = {
+    "svd": ("full_matrices", {True: ("svd_f", True), False: ("svd_s", True)}),
+    "householder_product": (
+        "complete",
+        {True: ("qr_complete", False), False: ("qr_reduced", False)},
+    ),
+}
+# Loops whose first operand is also a result: it starts as a copy of the operand.
+_IN_PLACE = frozenset({"geqrf"})
 
 
 def resolve_loop(
@@ -46,23 +61,30 @@ def resolve_loop(
     'numpy.add.c64.c64.c64'
     """
     ufunc, may_fail = _ufunc_of(primitive, params)
-    if ufunc is None or (ufunc.nin, ufunc.nout) != (len(ins), len(outs)):
+    in_place = primitive.name in _IN_PLACE
+    operands = outs if in_place else (*ins, *outs)
+    if ufunc is None or (ufunc.nargs, ufunc.nin) != (len(operands), len(ins)):
         return None
-    loop = find_loop(ufunc, (*ins, *outs))
+    loop = find_loop(ufunc, operands)
     if loop is None:
         return None
     status = _status() if may_fail else None
     if may_fail and status is None:
         return None
     names = ".".join(d.name.replace("complex", "c") for d in (*ins, *outs))
-    return _extern(loop, f"{_name_of(primitive, params)}.{names}", status)
+    return ExternLoop(
+        symbol=f"{_name_of(primitive, params, ufunc)}.{names}",
+        function=loop.function,
+        data=loop.data,
+        core=loop.core,
+        status=status,
+        in_place=in_place,
+    )
 
 
-def _extern(loop: UfuncLoop, symbol: str, status: LoopStatus | None) -> ExternLoop:
-    return ExternLoop(symbol, loop.function, loop.data, loop.core, status)
-
-
-def _name_of(primitive: Primitive, params: Params) -> str:
+def _name_of(primitive: Primitive, params: Params, ufunc: np.ufunc) -> str:
+    if primitive.name in _LINALG or primitive.name in _LINALG_BY_PARAM:
+        return f"linalg.{ufunc.__name__}"
     return str(params["name"]) if primitive.name == "ufunc" else primitive.name
 
 
@@ -71,6 +93,10 @@ def _ufunc_of(primitive: Primitive, params: Params) -> tuple[np.ufunc | None, bo
         return find_ufunc(str(params["name"])), False
     if primitive.name in _LINALG:
         name, may_fail = _LINALG[primitive.name]
+        return getattr(_umath_linalg, name, None), may_fail
+    if primitive.name in _LINALG_BY_PARAM:
+        param, table = _LINALG_BY_PARAM[primitive.name]
+        name, may_fail = table[bool(params[param])]
         return getattr(_umath_linalg, name, None), may_fail
     impl = primitive.impl
     return (impl, False) if isinstance(impl, np.ufunc) else (None, False)

@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from . import create, linalg, products, reduce, select, shape, sort
+from . import (
+    create,
+    decompositions,
+    linalg,
+    norms,
+    products,
+    reduce,
+    select,
+    shape,
+    sort,
+)
 from .products import GENERALIZED
 from .registry import FUNCTIONS, dispatch
 from .select import where
@@ -21,8 +31,10 @@ __all__ = [
     "FUNCTIONS",
     "GENERALIZED",
     "create",
+    "decompositions",
     "dispatch",
     "linalg",
+    "norms",
     "products",
     "reduce",
     "select",

@@ -1,21 +1,25 @@
-"""Rules for `numpy.linalg` and `numpy.fft`."""
+"""Rules for `numpy.linalg` (systems, determinants, products) and `numpy.fft`."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ...errors import MatrixError
 from ...ir import dtypes as dt
 from ...ir.ops import linalg as la
 from ...ir.ops.elementwise import complex_p
 from ...ir.ops.fft import fft_p
 from ...ir.ops.shape import broadcast_to, reshape
-from .. import ufuncs
+from ..source import user_line
 from ..trace import Trace
 from ..tracer import Tracer
+from .decompositions import check_square
 from .registry import implements, lift, normalize_axis, wrap
 from .shape import pad
+
+Splits = dict[tuple[int, int], int]  # by first and last factor
 
 
 def _inexact(x: Tracer) -> Tracer:
@@ -26,6 +30,7 @@ def _inexact(x: Tracer) -> Tracer:
 @implements(np.linalg.cholesky)
 def cholesky(a: Any, /, *, upper: bool = False) -> Any:
     trace, (x,) = lift(a)
+    check_square(x)
     x = _inexact(x)
     low = wrap(trace, trace.emit(la.cholesky_p, x.read()))
     return low.mT.conj() if upper else low
@@ -34,18 +39,21 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
 @implements(np.linalg.inv)
 def inv(a: Any) -> Any:
     trace, (x,) = lift(a)
+    check_square(x)
     return wrap(trace, trace.emit(la.inv_p, _inexact(x).read()))
 
 
 @implements(np.linalg.det)
 def det(a: Any) -> Any:
     trace, (x,) = lift(a)
+    check_square(x)
     return wrap(trace, trace.emit(la.det_p, _inexact(x).read()))
 
 
 @implements(np.linalg.slogdet)
 def slogdet(a: Any) -> Any:
     trace, (x,) = lift(a)
+    check_square(x)
     sign, logabs = trace.emit_all(la.slogdet_p, (_inexact(x).read(),), {})
     result = type(np.linalg.slogdet(np.eye(1)))
     return result(wrap(trace, sign), wrap(trace, logabs))
@@ -54,6 +62,9 @@ def slogdet(a: Any) -> Any:
 @implements(np.linalg.eigh)
 def eigh(a: Any, UPLO: str = "L") -> Any:
     trace, (x,) = lift(a)
+    check_square(x)
+    if UPLO not in ("L", "l", "U", "u"):
+        raise ValueError("UPLO argument must be 'L' or 'U'")
     if UPLO not in ("L", "l"):
         x = x.mT.conj()
     w, v = trace.emit_all(la.eigh_p, (_inexact(x).read(),), {})
@@ -69,6 +80,7 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Any:
 @implements(np.linalg.solve)
 def solve(a: Any, b: Any) -> Any:
     trace, (x, y) = lift(a, b)
+    check_square(x)
     dtype = np.result_type(x.dtype, y.dtype)
     dtype = dtype if dt.is_inexact(dtype) else np.dtype(np.float64)
     build = trace.builder
@@ -83,40 +95,10 @@ def solve(a: Any, b: Any) -> Any:
     return wrap(trace, reshape(build, out, out.aval.shape[:-1]) if is_vector else out)
 
 
-@implements(np.linalg.norm, np.linalg.vector_norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    _, (v,) = lift(x)
-    v = _inexact(v)
-    is_matrix = (v.ndim == 2 and axis is None) or isinstance(axis, tuple | list)
-    if ord is None or (ord in ("fro", 2) and not (is_matrix and ord == 2)):
-        square = v.real**2 + v.imag**2 if dt.is_complex(v.dtype) else v * v
-        return np.sqrt(np.sum(square, axis=axis, keepdims=keepdims))
-    if is_matrix:
-        raise ufuncs.unsupported(f"np.linalg.norm of a matrix with ord={ord!r}")
-    size = np.abs(v)
-    if ord == np.inf:
-        return np.max(size, axis=axis, keepdims=keepdims)
-    if ord == -np.inf:
-        return np.min(size, axis=axis, keepdims=keepdims)
-    if ord == 0:
-        return np.sum((v != 0).astype(size.dtype), axis=axis, keepdims=keepdims)
-    total = np.sum(size**ord, axis=axis, keepdims=keepdims)
-    if ord == 1:
-        return total
-    # The root of 0 has an infinite slope; the norm has a subgradient of 0 there.
-    at_zero = total == 0
-    root = np.where(at_zero, total.dtype.type(1), total) ** (1 / ord)
-    return np.where(at_zero, total.dtype.type(0), root)[()]
-
-
-@implements(np.linalg.matrix_norm)
-def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
-    return norm(x, ord, (-2, -1), keepdims)
-
-
 @implements(np.linalg.matrix_power)
 def matrix_power(a: Any, n: int) -> Any:
     _trace, (x,) = lift(a)
+    check_square(x)
     if n < 0:
         x, n = inv(x), -n
     if n == 0:
@@ -132,10 +114,53 @@ def matrix_power(a: Any, n: int) -> Any:
 
 @implements(np.linalg.multi_dot)
 def multi_dot(arrays: Any, *, out: Any = None) -> Any:
-    result = arrays[0]
-    for x in arrays[1:]:
-        result = result @ x
-    return result
+    if len(arrays) < 2:
+        raise ValueError("Expecting at least two arrays.")
+    if len(arrays) == 2:
+        return np.dot(*arrays)
+    _, xs = lift(*arrays)
+    row, column = xs[0].ndim == 1, xs[-1].ndim == 1
+    chain: list[Any] = list(xs)
+    chain[0] = chain[0][None] if row else chain[0]
+    chain[-1] = chain[-1][:, None] if column else chain[-1]
+    for x in chain:
+        if x.ndim != 2:
+            raise MatrixError(
+                f"{x.ndim}-dimensional array given. Array must be two-dimensional",
+                source=user_line(),
+            )
+    splits = _cheapest_order([chain[0].shape[0], *(x.shape[1] for x in chain)])
+    out = _chained(chain, splits, 0, len(chain) - 1)
+    return out[(0 if row else slice(None), 0 if column else slice(None))]
+
+
+def _cheapest_order(sizes: Sequence[int]) -> Splits:
+    """Return where to split each run of a chain of products.
+
+    T. Cormen et al., "Introduction to Algorithms", chapter 15.2, as in NumPy.
+    """
+    count = len(sizes) - 1
+    cost = {(i, i): 0 for i in range(count)}
+    splits: Splits = {}
+    for length in range(1, count):
+        for i in range(count - length):
+            j = i + length
+            ends = sizes[i] * sizes[j + 1]
+            ways = [
+                (cost[i, k] + cost[k + 1, j] + ends * sizes[k + 1], k)
+                for k in range(i, j)
+            ]
+            cost[i, j], splits[i, j] = min(ways)
+    return splits
+
+
+def _chained(
+    xs: Sequence[Any], splits: dict[tuple[int, int], int], i: int, j: int
+) -> Any:
+    if i == j:
+        return xs[i]
+    k = splits[i, j]
+    return _chained(xs, splits, i, k) @ _chained(xs, splits, k + 1, j)
 
 
 @implements(np.linalg.matmul)

@@ -90,6 +90,12 @@ for _name, _rule in (
         GENERALIZED[getattr(np, _name)] = _rule
 
 
+@implements(np.linalg.vecdot)
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    _, (x, y) = lift(x1, x2)
+    return _vecdot(np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1))
+
+
 @implements(np.dot)
 def dot(a: Any, b: Any, out: Any = None) -> Any:
     trace, (x, y), dtype = _operands(a, b)

@@ -95,12 +95,16 @@ def _extremum(primitive: Primitive, logical: Primitive, combine: Any) -> Any:
                 raise ValueError("reduction with where= needs initial=")
             x = _with_where(x, where, initial)
         axes = normalize_axes(axis, x.ndim)
-        if any(x.shape[d] == 0 for d in axes) and not is_given(initial):
+        is_empty = any(x.shape[d] == 0 for d in axes)
+        if is_empty and not is_given(initial):
             raise ShapeError(
                 f"zero-size array to reduction operation {combine.__name__} which has "
                 "no identity",
                 source=user_line(),
             )
+        if is_empty:
+            shape = [1 if d in axes else n for d, n in enumerate(x.shape)]
+            x = broadcast_to(x.home.lift(_initial(initial, x.dtype)), shape)
         use = logical if x.dtype == dt.BOOL else primitive
         result = _reduced(x, x.read(), use, axis, keepdims)
         if is_given(initial):
