@@ -260,7 +260,7 @@ class _ProgramEmitter(HostEmitter):
         self.imports.update(loop.imports)
         names = (*step.inputs, *step.outputs)
         if loop.in_place:
-            self._copy(Copy(step.inputs[0], step.outputs[0], step.source))
+            self._copy(Copy(step.inputs[0], step.outputs[0], step.source), number)
             names, ins, outs = step.outputs, outs[:1], outs[1:]
         pointers = [self._pointer(name) for name in names]
         call = LoopCall(self.em, loop, (*ins, *outs), len(ins), self.calls)
