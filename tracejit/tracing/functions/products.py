@@ -92,7 +92,7 @@ for _name, _rule in (
 
 @implements(np.linalg.vecdot)
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    operands: list[Any] = lift(x1, x2)[1]
+    operands: tuple[Any, ...] = lift(x1, x2)[1]
     x, y = (np.moveaxis(v, axis, -1) for v in operands)
     return _vecdot(x, y)
 
