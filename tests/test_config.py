@@ -37,6 +37,8 @@ def test_defaults():
     assert config.load({}) == config.Config(
         isa="auto",
         device="cpu",
+        cache_dir="auto",
+        cache_bytes=1 << 30,
         fma=True,
         composites=True,
         threads=0,

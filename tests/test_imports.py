@@ -34,6 +34,7 @@ LEVELS = {
     "device_call": 8,
     "device_guard": 8,
     "devices": 8,
+    "disk": 0,
     "call_plan": 8,
     "guard": 8,
     "native_call": 8,

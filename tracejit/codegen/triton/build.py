@@ -40,9 +40,10 @@ class Facts:
     num_warps : int
         Warps of a program; Triton may have raised them.
     registers : int or None
-        For each thread; None where Triton has no ``cuobjdump``.
+        For each thread; None where they were not counted, or Triton has no
+        ``cuobjdump``.
     spilled : int or None
-        Bytes of local memory of each thread.
+        Bytes of local memory of each thread; likewise.
     """
 
     shared: int
@@ -74,7 +75,10 @@ class Built:
 
 
 def build(
-    code: TritonCode, arch: str = "sm_90", aligned: Collection[str] | None = None
+    code: TritonCode,
+    arch: str = "sm_90",
+    aligned: Collection[str] | None = None,
+    measured: bool = True,
 ) -> Built:
     """Compile one Triton kernel.
 
@@ -85,6 +89,8 @@ def build(
         ``sm_80``, ``sm_90``, ...
     aligned : collection of str, optional
         The pointer arguments that are multiples of 16 bytes; all by default.
+    measured : bool
+        Whether registers and spills are counted, which takes some milliseconds.
 
     Raises
     ------
@@ -119,7 +125,8 @@ def build(
     with _complaints(code):
         compiled = triton.compile(source, target=target, options=options)
     meta, cubin = compiled.metadata, bytes(compiled.asm["cubin"])
-    facts = Facts(meta.shared, meta.num_warps, *_usage(cubin))
+    usage = _usage(cubin) if measured else (None, None)
+    facts = Facts(meta.shared, meta.num_warps, *usage)
     scratch = getattr(meta, "global_scratch_size", 0) or 0
     return Built(meta.name, compiled.asm["ptx"], cubin, facts, scratch)
 

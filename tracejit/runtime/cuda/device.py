@@ -7,14 +7,18 @@ to PyTorch or CuPy without more ado. Errors of kernels are seen when the host wa
 
 import ctypes
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...codegen.triton.build import Built, build
+from ... import config
+from ...codegen.triton.build import Built
 from ...codegen.triton.code import TritonCode
+from ...codegen.triton.store import Wanted, build_together, stored_build
+from ...disk import DiskCache, default_folder
 from ...errors import DeviceError, NoDeviceError
 from .driver import Driver, system_driver
 from .memory import Allocation, Pool
@@ -41,7 +45,7 @@ class Device:
     driver : Driver, optional
         That of this machine, if none is given.
     builder : callable, optional
-        ``(code, arch, aligned pointers)`` to the compiled kernel.
+        ``(code, arch, aligned pointers)`` to the compiled kernel, in place of Triton.
 
     Attributes
     ----------
@@ -62,7 +66,10 @@ class Device:
     """
 
     def __init__(
-        self, ordinal: int = 0, driver: Driver | None = None, builder: Builder = build
+        self,
+        ordinal: int = 0,
+        driver: Driver | None = None,
+        builder: Builder | None = None,
     ) -> None:
         self.driver = driver = driver or system_driver()
         count = driver.integer("cuDeviceGetCount")
@@ -182,14 +189,22 @@ class Device:
         DeviceError
             If it needs more shared memory than the device has.
         """
-        names = (b.name for b in code.buffers)
-        aligned = tuple(f"{n}_ptr" for n in names if n not in odd)
+        aligned = aligned_pointers(code, odd)
         key = code.source, aligned
         found = self._functions.get(key)
         if found is None:
-            built = self.builder(code, self.arch, aligned)
-            found = self._functions[key] = self._load(built)
+            found = self._functions[key] = self._load(self._built(code, aligned))
         return found
+
+    def prepare(self, wanted: Sequence[Wanted]) -> None:
+        """Build kernels that will be asked for, several at a time."""
+        if self.builder is None:
+            build_together(wanted, self.arch, _disk())
+
+    def _built(self, code: TritonCode, aligned: tuple[str, ...]) -> Built:
+        if self.builder is not None:
+            return self.builder(code, self.arch, aligned)
+        return stored_build(code, self.arch, aligned, _disk())
 
     def _load(self, built: Built) -> tuple[int, Built]:
         self.enter()
@@ -206,6 +221,20 @@ class Device:
             static = driver.integer("cuFuncGetAttribute", _STATIC_SHARED, function)
             driver.call("cuFuncSetAttribute", function, _DYNAMIC_SHARED, limit - static)
         return function, built
+
+
+def aligned_pointers(code: TritonCode, odd: Collection[str]) -> tuple[str, ...]:
+    """Return the pointer arguments of a kernel whose buffers are not among `odd`."""
+    return tuple(f"{b.name}_ptr" for b in code.buffers if b.name not in odd)
+
+
+def _disk() -> DiskCache | None:
+    """Return the cache of kernels that the configuration names."""
+    name = config.get("cache_dir")
+    if name == "off":
+        return None
+    folder = default_folder() if name == "auto" else Path(name)
+    return DiskCache(folder / "kernels", config.get("cache_bytes"))
 
 
 class HostWords:

@@ -19,6 +19,7 @@ from ...codegen.llvm.launch import (
     Launch,
     Launches,
     emit_launches,
+    odd_buffers,
 )
 from ...codegen.llvm.target import host_target
 from ...codegen.triton.code import TritonKernel
@@ -29,11 +30,11 @@ from ...ir.ops.callback import callback_p, check_p
 from ...kernels.kernel import Buffer, Kernel
 from ...kernels.schedule import Schedule
 from ...program.interp import extent_of
-from ...program.program import Extern, Program, ProgramBuffer, nested
+from ...program.program import Extern, Program, ProgramBuffer, Run, nested
 from ..cpu.call import NativeFunction
 from ..cpu.engine import engine_for
 from ..failures import index_error
-from .device import Device
+from .device import Device, aligned_pointers
 from .externs import DeviceCalls
 from .graphs import Graphs
 from .shadow import address_of, new_shadow
@@ -65,6 +66,7 @@ class CudaExecutable:
         self.sources: dict[str, TritonKernel] = {}
         device.enter()
         start = time.perf_counter()
+        self._prepare()
         target = host_target("auto")
         code = emit_launches(program, target, self._load, self._load_extern, _ERRORS)
         emitted = time.perf_counter()
@@ -101,10 +103,21 @@ class CudaExecutable:
         imports[HOST_SYMBOL] = self._host.address
         return imports
 
+    def _prepare(self) -> None:
+        """Have all kernels of the program built, several at a time."""
+        wanted, odd = [], odd_buffers(self.program)
+        for step in nested(self.program.steps):
+            if isinstance(step, Run) and step.kernel.name not in self.sources:
+                source = emit_kernel(step.kernel, step.schedule)
+                self.sources[step.kernel.name] = source
+                names = odd[step.kernel.name]
+                wanted += [(c, aligned_pointers(c, names)) for c in source.codes]
+        self.device.prepare(wanted)
+
     def _load(
         self, kernel: Kernel, schedule: Schedule, odd: Collection[str]
     ) -> Launches:
-        source = emit_kernel(kernel, schedule)
+        source = self.sources.get(kernel.name) or emit_kernel(kernel, schedule)
         self.sources[kernel.name] = source
         return loaded(self.device, source, odd)
 
