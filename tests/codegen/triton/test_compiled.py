@@ -1,0 +1,92 @@
+"""Kernels of the programs and models, compiled: no spills, shared memory that fits.
+
+`make test` compiles those of a few programs for sm_90; `make test-triton` those of all
+programs, and of all models with their gradients, for sm_80, sm_90 and sm_100.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tests.programs.registry import PROGRAMS
+from tests.runtime.cuda.test_models import MODELS, inexact
+from tracejit.codegen.triton.build import build
+from tracejit.codegen.triton.emit import emit_kernel
+from tracejit.codegen.triton.externs import extern_kernel
+from tracejit.codegen.triton.limits import TRITON
+from tracejit.kernels.kernel import Buffer
+from tracejit.program.program import Extern, Run, nested
+
+SHARED = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_100": 227 << 10}
+SAMPLE = ("adam", "attention_causal", "kmeans_add_at", "layer_norm_backward", "life_roll")
+    "conv2d_backward",
+    "layer_norm",
+    "kmeans",
+    "adam",
+    "attention",
+    "game_of_life",
+)
+# Kernels that spill registers, and why.
+SPILLING: dict[str, str] = {}
+
+
+def codes_of(fn, args, kwargs=None):
+    """Return the Triton kernels of a function, each text once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = tj.jit(fn).trace(*args, **(kwargs or {})).lower(TRITON).program
+    found = {}
+    for step in nested(program.steps):
+        kernel = None
+        if isinstance(step, Run):
+            kernel = emit_kernel(step.kernel, step.schedule)
+        elif isinstance(step, Extern):
+            ins, outs = (
+                [Buffer(n, b.dtype, b.shape, b.strides) for n, b in rows]
+                for rows in (
+                    [(n, program.by_name[n]) for n in names]
+                    for names in (step.inputs, step.outputs)
+                )
+            )
+            kernel = extern_kernel(step.primitive, step.params, ins, outs)
+        for code in kernel.codes if kernel else ():
+            found[code.source] = code
+    return [code for code in found.values() if code.grid]
+
+
+def check(codes, arch):
+    for code in codes:
+        facts = build(code, arch).facts
+        assert facts.shared <= SHARED[arch], code.name
+        assert not facts.spilled or code.name in SPILLING, (code.name, facts)
+
+
+def program_codes(name):
+    program = PROGRAMS[name]
+    call = program.fresh_args(np.dtype(np.float32))
+    fn = program.fn
+    return codes_of(lambda *a, **k: fn(*a, **k), call.args, call.kwargs)
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_kernels_of_some_programs(name):
+    check(program_codes(name), "sm_90")
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("arch", SHARED)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_kernels_of_all_programs(name, arch):
+    check(program_codes(name), arch)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("arch", SHARED)
+@pytest.mark.parametrize("name", MODELS)
+def test_kernels_of_models_and_their_gradients(name, arch):
+    model, args = MODELS[name]
+    check(codes_of(model, args), arch)
+    if name != "Sinkhorn":
+        check(codes_of(tj.value_and_grad(model, argnums=inexact(args)), args), arch)
