@@ -5,6 +5,10 @@ address on the device. NumPy computes views, overlaps and strides of shadows, as
 of arrays in its own memory; their elements must never be touched.
 """
 
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 
@@ -23,3 +27,7 @@ class Placed:
 
     def __init__(self, shadow: np.ndarray, place: str) -> None:
         self.shadow, self.place = shadow, place
+
+    @abstractmethod
+    def compute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function of arrays, compiled for the device; inlined into a trace."""

@@ -194,6 +194,53 @@ def test_gradients(device):
     np.testing.assert_allclose(found.numpy(), tj.grad(loss)(w, X), rtol=1e-11)
 
 
+TRANSFORMED = {
+    "grad": lambda f, x: tj.grad(lambda x: f(x).sum())(x),
+    "value_and_grad": lambda f, x: tj.value_and_grad(lambda x: f(x).sum())(x),
+    "vmap": lambda f, x: tj.vmap(f)(x),
+    "vmap of grad": lambda f, x: tj.vmap(tj.grad(lambda x: f(x).sum()))(x),
+    "jvp": lambda f, x: tj.jvp(f, (x,), (2 * x,)),
+    "jacfwd": lambda f, x: tj.jacfwd(f)(x[0]),
+    "jacrev": lambda f, x: tj.jacrev(f)(x[0]),
+    "hessian": lambda f, x: tj.hessian(lambda x: f(x).sum())(x[0]),
+    "vjp under jit": lambda f, x: tj.jit(lambda x: tj.vjp(f, x)[1](x))(x),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_transformations_outside_of_jit(name, device):
+    def f(x):
+        return np.tanh(x) * x[..., :1]
+
+    x = X / 10
+    found = TRANSFORMED[name](f, tj.to_device(x, device))
+    want = TRANSFORMED[name](f, x)
+    rows = zip(found, want, strict=True) if isinstance(want, tuple) else [(found, want)]
+    for a, b in rows:
+        assert isinstance(a, tj.Array)
+        np.testing.assert_allclose(a.numpy(), b, rtol=1e-11, atol=1e-12)
+
+
+def test_functions_of_captured_arrays_inside_of_a_trace(device):
+    w = tj.to_device(X / 10, device)
+
+    @tj.jit
+    def pulled(x):
+        value, pull = tj.vjp(np.tanh, w)
+        return pull(x)[0] + tj.grad(lambda v: (v * v).sum())(w) + value + np.exp(w)
+
+    host = X / 10
+    want = (1 - np.tanh(host) ** 2) * X + 2 * host + np.tanh(host) + np.exp(host)
+    np.testing.assert_allclose(pulled(X).numpy(), want, rtol=1e-12)
+
+
+def test_what_returns_functions_outside_of_jit_says_what_to_do(device):
+    x = tj.to_device(X, device)
+    for transform in (tj.vjp, tj.linearize):
+        with pytest.raises(tj.errors.ArgumentError, match=r"(?s)on cuda:0.*tj\.jit"):
+            transform(np.tanh, x)
+
+
 @pytest.mark.filterwarnings("error")
 def test_scatters_scans_and_sorts_run_on_the_device(fake, device):
     def pick(x, i, v):

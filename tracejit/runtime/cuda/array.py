@@ -8,7 +8,7 @@ through `jit`, which the API hands to `let_compute`.
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -244,6 +244,10 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
 
     # Computing
 
+    def compute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function of arrays, compiled for the device."""
+        return _compiled(fn)(*args, **kwargs)
+
     def copy(self) -> "Array":
         """Return a C-contiguous copy."""
         return _compiled(_copied)(self)
@@ -376,24 +380,21 @@ def on_device(device: Device, array: np.ndarray) -> Array:
 
 
 class _Compiler:
-    """Functions of arrays, each compiled once."""
+    """Functions of arrays, compiled once; those not used for long are forgotten."""
 
     def __init__(self) -> None:
-        self.jit: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
-        self.known: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self.compiled: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
 
 
 _compiler = _Compiler()
+_KEPT = 1024
 
 
 def let_compute(jit: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     """Have arrays compute through `jit`."""
-    _compiler.jit = jit
+    _compiler.compiled = lru_cache(_KEPT)(jit)
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    found = _compiler.known.get(function)
-    if found is None:
-        assert _compiler.jit is not None, "let_compute was not called"
-        found = _compiler.known[function] = _compiler.jit(function)
-    return found
+    assert _compiler.compiled is not None, "let_compute was not called"
+    return _compiler.compiled(function)
