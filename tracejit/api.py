@@ -8,14 +8,13 @@ import threading
 import time
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from . import config, log
 from .call_plan import CallPlan, plan_for
-from .codegen.triton.limits import TRITON
 from .devices import Device, DeviceLike, device_for, device_of_captures
 from .guard import MISS, Guard
 from .ir.placed import Placed
@@ -278,7 +277,7 @@ class JitFunction(NativeCallable):
     def trace(self, *args: Any, **kwargs: Any) -> Traced:
         """Trace at these arguments, without compiling and without the cache."""
         call = self._signature.bind(args, kwargs)
-        return self._trace(call, frozenset())
+        return self._trace(call, frozenset(), device_for(call, self._device))
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """Shorthand for ``trace(...).lower()``."""
@@ -318,29 +317,19 @@ class JitFunction(NativeCallable):
         if found is not None and compiled is not None and compiled.captures_current():
             return found, compiled, dynamic
         with self._lock:
-            compiled = self._compile(self._trace(call, dynamic), call, device)
+            compiled = self._trace(call, dynamic, device).lower().compile()
             COUNTER.compiles += 1
             node = entry.insert(call.leaves, dynamic, compiled)
         return node, compiled, dynamic
-
-    def _compile(self, traced: Traced, call: Call, device: Device | None) -> Compiled:
-        """Compile for a device: of the call, or of the arrays that were captured."""
-        device = device or device_of_captures(traced.recording)
-        if device is None:
-            return traced.lower().compile()
-        # The GPU backend loads with the first call on a device.
-        from .device_call import DeviceCompiled  # noqa: PLC0415
-
-        strides = _placed_strides(traced.recording, call)
-        lowered = replace(traced, in_strides=strides).lower(TRITON)
-        return DeviceCompiled(lowered, device)
 
     def _bound_cache(self) -> None:
         limit = config.get("max_specializations")
         while len(self._cache) > limit:
             self._cache.pop(next(iter(self._cache)))
 
-    def _trace(self, call: Call, dynamic: frozenset[int]) -> Traced:
+    def _trace(
+        self, call: Call, dynamic: frozenset[int], device: Device | None
+    ) -> Traced:
         COUNTER.traces += 1
         static = frozenset(
             i for i, k in enumerate(call.keys) if k.kind == INT and i not in dynamic
@@ -349,7 +338,9 @@ class JitFunction(NativeCallable):
         start = time.perf_counter()
         recording = record(self.__wrapped__, call, static, _identifier(self.__name__))
         seconds = time.perf_counter() - start
-        return Traced(recording, _in_strides(recording, call), seconds)
+        device = device or device_of_captures(recording)
+        strides_of = _in_strides if device is None else _placed_strides
+        return Traced(recording, strides_of(recording, call), seconds, device)
 
     def __reduce__(self) -> Any:
         module = sys.modules.get(self.__module__)

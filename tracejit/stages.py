@@ -14,6 +14,7 @@ import numpy as np
 
 from . import config, log
 from .codegen.llvm.limits import LLVM
+from .codegen.triton.limits import TRITON
 from .errors import ShapeError
 from .ir.graph import Graph
 from .ir.printer import format_graph
@@ -45,11 +46,14 @@ class Traced:
         Element strides per graph input; None for C-contiguous.
     seconds : float
         What tracing took.
+    device : Device, optional
+        Where it is to run; the CPU if there is none.
     """
 
     recording: Recording
     in_strides: Strides
     seconds: float = 0.0
+    device: Device | None = None
 
     @property
     def graph(self) -> Graph:
@@ -60,14 +64,16 @@ class Traced:
         """Return the graph in `.tir` text form."""
         return format_graph(self.graph)
 
-    def lower(self, limits: Limits = LLVM) -> "Lowered":
+    def lower(self, limits: Limits | None = None) -> "Lowered":
         """Run the passes and lower the graph to a Program.
 
         Parameters
         ----------
-        limits : Limits
-            What a kernel may contain: that of CPUs, if nothing is said.
+        limits : Limits, optional
+            What a kernel may contain: that of where it is to run, if nothing is said.
         """
+        if limits is None:
+            limits = LLVM if self.device is None else TRITON
         context = PassContext(verify=config.get("verify"))
         stages: list[tuple[str, Graph]] = []
         context.after = lambda name, graph: stages.append((name, graph))
@@ -80,7 +86,15 @@ class Traced:
         spent = sum(context.timings.values())
         timings = {"trace": self.seconds, "passes": spent, "schedule": total - spent}
         notes = tuple(context.notes)
-        return Lowered(self.recording, graph, program, tuple(stages), timings, notes)
+        return Lowered(
+            self.recording,
+            graph,
+            program,
+            tuple(stages),
+            timings,
+            notes,
+            self.device,
+        )
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,8 @@ class Lowered:
     notes : tuple of str
         Why kernels read what other kernels computed from memory, with the user's lines:
         a reason of docs/fusion.md each.
+    device : Device, optional
+        Where it is to run; the CPU if there is none.
     """
 
     recording: Recording
@@ -108,6 +124,7 @@ class Lowered:
     graphs: tuple[tuple[str, Graph], ...]
     timings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    device: Device | None = None
 
     @property
     def stages(self) -> list[tuple[str, str]]:
@@ -134,6 +151,11 @@ class Lowered:
 
     def compile(self) -> "Compiled":
         """Emit and build machine code."""
+        if self.device is not None:
+            # The GPU backend loads with the first compilation for a device.
+            from .device_call import DeviceCompiled  # noqa: PLC0415
+
+            return DeviceCompiled(self, self.device)
         # llvmlite loads with the first compilation, not with `import tracejit`.
         from .codegen.llvm.target import host_target  # noqa: PLC0415
         from .runtime.cpu.executable import CpuExecutable  # noqa: PLC0415

@@ -312,6 +312,15 @@ def test_a_launch_that_fails_says_the_line(fake, device):
     np.testing.assert_array_equal(double(x).numpy(), X * 2)
 
 
+def test_stages_are_those_of_the_device(device):
+    lowered = tj.jit(softmax, device=device).trace(X).lower()
+    assert lowered.device is device
+    compiled = lowered.compile()
+    (source,) = compiled.executable.kernels.values()
+    assert "tl.program_id" in source
+    np.testing.assert_allclose(compiled([X]).numpy(), softmax(X), rtol=1e-12)
+
+
 # --- which device -----------------------------------------------------------------
 
 
