@@ -18,6 +18,7 @@ from tracejit.runtime.cuda.driver import SIGNATURES, Driver
 
 OUT_OF_MEMORY, ILLEGAL_ADDRESS = 2, 700
 NAMES = {2: b"CUDA_ERROR_OUT_OF_MEMORY", 700: b"CUDA_ERROR_ILLEGAL_ADDRESS"}
+FIRST_ADDRESS = 1 << 45  # where nothing is mapped
 ATTRIBUTES = {75: 9, 76: 0, 16: 132, 97: 232448}
 
 
@@ -37,9 +38,19 @@ class FakeDriver:
     launches : list of TritonCode
     capacity : int
         Bytes of the device.
+
+    Parameters
+    ----------
+    interpreter : Interpreter
+    capacity, count : int
+        Bytes of a device, and how many there are.
+    visible : bool
+        Whether the host can touch the device's memory. It cannot touch that of a
+        device, and a process that tries to touch the fake's dies in the same way.
     """
 
-    def __init__(self, interpreter, capacity=1 << 30, count=1):
+    def __init__(self, interpreter, capacity=1 << 30, count=1, visible=False):
+        self.visible, self.next_address = visible, FIRST_ADDRESS
         self.interpreter, self.capacity, self.count = interpreter, capacity, count
         self.calls, self.launches, self.codes = [], [], []
         self.blocks = {}  # address → memory
@@ -122,14 +133,16 @@ class FakeDriver:
 
     # Memory
 
-    def allocate(self, size):
+    def allocate(self, size, visible):
         """Return the address of new memory, full of garbage."""
         memory = np.full(size + 256, 0xA5, np.uint8)
         start = -memory.ctypes.data % 256
         memory = memory[start : start + size]
-        self.blocks[memory.ctypes.data] = memory
+        address = memory.ctypes.data if visible else self.next_address
+        self.next_address += size + 4096 - size % 4096
+        self.blocks[address] = memory
         self.starts = sorted(self.blocks)
-        return memory.ctypes.data
+        return address
 
     def bytes_at(self, address, size):
         """Return memory that must be allocated."""
@@ -145,7 +158,7 @@ class FakeDriver:
         if self.used + size > self.capacity:
             raise Failure(OUT_OF_MEMORY)
         self.used += size
-        self.give(out, self.allocate(size))
+        self.give(out, self.allocate(size, self.visible))
 
     def cuMemFreeAsync(self, address, stream):
         self.used -= self.blocks.pop(address).nbytes
@@ -155,19 +168,17 @@ class FakeDriver:
         free[0], total[0] = self.capacity - self.used, self.capacity
 
     def cuMemHostAlloc(self, out, size, flags):
-        self.give(out, self.allocate(size))
+        self.give(out, self.allocate(size, visible=True))
 
     def cuMemFreeHost(self, address):
         del self.blocks[address]
         self.starts = sorted(self.blocks)
 
     def cuMemcpyHtoDAsync(self, to, source, size, stream):
-        self.bytes_at(to, size)
-        ctypes.memmove(to, source, size)
+        ctypes.memmove(self.bytes_at(to, size).ctypes.data, source, size)
 
     def cuMemcpyDtoHAsync(self, to, source, size, stream):
-        self.bytes_at(source, size)
-        ctypes.memmove(to, source, size)
+        ctypes.memmove(to, self.bytes_at(source, size).ctypes.data, size)
 
     def cuMemcpyDtoDAsync(self, to, source, size, stream):
         def copy():

@@ -5,6 +5,7 @@ libraries ask for on the default stream and is waited for by it: an array may be
 to PyTorch or CuPy without more ado. Errors of kernels are seen when the host waits.
 """
 
+import contextlib
 import ctypes
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -263,7 +264,8 @@ class HostWords:
 
     def __del__(self) -> None:
         if getattr(self, "address", 0):
-            self._driver.call("cuMemFreeHost", self.address)
+            with contextlib.suppress(DeviceError):  # the driver may be gone by now
+                self._driver.call("cuMemFreeHost", self.address)
 
 
 @cache

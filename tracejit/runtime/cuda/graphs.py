@@ -6,9 +6,11 @@ used again in the same order, and calls in a loop come back to the same few addr
 The second call at an address list records; the first may be the only one.
 """
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
 
+from ...errors import DeviceError
 from ..cpu.call import NativeFunction
 from .device import Device
 
@@ -72,5 +74,6 @@ class Graphs:
             self._device.driver.call("cuGraphExecDestroy", recording)
 
     def __del__(self) -> None:
-        for recording in self._known.values():
-            self._forget(recording)
+        with contextlib.suppress(DeviceError):  # the driver may be gone by now
+            for recording in self._known.values():
+                self._forget(recording)
