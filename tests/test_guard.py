@@ -2,9 +2,7 @@
 
 import copy
 import pickle
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -15,14 +13,7 @@ from tracejit.api import RECENT
 from tracejit.testing import count_traces
 from tracejit.tracing.signature import Signature
 
-X = np.arange(6.0)
-Pair = namedtuple("Pair", "left right")
-
-
-@dataclass
-class State:
-    position: np.ndarray
-    step: int
+from .calls import ARGUMENTS, Pair, X, total_of_call
 
 
 @pytest.fixture(autouse=True, params=["native", "portable"])
@@ -48,40 +39,15 @@ def long_way(monkeypatch):
     return calls
 
 
-def total(tree):
-    if isinstance(tree, dict):
-        return total(list(tree.values()))
-    if isinstance(tree, list | tuple):
-        return sum(total(x) for x in tree)
-    if isinstance(tree, State):
-        return total(tree.position) + tree.step
-    return 0 if tree is None or isinstance(tree, str) else np.sum(tree)
-
-
-@pytest.mark.parametrize(
-    ("args", "kwargs"),
-    [
-        ((X,), {}),
-        ((X, X + 1), {}),
-        ((X[::2], X.reshape(2, 3).T, np.zeros(0), np.array(3.0)), {}),
-        (({"a": X, "b": [X + 1, (X + 2, None)]}, "mode", True), {}),
-        ((X,), {"y": X + 1, "z": 3.5}),
-        ((Pair(X, {}), State(X, 3), ()), {}),
-        ((X, 0.5, 2j, 7, np.float32(2), np.int8(3)), {}),
-        ((X, X), {}),
-    ],
-)
+@pytest.mark.parametrize(("args", "kwargs"), ARGUMENTS)
 def test_second_call_takes_the_short_way(long_way, args, kwargs):
-    def f(*args, **kwargs):
-        return total(args) + total(kwargs)
-
-    g = tj.jit(f)
-    g(*args, **kwargs)
+    f, expected = tj.jit(total_of_call), total_of_call(*args, **kwargs)
+    f(*args, **kwargs)
     count = len(long_way)
-    got = g(*args, **kwargs)
+    got = f(*args, **kwargs)
     assert len(long_way) == count
-    assert type(got) is type(f(*args, **kwargs))
-    np.testing.assert_allclose(got, f(*args, **kwargs), rtol=1e-12)
+    assert type(got) is type(expected)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
 def test_floats_and_changed_ints_are_read_at_each_call(long_way):

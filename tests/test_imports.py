@@ -48,7 +48,7 @@ FRONT_ENDS = {"tracing", "numpy", "random", "nn"}
 FRONT_END_SEES = LEVELS["transforms"]
 SEES_FRONT_ENDS = LEVELS["api"]
 HOMES = {  # a third-party package → the only parts that import it
-    "llvmlite": ("tracejit.codegen.llvm", "tracejit.runtime.cpu"),
+    "llvmlite": ("tracejit.codegen.llvm.library", "tracejit.runtime.cpu.engine"),
     "triton": ("tracejit.codegen.triton",),
 }
 PACKAGE = Path(tracejit.__file__).parent
@@ -257,7 +257,7 @@ def test_arrows(importer, imported, allowed):
 
 def test_scan_finds_stray_backend_libraries(toy):
     source = toy(
-        codegen__of__llvm__of__text="import llvmlite.binding",
+        codegen__of__llvm__of__library="import llvmlite.binding",
         passes__of__fuse="from llvmlite import binding",
         codegen__of__triton_like="def f():\n    import triton",
     )

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tracemalloc
 import weakref
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Barrier
@@ -23,21 +22,9 @@ from tracejit.guard import Guard
 from tracejit.runtime.cpu.entry import support
 from tracejit.testing import count_traces
 
+from .calls import ARGUMENTS, Pair, State, X, total_of_call
+
 pytestmark = pytest.mark.skipif(bool(support.why_not()), reason=support.why_not())
-X = np.arange(6.0)
-Pair = namedtuple("Pair", "left right")
-
-
-@dataclass
-class State:
-    position: np.ndarray
-    step: int
-
-
-@dataclass
-class Slotted:
-    __slots__ = ("position",)
-    position: np.ndarray
 
 
 @dataclass
@@ -72,18 +59,6 @@ def warm(f, *args, **kwargs):
     assert f._chain, [g.refusal for g in f._guards]
 
 
-def total(tree):
-    if isinstance(tree, dict):
-        return total(list(tree.values()))
-    if isinstance(tree, list | tuple):
-        return sum(total(x) for x in tree)
-    if isinstance(tree, State):
-        return total(tree.position) + tree.step
-    if isinstance(tree, Slotted):
-        return total(tree.position)
-    return 0 if tree is None or isinstance(tree, str) else np.sum(tree)
-
-
 def assert_alike(got, expected):
     assert type(got) is type(expected)
     if isinstance(expected, dict):
@@ -99,35 +74,14 @@ def assert_alike(got, expected):
         np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
-ARGUMENTS = [
-    ((X,), {}),
-    ((X, X + 1), {}),
-    ((X[::2], X.reshape(2, 3).T, np.zeros(0), np.array(3.0)), {}),
-    ((np.ones((2, 1, 3)), np.ones((2, 3))), {}),
-    (({"a": X, "b": [X + 1, (X + 2, None)]}, "mode", True), {}),
-    (({1: X, (2, 3): X + 1, None: X + 2, "x": {}},), {}),
-    ((X,), {"y": X + 1, "z": 3.5}),
-    ((Pair(X, {}), State(X, 3), ()), {}),
-    ((Slotted(X), [Slotted(X + 1)]), {}),
-    ((X, 0.5, 2j, 7, np.float32(2), np.int8(3), np.bool_(1), np.complex64(2j)), {}),
-    ((X, X), {}),
-    ((X, X + 1, X, [X]), {}),
-    (tuple(X + k for k in range(40)), {}),
-    (({f"layer{k}": X + k for k in range(300)},), {}),
-]
-
-
 @pytest.mark.parametrize(("args", "kwargs"), ARGUMENTS)
 def test_third_call_is_native(python_calls, args, kwargs):
-    def f(*args, **kwargs):
-        return total(args) + total(kwargs)
-
-    g = tj.jit(f)
-    warm(g, *args, **kwargs)
+    f = tj.jit(total_of_call)
+    warm(f, *args, **kwargs)
     count = len(python_calls)
-    got = g(*args, **kwargs)
+    got = f(*args, **kwargs)
     assert len(python_calls) == count
-    assert_alike(got, f(*args, **kwargs))
+    assert_alike(got, total_of_call(*args, **kwargs))
 
 
 CONSTANT = object()

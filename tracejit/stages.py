@@ -14,6 +14,7 @@ import numpy as np
 
 from . import config, log
 from .codegen.llvm.limits import LLVM
+from .codegen.llvm.target import host_target
 from .codegen.triton.limits import TRITON
 from .errors import ShapeError
 from .ir.graph import Graph
@@ -23,6 +24,7 @@ from .passes.limits import Limits
 from .passes.manager import PassContext
 from .passes.pipelines import compile_to_program, pipeline
 from .program.blocks import with_blocks
+from .program.printer import format_program
 from .program.program import Program
 from .program.verify import verify_program
 from .runtime.cpu.call import data_pointer
@@ -138,8 +140,6 @@ class Lowered:
 
     def as_text(self) -> str:
         """Return the Program and its kernels as text."""
-        from .program.printer import format_program  # noqa: PLC0415
-
         return format_program(self.program)
 
     @cached_property
@@ -156,8 +156,7 @@ class Lowered:
             from .device_call import DeviceCompiled  # noqa: PLC0415
 
             return DeviceCompiled(self, self.device)
-        # llvmlite loads with the first compilation, not with `import tracejit`.
-        from .codegen.llvm.target import host_target  # noqa: PLC0415
+        # The emitters, a fifth of all code, load with the first compilation.
         from .runtime.cpu.executable import CpuExecutable  # noqa: PLC0415
         from .runtime.cpu.threads import threading_of  # noqa: PLC0415
 

@@ -5,9 +5,9 @@ import pytest
 
 import tracejit as tj
 from tracejit import config
-from tracejit.ir.graph import Eqn, Graph
+from tracejit.ir.graph import Eqn, Graph, subgraph
 from tracejit.ir.interp import evaluate
-from tracejit.ir.ops.composite import COMPOSITES, composite_p, expansion
+from tracejit.ir.ops.composite import COMPOSITES, composite_p
 from tracejit.ir.parser import parse_graph
 from tracejit.ir.printer import format_graph
 from tracejit.ir.raising import RAISE_RULES
@@ -38,7 +38,7 @@ def nested_names(graph: Graph) -> set[str]:
     """The composites of a graph and of their expansions."""
     found = set()
     for eqn in composites(graph):
-        found |= {eqn.params["name"]} | nested_names(expansion(eqn.params))
+        found |= {eqn.params["name"]} | nested_names(subgraph(eqn.params))
     return found
 
 

@@ -192,6 +192,25 @@ def test_captured_global_and_closure(monkeypatch):
     assert np.array_equal(f(X), np.full(4, 2.0))
 
 
+class Layer:
+    def __init__(self):
+        self.offset = np.ones(4)
+
+    def __call__(self, x):
+        return x * TABLE + self.offset
+
+
+def test_captured_by_a_callable_object(monkeypatch):
+    """What its ``__call__`` names is found, as are the object's attributes."""
+    layer = Layer()
+    f = tj.jit(layer)
+    assert np.array_equal(f(X), layer(X))
+    layer.offset[:] = 2
+    assert np.array_equal(f(X), layer(X))
+    monkeypatch.setitem(globals(), "TABLE", np.zeros(4))
+    assert np.array_equal(f(X), layer(X))
+
+
 def test_view_of_a_captured_array_follows_it():
     weights = np.arange(16.0).reshape(4, 4)
     f = tj.jit(lambda x: x @ weights.T[1:])

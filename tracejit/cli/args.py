@@ -9,10 +9,12 @@ import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import click
 import numpy as np
 
+from .. import config
 from ..errors import ParseError
 from ..ir.dtypes import NAME_TO_DTYPE
 
@@ -40,6 +42,36 @@ true  none  'x'  True, None, a string
 [..] (..) {k:..} a list, tuple or dict of these: [(f32[8,4], f32[4]), none]
 name=...         any of these, as the keyword argument `name`
 dtypes: """ + ", ".join(NAME_TO_DTYPE)
+ROWS = "".join(f"  {row}\n" for row in GRAMMAR.splitlines())
+# The end of the help of commands that take a function and its arguments.
+HELP_END = f"""\
+\b
+An --arg is one of:
+{ROWS}
+\b
+Exit codes:
+  0  done
+  1  the function, or its file, failed
+  2  the command line is wrong
+"""
+argument_option = click.option(
+    "--arg",
+    "arguments",
+    multiple=True,
+    metavar="SPEC",
+    help="One argument of the function; see below. Repeat it for each.",
+)
+
+
+def isa_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option that chooses the instruction set of `what` is shown."""
+    return click.option(
+        "--isa",
+        type=click.Choice(config.SWITCHES["isa"].choices),
+        default=None,
+        help=f"Instruction set of {what}; the best one of this machine otherwise.",
+    )
+
 
 _DTYPE = "|".join(NAME_TO_DTYPE)
 _KEYWORD = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)")

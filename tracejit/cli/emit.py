@@ -15,6 +15,7 @@ import click
 from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..codegen.llvm.program import emit_program
+from ..codegen.llvm.target import host_target
 from ..codegen.triton.build import Built, build
 from ..codegen.triton.code import TritonCode, TritonKernel
 from ..codegen.triton.emit import emit_kernel
@@ -26,13 +27,14 @@ from ..passes.pipelines import compile_to_program, pipeline
 from ..program.blocks import with_blocks
 from ..program.printer import format_program
 from ..program.program import Loop, Program, Run, Step, nested
-from .args import GRAMMAR
+from ..runtime.cpu.engine import engine_for
+from ..runtime.cpu.externs import resolve_loop
+from .args import HELP_END, argument_option, isa_option
 from .opt import read_graphs
 from .trace import as_jit, check_call, find_function, read_arguments, user_errors
 
 TARGETS = ("program", "kernels", "llvm", "asm", "triton", "ptx")
 
-_ROWS = "".join(f"  {row}\n" for row in GRAMMAR.splitlines())
 EPILOG = f"""\b
 Examples:
   tracejit emit model.py:predict --arg f32[8,16] --arg f32[16,4] --target kernels
@@ -50,26 +52,12 @@ Targets:
   triton   Python modules of Triton kernels, and how each is launched
   ptx      what Triton compiles them to; needs triton, but no GPU
 
-\b
-An --arg is one of:
-{_ROWS}
-\b
-Exit codes:
-  0  done
-  1  the function, or its file, failed
-  2  the command line is wrong
-"""
+{HELP_END}"""
 
 
 @click.command(epilog=EPILOG)
 @click.argument("source", metavar="FILE.py:FUNC|MODULE:FUNC|FILE.tir")
-@click.option(
-    "--arg",
-    "arguments",
-    multiple=True,
-    metavar="SPEC",
-    help="One argument of the function; see below. Repeat it for each.",
-)
+@argument_option
 @click.option(
     "--target",
     type=click.Choice(TARGETS),
@@ -77,12 +65,7 @@ Exit codes:
     show_default=True,
     help="What to print; see below.",
 )
-@click.option(
-    "--isa",
-    type=click.Choice(config.SWITCHES["isa"].choices),
-    default=None,
-    help="Instruction set of llvm and asm; the best one of this machine otherwise.",
-)
+@isa_option("llvm and asm")
 @click.option(
     "--arch",
     default="sm_90",
@@ -166,11 +149,6 @@ def text_of(program: Program, target: str, arch: str) -> str:
 
 def native_text(program: Program, target: str) -> str:
     """Return the LLVM module of a Program, or its assembly."""
-    # llvmlite loads here, not for the other targets.
-    from ..codegen.llvm.target import host_target  # noqa: PLC0415
-    from ..runtime.cpu.engine import engine_for  # noqa: PLC0415
-    from ..runtime.cpu.externs import resolve_loop  # noqa: PLC0415
-
     machine = host_target(config.get("isa"))
     text = emit_program(with_blocks(program), machine, resolve_loop).text
     return text if target == "llvm" else engine_for(machine).assembly(text)

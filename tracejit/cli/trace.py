@@ -23,12 +23,18 @@ from ..api import JitFunction, jit
 from ..errors import InternalError, ParseError, TracejitError, VerifyError
 from ..stages import Lowered, Traced
 from ..tracing.source import is_internal
-from .args import GRAMMAR, Value, parse_argument
+from .args import (
+    HELP_END,
+    ROWS,
+    Value,
+    argument_option,
+    isa_option,
+    parse_argument,
+)
 
 LEVELS = ("graph", "passes", "program", "kernels", "llvm")
 FILES_SHOWN = 5
 
-_ROWS = "".join(f"  {row}\n" for row in GRAMMAR.splitlines())
 EPILOG = f"""\b
 Examples:
   tracejit trace model.py:predict --arg f32[8,16] --arg f32[16,4]
@@ -36,26 +42,12 @@ Examples:
   tracejit trace package.module:loss --arg @x.npy --level kernels
   tracejit trace model.py:predict --arg f32[8] --level llvm --isa avx2
 
-\b
-An --arg is one of:
-{_ROWS}
-\b
-Exit codes:
-  0  done
-  1  the function, or its file, failed
-  2  the command line is wrong
-"""
+{HELP_END}"""
 
 
 @click.command(epilog=EPILOG)
 @click.argument("target", metavar="FILE.py:FUNC|MODULE:FUNC")
-@click.option(
-    "--arg",
-    "arguments",
-    multiple=True,
-    metavar="SPEC",
-    help="One argument of the function; see below. Repeat it for each.",
-)
+@argument_option
 @click.option(
     "--level",
     "levels",
@@ -65,12 +57,7 @@ Exit codes:
     show_default=True,
     help="What to show; can be repeated.",
 )
-@click.option(
-    "--isa",
-    type=click.Choice(config.SWITCHES["isa"].choices),
-    default=None,
-    help="Instruction set of the LLVM text; the best one of this machine otherwise.",
-)
+@isa_option("the LLVM text")
 def trace(
     target: str, arguments: tuple[str, ...], levels: tuple[str, ...], isa: str | None
 ) -> None:
@@ -141,7 +128,7 @@ def read_arguments(texts: Sequence[str]) -> tuple[list[Value], dict[str, Value]]
             keyword, value = parse_argument(text)
         except ParseError as error:
             raise click.UsageError(
-                f"--arg {text}: {error}\nan argument is one of:\n{_ROWS}"
+                f"--arg {text}: {error}\nan argument is one of:\n{ROWS}"
             ) from error
         if keyword is not None:
             kwargs[keyword] = value

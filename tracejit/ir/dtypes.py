@@ -25,7 +25,6 @@ DTYPE_TO_NAME: dict[np.dtype, str] = {d: n for n, d in NAME_TO_DTYPE.items()}
 
 BOOL = NAME_TO_DTYPE["bool"]
 INT64 = NAME_TO_DTYPE["i64"]
-INTP = np.dtype(np.intp)
 FLOAT32 = NAME_TO_DTYPE["f32"]
 FLOAT64 = NAME_TO_DTYPE["f64"]
 
@@ -96,8 +95,3 @@ def is_inexact(dtype: np.dtype) -> bool:
 def real_dtype(dtype: np.dtype) -> np.dtype:
     """Return the dtype of the real part: f32 for c64, f64 for c128, else itself."""
     return {"c64": FLOAT32, "c128": FLOAT64}.get(DTYPE_TO_NAME[dtype], dtype)
-
-
-def is_bool(dtype: np.dtype) -> bool:
-    """Tell whether `dtype` is boolean."""
-    return dtype == BOOL

@@ -166,6 +166,21 @@ def subgraphs(params: Params) -> Iterator[Graph]:
             yield from (v for v in value if isinstance(v, Graph))
 
 
+def subgraph(params: Params, name: str = "graph") -> Graph:
+    """Return the graph held under `name`."""
+    graph = params[name]
+    assert isinstance(graph, Graph)
+    return graph
+
+
+def expansion_of(eqn: Eqn) -> Graph | None:
+    """Return the graph that an equation means, if its primitive says so."""
+    expand = eqn.primitive.expand
+    if expand is None:
+        return None
+    return expand(tuple(x.aval for x in eqn.invars), eqn.params)
+
+
 def _structure(graph: Graph) -> tuple[object, ...]:
     numbers = {v: i for i, v in enumerate(graph.invars)}
 

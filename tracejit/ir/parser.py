@@ -23,8 +23,7 @@ from .primitive import (
 )
 from .printer import Scalar
 
-TOKEN = re.compile(
-    r"""
+_TOKENS = r"""
     (?P<space>[ \t\r\n]+)
   | (?P<source>;[^\n]*)
   | (?P<dense>dense<[^>]*>)
@@ -35,10 +34,16 @@ TOKEN = re.compile(
   | (?P<number>[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|inf\b|nan\b))
   | (?P<var>%[A-Za-z0-9_.]+)
   | (?P<name>@?[A-Za-z_][A-Za-z0-9_.]*)
-  | (?P<punct>[{}()\[\],:=])
-    """,
-    re.VERBOSE,
-)
+    """
+
+
+def token_pattern(operators: str = "") -> re.Pattern[str]:
+    """Return what a token of text is, with more that come before punctuation."""
+    more = f"| (?P<operator>{operators})" if operators else ""
+    return re.compile(rf"{_TOKENS} {more} | (?P<punct>[{{}}()\[\],:=])", re.VERBOSE)
+
+
+TOKEN = token_pattern()
 
 
 @dataclass(frozen=True)

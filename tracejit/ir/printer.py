@@ -4,7 +4,7 @@ What is printed here is parsed by `parser`; a test proves the round trip.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -155,8 +155,3 @@ def format_eqn(eqn: Eqn, scope: Iterable[Var] = ()) -> str:
 def format_params(params: Params, indent: str = "") -> str:
     """Return params as ``{axis=0, dtype=f32}``, or nothing where there are none."""
     return _GraphPrinter(indent).params(params)
-
-
-def format_avals(avals: Sequence[object]) -> str:
-    """Return avals side by side, for messages."""
-    return ", ".join(str(a) for a in avals)

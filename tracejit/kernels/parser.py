@@ -4,7 +4,6 @@ Values written inside a line get names of their own, ``e0, e1, ...``, that no ot
 value of the kernel has. Infix operations inside others stand in parentheses.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
@@ -15,7 +14,7 @@ import numpy as np
 from ..ir.aval import Shape
 from ..ir.dtypes import INT64, NAME_TO_DTYPE
 from ..ir.graph import Literal
-from ..ir.parser import TextParser, Token, parse_scalar
+from ..ir.parser import TextParser, Token, parse_scalar, token_pattern
 from ..ir.primitive import REGISTRY, Kind, Params, Primitive
 from .kernel import (
     Axis,
@@ -39,24 +38,7 @@ from .maps import Affine, AxisIndex, FloorDiv, IndexAtom, Map, Mod, ValueIndex
 from .printer import INFIX, literal_dtype
 from .schedule import Placement, Role, Schedule
 
-PATTERN = re.compile(
-    r"""
-    (?P<space>[ \t\r\n]+)
-  | (?P<source>;[^\n]*)
-  | (?P<dense>dense<[^>]*>)
-  | (?P<string>"[^"\n]*")
-  | (?P<bits>bits\(0x[0-9a-f]+\))
-  | (?P<complex>complex\((?:[^()]|\([^()]*\))*\))
-  | (?P<arrow>->)
-  | (?P<number>[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|inf\b|nan\b))
-  | (?P<var>%[A-Za-z0-9_.]+)
-  | (?P<name>@?[A-Za-z_][A-Za-z0-9_.]*)
-  | (?P<operator>//|==|!=|<=|>=|[-+*/<>&|^?])
-  | (?P<punct>[{}()\[\],:=])
-    """,
-    re.VERBOSE,
-)
-
+PATTERN = token_pattern("//|==|!=|<=|>=|[-+*/<>&|^?]")
 LITERALS = ("number", "bits", "complex")
 STARTS = ("store",)  # words a line of the body begins with, besides values
 OPERATORS = {sign: REGISTRY[name] for name, sign in INFIX.items()}

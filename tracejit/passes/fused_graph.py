@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import InternalError
 from ..ir import dtypes as dt
-from ..ir.graph import Eqn, Graph, Var
+from ..ir.graph import Eqn, Graph, Var, subgraph
 from ..ir.ops.control import fusion_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.shape import iota_p
@@ -235,8 +235,7 @@ def _numbered(eqns: Sequence[Eqn]) -> list[Eqn]:
     """Return the equations with the groups' graphs numbered in order."""
     fused = [e for e in eqns if e.primitive is fusion_p]
     for number, eqn in enumerate(fused):
-        graph = eqn.params["graph"]
-        assert isinstance(graph, Graph)
+        graph = subgraph(eqn.params)
         graph.name = f"{graph.name}_k{number}"
     return list(eqns)
 

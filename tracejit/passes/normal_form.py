@@ -16,7 +16,7 @@ Axes of one element do not count. Each of these sums follows the fixed tree of
 from ..ir.aval import Shape
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
-from ..ir.ops.custom import INLINED
+from ..ir.ops.control import inlined_graph
 from ..ir.ops.shape import ints
 from ..ir.primitive import Kind
 from .manager import keep_name
@@ -24,7 +24,7 @@ from .manager import keep_name
 
 def normal_form(graph: Graph) -> Graph:
     """Return the graph in normal form; the same object if it is already."""
-    if not any(e.primitive in INLINED or _parts(e) for e in graph.eqns):
+    if not any(inlined_graph(e) or _parts(e) for e in graph.eqns):
         return graph
     b = Builder(graph.name)
     env: dict[Var, Atom] = {v: b.input(v.aval, v.name) for v in graph.invars}
@@ -38,9 +38,8 @@ def normal_form(graph: Graph) -> Graph:
 
 
 def _emitted(b: Builder, eqn: Eqn, ins: tuple[Atom, ...]) -> tuple[Atom, ...]:
-    if eqn.primitive in INLINED:
-        inner = eqn.params["graph"]
-        assert isinstance(inner, Graph)
+    inner = inlined_graph(eqn)
+    if inner is not None:
         return b.inline(normal_form(inner), ins)
     parts = _parts(eqn)
     if not parts:

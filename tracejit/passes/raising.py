@@ -15,7 +15,6 @@ Before → after, for raise::
 
 from ..ir.graph import Graph
 from ..ir.ops.composite import composite_p
-from ..ir.ops.custom import is_expanded
 from ..ir.raising import expand_graph, raise_graph
 from .manager import PassContext, on_all_graphs, with_subgraphs
 
@@ -42,7 +41,7 @@ def expand_composites(graph: Graph, context: PassContext) -> Graph:
     """Inline what means a graph, and custom functions, in sub-graphs too."""
 
     def expand(inner: Graph) -> Graph:
-        found = sum(map(is_expanded, inner.eqns))
+        found = sum(e.primitive.expand is not None for e in inner.eqns)
         if not found or not context.may_fire("expand_composite"):
             return inner
         context.stats.fired["expand_composite"] += found

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..ir.aval import Shape, ShapedArray
-from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.graph import Atom, Eqn, Graph, Var, subgraph
 from ..ir.ops.contract import dot_general_p
-from ..ir.ops.control import cond_p, fusion_p
+from ..ir.ops.control import cond_p, fusion_p, inlined_graph
 from ..ir.ops.conv import conv_general_p
-from ..ir.ops.custom import INLINED, barrier_p
+from ..ir.ops.custom import barrier_p
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.shape import (
     broadcast_in_dim_p,
@@ -129,7 +129,7 @@ class _Lowering:
         for i, x in enumerate(graph.outvars):
             if not isinstance(x, Var) or x in self.claimed or x not in made_by:
                 continue
-            if made_by[x].primitive in (*ALIASES, *INLINED, constant_p, barrier_p):
+            if not _writes(made_by[x]):
                 continue
             self.claimed[x] = self.buffer(x.aval, Storage.OUTPUT, index=i)
 
@@ -149,7 +149,10 @@ class _Lowering:
     def equations(self, eqns: Sequence[Eqn]) -> None:
         """Lower equations in order."""
         for eqn in eqns:
-            if eqn.primitive is fusion_p:
+            graph = inlined_graph(eqn)
+            if graph is not None:
+                self.inline(eqn, graph)
+            elif eqn.primitive is fusion_p:
                 self.fusion(eqn)
             elif eqn.primitive is dot_general_p:
                 self.contraction(eqn)
@@ -164,8 +167,6 @@ class _Lowering:
                 )
             elif eqn.primitive in ALIASES:
                 self.alias(eqn)
-            elif eqn.primitive in INLINED:
-                self.call(eqn)
             elif eqn.primitive is barrier_p:
                 self.barrier(eqn)
             elif eqn.primitive is cond_p:
@@ -184,8 +185,7 @@ class _Lowering:
 
     def fusion(self, eqn: Eqn) -> None:
         """Add the kernel of a group."""
-        graph = eqn.params["graph"]
-        assert isinstance(graph, Graph)
+        graph = subgraph(eqn.params)
         ins = [self.operand(x) for x in eqn.invars]
         outs = [self.result(v) for v in eqn.outvars]
         kernel, schedule = kernel_of(
@@ -252,9 +252,8 @@ class _Lowering:
 
     # --- sub-graphs
 
-    def call(self, eqn: Eqn) -> None:
-        graph = eqn.params["graph"]
-        assert isinstance(graph, Graph)
+    def inline(self, eqn: Eqn, graph: Graph) -> None:
+        """Lower the equations of the graph that an equation stands for."""
         self.enter(graph, [self.operand(x) for x in eqn.invars], {})
         for var, x in zip(eqn.outvars, graph.outvars, strict=True):
             self.home[var] = self.operand(x)
@@ -320,7 +319,7 @@ class _Lowering:
     def claim(self, graph: Graph, places: Mapping[Atom, ProgramBuffer]) -> None:
         """Let equations write their results to places of the same layout."""
         for eqn in graph.eqns:
-            if eqn.primitive not in (*ALIASES, *INLINED, barrier_p, constant_p):
+            if _writes(eqn):
                 for var in eqn.outvars:
                     place = places.get(var)
                     if place is not None:
@@ -416,6 +415,12 @@ def aval_of(buffer: ProgramBuffer) -> ShapedArray:
 
 
 ALIASES = (reshape_p, transpose_p, slice_p, rev_p, broadcast_in_dim_p)
+
+
+def _writes(eqn: Eqn) -> bool:
+    """Tell whether an equation has steps of its own that write its results."""
+    is_place = eqn.primitive in (*ALIASES, barrier_p, constant_p)
+    return not is_place and inlined_graph(eqn) is None
 
 
 def _view_strides(eqn: Eqn, strides: Shape) -> tuple[Shape, int] | None:

@@ -7,7 +7,7 @@ them. Effects are left to the run of the recorded graph: they happen once.
 from collections.abc import Sequence
 from typing import Any
 
-from ..ir.graph import Graph, Var
+from ..ir.graph import Graph, Var, subgraph
 from ..ir.primitive import Param, Primitive
 from .inner import InnerTrace, known_results
 from .trace import Trace
@@ -28,8 +28,7 @@ def bind(
     **params
         The equation's.
     """
-    graph = params["graph"]
-    assert isinstance(graph, Graph)
+    graph = subgraph(params)
     lifted = [trace.lift(x) for x in operands]
     pairs = zip(lifted, graph.in_avals, strict=True)
     atoms = [x.convert(aval.dtype) for x, aval in pairs]

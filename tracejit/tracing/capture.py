@@ -8,7 +8,7 @@ guard: when another object is there at a later call, the function is traced agai
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -181,31 +181,36 @@ class _Search:
             self.visit(child_name, child, depth + 1)
 
 
+def unwrapped(function: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a callable is made of: functions, and the objects they belong to.
+
+    A partial, a bound method, a callable object and what ``functools.wraps`` wraps are
+    callables around others, which come first. Functions have no name.
+    """
+    if isinstance(function, functools.partial):
+        # its keywords are parameters, as defaults are
+        yield from ((f"partial.args[{i}]", x) for i, x in enumerate(function.args))
+        yield from unwrapped(function.func)
+    elif isinstance(function, MethodType):
+        yield "self", function.__self__
+        yield from unwrapped(function.__func__)
+    elif hasattr(function, "__wrapped__"):
+        yield from unwrapped(function.__wrapped__)
+        yield "", function
+    elif isinstance(function, FunctionType):
+        yield "", function
+    else:
+        yield "self", getattr(function, "__self__", function)  # of a builtin method
+        yield "", getattr(type(function), "__call__", None)  # noqa: B004
+
+
 def _places(function: object) -> Iterator[tuple[str, Getter]]:
     """Yield names a function's code can look up, with how to look again."""
-    bound_to = getattr(function, "__self__", None)
-    if bound_to is not None:
-        yield "self", Constant(bound_to)
-    if isinstance(function, functools.partial):
-        yield from _partial_places(function)
-        return
-    inner = getattr(function, "__func__", function)
-    wrapped = getattr(inner, "__wrapped__", None)
-    if wrapped is not None:
-        yield from _places(wrapped)
-    if not isinstance(inner, FunctionType):
-        if inner is not function or not hasattr(inner, "__dict__"):
-            return
-        yield "self", Constant(inner)
-        return
-    yield from function_places(inner)
-
-
-def _partial_places(function: functools.partial[Any]) -> Iterator[tuple[str, Getter]]:
-    """Positional arguments of a partial; keywords are parameters, as defaults."""
-    for i, value in enumerate(function.args):
-        yield f"partial.args[{i}]", Constant(value)
-    yield from _places(function.func)
+    for name, found in unwrapped(function):
+        if isinstance(found, FunctionType) and not name:
+            yield from function_places(found)
+        else:
+            yield name or "self", Constant(found)
 
 
 def function_places(function: FunctionType) -> Iterator[tuple[str, Getter]]:

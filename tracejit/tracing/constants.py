@@ -9,10 +9,9 @@ Only what the code could have looked at is guarded: attributes that it names, it
 small containers. Installed libraries are taken to stay as they are.
 """
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from .capture import (
     LengthOf,
     function_places,
     names_in,
+    unwrapped,
 )
 from .source import is_library
 
@@ -88,32 +88,10 @@ def captured_constants(
 
 
 def _layers(function: Any) -> tuple[list[FunctionType], list[tuple[str, Getter]]]:
-    """Return the user's functions in a callable, and the objects that they belong to.
-
-    A partial, a bound method, a callable object and what ``functools.wraps`` wraps
-    are callables around others.
-    """
-    found = list(_unwrapped(function))
+    """Return the user's functions in a callable, and what these belong to."""
+    found = list(unwrapped(function))
     layers = [x for name, x in found if not name and is_user_code(x)]
     return layers, [(name, Constant(x)) for name, x in found if name]
-
-
-def _unwrapped(function: Any) -> Iterator[tuple[str, Any]]:
-    """Yield functions, without a name, and the objects that they belong to."""
-    if isinstance(function, functools.partial):
-        yield from ((f"partial.args[{i}]", x) for i, x in enumerate(function.args))
-        yield from _unwrapped(function.func)
-    elif isinstance(function, MethodType):
-        yield "self", function.__self__
-        yield from _unwrapped(function.__func__)
-    elif hasattr(function, "__wrapped__"):
-        yield "", function
-        yield from _unwrapped(function.__wrapped__)
-    elif isinstance(function, FunctionType):
-        yield "", function
-    else:
-        yield "self", function
-        yield "", getattr(type(function), "__call__", None)  # noqa: B004
 
 
 def is_user_code(function: Any) -> bool:

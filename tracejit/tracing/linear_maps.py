@@ -63,7 +63,6 @@ def jvp(
     """
     point = _point(fn, _as_sequence(primals, "primals"), has_aux, "jvp")
     leaves = fit_tangents(point, _as_sequence(tangents, "tangents"))
-    point.out_avals("jvp")
     graph, indices = _jvp_graph(point)
     given = [leaves[i] for i in point.active]
     outs = run_graph(graph, [*point.operands, *given])
@@ -117,9 +116,7 @@ def linearize(
     >>> derivative(1.0), derivative(0.5)
     (np.float64(6.0), np.float64(3.0))
     """
-    point = _point(fn, primals, has_aux, "linearize")
-    point.out_avals("linearize")
-    result, aux, linear = split_at(point)
+    result, aux, linear = split_at(_point(fn, primals, has_aux, "linearize"))
 
     def jvp_fun(*tangents: Any) -> Any:
         return linear.push(tangents)
@@ -162,9 +159,7 @@ def vjp(
     >>> value, pull(1.0)
     (np.float64(12.0), (np.float64(4.0), np.float64(3.0)))
     """
-    point = _point(fn, primals, has_aux, "vjp")
-    point.out_avals("vjp")
-    result, aux, linear = split_at(point)
+    result, aux, linear = split_at(_point(fn, primals, has_aux, "vjp"))
     transposed = pullback_graph(linear.split)
 
     def vjp_fun(cotangents: Any) -> tuple[Any, ...]:
@@ -176,12 +171,15 @@ def vjp(
 def _point(
     fn: Callable[..., Any], primals: Sequence[Any], has_aux: bool, what: str
 ) -> Point:
+    """Trace `fn` where its derivative is taken; its results are arrays and numbers."""
     if not callable(fn):
         raise ArgumentError(f"{what} takes a function, not {fn!r}", source=user_line())
     args = tuple(primals)
     chosen = choose(fn, args, {}, range(len(args)), None)
     active = active_leaves(chosen, what, allow_int=True)
-    return trace_at(fn, chosen, active, has_aux)
+    point = trace_at(fn, chosen, active, has_aux)
+    point.out_avals(what)
+    return point
 
 
 def _as_sequence(x: Any, name: str) -> tuple[Any, ...]:

@@ -32,7 +32,6 @@ from .storage import Array, Kind, OwnArray, Storage, blank
 from .tracer import Tracer
 
 KNOWN_LIMIT = 1 << 16  # elements of a value kept for Python under jit
-CONSTANT_FIELD = 16  # elements from which a constant is looked at for structure
 
 
 class Role(enum.Enum):

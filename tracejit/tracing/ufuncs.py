@@ -26,7 +26,6 @@ from .trace import Trace, current_trace
 from .tracer import Tracer, depends_of
 
 Lowering = Callable[..., Atom]
-WEAK = {bool: np.dtype(bool), int: int, float: float, complex: complex}
 
 
 def unsupported(what: str, hint: str = "") -> UnsupportedError:
@@ -358,13 +357,6 @@ def _divmod(t: Trace, x: Atom, y: Atom) -> tuple[Atom, Atom]:
 
 def _conjugate(t: Trace, x: Atom) -> Atom:
     return t.emit(ew.conj_p, x) if dt.is_complex(x.aval.dtype) else x
-
-
-def _complex_compare(primitive: Primitive) -> Lowering:
-    def lower(t: Trace, x: Atom, y: Atom) -> Atom:
-        return t.emit(primitive, x, y)
-
-    return lower
 
 
 LOWERINGS: dict[np.ufunc, Any] = {

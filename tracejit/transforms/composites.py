@@ -40,8 +40,8 @@ import numpy as np
 from ..ir import dtypes as dt
 from ..ir.aval import Shape
 from ..ir.builder import Builder
-from ..ir.graph import Atom
-from ..ir.ops.composite import attribute, composite_axes, composite_p, expansion
+from ..ir.graph import Atom, subgraph
+from ..ir.ops.composite import attribute, composite_axes, composite_p
 from ..ir.ops.elementwise import (
     add_p,
     convert_p,
@@ -229,7 +229,7 @@ def _log_likelihood_jvp(
     """
     (y,) = outs
     x, index = ins
-    equations = expansion(params).eqns
+    equations = subgraph(params).eqns
     pick = next(e for e in equations if e.params.get("name") == "pick")
     (picked,) = b.emit_all(composite_p, [t, index], pick.params)
     weighted = b.emit(mul_p, softmax(b, x, composite_axes(params)), t)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.graph import Atom, Eqn, Graph, Var, subgraph
 from ..ir.ops.custom import (
     barrier_p,
     checkpoint_p,
@@ -18,13 +18,20 @@ from ..ir.ops.custom import (
     custom_tangent_p,
     custom_vjp_p,
     inexact_avals,
-    subgraph,
 )
 from ..ir.ops.shape import broadcast_in_dim_p, full_like
 from ..ir.primitive import Params
 from . import linearize as linearizing
 from . import transpose as transposing
-from .linearize import Derivatives, Maybe, linearize, linearize_graph, mask_of, spread
+from .linearize import (
+    Derivatives,
+    Maybe,
+    emit_split,
+    linearize,
+    linearize_graph,
+    mask_of,
+    spread,
+)
 from .separate import separate
 from .transpose import count_residuals, transpose_graph
 
@@ -113,15 +120,8 @@ def _linearize_checkpoint(
         return linearize(b, graph, ins, tangents, known)
     split = linearize_graph(graph, mask_of(tangents), known, save)  # type: ignore[arg-type]
     first: Params = {"graph": split.primal, "save": save}
-    outs = b.emit_all(checkpoint_p, ins, first)
-    values = (*ins, *outs)
-    operands = [values[i] for i in split.residuals]
-    operands += [t for t in tangents if t is not None]
-    found: Sequence[Atom] = ()
-    if any(split.active):
-        again: Params = {"graph": split.tangent, "save": save}
-        found = b.emit_all(checkpoint_p, operands, again)
-    return outs[: len(eqn.outvars)], spread(found, split.active)
+    again: Params = {"graph": split.tangent, "save": save}
+    return emit_split(b, checkpoint_p, (first, again), split, ins, tangents)
 
 
 def _transpose_checkpoint(
@@ -149,8 +149,8 @@ def _transpose_checkpoint(
     pairs = zip(eqn.invars[:n], used, strict=True)
     operands = [*(next(later) if is_used else x for x, is_used in pairs), *given]
     params = {"graph": transposed.graph, "save": eqn.params["save"]}
-    found = iter(b.emit_all(checkpoint_p, operands, params))
-    return [*[None] * n, *(next(found) if f else None for f in transposed.found)]
+    found = b.emit_all(checkpoint_p, operands, params)
+    return [*[None] * n, *spread(found, transposed.found)]
 
 
 def _stored(b: Builder, x: Atom) -> Atom:

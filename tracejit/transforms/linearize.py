@@ -26,10 +26,10 @@ from ..errors import UnsupportedError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Var, subgraphs
+from ..ir.graph import Atom, Eqn, Graph, Var, expansion_of, subgraph, subgraphs
 from ..ir.invariant import Hoisted
 from ..ir.liveness import live_equations
-from ..ir.ops.composite import composite_p, expansion
+from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.custom import (
     Save,
@@ -38,7 +38,7 @@ from ..ir.ops.custom import (
 )
 from ..ir.ops.elementwise import add_p
 from ..ir.ops.shape import broadcast_to, full_like
-from ..ir.primitive import Avals, Effect, Linearity, Primitive
+from ..ir.primitive import Avals, Effect, Linearity, Params, Primitive
 from ..ir.simplify import SIMPLIFY
 from .composites import JVP_RULES
 
@@ -253,9 +253,8 @@ def _linearize_eqn(
     split = SUBGRAPH_RULES.get(eqn.primitive)
     if split is not None:
         return split(b, eqn, ins, tangents, known)
-    expand = eqn.primitive.expand
-    if expand is not None and not eqn.primitive.has_derivative:
-        meaning = expand(tuple(x.aval for x in eqn.invars), eqn.params)
+    meaning = None if eqn.primitive.has_derivative else expansion_of(eqn)
+    if meaning is not None:
         return linearize(b, meaning, ins, tangents, known)
     outs = b.emit_all(eqn.primitive, ins, eqn.params)
     return outs, _tangents(b, eqn, tangents, outs, ins)
@@ -495,7 +494,7 @@ def _linearize_composite(
     rule = JVP_RULES.get(str(eqn.params["name"]))
     first, *others = tangents
     if rule is None or first is None or any(t is not None for t in others):
-        return linearize(b, expansion(eqn.params), ins, tangents, known)
+        return linearize(b, subgraph(eqn.params), ins, tangents, known)
     outs = b.emit_all(composite_p, ins, eqn.params)
     return outs, rule(b, first, outs, ins, eqn.params)
 
@@ -507,17 +506,37 @@ def _linearize_call(
     tangents: Sequence[Maybe],
     known: Derivatives,
 ) -> tuple[Sequence[Atom], Sequence[Maybe]]:
-    graph = eqn.params["graph"]
-    assert isinstance(graph, Graph)
-    split = linearize_graph(graph, mask_of(tangents), known)
-    outs = b.emit_all(call_p, ins, {"graph": split.primal})
-    values = (*ins, *outs)
-    operands = [values[i] for i in split.residuals]
-    operands += [t for t in tangents if t is not None]
+    split = linearize_graph(subgraph(eqn.params), mask_of(tangents), known)
+    primal, tangent = {"graph": split.primal}, {"graph": split.tangent}
+    return emit_split(b, call_p, (primal, tangent), split, ins, tangents)
+
+
+def emit_split(
+    b: Builder,
+    primitive: Primitive,
+    params: tuple[Params, Params],
+    split: Linearized | LinearizedBranches,
+    ins: Sequence[Atom],
+    tangents: Sequence[Maybe],
+    first: int = 0,
+) -> tuple[Sequence[Atom], Sequence[Maybe]]:
+    """Emit the primal of a split sub-graph, then its tangent on the residuals.
+
+    Parameters
+    ----------
+    params : (mapping, mapping)
+        Of the equation of the primal, and of that of the tangent.
+    first : int
+        The operands before it are none of the sub-graph; both equations take them.
+    """
+    outs = b.emit_all(primitive, ins, params[0])
+    values = (*ins[first:], *outs)
+    operands = [*ins[:first], *(values[i] for i in split.residuals)]
+    operands += [t for t in tangents[first:] if t is not None]
     found: Sequence[Atom] = ()
     if any(split.active):
-        found = b.emit_all(call_p, operands, {"graph": split.tangent})
-    return outs[: len(eqn.outvars)], spread(found, split.active)
+        found = b.emit_all(primitive, operands, params[1])
+    return outs[: len(split.active)], spread(found, split.active)
 
 
 def _linearize_cond(
@@ -527,21 +546,12 @@ def _linearize_cond(
     tangents: Sequence[Maybe],
     known: Derivatives,
 ) -> tuple[Sequence[Atom], Sequence[Maybe]]:
-    on_true, on_false = eqn.params["on_true"], eqn.params["on_false"]
-    assert isinstance(on_true, Graph)
-    assert isinstance(on_false, Graph)
-    split = _linearize_branches(on_true, on_false, mask_of(tangents[1:]), known)
     names = ("on_true", "on_false")
+    on_true, on_false = (subgraph(eqn.params, name) for name in names)
+    split = _linearize_branches(on_true, on_false, mask_of(tangents[1:]), known)
     primals = dict(zip(names, split.primals, strict=True))
-    outs = b.emit_all(cond_p, ins, primals)
-    values = (*ins[1:], *outs)
-    operands = [ins[0], *(values[i] for i in split.residuals)]
-    operands += [t for t in tangents[1:] if t is not None]
-    found: Sequence[Atom] = ()
-    if any(split.active):
-        graphs = dict(zip(names, split.tangents, strict=True))
-        found = b.emit_all(cond_p, operands, graphs)
-    return outs[: len(eqn.outvars)], spread(found, split.active)
+    graphs = dict(zip(names, split.tangents, strict=True))
+    return emit_split(b, cond_p, (primals, graphs), split, ins, tangents, first=1)
 
 
 def _linearize_branches(
@@ -567,7 +577,7 @@ def _join_branches(x: Linearized, y: Linearized, n_outs: int) -> LinearizedBranc
     operands = [*x.tangent.in_avals[:n], *y.tangent.in_avals[: len(y.residuals)]]
     operands += x.tangent.in_avals[n:]
     return LinearizedBranches(
-        (_padded_primal(x, n_outs, (), more_y), _padded_primal(y, n_outs, more_x, ())),
+        (padded(x.primal, n_outs, (), more_y), padded(y.primal, n_outs, more_x, ())),
         (*x.residuals, *shifted),
         (
             _padded_tangent(x, active, operands, 0),
@@ -577,13 +587,11 @@ def _join_branches(x: Linearized, y: Linearized, n_outs: int) -> LinearizedBranc
     )
 
 
-def _padded_primal(
-    split: Linearized, n_outs: int, before: Avals, after: Avals
-) -> Graph:
-    """Put zeros for the other branch's values around those of this branch."""
-    b = new_builder(split.primal.name)
-    ins = [b.input(v.aval, v.name) for v in split.primal.invars]
-    results = b.inline(split.primal, ins)
+def padded(graph: Graph, n_outs: int, before: Avals, after: Avals) -> Graph:
+    """Put zeros for the other branch's residuals around those after `n_outs`."""
+    b = new_builder(graph.name)
+    ins = [b.input(v.aval, v.name) for v in graph.invars]
+    results = b.inline(graph, ins)
     zeros = [[full_like(b, 0, a) for a in avals] for avals in (before, after)]
     outs = [*results[:n_outs], *zeros[0], *results[n_outs:], *zeros[1]]
     return b.build(outs)

@@ -19,17 +19,17 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.graph import Atom, Eqn, Graph, Var, subgraph
 from ..ir.liveness import live_equations
 from ..ir.ops.control import call_p, cond_p
-from ..ir.ops.custom import checkpoint_p, custom_batching_p, subgraph
+from ..ir.ops.custom import checkpoint_p, custom_batching_p
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
-from ..ir.ops.shape import full_like
 from ..ir.primitive import Avals, Primitive
 from .linearize import (
     Mask,
     free_variables,
     new_builder,
+    padded,
     split_linear,
 )
 
@@ -196,12 +196,7 @@ def _padded(divided: Divided, before: Avals, after: Avals) -> Graph:
     """Give values, then residuals between zeros for those of the other branch."""
     graph = divided.values
     outs = [*graph.outvars, *divided.residuals]
-    b = new_builder(graph.name)
-    ins = [b.input(v.aval, v.name) for v in graph.invars]
-    results = b.inline(_with_outputs(graph, outs), ins)
-    zeros = [[full_like(b, 0, a) for a in avals] for avals in (before, after)]
-    n = len(graph.outvars)
-    return b.build([*results[:n], *zeros[0], *results[n:], *zeros[1]])
+    return padded(_with_outputs(graph, outs), len(graph.outvars), before, after)
 
 
 # --- loops ------------------------------------------------------------------------

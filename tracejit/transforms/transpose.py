@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import InternalError, UnsupportedError
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraph
 from ..ir.liveness import live_equations
 from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p, cond_p
@@ -30,6 +30,7 @@ from .linearize import (
     add_maybe,
     new_builder,
     split_linear,
+    spread,
 )
 
 TransposeSubgraph = Callable[
@@ -227,15 +228,14 @@ def _transpose_call(
     is_linear: Sequence[bool],
     known: Derivatives,
 ) -> Sequence[Maybe]:
-    graph = eqn.params["graph"]
-    assert isinstance(graph, Graph)
+    graph = subgraph(eqn.params)
     n = count_residuals(eqn, is_linear)
     mask = tuple(c is not None for c in cts)
     transposed = transpose_graph(graph, n, mask, known)
     operands = [*eqn.invars[:n], *(c for c in cts if c is not None)]
     params = {"graph": transposed.graph}
-    found = iter(b.emit_all(call_p, operands, params))
-    return [*[None] * n, *(next(found) if f else None for f in transposed.found)]
+    found = b.emit_all(call_p, operands, params)
+    return [*[None] * n, *spread(found, transposed.found)]
 
 
 def count_residuals(eqn: Eqn, is_linear: Sequence[bool]) -> int:

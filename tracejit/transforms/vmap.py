@@ -32,10 +32,10 @@ from ..errors import UnsupportedError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.graph import Atom, Eqn, Graph, Var, expansion_of, subgraph
 from ..ir.liveness import live_equations
 from ..ir.ops.callback import call_active, callback_p, check_p
-from ..ir.ops.composite import composite_p, expansion
+from ..ir.ops.composite import composite_p
 from ..ir.ops.control import call_p, cond_p, fusion_p
 from ..ir.ops.custom import (
     checkpoint_p,
@@ -43,7 +43,6 @@ from ..ir.ops.custom import (
     custom_jvp_p,
     custom_tangent_p,
     custom_vjp_p,
-    subgraph,
 )
 from ..ir.ops.elementwise import and_p, eq_p, not_p, select_p, stop_gradient_p
 from ..ir.ops.indexing import gather_p, scatter_p
@@ -218,9 +217,8 @@ def _batch_eqn(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Resu
     rule = SUBGRAPH_RULES.get(eqn.primitive)
     if rule is not None:
         return rule(b, eqn, operands, state)
-    expand = eqn.primitive.expand
-    if batch_rule(eqn.primitive) is None and expand is not None:
-        meaning = expand(tuple(x.aval for x in eqn.invars), eqn.params)
+    meaning = None if batch_rule(eqn.primitive) else expansion_of(eqn)
+    if meaning is not None:
         return batch_equations(b, meaning, operands, state)
     return _by_declaration(b, eqn, operands)
 
@@ -338,7 +336,7 @@ SubgraphRule = Callable[[Builder, Eqn, Operands, Batches], Results]
 def _batch_composite(
     b: Builder, eqn: Eqn, operands: Operands, state: Batches
 ) -> Results:
-    return batch_equations(b, expansion(eqn.params), operands, state)
+    return batch_equations(b, subgraph(eqn.params), operands, state)
 
 
 def _batch_call(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Results:
@@ -346,8 +344,7 @@ def _batch_call(b: Builder, eqn: Eqn, operands: Operands, state: Batches) -> Res
     primitive, params = eqn.primitive, eqn.params
     if primitive is fusion_p:
         primitive, params = call_p, {}
-    graph = eqn.params["graph"]
-    assert isinstance(graph, Graph)
+    graph = subgraph(eqn.params)
     none = (False,) * len(graph.outvars)
     atoms, has_active = _with_active(operands, (graph,))
     found = _batched(graph, tuple(operands.batched), has_active, none, state)

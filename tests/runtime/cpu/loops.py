@@ -19,13 +19,14 @@ def run_loop(loop: UfuncLoop, operands: Sequence[np.ndarray]) -> None:
     for operand, core in zip(operands, cores, strict=True):
         assert operand.ndim == 1 + core
         assert operand.shape[0] == count
-    sizes, core_steps = loop.core_layout(
-        [operand.shape[1:] for operand in operands],
-        [operand.strides[1:] for operand in operands],
-    )
-    steps = [operand.strides[0] for operand in operands] + list(core_steps)
+    sizes: dict[str, int] = {}  # of the core dimensions, in order of first appearance
+    for operand, names in zip(operands, loop.core, strict=True):
+        for name, size in zip(names, operand.shape[1:], strict=True):
+            assert sizes.setdefault(name, size) == size
+    steps = [operand.strides[0] for operand in operands]
+    steps += [step for operand in operands for step in operand.strides[1:]]
     pointers = np.array([operand.ctypes.data for operand in operands], np.uintp)
-    dimensions = np.array([count, *sizes], np.intp)
+    dimensions = np.array([count, *sizes.values()], np.intp)
     strides = np.array(steps, np.intp)
     LOOP(loop.function)(
         pointers.ctypes.data, dimensions.ctypes.data, strides.ctypes.data, loop.data

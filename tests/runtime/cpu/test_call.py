@@ -10,7 +10,7 @@ import pytest
 
 from tracejit.codegen.llvm.target import host_target
 from tracejit.runtime.cpu import call
-from tracejit.runtime.cpu.call import NativeFunction, data_pointer, pointer_block
+from tracejit.runtime.cpu.call import NativeFunction, data_pointer
 from tracejit.runtime.cpu.engine import Library, engine_for
 
 # f(pointers, n): the sum of the first int32 behind each of n pointers.
@@ -102,13 +102,6 @@ def test_layout_is_known_on_cpython() -> None:
 def test_layout_mismatch_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call, "_DATA_OFFSET", call._DATA_OFFSET + 8)
     assert not call._has_known_layout.__wrapped__()
-
-
-@pytest.mark.parametrize("count", [0, 1, 5, 20])
-def test_pointer_block(count: int) -> None:
-    arrays = [np.zeros(3) for _ in range(count)]
-    block = (ctypes.c_size_t * count).from_buffer_copy(pointer_block(arrays))
-    assert list(block) == [array.ctypes.data for array in arrays]
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 20, 300])

@@ -113,18 +113,6 @@ def test_core_dimensions() -> None:
     loop = find_loop(linalg_ufuncs.solve, [FLOAT64, FLOAT64])
     assert loop is not None
     assert loop.core == (("m", "m"), ("m", "n"), ("m", "n"))
-    shapes = [(3, 3), (3, 5), (3, 5)]
-    strides = [(8, 24), (40, 8), (40, 8)]
-    assert loop.core_layout(shapes, strides) == ((3, 5), (8, 24, 40, 8, 40, 8))
-
-
-def test_core_dimensions_must_agree() -> None:
-    loop = find_loop(linalg_ufuncs.solve, [FLOAT64, FLOAT64])
-    assert loop is not None
-    with pytest.raises(InternalError, match="core dimension 'm' is both 3 and 4"):
-        loop.core_layout([(3, 3), (4, 5), (4, 5)], [(8, 8)] * 3)
-    with pytest.raises(InternalError, match=r"needs core dimensions \('m', 'm'\)"):
-        loop.core_layout([(3,), (3, 5), (3, 5)], [(8,), (8, 8), (8, 8)])
 
 
 # What a host program does around a loop; returns whether the flag was set.
@@ -155,10 +143,9 @@ def fails(name: str, matrix: np.ndarray) -> bool:
     main = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 3, ctypes.c_int)(
         library.address("main")
     )
-    sizes, core = loop.core_layout([matrix.shape] * 2, [matrix.strides] * 2)
     pointers = np.array([matrix.ctypes.data, out.ctypes.data], np.uintp)
-    dimensions = np.array([1, *sizes], np.intp)
-    steps = np.array([0, 0, *core], np.intp)
+    dimensions = np.array([1, len(matrix)], np.intp)
+    steps = np.array([0, 0, *matrix.strides, *out.strides], np.intp)
     tables = [a.ctypes.data for a in (pointers, dimensions, steps)]
     failed = bool(main(*tables, status.invalid))
     assert failed == bool(np.isnan(out).any())

@@ -23,7 +23,7 @@ from itertools import product
 from math import prod
 
 from .conv_rows import Rows
-from .conv_shape import Convolution, Line, Part, Role, parts_of
+from .conv_shape import Convolution, Line, Part, Role, Window, parts_of
 from .conv_tile import Even, Lines, Sums, Table, Tiles, tile_rows
 from .indices import Index, add, multiply
 from .target import Target
@@ -454,6 +454,12 @@ def _even(found: Convolution, packing: _Packing) -> Even:
     return Even(tuple(loops))
 
 
+def _places_as_taps(w: Window) -> Line:
+    """Return the line whose places are the taps of a window, and the reverse."""
+    taps = tuple((y, y * w.stride - w.low) for y in range(w.places))
+    return Line(w.extent, w.taps, w.step, taps, w.x)
+
+
 class _TapsForward(_Emission):
     """C[image, filter] of each result = sum over channel, tap of packed * w.
 
@@ -464,38 +470,18 @@ class _TapsForward(_Emission):
         """Return the code."""
         em, found = self.em, self.found
         self.width = -(-found.filters.extent // self.lanes) * self.lanes
-        lines = [
-            Line(
-                w.extent,
-                w.taps,
-                w.step,
-                tuple((y, y * w.stride - w.low) for y in range(w.places)),
-                w.x,
-            )
-            for w in found.windows
-        ]
+        lines = [_places_as_taps(w) for w in found.windows]
         packing = _Packing(found.batch, lines, self._height(lines))
         inner = prod(line.places for line in lines[1:])
         slack = self.lanes * len(tile_rows(self.target))
         packed = _aligned(found.batch.extent * packing.row * self.size)
         turned = _aligned((packing.height * inner * self.width + slack) * self.size)
-        results = prod(line_taps for line_taps in (w.places for w in found.windows))
-        total = results * found.batch.extent * self.width
+        total = prod(w.places for w in found.windows) * found.batch.extent * self.width
         self.filters_at = em.gep("i8", "%scratch", packed)
         self.sums_at = em.gep("i8", "%scratch", packed + turned)
         self.packing_function(f"{self.symbol}.pack", packing)
         self._turning_function(lines)
-        self.inner = inner
-        loops: list[tuple[int, int, int]] = []
-        by = self.width
-        for line, stride in reversed(
-            list(zip(lines, packing.strides, strict=True))[1:]
-        ):
-            loops.insert(0, (line.places, stride, by))
-            by *= line.places
-        outer = (packing.strides[0], by)
-        steps = Even(tuple(loops))
-        tiles = self.new_tiles(Sums(found.dtype, packing.row, self.width, outer, steps))
+        tiles = self.new_tiles(self._sums(packing))
         with em.loop("%begin", "%end", 1) as g:
             x = self.moved("%x", g.index, found.group.x)
             w = self.moved("%w", g.index, found.group.w)
@@ -509,6 +495,19 @@ class _TapsForward(_Emission):
             g.yield_([])
         scratch_bytes = packed + turned + total * self.size
         return self.finish(scratch_bytes, found.group.extent)
+
+    def _sums(self, packing: _Packing) -> Sums:
+        """Return what a tile sums: the places of the first line, then of the others."""
+        loops: list[tuple[int, int, int]] = []
+        by = self.width
+        pairs = list(zip(packing.lines, packing.strides, strict=True))
+        for line, stride in reversed(pairs[1:]):
+            loops.insert(0, (line.places, stride, by))
+            by *= line.places
+        outer = (packing.strides[0], by)
+        return Sums(
+            self.found.dtype, packing.row, self.width, outer, Even(tuple(loops))
+        )
 
     def _height(self, lines: Sequence[Line]) -> int:
         """Return the rows of places in a block."""

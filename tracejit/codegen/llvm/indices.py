@@ -6,7 +6,7 @@ into what is linear in the axes (added up loop by loop) and the rest (evaluated 
 the access is).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,24 +47,20 @@ def _atom_bounds(atom: IndexAtom, extents: Mapping[str, int]) -> Interval | None
 
 def axes_in(index: Affine) -> set[str]:
     """Return the axes that an expression names."""
-    found: set[str] = set()
-    for atom, _ in index.terms:
-        if isinstance(atom, AxisIndex):
-            found.add(atom.axis)
-        elif isinstance(atom, FloorDiv | Mod):
-            found |= axes_in(atom.inner)
-    return found
+    return {atom.axis for atom in _names_in(index) if isinstance(atom, AxisIndex)}
 
 
 def values_in(index: Affine) -> set[str]:
     """Return the kernel values that an expression names."""
-    found: set[str] = set()
+    return {atom.value for atom in _names_in(index) if isinstance(atom, ValueIndex)}
+
+
+def _names_in(index: Affine) -> Iterator[AxisIndex | ValueIndex]:
     for atom, _ in index.terms:
-        if isinstance(atom, ValueIndex):
-            found.add(atom.value)
-        elif isinstance(atom, FloorDiv | Mod):
-            found |= values_in(atom.inner)
-    return found
+        if isinstance(atom, FloorDiv | Mod):
+            yield from _names_in(atom.inner)
+        else:
+            yield atom
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ...kernels.cost import work_ns
-from ...kernels.kernel import Buffer, Contract, Kernel, KernelOp, Load, Reduce
+from ...kernels.kernel import Buffer, Contract, Kernel, KernelOp, Reduce
 from ...kernels.parts import Part, parts_of
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
 from .blocks import plan_of
-from .collapse import flattened
+from .collapse import Flat, flattened
 from .contraction import Nested, check_contraction
 from .conv import emit_convolution
 from .conv_shape import Convolution, convolution_of
 from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
-from .parallel import ParallelNest
+from .parallel import ParallelNest, can_fail
 from .staged import Function, Ranges, StageEmitter, aligned
 from .target import Target
 from .text import Emitter
@@ -112,153 +112,207 @@ def emit_kernel(
     """
     if numbers is None:
         numbers = {op: k for k, op in enumerate(kernel.body)}
+    made = _Emission(
+        kernel, schedule, target, scope, linkage, numbers, span, threading, uncached
+    )
     convolution = convolution_of(kernel)
     if convolution is not None:
-        return _emit_convolution(kernel, convolution, target, scope, linkage, threading)
+        return made.convolution(convolution)
     parts = parts_of(kernel, schedule)
     if len(parts) > 1 and span is None:  # all that a range runs shares its axis
-        return _emit_parts(kernel, parts, target, scope, linkage, numbers, threading)
+        return made.parts(parts)
     if any(isinstance(op, Contract) for op in kernel.body):
-        return _emit_stages(
-            kernel, schedule, target, scope, linkage, numbers, threading
+        return made.stages()
+    return made.nest()
+
+
+@dataclass(frozen=True)
+class _Emission:
+    """What is to be emitted; see `emit_kernel`. Each method is one form of the code."""
+
+    kernel: Kernel
+    schedule: Schedule
+    target: Target
+    scope: ModuleScope
+    linkage: str
+    numbers: Mapping[KernelOp, int]
+    span: str | None
+    threading: Threading
+    uncached: frozenset[str]
+
+    @property
+    def symbol(self) -> str:
+        """The name of the function."""
+        return symbol_of(self.kernel.name)
+
+    @property
+    def can_fail(self) -> bool:
+        """Whether it may write the error word."""
+        return can_fail(self.kernel.body)
+
+    @property
+    def work_ns(self) -> int:
+        """Estimated work, in nanoseconds."""
+        return work_ns(self.kernel.body, self.kernel)
+
+    def function(self, em: Emitter, more: Sequence[str] = ()) -> str:
+        """Return the text of the function that `em` has the body of."""
+        names = [*parameter_names(self.kernel).values(), "%scratch", "%err"]
+        parameters = [*(f"ptr {name}" for name in names), *more]
+        return em.function(self.symbol, parameters, linkage=self.linkage)
+
+    def nest(self) -> KernelCode:
+        """Return a function with one loop nest, over a range if there is a `span`."""
+        em = self.scope.emitter()
+        flat = flattened(self.kernel, self.schedule, apart=self.span)
+        limits = ("%begin", "%end") if self.span else None
+        nest = ParallelNest(
+            flat.kernel,
+            _scalar_if_needed(flat.kernel, flat.schedule),
+            self.target,
+            em,
+            self._numbers_in(flat),
+            flat.views,
+            limits,
+            self.symbol,
+            self.threading,
+            self.scope.emitter,
         )
-    symbol = symbol_of(kernel.name)
-    em = scope.emitter()
-    flat = flattened(kernel, schedule, apart=span)
-    flat_numbers = {op: numbers.get(old, 0) for op, old in flat.origin.items()}
-    plan = _scalar_if_needed(flat.kernel, flat.schedule)
-    limits = ("%begin", "%end") if span else None
-    nest = ParallelNest(
-        flat.kernel,
-        plan,
-        target,
-        em,
-        flat_numbers,
-        flat.views,
-        limits,
-        symbol,
-        threading,
-        scope.emitter,
-    )
-    nest.uncached = uncached
-    nest.emit()
-    nest.fence()
-    em.ret()
-    parameters = _parameters(kernel)
-    parameters += [f"i64 {x}" for x in limits or ()]
-    text = em.function(symbol, parameters, linkage=linkage)
-    return KernelCode(
-        symbol,
-        "\n".join([*nest.functions, text]),
-        nest.scratch_bytes,
-        _can_fail(kernel),
-        shared_ns=nest.shared_ns,
-    )
-
-
-def _parameters(kernel: Kernel) -> list[str]:
-    names = [*parameter_names(kernel).values(), "%scratch", "%err"]
-    return [f"ptr {name}" for name in names]
-
-
-def _emit_convolution(
-    kernel: Kernel,
-    convolution: Convolution,
-    target: Target,
-    scope: ModuleScope,
-    linkage: str,
-    threading: Threading,
-) -> KernelCode:
-    """Return a function that calls the one of a convolution, on several threads."""
-    symbol, em = symbol_of(kernel.name), scope.emitter()
-    pointers = parameter_names(kernel)
-    code = emit_convolution(f"{symbol}.conv", convolution, target, scope.emitter)
-    values = [pointers[b] for b in convolution.buffers]
-    range_text = _convolution_range(symbol, pointers, values, scope)
-    ranges = Ranges(
-        None, f"{symbol}.range", code.extent, 1, 0, aligned(code.scratch_bytes)
-    )
-    work = work_ns(kernel.body, kernel)
-    job = None
-    if threading.shares(work):
-        emit_job = RangeJob(f"{symbol}.task", threading, work, False).emit
-        job = emit_job(em, scope.emitter(), ranges, [*pointers.values()])
-    if job is None:
-        arguments = [("ptr", v) for v in (*pointers.values(), "%scratch", "%scratch")]
-        limits = [("i64", "0"), ("i64", str(code.extent))]
-        em.call("void", ranges.symbol, [*arguments, ("ptr", "%err"), *limits])
-    em.ret()
-    text = em.function(symbol, _parameters(kernel), linkage=linkage)
-    return KernelCode(
-        symbol,
-        "\n".join((*code.texts, range_text, *([job.text] if job else ()), text)),
-        job.scratch_bytes if job else code.scratch_bytes,
-        False,
-        ranges,
-        work if job else 0,
-    )
-
-
-def _convolution_range(
-    symbol: str, pointers: Mapping[str, str], values: Sequence[str], scope: ModuleScope
-) -> str:
-    """Return the function that computes a range of a convolution (see `Ranges`)."""
-    em = scope.emitter()
-    arguments = [("ptr", v) for v in (*values, "%own")]
-    limits = [("i64", "%begin"), ("i64", "%end")]
-    em.call("void", f"{symbol}.conv", [*arguments, *limits])
-    em.ret()
-    names = (*pointers.values(), "%shared", "%own", "%err")
-    parameters = [*(f"ptr {n}" for n in names), "i64 %begin", "i64 %end"]
-    return em.function(f"{symbol}.range", parameters, linkage="internal")
-
-
-def _emit_parts(
-    kernel: Kernel,
-    parts: Sequence[Part],
-    target: Target,
-    scope: ModuleScope,
-    linkage: str,
-    numbers: Mapping[KernelOp, int],
-    threading: Threading,
-) -> KernelCode:
-    """Return a function that calls the parts of a kernel, each a function."""
-    symbol, em = symbol_of(kernel.name), scope.emitter()
-    pointers = parameter_names(kernel)
-    texts: list[str] = []
-    needed = shared_ns = 0
-    for place, (part, schedule) in enumerate(parts):
-        own = replace(part, name=f"{kernel.name}.part{place}")
-        code = emit_kernel(
-            own, schedule, target, scope, "internal", numbers, threading=threading
+        nest.uncached = self.uncached
+        nest.emit()
+        nest.fence()
+        em.ret()
+        text = self.function(em, [f"i64 {x}" for x in limits or ()])
+        return KernelCode(
+            self.symbol,
+            "\n".join([*nest.functions, text]),
+            nest.scratch_bytes,
+            self.can_fail,
+            shared_ns=nest.shared_ns,
         )
-        shared_ns += code.shared_ns
-        texts.append(code.text)
-        needed = max(needed, code.scratch_bytes)
-        values = [pointers[b.name] for b in (*part.inputs, *part.outputs)]
-        arguments = [("ptr", v) for v in (*values, "%scratch", "%err")]
-        em.call("void", code.symbol, arguments)
-    em.ret()
-    texts.append(em.function(symbol, _parameters(kernel), linkage=linkage))
-    text = "\n".join(texts)
-    return KernelCode(symbol, text, needed, _can_fail(kernel), shared_ns=shared_ns)
+
+    def _numbers_in(self, flat: Flat) -> dict[KernelOp, int]:
+        """Return what the error word calls the operations of the collapsed kernel."""
+        return {op: self.numbers.get(old, 0) for op, old in flat.origin.items()}
+
+    def convolution(self, convolution: Convolution) -> KernelCode:
+        """Return a function that calls the one of a convolution, on several threads."""
+        symbol, em = self.symbol, self.scope.emitter()
+        pointers = parameter_names(self.kernel)
+        emitter = self.scope.emitter
+        code = emit_convolution(f"{symbol}.conv", convolution, self.target, emitter)
+        values = [pointers[b] for b in convolution.buffers]
+        range_text = self._convolution_range(values)
+        ranges = Ranges(
+            None, f"{symbol}.range", code.extent, 1, 0, aligned(code.scratch_bytes)
+        )
+        job = None
+        if self.threading.shares(self.work_ns):
+            task = f"{symbol}.task"
+            emit_job = RangeJob(task, self.threading, self.work_ns, False).emit
+            job = emit_job(em, emitter(), ranges, [*pointers.values()])
+        if job is None:
+            names = (*pointers.values(), "%scratch", "%scratch", "%err")
+            limits = [("i64", "0"), ("i64", str(code.extent))]
+            em.call("void", ranges.symbol, [*(("ptr", v) for v in names), *limits])
+        em.ret()
+        text = self.function(em)
+        return KernelCode(
+            symbol,
+            "\n".join((*code.texts, range_text, *([job.text] if job else ()), text)),
+            job.scratch_bytes if job else code.scratch_bytes,
+            False,
+            ranges,
+            self.work_ns if job else 0,
+        )
+
+    def _convolution_range(self, values: Sequence[str]) -> str:
+        """Return the function for a range of a convolution (see `Ranges`)."""
+        em = self.scope.emitter()
+        arguments = [("ptr", v) for v in (*values, "%own")]
+        limits = [("i64", "%begin"), ("i64", "%end")]
+        em.call("void", f"{self.symbol}.conv", [*arguments, *limits])
+        em.ret()
+        names = (*parameter_names(self.kernel).values(), "%shared", "%own", "%err")
+        parameters = [*(f"ptr {n}" for n in names), "i64 %begin", "i64 %end"]
+        return em.function(f"{self.symbol}.range", parameters, linkage="internal")
+
+    def parts(self, parts: Sequence[Part]) -> KernelCode:
+        """Return a function that calls the parts of a kernel, each a function."""
+        em = self.scope.emitter()
+        pointers = parameter_names(self.kernel)
+        texts: list[str] = []
+        needed = shared_ns = 0
+        for place, (part, schedule) in enumerate(parts):
+            own = replace(part, name=f"{self.kernel.name}.part{place}")
+            code = self._inner(own, schedule, self.numbers)
+            shared_ns += code.shared_ns
+            texts.append(code.text)
+            needed = max(needed, code.scratch_bytes)
+            values = [pointers[b.name] for b in (*part.inputs, *part.outputs)]
+            arguments = [("ptr", v) for v in (*values, "%scratch", "%err")]
+            em.call("void", code.symbol, arguments)
+        em.ret()
+        texts.append(self.function(em))
+        return KernelCode(
+            self.symbol, "\n".join(texts), needed, self.can_fail, shared_ns=shared_ns
+        )
+
+    def _inner(
+        self,
+        kernel: Kernel,
+        schedule: Schedule,
+        numbers: Mapping[KernelOp, int],
+        span: str | None = None,
+    ) -> KernelCode:
+        """Return the code of a kernel that is a part of this one."""
+        return emit_kernel(
+            kernel,
+            schedule,
+            self.target,
+            self.scope,
+            "internal",
+            numbers,
+            span,
+            self.threading,
+        )
+
+    def stages(self) -> KernelCode:
+        """Return functions that run the stages of a kernel with contractions."""
+        check_contraction(self.kernel)
+        flat = flattened(self.kernel, self.schedule)
+        numbers = self._numbers_in(flat)
+        whole, pointers = _with_views(self.kernel, flat)
+
+        def nested(stage: Nested, span: str | None) -> Function:
+            code = self._inner(stage.kernel, stage.schedule, numbers, span)
+            return Function(code.symbol, code.text, code.scratch_bytes)
+
+        work, shares = self.work_ns, self.threading.shares(self.work_ns)
+        job = RangeJob(f"{self.symbol}.task", self.threading, work, self.can_fail)
+        code = StageEmitter(
+            self.symbol,
+            plan_of(whole, flat.schedule, self.target),
+            pointers,
+            list(parameter_names(self.kernel).values()),
+            self.target,
+            self.scope.emitter,
+            nested,
+            job.emit if shares else None,
+        ).emit(self.linkage)
+        return KernelCode(
+            self.symbol,
+            code.text,
+            code.scratch_bytes,
+            self.can_fail,
+            code.ranges,
+            work if shares else 0,
+        )
 
 
-def _emit_stages(
-    kernel: Kernel,
-    schedule: Schedule,
-    target: Target,
-    scope: ModuleScope,
-    linkage: str,
-    numbers: Mapping[KernelOp, int],
-    threading: Threading,
-) -> KernelCode:
-    """Return functions that run the stages of a kernel with contractions."""
-    check_contraction(kernel)
-    flat = flattened(kernel, schedule)
-    flat_numbers = {op: numbers.get(old, 0) for op, old in flat.origin.items()}
+def _with_views(kernel: Kernel, flat: Flat) -> tuple[Kernel, dict[str, str]]:
+    """Return the collapsed kernel with the views of its buffers, and all pointers."""
     pointers = parameter_names(kernel)
-    parameters = list(pointers.values())
     views: dict[str, list[Buffer]] = {name: [] for name in pointers}
     for name, (view, base) in flat.views.items():
         pointers[name] = pointers[base]
@@ -268,48 +322,7 @@ def _emit_stages(
         inputs=tuple(x for b in kernel.inputs for x in (b, *views[b.name])),
         outputs=tuple(x for b in kernel.outputs for x in (b, *views[b.name])),
     )
-
-    def nested(stage: Nested, span: str | None) -> Function:
-        code = emit_kernel(
-            stage.kernel,
-            stage.schedule,
-            target,
-            scope,
-            "internal",
-            flat_numbers,
-            span,
-            threading,
-        )
-        return Function(code.symbol, code.text, code.scratch_bytes)
-
-    plan = plan_of(whole, flat.schedule, target)
-    symbol, can_fail = symbol_of(kernel.name), _can_fail(kernel)
-    work = work_ns(kernel.body, kernel)
-    job = RangeJob(f"{symbol}.task", threading, work, can_fail)
-    stages = StageEmitter(
-        symbol,
-        plan,
-        pointers,
-        parameters,
-        target,
-        scope.emitter,
-        nested,
-        job.emit if threading.shares(work) else None,
-    )
-    code = stages.emit(linkage)
-    return KernelCode(
-        symbol,
-        code.text,
-        code.scratch_bytes,
-        can_fail,
-        code.ranges,
-        work if threading.shares(work) else 0,
-    )
-
-
-def _can_fail(kernel: Kernel) -> bool:
-    loads = [op for op in kernel.body if isinstance(op, Load)]
-    return any(op.check and not op.clip for op in loads)
+    return whole, pointers
 
 
 def symbol_of(name: str) -> str:

@@ -276,7 +276,7 @@ class _Part(ColumnNest):
         own = {v.name for v in map(result_of, ops) if v is not None}
         used = dict.fromkeys(name for op in ops for name in self.analysis.uses(op))
         self.captured = [name for name in used if name not in own]
-        self.can_fail = _can_fail(ops)
+        self.can_fail = can_fail(ops)
 
     def enter(self) -> None:
         """Read the context, in the order in which `_context` writes it."""
@@ -393,5 +393,6 @@ class _Part(ColumnNest):
         return self.em.op(f"icmp eq i64 %end, {pieces.count}")
 
 
-def _can_fail(ops: Sequence[KernelOp]) -> bool:
+def can_fail(ops: Sequence[KernelOp]) -> bool:
+    """Tell whether an operation checks its indices."""
     return any(isinstance(op, Load) and op.check and not op.clip for op in ops)

@@ -1,7 +1,7 @@
 """What machine the LLVM text is for: triple, features, vector width.
 
 Everything that is known about x86 instruction sets stands in this file. Needs
-`llvmlite.binding` for the host's triple, CPU name and features; establishes a `Target`,
+LLVM for the host's triple, CPU name and features; establishes a `Target`,
 the only thing the other modules of this package know about a machine.
 
 The instruction-set families of x86-64 are
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ...errors import TracejitError
+from .library import llvm_library
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,7 @@ def host_target(isa: str = "auto") -> Target:
     TracejitError
         If the host does not have the instruction set, or no such family exists.
     """
-    # Here, so that `import tracejit` does not load LLVM.
-    import llvmlite.binding as llvm  # noqa: PLC0415
-
+    llvm = llvm_library()
     llvm.initialize_native_target()
     triple = llvm.get_process_triple()
     features = llvm.get_host_cpu_features()
@@ -145,8 +144,7 @@ def _named_family(name: str, families: list[_Isa]) -> _Isa:
 
 
 def _target(isa: _Isa, triple: str, cpu: str, features: str) -> Target:
-    import llvmlite.binding as llvm  # noqa: PLC0415
-
+    llvm = llvm_library()
     machine = llvm.Target.from_triple(triple).create_target_machine(
         cpu=cpu, features=features
     )

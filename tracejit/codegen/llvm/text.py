@@ -205,6 +205,19 @@ class Block:
         self.carried = self._init
         self.results: list[str] = []
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._close()
+
+    def _close(self) -> None:
+        """End the region, and start what comes after it."""
+        raise NotImplementedError
+
     def yield_(self, values: Sequence[str]) -> None:
         """Name the values that leave the region, one for each that is carried."""
         if len(values) != len(self._types):
@@ -253,14 +266,7 @@ class Loop(Block):
         em.lines.extend([""] * (1 + len(self._types)))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            return
+    def _close(self) -> None:
         em = self._em
         next_ = em.op(f"add nsw i64 {self.index}, {self._step}")
         more = em.op(f"icmp slt i64 {next_}, {self._stop}")
@@ -305,14 +311,7 @@ class Branch(Block):
         em.label(inside)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            return
+    def _close(self) -> None:
         em = self._em
         back = em.block
         em.line(f"br label %{self._exit}")

@@ -13,9 +13,8 @@ from ...errors import ShapeError
 from ..aval import Shape, ShapedArray
 from ..builder import Builder
 from ..graph import Atom, Graph
-from ..interp import evaluate
-from ..primitive import Avals, ParamKind, Params, Primitive, register
-from .control import call_effects, call_eval, call_flops
+from ..primitive import Avals, ParamKind, Params, Primitive
+from .control import call_eval, graph_primitive
 
 Attributes = tuple[tuple[str, int | str], ...]
 
@@ -118,13 +117,6 @@ def attribute(params: Params, name: str) -> int | str:
     return dict(pairs)[name]
 
 
-def expansion(params: Params) -> Graph:
-    """Return the sub-graph that a composite stands for."""
-    graph = params["graph"]
-    assert isinstance(graph, Graph)
-    return graph
-
-
 def composite_axes(params: Params) -> Shape:
     """Return the axes that a composite reduces."""
     return params["axes"]  # type: ignore[return-value]
@@ -160,21 +152,16 @@ def _check_count(
         )
 
 
-composite_p: Primitive = register(
-    Primitive(
-        "composite",
-        _composite_eval,
-        lambda *args, name, axes, attributes, graph: evaluate(graph, args),
-        params={
-            "name": ParamKind.STR,
-            "axes": ParamKind.INTS,
-            "attributes": ParamKind.ATTRIBUTES,
-            "graph": ParamKind.GRAPH,
-        },
-        effects=call_effects,
-        flops=call_flops,
-        variadic_results=True,
-    )
+composite_p: Primitive = graph_primitive(
+    "composite",
+    _composite_eval,
+    {
+        "name": ParamKind.STR,
+        "axes": ParamKind.INTS,
+        "attributes": ParamKind.ATTRIBUTES,
+        "graph": ParamKind.GRAPH,
+    },
+    is_expanded=True,
 )
 
 

@@ -1,13 +1,13 @@
 """Primitives that hold sub-graphs: `call` shares one, `cond` chooses between two."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ...errors import DTypeError, ShapeError
 from .. import dtypes as dt
 from ..aval import Shape, ShapedArray
-from ..graph import Graph
+from ..graph import Eqn, Graph, subgraph
 from ..interp import evaluate
 from ..primitive import Array, Avals, Effect, ParamKind, Params, Primitive, register
 
@@ -38,6 +38,11 @@ def call_flops(ins: Avals, outs: Avals, params: Params) -> float:
     return max(graph_flops(g) for g in graphs)
 
 
+def expand_to_graph(ins: Avals, params: Params) -> Graph:
+    """Return what primitives mean that stand for their sub-graph: their `expand`."""
+    return subgraph(params)
+
+
 def graph_flops(graph: Graph) -> float:
     """Floating-point operations of one run of `graph`."""
     return sum(
@@ -48,17 +53,39 @@ def graph_flops(graph: Graph) -> float:
     )
 
 
-call_p: Primitive = register(
-    Primitive(
-        "call",
-        call_eval,
-        lambda *args, graph: evaluate(graph, args),
-        params={"graph": ParamKind.GRAPH},
-        effects=call_effects,
-        flops=call_flops,
-        variadic_results=True,
+def graph_primitive(
+    name: str,
+    abstract_eval: Callable[..., Avals],
+    params: Mapping[str, ParamKind],
+    effects: Callable[[Params], frozenset[Effect]] = call_effects,
+    flops: Callable[[Avals, Avals, Params], float] = call_flops,
+    is_expanded: bool = False,
+) -> Primitive:
+    """Register a primitive that computes its param `graph`; the others are about it.
+
+    With `is_expanded` the pass `expand` inlines it.
+    """
+    return register(
+        Primitive(
+            name,
+            abstract_eval,
+            lambda *xs, graph, **about: evaluate(graph, xs),
+            params=params,
+            effects=effects,
+            flops=flops,
+            variadic_results=True,
+            expand=expand_to_graph if is_expanded else None,
+        )
     )
-)
+
+
+call_p: Primitive = graph_primitive("call", call_eval, {"graph": ParamKind.GRAPH})
+
+
+def inlined_graph(eqn: Eqn) -> Graph | None:
+    """Return the graph that an equation holds and is: lowering puts it in its place."""
+    is_graph = eqn.primitive is call_p or eqn.primitive.expand is expand_to_graph
+    return subgraph(eqn.params) if is_graph else None
 
 
 def _cond_eval(
@@ -104,18 +131,12 @@ def _fusion_eval(
 # A fusion group: a `call` that the schedule turns into one kernel. `space` is the shape
 # of its elements; `reduced` are the axes that its reductions remove where they are not
 # the last ones.
-fusion_p: Primitive = register(
-    Primitive(
-        "fusion",
-        _fusion_eval,
-        lambda *args, graph, space, reduced: evaluate(graph, args),
-        params={
-            "graph": ParamKind.GRAPH,
-            "space": ParamKind.INTS,
-            "reduced": ParamKind.INTS,
-        },
-        effects=call_effects,
-        flops=call_flops,
-        variadic_results=True,
-    )
+fusion_p: Primitive = graph_primitive(
+    "fusion",
+    _fusion_eval,
+    {
+        "graph": ParamKind.GRAPH,
+        "space": ParamKind.INTS,
+        "reduced": ParamKind.INTS,
+    },
 )

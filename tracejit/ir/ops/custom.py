@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import ShapeError, UnsupportedError
 from .. import dtypes as dt
 from ..aval import ShapedArray
-from ..graph import Eqn, Graph
+from ..graph import Graph, subgraph
 from ..interp import evaluate
 from ..primitive import (
     Array,
@@ -30,8 +30,7 @@ from ..primitive import (
     Primitive,
     register,
 )
-from .composite import composite_p
-from .control import call_effects, call_eval, call_flops, call_p, graph_flops
+from .control import call_eval, call_flops, graph_flops, graph_primitive
 from .shape import full_like
 
 if TYPE_CHECKING:
@@ -39,13 +38,6 @@ if TYPE_CHECKING:
     from ..graph import Atom
 
 Save = tuple[tuple[str, str], ...]
-
-
-def subgraph(params: Params, name: str = "graph") -> Graph:
-    """Return the graph held under `name`."""
-    graph = params[name]
-    assert isinstance(graph, Graph)
-    return graph
 
 
 def inexact_avals(avals: Sequence[ShapedArray]) -> Avals:
@@ -87,20 +79,13 @@ def _custom_jvp_eval(
 # The first `args` operands are the arguments, the others what the functions close over.
 # `rule` takes all operands and a tangent for each argument of float or complex dtype,
 # and gives the results and a tangent for each of those that are float or complex.
-custom_jvp_p: Primitive = register(
-    Primitive(
-        "custom_jvp",
-        _custom_jvp_eval,
-        lambda *xs, graph, rule, args: evaluate(graph, xs),
-        params={
-            "graph": ParamKind.GRAPH,
-            "rule": ParamKind.GRAPH,
-            "args": ParamKind.INT,
-        },
-        effects=_graph_effects,
-        flops=_graph_flops,
-        variadic_results=True,
-    )
+custom_jvp_p: Primitive = graph_primitive(
+    "custom_jvp",
+    _custom_jvp_eval,
+    {"graph": ParamKind.GRAPH, "rule": ParamKind.GRAPH, "args": ParamKind.INT},
+    effects=_graph_effects,
+    flops=_graph_flops,
+    is_expanded=True,
 )
 
 
@@ -118,21 +103,18 @@ def _custom_vjp_eval(
 # `fwd` takes all operands, and gives the results and residuals; `bwd` takes the
 # operands after the arguments, the residuals and a cotangent for each result of float
 # or complex dtype, and gives a cotangent for each argument of float or complex dtype.
-custom_vjp_p: Primitive = register(
-    Primitive(
-        "custom_vjp",
-        _custom_vjp_eval,
-        lambda *xs, graph, fwd, bwd, args: evaluate(graph, xs),
-        params={
-            "graph": ParamKind.GRAPH,
-            "fwd": ParamKind.GRAPH,
-            "bwd": ParamKind.GRAPH,
-            "args": ParamKind.INT,
-        },
-        effects=_graph_effects,
-        flops=_graph_flops,
-        variadic_results=True,
-    )
+custom_vjp_p: Primitive = graph_primitive(
+    "custom_vjp",
+    _custom_vjp_eval,
+    {
+        "graph": ParamKind.GRAPH,
+        "fwd": ParamKind.GRAPH,
+        "bwd": ParamKind.GRAPH,
+        "args": ParamKind.INT,
+    },
+    effects=_graph_effects,
+    flops=_graph_flops,
+    is_expanded=True,
 )
 
 
@@ -225,16 +207,11 @@ def _checkpoint_eval(*avals: ShapedArray, graph: Graph, save: Save) -> Avals:
 
 # `save` says which values the derivative finds in memory: ("all", ""), or any number of
 # ("primitive", its name) and ("name", as given by `checkpoint_name`).
-checkpoint_p: Primitive = register(
-    Primitive(
-        "checkpoint",
-        _checkpoint_eval,
-        lambda *xs, graph, save: evaluate(graph, xs),
-        params={"graph": ParamKind.GRAPH, "save": ParamKind.ATTRIBUTES},
-        effects=call_effects,
-        flops=call_flops,
-        variadic_results=True,
-    )
+checkpoint_p: Primitive = graph_primitive(
+    "checkpoint",
+    _checkpoint_eval,
+    {"graph": ParamKind.GRAPH, "save": ParamKind.ATTRIBUTES},
+    is_expanded=True,
 )
 
 
@@ -307,37 +284,11 @@ def _custom_batching_eval(
 
 # The first `args` operands are the arguments, the others what the function closes over.
 # `rule` makes the graph of a batch of arguments; it is asked when there is one.
-custom_batching_p: Primitive = register(
-    Primitive(
-        "custom_batching",
-        _custom_batching_eval,
-        lambda *xs, graph, rule, args: evaluate(graph, xs),
-        params={
-            "graph": ParamKind.GRAPH,
-            "rule": ParamKind.HOST,
-            "args": ParamKind.INT,
-        },
-        effects=_graph_effects,
-        flops=_graph_flops,
-        variadic_results=True,
-        expand=lambda avals, params: subgraph(params),
-    )
+custom_batching_p: Primitive = graph_primitive(
+    "custom_batching",
+    _custom_batching_eval,
+    {"graph": ParamKind.GRAPH, "rule": ParamKind.HOST, "args": ParamKind.INT},
+    effects=_graph_effects,
+    flops=_graph_flops,
+    is_expanded=True,
 )
-
-# Equations that mean their graph and nothing else: `expand` inlines all but calls.
-EXPANDED = (composite_p, custom_jvp_p, custom_vjp_p, checkpoint_p)
-INLINED = (call_p, *EXPANDED)
-
-
-def expansion_of(eqn: Eqn) -> Graph | None:
-    """Return the graph that an equation stands for, if `expand` is to inline one."""
-    if eqn.primitive in EXPANDED:
-        return subgraph(eqn.params)
-    if eqn.primitive.expand is None:
-        return None
-    return eqn.primitive.expand(tuple(x.aval for x in eqn.invars), eqn.params)
-
-
-def is_expanded(eqn: Eqn) -> bool:
-    """Tell whether `expand` inlines an equation."""
-    return eqn.primitive in EXPANDED or eqn.primitive.expand is not None

@@ -4,7 +4,7 @@
 the caller converts first where NumPy accumulates in another dtype.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -225,16 +225,12 @@ cumsum_p: Primitive = register(
 )
 
 
-# combine(b, value, tangent, axis, step) -> (value, tangent)
-Combine = Callable[[Builder, Atom, Atom, int, int], tuple[Atom, Atom]]
+# scan(b, value, tangent, axis) -> tangent of the operation along the axis
+TangentScan = Callable[[Builder, Atom, Atom, int], Atom]
 
 
-def _scan_jvp(combine: Combine) -> JvpRule:
-    """Tangent of a cumulative operation by recursive doubling.
-
-    `combine` joins (value, tangent) pairs of the running prefix and the one that ends
-    where this one begins; log₂ n steps of slices and pads, all linear in the tangent.
-    """
+def _cumulative_jvp(scan: TangentScan) -> JvpRule:
+    """Tangent of a cumulative operation from what `scan` does forwards."""
 
     def jvp(
         b: Builder,
@@ -247,16 +243,20 @@ def _scan_jvp(combine: Combine) -> JvpRule:
         assert t is not None
         axis, reverse = params["axis"], params["reverse"]
         assert isinstance(axis, int)
-        if reverse:
-            x = b.emit(rev_p, x, axes=(axis,))
-            t = b.emit(rev_p, t, axes=(axis,))
-        step = 1
-        while step < x.aval.shape[axis]:
-            x, t = combine(b, x, t, axis, step)
-            step *= 2
-        return (b.emit(rev_p, t, axes=(axis,)) if reverse else t,)
+        if not reverse:
+            return (scan(b, x, t, axis),)
+        x, t = (b.emit(rev_p, v, axes=(axis,)) for v in (x, t))
+        return (b.emit(rev_p, scan(b, x, t, axis), axes=(axis,)),)
 
     return jvp
+
+
+def _steps(x: Atom, axis: int) -> Iterator[int]:
+    """Yield the distances of recursive doubling: log₂ n, each twice the last."""
+    step = 1
+    while step < x.aval.shape[axis]:
+        yield step
+        step *= 2
 
 
 def _delayed(b: Builder, x: Atom, axis: int, step: int, fill: float) -> Atom:
@@ -267,15 +267,16 @@ def _delayed(b: Builder, x: Atom, axis: int, step: int, fill: float) -> Atom:
     return b.emit(slice_p, wide, start=none, stop=shape, stride=(1,) * len(shape))
 
 
-def _combine_prod(
-    b: Builder, x: Atom, t: Atom, axis: int, step: int
-) -> tuple[Atom, Atom]:
-    xs, ts = _delayed(b, x, axis, step, 1), _delayed(b, t, axis, step, 0)
-    tangent = b.emit(add_p, b.emit(mul_p, t, xs), b.emit(mul_p, ts, x))
-    return b.emit(mul_p, x, xs), tangent
+def _prod_scan(b: Builder, x: Atom, t: Atom, axis: int) -> Atom:
+    """Join prefixes with those that end where they begin, by slices and pads."""
+    for step in _steps(x, axis):
+        xs, ts = _delayed(b, x, axis, step, 1), _delayed(b, t, axis, step, 0)
+        t = b.emit(add_p, b.emit(mul_p, t, xs), b.emit(mul_p, ts, x))
+        x = b.emit(mul_p, x, xs)
+    return t
 
 
-def _cumulative_extremum_jvp(name: str) -> JvpRule:
+def _extremum_scan(name: str) -> TangentScan:
     """Mean of the tangents at the places where the extremum so far is attained.
 
     Recursive doubling as for products, of sums of tangents and counts of places.
@@ -288,36 +289,22 @@ def _cumulative_extremum_jvp(name: str) -> JvpRule:
         either = b.emit(select_p, b.emit(compare, x, xs), mine, both)
         return b.emit(select_p, b.emit(compare, xs, x), other, either)
 
-    def jvp(
-        b: Builder,
-        tangents: Atoms,
-        outs: Sequence[Atom],
-        ins: Sequence[Atom],
-        params: Params,
-    ) -> Atoms:
-        (t,), (x,) = tangents, ins
-        assert t is not None
-        axis, reverse = params["axis"], params["reverse"]
-        assert isinstance(axis, int)
-        if reverse:
-            x, t = (b.emit(rev_p, v, axes=(axis,)) for v in (x, t))
+    def scan(b: Builder, x: Atom, t: Atom, axis: int) -> Atom:
         count = full_like(b, 1, x.aval)
-        step = 1
-        while step < x.aval.shape[axis]:
-            fills = (worst, 0.0, 0.0)
-            xs, ts, more = (
-                _delayed(b, v, axis, step, fill)
-                for v, fill in zip((x, t, count), fills, strict=True)
-            )
+        for step in _steps(x, axis):
+            xs = _delayed(b, x, axis, step, worst)
+            ts, more = (_delayed(b, v, axis, step, 0.0) for v in (t, count))
             t, count = join(b, t, ts, x, xs), join(b, count, more, x, xs)
             x = b.emit(best, x, xs)
-            step *= 2
-        t = b.emit(div_p, t, count)
-        return (b.emit(rev_p, t, axes=(axis,)) if reverse else t,)
+        return b.emit(div_p, t, count)
 
-    return jvp
+    return scan
 
 
-cumprod_p: Primitive = _cumulative("cumprod", np.multiply, _scan_jvp(_combine_prod))
-cummax_p: Primitive = _cumulative("cummax", np.maximum, _cumulative_extremum_jvp("max"))
-cummin_p: Primitive = _cumulative("cummin", np.minimum, _cumulative_extremum_jvp("min"))
+cumprod_p: Primitive = _cumulative("cumprod", np.multiply, _cumulative_jvp(_prod_scan))
+cummax_p: Primitive = _cumulative(
+    "cummax", np.maximum, _cumulative_jvp(_extremum_scan("max"))
+)
+cummin_p: Primitive = _cumulative(
+    "cummin", np.minimum, _cumulative_jvp(_extremum_scan("min"))
+)

@@ -21,10 +21,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..builder import Builder
-from ..graph import Atom, Eqn, Graph, Var
+from ..graph import Atom, Eqn, Graph, Var, expansion_of
 from ..liveness import live_equations
 from ..ops.composite import composite_p
-from ..ops.custom import expansion_of, is_expanded
 from ..ops.indexing import gather_p
 from ..ops.reduce import reduce_max_p, reduce_sum_p
 from ..rewrite import NO_RULES, RuleSet, RuleStats
@@ -184,7 +183,7 @@ def expand_graph(graph: Graph) -> Graph:
         The same object when there are none. Graphs held by other equations are left
         alone.
     """
-    if not any(is_expanded(e) for e in graph.eqns):
+    if not any(e.primitive.expand for e in graph.eqns):
         return graph
     b = Builder(graph.name)
     ins = [b.input(v.aval, v.name) for v in graph.invars]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from .. import dtypes as dt
 from ..builder import Builder
-from ..graph import Atom, Eqn, Graph, Var
-from ..ops.composite import Attributes, composite_p, expansion
+from ..graph import Atom, Eqn, Graph, Var, subgraph
+from ..ops.composite import Attributes, composite_p
 from ..primitive import Effect, Params, Primitive
 from ..rewrite import Rule
 from .matcher import Match, Pattern, match_space
@@ -118,7 +118,7 @@ class Recipe:
             b.source = eqn.source
             ins = [copies.get(x, x) for x in eqn.invars]
             if self._is_inlined(eqn):
-                outs = b.inline(expansion(eqn.params), ins)
+                outs = b.inline(subgraph(eqn.params), ins)
             else:
                 outs = b.emit_all(eqn.primitive, ins, eqn.params)
             copies.update(zip(eqn.outvars, outs, strict=True))

@@ -50,21 +50,6 @@ data_pointer: Callable[[np.ndarray], int] = (
 """Return the address of an array's first element, whatever its flags and strides."""
 
 
-def pointer_block(arrays: Sequence[np.ndarray]) -> bytes:
-    """Return a ``void *[n]`` with the data pointers of arrays, as bytes.
-
-    The arrays must outlive every use of the block, and native code must not write to
-    it.
-
-    Examples
-    --------
-    >>> x = np.zeros(3)
-    >>> pointer_block([x]) == x.ctypes.data.to_bytes(8, sys.byteorder)
-    True
-    """
-    return _pointers(len(arrays)).pack(*map(data_pointer, arrays))
-
-
 @cache
 def _pointers(count: int) -> Struct:
     return Struct(f"{count}P")

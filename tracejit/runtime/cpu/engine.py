@@ -14,12 +14,15 @@ import re
 import sys
 import threading
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import llvmlite.binding as llvm
-
+from ...codegen.llvm.library import llvm_library
 from ...codegen.llvm.target import Target
 from ...errors import InternalError
 from .builtins import BUILTINS, builtins_text
+
+if TYPE_CHECKING:
+    from llvmlite.binding import ModuleRef, ResourceTracker
 
 _OPT_LEVEL = 2
 _POSITION = re.compile(r"<string>:(\d+):(\d+): error: (.*)")
@@ -44,9 +47,7 @@ class Library:
 
     __slots__ = ("_addresses", "_engine", "_trackers", "name")
 
-    def __init__(
-        self, engine: "Engine", name: str, tracker: llvm.ResourceTracker
-    ) -> None:
+    def __init__(self, engine: "Engine", name: str, tracker: "ResourceTracker") -> None:
         self.name = name
         self._engine = engine
         self._trackers = [tracker]
@@ -100,6 +101,7 @@ class Engine:
     def __init__(self, target: Target) -> None:
         _initialize()
         self.target = target
+        llvm = llvm_library()
         self._machine = llvm.Target.from_triple(target.triple).create_target_machine(
             cpu=target.cpu,
             features=target.features,
@@ -158,7 +160,7 @@ class Engine:
         imports = {**self._builtins_in(image), **(symbols or {})}
         return self._link(image, imports)
 
-    def lookup(self, library: str, symbol: str) -> llvm.ResourceTracker:
+    def lookup(self, library: str, symbol: str) -> "ResourceTracker":
         """Return a tracker that knows the address of `symbol` in a loaded library.
 
         Raises
@@ -175,7 +177,12 @@ class Engine:
             ) from error
 
     def _link(self, image: bytes, imports: Mapping[str, int]) -> Library:
-        builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
+        builder = (
+            llvm_library()
+            .JITLibraryBuilder()
+            .add_object_img(image)
+            .add_current_process()
+        )
         for symbol, address in imports.items():
             builder.import_symbol(symbol, address)
         name = f"tracejit.{next(self._numbers)}"
@@ -199,7 +206,7 @@ class Engine:
         return {name: self._builtins.address(name) for name in needed}
 
 
-def parse_module(text: str) -> llvm.ModuleRef:
+def parse_module(text: str) -> "ModuleRef":
     """Parse and verify an LLVM module.
 
     Raises
@@ -208,7 +215,7 @@ def parse_module(text: str) -> llvm.ModuleRef:
         If it is not valid; shows the lines around the error.
     """
     try:
-        module = llvm.parse_assembly(text)
+        module = llvm_library().parse_assembly(text)
         module.verify()
     except RuntimeError as error:
         raise InternalError(_explain(str(error), text)) from error
@@ -244,6 +251,7 @@ def engine_for(target: Target) -> Engine:
 
 def _initialize() -> None:
     """Set up LLVM's native target and make libm's functions visible to linking."""
+    llvm = llvm_library()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     if sys.platform.startswith("linux"):
@@ -258,6 +266,6 @@ def _expose_libm() -> None:
     if hasattr(ctypes.CDLL(None), "fma"):
         return
     try:
-        llvm.load_library_permanently("libm.so.6")
+        llvm_library().load_library_permanently("libm.so.6")
     except RuntimeError as error:
         raise InternalError(f"cannot load the math library: {error}") from error

@@ -192,7 +192,13 @@ target triple = "{target.triple}"
 {declaration}
 """
     parts = [head, _STATE, _park(), _claims(), _worker(pause), _start()]
-    return "\n".join([*parts, _job(pause), _service(pause)])
+    job = f"""
+define void @{JOB_SYMBOL}(ptr %task, ptr %context, i64 %pieces, i64 %work,
+                          i64 %wake, i64 %threads) nounwind {{
+{_ENTER}{_post()}{_finish(pause)}}}
+{_WAKE}"""
+    service = f"\n{_STOP}{_RESET}{_spinning(pause)}{_FIGURES}"
+    return "\n".join([*parts, job, service])
 
 
 # Each word that several threads write has a cache line of its own. Mutexes and
@@ -382,11 +388,9 @@ declare i64 @llvm.umin.i64(i64, i64)
 """
 
 
-def _job(pause: str) -> str:
-    return f"""
-define void @{JOB_SYMBOL}(ptr %task, ptr %context, i64 %pieces, i64 %work,
-                          i64 %wake, i64 %threads) nounwind {{
-entry:
+# A job takes the pool unless another has it, and hires workers up to its number. It is
+# shared with them when there are any and one is awake or the work is worth waking them.
+_ENTER = """entry:
   %stopped = load atomic i32, ptr @stopped acquire, align 4
   %never = icmp ne i32 %stopped, 0
   %held = atomicrmw xchg ptr @busy, i32 1 acquire
@@ -411,7 +415,12 @@ hired:
   %worth = or i1 %awake, %large
   %share = and i1 %some, %worth
   br i1 %share, label %post, label %free
-post:
+"""
+
+
+def _post() -> str:
+    """Put the job where the workers see it, wake them, and take part in it."""
+    return f"""post:
   %most = mul i64 %threads, {_CHUNKS_PER_THREAD}
   %chunks = call i64 @llvm.umin.i64(i64 %pieces, i64 %most)
   store ptr %task, ptr @task
@@ -437,7 +446,12 @@ ring:
 help:
   call void @drain(i64 0)
   br label %wait
-wait:
+"""
+
+
+def _finish(pause: str) -> str:
+    """Wait until all chunks are done; without workers, do all in one call."""
+    return f"""wait:
   %turn = phi i64 [ 0, %help ], [ %next, %patient ], [ 0, %yield ]
   %d = load atomic i64, ptr @done acquire, align 64
   %all = icmp eq i64 %d, %chunks
@@ -459,8 +473,10 @@ free:
 alone:
   call void %task(ptr %context, i64 0, i64 %pieces, i64 0)
   ret void
-}}
-define void @{WAKE_SYMBOL}() nounwind {{
+"""
+
+
+_WAKE = f"""define void @{WAKE_SYMBOL}() nounwind {{
 entry:
   %asleep = load atomic i64, ptr @sleepers seq_cst, align 64
   %any = icmp ne i64 %asleep, 0
@@ -473,11 +489,8 @@ leave:
 }}
 """
 
-
-def _service(pause: str) -> str:
-    """What Python calls: stop, forget, and figures."""
-    return f"""
-define void @tracejit_pool_stop() nounwind {{
+# What Python calls: stop, forget, and figures.
+_STOP = """define void @tracejit_pool_stop() nounwind {
 entry:
   br label %lock
 lock:
@@ -506,8 +519,10 @@ join:
 leave:
   store atomic i32 0, ptr @busy release, align 64
   ret void
-}}
-define void @tracejit_pool_reset() nounwind {{
+}
+"""
+
+_RESET = """define void @tracejit_pool_reset() nounwind {
 entry:
   store i64 0, ptr @workers
   store i64 0, ptr @ticket
@@ -517,8 +532,13 @@ entry:
   %m = call i32 @pthread_mutex_init(ptr @mutex, ptr null)
   %c = call i32 @pthread_cond_init(ptr @condition, ptr null)
   ret void
-}}
-define void @tracejit_pool_spin(i64 %turns) nounwind {{
+}
+"""
+
+
+def _spinning(pause: str) -> str:
+    """How long workers spin, and so many turns of that to measure them."""
+    return f"""define void @tracejit_pool_spin(i64 %turns) nounwind {{
 entry:
   store i64 %turns, ptr @spin
   ret void
@@ -536,19 +556,22 @@ look:
 leave:
   ret void
 }}
-define i64 @tracejit_pool_workers() nounwind {{
+"""
+
+
+_FIGURES = """define i64 @tracejit_pool_workers() nounwind {
 entry:
   %n = load i64, ptr @workers
   ret i64 %n
-}}
-define i64 @tracejit_pool_sleepers() nounwind {{
+}
+define i64 @tracejit_pool_sleepers() nounwind {
 entry:
   %n = load atomic i64, ptr @sleepers seq_cst, align 64
   ret i64 %n
-}}
-define i64 @tracejit_pool_jobs() nounwind {{
+}
+define i64 @tracejit_pool_jobs() nounwind {
 entry:
   %n = load i64, ptr @jobs
   ret i64 %n
-}}
+}
 """

@@ -98,43 +98,6 @@ class UfuncLoop:
     outputs: tuple[np.dtype, ...]
     core: tuple[tuple[str, ...], ...]
 
-    def core_layout(
-        self, shapes: Sequence[Sequence[int]], strides: Sequence[Sequence[int]]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return what follows the element count and the operands' strides.
-
-        Parameters
-        ----------
-        shapes, strides : sequence of sequence of int
-            The core part alone of each operand's shape and strides (in bytes).
-
-        Returns
-        -------
-        dimensions : tuple of int
-            Sizes of the core dimensions, in order of first appearance.
-        steps : tuple of int
-            Core strides, operand by operand.
-
-        Raises
-        ------
-        InternalError
-            If operands disagree about the size of a core dimension or lack one.
-        """
-        sizes: dict[str, int] = {}
-        for names, shape in zip(self.core, shapes, strict=True):
-            if len(names) != len(shape):
-                raise InternalError(
-                    f"{self.ufunc.__name__} needs core dimensions {names}, got {shape}"
-                )
-            for name, size in zip(names, shape, strict=True):
-                if sizes.setdefault(name, size) != size:
-                    raise InternalError(
-                        f"{self.ufunc.__name__}: core dimension {name!r} is both "
-                        f"{sizes[name]} and {size}"
-                    )
-        steps = tuple(stride for part in strides for stride in part)
-        return tuple(sizes.values()), steps
-
 
 def find_loop(ufunc: np.ufunc, dtypes: Sequence[np.dtype]) -> UfuncLoop | None:
     """Return the loop that NumPy runs for exactly these dtypes.

@@ -5,19 +5,24 @@ from typing import Any
 import numpy as np
 
 from ...ir.ops.sort import argsort_p, sort_p
+from ...ir.primitive import Primitive
 from .. import ufuncs
 from .registry import implements, lift, normalize_axis, wrap
+
+
+def _ordered(primitive: Primitive, a: Any, axis: int | None) -> Any:
+    trace, (x,) = lift(a)
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    d = normalize_axis(axis, x.ndim)
+    return wrap(trace, trace.emit(primitive, x.read(), axis=d))
 
 
 @implements(np.sort)
 def sort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
-    trace, (x,) = lift(a)
-    if axis is None:
-        x, axis = x.reshape(-1), 0
-    d = normalize_axis(axis, x.ndim)
-    return wrap(trace, trace.emit(sort_p, x.read(), axis=d))
+    return _ordered(sort_p, a, axis)
 
 
 @implements(np.argsort)
@@ -25,11 +30,7 @@ def argsort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
     """Always stable; NumPy's default kind leaves the order of ties open."""
-    trace, (x,) = lift(a)
-    if axis is None:
-        x, axis = x.reshape(-1), 0
-    d = normalize_axis(axis, x.ndim)
-    return wrap(trace, trace.emit(argsort_p, x.read(), axis=d))
+    return _ordered(argsort_p, a, axis)
 
 
 @implements(np.partition)

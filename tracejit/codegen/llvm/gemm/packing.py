@@ -131,7 +131,7 @@ class PackB(_Copies):
     width : int
         Columns of a strip.
     square : str
-        The symbol of `transposing_function`.
+        The symbol of a `Transposition`.
     """
 
     def __init__(

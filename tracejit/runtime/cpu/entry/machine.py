@@ -15,6 +15,7 @@ from ....codegen.llvm.entry.module import (
 )
 from ....codegen.llvm.entry.writer import step_symbol
 from ....codegen.llvm.target import host_target
+from ..engine import engine_for
 from .support import LAYOUT
 
 # Places in the table of NumPy's C API, which keeps them (numpy/__multiarray_api.h).
@@ -47,9 +48,6 @@ class Machine:
     """
 
     def __init__(self, objects: dict[str, int]) -> None:
-        # llvmlite loads with the first compilation, not with `import tracejit`.
-        from ..engine import engine_for  # noqa: PLC0415
-
         target = host_target()
         code = emit_entry(target, LAYOUT)
         numpy_api = _numpy_table()
