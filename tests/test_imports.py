@@ -33,6 +33,7 @@ LEVELS = {
     "api": 8,
     "device_call": 8,
     "device_guard": 8,
+    "compiled": 8,
     "devices": 8,
     "disk": 0,
     "call_plan": 8,

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import config, log
 from .call_plan import CallPlan, plan_for
+from .compiled import Compiled
 from .devices import Device, DeviceLike, device_for, device_of_captures
 from .guard import MISS, Guard
 from .ir.placed import Placed
@@ -23,7 +24,7 @@ from .runtime.cpu.entry.callable import NativeCallable, let_call, set_function
 from .runtime.cpu.entry.steps import NativeCall
 from .runtime.cpu.entry.support import why_not
 from .runtime.cuda.array import let_compute
-from .stages import Compiled, Strides, Traced
+from .stages import Strides, Traced
 from .tracing.batching import custom_batching
 from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.custom import custom_jvp, custom_vjp

@@ -6,10 +6,11 @@ numbers of a call in one copy. What the function writes to is copied back.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .compiled import Compiled, as_input, make_result
 from .ir.placed import Placed
 from .runtime.cuda.array import Array
 from .runtime.cuda.copies import aligned_copy, copy_on_device
@@ -17,11 +18,13 @@ from .runtime.cuda.device import Device
 from .runtime.cuda.executable import CudaExecutable
 from .runtime.cuda.memory import Allocation
 from .runtime.cuda.shadow import address_of, memory_of, new_shadow
-from .stages import Compiled, Lowered, as_input, make_result
 from .tracing.capture import CapturedArray
 from .tracing.record import OutputLeaf, ResultLeaf, StaticLeaf
 from .tracing.storage import Kind
 from .tracing.tree import unflatten
+
+if TYPE_CHECKING:
+    from .stages import Lowered
 
 ALIGNMENT = 16  # bytes; kernels count on it for what they are passed
 _SLOT = 16  # bytes of a number in the block of a call's numbers
@@ -49,7 +52,7 @@ class DeviceCompiled(Compiled):
     Called with the leaves of a call as they were given.
     """
 
-    def __init__(self, lowered: Lowered, device: Device) -> None:
+    def __init__(self, lowered: "Lowered", device: Device) -> None:
         super().__init__(lowered, CudaExecutable(lowered.program, device))
         self.device: Device = device
         avals = self.recording.graph.in_avals

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from .call_plan import CallPlan
+from .compiled import Compiled
 from .device_call import ALIGNMENT, DeviceCompiled
 from .guard import Guard
 from .runtime.cuda.array import Array
-from .stages import Compiled
 from .tracing.record import ViewLeaf
 from .tracing.signature import Call
 
