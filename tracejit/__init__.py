@@ -8,7 +8,7 @@
 np.float64(5.0)
 """
 
-from . import callback, config, debug, errors, nn, testing
+from . import callback, config, debug, errors, nn, random, testing
 from ._version import __version__
 from .api import (
     JitFunction,
@@ -74,6 +74,7 @@ __all__ = [
     "linearize",
     "map",
     "nn",
+    "random",
     "register_primitive",
     "remat",
     "scan",

@@ -208,6 +208,8 @@ np.around: np.round(x + 0.012, 1) * x
 np.bincount: np.bincount(i[0] % 3, weights=u, minlength=3)
 np.full_like: np.full_like(x, u[1])
 np.lib.stride_tricks.sliding_window_view: np.lib.stride_tricks.sliding_window_view(x, 2, axis=1)
+tj.random.drawing.fma: tj.random.drawing.fma(x, y, x * x)
+tj.random.continuous.erfc: tj.random.continuous.erfc(x)
 tj.nn.conv: tj.nn.conv(x[None, None], y[None, None, :2, :2])
 tj.nn.avg_pool: tj.nn.avg_pool(x[None, None], 2)
 tj.nn.max_pool: tj.nn.max_pool(x[None, None], 2)

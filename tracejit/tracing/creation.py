@@ -69,6 +69,16 @@ RANDOM = [
     "exponential",
     "beta",
     "gamma",
+    "dirichlet",
+    "geometric",
+    "gumbel",
+    "laplace",
+    "multinomial",
+    "multivariate_normal",
+    "random_integers",
+    "ranf",
+    "sample",
+    "standard_exponential",
 ]
 
 
@@ -204,7 +214,8 @@ def _no_random(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
         f"np.random.{fn.__name__} inside a traced function would give the same numbers "
         "at every call",
         source=user_line(),
-        hint="draw the numbers outside and pass them as an argument",
+        hint="tj.random.normal(key, shape) and its relatives, with a key as an "
+        "argument; or draw outside and pass the numbers in",
     )
 
 

@@ -7,7 +7,6 @@ same rule serves forward mode (g a tangent) and reverse mode (g a cotangent).
 
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from ..aval import ShapedArray
 from ..builder import Builder
 from ..graph import Atom
 from ..primitive import Array, Kind, ParamKind, Partial, Primitive, register
+from .exact_fma import fma
 from .squares import is_sum_of_squares
 
 Dtypes = frozenset[np.dtype]
@@ -119,7 +119,7 @@ div_p: Primitive = elementwise(
 )
 fma_p: Primitive = elementwise(
     "fma",
-    lambda x, y, z: _fma(x, y, z),
+    fma,
     dt.FLOATS,
     (
         lambda b, g, o, x, y, z: b.emit(mul_p, g, y),
@@ -153,47 +153,6 @@ fmod_p: Primitive = elementwise(
         ),
     ),
 )
-
-
-def _fma_scalar(x: float, y: float, z: float) -> float:
-    """One exact-product multiply-add of float64 by error-free transformation."""
-    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
-        return x * y + z
-    exact = Fraction(x) * Fraction(y) + Fraction(z)
-    if exact == 0:
-        return x * y + z
-    try:
-        return exact.numerator / exact.denominator
-    except OverflowError:
-        return math.copysign(math.inf, exact)
-
-
-_fma64 = np.frompyfunc(_fma_scalar, 3, 1)
-
-
-def _fma(x: Array, y: Array, z: Array) -> Array:
-    dtype = np.asarray(x).dtype
-    if dtype.itemsize < 8:
-        return _fma_narrow(x, y, z, dtype)
-    out = _fma64(x, y, z)
-    return np.asarray(out, dtype=np.float64)
-
-
-def _fma_narrow(x: Array, y: Array, z: Array, dtype: np.dtype) -> Array:
-    """The product of two float32 is exact in float64; the sum is rounded to odd.
-
-    Rounding to odd in the wide format makes the second rounding exact (Boldo and
-    Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
-    """
-    p = np.multiply(x, y, dtype=np.float64)
-    w = np.asarray(z, np.float64)
-    total = np.asarray(p + w)
-    bb = total - p
-    error = (p - (total - bb)) + (w - bb)
-    bits = total.view(np.int64)
-    inexact = (error != 0) & np.isfinite(total) & ((bits & 1) == 0)
-    toward = np.where((error > 0) == (total > 0), 1, -1)
-    return np.where(inexact, bits + toward, bits).view(np.float64).astype(dtype)
 
 
 def _pow_base(b: Builder, g: Atom, z: Atom, x: Atom, y: Atom) -> Atom:
