@@ -16,7 +16,6 @@ from tracejit.codegen.triton.build import build
 from tracejit.codegen.triton.emit import emit_kernel
 from tracejit.codegen.triton.externs import extern_kernel
 from tracejit.codegen.triton.limits import TRITON
-from tracejit.kernels.kernel import Buffer
 from tracejit.program.program import Extern, Run, nested
 
 SHARED = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_100": 227 << 10}
@@ -40,11 +39,8 @@ def codes_of(fn, args, kwargs=None):
             kernel = emit_kernel(step.kernel, step.schedule)
         elif isinstance(step, Extern):
             ins, outs = (
-                [Buffer(n, b.dtype, b.shape, b.strides) for n, b in rows]
-                for rows in (
-                    [(n, program.by_name[n]) for n in names]
-                    for names in (step.inputs, step.outputs)
-                )
+                [program.by_name[n].as_parameter() for n in names]
+                for names in (step.inputs, step.outputs)
             )
             kernel = extern_kernel(step.primitive, step.params, ins, outs)
         for code in kernel.codes if kernel else ():

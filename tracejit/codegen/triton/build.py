@@ -199,21 +199,32 @@ def _complaints(code: TritonCode) -> Iterator[None]:
 
 def _usage(cubin: bytes) -> tuple[int | None, int | None]:
     """Return registers and bytes of local memory of each thread."""
+    text = _shown(cubin, "cuobjdump", "-res-usage")
+    found = {key: int(n) for key, n in _USAGE.findall(text)}
+    if "REG" not in found:
+        return None, None
+    return found["REG"], found.get("STACK", 0) + found.get("LOCAL", 0)
+
+
+def sass_of(cubin: bytes) -> str:
+    """Return the instructions in a cubin; empty where Triton has no ``nvdisasm``."""
+    return _shown(cubin, "nvdisasm", "-c")
+
+
+def _shown(cubin: bytes, tool: str, option: str) -> str:
+    """Return what one of the tools that come with Triton says of a cubin."""
     from triton import backends  # noqa: PLC0415
 
-    tool = Path(backends.__path__[0]) / "nvidia" / "bin" / "cuobjdump"
-    if not tool.exists():
-        return None, None
+    path = Path(backends.__path__[0]) / "nvidia" / "bin" / tool
+    if not path.exists():
+        return ""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernel.cubin"
-        path.write_bytes(cubin)
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(cubin)
         done = subprocess.run(
-            [os.fspath(tool), "-res-usage", os.fspath(path)],
+            [os.fspath(path), option, os.fspath(file)],
             capture_output=True,
             text=True,
             check=False,
         )
-    found = {key: int(n) for key, n in _USAGE.findall(done.stdout + done.stderr)}
-    if "REG" not in found:
-        return None, None
-    return found["REG"], found.get("STACK", 0) + found.get("LOCAL", 0)
+    return done.stdout + done.stderr

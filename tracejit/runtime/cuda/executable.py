@@ -126,7 +126,7 @@ class CudaExecutable:
         if step.primitive in (callback_p, check_p):
             return None
         inputs, outputs = (
-            [_named(name, self.program.by_name[name]) for name in names]
+            [self.program.by_name[name].as_parameter() for name in names]
             for names in (step.inputs, step.outputs)
         )
         source = extern_kernel(step.primitive, step.params, inputs, outputs)
@@ -250,10 +250,6 @@ def _labelled_outputs(
         label = f"result {k} of {program.name}{where}"
         out.append((buffer.shape, buffer.dtype, label))
     return out
-
-
-def _named(name: str, buffer: ProgramBuffer) -> Buffer:
-    return Buffer(name, buffer.dtype, buffer.shape, buffer.strides)
 
 
 def _warn_of_host(program: Program, step: Extern) -> None:
