@@ -339,7 +339,7 @@ class JitFunction(NativeCallable):
         start = time.perf_counter()
         recording = record(self.__wrapped__, call, static, _identifier(self.__name__))
         seconds = time.perf_counter() - start
-        device = device or device_of_captures(recording)
+        device = device_of_captures(recording, device)
         strides_of = _in_strides if device is None else _placed_strides
         return Traced(recording, strides_of(recording, call), seconds, device)
 

@@ -72,10 +72,24 @@ def device_for(call: Call, wanted: DeviceLike) -> Device | None:
     return own
 
 
-def device_of_captures(recording: Recording) -> Device | None:
-    """Return the device that captured arrays are on; None if there are none."""
-    owners = (c.owner for c in recording.captures)
-    return next((x.device for x in owners if isinstance(x, Array)), None)
+def device_of_captures(recording: Recording, device: Device | None) -> Device | None:
+    """Return the device that a call runs on, now that its captured arrays are known.
+
+    Raises
+    ------
+    ArgumentError
+        If they are on another device, or on several.
+    """
+    for capture in recording.captures:
+        if isinstance(capture.owner, Array):
+            device = device or capture.owner.device
+            if capture.owner.device is not device:
+                raise ArgumentError(
+                    f"the captured array {capture.name} is on {capture.owner.place}, "
+                    f"but the call runs on {device.name}",
+                    hint=f"move it with tj.to_device({capture.name}, {device.name!r})",
+                )
+    return device
 
 
 def to_device(x: Any, device: DeviceLike = "cuda") -> Any:

@@ -335,6 +335,15 @@ def test_arguments_on_another_device(fake, device):
         tj.jit(lambda x: x, device="cpu")(x)
 
 
+def test_captured_arrays_of_another_device(fake, device):
+    fake.count = 2
+    weights = tj.to_device(np.ones(4), fake.device(1))
+    with pytest.raises(tj.errors.ArgumentError, match="weights is on cuda:1, but .*:0"):
+        tj.jit(lambda x: x * weights)(tj.to_device(X, device))
+    found = tj.jit(lambda x: x * weights)(X)  # NumPy's arrays go where the others are
+    assert found.place == "cuda:1"
+
+
 def test_what_is_no_device():
     with pytest.raises(tj.errors.ArgumentError, match="'gpu' is no device"):
         tj.to_device(X, "gpu")
