@@ -338,7 +338,9 @@ def test_arguments_on_another_device(fake, device):
 def test_captured_arrays_of_another_device(fake, device):
     fake.count = 2
     weights = tj.to_device(np.ones(4), fake.device(1))
-    with pytest.raises(tj.errors.ArgumentError, match="weights is on cuda:1, but .*:0"):
+    with pytest.raises(
+        tj.errors.ArgumentError, match=r"weights is on cuda:1, but .*:0"
+    ):
         tj.jit(lambda x: x * weights)(tj.to_device(X, device))
     found = tj.jit(lambda x: x * weights)(X)  # NumPy's arrays go where the others are
     assert found.place == "cuda:1"
