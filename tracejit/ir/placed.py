@@ -1,8 +1,8 @@
-"""Arrays whose memory is a device's, as everything above the runtime sees them.
+"""Arrays that are not NumPy's: traced ones, and those in the memory of a device.
 
-Such an array has a *shadow*: a NumPy array of its dtype, shape and strides at its
-address on the device. NumPy computes views, overlaps and strides of shadows, as it does
-of arrays in its own memory; their elements must never be touched.
+Each has a *shadow*, a NumPy array of its dtype, shape and strides: NumPy computes views
+and overlaps of shadows as of any array. That of an array on a device is at its address
+there, and its elements must never be touched.
 """
 
 from abc import abstractmethod
@@ -12,7 +12,60 @@ from typing import Any
 import numpy as np
 
 
-class Placed:
+class Shadowed:
+    """What NumPy's attributes say of an array, read off its shadow.
+
+    Parameters
+    ----------
+    shadow : numpy.ndarray
+        Its dtype, shape and strides.
+    """
+
+    __slots__ = ("shadow",)
+    shadow: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents of the axes."""
+        return self.shadow.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the elements."""
+        return self.shadow.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.shadow.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.shadow.size
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return self.shadow.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.shadow.nbytes
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next along each axis."""
+        return self.shadow.strides
+
+    @property
+    def flags(self) -> Any:
+        """Whether it is contiguous, and may be written."""
+        return self.shadow.flags
+
+
+class Placed(Shadowed):
     """An array on a device; see `tracejit.Array`.
 
     Parameters
@@ -23,7 +76,7 @@ class Placed:
         The device: ``cuda:0``.
     """
 
-    __slots__ = ("__weakref__", "place", "shadow")
+    __slots__ = ("__weakref__", "place")
 
     def __init__(self, shadow: np.ndarray, place: str) -> None:
         self.shadow, self.place = shadow, place

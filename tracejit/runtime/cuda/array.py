@@ -47,43 +47,6 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
         super().__init__(shadow, memory.device.name)
         self.device = memory.device
 
-    # What it is like
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Extents of the axes."""
-        return self.shadow.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the elements."""
-        return self.shadow.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self.shadow.ndim
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self.shadow.size
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of an element."""
-        return self.shadow.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self.shadow.nbytes
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Bytes from one element to the next along each axis."""
-        return self.shadow.strides
-
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """The array as CuPy, Numba and PyTorch take it, without a copy."""
