@@ -7,6 +7,7 @@ as it is on a device.
 """
 
 import ctypes
+import threading
 from bisect import bisect_right
 
 import numpy as np
@@ -58,18 +59,18 @@ class FakeDriver:
         self.used = 0
         self.failing = {}  # function → code, for tests of errors
         self.errors = []
-        self.recording, self.graphs = None, {}
+        self.recording, self.graphs = {}, {}
+        self.lock = threading.RLock()
         self.handles = iter(range(1, 1 << 30))
         self.callbacks = {
             name: ctypes.CFUNCTYPE(ctypes.c_int, *types)(self.entry(name))
             for name, types in SIGNATURES.items()
         }
-        self.driver = Driver(
-            {
-                name: ctypes.cast(callback, ctypes.c_void_p).value
-                for name, callback in self.callbacks.items()
-            }
-        )
+        self.addresses = {
+            name: ctypes.cast(callback, ctypes.c_void_p).value
+            for name, callback in self.callbacks.items()
+        }
+        self.driver = Driver(self.addresses)
 
     def entry(self, name):
         """Return what is called for a function of the driver."""
@@ -82,7 +83,8 @@ class FakeDriver:
                 if name in self.failing:
                     raise Failure(self.failing[name])
                 if does is not None:
-                    does(*arguments)
+                    with self.lock:
+                        does(*arguments)
                 elif name.endswith(("Create", "Retain", "MemPool")):
                     self.give(arguments[0], next(self.handles))
             except Failure as failure:
@@ -184,23 +186,23 @@ class FakeDriver:
         def copy():
             self.bytes_at(to, size)[...] = self.bytes_at(source, size).copy()
 
-        self.ask(copy)
+        self.ask(stream, copy)
 
     # Graphs
 
-    def ask(self, work):
+    def ask(self, stream, work):
         """Do what a stream is asked for, or record it."""
-        if self.recording is None:
-            work()
+        if stream in self.recording:
+            self.recording[stream].append(work)
         else:
-            self.recording.append(work)
+            work()
 
     def cuStreamBeginCapture(self, stream, mode):
-        self.recording = []
+        self.recording[stream] = []
 
     def cuStreamEndCapture(self, stream, out):
         handle = next(self.handles)
-        self.graphs[handle], self.recording = self.recording, None
+        self.graphs[handle] = self.recording.pop(stream)
         self.give(out, handle)
 
     def cuGraphInstantiateWithFlags(self, out, graph, flags):
@@ -233,7 +235,7 @@ class FakeDriver:
         self.give(out, module)
 
     def cuLaunchKernel(self, function, *rest):
-        x, y, z, threads, *_, arguments, _ = rest
+        x, y, z, threads, _, _, _, stream, arguments, _ = rest
         code, _ = self.codes[function - 1]
         assert (x, y, z, threads) == (code.grid, 1, 1, 32 * code.num_warps)
         slots = [
@@ -241,7 +243,7 @@ class FakeDriver:
             for k in range(len(code.pointers) + 2)
         ]
         assert slots[-2:] == [0, 0]
-        self.ask(lambda: self.launch(function, slots))
+        self.ask(stream, lambda: self.launch(function, slots))
 
     def launch(self, function, slots):
         code, aligned = self.codes[function - 1]

@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import math
 from collections.abc import Callable, Collection, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ Builder = Callable[[TritonCode, str, Collection[str]], Built]
 _MAJOR, _MINOR, _PROCESSORS, _SHARED = 75, 76, 16, 97
 _STATIC_SHARED, _DYNAMIC_SHARED = 1, 8
 _PLAIN_SHARED = 48 << 10  # bytes; more must be asked for
+_NON_BLOCKING = 1  # of a stream
 _NO_TIMING = 2  # of an event
 _PORTABLE_MAPPED = 3  # host memory that every context, and the device, sees
 
@@ -134,6 +135,12 @@ class Device:
         return HostWords(self, count)
 
     # Order
+
+    @cached_property
+    def recording_stream(self) -> int:
+        """A stream that nothing waits for, to record launches on."""
+        self.enter()
+        return self.driver.handle("cuStreamCreate", _NON_BLOCKING)
 
     def enter(self) -> None:
         """Make this the device that the thread's calls of the driver are about."""

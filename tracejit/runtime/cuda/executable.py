@@ -174,11 +174,11 @@ class CudaExecutable:
             self._code.arena_bytes, f"temporaries of {self.program.name}"
         )
         places = [address_of(x) for x in outputs]
-        everything = (*addresses, *places, arena.address, *self._tail)
+        everything = (*addresses, *places, arena.address)
         if self._graphs is not None:
             word = self._graphs.run(everything)
         else:
-            word = self._function.at(everything) or 0
+            word = self._function.at([*everything, *self._tail]) or 0
         if self._code.error_words:
             device.watch(self)
         if word:

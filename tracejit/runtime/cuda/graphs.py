@@ -7,8 +7,8 @@ The second call at an address list records; the first may be the only one.
 """
 
 import contextlib
+import threading
 from collections import OrderedDict
-from collections.abc import Callable
 
 from ...errors import DeviceError
 from ..cpu.call import NativeFunction
@@ -22,38 +22,48 @@ _THREAD_LOCAL = 1  # other threads may go on while this one records
 class Graphs:
     """Recordings of one program, by the addresses that they are for.
 
+    Recording is on a stream of its own, so that other threads may go on with the
+    device's meanwhile.
+
     Parameters
     ----------
     device : Device
     function : NativeFunction
-        Launches everything; returns an error word.
+        Launches everything; returns an error word. Its last two arguments are a stream
+        and a context.
     """
 
     def __init__(self, device: Device, function: NativeFunction) -> None:
         self._device, self._function = device, function
         self._known: OrderedDict[tuple[int, ...], int] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def run(self, places: tuple[int, ...]) -> int:
+    def run(self, addresses: tuple[int, ...]) -> int:
         """Run the program at some addresses; return an error word."""
-        found = self._known.get(places)
-        if found is None:
-            self._remember(places, _SEEN)
-            return self._function.at(places) or 0
-        if found == _SEEN:
-            word, found = self._record(lambda: self._function.at(places) or 0)
-            if word:
-                return word
-            self._remember(places, found)
-        self._known.move_to_end(places)
-        self._device.driver.call("cuGraphLaunch", found, self._device.stream)
-        return 0
+        device = self._device
+        with self._lock:
+            found = self._known.get(addresses)
+            if found is None:
+                self._remember(addresses, _SEEN)
+                return self._launch(addresses, device.stream)
+            if found == _SEEN:
+                word, found = self._record(addresses)
+                if word:
+                    return word
+            self._remember(addresses, found)
+            device.driver.call("cuGraphLaunch", found, device.stream)
+            return 0
 
-    def _record(self, launch: Callable[[], int]) -> tuple[int, int]:
+    def _launch(self, addresses: tuple[int, ...], stream: int) -> int:
+        return self._function.at([*addresses, stream, self._device.context]) or 0
+
+    def _record(self, addresses: tuple[int, ...]) -> tuple[int, int]:
         """Return the error word of what is recorded, and the recording."""
-        driver, stream = self._device.driver, self._device.stream
+        driver, stream = self._device.driver, self._device.recording_stream
+        self._device.enter()
         driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
         try:
-            word = launch()
+            word = self._launch(addresses, stream)
         finally:
             graph = driver.handle_last("cuStreamEndCapture", stream)
         try:
@@ -63,8 +73,9 @@ class Graphs:
         finally:
             driver.call("cuGraphDestroy", graph)
 
-    def _remember(self, places: tuple[int, ...], recording: int) -> None:
-        self._known[places] = recording
+    def _remember(self, addresses: tuple[int, ...], recording: int) -> None:
+        self._known[addresses] = recording
+        self._known.move_to_end(addresses)
         if len(self._known) > _KEPT:
             _, oldest = self._known.popitem(last=False)
             self._forget(oldest)
