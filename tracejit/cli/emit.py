@@ -19,7 +19,7 @@ from ..codegen.llvm.target import host_target
 from ..codegen.triton.build import Built, build, capability_of, sass_of
 from ..codegen.triton.code import TritonCode, TritonKernel
 from ..codegen.triton.emit import emit_kernel
-from ..codegen.triton.externs import extern_kernel
+from ..codegen.triton.externs import step_kernel
 from ..codegen.triton.limits import TRITON
 from ..errors import TracejitError
 from ..ir.graph import Graph
@@ -203,13 +203,7 @@ def emitted_of(program: Program, step: Step) -> TritonKernel | None:
     """Return the Triton kernels of a step; None for what is no kernel."""
     if isinstance(step, Run):
         return emit_kernel(step.kernel, step.schedule)
-    if not isinstance(step, Extern):
-        return None
-    ends = (
-        [program.by_name[name].as_parameter() for name in names]
-        for names in (step.inputs, step.outputs)
-    )
-    return extern_kernel(step.primitive, step.params, *ends)
+    return step_kernel(program, step) if isinstance(step, Extern) else None
 
 
 def code_text(

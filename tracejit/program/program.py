@@ -65,9 +65,9 @@ class ProgramBuffer:
     data: np.ndarray | None = None
     moves: tuple[Move, ...] = ()
 
-    def as_parameter(self) -> Buffer:
-        """Return what a kernel that takes it knows of it."""
-        return Buffer(self.name, self.dtype, self.shape, self.strides)
+    def as_parameter(self, name: str) -> Buffer:
+        """Return what a kernel that takes it by a name of its own knows of it."""
+        return Buffer(name, self.dtype, self.shape, self.strides)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from tests.programs.registry import PROGRAMS
 from tests.runtime.cuda.test_models import MODELS, inexact
 from tracejit.codegen.triton.build import build
 from tracejit.codegen.triton.emit import emit_kernel
-from tracejit.codegen.triton.externs import extern_kernel
+from tracejit.codegen.triton.externs import step_kernel
 from tracejit.codegen.triton.limits import TRITON
 from tracejit.program.program import Extern, Run, nested
 
@@ -23,8 +23,9 @@ SAMPLE = (
     *("adam", "attention_causal", "kmeans_add_at"),
     *("layer_norm_backward", "life_roll"),
 )
-# Kernels that spill registers, and why.
-SPILLING: dict[str, str] = {}
+# What keeps bytes on the stack, and how many: libdevice keeps the digits of a long
+# argument there, and an atomic maximum of one architecture a result that nobody reads.
+STACK = {"libdevice.sin": 40, "libdevice.cos": 40, "tl.atomic_max": 8}
 
 
 def codes_of(fn, args, kwargs=None):
@@ -38,11 +39,7 @@ def codes_of(fn, args, kwargs=None):
         if isinstance(step, Run):
             kernel = emit_kernel(step.kernel, step.schedule)
         elif isinstance(step, Extern):
-            ins, outs = (
-                [program.by_name[n].as_parameter() for n in names]
-                for names in (step.inputs, step.outputs)
-            )
-            kernel = extern_kernel(step.primitive, step.params, ins, outs)
+            kernel = step_kernel(program, step)
         for code in kernel.codes if kernel else ():
             found[code.source] = code
     return [code for code in found.values() if code.grid]
@@ -52,7 +49,10 @@ def check(codes, arch):
     for code in codes:
         facts = build(code, arch).facts
         assert facts.shared <= SHARED[arch], code.name
-        assert not facts.spilled or code.name in SPILLING, (code.name, facts)
+        allowed = max(
+            (n for text, n in STACK.items() if text in code.source), default=0
+        )
+        assert (facts.spilled or 0) <= allowed, (code.name, facts)
 
 
 def program_codes(name):

@@ -260,6 +260,16 @@ def test_scatters_scans_and_sorts_run_on_the_device(fake, device):
         tj.jit(pick)(moved, np.array([2, 5, 2]), v)[0].numpy()
 
 
+def test_one_array_may_be_all_indices_of_a_scatter(device):
+    def diagonal(x, i):
+        x[i, i] = x.sum() + i
+        return x
+
+    i = np.array([2, 0, 1])
+    found = tj.jit(diagonal)(tj.to_device(X, device), i)
+    np.testing.assert_array_equal(found.numpy(), diagonal(X.copy(), i))
+
+
 def test_steps_of_the_host_say_so(device):
     solve = tj.jit(lambda a, b: np.linalg.solve(a, b) * 2)
     a, b = np.eye(3) + 0.1, np.ones((3, 2))

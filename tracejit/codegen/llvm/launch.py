@@ -111,7 +111,7 @@ class Launches:
 
 
 Loader = Callable[[Kernel, Schedule, Collection[str]], Launches]
-# Operands and results are called as the step calls them; None for what the host does.
+# Operands are called in0, in1, ..., results out0, ...; None for what the host does.
 ExternLoader = Callable[[Extern], Launches | None]
 
 
@@ -390,8 +390,9 @@ class _LaunchEmitter(HostEmitter):
         if found is None:
             self._host_call(step, number)
             return
-        names = (*step.inputs, *step.outputs)
-        self._launch_all(found, {name: name for name in names}, number)
+        buffers = {f"in{k}": name for k, name in enumerate(step.inputs)}
+        buffers |= {f"out{k}": name for k, name in enumerate(step.outputs)}
+        self._launch_all(found, buffers, number)
 
     def _byte(self, name: str, number: int) -> str:
         """Wait for the device, and fetch the byte."""

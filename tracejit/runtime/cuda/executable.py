@@ -24,7 +24,7 @@ from ...codegen.llvm.launch import (
 from ...codegen.llvm.target import host_target
 from ...codegen.triton.code import TritonKernel
 from ...codegen.triton.emit import emit_kernel
-from ...codegen.triton.externs import extern_kernel
+from ...codegen.triton.externs import step_kernel
 from ...errors import HostFallbackWarning
 from ...ir.ops.callback import callback_p, check_p
 from ...kernels.kernel import Buffer, Kernel
@@ -125,17 +125,14 @@ class CudaExecutable:
         """Build and load what computes a step; say so if the host does."""
         if step.primitive in (callback_p, check_p):
             return None
-        inputs, outputs = (
-            [self.program.by_name[name].as_parameter() for name in names]
-            for names in (step.inputs, step.outputs)
-        )
-        source = extern_kernel(step.primitive, step.params, inputs, outputs)
+        source = step_kernel(self.program, step)
         if source is None:
             _warn_of_host(self.program, step)
             return None
         self.sources[f"{source.name}.{len(self.sources)}"] = source
-        odd = [*step.inputs, *step.outputs]
-        return loaded(self.device, source, odd)
+        names = [b.name for code in source.codes for b in code.buffers]
+        own = {b.name for b in source.workspace}
+        return loaded(self.device, source, [n for n in names if n not in own])
 
     @property
     def kernels(self) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ....ir.primitive import Params, Primitive
 from ....kernels.kernel import Buffer
+from ....program.program import Extern, Program
 from ..code import TritonKernel
 from .cumulative import write_cumulative
 from .scatter import write_scatter
@@ -30,6 +31,21 @@ WRITERS: Mapping[str, Writer] = {
 }
 
 
+def step_kernel(program: Program, step: Extern) -> TritonKernel | None:
+    """Return the kernels of a step; see `extern_kernel`.
+
+    Its operands are called ``in0``, ``in1``, ... and its results ``out0``, ...
+    """
+    ends = (
+        [
+            program.by_name[name].as_parameter(f"{kind}{k}")
+            for k, name in enumerate(names)
+        ]
+        for kind, names in (("in", step.inputs), ("out", step.outputs))
+    )
+    return extern_kernel(step.primitive, step.params, *ends)
+
+
 def extern_kernel(
     primitive: Primitive,
     params: Params,
@@ -44,7 +60,7 @@ def extern_kernel(
     params : mapping
         Of the equation.
     inputs, outputs : sequence of Buffer
-        Operands and results, under names of their own.
+        Operands and results, each under a name of its own.
     """
     write = WRITERS.get(primitive.name)
     if write is None or not all(b.shape.count(0) == 0 for b in (*inputs, *outputs)):
