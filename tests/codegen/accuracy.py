@@ -150,6 +150,22 @@ def ulps(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     return np.where(zeros, np.inf, errors).astype(np.float64)
 
 
+def suspects(got: np.ndarray, want: np.ndarray, bound: float) -> np.ndarray:
+    """Return the places of float32 results that may be off by more than a bound.
+
+    `ulps` looks at each case of a result; this passes over those that are surely
+    right, several times faster.
+    """
+    exponents = want.view(np.int64) & np.int64(0x7FF0_0000_0000_0000)
+    unit = np.maximum(exponents.view(np.float64), 2.0**-126) * 2.0**-23
+    with np.errstate(all="ignore"):
+        fine = np.abs(got - want) < bound * unit  # never if that is infinite
+    fine &= np.signbit(got) == np.signbit(want)
+    if not fine.all():
+        fine |= np.isnan(got) & np.isnan(want)
+    return np.flatnonzero(~fine)
+
+
 _INTERESTING = """
     0 1 inf nan 5e-324 1e-310 2.2250738585072014e-308 1.7976931348623157e308 0.5 2
     1e-45 1e-40 1.1754943508222875e-38 3.4028234663852886e38 1e22 3.141592653589793

@@ -177,16 +177,20 @@ def run_kernel(
 
 
 def guarded(shape: tuple[int, ...], dtype: str | np.dtype) -> np.ndarray:
-    """Return an output array between bytes that `check_guards` looks at."""
+    """Return an output array between bytes that `check_guards` looks at.
+
+    Aligned to 64 bytes, as large results must be.
+    """
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    memory = np.full(size + 256, 0x5A, np.uint8)
-    return np.ndarray(shape, dtype, memory, 128)
+    memory = np.full(size + 320, 0x5A, np.uint8)
+    return np.ndarray(shape, dtype, memory, 128 + -memory.ctypes.data % 64)
 
 
 def check_guards(array: np.ndarray) -> None:
     """Fail if anything was written around an array from `guarded`."""
     memory = array.base
     assert isinstance(memory, np.ndarray)
-    assert (memory[:128] == 0x5A).all(), "wrote before the output"
-    assert (memory[128 + array.nbytes :] == 0x5A).all(), "wrote behind the output"
+    start = array.ctypes.data - memory.ctypes.data
+    assert (memory[:start] == 0x5A).all(), "wrote before the output"
+    assert (memory[start + array.nbytes :] == 0x5A).all(), "wrote behind the output"

@@ -42,6 +42,23 @@ def test_pointwise(n: int, dtype: str, target: Target) -> None:
 
 
 @ALL_TARGETS
+@pytest.mark.parametrize("dtype", ["i4", "i2", "i1", "u8", "f4", "?"])
+@pytest.mark.parametrize("source", ["i8", "i4", "i2", "f8"])
+def test_conversions_stay_in_their_memory(
+    source: str, dtype: str, target: Target
+) -> None:
+    """Last vectors of one lane, of two and of several."""
+    for n in (1, 2, 5, 9, 17, 33, 65):
+        x, out = np.arange(n).astype(source), guarded((n,), dtype)
+        k = KernelBuilder("converted", i=n)
+        value = k.compute("convert", k.load(x, "i"), dtype=np.dtype(dtype))
+        k.store(out, value, "i")
+        run_kernel(k.kernel(), schedule("i", vector="i"), target, [x], [out])
+        np.testing.assert_array_equal(out, x.astype(dtype))
+        check_guards(out)
+
+
+@ALL_TARGETS
 @pytest.mark.parametrize("layout", ["C", "F", "step", "back", "row", "column"])
 def test_strided_inputs_and_outputs(layout: str, target: Target) -> None:
     m, n = 5, 37

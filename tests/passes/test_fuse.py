@@ -131,6 +131,19 @@ def test_cheap_values_are_repeated_and_stored_once_where_memory_is_needed():
         np.testing.assert_array_equal(got, want)
 
 
+def scaled_in_place(x):
+    total = np.sin(np.exp(x)).sum()
+    y = np.zeros(1) + (total + 0.5)
+    y[[0]] *= total
+    return y
+
+
+def test_a_gather_waits_for_a_source_that_is_made_of_a_scalar():
+    """Its kernel cannot be that of the scalar, though both have one element."""
+    x = np.array([0.3])
+    np.testing.assert_allclose(tj.jit(scaled_in_place)(x), scaled_in_place(x), 1e-14)
+
+
 def test_dependencies_hold_through_merges():
     d = Dependencies()
     a, b, c, e = (d.new() for _ in range(4))

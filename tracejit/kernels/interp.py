@@ -1,8 +1,9 @@
 """The interpreter of kernels: what a kernel means, in NumPy.
 
-Needs a verified kernel. Values are arrays over the kernel's axes with extent 1 where
-they do not vary, so one NumPy call computes an operation everywhere; the schedule plays
-no part. Sums follow `tracejit.kernels.tree`, as emitted code does.
+Needs a verified kernel. Each independent part of it runs by itself: a kernel of many
+has more axes than an array can. Values are arrays over the part's axes with extent 1
+where they do not vary, so one NumPy call computes an operation everywhere; the schedule
+has no say in it. Sums follow `tracejit.kernels.tree`, as emitted code does.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from .kernel import (
     Store,
 )
 from .maps import Affine, AxisIndex, FloorDiv, IndexAtom, ValueIndex
+from .parts import separated
 from .tree import tree_sum
 
 Array = np.ndarray
@@ -49,13 +51,14 @@ def run_kernel(
     arrays = dict(zip((b.name for b in kernel.inputs), inputs, strict=True))
     arrays.update(zip((b.name for b in kernel.outputs), outputs, strict=True))
     with np.errstate(all="ignore"):
-        run = _Run(kernel, arrays)
-        for op in kernel.body:
-            run.operation(op)
+        for part in separated(kernel):
+            run = _Run(part, arrays)
+            for op in part.body:
+                run.operation(op)
 
 
 class _Run:
-    """One run of a kernel: the arrays of its buffers and values."""
+    """One run of a part of a kernel: the arrays of its buffers and values."""
 
     def __init__(self, kernel: Kernel, arrays: Mapping[str, Array]) -> None:
         self.kernel, self.arrays = kernel, arrays

@@ -2,7 +2,7 @@
 
 `joined` puts kernels together, with names of their own; `parts_of` finds the parts
 again, as operations that share neither values nor axes. Backends give each part loops
-or blocks of its own.
+or blocks of its own; the interpreter, arrays over its own axes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -132,6 +132,14 @@ class _Renaming:
 
 def parts_of(kernel: Kernel, schedule: Schedule) -> list[Part]:
     """Return the independent parts of a kernel; itself where there is but one."""
+    kernels = separated(kernel)
+    if len(kernels) < 2:
+        return [(kernel, schedule)]
+    return [(part, _restricted(schedule, part)) for part in kernels]
+
+
+def separated(kernel: Kernel) -> list[Kernel]:
+    """Return the independent parts of a kernel, without schedules."""
     group = _Components()
     for op in kernel.body:
         for name in _names(op):
@@ -140,8 +148,8 @@ def parts_of(kernel: Kernel, schedule: Schedule) -> list[Part]:
     for op in kernel.body:
         bodies.setdefault(group.root(op), []).append(op)
     if len(bodies) < 2:
-        return [(kernel, schedule)]
-    return [_part(kernel, schedule, body) for body in bodies.values()]
+        return [kernel]
+    return [_part(kernel, body) for body in bodies.values()]
 
 
 def _names(op: KernelOp) -> set[tuple[str, str]]:
@@ -177,18 +185,22 @@ class _Components:
         self.parent[self.root(y)] = self.root(x)
 
 
-def _part(kernel: Kernel, schedule: Schedule, body: Sequence[KernelOp]) -> Part:
+def _part(kernel: Kernel, body: Sequence[KernelOp]) -> Kernel:
     buffers = {op.buffer for op in body if isinstance(op, Load | Store)}
     axes = {name for op in body for kind, name in _names(op) if kind == "axis"}
-    made = replace(
+    return replace(
         kernel,
         inputs=tuple(b for b in kernel.inputs if b.name in buffers),
         outputs=tuple(b for b in kernel.outputs if b.name in buffers),
         axes=tuple(a for a in kernel.axes if a.name in axes),
         body=tuple(body),
     )
+
+
+def _restricted(schedule: Schedule, part: Kernel) -> Schedule:
+    axes = {a.name for a in part.axes}
     loops = tuple(a for a in schedule.loops if a in axes)
-    return made, replace(schedule, loops=loops, roles=_only(schedule.roles, axes))
+    return replace(schedule, loops=loops, roles=_only(schedule.roles, axes))
 
 
 def _only(mapping: Mapping[str, Role], names: set[str]) -> dict[str, Role]:

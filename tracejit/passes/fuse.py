@@ -564,9 +564,11 @@ class _Fusion:
         eqn = self.definitions[x]
         extents = {f"a{d}": n for d, n in enumerate(shape)}
         for operand in eqn.invars:
-            inner: Map | None = ()
-            if eqn.primitive in VIEWS:
-                inner = None if at is None else through_view(eqn, at, extents)
+            inner: Map | None = ()  # of a scalar
+            if at is None:
+                inner = None
+            elif eqn.primitive in VIEWS:
+                inner = through_view(eqn, at, extents)
             yield from self._behind(operand, inner, shape)
 
 

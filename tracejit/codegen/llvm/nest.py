@@ -164,7 +164,9 @@ class Nest:
             self._allocate_row(row)
         for phase in phases:
             self.segment(phase.direct)
-            if phase.inner:
+            if phase.is_beside:
+                self._level(depth + 1, phase.inner)
+            elif phase.inner:
                 self._phase(depth, phase)
 
     def _phase(self, depth: int, phase: Phase) -> None:

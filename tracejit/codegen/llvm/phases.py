@@ -11,13 +11,21 @@ in each, or are kept in scratch rows where the schedule says so.
                                         for j: sum    | phase 1
                                         for j: store  | phase 2
 
+Loops lie in each other, but not all that is in an inner one is about an outer one. Of
+two reductions along different axes, each with a result for each i, neither runs in the
+loop of the other: what has nothing to do with a loop is a phase of its own beside it.
+
+    over loops (i, j, k):  for i:  for j: a = sum      | phase 0
+                                   for k: b = max      | phase 0, beside the loop over j
+                                   store a + b
+
 A reduction that combines what the schedule keeps for each block runs after the loop
 over blocks that computes it, in a loop of its own: that over blocks has no accumulators
 then, and is one that threads can share.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import InternalError
 from ...kernels.kernel import (
@@ -49,11 +57,14 @@ class Phase:
         Inside it; empty if there is no loop in this phase.
     done : tuple of Reduce
         Reductions whose results are there after it.
+    is_beside : bool
+        Whether `inner` runs once beside the loop, in loops further in.
     """
 
     direct: tuple[KernelOp, ...]
     inner: tuple[KernelOp, ...]
     done: tuple[Reduce, ...]
+    is_beside: bool = False
 
 
 class Analysis:
@@ -217,19 +228,24 @@ class Phases:
         phases = []
         for number in range(max(self.phase.values(), default=-1) + 1):
             mine = [op for op in self.ops if self.phase[op] == number]
+            direct = tuple(op for op in mine if not self._is_inner(op))
+            reductions = (op for op in mine if isinstance(op, Reduce))
+            done = tuple(op for op in reductions if self._is_done_here(op))
             roots = [op for op in mine if self._is_inner(op) and self._is_root(op)]
-            phases.append(
-                Phase(
-                    tuple(op for op in mine if not self._is_inner(op)),
-                    self.closure(roots),
-                    tuple(
-                        op
-                        for op in mine
-                        if isinstance(op, Reduce) and self._is_done_here(op)
-                    ),
-                )
-            )
+            beside = [op for op in roots if not self._is_along(op)]
+            inside = [op for op in roots if self._is_along(op)]
+            phases.append(Phase(direct, self.closure(inside), done))
+            if beside:
+                phases.append(Phase((), self.closure(beside), (), is_beside=True))
         return phases
+
+    def _is_along(self, op: KernelOp) -> bool:
+        """Tell whether an operation runs in the loop at this depth.
+
+        What it needs in that loop, it reads along the loop's axis, or from a reduction
+        that is done here.
+        """
+        return self.analysis.schedule.loops[self.depth] in self.analysis.axes(op)
 
     def closure(self, roots: Iterable[KernelOp]) -> tuple[KernelOp, ...]:
         """Return `roots` and what they need inside the loop, in SSA order."""
@@ -276,7 +292,7 @@ def with_scratch(
                 row = _row(value, analysis, depth)
                 kept[value.name], rows[row.name] = value, row
                 stored.append(Store(row.name, _row_map(value, analysis, depth), value))
-        out.append(Phase(phase.direct, tuple(stored), phase.done))
+        out.append(replace(phase, inner=tuple(stored)))
     return out, rows
 
 

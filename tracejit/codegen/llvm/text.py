@@ -480,11 +480,21 @@ class Emitter:
     def masked_store(
         self, type_: str, value: str, pointer: str, mask: str, align: int
     ) -> None:
-        """Store the lanes whose mask bit is set."""
-        _, lanes = shape_of(type_)
+        """Store the lanes whose mask bit is set.
+
+        Of one lane, a scalar: what LLVM makes of it itself, but LLVM 22.1 then writes
+        all of an integer that was truncated for the store, behind the end of the memory
+        (llvm/llvm-project#179489).
+        """
+        element, lanes = shape_of(type_)
         if lanes == 1:
             with self.if_(mask):
                 self.store(type_, value, pointer, align)
+            return
+        if mask.count("i1 true") == 1:
+            lane = mask[: mask.index("true")].count(",")
+            single = self.op(f"extractelement {type_} {value}, i64 {lane}")
+            self.store(element, single, self.gep(element, pointer, lane), align)
             return
         self.extern(
             "void",
