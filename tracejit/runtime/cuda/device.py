@@ -8,6 +8,7 @@ to PyTorch or CuPy without more ado. Errors of kernels are seen when the host wa
 import contextlib
 import ctypes
 import math
+import weakref
 from collections.abc import Callable, Collection, Sequence
 from functools import cache, cached_property
 from pathlib import Path
@@ -262,17 +263,17 @@ class HostWords:
     """
 
     def __init__(self, device: Device, count: int) -> None:
-        self._driver = device.driver
         size = max(8 * count, 8)
-        self.address = self._driver.handle("cuMemHostAlloc", size, _PORTABLE_MAPPED)
+        self.address = device.driver.handle("cuMemHostAlloc", size, _PORTABLE_MAPPED)
         memory = (ctypes.c_int64 * count).from_address(self.address)
         self.values = np.ctypeslib.as_array(memory)
         self.values[...] = 0
+        weakref.finalize(self, _free_host, device.driver, self.address)
 
-    def __del__(self) -> None:
-        if getattr(self, "address", 0):
-            with contextlib.suppress(DeviceError):  # the driver may be gone by now
-                self._driver.call("cuMemFreeHost", self.address)
+
+def _free_host(driver: Driver, address: int) -> None:
+    with contextlib.suppress(DeviceError):  # the driver may be gone by now
+        driver.call("cuMemFreeHost", address)
 
 
 @cache

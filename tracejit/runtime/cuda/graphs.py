@@ -8,11 +8,14 @@ The second call at an address list records; the first may be the only one.
 
 import contextlib
 import threading
+import weakref
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from ...errors import DeviceError
 from ..cpu.call import NativeFunction
 from .device import Device
+from .driver import Driver
 
 _KEPT = 16  # recordings of one program
 _SEEN = 0  # in place of a recording: asked for once
@@ -37,6 +40,7 @@ class Graphs:
         self._device, self._function = device, function
         self._known: OrderedDict[tuple[int, ...], int] = OrderedDict()
         self._lock = threading.Lock()
+        weakref.finalize(self, _forget, device.driver, self._known.values())
 
     def run(self, addresses: tuple[int, ...]) -> int:
         """Run the program at some addresses; return an error word."""
@@ -78,13 +82,11 @@ class Graphs:
         self._known.move_to_end(addresses)
         if len(self._known) > _KEPT:
             _, oldest = self._known.popitem(last=False)
-            self._forget(oldest)
+            _forget(self._device.driver, [oldest])
 
-    def _forget(self, recording: int) -> None:
-        if recording != _SEEN:
-            self._device.driver.call("cuGraphExecDestroy", recording)
 
-    def __del__(self) -> None:
-        with contextlib.suppress(DeviceError):  # the driver may be gone by now
-            for recording in self._known.values():
-                self._forget(recording)
+def _forget(driver: Driver, recordings: Iterable[int]) -> None:
+    with contextlib.suppress(DeviceError):  # the driver may be gone by now
+        for recording in recordings:
+            if recording != _SEEN:
+                driver.call("cuGraphExecDestroy", recording)

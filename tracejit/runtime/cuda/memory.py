@@ -34,14 +34,14 @@ class Allocation:
         What it is, for the error that says what was live.
     """
 
-    __slots__ = ("__weakref__", "address", "label", "pool", "size")
+    __slots__ = ("address", "label", "pool", "size")
 
     def __init__(self, pool: "Pool", address: int, size: int, label: str) -> None:
         self.pool, self.address, self.size, self.label = pool, address, size, label
 
     def __del__(self) -> None:
         if self.address:
-            self.pool.release(self)
+            self.pool.release(self.address)
 
 
 class Pool:
@@ -66,7 +66,7 @@ class Pool:
     def __init__(self, driver: Driver, device: int, context: int, stream: int) -> None:
         self._driver, self._context, self._stream = driver, context, stream
         self._free: defaultdict[int, deque[int]] = defaultdict(deque)
-        self._live: dict[int, tuple[int, str]] = {}
+        self._live: dict[int, tuple[int, str, int]] = {}
         self.live_bytes = self.peak_bytes = self.kept_bytes = 0
         self._pool = driver.handle("cuDeviceGetDefaultMemPool", device)
         keep = ctypes.c_uint64(2**64 - 1)
@@ -90,18 +90,17 @@ class Pool:
             self.kept_bytes -= block
         except IndexError:
             address = self._new(block, size, label)
-        self._live[address] = size, label
+        self._live[address] = size, label, block
         self.live_bytes += block
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
         return Allocation(self, address, size, label)
 
-    def release(self, allocation: Allocation) -> None:
+    def release(self, address: int) -> None:
         """Take a block back; what was asked of the device before may still use it."""
-        block = _block_size(allocation.size)
-        self._live.pop(allocation.address, None)
+        *_, block = self._live.pop(address)
         self.live_bytes -= block
         self.kept_bytes += block
-        self._free[block].append(allocation.address)
+        self._free[block].append(address)
 
     def trim(self) -> None:
         """Give free blocks back to the driver, and the driver's to the device."""
@@ -114,7 +113,7 @@ class Pool:
 
     def live(self) -> Iterable[tuple[int, str]]:
         """Return bytes and label of each array in use, largest first."""
-        return sorted(self._live.values(), reverse=True)
+        return sorted(((n, name) for n, name, _ in self._live.values()), reverse=True)
 
     def _new(self, block: int, size: int, label: str) -> int:
         self._driver.call("cuCtxSetCurrent", self._context)
