@@ -9,7 +9,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check fuzz slow bench clean
+.PHONY: help demo test check fuzz slow test-triton bench clean
 
 help:
 	@echo "make demo   train an MLP on handwritten digits; writes demo-report/"
@@ -17,6 +17,7 @@ help:
 	@echo "make check  run the linter, the format check and the type checker"
 	@echo "make fuzz   150,000 random programs, two or three hours; failures say their seed"
 	@echo "make slow   every float32 through each function, 3 minutes for each of 23"
+	@echo "make test-triton  compile every kernel of the tests for three GPUs"
 	@echo "make bench  measure beside NumPy and other compilers"
 	@echo "make clean  remove the environment and what was made"
 	@echo
@@ -40,6 +41,9 @@ fuzz: $(VENV)/.installed-test
 # One function alone: make slow ARGS="-k all_numbers[tanh]"
 slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+
+test-triton: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 -m triton $(ARGS)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(or $(ARGS),core)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from . import machine, report
 from .contenders import OURS, PEERS
+from .gpu.command import main as gpu
 from .measure import measure
 from .row import Row
 from .rows import SUITES, UNITS
@@ -105,4 +106,6 @@ def _show(
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["gpu"]:
+        gpu(sys.argv[2:])
     main()

@@ -36,6 +36,9 @@ def test_config_has_the_fields_of_the_table():
 def test_defaults():
     assert config.load({}) == config.Config(
         isa="auto",
+        device="cpu",
+        cache_dir="auto",
+        cache_bytes=1 << 30,
         fma=True,
         composites=True,
         threads=0,
@@ -192,6 +195,7 @@ def test_set_inside_of_an_override():
 def test_cache_key_changes_with_marked_switches_alone():
     assert [s.name for s in config.SWITCHES.values() if s.in_cache_key] == [
         "isa",
+        "device",
         "fma",
         "composites",
         "threads",
@@ -201,7 +205,7 @@ def test_cache_key_changes_with_marked_switches_alone():
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        assert config.cache_key() == ("baseline", True, True, 0, 8000)
+        assert config.cache_key() == ("baseline", "cpu", True, True, 0, 8000)
     assert config.cache_key() is before  # made once
 
 

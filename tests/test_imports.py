@@ -31,6 +31,11 @@ LEVELS = {
     "runtime": 7,
     "stages": 8,
     "api": 8,
+    "device_call": 8,
+    "device_guard": 8,
+    "compiled": 8,
+    "devices": 8,
+    "disk": 0,
     "call_plan": 8,
     "guard": 8,
     "native_call": 8,
@@ -47,7 +52,6 @@ SEES_FRONT_ENDS = LEVELS["api"]
 HOMES = {  # a third-party package → the only parts that import it
     "llvmlite": ("tracejit.codegen.llvm.library", "tracejit.runtime.cpu.engine"),
     "triton": ("tracejit.codegen.triton",),
-    "cuda": ("tracejit.runtime.cuda",),
 }
 PACKAGE = Path(tracejit.__file__).parent
 
@@ -256,7 +260,6 @@ def test_arrows(importer, imported, allowed):
 def test_scan_finds_stray_backend_libraries(toy):
     source = toy(
         codegen__of__llvm__of__library="import llvmlite.binding",
-        runtime__of__cuda__of__driver="from cuda.bindings import driver",
         passes__of__fuse="from llvmlite import binding",
         codegen__of__triton_like="def f():\n    import triton",
     )

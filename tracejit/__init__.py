@@ -33,6 +33,7 @@ from .api import (
     vjp,
     vmap,
 )
+from .devices import Array, Device, device, devices, synchronize, to_device
 from .tracing.control_flow import (
     associative_scan,
     cond,
@@ -44,6 +45,8 @@ from .tracing.control_flow import (
 )
 
 __all__ = [
+    "Array",
+    "Device",
     "JitFunction",
     "__version__",
     "associative_scan",
@@ -57,6 +60,8 @@ __all__ = [
     "custom_jvp",
     "custom_vjp",
     "debug",
+    "device",
+    "devices",
     "errors",
     "fori_loop",
     "grad",
@@ -75,7 +80,9 @@ __all__ = [
     "scan",
     "stop_gradient",
     "switch",
+    "synchronize",
     "testing",
+    "to_device",
     "value_and_grad",
     "vjp",
     "vmap",

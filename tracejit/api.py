@@ -14,13 +14,17 @@ from typing import Any
 import numpy as np
 
 from . import config, log
-from .call_plan import plan_for
+from .call_plan import CallPlan, plan_for
+from .compiled import Compiled
+from .devices import Device, DeviceLike, device_for, device_of_captures
 from .guard import MISS, Guard
+from .ir.placed import Placed
 from .native_call import Refusal, machine_for, native_call
 from .runtime.cpu.entry.callable import NativeCallable, let_call, set_function
 from .runtime.cpu.entry.steps import NativeCall
 from .runtime.cpu.entry.support import why_not
-from .stages import Compiled, Traced
+from .runtime.cuda.array import let_compute
+from .stages import Strides, Traced
 from .tracing.batching import custom_batching
 from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.custom import custom_jvp, custom_vjp
@@ -32,6 +36,7 @@ from .tracing.primitives import register_primitive
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
+from .tracing.tree import flatten, unflatten
 from .tracing.vmap import vmap
 
 __all__ = [
@@ -179,13 +184,17 @@ class JitFunction(NativeCallable):
     __qualname__: str
 
     def __init__(
-        self, fn: Callable[..., Any], static_argnames: tuple[str, ...] = ()
+        self,
+        fn: Callable[..., Any],
+        static_argnames: tuple[str, ...] = (),
+        device: DeviceLike = None,
     ) -> None:
         functools.update_wrapper(self, fn)
         self.__wrapped__ = fn
         self.__name__ = getattr(fn, "__name__", type(fn).__name__)
         self.__qualname__ = getattr(fn, "__qualname__", self.__name__)
         self._static_argnames = static_argnames
+        self._device = device
         self._signature = Signature(fn, static_argnames)
         self._cache: dict[object, Specializations] = {}
         self._guards: tuple[Guard, ...] = ()
@@ -237,16 +246,16 @@ class JitFunction(NativeCallable):
         """Call the long way, which any call can take."""
         call = self._signature.bind(args, kwargs)
         node, compiled, dynamic = self._specialization(call)
-        if compiled.writes_overlap(call.leaves):
+        if compiled.writes_overlap(call.given):
             log.emit("retrace", f"{self.__name__}: arguments overlap; run in NumPy")
             return self.__wrapped__(*args, **kwargs)
         if node.guard is None or node.guard in self._guards:
             form = self._signature.form(len(args), tuple(kwargs))
             plan = plan_for(form, call, compiled, dynamic)
-            node.guard = None if plan is None else Guard(plan, compiled)
+            node.guard = None if plan is None else _guard_for(plan, compiled, call)
         if node.guard is not None:
             self._remember(node.guard)
-        result = compiled(call.leaves)
+        result = compiled(call.given)
         changes = compiled.recording.changes
         if not changes:
             return result
@@ -269,7 +278,7 @@ class JitFunction(NativeCallable):
     def trace(self, *args: Any, **kwargs: Any) -> Traced:
         """Trace at these arguments, without compiling and without the cache."""
         call = self._signature.bind(args, kwargs)
-        return self._trace(call, frozenset())
+        return self._trace(call, frozenset(), device_for(call, self._device))
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """Shorthand for ``trace(...).lower()``."""
@@ -292,7 +301,8 @@ class JitFunction(NativeCallable):
             self._publish()
 
     def _specialization(self, call: Call) -> tuple[Node, Compiled, frozenset[int]]:
-        key = (call.key, config.cache_key())
+        device = device_for(call, self._device)
+        key = (call.key, config.cache_key(), device)
         entry = self._cache.get(key)
         if entry is None:
             ints = {
@@ -308,7 +318,7 @@ class JitFunction(NativeCallable):
         if found is not None and compiled is not None and compiled.captures_current():
             return found, compiled, dynamic
         with self._lock:
-            compiled = self._trace(call, dynamic).lower().compile()
+            compiled = self._trace(call, dynamic, device).lower().compile()
             COUNTER.compiles += 1
             node = entry.insert(call.leaves, dynamic, compiled)
         return node, compiled, dynamic
@@ -318,7 +328,9 @@ class JitFunction(NativeCallable):
         while len(self._cache) > limit:
             self._cache.pop(next(iter(self._cache)))
 
-    def _trace(self, call: Call, dynamic: frozenset[int]) -> Traced:
+    def _trace(
+        self, call: Call, dynamic: frozenset[int], device: Device | None
+    ) -> Traced:
         COUNTER.traces += 1
         static = frozenset(
             i for i, k in enumerate(call.keys) if k.kind == INT and i not in dynamic
@@ -327,7 +339,9 @@ class JitFunction(NativeCallable):
         start = time.perf_counter()
         recording = record(self.__wrapped__, call, static, _identifier(self.__name__))
         seconds = time.perf_counter() - start
-        return Traced(recording, _in_strides(recording, call), seconds)
+        device = device_of_captures(recording, device)
+        strides_of = _in_strides if device is None else _placed_strides
+        return Traced(recording, strides_of(recording, call), seconds, device)
 
     def __reduce__(self) -> Any:
         module = sys.modules.get(self.__module__)
@@ -341,7 +355,9 @@ class JitFunction(NativeCallable):
                 f"cannot pickle {self.__qualname__}: it is not found by its name in "
                 f"{self.__module__}"
             )
-        remake = functools.partial(jit, static_argnames=self._static_argnames)
+        remake = functools.partial(
+            jit, static_argnames=self._static_argnames, device=self._device
+        )
         return remake, (self.__wrapped__,)
 
     def __copy__(self) -> "JitFunction":
@@ -355,6 +371,15 @@ class JitFunction(NativeCallable):
 
 
 let_call(JitFunction)
+
+
+def _guard_for(plan: CallPlan, compiled: Compiled, call: Call) -> Guard | None:
+    if compiled.device is None:
+        return Guard(plan, compiled)
+    # As `DeviceCompiled`: with the first call on a device.
+    from .device_guard import device_guard  # noqa: PLC0415
+
+    return device_guard(plan, compiled, call)
 
 
 def _identifier(name: str) -> str:
@@ -374,6 +399,18 @@ def _in_strides(recording: Recording, call: Call) -> tuple[tuple[int, ...] | Non
     return tuple(out)
 
 
+def _placed_strides(recording: Recording, call: Call) -> Strides:
+    """Element strides per graph input on a device, where the host's are contiguous."""
+    given = [
+        call.given[feed] if isinstance(feed, int) else feed.owner
+        for feed in recording.inputs
+    ]
+    return tuple(
+        strides if isinstance(x, Placed) else None
+        for x, strides in zip(given, _in_strides(recording, call), strict=True)
+    )
+
+
 def element_strides(array: np.ndarray) -> tuple[int, ...] | None:
     """Strides in elements; None when they are not whole (a copy is passed then)."""
     if any(s % array.itemsize for s in array.strides):
@@ -385,6 +422,7 @@ def jit(
     fn: Callable[..., Any] | None = None,
     *,
     static_argnames: str | tuple[str, ...] = (),
+    device: DeviceLike = None,
 ) -> Any:
     """Compile a function of NumPy arrays.
 
@@ -396,6 +434,10 @@ def jit(
     static_argnames : str or tuple of str
         Parameters whose ints and floats are constants; seldom needed, as ints that
         decide sizes or control flow specialise by themselves.
+    device : str or Device, optional
+        Where calls run: ``"cpu"``, ``"cuda"``, ``"cuda:1"``. If none is given: where
+        their arrays are, or on the switch ``device``. On a CUDA device NumPy's arrays
+        are copied there, and results are `tracejit.Array`.
 
     Returns
     -------
@@ -412,8 +454,28 @@ def jit(
     array([0., 2., 4.])
     """
     if fn is None:
-        return lambda f: jit(f, static_argnames=static_argnames)
+        return lambda f: jit(f, static_argnames=static_argnames, device=device)
     if not callable(fn) or inspect.isclass(fn):
         raise TypeError(f"jit takes a function, not {fn!r}")
     names = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
-    return JitFunction(fn, tuple(names))
+    return JitFunction(fn, tuple(names), device)
+
+
+def _computing(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of arrays on devices, compiled; inlined where one traces."""
+    compiled = JitFunction(fn)
+
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        trace = current_trace()
+        if trace is None:
+            return compiled(*args, **kwargs)
+        leaves, spec = flatten((args, kwargs))
+        lifted = [trace.lift(x) if isinstance(x, Placed) else x for x in leaves]
+        args, kwargs = unflatten(spec, lifted)
+        return fn(*args, **kwargs)
+
+    return call
+
+
+let_compute(_computing)

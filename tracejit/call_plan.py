@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from .compiled import Compiled, is_passed_as_is
 from .config import Config, current
 from .runtime.overlap import byte_range
-from .stages import Compiled, is_passed_as_is
 from .tracing.capture import CapturedArray
 from .tracing.constants import CapturedConstant
 from .tracing.signature import ARRAY, INT, STATIC, Call, Form, Identity, LeafKey

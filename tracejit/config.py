@@ -107,6 +107,28 @@ SWITCHES: Mapping[str, Switch] = {
             choices=("auto", "avx512", "avx2", "baseline"),
         ),
         Switch(
+            name="device",
+            env="TRACEJIT_DEVICE",
+            type=str,
+            default="cpu",
+            help="where functions run that are given NumPy arrays: cpu, cuda, cuda:1",
+            in_cache_key=True,
+        ),
+        Switch(
+            name="cache_dir",
+            env="TRACEJIT_CACHE_DIR",
+            type=str,
+            default="auto",
+            help="folder of compiled kernels; auto is the usual one, off keeps none",
+        ),
+        Switch(
+            name="cache_bytes",
+            env="TRACEJIT_CACHE_BYTES",
+            type=int,
+            default=1 << 30,
+            help="how large that folder may get; what was not used for long goes first",
+        ),
+        Switch(
             name="fma",
             env="TRACEJIT_FMA",
             type=bool,
@@ -180,6 +202,9 @@ class Config:
     """The value of every switch; see `SWITCHES` for what each one means."""
 
     isa: str
+    device: str
+    cache_dir: str
+    cache_bytes: int
     fma: bool
     composites: bool
     threads: int
@@ -271,13 +296,15 @@ def current() -> Config:
 
 
 @overload
-def get(name: Literal["isa"]) -> str: ...
+def get(name: Literal["isa", "device", "cache_dir"]) -> str: ...
 @overload
 def get(name: Literal["fma", "composites", "verify", "native_calls"]) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...
 @overload
-def get(name: Literal["threads", "share_from", "max_specializations"]) -> int: ...
+def get(
+    name: Literal["threads", "share_from", "max_specializations", "cache_bytes"],
+) -> int: ...
 @overload
 def get(name: str) -> Value: ...
 def get(name: str) -> Value:

@@ -87,6 +87,41 @@ class CheckError(TracejitError, AssertionError):
     """A check of the user's own, `tracejit.debug.check`, did not hold."""
 
 
+class DeviceError(TracejitError, RuntimeError):
+    """The driver of a device refused what was asked of it, or the device failed.
+
+    Parameters
+    ----------
+    message, source, hint : str
+        As in `TracejitError`.
+    code : int
+        The driver's CUresult; 0 if it is none of the driver's errors.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int = 0,
+        source: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, source=source, hint=hint)
+        self.code = code
+
+
+class NoDeviceError(TracejitError, RuntimeError):
+    """There is no CUDA device here."""
+
+
+class DeviceMemoryError(TracejitError, MemoryError):
+    """A device has no room for an array."""
+
+
+class HostFallbackWarning(UserWarning):
+    """A step of a program for a device runs on the host, with copies each way."""
+
+
 class ParseError(TracejitError, ValueError):
     """Text that is not well-formed IR.
 

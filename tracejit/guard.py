@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from . import config
 from .call_plan import CallPlan, Compared
+from .compiled import Compiled, as_input
 from .runtime.cpu.call import data_pointer
 from .runtime.cpu.entry.steps import NativeCall
 from .runtime.overlap import has_hazard
-from .stages import Compiled, as_input
 from .tracing.signature import aliases_of
 from .tracing.tree import collect
 

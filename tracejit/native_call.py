@@ -19,12 +19,12 @@ from . import config
 from .call_plan import CallPlan, Compared, Layout, Leaf
 from .codegen.llvm.entry.match import SCALAR_WIDTHS, SPECIAL_RANKS
 from .codegen.llvm.entry.module import CONFIG, OVERRIDES, SLOW, TRACING
+from .compiled import Compiled
 from .runtime.cpu.arena import ALIGNMENT, aligned_empty
 from .runtime.cpu.entry.machine import Machine
 from .runtime.cpu.entry.steps import NativeCall, StepList
 from .runtime.cpu.entry.support import SCALAR_BYTES
 from .runtime.cpu.memory.pool import room_for
-from .stages import Compiled
 from .tracing.capture import AttributeOf, CellOf, Constant, Getter, ItemOf, LengthOf
 from .tracing.record import OutputLeaf, ResultLeaf, StaticLeaf, ViewLeaf
 from .tracing.signature import Given

@@ -1,21 +1,20 @@
 """Stages of compilation that can be held, printed and measured.
 
 `Traced` is the graph of a function at given arguments, `Lowered` the program of
-kernels, `Compiled` machine code with the plan that feeds it and makes results.
+kernels; `compiled.Compiled` is machine code with the plan that feeds it and makes
+results.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
-
-import numpy as np
 
 from . import config, log
 from .codegen.llvm.limits import LLVM
 from .codegen.llvm.target import host_target
-from .errors import ShapeError
+from .codegen.triton.limits import TRITON
+from .compiled import Compiled
 from .ir.graph import Graph
 from .ir.printer import format_graph
 from .kernels.kernel import Kernel
@@ -26,11 +25,8 @@ from .program.blocks import with_blocks
 from .program.printer import format_program
 from .program.program import Program
 from .program.verify import verify_program
-from .runtime.cpu.call import data_pointer
-from .runtime.overlap import byte_range, has_hazard
-from .tracing.record import OutputLeaf, Recording, StaticLeaf, ViewLeaf
-from .tracing.storage import Kind
-from .tracing.tree import unflatten
+from .runtime.cuda.device import Device
+from .tracing.record import Recording
 
 Strides = tuple[tuple[int, ...] | None, ...]
 
@@ -46,11 +42,14 @@ class Traced:
         Element strides per graph input; None for C-contiguous.
     seconds : float
         What tracing took.
+    device : Device, optional
+        Where it is to run; the CPU if there is none.
     """
 
     recording: Recording
     in_strides: Strides
     seconds: float = 0.0
+    device: Device | None = None
 
     @property
     def graph(self) -> Graph:
@@ -61,14 +60,16 @@ class Traced:
         """Return the graph in `.tir` text form."""
         return format_graph(self.graph)
 
-    def lower(self, limits: Limits = LLVM) -> "Lowered":
+    def lower(self, limits: Limits | None = None) -> "Lowered":
         """Run the passes and lower the graph to a Program.
 
         Parameters
         ----------
-        limits : Limits
-            What a kernel may contain: that of CPUs, if nothing is said.
+        limits : Limits, optional
+            What a kernel may contain: that of where it is to run, if nothing is said.
         """
+        if limits is None:
+            limits = LLVM if self.device is None else TRITON
         context = PassContext(verify=config.get("verify"))
         stages: list[tuple[str, Graph]] = []
         context.after = lambda name, graph: stages.append((name, graph))
@@ -81,7 +82,15 @@ class Traced:
         spent = sum(context.timings.values())
         timings = {"trace": self.seconds, "passes": spent, "schedule": total - spent}
         notes = tuple(context.notes)
-        return Lowered(self.recording, graph, program, tuple(stages), timings, notes)
+        return Lowered(
+            self.recording,
+            graph,
+            program,
+            tuple(stages),
+            timings,
+            notes,
+            self.device,
+        )
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,8 @@ class Lowered:
     notes : tuple of str
         Why kernels read what other kernels computed from memory, with the user's lines:
         a reason of docs/fusion.md each.
+    device : Device, optional
+        Where it is to run; the CPU if there is none.
     """
 
     recording: Recording
@@ -109,6 +120,7 @@ class Lowered:
     graphs: tuple[tuple[str, Graph], ...]
     timings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    device: Device | None = None
 
     @property
     def stages(self) -> list[tuple[str, str]]:
@@ -131,8 +143,13 @@ class Lowered:
         is_new = program is not self.program
         return verify_program(program) if is_new and config.get("verify") else program
 
-    def compile(self) -> "Compiled":
+    def compile(self) -> Compiled:
         """Emit and build machine code."""
+        if self.device is not None:
+            # The GPU backend loads with the first compilation for a device.
+            from .device_call import DeviceCompiled  # noqa: PLC0415
+
+            return DeviceCompiled(self, self.device)
         # The emitters, a fifth of all code, load with the first compilation.
         from .runtime.cpu.executable import CpuExecutable  # noqa: PLC0415
         from .runtime.cpu.threads import threading_of  # noqa: PLC0415
@@ -142,139 +159,3 @@ class Lowered:
         executable = CpuExecutable(self.native, target, threading)
         log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
         return Compiled(self, executable)
-
-
-class Compiled:
-    """Machine code for one signature.
-
-    Called with the argument leaves of a call; gives the function's result.
-    """
-
-    def __init__(self, lowered: Lowered, executable: Any) -> None:
-        self.lowered = lowered
-        self.recording = lowered.recording
-        self.executable = executable
-        self.timings = {**lowered.timings, **executable.timings}
-        avals = self.recording.graph.in_avals
-        self.feeds = tuple(
-            (feed, aval.dtype)
-            for feed, aval in zip(self.recording.inputs, avals, strict=True)
-        )
-        self._captures = self.recording.captures
-        self._are_current = [c.is_current for c in self._captures]
-        self._are_current += [c.is_current for c in self.recording.constants]
-        self._new_arrays = _new_arrays(self.recording)
-        self._is_one_leaf = self.recording.spec.kind is None
-
-    @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        """The kernels, in the order they run."""
-        return self.lowered.kernels
-
-    def as_text(self) -> str:
-        """Return the LLVM module."""
-        text: str = self.executable.as_text()
-        return text
-
-    @cached_property
-    def _written(self) -> tuple[int, ...]:
-        return tuple(leaf for leaf, _ in self.recording.writes)
-
-    def captures_current(self) -> bool:
-        """Tell whether every captured array and constant is where it was found."""
-        return all(is_current() for is_current in self._are_current)
-
-    def writes_overlap(self, leaves: list[Any]) -> bool:
-        """Tell whether an argument that is written shares memory with another array."""
-        if not self._written:
-            return False
-        written = {id(leaves[i]) for i in self._written}
-        arguments = {id(x): x for x in leaves if isinstance(x, np.ndarray)}
-        captured = [c.array for c in self._captures]
-        return has_hazard(
-            (data_pointer(x) + first, data_pointer(x) + end, is_written)
-            for x, is_written in (
-                *((x, i in written) for i, x in arguments.items()),
-                *((x, False) for x in captured),
-            )
-            for first, end in [byte_range(x)]
-        )
-
-    def __call__(self, leaves: list[Any]) -> Any:
-        """Run on a call's argument leaves and return the function's result."""
-        for i in self._written:
-            if not leaves[i].flags.writeable:
-                raise ValueError("assignment destination is read-only")
-        inputs = [
-            as_input(leaves[feed] if isinstance(feed, int) else feed.array, dtype)
-            for feed, dtype in self.feeds
-        ]
-        return self.finish(leaves, self.executable.run(inputs))
-
-    def finish(self, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any:
-        """Write back what was written, and return the function's result."""
-        for leaf, out in self.recording.writes:
-            np.copyto(leaves[leaf], outs[out])
-        results: list[Any]
-        if self._new_arrays is not None:
-            results = [outs[i] for i in self._new_arrays]
-        else:
-            results = [make_result(r, leaves, outs) for r in self.recording.results]
-        if self._is_one_leaf:
-            return results[0]
-        return unflatten(self.recording.spec, results)
-
-
-def _new_arrays(recording: Recording) -> list[int] | None:
-    """Return the outputs that are the results, when results are new arrays alone."""
-    found = [
-        r.index
-        for r in recording.results
-        if isinstance(r, OutputLeaf) and r.kind is Kind.ARRAY
-    ]
-    return found if len(found) == len(recording.results) else None
-
-
-def is_passed_as_is(x: np.ndarray) -> bool:
-    """Tell whether machine code can read an array where it lies."""
-    return x.flags.aligned and not any(s % x.itemsize for s in x.strides)
-
-
-def as_input(x: Any, dtype: np.dtype) -> np.ndarray:
-    """Return what the program reads: the array, or a copy where it cannot be."""
-    if isinstance(x, np.ndarray):
-        return x if is_passed_as_is(x) else np.array(x)
-    try:
-        return np.asarray(x, dtype)
-    except OverflowError as error:
-        raise ShapeError(f"the integer {x} does not fit {dtype}") from error
-
-
-class _Memory:
-    """Presents memory of `base` to NumPy with another offset, shape and strides."""
-
-    def __init__(self, base: np.ndarray, leaf: ViewLeaf) -> None:
-        self.base = base
-        assert leaf.dtype is not None
-        interface = dict(base.__array_interface__)
-        address, read_only = interface["data"]
-        interface.update(
-            data=(address + leaf.offset, read_only or not leaf.writeable),
-            shape=leaf.shape,
-            strides=leaf.strides,
-            typestr=leaf.dtype.str,
-        )
-        self.__array_interface__ = interface
-
-
-def make_result(leaf: Any, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any:
-    """Return one result leaf of a call."""
-    if isinstance(leaf, StaticLeaf):
-        return leaf.value
-    if isinstance(leaf, OutputLeaf):
-        out = outs[leaf.index]
-        if leaf.kind is Kind.ARRAY:
-            return out
-        return out[()] if leaf.kind is Kind.SCALAR else out.item()
-    base = leaves[leaf.argument] if leaf.argument >= 0 else outs[leaf.output]
-    return base if leaf.whole else np.asarray(_Memory(base, leaf))

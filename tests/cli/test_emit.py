@@ -132,6 +132,36 @@ def test_ptx(tmp_path, monkeypatch):
     assert ".target sm_90" in softmax("ptx")
 
 
+@pytest.mark.skipif(platform.system() != "Linux", reason="Triton is for Linux")
+def test_all_that_a_kernel_becomes_for_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    text = softmax("triton:sm_90")
+    compile(text, "softmax.py", "exec")  # the rest are comments
+    assert "# .target sm_90" in text and "# // softmax_k0: 1 warps, " in text
+    assert " registers a thread, 0 bytes spilled" in text
+    assert "EXIT" in text
+    sass = softmax("sass:sm_80")
+    assert sass.startswith("// softmax_k0: ") and "EXIT" in sass
+    assert ".target sm_80" in softmax("ptx:sm_80")
+
+
+def test_scatters_are_kernels_of_their_own(tmp_path, monkeypatch):
+    (tmp_path / "sums.py").write_text(
+        "import numpy as np\ndef add(x, i):\n    np.add.at(x, i, 1.0)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    text = shown(
+        "sums.py:add", "--arg", "f32[9]", "--arg", "i64[4]", "--target", "triton"
+    )
+    assert "tl.atomic_add(" in text and "# launch: scatter_add[(1,)](" in text
+
+
+@pytest.mark.parametrize("target", ["c", "llvm:sm_90", "ptx:gfx", "triton:"])
+def test_targets_that_are_none(target):
+    said = refused("model.py:softmax", "--target", target)
+    assert "--target" in said or "CUDA architecture" in said
+
+
 @pytest.mark.parametrize("target", ["program", "kernels", "llvm", "asm", "triton"])
 def test_graphs_in_a_file(tmp_path, target):
     (tmp_path / "graphs.tir").write_text(GRAPH)

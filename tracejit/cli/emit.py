@@ -16,24 +16,27 @@ from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..codegen.llvm.program import emit_program
 from ..codegen.llvm.target import host_target
-from ..codegen.triton.build import Built, build
+from ..codegen.triton.build import Built, build, capability_of, sass_of
 from ..codegen.triton.code import TritonCode, TritonKernel
 from ..codegen.triton.emit import emit_kernel
+from ..codegen.triton.externs import step_kernel
 from ..codegen.triton.limits import TRITON
+from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..passes.limits import Limits
 from ..passes.manager import PassContext
 from ..passes.pipelines import compile_to_program, pipeline
 from ..program.blocks import with_blocks
 from ..program.printer import format_program
-from ..program.program import Loop, Program, Run, Step, nested
+from ..program.program import Extern, Loop, Program, Run, Step, nested
 from ..runtime.cpu.engine import engine_for
 from ..runtime.cpu.externs import resolve_loop
 from .args import HELP_END, argument_option, isa_option
 from .opt import read_graphs
 from .trace import as_jit, check_call, find_function, read_arguments, user_errors
 
-TARGETS = ("program", "kernels", "llvm", "asm", "triton", "ptx")
+TARGETS = ("program", "kernels", "llvm", "asm", "triton", "ptx", "sass")
+GPU_TARGETS = ("triton", "ptx", "sass")
 
 EPILOG = f"""\b
 Examples:
@@ -51,6 +54,8 @@ Targets:
   asm      the assembly of that module
   triton   Python modules of Triton kernels, and how each is launched
   ptx      what Triton compiles them to; needs triton, but no GPU
+  sass     the instructions of that; likewise
+  triton:sm_90  all three, and what each kernel takes of a multiprocessor
 
 {HELP_END}"""
 
@@ -60,7 +65,8 @@ Targets:
 @argument_option
 @click.option(
     "--target",
-    type=click.Choice(TARGETS),
+    callback=lambda context, option, value: read_target(value),
+    metavar=f"[{'|'.join(TARGETS)}][:SM]",
     default="kernels",
     show_default=True,
     help="What to print; see below.",
@@ -71,10 +77,14 @@ Targets:
     default="sm_90",
     show_default=True,
     metavar="SM",
-    help="GPU architecture of ptx: sm_80, sm_90, sm_100, ...",
+    help="GPU architecture of ptx and sass: sm_80, sm_90, sm_100, ...",
 )
 def emit(
-    source: str, arguments: tuple[str, ...], target: str, isa: str | None, arch: str
+    source: str,
+    arguments: tuple[str, ...],
+    target: tuple[str, str],
+    isa: str | None,
+    arch: str,
 ) -> None:
     """Print one level of a function: Program, kernels, LLVM, assembly, Triton, PTX.
 
@@ -83,14 +93,31 @@ def emit(
     """
     switches = {} if isa is None else {"isa": isa}
     with user_errors(), config.override(**switches):
-        found = programs(source, arguments, limits_of(target))
-        texts = [text_of(program, target, arch) for program in found]
+        name, own_arch = target
+        found = programs(source, arguments, limits_of(name))
+        with_all = bool(own_arch) and name == "triton"
+        texts = [
+            text_of(program, name, own_arch or arch, with_all) for program in found
+        ]
         click.echo("\n".join(texts).rstrip())
+
+
+def read_target(value: str) -> tuple[str, str]:
+    """Return the target that the command line names, and its architecture if any."""
+    name, colon, arch = value.partition(":")
+    if name not in TARGETS or (colon and name not in GPU_TARGETS):
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(TARGETS)}")
+    if colon:
+        try:
+            capability_of(arch)
+        except TracejitError as error:
+            raise click.BadParameter(error.message) from error
+    return name, arch
 
 
 def limits_of(target: str) -> Limits:
     """Return what kernels of a target may contain."""
-    return TRITON if target in ("triton", "ptx") else LLVM
+    return TRITON if target in GPU_TARGETS else LLVM
 
 
 def programs(
@@ -136,15 +163,15 @@ def program_of(graph: Graph, limits: Limits) -> Program:
 # --- each target ------------------------------------------------------------------
 
 
-def text_of(program: Program, target: str, arch: str) -> str:
-    """Return a Program at one level."""
+def text_of(program: Program, target: str, arch: str, with_all: bool) -> str:
+    """Return a Program at one level, or at all of a GPU."""
     if target == "program":
         return format_program(program).rstrip().split("\n\n")[0] + "\n"
     if target == "kernels":
         return "\n\n".join(format_program(program).rstrip().split("\n\n")[1:]) + "\n"
     if target in ("llvm", "asm"):
         return native_text(program, target)
-    return gpu_text(program, target, arch)
+    return gpu_text(program, target, arch, with_all)
 
 
 def native_text(program: Program, target: str) -> str:
@@ -154,24 +181,46 @@ def native_text(program: Program, target: str) -> str:
     return text if target == "llvm" else engine_for(machine).assembly(text)
 
 
-def gpu_text(program: Program, target: str, arch: str) -> str:
-    """Return the Triton kernels of a Program, or their PTX; each kernel once."""
+def gpu_text(program: Program, target: str, arch: str, with_all: bool) -> str:
+    """Return the Triton kernels of a Program, or what they become; each once."""
     texts: list[str] = []
     seen: set[str] = set()
     mark = "#" if target == "triton" else "//"
     for step in nested(program.steps):
-        if not isinstance(step, Run):
+        emitted = emitted_of(program, step)
+        if emitted is None:
             texts.append(f"{mark} not a kernel: {named(step)}\n")
-            continue
-        if step.kernel.name in seen:
-            continue
-        seen.add(step.kernel.name)
-        emitted = emit_kernel(step.kernel, step.schedule)
-        if target == "triton":
-            texts += [triton_text(code, emitted) for code in emitted.codes]
-        else:
-            texts += [ptx_text(build(code, arch)) for code in emitted.codes]
+        elif not isinstance(step, Run) or step.kernel.name not in seen:
+            seen.add(emitted.name)
+            texts += [
+                code_text(code, emitted, target, arch, with_all)
+                for code in emitted.codes
+            ]
     return "\n".join(texts)
+
+
+def emitted_of(program: Program, step: Step) -> TritonKernel | None:
+    """Return the Triton kernels of a step; None for what is no kernel."""
+    if isinstance(step, Run):
+        return emit_kernel(step.kernel, step.schedule)
+    return step_kernel(program, step) if isinstance(step, Extern) else None
+
+
+def code_text(
+    code: TritonCode, emitted: TritonKernel, target: str, arch: str, with_all: bool
+) -> str:
+    """Return one Triton kernel at one level, or as text with all others behind it."""
+    text = triton_text(code, emitted)
+    if target == "triton" and not with_all:
+        return text
+    built = build(code, arch)
+    if target == "ptx":
+        return ptx_text(built)
+    sass = f"// {facts_text(built)}\n{sass_of(built.cubin).strip()}\n"
+    if target == "sass":
+        return sass
+    rest = f"{ptx_text(built)}\n{sass}".splitlines()
+    return text + "".join(f"# {line}".rstrip() + "\n" for line in rest)
 
 
 def named(step: Step) -> str:
@@ -197,11 +246,15 @@ def triton_text(code: TritonCode, emitted: TritonKernel) -> str:
 
 def ptx_text(built: Built) -> str:
     """Return the PTX of a kernel, and what it takes."""
+    return f"// {facts_text(built)}\n{built.ptx.strip()}\n"
+
+
+def facts_text(built: Built) -> str:
+    """Return what a kernel takes of a multiprocessor."""
     facts = built.facts
-    known = (
-        f", {facts.registers} registers a thread, {facts.spilled} bytes spilled"
-        if facts.registers is not None
-        else ""
+    text = f"{built.name}: {facts.num_warps} warps, {facts.shared} bytes shared"
+    if facts.registers is None:
+        return text
+    return (
+        f"{text}, {facts.registers} registers a thread, {facts.spilled} bytes spilled"
     )
-    head = f"// {built.name}: {facts.num_warps} warps, {facts.shared} bytes shared"
-    return f"{head}{known}\n{built.ptx.strip()}\n"

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ir.aval import Shape
 from ..ir.primitive import Params, Primitive
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Buffer, Kernel
 from ..kernels.schedule import Schedule
 
 
@@ -64,6 +64,10 @@ class ProgramBuffer:
     offset: int = -1
     data: np.ndarray | None = None
     moves: tuple[Move, ...] = ()
+
+    def as_parameter(self, name: str) -> Buffer:
+        """Return what a kernel that takes it by a name of its own knows of it."""
+        return Buffer(name, self.dtype, self.shape, self.strides)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..ir.graph import Var
+from ..ir.placed import Placed
 
 MAX_DEPTH = 5
 MAX_OBJECTS = 20_000
 Getter = Callable[[], Any]
+Found = np.ndarray | Placed
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -124,17 +126,20 @@ class CaptureFinder:
 
     function: object
     roots: list[tuple[str, Getter]] = field(default_factory=list)
-    _found: dict[int, tuple[str, Getter, np.ndarray]] | None = None
+    _found: dict[int, tuple[str, Getter, Found]] | None = None
 
     def find(self, array: np.ndarray) -> CapturedArray | None:
         """Return where `array`, or the array it is a view of, was found."""
         hit = self.table().get(id(array)) or self.table().get(id(_memory(array)))
-        if hit is None or _memory(hit[2]) is not _memory(array):
+        if hit is None:
             return None
         name, getter, owner = hit
+        found = owner if isinstance(owner, np.ndarray) else owner.shadow
+        if _memory(found) is not _memory(array):
+            return None
         return CapturedArray(array, owner, name, getter)
 
-    def table(self) -> dict[int, tuple[str, Getter, np.ndarray]]:
+    def table(self) -> dict[int, tuple[str, Getter, Found]]:
         """Return the arrays in reach by identity, searched once."""
         if self._found is None:
             self._found = {}
@@ -156,7 +161,7 @@ def _memory(array: np.ndarray) -> object:
 class _Search:
     """Walks objects depth first, each once."""
 
-    found: dict[int, tuple[str, Getter, np.ndarray]]
+    found: dict[int, tuple[str, Getter, Found]]
     seen: set[int] = field(default_factory=set)
 
     def visit(self, name: str, getter: Getter, depth: int) -> None:
@@ -164,8 +169,9 @@ class _Search:
             value = getter()
         except (ValueError, KeyError, AttributeError):
             return  # an empty cell, a name not yet bound
-        if isinstance(value, np.ndarray):
-            for key in (id(value), id(_memory(value))):
+        if isinstance(value, np.ndarray | Placed):
+            array = value if isinstance(value, np.ndarray) else value.shadow
+            for key in (id(array), id(_memory(array))):
                 self.found.setdefault(key, (name, getter, value))
             return
         if id(value) in self.seen or depth > MAX_DEPTH or len(self.seen) > MAX_OBJECTS:

@@ -23,6 +23,7 @@ from .arguments import (
     zero_like,
 )
 from .inner import Static, run_graph
+from .placed import compiled_where_placed
 from .point import Point, kind_name, trace_at
 from .source import user_line
 from .tracer import Tracer
@@ -79,6 +80,7 @@ def value_and_grad(
     (np.float64(5.0), array([2., 4.]))
     """
 
+    @compiled_where_placed
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         chosen = choose(fn, args, kwargs, argnums, argnames)
         active = active_leaves(chosen, "grad", holomorphic, allow_int)

@@ -137,13 +137,12 @@ def _unknown_mask(items: tuple[Any, ...]) -> Tracer | None:
 
 def _basic(x: Tracer, items: tuple[Any, ...], keep_view: bool = False) -> Tracer:
     items = tuple(_plain(i) for i in items)
-    try:
-        shadow = x.shadow[items]
+    has_dots = any(i is Ellipsis for i in items)
+    try:  # a view, never an element: a shadow may be an address on a device
+        shadow = x.shadow[items if has_dots else (*items, ...)]
     except IndexError as error:
         raise IndexRangeError(str(error), source=user_line()) from None
-    is_scalar = not isinstance(shadow, np.ndarray)
-    if is_scalar:
-        shadow = x.shadow[(*items, ...)]
+    is_scalar = not has_dots and not shadow.ndim
     view = x.derive(_strided(x.shape, items), shadow)
     return view.as_scalar() if is_scalar and not keep_view else view
 

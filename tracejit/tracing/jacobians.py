@@ -14,6 +14,7 @@ from ..transforms.jacobian import jacobian_graph
 from ..transforms.split import pullback_graph
 from .arguments import Argnums, active_leaves, choose, function_name, zeros
 from .inner import Static, argument_like, kind_of, run_graph, with_kind
+from .placed import compiled_where_placed
 from .point import LinearMap, Point, split_at, trace_at
 from .source import user_line
 from .storage import Kind
@@ -65,6 +66,7 @@ def jacfwd(
            [0., 4.]])
     """
 
+    @compiled_where_placed
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         point = _point(fn, args, kwargs, argnums, has_aux, holomorphic, "jacfwd")
         _check_inputs(point, holomorphic)
@@ -106,6 +108,7 @@ def jacrev(
            [0., 4.]])
     """
 
+    @compiled_where_placed
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         point = _point(
             fn, args, kwargs, argnums, has_aux, holomorphic, "jacrev", allow_int

@@ -17,10 +17,12 @@ from ..transforms.jvp import jvp_graph
 from ..transforms.split import pullback_graph
 from .arguments import active_leaves, choose
 from .inner import run_graph
+from .placed import compiled_where_placed, inlined_where_placed
 from .point import Point, fit_tangents, split_at, trace_at
 from .source import user_line
 
 
+@compiled_where_placed
 def jvp(
     fn: Callable[..., Any],
     primals: Sequence[Any],
@@ -81,6 +83,7 @@ def _jvp_graph(point: Point) -> tuple[Graph, list[int]]:
     return Graph(full.name, full.invars, outs, eqns), indices
 
 
+@inlined_where_placed
 def linearize(
     fn: Callable[..., Any], *primals: Any, has_aux: bool = False
 ) -> tuple[Any, ...]:
@@ -121,6 +124,7 @@ def linearize(
     return (result, jvp_fun, aux) if has_aux else (result, jvp_fun)
 
 
+@inlined_where_placed
 def vjp(
     fn: Callable[..., Any], *primals: Any, has_aux: bool = False
 ) -> tuple[Any, ...]:

@@ -7,14 +7,16 @@ shape, dtype and strides; ints and floats by type alone.
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError
 from ..ir import dtypes as dt
+from ..ir.placed import Placed
 from .tree import TreeSpec, flatten, paths, unflatten
 
 ARRAY, SCALAR, INT, FLOAT, COMPLEX, STATIC = (
@@ -39,7 +41,8 @@ class LeafKey:
     shape, strides : tuple of int
         Strides in bytes, () for C-contiguous arrays.
     value : object
-        For static leaves: the value, or an `Identity`.
+        For static leaves: the value, or an `Identity`. For arrays on a device: its
+        name.
     """
 
     kind: str
@@ -77,19 +80,42 @@ class Call:
         Argument leaves in order.
     spec : TreeSpec
         Of ``(args, kwargs)``.
-    key : tuple
-        `LeafKey` per leaf, the spec, and which leaves are one object.
+    keys : tuple of LeafKey
+    aliases : tuple of int
+        Which leaves are one object; see `aliases_of`.
+    given : list
+        The leaves as they were given: `leaves` has the shadows of arrays on devices.
     """
 
     leaves: list[Any]
     spec: TreeSpec
     keys: tuple[LeafKey, ...]
     aliases: tuple[int, ...]
+    given: list[Any]
 
     @property
     def key(self) -> tuple[object, ...]:
         """What selects the specialisations of this call."""
         return self.spec, self.keys, self.aliases
+
+    @property
+    def place(self) -> str | None:
+        """The device that arrays of the call are on; None if all are the host's.
+
+        Raises
+        ------
+        ArgumentError
+            If they are on several.
+        """
+        found = {x.place: i for i, x in enumerate(self.given) if isinstance(x, Placed)}
+        if len(found) > 1:
+            names = self.leaf_names()
+            where = ", ".join(f"{names[i]} on {place}" for place, i in found.items())
+            raise ArgumentError(
+                f"arguments are on several devices: {where}",
+                hint="move them with tj.to_device",
+            )
+        return next(iter(found), None)
 
     def rebuild(self, leaves: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return ``(args, kwargs)`` with other leaves."""
@@ -153,10 +179,11 @@ class Signature:
         """
         form = self.form(len(args), tuple(kwargs))
         full_args, full_kwargs = form.arrange((*args, *kwargs.values()))
-        leaves, spec = flatten((full_args, full_kwargs))
+        given, spec = flatten((full_args, full_kwargs))
         static = form.static_leaves(spec) if self.static else frozenset()
-        keys = tuple([leaf_key(x, i in static) for i, x in enumerate(leaves)])
-        return Call(leaves, spec, keys, aliases_of(leaves))
+        keys = tuple([leaf_key(x, i in static) for i, x in enumerate(given)])
+        leaves = [x.shadow if isinstance(x, Placed) else x for x in given]
+        return Call(leaves, spec, keys, aliases_of(leaves), given)
 
     def form(self, count: int, names: tuple[str, ...]) -> "Form":
         """Return how `count` positional arguments and keywords `names` are bound.
@@ -174,7 +201,8 @@ class Signature:
     def _make_form(self, count: int, names: tuple[str, ...]) -> "Form":
         given = [Given(i) for i in range(count + len(names))]
         keywords: dict[str, object] = dict(zip(names, given[count:], strict=True))
-        if self.signature is None:
+        # What is no Python code takes keywords as such: np.add(x, y, out=(z,)).
+        if self.signature is None or not (self._has_defaults or self.static):
             static = self.static.intersection(names)
             return Form(
                 count, names, tuple(given[:count]), keywords, frozenset(), static
@@ -305,6 +333,8 @@ def leaf_key(x: Any, static: bool = False) -> LeafKey:
     if isinstance(x, np.ndarray):
         strides = () if x.flags.c_contiguous else x.strides
         return LeafKey(ARRAY, dt.canonical(x.dtype), x.shape, strides)
+    if isinstance(x, Placed):
+        return replace(leaf_key(x.shadow), value=x.place)
     if static:
         return LeafKey(STATIC, value=(kind, _hashable(x)))
     if kind is int:

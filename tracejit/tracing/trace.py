@@ -22,9 +22,10 @@ from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Literal, Var
 from ..ir.ops.shape import broadcast_in_dim_p, constant_p, iota_p
+from ..ir.placed import Placed
 from ..ir.primitive import ArrayConstant, Param, Primitive
 from ..ir.simplify import SIMPLIFY
-from .capture import CapturedArray, CaptureFinder
+from .capture import CapturedArray, CaptureFinder, Constant
 from .rules import Rules
 from .source import user_line
 from .storage import Array, Kind, OwnArray, Storage, blank
@@ -283,6 +284,8 @@ class Trace:
             return self._lift_array(np.asarray(x))
         if isinstance(x, list | tuple):
             return self._lift_sequence(x)
+        if isinstance(x, Placed):
+            return self._lift_placed(x)
         return self._lift_array(np.asarray(x))
 
     def _lift_python(self, x: object) -> Tracer:
@@ -292,6 +295,20 @@ class Trace:
 
     def _lift_sequence(self, x: Sequence[object]) -> Tracer:
         return self.rules.array_of(self, x)
+
+    def _lift_placed(self, x: Placed) -> Tracer:
+        """Return an array on a device; one that was found nowhere stays as it is."""
+        found = self._lifted.get(id(x.shadow))
+        if found is not None:
+            return found[1]
+        if self.parent is not None and not self.concrete:
+            return self._lift_outer(self.parent.lift(x))
+        capture = self.finder.find(x.shadow) if self.finder is not None else None
+        if capture is None:
+            capture = CapturedArray(x.shadow, x, "an array on a device", Constant(x))
+        tracer = self._capture(capture)
+        self._lifted[id(x.shadow)] = x.shadow, tracer
+        return tracer
 
     def _lift_array(self, array: Array) -> Tracer:
         found = self._lifted.get(id(array))

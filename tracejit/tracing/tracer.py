@@ -17,6 +17,7 @@ from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Literal
 from ..ir.ops.elementwise import convert_p
 from ..ir.ops.shape import broadcast_to, reshape
+from ..ir.placed import Shadowed
 from .flat import FlatView
 from .source import user_line
 from .storage import Array, Kind, Storage
@@ -143,7 +144,7 @@ def _unary(name: str, ufunc: np.ufunc) -> Unary:
     return apply
 
 
-class Tracer:
+class Tracer(Shadowed):
     """A traced array, NumPy scalar or Python scalar.
 
     Parameters
@@ -156,7 +157,7 @@ class Tracer:
     kind : Kind
     """
 
-    __slots__ = ("_cache", "chain", "kind", "shadow", "storage")
+    __slots__ = ("_cache", "chain", "kind", "storage")
     __array_priority__ = 1e6
 
     def __init__(
@@ -295,38 +296,6 @@ class Tracer:
         return self.home.rules.function(func, (self, *args), kwargs)
 
     # --- attributes
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.shadow.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.shadow.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self.shadow.ndim
-
-    @property
-    def size(self) -> int:
-        return self.shadow.size
-
-    @property
-    def itemsize(self) -> int:
-        return self.shadow.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        return self.shadow.nbytes
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return self.shadow.strides
-
-    @property
-    def flags(self) -> Any:
-        return self.shadow.flags
 
     @property
     def T(self) -> "Tracer":

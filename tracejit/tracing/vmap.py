@@ -24,6 +24,7 @@ from .inner import (
     trace_inner,
     with_kind,
 )
+from .placed import compiled_where_placed
 from .source import user_line
 from .storage import Kind
 from .trace import Role, current_trace
@@ -86,6 +87,7 @@ def vmap(
     _check_entries(in_axes, "in_axes")
     _check_entries(out_axes, "out_axes")
 
+    @compiled_where_placed
     def mapped(*args: Any, **kwargs: Any) -> Any:
         leaves = _leaves(fn, args, kwargs, in_axes)
         size = _size(leaves, axis_size)

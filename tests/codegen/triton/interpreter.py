@@ -152,7 +152,11 @@ def repair():
         for k in range(1, operands[0].handle.data.shape[self.axis]):
             found = self.combine_fn.fn(*state, *part(k))
             state = found if isinstance(found, tuple) else (found,)
-        return list(state)
+        if not self.keep_dims:
+            return list(state)
+        whole = (np.expand_dims(x.handle.data, self.axis) for x in state)
+        pairs = zip(whole, operands, strict=True)
+        return [self.to_tensor(w, x.dtype) for w, x in pairs]
 
     interpreter.ReduceOps.generic_reduce = generic_reduce
     dot = interpreter.InterpreterBuilder.create_dot

@@ -450,6 +450,55 @@ def test_halves_are_multiplied_as_halves():
     assert "input_precision" not in code.source
 
 
+SPLIT = {"product_part": 32, "processors": 16}
+
+
+def dense_layer(x, w, b):
+    return gelu(2 * x @ w + b)
+
+
+@pytest.mark.parametrize("dtype", [F32, F64, BF16])
+def test_products_with_few_blocks_are_split_along_their_sum(interpreter, dtype):
+    args = (
+        zeros(9, 128, dtype=dtype),
+        zeros(128, 20, dtype=dtype),
+        zeros(20, dtype=dtype),
+    )
+    ((kernel, schedule),) = runs_of(dense_layer, *args)
+    tolerance = {F32: 2e-5, F64: 1e-12, BF16: 3e-2}[dtype]
+    emitted = check(
+        interpreter, kernel, schedule, rtol=tolerance, atol=10 * tolerance, **SPLIT
+    )
+    partial, finish = emitted.codes
+    assert (partial.form, finish.form) == ("matmul", "persistent")
+    assert partial.grid == 4
+    (row,) = emitted.workspace
+    assert row.dtype == (F64 if dtype is F64 else F32)
+    assert "b_s_part" in partial.source and "tl.dot" not in finish.source
+
+
+def test_stacks_of_products_are_split_too(interpreter):
+    ((kernel, schedule),) = runs_of(np.matmul, zeros(3, 5, 96), zeros(3, 96, 7))
+    emitted = check(interpreter, kernel, schedule, atol=1e-4, **SPLIT)
+    assert emitted.codes[0].grid == 3 * 3
+
+
+def test_products_of_several_axes_are_split(interpreter):
+    def both(x, y):
+        return np.einsum("iab,abj->ij", x, y)
+
+    ((kernel, schedule),) = runs_of(both, zeros(6, 8, 16), zeros(8, 16, 5))
+    emitted = check(interpreter, kernel, schedule, atol=1e-4, **SPLIT)
+    assert len(emitted.codes) == 2
+
+
+@pytest.mark.parametrize("k", [48, 130])  # too short, and no equal parts
+def test_what_cannot_be_split_equally_is_whole(interpreter, k):
+    ((kernel, schedule),) = runs_of(np.matmul, zeros(5, k), zeros(k, 7))
+    emitted = check(interpreter, kernel, schedule, atol=1e-4, **SPLIT)
+    assert len(emitted.codes) == 1
+
+
 def test_thin_products_are_sums(interpreter):
     x, w = zeros(20, 33), zeros(33)
     assert agree(interpreter, lambda x, w: x @ w, x, w, tolerance=1e-5) == [

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracejit.compiled import Compiled
 from tracejit.program.printer import format_program
-from tracejit.stages import Compiled, Lowered, Traced
+from tracejit.stages import Lowered, Traced
 
 STALE = "graph-*.tir"
 

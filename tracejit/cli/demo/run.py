@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import tracejit as tj
-from tracejit.stages import Compiled, Lowered, Traced
+from tracejit.compiled import Compiled
+from tracejit.stages import Lowered, Traced
 
 from .data import CLASSES, Digits
 from .figures import confusion, save_confusion, save_curves

@@ -2,16 +2,12 @@
 
 ``i64 @tracejit_main(ptr pointers, ptr arena)`` takes the data pointers of the inputs,
 then of the outputs (aligned to 64 bytes from `UNCACHED_FROM` bytes on), and an arena of
-`ProgramCode.arena_bytes` bytes aligned to 64. It returns 0, or an error word at once
-when a step fails: the code in the lowest byte, what the step says in the bytes above,
-and the number of the step from bit 40 on. The arena holds the Program's own buffers,
-then the error word of kernels, the arrays of pointers for calls, and the scratch memory
-of kernels.
+`ProgramCode.arena_bytes` bytes aligned to 64. What it returns says `host`. The arena
+holds the Program's own buffers, then the error word of kernels, the arrays of pointers
+for calls, and the scratch memory of kernels.
 
 What the module calls outside of itself is in `ProgramCode.imports`: the addresses of
-NumPy's loops, found by the resolver that the caller passes, and constants. All other
-`Extern` steps call `HOST_SYMBOL`, ``i64 (i64 step, ptr pointers)``, with the pointers
-of the step's inputs and outputs; the caller provides it.
+NumPy's loops, found by the resolver that the caller passes, and constants.
 """
 
 from collections import Counter
@@ -22,37 +18,28 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...errors import InternalError
-from ...ir.ops.callback import check_p
 from ...ir.primitive import Params, Primitive
 from ...kernels.kernel import Kernel
 from ...kernels.schedule import Schedule
 from ...program.program import (
     Copy,
     Extern,
-    If,
-    Loop,
     Program,
-    ProgramBuffer,
     Run,
     Step,
     Storage,
-    While,
     ends_of,
     nested,
 )
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
+from .host import MAIN_SYMBOL, HostEmitter
 from .jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .kernels import KernelCode, ModuleScope, emit_kernel
 from .target import Target
-from .text import Emitter, module_text
+from .text import module_text
 
-HOST_SYMBOL = "tracejit_host_call"
-MAIN_SYMBOL = "tracejit_main"
-STEP_SHIFT = 40
 LINALG_ERROR = 2
-HOST_ERROR = 3
 ALIGNMENT_ERROR = 4
 # Bytes of a result from which on it is stored past the caches: half of a large cache.
 UNCACHED_FROM = 1 << 24
@@ -134,24 +121,17 @@ def buffers_read(steps: Sequence[Step]) -> set[str]:
     return {name for step in nested(steps) for name in ends_of(step)[0]}
 
 
-class _ProgramEmitter:
-    """Writes the host function and collects what the module needs."""
+class _ProgramEmitter(HostEmitter):
+    """Kernels are functions of the module, and memory is that of the host."""
 
     def __init__(
         self, program: Program, target: Target, resolve: Resolver, threading: Threading
     ) -> None:
-        self.program, self.target, self.resolve = program, target, resolve
-        self.threading = threading
-        self.buffers = program.by_name
         self.scope = ModuleScope()
-        self.em: Emitter = self.scope.emitter()
+        super().__init__(program, self.scope.emitter())
+        self.target, self.resolve, self.threading = target, resolve, threading
         self.kernels: dict[str, KernelCode] = {}
         self.imports: dict[str, int] = {}
-        self.constants: dict[str, np.ndarray] = {}
-        self.steps: list[Step] = []
-        self.needs_host = False
-        self.pointers: dict[str, str] = {}
-        self.turns: dict[str, str] = {}  # the counters of the loops around, by name
         runs = [s for s in nested(program.steps) if isinstance(s, Run)]
         self.uses = Counter(run.kernel.name for run in runs)
         unread = set(program.outputs) - buffers_read(program.steps)
@@ -168,14 +148,12 @@ class _ProgramEmitter:
 
     def emit(self) -> ProgramCode:
         """Return everything."""
-        em = self.em
-        self.error = em.gep("i8", "%arena", self.error_offset)
-        self.calls = em.gep("i8", "%arena", self.calls_offset)
-        self.scratch = em.gep("i8", "%arena", self.scratch_offset)
+        em, self.arena = self.em, "%arena"
+        self.error = em.gep("i8", self.arena, self.error_offset)
+        self.calls = em.gep("i8", self.arena, self.calls_offset)
+        self.scratch = em.gep("i8", self.arena, self.scratch_offset)
         em.store("i64", "0", self.error, 8)
-        for name in self._used(self.program.steps):
-            buffer = self.buffers[name]
-            self._pointer(buffer.base if buffer.moves and buffer.base else name)
+        self._place_buffers()
         self._check_alignment()
         start = len(em.lines)
         shared_ns = self._run_all(self.program.steps)
@@ -194,7 +172,7 @@ class _ProgramEmitter:
         scratch = max((k.scratch_bytes for k in self.kernels.values()), default=0)
         return ProgramCode(
             text,
-            self.imports,
+            {**self.imports, **{k: x.ctypes.data for k, x in self.constants.items()}},
             self.needs_host,
             self._needs_pool,
             self.constants,
@@ -217,70 +195,6 @@ class _ProgramEmitter:
             failed = em.op(f"icmp ne i64 {odd}, 0")
             word = em.op(f"select i1 {failed}, i64 {ALIGNMENT_ERROR}, i64 0")
             self._return_error(word, 0)
-
-    # Buffers
-
-    def _used(self, steps: Sequence[Step]) -> list[str]:
-        """Return the buffers that steps name, each once, in order."""
-        ends = (name for s in nested(steps) for part in ends_of(s) for name in part)
-        return list(dict.fromkeys(ends))
-
-    def _pointer(self, name: str) -> str:
-        """Return the address of a buffer; written at the start of the function.
-
-        That of a moving alias is written at the start of each turn.
-        """
-        if name not in self.pointers:
-            self.pointers[name] = self._address(self.buffers[name])
-        return self.pointers[name]
-
-    def _address(self, buffer: ProgramBuffer) -> str:
-        em = self.em
-        if buffer.storage is Storage.ALIAS:
-            assert buffer.base is not None
-            start = self._pointer(buffer.base)
-            return em.gep("i8", start, buffer.offset * buffer.dtype.itemsize)
-        if buffer.storage is Storage.ARENA:
-            if buffer.offset < 0:
-                raise InternalError(f"buffer {buffer.name} has no place in the arena")
-            return em.gep("i8", "%arena", buffer.offset)
-        if buffer.storage is Storage.CONSTANT:
-            return self._constant(buffer)
-        index = buffer.index
-        if buffer.storage is Storage.OUTPUT:
-            index += len(self.program.inputs)
-        return em.load("ptr", em.gep("ptr", "%pointers", index), 8)
-
-    def _constant(self, buffer: ProgramBuffer) -> str:
-        assert buffer.data is not None
-        symbol = f"constant.{len(self.constants)}"
-        data = np.ascontiguousarray(buffer.data)
-        self.constants[symbol] = data
-        self.imports[symbol] = data.ctypes.data
-        self.scope.globals_[symbol] = f"@{symbol} = external global i8"
-        return f"@{symbol}"
-
-    # Steps
-
-    def _run_all(self, steps: Sequence[Step]) -> int:
-        """Write steps; return the estimated work in them that threads may share."""
-        return sum(self._step(step) for step in steps)
-
-    def _step(self, step: Step) -> int:
-        number = len(self.steps)
-        self.steps.append(step)
-        if isinstance(step, Run):
-            return self._run(step, number)
-        if isinstance(step, Copy):
-            return self._copy(step)
-        if isinstance(step, Loop):
-            return self._loop(step)
-        if isinstance(step, While):
-            return self._while(step)
-        if isinstance(step, Extern):
-            self._extern(step, number)
-            return 0
-        return self._if(step)
 
     def _kernel(
         self,
@@ -326,93 +240,19 @@ class _ProgramEmitter:
         pointers = [*map(self._pointer, buffers), self.scratch, self.error]
         self.em.call("void", code.symbol, [("ptr", p) for p in pointers])
 
-    def _copy(self, step: Copy) -> int:
+    def _copy(self, step: Copy, number: int) -> int:
         source, to = self.buffers[step.input], self.buffers[step.output]
         code = self._kernel(*copy_kernel(source, to))
         self._call_kernel(code, (step.input, step.output))
         return code.shared_ns
 
-    def _loop(self, step: Loop) -> int:
-        with self.em.loop(0, step.count, 1) as loop:
-            moving = self._move(step, loop.index)
-            shared_ns = self._run_all(step.steps)
-            loop.yield_([])
-        for name in moving:
-            del self.pointers[name]
-        return shared_ns * step.count
-
-    def _move(self, step: Loop, index: str) -> list[str]:
-        """Write the addresses of what moves with a loop, and with none inside of it."""
-        self.turns[step.name] = index
-        used = (self.buffers[name] for name in self._used(step.steps))
-        moving = [b for b in used if b.moves and b.moves[-1].loop == step.name]
-        for buffer in moving:
-            self.pointers[buffer.name] = self._moved(buffer)
-        return [b.name for b in moving]
-
-    def _moved(self, buffer: ProgramBuffer) -> str:
-        em, size = self.em, buffer.dtype.itemsize
-        pointer = self._address(buffer)
-        for move in buffer.moves:
-            moved = em.op(f"mul i64 {self.turns[move.loop]}, {move.step * size}")
-            pointer = em.gep("i8", pointer, moved)
-        return pointer
-
-    def _while(self, step: While) -> int:
-        """Write both lists of steps once: test, leave or go on, steps, test again."""
-        em = self.em
-        test, body, done = em.fresh("test"), em.fresh("body"), em.fresh("done")
-        em.line(f"br label %{test}")
-        em.label(test)
-        shared_ns = self._run_all(step.test)
-        holds = self._holds(step.predicate)
-        em.line(f"br i1 {holds}, label %{body}, label %{done}")
-        em.label(body)
-        shared_ns += self._run_all(step.steps)
-        em.line(f"br label %{test}")
-        em.label(done)
-        return shared_ns
-
-    def _holds(self, predicate: str) -> str:
-        byte = self.em.load("i8", self._pointer(predicate), 1)
-        return self.em.op(f"icmp ne i8 {byte}, 0")
-
-    def _if(self, step: If) -> int:
-        em = self.em
-        chosen = self._holds(step.predicate)
-        shared_ns: list[int] = []
-
-        def then() -> list[str]:
-            shared_ns.append(self._run_all(step.on_true))
-            return []
-
-        def otherwise() -> list[str]:
-            shared_ns.append(self._run_all(step.on_false))
-            return []
-
-        em.if_else(chosen, [], then, otherwise)
-        return max(shared_ns)
-
-    def _return_error(self, word: str, number: int) -> None:
-        """Leave the function if an error word is not 0."""
-        em = self.em
-        failed = em.op(f"icmp ne i64 {word}, 0")
-        with em.if_(failed, unlikely=True) as branch:
-            whole = em.op(f"or i64 {word}, {number << STEP_SHIFT}")
-            after = em.fresh("unreachable")
-            em.ret("i64", whole)
-            em.label(after)
-            branch.yield_([])
-
-    # Calls to the outside
+    def _byte(self, name: str, number: int) -> str:
+        return self.em.load("i8", self._pointer(name), 1)
 
     def _extern(self, step: Extern, number: int) -> None:
         ins = [self.buffers[name] for name in step.inputs]
         outs = [self.buffers[name] for name in step.outputs]
         dtypes = tuple(b.dtype for b in ins), tuple(b.dtype for b in outs)
-        if step.primitive is check_p:
-            self._check_step(step, number)
-            return
         loop = self.resolve(step.primitive, step.params, *dtypes)
         if loop is None:
             self._host_call(step, number)
@@ -420,7 +260,7 @@ class _ProgramEmitter:
         self.imports.update(loop.imports)
         names = (*step.inputs, *step.outputs)
         if loop.in_place:
-            self._copy(Copy(step.inputs[0], step.outputs[0], step.source))
+            self._copy(Copy(step.inputs[0], step.outputs[0], step.source), number)
             names, ins, outs = step.outputs, outs[:1], outs[1:]
         pointers = [self._pointer(name) for name in names]
         call = LoopCall(self.em, loop, (*ins, *outs), len(ins), self.calls)
@@ -433,21 +273,4 @@ class _ProgramEmitter:
         bits = self.em.extern("i32", loop.status.test_symbol, [flags])
         failed = self.em.op(f"icmp ne i32 {bits}, 0")
         word = self.em.op(f"select i1 {failed}, i64 {LINALG_ERROR}, i64 0")
-        self._return_error(word, number)
-
-    def _check_step(self, step: Extern, number: int) -> None:
-        """Call what raises, unless the first operand is true."""
-        byte = self.em.load("i8", self._pointer(step.inputs[0]), 1)
-        failed = self.em.op(f"icmp eq i8 {byte}, 0")
-        with self.em.if_(failed, unlikely=True) as branch:
-            self._host_call(step, number)
-            branch.yield_([])
-
-    def _host_call(self, step: Extern, number: int) -> None:
-        em = self.em
-        self.needs_host = True
-        for k, name in enumerate((*step.inputs, *step.outputs)):
-            em.store("ptr", self._pointer(name), em.gep("ptr", self.calls, k), 8)
-        arguments = [("i64", str(number)), ("ptr", self.calls)]
-        word = em.extern("i64", HOST_SYMBOL, arguments)
         self._return_error(word, number)

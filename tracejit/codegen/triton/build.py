@@ -40,9 +40,10 @@ class Facts:
     num_warps : int
         Warps of a program; Triton may have raised them.
     registers : int or None
-        For each thread; None where Triton has no ``cuobjdump``.
+        For each thread; None where they were not counted, or Triton has no
+        ``cuobjdump``.
     spilled : int or None
-        Bytes of local memory of each thread.
+        Bytes of local memory of each thread; likewise.
     """
 
     shared: int
@@ -74,7 +75,10 @@ class Built:
 
 
 def build(
-    code: TritonCode, arch: str = "sm_90", aligned: Collection[str] | None = None
+    code: TritonCode,
+    arch: str = "sm_90",
+    aligned: Collection[str] | None = None,
+    measured: bool = True,
 ) -> Built:
     """Compile one Triton kernel.
 
@@ -85,6 +89,8 @@ def build(
         ``sm_80``, ``sm_90``, ...
     aligned : collection of str, optional
         The pointer arguments that are multiples of 16 bytes; all by default.
+    measured : bool
+        Whether registers and spills are counted, which takes some milliseconds.
 
     Raises
     ------
@@ -119,7 +125,8 @@ def build(
     with _complaints(code):
         compiled = triton.compile(source, target=target, options=options)
     meta, cubin = compiled.metadata, bytes(compiled.asm["cubin"])
-    facts = Facts(meta.shared, meta.num_warps, *_usage(cubin))
+    usage = _usage(cubin) if measured else (None, None)
+    facts = Facts(meta.shared, meta.num_warps, *usage)
     scratch = getattr(meta, "global_scratch_size", 0) or 0
     return Built(meta.name, compiled.asm["ptx"], cubin, facts, scratch)
 
@@ -192,21 +199,32 @@ def _complaints(code: TritonCode) -> Iterator[None]:
 
 def _usage(cubin: bytes) -> tuple[int | None, int | None]:
     """Return registers and bytes of local memory of each thread."""
+    text = _shown(cubin, "cuobjdump", "-res-usage")
+    found = {key: int(n) for key, n in _USAGE.findall(text)}
+    if "REG" not in found:
+        return None, None
+    return found["REG"], found.get("STACK", 0) + found.get("LOCAL", 0)
+
+
+def sass_of(cubin: bytes) -> str:
+    """Return the instructions in a cubin; empty where Triton has no ``nvdisasm``."""
+    return _shown(cubin, "nvdisasm", "-c")
+
+
+def _shown(cubin: bytes, tool: str, option: str) -> str:
+    """Return what one of the tools that come with Triton says of a cubin."""
     from triton import backends  # noqa: PLC0415
 
-    tool = Path(backends.__path__[0]) / "nvidia" / "bin" / "cuobjdump"
-    if not tool.exists():
-        return None, None
+    path = Path(backends.__path__[0]) / "nvidia" / "bin" / tool
+    if not path.exists():
+        return ""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernel.cubin"
-        path.write_bytes(cubin)
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(cubin)
         done = subprocess.run(
-            [os.fspath(tool), "-res-usage", os.fspath(path)],
+            [os.fspath(path), option, os.fspath(file)],
             capture_output=True,
             text=True,
             check=False,
         )
-    found = {key: int(n) for key, n in _USAGE.findall(done.stdout + done.stderr)}
-    if "REG" not in found:
-        return None, None
-    return found["REG"], found.get("STACK", 0) + found.get("LOCAL", 0)
+    return done.stdout + done.stderr

@@ -98,6 +98,8 @@ class Tuning:
         Programs that keep the device busy; reductions with fewer are split.
     split : int
         Fewest elements that one part of a split reduction has.
+    product_part : int
+        Fewest elements that one part of a split product sums.
     blocks : mapping of str to int
         Block sizes by name (XBLOCK, RBLOCK, BLOCK_M, ...) that override the choice.
     """
@@ -107,6 +109,7 @@ class Tuning:
     loop: int = 2048
     processors: int = 132
     split: int = 4096
+    product_part: int = 512
     blocks: Mapping[str, int] = field(default_factory=dict)
 
 

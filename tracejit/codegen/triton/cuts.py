@@ -316,6 +316,39 @@ def split(piece: Piece, tuning: Tuning) -> Iterator[Piece]:
         yield from split(rest, tuning)
 
 
+def split_product(piece: Piece, programs: int, tuning: Tuning) -> Iterator[Piece]:
+    """Yield a contraction, or one for each part of what it sums, and what adds them.
+
+    Parameters
+    ----------
+    piece : Piece
+        With one contraction.
+    programs : int
+        That would compute it whole.
+    tuning : Tuning
+    """
+    body = piece.kernel.body
+    (op,) = (x for x in body if isinstance(x, Contract))
+    extents = tuple(piece.kernel.extent(a) for a in op.axes)
+    count = _equal_parts(prod(extents), tuning.processors // max(programs, 1), tuning)
+    if count < 2 or _reduces(body):
+        yield piece
+        return
+    parts = _Parts(op.axes, extents, count, prod(extents) // count)
+    splitting = _Splitting(piece, parts)
+    yield splitting.partial([op])
+    first, rest = splitting.finish([Reduce(op.result, "add", op.axes, op.lhs)])
+    assert rest is None, "what comes after a contraction does not run along its sum"
+    yield first
+
+
+def _equal_parts(length: int, wanted: int, tuning: Tuning) -> int:
+    """Return how many parts of one size a sum has, at most as many as are wanted."""
+    most = min(wanted, length // tuning.product_part)
+    sizes = (n for n in range(most, 1, -1) if length % (n * _ALIGNED) == 0)
+    return next(sizes, 1)
+
+
 def _reduces(body: Sequence[KernelOp]) -> list[Reduce]:
     return [op for op in body if isinstance(op, Reduce)]
 
@@ -417,12 +450,14 @@ class _Splitting:
 
     # --- the partial kernel
 
-    def partial(self, reduces: Sequence[Reduce]) -> Piece:
+    def partial(self, reduces: Sequence[Reduce | Contract]) -> Piece:
         """Return the kernel that reduces each part, and stores it."""
         body: list[KernelOp] = []
         for op in needed_for(self.piece.kernel.body, reduces):
             if isinstance(op, Reduce):
                 body.extend(self._reduced_part(op))
+            elif isinstance(op, Contract):
+                body.extend(self._contracted_part(op))
             else:
                 body.append(self._moved(op))
         name = self.name("partial")
@@ -481,6 +516,15 @@ class _Splitting:
             self._store(best),
             self._store(value),
         ]
+
+    def _contracted_part(self, op: Contract) -> list[KernelOp]:
+        """Return one contraction over a part, in which the parts are a batch."""
+        wide = dt.FLOAT32 if op.result.dtype in HALVES else op.result.dtype
+        along = op.result.axes | {self.parts.outer}
+        value = Value(f"{op.result.name}_part", along, wide)
+        lhs, rhs = self._value(op.lhs), self._value(op.rhs)
+        part = replace(op, result=value, axes=(self.parts.inner,), lhs=lhs, rhs=rhs)
+        return [part, self._store(value)]
 
     def _operand(self, op: Reduce) -> tuple[Value, list[KernelOp]]:
         """Return what is reduced: sums of halves in float32, nothing past the end."""

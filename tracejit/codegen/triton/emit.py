@@ -12,10 +12,10 @@ from ...kernels.parts import parts_of
 from ...kernels.printer import format_kernel
 from ...kernels.schedule import Schedule
 from .code import ERROR_NAME, TritonCode, TritonKernel, Tuning
-from .cuts import separated, split
+from .cuts import separated, split, split_product
 from .helpers import library
 from .indices import identifier
-from .matmul import write_matmul
+from .matmul import programs_of, write_matmul
 from .nests import Body, write_nest
 from .online import online
 from .pieces import Piece, buffers_of, joined, piece_of
@@ -83,9 +83,19 @@ def _pieces(whole: Piece, tuning: Tuning) -> Iterator[tuple[Piece, Kernel]]:
     """Yield the pieces of a kernel, and the text that explains each."""
     for piece in separated(whole):
         simple = joined(piece)
-        parts = [simple] if _has_product(simple) else list(split(simple, tuning))
+        parts = list(_split(simple, tuning))
         for part in parts:
             yield part, piece.kernel if len(parts) == 1 else part.kernel
+
+
+def _split(piece: Piece, tuning: Tuning) -> Iterator[Piece]:
+    """Yield a piece, or parts of it where it would keep too little of a device busy."""
+    if not _has_product(piece):
+        yield from split(piece, tuning)
+    elif online(piece.kernel) is None:
+        yield from split_product(piece, programs_of(piece, tuning), tuning)
+    else:
+        yield piece
 
 
 def _name(name: str, whole: str) -> str:

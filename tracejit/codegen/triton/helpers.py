@@ -178,6 +178,15 @@ def logaddexp(a, b):
 
 
 @triton.jit
+def float_key(x):
+    """An int64 below 2**33 that orders as floats do, with equal zeros and NaN last."""
+    bits = (x + 0.0).to(tl.int32, bitcast=True)
+    bits = tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    bits = tl.where(x == 0.0, 0, bits)
+    return tl.where(x != x, 0xFFFFFFFF, bits.to(tl.int64) + 0x80000000)
+
+
+@triton.jit
 def multiply(a, b):
     """The product, for tl.reduce."""
     return a * b

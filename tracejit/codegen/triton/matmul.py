@@ -45,12 +45,18 @@ def write_matmul(
     return Body(
         product.writer.lines,
         constexprs,
-        plan.m.steps * plan.n.steps * plan.batch.numel,
+        programs_of(piece, tuning),
         plan.num_warps,
         3,
         "matmul",
         product.writer.can_fail,
     )
+
+
+def programs_of(piece: Piece, tuning: Tuning) -> int:
+    """Return how many programs a piece with one contraction has."""
+    plan = _Plan(piece, tuning)
+    return plan.m.steps * plan.n.steps * plan.batch.numel
 
 
 class _Plan:
@@ -82,7 +88,7 @@ class _Plan:
         whole = max(power_of_two(length), SMALLEST)
         if letter == "n" and self.has_rows:
             return whole
-        largest = _LARGEST if self.op.result.dtype in HALVES else _FLOAT32_LARGEST
+        largest = _LARGEST if self.op.lhs.dtype in HALVES else _FLOAT32_LARGEST
         rows_are_wide = letter == "m" and self.n.block > _LARGEST["n"]
         limit = largest[letter] // 2 if rows_are_wide else largest[letter]
         return self.tuning.blocks.get(name, min(whole, limit))

@@ -14,23 +14,20 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ...codegen.llvm.host import HOST_ERROR, HOST_SYMBOL, MAIN_SYMBOL, STEP_SHIFT
 from ...codegen.llvm.jobs import SERIAL, Threading
-from ...codegen.llvm.memory import INDEX_ERROR, error_position
+from ...codegen.llvm.memory import INDEX_ERROR
 from ...codegen.llvm.program import (
     ALIGNMENT_ERROR,
-    HOST_ERROR,
-    HOST_SYMBOL,
     LINALG_ERROR,
-    MAIN_SYMBOL,
-    STEP_SHIFT,
     ProgramCode,
     emit_program,
 )
 from ...codegen.llvm.target import Target
-from ...errors import IndexRangeError, InternalError
+from ...errors import InternalError
 from ...kernels.cost import work_ns
-from ...kernels.kernel import Load
 from ...program.program import Copy, Extern, Loop, Program, ProgramBuffer, Run, Step
+from ..failures import index_error
 from .arena import ArenaPool, aligned_empty
 from .call import NativeFunction, data_pointer
 from .engine import engine_for
@@ -252,11 +249,7 @@ class CpuExecutable:
         assert kind == INDEX_ERROR, f"unknown error word {word:#x}"
         place = arena + self._code.error_offset + 8
         index = ctypes.c_int64.from_address(place).value
-        extent, dimension = _checked_extent(step, word)
-        return IndexRangeError(
-            f"index {index} is out of bounds for axis {dimension} with size {extent}",
-            source=source,
-        )
+        return index_error(self.program, step, word, index)
 
 
 def _pool_symbols(target: Target) -> Mapping[str, int]:
@@ -311,12 +304,3 @@ def _linalg_error(step: Step, source: str | None) -> np.linalg.LinAlgError:
     message = _LINALG_MESSAGES.get(step.primitive.name, "Singular matrix")
     where = f"\n  at {source}" if source else ""
     return np.linalg.LinAlgError(message + where)
-
-
-def _checked_extent(step: Step, word: int) -> tuple[int, int]:
-    """Return the extent and the number of the axis that an index was out of."""
-    assert isinstance(step, Run)
-    number, dimension = error_position(word)
-    op = step.kernel.body[number]
-    assert isinstance(op, Load)
-    return step.kernel.buffer(op.buffer).shape[dimension], dimension

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.linalg import _umath_linalg
 
 from ...codegen.llvm.externs import ExternLoop, LoopStatus
-from ...codegen.llvm.program import HOST_ERROR
+from ...codegen.llvm.host import HOST_ERROR
 from ...errors import locate
 from ...ir.ops.ufunc import find_ufunc
 from ...ir.primitive import Params, Primitive
@@ -174,17 +174,22 @@ class HostCalls:
         step = self._steps[number]
         assert isinstance(step, Extern)
         names = (*step.inputs, *step.outputs)
+        # ctypes gives None for the null pointer of an empty array.
+        places = [int(pointers[k] or 0) for k in range(len(names))]
         arrays = [
-            # ctypes gives None for the null pointer of an empty array.
-            view(int(pointers[k] or 0), self._buffers[name])
-            for k, name in enumerate(names)
+            view(place, self._buffers[name])
+            for place, name in zip(places, names, strict=True)
         ]
         ins, outs = arrays[: len(step.inputs)], arrays[len(step.inputs) :]
-        try:
-            with np.errstate(all="ignore"):
-                results = step.primitive.evaluate(ins, step.params)
-        except BaseException as error:
-            locate(error, step.source)
-            raise
-        for out, result in zip(outs, results, strict=True):
+        for out, result in zip(outs, evaluated(step, ins), strict=True):
             out[...] = result
+
+
+def evaluated(step: Extern, ins: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """Return what a step's primitive gives; an error says the user's line."""
+    try:
+        with np.errstate(all="ignore"):
+            return step.primitive.evaluate(ins, step.params)
+    except BaseException as error:
+        locate(error, step.source)
+        raise

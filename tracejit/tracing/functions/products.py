@@ -92,8 +92,9 @@ for _name, _rule in (
 
 @implements(np.linalg.vecdot)
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    _, (x, y) = lift(x1, x2)
-    return _vecdot(np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1))
+    operands: tuple[Any, ...] = lift(x1, x2)[1]
+    x, y = (np.moveaxis(v, axis, -1) for v in operands)
+    return _vecdot(x, y)
 
 
 @implements(np.dot)

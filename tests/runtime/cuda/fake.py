@@ -1,0 +1,271 @@
+"""A CUDA driver that is none: the host's memory, and Triton's interpreter.
+
+It has an address for each function that the runtime calls, native code included, so
+that all of the runtime but the driver itself runs on any machine. Every call is
+recorded; a copy or kernel that touches memory which is not allocated is an error 700,
+as it is on a device.
+"""
+
+import ctypes
+import threading
+from bisect import bisect_right
+
+import numpy as np
+
+from tracejit.codegen.triton.build import Built, Facts
+from tracejit.program.interp import extent_of
+from tracejit.runtime.cuda.device import Device
+from tracejit.runtime.cuda.driver import SIGNATURES, Driver
+
+OUT_OF_MEMORY, ILLEGAL_ADDRESS = 2, 700
+NAMES = {2: b"CUDA_ERROR_OUT_OF_MEMORY", 700: b"CUDA_ERROR_ILLEGAL_ADDRESS"}
+FIRST_ADDRESS = 1 << 45  # where nothing is mapped
+ATTRIBUTES = {75: 9, 76: 0, 16: 132, 97: 232448}
+
+
+class Failure(Exception):
+    def __init__(self, code):
+        super().__init__(code)
+        self.code = code
+
+
+class FakeDriver:
+    """The functions of a driver, and what was asked of them.
+
+    Attributes
+    ----------
+    calls : list of (str, tuple)
+        Function and arguments, of all but errors' names.
+    launches : list of TritonCode
+    capacity : int
+        Bytes of the device.
+
+    Parameters
+    ----------
+    interpreter : Interpreter
+    capacity, count : int
+        Bytes of a device, and how many there are.
+    visible : bool
+        Whether the host can touch the device's memory. It cannot touch that of a
+        device, and a process that tries to touch the fake's dies in the same way.
+    """
+
+    def __init__(self, interpreter, capacity=1 << 30, count=1, visible=False):
+        self.visible, self.next_address = visible, FIRST_ADDRESS
+        self.interpreter, self.capacity, self.count = interpreter, capacity, count
+        self.calls, self.launches, self.codes = [], [], []
+        self.blocks = {}  # address → memory
+        self.starts = []
+        self.used = 0
+        self.failing = {}  # function → code, for tests of errors
+        self.errors = []
+        self.recording, self.graphs = {}, {}
+        self.lock = threading.RLock()
+        self.handles = iter(range(1, 1 << 30))
+        self.callbacks = {
+            name: ctypes.CFUNCTYPE(ctypes.c_int, *types)(self.entry(name))
+            for name, types in SIGNATURES.items()
+        }
+        self.addresses = {
+            name: ctypes.cast(callback, ctypes.c_void_p).value
+            for name, callback in self.callbacks.items()
+        }
+        self.driver = Driver(self.addresses)
+
+    def entry(self, name):
+        """Return what is called for a function of the driver."""
+        does = getattr(self, name, None)
+
+        def call(*arguments):
+            if not name.startswith("cuGetError"):
+                self.calls.append((name, arguments))
+            try:
+                if name in self.failing:
+                    raise Failure(self.failing[name])
+                if does is not None:
+                    with self.lock:
+                        does(*arguments)
+                elif name.endswith(("Create", "Retain", "MemPool")):
+                    self.give(arguments[0], next(self.handles))
+            except Failure as failure:
+                return failure.code
+            except BaseException as error:  # must not leave the callback
+                self.errors.append(error)
+                return 999
+            return 0
+
+        return call
+
+    def names(self):
+        """Return the functions that were called, in order."""
+        return [name for name, _ in self.calls]
+
+    @staticmethod
+    def give(pointer, value):
+        ctypes.cast(pointer, ctypes.POINTER(ctypes.c_uint64))[0] = value
+
+    @staticmethod
+    def give_int(pointer, value):
+        pointer[0] = value
+
+    # Devices
+
+    def cuDeviceGetCount(self, out):
+        self.give_int(out, self.count)
+
+    def cuDriverGetVersion(self, out):
+        self.give_int(out, 13000)
+
+    def cuDeviceGet(self, out, ordinal):
+        self.give_int(out, ordinal)
+
+    def cuDeviceGetName(self, text, size, device):
+        ctypes.memmove(text, b"Fake H200\0", 10)
+
+    def cuDeviceGetAttribute(self, out, which, device):
+        self.give_int(out, ATTRIBUTES[which])
+
+    def cuGetErrorName(self, code, out):
+        self.name = ctypes.c_char_p(NAMES.get(code, b"CUDA_ERROR_UNKNOWN"))
+        out[0] = self.name
+
+    def cuGetErrorString(self, code, out):
+        self.text = ctypes.c_char_p(b"said the fake")
+        out[0] = self.text
+
+    # Memory
+
+    def allocate(self, size, visible):
+        """Return the address of new memory, full of garbage."""
+        memory = np.full(size + 256, 0xA5, np.uint8)
+        start = -memory.ctypes.data % 256
+        memory = memory[start : start + size]
+        address = memory.ctypes.data if visible else self.next_address
+        self.next_address += size + 4096 - size % 4096
+        self.blocks[address] = memory
+        self.starts = sorted(self.blocks)
+        return address
+
+    def bytes_at(self, address, size):
+        """Return memory that must be allocated."""
+        if not size:
+            return np.empty(0, np.uint8)
+        k = bisect_right(self.starts, address) - 1
+        start = self.starts[k] if k >= 0 else 0
+        if k < 0 or address + size > start + self.blocks[start].nbytes:
+            raise Failure(ILLEGAL_ADDRESS)
+        return self.blocks[start][address - start : address - start + size]
+
+    def cuMemAllocAsync(self, out, size, stream):
+        if self.used + size > self.capacity:
+            raise Failure(OUT_OF_MEMORY)
+        self.used += size
+        self.give(out, self.allocate(size, self.visible))
+
+    def cuMemFreeAsync(self, address, stream):
+        self.used -= self.blocks.pop(address).nbytes
+        self.starts = sorted(self.blocks)
+
+    def cuMemGetInfo(self, free, total):
+        free[0], total[0] = self.capacity - self.used, self.capacity
+
+    def cuMemHostAlloc(self, out, size, flags):
+        self.give(out, self.allocate(size, visible=True))
+
+    def cuMemFreeHost(self, address):
+        del self.blocks[address]
+        self.starts = sorted(self.blocks)
+
+    def cuMemcpyHtoDAsync(self, to, source, size, stream):
+        ctypes.memmove(self.bytes_at(to, size).ctypes.data, source, size)
+
+    def cuMemcpyDtoHAsync(self, to, source, size, stream):
+        ctypes.memmove(to, self.bytes_at(source, size).ctypes.data, size)
+
+    def cuMemcpyDtoDAsync(self, to, source, size, stream):
+        def copy():
+            self.bytes_at(to, size)[...] = self.bytes_at(source, size).copy()
+
+        self.ask(stream, copy)
+
+    # Graphs
+
+    def ask(self, stream, work):
+        """Do what a stream is asked for, or record it."""
+        if stream in self.recording:
+            self.recording[stream].append(work)
+        else:
+            work()
+
+    def cuStreamBeginCapture(self, stream, mode):
+        self.recording[stream] = []
+
+    def cuStreamEndCapture(self, stream, out):
+        handle = next(self.handles)
+        self.graphs[handle] = self.recording.pop(stream)
+        self.give(out, handle)
+
+    def cuGraphInstantiateWithFlags(self, out, graph, flags):
+        handle = next(self.handles)
+        self.graphs[handle] = self.graphs[graph]
+        self.give(out, handle)
+
+    def cuGraphDestroy(self, graph):
+        del self.graphs[graph]
+
+    cuGraphExecDestroy = cuGraphDestroy
+
+    def cuGraphLaunch(self, graph, stream):
+        for work in self.graphs[graph]:
+            work()
+
+    # Kernels
+
+    def build(self, code, arch, aligned):
+        """Take the compiler's place: the code itself is what is loaded."""
+        self.codes.append((code, frozenset(aligned)))
+        facts = Facts(1024, code.num_warps, 32, 0)
+        return Built(code.name, "", str(len(self.codes)).encode(), facts, 0)
+
+    def cuModuleLoadData(self, out, cubin):
+        self.give(out, int(cubin))
+
+    def cuModuleGetFunction(self, out, module, name):
+        assert self.codes[module - 1][0].name.encode() == name
+        self.give(out, module)
+
+    def cuLaunchKernel(self, function, *rest):
+        x, y, z, threads, _, _, _, stream, arguments, _ = rest
+        code, _ = self.codes[function - 1]
+        assert (x, y, z, threads) == (code.grid, 1, 1, 32 * code.num_warps)
+        slots = [
+            ctypes.cast(arguments[k], ctypes.POINTER(ctypes.c_uint64))[0]
+            for k in range(len(code.pointers) + 2)
+        ]
+        assert slots[-2:] == [0, 0]
+        self.ask(stream, lambda: self.launch(function, slots))
+
+    def launch(self, function, slots):
+        code, aligned = self.codes[function - 1]
+        self.launches.append(code)
+        for name, address in zip(code.pointers, slots, strict=False):
+            assert address % 16 == 0 or name not in aligned, f"{name} of {code.name}"
+        spans = [self.span(b, a) for b, a in zip(code.buffers, slots, strict=False)]
+        if code.can_fail:
+            words = self.bytes_at(slots[len(code.buffers)], 16).view(np.int64)
+            spans.append((words, 0))
+        before = [(memory.copy(), first) for memory, first in spans]
+        after = self.interpreter.run(code, before)
+        for (memory, _), (old, _), new in zip(spans, before, after, strict=True):
+            changed = new.view(np.uint8) != old.view(np.uint8)
+            memory.view(np.uint8)[changed] = new.view(np.uint8)[changed]
+
+    def span(self, buffer, address):
+        """Return the memory that a buffer spans, and where its first element is."""
+        low, high = extent_of(buffer.shape, buffer.strides)
+        size = buffer.dtype.itemsize
+        memory = self.bytes_at(address + low * size, (high - low) * size)
+        return memory.view(buffer.dtype), -low
+
+    def device(self, ordinal=0):
+        return Device(ordinal, self.driver, self.build)

@@ -1,0 +1,410 @@
+"""A Program as one native function that launches the kernels of a CUDA device.
+
+``i64 @tracejit_main(ptr pointers)`` takes device addresses of the inputs, then of the
+outputs, of the arena, then the stream and the context. What it does between launches
+(loops, tests, addresses that move) is the same machine code as on a CPU, so that no
+Python runs between two kernels, and a launch costs what the driver takes.
+
+Each kernel's arguments are slots on the stack, and the array of pointers to the slots
+that the driver wants is filled once. Triton adds two arguments to each kernel, scratch
+memory and the profiler's, which is null. The driver's functions are imported by name,
+as `DRIVER_SYMBOLS` lists them; a call of one that fails gives the error word
+`DRIVER_ERROR` with the CUDA error above it.
+
+Loads that are out of range store into error words of their own (two i64 for each step,
+in host memory that the device sees), which the caller reads once the device is done.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...kernels.kernel import Kernel
+from ...kernels.schedule import Schedule
+from ...program.program import (
+    Copy,
+    Extern,
+    Loop,
+    Program,
+    ProgramBuffer,
+    Run,
+    Step,
+    Storage,
+    nested,
+)
+from ...program.verify import joined_axes
+from .copies import copy_kernel
+from .externs import pointer_count
+from .host import MAIN_SYMBOL, HostEmitter
+from .target import Target
+from .text import Emitter, module_text
+
+DRIVER_ERROR = 5
+CODE_SHIFT = 8
+DRIVER_SYMBOLS = (
+    "cuCtxSetCurrent",
+    "cuLaunchKernel",
+    "cuMemcpyDtoDAsync",
+    "cuMemcpyDtoHAsync",
+    "cuStreamSynchronize",
+)
+VECTOR = 16  # bytes; addresses that are multiples can be read by vectors
+_ALIGN = 256  # bytes; what the driver's allocations are aligned to
+SCRATCH = "scratch"  # memory that Triton asks for, beside the workspace of kernels
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel of the device, loaded.
+
+    Parameters
+    ----------
+    name : str
+    function : int
+        The driver's handle.
+    arguments : tuple of str
+        Names of the buffers that it points to: of the kernel of the IR, or of its
+        workspace.
+    can_fail : bool
+        Whether the address of an error word follows.
+    grid : int
+        Programs; nothing is launched for zero.
+    threads : int
+        Of a program.
+    shared : int
+        Bytes of shared memory.
+    scratch : int
+        Bytes of global memory that all programs together need.
+    """
+
+    name: str
+    function: int
+    arguments: tuple[str, ...]
+    can_fail: bool
+    grid: int
+    threads: int
+    shared: int
+    scratch: int = 0
+
+
+@dataclass(frozen=True)
+class Launches:
+    """What a kernel of the IR is on the device.
+
+    Parameters
+    ----------
+    launches : tuple of Launch
+        In the order they run.
+    workspace : mapping of str to int
+        Memory between them: bytes by name.
+    """
+
+    launches: tuple[Launch, ...]
+    workspace: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def can_fail(self) -> bool:
+        """Whether one of them may write the error word."""
+        return any(launch.can_fail for launch in self.launches)
+
+
+Loader = Callable[[Kernel, Schedule, Collection[str]], Launches]
+# Operands are called in0, in1, ..., results out0, ...; None for what the host does.
+ExternLoader = Callable[[Extern], Launches | None]
+
+
+@dataclass(frozen=True, eq=False)
+class LaunchCode:
+    """The code of a Program for a device, before it is compiled.
+
+    Parameters
+    ----------
+    text : str
+        One LLVM module.
+    functions : mapping of str to int
+        Handles of the kernels by symbol, to be imported.
+    constants : mapping of str to numpy.ndarray
+        By symbol; to be imported as their addresses on the device.
+    needs_host : bool
+        Whether `HOST_SYMBOL` must be imported.
+    needs_bytes : bool
+        Whether the host waits for what the device computes.
+    launches : int
+        How many kernels a run without tests launches.
+    arena_bytes : int
+    error_words : tuple of int
+        Numbers of the steps that may fail, in the order of their error words.
+    steps : tuple of Step
+        By number, as error words and host calls have them.
+    """
+
+    text: str
+    functions: Mapping[str, int]
+    constants: Mapping[str, np.ndarray]
+    needs_host: bool
+    needs_bytes: bool
+    launches: int
+    arena_bytes: int
+    error_words: tuple[int, ...]
+    steps: tuple[Step, ...]
+
+
+def emit_launches(
+    program: Program,
+    target: Target,
+    load: Loader,
+    load_extern: ExternLoader,
+    errors: str,
+) -> LaunchCode:
+    """Return the native function that runs a Program on a device.
+
+    Parameters
+    ----------
+    program : Program
+        With its arena planned.
+    target : Target
+        The host.
+    load : callable
+        ``(kernel, schedule, odd)`` to what is launched for it, where `odd` are the
+        buffers that may lie at an address that is not a multiple of `VECTOR` bytes.
+    load_extern : callable
+        The same for a step that is no kernel of the IR; None if the host computes it.
+    errors : str
+        Symbol of the error words.
+    """
+    return _LaunchEmitter(program, target, load, load_extern, errors).emit()
+
+
+def odd_buffers(program: Program) -> dict[str, frozenset[str]]:
+    """Return, for each kernel, its buffers that are not at multiples of `VECTOR` bytes.
+
+    All else are: what the driver allocates, and what a call passes.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for step in nested(program.steps):
+        if isinstance(step, Run):
+            params = (*step.kernel.inputs, *step.kernel.outputs)
+            buffers = (program.by_name[n] for n in (*step.inputs, *step.outputs))
+            odd = {p.name for p, b in zip(params, buffers, strict=True) if _is_odd(b)}
+            found[step.kernel.name] |= odd
+    return {name: frozenset(odd) for name, odd in found.items()}
+
+
+def _is_odd(buffer: ProgramBuffer) -> bool:
+    if buffer.storage is not Storage.ALIAS:
+        return False
+    places = [buffer.offset, *(move.step for move in buffer.moves)]
+    return any(place * buffer.dtype.itemsize % VECTOR for place in places)
+
+
+def is_one_block(program: Program, step: Copy) -> bool:
+    """Tell whether a copy moves one block of memory to another in the same order."""
+    source, to = (program.by_name[name] for name in (step.input, step.output))
+    axes = joined_axes(source.shape, source.strides)
+    return source.strides == to.strides and (not axes or axes[0][0] == 1 == len(axes))
+
+
+class _LaunchEmitter(HostEmitter):
+    """Kernels are launches, and memory is that of the device."""
+
+    def __init__(
+        self,
+        program: Program,
+        target: Target,
+        load: Loader,
+        load_extern: ExternLoader,
+        errors: str,
+    ) -> None:
+        super().__init__(program, Emitter())
+        self.target, self.load, self.load_extern = target, load, load_extern
+        self.errors = errors
+        self.kernels: dict[str, Launches] = {}
+        self.odd = odd_buffers(program)
+        self.functions: dict[str, int] = {}
+        self.error_words: list[int] = []
+        self.needs_bytes = False
+        self.slots = 1
+        self.times, self.launches = 1, 0
+        self.arena_bytes = _aligned(program.arena_bytes)
+
+    def emit(self) -> LaunchCode:
+        """Return everything."""
+        em = self.em
+        first = len(self.program.inputs) + len(self.program.outputs)
+        own = [em.load("ptr", em.gep("ptr", "%pointers", first + k), 8) for k in (0, 1)]
+        self.arena, self.stream = own
+        self.context = em.load("ptr", em.gep("ptr", "%pointers", first + 2), 8)
+        self.calls = em.op(f"alloca [{pointer_count(self.program.steps)} x ptr]")
+        self.byte = em.op("alloca i8")
+        at = len(em.lines)  # where the slots go, once their number is known
+        self._call_driver("cuCtxSetCurrent", [("ptr", self.context)], 0)
+        self._place_buffers()
+        self._run_all(self.program.steps)
+        em.ret("i64", "0")
+        em.lines[at:at] = self._slots()
+        main = em.function(MAIN_SYMBOL, ["ptr %pointers"], result="i64")
+        text = module_text(
+            self.target, em.declarations.values(), [main], em.globals_.values()
+        )
+        return LaunchCode(
+            text,
+            self.functions,
+            self.constants,
+            self.needs_host,
+            self.needs_bytes,
+            self.launches,
+            self.arena_bytes,
+            tuple(self.error_words),
+            tuple(self.steps),
+        )
+
+    def _slots(self) -> list[str]:
+        """Return the lines that make slots for arguments, and point to them."""
+        lines = [
+            f"  %slots = alloca [{self.slots} x ptr]",
+            f"  %arguments = alloca [{self.slots} x ptr]",
+        ]
+        for k in range(self.slots):
+            lines += [
+                f"  %slot.{k} = getelementptr ptr, ptr %slots, i64 {k}",
+                f"  %argument.{k} = getelementptr ptr, ptr %arguments, i64 {k}",
+                f"  store ptr %slot.{k}, ptr %argument.{k}, align 8",
+            ]
+        return lines
+
+    def _call_driver(
+        self, symbol: str, arguments: list[tuple[str, str]], number: int
+    ) -> None:
+        """Write a call of the driver, and leave the function if it fails."""
+        em = self.em
+        code = em.extern("i32", symbol, arguments)
+        failed = em.op(f"icmp ne i32 {code}, 0")
+        with em.if_(failed, unlikely=True) as branch:
+            wide = em.op(f"zext i32 {code} to i64")
+            shifted = em.op(f"shl i64 {wide}, {CODE_SHIFT}")
+            self._return_error(em.op(f"or i64 {shifted}, {DRIVER_ERROR}"), number)
+            branch.yield_([])
+
+    # Kernels
+
+    def _run(self, step: Run, number: int) -> int:
+        names = [b.name for b in (*step.kernel.inputs, *step.kernel.outputs)]
+        buffers = dict(zip(names, (*step.inputs, *step.outputs), strict=True))
+        self._launch(step.kernel, step.schedule, buffers, number)
+        return 0
+
+    def _launch(
+        self,
+        kernel: Kernel,
+        schedule: Schedule,
+        buffers: Mapping[str, str],
+        number: int,
+    ) -> None:
+        """Write the launches of a kernel; `buffers` are the Program's by its names."""
+        found = self.kernels.get(kernel.name)
+        if found is None:
+            odd = self.odd.get(kernel.name, frozenset(buffers))
+            found = self.kernels[kernel.name] = self.load(kernel, schedule, odd)
+        self._launch_all(found, buffers, number)
+
+    def _launch_all(
+        self, found: Launches, buffers: Mapping[str, str], number: int
+    ) -> None:
+        """Write launches; `buffers` are the Program's by the names that these use."""
+        places = {name: self._pointer(b) for name, b in buffers.items()}
+        places.update(self._workspace(found))
+        error = self._error_word(number) if found.can_fail else ""
+        for launch in found.launches:
+            if launch.grid:
+                pointers = [places[name] for name in launch.arguments]
+                pointers += [error] if launch.can_fail else []
+                scratch = places[SCRATCH] if launch.scratch else "null"
+                self._write_launch(launch, [*pointers, scratch, "null"], number)
+
+    def _workspace(self, found: Launches) -> dict[str, str]:
+        """Return places behind the Program's own buffers; kernels share them."""
+        sizes = {**found.workspace, SCRATCH: max(x.scratch for x in found.launches)}
+        places, start = {}, _aligned(self.program.arena_bytes)
+        for name, size in sizes.items():
+            if size:
+                places[name] = self.em.gep("i8", self.arena, start)
+            start += _aligned(size)
+        self.arena_bytes = max(self.arena_bytes, start)
+        return places
+
+    def _error_word(self, number: int) -> str:
+        self.em.globals_[self.errors] = f"@{self.errors} = external global i8"
+        place = self.em.gep("i8", f"@{self.errors}", 16 * len(self.error_words))
+        self.error_words.append(number)
+        return place
+
+    def _write_launch(self, launch: Launch, values: list[str], number: int) -> None:
+        em = self.em
+        self.launches += self.times
+        self.slots = max(self.slots, len(values))
+        for k, value in enumerate(values):
+            em.store("ptr", value, f"%slot.{k}", 8)
+        sizes = [launch.grid, 1, 1, launch.threads, 1, 1, launch.shared]
+        arguments = [("ptr", self._function(launch))]
+        arguments += [("i32", str(n)) for n in sizes]
+        arguments += [("ptr", self.stream), ("ptr", "%arguments"), ("ptr", "null")]
+        self._call_driver("cuLaunchKernel", arguments, number)
+
+    def _function(self, launch: Launch) -> str:
+        symbol = f"function.{launch.name}.{launch.function}"
+        self.functions[symbol] = launch.function
+        self.em.globals_[symbol] = f"@{symbol} = external global i8"
+        return f"@{symbol}"
+
+    # Other steps
+
+    def _loop(self, step: Loop) -> int:
+        before, self.times = self.times, self.times * step.count
+        shared_ns = super()._loop(step)
+        self.times = before
+        return shared_ns
+
+    def _copy(self, step: Copy, number: int) -> int:
+        source, to = self.buffers[step.input], self.buffers[step.output]
+        if 0 in source.shape:
+            return 0
+        if is_one_block(self.program, step):
+            places = [self._integer(step.output), self._integer(step.input)]
+            size = source.dtype.itemsize * int(np.prod(source.shape))
+            arguments = [("i64", places[0]), ("i64", places[1]), ("i64", str(size))]
+            arguments.append(("ptr", self.stream))
+            self._call_driver("cuMemcpyDtoDAsync", arguments, number)
+            return 0
+        kernel, schedule = copy_kernel(source, to)
+        buffers = {"source": step.input, "to": step.output}
+        self._launch(kernel, schedule, buffers, number)
+        return 0
+
+    def _integer(self, name: str) -> str:
+        return self.em.op(f"ptrtoint ptr {self._pointer(name)} to i64")
+
+    def _extern(self, step: Extern, number: int) -> None:
+        found = self.load_extern(step)
+        if found is None:
+            self._host_call(step, number)
+            return
+        buffers = {f"in{k}": name for k, name in enumerate(step.inputs)}
+        buffers |= {f"out{k}": name for k, name in enumerate(step.outputs)}
+        self._launch_all(found, buffers, number)
+
+    def _byte(self, name: str, number: int) -> str:
+        """Wait for the device, and fetch the byte."""
+        self.needs_bytes = True
+        source = self._integer(name)
+        arguments = [("ptr", self.byte), ("i64", source), ("i64", "1")]
+        self._call_driver(
+            "cuMemcpyDtoHAsync", [*arguments, ("ptr", self.stream)], number
+        )
+        self._call_driver("cuStreamSynchronize", [("ptr", self.stream)], number)
+        return self.em.load("i8", self.byte, 1)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN

@@ -1,0 +1,165 @@
+"""Compiled code of one signature: what feeds it, and how results are made of its own.
+
+The last of the stages; see `stages` for those before it.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import ShapeError
+from .kernels.kernel import Kernel
+from .runtime.cpu.call import data_pointer
+from .runtime.cuda.device import Device
+from .runtime.overlap import byte_range, has_hazard
+from .tracing.record import OutputLeaf, Recording, StaticLeaf, ViewLeaf
+from .tracing.storage import Kind
+from .tracing.tree import unflatten
+
+if TYPE_CHECKING:
+    from .stages import Lowered
+
+
+class Compiled:
+    """Machine code for one signature.
+
+    Called with the argument leaves of a call; gives the function's result.
+
+    Attributes
+    ----------
+    device : Device, optional
+        Where it runs; the CPU if there is none.
+    """
+
+    device: Device | None = None
+
+    def __init__(self, lowered: "Lowered", executable: Any) -> None:
+        self.lowered = lowered
+        self.recording = lowered.recording
+        self.executable = executable
+        self.timings = {**lowered.timings, **executable.timings}
+        avals = self.recording.graph.in_avals
+        self.feeds = tuple(
+            (feed, aval.dtype)
+            for feed, aval in zip(self.recording.inputs, avals, strict=True)
+        )
+        self._captures = self.recording.captures
+        self._are_current = [c.is_current for c in self._captures]
+        self._are_current += [c.is_current for c in self.recording.constants]
+        self._new_arrays = _new_arrays(self.recording)
+        self._is_one_leaf = self.recording.spec.kind is None
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels, in the order they run."""
+        return self.lowered.kernels
+
+    def as_text(self) -> str:
+        """Return the LLVM module."""
+        text: str = self.executable.as_text()
+        return text
+
+    @cached_property
+    def _written(self) -> tuple[int, ...]:
+        return tuple(leaf for leaf, _ in self.recording.writes)
+
+    def captures_current(self) -> bool:
+        """Tell whether every captured array and constant is where it was found."""
+        return all(is_current() for is_current in self._are_current)
+
+    def writes_overlap(self, leaves: list[Any]) -> bool:
+        """Tell whether an argument that is written shares memory with another array."""
+        if not self._written:
+            return False
+        written = {id(leaves[i]) for i in self._written}
+        arguments = {id(x): x for x in leaves if isinstance(x, np.ndarray)}
+        captured = [c.array for c in self._captures]
+        return has_hazard(
+            (data_pointer(x) + first, data_pointer(x) + end, is_written)
+            for x, is_written in (
+                *((x, i in written) for i, x in arguments.items()),
+                *((x, False) for x in captured),
+            )
+            for first, end in [byte_range(x)]
+        )
+
+    def __call__(self, leaves: list[Any]) -> Any:
+        """Run on a call's argument leaves and return the function's result."""
+        for i in self._written:
+            if not leaves[i].flags.writeable:
+                raise ValueError("assignment destination is read-only")
+        inputs = [
+            as_input(leaves[feed] if isinstance(feed, int) else feed.array, dtype)
+            for feed, dtype in self.feeds
+        ]
+        return self.finish(leaves, self.executable.run(inputs))
+
+    def finish(self, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any:
+        """Write back what was written, and return the function's result."""
+        for leaf, out in self.recording.writes:
+            np.copyto(leaves[leaf], outs[out])
+        results: list[Any]
+        if self._new_arrays is not None:
+            results = [outs[i] for i in self._new_arrays]
+        else:
+            results = [make_result(r, leaves, outs) for r in self.recording.results]
+        if self._is_one_leaf:
+            return results[0]
+        return unflatten(self.recording.spec, results)
+
+
+def _new_arrays(recording: Recording) -> list[int] | None:
+    """Return the outputs that are the results, when results are new arrays alone."""
+    found = [
+        r.index
+        for r in recording.results
+        if isinstance(r, OutputLeaf) and r.kind is Kind.ARRAY
+    ]
+    return found if len(found) == len(recording.results) else None
+
+
+def is_passed_as_is(x: np.ndarray) -> bool:
+    """Tell whether machine code can read an array where it lies."""
+    return x.flags.aligned and not any(s % x.itemsize for s in x.strides)
+
+
+def as_input(x: Any, dtype: np.dtype) -> np.ndarray:
+    """Return what the program reads: the array, or a copy where it cannot be."""
+    if isinstance(x, np.ndarray):
+        return x if is_passed_as_is(x) else np.array(x)
+    try:
+        return np.asarray(x, dtype)
+    except OverflowError as error:
+        raise ShapeError(f"the integer {x} does not fit {dtype}") from error
+
+
+class _Memory:
+    """Presents memory of `base` to NumPy with another offset, shape and strides."""
+
+    def __init__(self, base: np.ndarray, leaf: ViewLeaf) -> None:
+        self.base = base
+        assert leaf.dtype is not None
+        interface = dict(base.__array_interface__)
+        address, read_only = interface["data"]
+        interface.update(
+            data=(address + leaf.offset, read_only or not leaf.writeable),
+            shape=leaf.shape,
+            strides=leaf.strides,
+            typestr=leaf.dtype.str,
+        )
+        self.__array_interface__ = interface
+
+
+def make_result(leaf: Any, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any:
+    """Return one result leaf of a call."""
+    if isinstance(leaf, StaticLeaf):
+        return leaf.value
+    if isinstance(leaf, OutputLeaf):
+        out = outs[leaf.index]
+        if leaf.kind is Kind.ARRAY:
+            return out
+        return out[()] if leaf.kind is Kind.SCALAR else out.item()
+    base = leaves[leaf.argument] if leaf.argument >= 0 else outs[leaf.output]
+    return base if leaf.whole else np.asarray(_Memory(base, leaf))

@@ -1,0 +1,68 @@
+"""Copies from one array on a device to another, of any strides."""
+
+import ctypes
+
+import numpy as np
+
+from ...codegen.llvm.copies import copy_kernel
+from ...codegen.triton.emit import emit_kernel
+from ...program.program import ProgramBuffer, Storage
+from ...program.verify import joined_axes
+from ..overlap import byte_range
+from .device import Device
+from .executable import loaded
+from .shadow import address_of, shadow_at
+
+
+def copy_on_device(device: Device, to: np.ndarray, source: np.ndarray) -> None:
+    """Copy between shadows of one shape and dtype that share no memory."""
+    if not to.size:
+        return
+    addresses = [address_of(x) for x in (to, source)]
+    if to.strides == source.strides and _is_dense(to):
+        device.driver.call("cuMemcpyDtoDAsync", *addresses, to.nbytes, device.stream)
+        return
+    kernel, schedule = copy_kernel(_buffer("source", source), _buffer("to", to))
+    found = loaded(device, emit_kernel(kernel, schedule), ("source", "to"))
+    places = {"to": addresses[0], "source": addresses[1]}
+    for launch in found.launches:
+        values = [*(places[name] for name in launch.arguments), 0, 0]
+        slots = (ctypes.c_uint64 * len(values))(*values)
+        start = ctypes.addressof(slots)
+        arguments = (ctypes.c_void_p * len(values))(
+            *(start + 8 * k for k in range(len(values)))
+        )
+        device.driver.call(
+            "cuLaunchKernel",
+            launch.function,
+            *(launch.grid, 1, 1, launch.threads, 1, 1, launch.shared),
+            device.stream,
+            arguments,
+            None,
+        )
+
+
+def aligned_copy(device: Device, shadow: np.ndarray, alignment: int) -> np.ndarray:
+    """Return a copy of the same strides whose first element is aligned."""
+    low, high = byte_range(shadow)
+    size = high - low
+    allocation = device.pool.allocate(size + alignment, "an argument, aligned")
+    first = allocation.address - low + low % alignment
+    source = address_of(shadow)
+    device.driver.call(
+        "cuMemcpyDtoDAsync", first + low, source + low, size, device.stream
+    )
+    return shadow_at(
+        device, first, shadow.shape, shadow.dtype, shadow.strides, allocation
+    )
+
+
+def _is_dense(shadow: np.ndarray) -> bool:
+    strides = tuple(s // shadow.itemsize for s in shadow.strides)
+    axes = joined_axes(shadow.shape, strides)
+    return not axes or (len(axes) == 1 and axes[0][0] == 1)
+
+
+def _buffer(name: str, shadow: np.ndarray) -> ProgramBuffer:
+    strides = tuple(s // shadow.itemsize for s in shadow.strides)
+    return ProgramBuffer(name, shadow.dtype, shadow.shape, strides, Storage.INPUT)

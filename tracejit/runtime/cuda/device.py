@@ -1,0 +1,302 @@
+"""One CUDA device: its context, its stream, its memory, what is loaded on it.
+
+Work is asked for in order and runs later, on one stream, which waits for what other
+libraries ask for on the default stream and is waited for by it: an array may be handed
+to PyTorch or CuPy without more ado. Errors of kernels are seen when the host waits.
+"""
+
+import contextlib
+import ctypes
+import math
+import weakref
+from collections.abc import Callable, Collection, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ... import config
+from ...codegen.triton.build import Built
+from ...codegen.triton.code import TritonCode
+from ...codegen.triton.store import Wanted, build_together, stored_build
+from ...disk import DiskCache, default_folder
+from ...errors import DeviceError, NoDeviceError
+from .driver import Driver, system_driver
+from .memory import Allocation, Pool
+
+if TYPE_CHECKING:
+    from .executable import CudaExecutable
+
+Builder = Callable[[TritonCode, str, Collection[str]], Built]
+
+# Attributes of devices and functions, by the numbers of the driver API.
+_MAJOR, _MINOR, _PROCESSORS, _SHARED = 75, 76, 16, 97
+_STATIC_SHARED, _DYNAMIC_SHARED = 1, 8
+_PLAIN_SHARED = 48 << 10  # bytes; more must be asked for
+_NON_BLOCKING = 1  # of a stream
+_NO_TIMING = 2  # of an event
+_PORTABLE_MAPPED = 3  # host memory that every context, and the device, sees
+
+
+class Device:
+    """A CUDA device that programs run on.
+
+    Parameters
+    ----------
+    ordinal : int
+    driver : Driver, optional
+        That of this machine, if none is given.
+    builder : callable, optional
+        ``(code, arch, aligned pointers)`` to the compiled kernel, in place of Triton.
+
+    Attributes
+    ----------
+    name : str
+        ``cuda:0``, ...
+    model : str
+    arch : str
+        ``sm_90``, ...
+    processors : int
+        Multiprocessors.
+    pool : Pool
+        Its memory.
+
+    Raises
+    ------
+    NoDeviceError
+        If there is no such device.
+    """
+
+    def __init__(
+        self,
+        ordinal: int = 0,
+        driver: Driver | None = None,
+        builder: Builder | None = None,
+    ) -> None:
+        self.driver = driver = driver or system_driver()
+        count = driver.integer("cuDeviceGetCount")
+        if ordinal >= count:
+            raise NoDeviceError(
+                f"there is no device cuda:{ordinal}",
+                hint=f"one of {', '.join(f'cuda:{k}' for k in range(count))}",
+            )
+        self.ordinal, self.name = ordinal, f"cuda:{ordinal}"
+        number = self._number = driver.integer("cuDeviceGet", ordinal)
+        self.context = driver.handle("cuDevicePrimaryCtxRetain", number)
+        driver.call("cuCtxSetCurrent", self.context)
+        self.stream = driver.handle("cuStreamCreate", 0)
+        text = ctypes.create_string_buffer(256)
+        driver.call("cuDeviceGetName", text, 256, number)
+        self.model = text.value.decode()
+        self.arch = f"sm_{self._attribute(_MAJOR)}{self._attribute(_MINOR)}"
+        self.processors = self._attribute(_PROCESSORS)
+        self.pool = Pool(driver, number, self.context, self.stream)
+        self.builder = builder
+        self._functions: dict[tuple[str, tuple[str, ...]], tuple[int, Built]] = {}
+        self._unchecked: dict[CudaExecutable, None] = {}  # in order of their runs
+
+    def __repr__(self) -> str:
+        return f"<device {self.name}: {self.model}, {self.arch}>"
+
+    def _attribute(self, which: int) -> int:
+        return self.driver.integer("cuDeviceGetAttribute", which, self._number)
+
+    # Memory
+
+    def upload(self, array: np.ndarray, label: str = "array") -> Allocation:
+        """Return a copy of a C-contiguous array's bytes on the device."""
+        self.enter()
+        allocation = self.pool.allocate(array.nbytes, label)
+        self.write(allocation.address, array)
+        return allocation
+
+    def write(self, address: int, array: np.ndarray) -> None:
+        """Copy a C-contiguous array to the device."""
+        if array.nbytes:
+            self.driver.call(
+                "cuMemcpyHtoDAsync",
+                address,
+                array.ctypes.data,
+                array.nbytes,
+                self.stream,
+            )
+
+    def read(self, address: int, out: np.ndarray) -> None:
+        """Fill a C-contiguous array from the device; waits for it, checks nothing."""
+        self.enter()
+        if out.nbytes:
+            self.driver.call(
+                "cuMemcpyDtoHAsync", out.ctypes.data, address, out.nbytes, self.stream
+            )
+        self.driver.call("cuStreamSynchronize", self.stream)
+
+    def host_words(self, count: int) -> "HostWords":
+        """Return int64 words of the host that the device can write, all zero."""
+        return HostWords(self, count)
+
+    # Order
+
+    @cached_property
+    def recording_stream(self) -> int:
+        """A stream that nothing waits for, to record launches on."""
+        self.enter()
+        return self.driver.handle("cuStreamCreate", _NON_BLOCKING)
+
+    def enter(self) -> None:
+        """Make this the device that the thread's calls of the driver are about."""
+        self.driver.call("cuCtxSetCurrent", self.context)
+
+    def let_wait(self, stream: int) -> None:
+        """Have another library's stream wait for what was asked of the device."""
+        self.enter()
+        event = self.driver.handle("cuEventCreate", _NO_TIMING)
+        self.driver.call("cuEventRecord", event, self.stream)
+        self.driver.call("cuStreamWaitEvent", stream, event, 0)
+        self.driver.call("cuEventDestroy", event)
+
+    def watch(self, executable: "CudaExecutable") -> None:
+        """Have `synchronize` ask an executable whether its kernels failed."""
+        self._unchecked[executable] = None
+
+    def synchronize(self) -> None:
+        """Wait until the device is done.
+
+        Raises
+        ------
+        IndexRangeError
+            If an index in a kernel was out of range: that of the first run.
+        DeviceError
+            If the device failed.
+        """
+        self.enter()
+        self.driver.call("cuStreamSynchronize", self.stream)
+        self.check()
+
+    def check(self) -> None:
+        """Raise what kernels that are done have found; see `synchronize`."""
+        while self._unchecked:
+            executable = next(iter(self._unchecked))
+            del self._unchecked[executable]
+            executable.check()
+
+    # Code
+
+    def function(
+        self, code: TritonCode, odd: Collection[str] = ()
+    ) -> tuple[int, Built]:
+        """Return the driver's handle of a kernel, built and loaded once.
+
+        Parameters
+        ----------
+        code : TritonCode
+        odd : collection of str
+            Buffers whose addresses may not be multiples of 16 bytes.
+
+        Raises
+        ------
+        DeviceError
+            If it needs more shared memory than the device has.
+        """
+        aligned = aligned_pointers(code, odd)
+        key = code.source, aligned
+        found = self._functions.get(key)
+        if found is None:
+            found = self._functions[key] = self._load(self._built(code, aligned))
+        return found
+
+    def prepare(self, wanted: Sequence[Wanted]) -> None:
+        """Build kernels that will be asked for, several at a time."""
+        if self.builder is None:
+            build_together(wanted, self.arch, _disk())
+
+    def _built(self, code: TritonCode, aligned: tuple[str, ...]) -> Built:
+        if self.builder is not None:
+            return self.builder(code, self.arch, aligned)
+        return stored_build(code, self.arch, aligned, _disk())
+
+    def _load(self, built: Built) -> tuple[int, Built]:
+        self.enter()
+        driver, shared = self.driver, built.facts.shared
+        limit = self._attribute(_SHARED)
+        if shared > limit:
+            raise DeviceError(
+                f"kernel {built.name} needs {shared} bytes of shared memory for each "
+                f"program; {self.model} has {limit}"
+            )
+        module = driver.handle("cuModuleLoadData", built.cubin)
+        function = driver.handle("cuModuleGetFunction", module, built.name.encode())
+        if shared > _PLAIN_SHARED:
+            static = driver.integer("cuFuncGetAttribute", _STATIC_SHARED, function)
+            driver.call("cuFuncSetAttribute", function, _DYNAMIC_SHARED, limit - static)
+        return function, built
+
+
+def aligned_pointers(code: TritonCode, odd: Collection[str]) -> tuple[str, ...]:
+    """Return the pointer arguments of a kernel whose buffers are not among `odd`."""
+    return tuple(f"{b.name}_ptr" for b in code.buffers if b.name not in odd)
+
+
+def _disk() -> DiskCache | None:
+    """Return the cache of kernels that the configuration names."""
+    name = config.get("cache_dir")
+    if name == "off":
+        return None
+    folder = default_folder() if name == "auto" else Path(name)
+    return DiskCache(folder / "kernels", config.get("cache_bytes"))
+
+
+class HostWords:
+    """Words of the host's memory that kernels of a device can write.
+
+    Parameters
+    ----------
+    device : Device
+    count : int
+
+    Attributes
+    ----------
+    address : int
+        The same for host and device.
+    values : numpy.ndarray
+        The words, as int64.
+    """
+
+    def __init__(self, device: Device, count: int) -> None:
+        size = max(8 * count, 8)
+        self.address = device.driver.handle("cuMemHostAlloc", size, _PORTABLE_MAPPED)
+        memory = (ctypes.c_int64 * count).from_address(self.address)
+        self.values = np.ctypeslib.as_array(memory)
+        self.values[...] = 0
+        weakref.finalize(self, _free_host, device.driver, self.address)
+
+
+def _free_host(driver: Driver, address: int) -> None:
+    with contextlib.suppress(DeviceError):  # the driver may be gone by now
+        driver.call("cuMemFreeHost", address)
+
+
+@cache
+def device_count() -> int:
+    """Return the number of CUDA devices of this machine; 0 without a driver."""
+    try:
+        return system_driver().integer("cuDeviceGetCount")
+    except NoDeviceError:
+        return 0
+
+
+@cache
+def cuda_device(ordinal: int) -> Device:
+    """Return a device of this machine, the same object at each call.
+
+    Raises
+    ------
+    NoDeviceError
+        If there is none, or no driver.
+    """
+    return Device(ordinal)
+
+
+def size_of(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Return the bytes of a contiguous array."""
+    return math.prod(shape) * dtype.itemsize

@@ -1,0 +1,260 @@
+"""A compiled Program for a CUDA device.
+
+Building it compiles and loads the kernels, writes constants to the device, and emits
+the native function that launches everything. A call allocates results and an arena,
+hands their addresses to that function and returns: the device works on. Its arena and
+whatever the caller lets go of may be used again at once, as all work is on one stream.
+"""
+
+import time
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from ...codegen.llvm.host import HOST_ERROR, HOST_SYMBOL, MAIN_SYMBOL, STEP_SHIFT
+from ...codegen.llvm.launch import (
+    CODE_SHIFT,
+    DRIVER_SYMBOLS,
+    Launch,
+    Launches,
+    emit_launches,
+    odd_buffers,
+)
+from ...codegen.llvm.target import host_target
+from ...codegen.triton.code import TritonKernel
+from ...codegen.triton.emit import emit_kernel
+from ...codegen.triton.externs import step_kernel
+from ...errors import HostFallbackWarning
+from ...ir.ops.callback import callback_p, check_p
+from ...kernels.kernel import Buffer, Kernel
+from ...kernels.schedule import Schedule
+from ...program.interp import extent_of
+from ...program.program import Extern, Program, ProgramBuffer, Run, nested
+from ..cpu.call import NativeFunction
+from ..cpu.engine import engine_for
+from ..failures import index_error
+from .device import Device, aligned_pointers
+from .externs import DeviceCalls
+from .graphs import Graphs
+from .shadow import address_of, new_shadow
+
+_RECORDED = range(2, 10_000)  # launches that are worth recording
+WARP = 32  # threads
+_ERRORS = "errors"
+
+
+class CudaExecutable:
+    """A Program, compiled for one device.
+
+    Parameters
+    ----------
+    program : Program
+        With its arena planned.
+    device : Device
+
+    Attributes
+    ----------
+    timings : dict of str to float
+        Seconds for each stage of building: ``emit``, ``build``, ``link``.
+    sources : dict of str to TritonKernel
+        What each kernel of the IR became.
+    """
+
+    def __init__(self, program: Program, device: Device) -> None:
+        self.program, self.device = program, device
+        self.sources: dict[str, TritonKernel] = {}
+        device.enter()
+        start = time.perf_counter()
+        self._prepare()
+        target = host_target("auto")
+        code = emit_launches(program, target, self._load, self._load_extern, _ERRORS)
+        emitted = time.perf_counter()
+        engine = engine_for(target)
+        image = engine.compile(code.text)
+        built = time.perf_counter()
+        self._code = code
+        self._host = DeviceCalls(code.steps, program.by_name, device)
+        self._words = device.host_words(2 * len(code.error_words))
+        self._constants = {
+            symbol: device.upload(data, f"constant of {program.name}")
+            for symbol, data in code.constants.items()
+        }
+        library = engine.load(image, self._imports())
+        address = library.address(MAIN_SYMBOL)
+        self._function = NativeFunction(address, argtypes=(), owner=library)
+        self.timings = {
+            "emit": emitted - start,
+            "build": built - emitted,
+            "link": time.perf_counter() - built,
+        }
+        replays = code.launches in _RECORDED and not code.needs_bytes
+        is_alone = replays and not code.needs_host
+        self._graphs = Graphs(device, self._function) if is_alone else None
+        self._outputs = _labelled_outputs(program)
+        self._tail = device.stream, device.context
+
+    def _imports(self) -> dict[str, int]:
+        code, driver = self._code, self.device.driver
+        imports = {name: driver.addresses[name] for name in DRIVER_SYMBOLS}
+        imports |= code.functions
+        imports |= {name: x.address for name, x in self._constants.items()}
+        imports[_ERRORS] = self._words.address
+        imports[HOST_SYMBOL] = self._host.address
+        return imports
+
+    def _prepare(self) -> None:
+        """Have all kernels of the program built, several at a time."""
+        wanted, odd = [], odd_buffers(self.program)
+        for step in nested(self.program.steps):
+            if isinstance(step, Run) and step.kernel.name not in self.sources:
+                source = emit_kernel(step.kernel, step.schedule)
+                self.sources[step.kernel.name] = source
+                names = odd[step.kernel.name]
+                wanted += [(c, aligned_pointers(c, names)) for c in source.codes]
+        self.device.prepare(wanted)
+
+    def _load(
+        self, kernel: Kernel, schedule: Schedule, odd: Collection[str]
+    ) -> Launches:
+        source = self.sources.get(kernel.name) or emit_kernel(kernel, schedule)
+        self.sources[kernel.name] = source
+        return loaded(self.device, source, odd)
+
+    def _load_extern(self, step: Extern) -> Launches | None:
+        """Build and load what computes a step; say so if the host does."""
+        if step.primitive in (callback_p, check_p):
+            return None
+        source = step_kernel(self.program, step)
+        if source is None:
+            _warn_of_host(self.program, step)
+            return None
+        self.sources[f"{source.name}.{len(self.sources)}"] = source
+        names = [b.name for code in source.codes for b in code.buffers]
+        own = {b.name for b in source.workspace}
+        return loaded(self.device, source, [n for n in names if n not in own])
+
+    @property
+    def kernels(self) -> Mapping[str, str]:
+        """Triton text of each kernel, by name."""
+        return {
+            code.name: code.source for k in self.sources.values() for code in k.codes
+        }
+
+    def as_text(self) -> str:
+        """Return the LLVM module that launches the kernels."""
+        return self._code.text
+
+    def run_at(self, addresses: Sequence[int]) -> list[np.ndarray]:
+        """Ask the device to run the program once.
+
+        Parameters
+        ----------
+        addresses : sequence of int
+            Of the first element of each input on the device.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            Shadows of the results: C-contiguous, and there once the device is done.
+
+        Raises
+        ------
+        DeviceError
+            If a launch fails.
+        DeviceMemoryError
+            If there is no room for results and temporaries.
+        """
+        device = self.device
+        outputs = [new_shadow(device, *output) for output in self._outputs]
+        arena = device.pool.allocate(
+            self._code.arena_bytes, f"temporaries of {self.program.name}"
+        )
+        places = [address_of(x) for x in outputs]
+        everything = (*addresses, *places, arena.address)
+        if self._graphs is not None:
+            word = self._graphs.run(everything)
+        else:
+            word = self._function.at([*everything, *self._tail]) or 0
+        if self._code.error_words:
+            device.watch(self)
+        if word:
+            raise self._error(word)
+        return outputs
+
+    def check(self) -> None:
+        """Raise what a kernel has found since the last check; the device is done.
+
+        Raises
+        ------
+        IndexRangeError
+        """
+        words = self._words.values.reshape(-1, 2)
+        for k in np.flatnonzero(words[:, 0]):
+            word, index = (int(x) for x in words[k])
+            words[...] = 0
+            step = self._code.steps[self._code.error_words[k]]
+            raise index_error(self.program, step, word, index)
+
+    def _error(self, word: int) -> BaseException:
+        step = self._code.steps[(word >> STEP_SHIFT) & 0xFFFFFF]
+        if word & 0xFF == HOST_ERROR:
+            return self._host.take_error()
+        code = (word >> CODE_SHIFT) & 0xFFFFFFFF
+        error = self.device.driver.error("running a kernel", code)
+        error.source = ", ".join(step.source) or None
+        return error
+
+
+def loaded(device: Device, source: TritonKernel, odd: Collection[str]) -> Launches:
+    """Build and load what a kernel of the IR became."""
+    launches = []
+    for code in source.codes:
+        function, built = device.function(code, odd)
+        launches.append(
+            Launch(
+                code.name,
+                function,
+                tuple(b.name for b in code.buffers),
+                code.can_fail,
+                code.grid,
+                WARP * built.facts.num_warps,
+                built.facts.shared,
+                built.global_scratch * code.grid,
+            )
+        )
+    return Launches(tuple(launches), {b.name: _bytes_of(b) for b in source.workspace})
+
+
+def _bytes_of(buffer: Buffer) -> int:
+    low, high = extent_of(buffer.shape, buffer.strides)
+    return (high - low) * buffer.dtype.itemsize
+
+
+def _labelled_outputs(
+    program: Program,
+) -> list[tuple[tuple[int, ...], np.dtype, str]]:
+    """Return shape and dtype of each result, and what it is called in errors."""
+    lines = {
+        name: step.source
+        for step in nested(program.steps)
+        for name in getattr(step, "outputs", ())
+    }
+    out = []
+    for k, name in enumerate(program.outputs):
+        buffer: ProgramBuffer = program.by_name[name]
+        where = f" at {lines[name][0]}" if lines.get(name) else ""
+        label = f"result {k} of {program.name}{where}"
+        out.append((buffer.shape, buffer.dtype, label))
+    return out
+
+
+def _warn_of_host(program: Program, step: Extern) -> None:
+    """Say that the host computes a step."""
+    line = f"\n  at {step.source[0]}" if step.source else ""
+    warnings.warn(
+        f"{step.primitive.name} in {program.name} runs on the host: its operands are "
+        f"copied there, and its results back{line}",
+        HostFallbackWarning,
+        stacklevel=2,
+    )

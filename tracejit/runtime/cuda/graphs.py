@@ -1,0 +1,92 @@
+"""Launches recorded once and replayed as one: CUDA graphs of whole programs.
+
+A program of many kernels costs the host a launch each; recorded, it costs one. What is
+recorded has addresses in it, so that it is kept by them: memory that is let go of is
+used again in the same order, and calls in a loop come back to the same few addresses.
+The second call at an address list records; the first may be the only one.
+"""
+
+import contextlib
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from ...errors import DeviceError
+from ..cpu.call import NativeFunction
+from .device import Device
+from .driver import Driver
+
+_KEPT = 16  # recordings of one program
+_SEEN = 0  # in place of a recording: asked for once
+_THREAD_LOCAL = 1  # other threads may go on while this one records
+
+
+class Graphs:
+    """Recordings of one program, by the addresses that they are for.
+
+    Recording is on a stream of its own, so that other threads may go on with the
+    device's meanwhile.
+
+    Parameters
+    ----------
+    device : Device
+    function : NativeFunction
+        Launches everything; returns an error word. Its last two arguments are a stream
+        and a context.
+    """
+
+    def __init__(self, device: Device, function: NativeFunction) -> None:
+        self._device, self._function = device, function
+        self._known: OrderedDict[tuple[int, ...], int] = OrderedDict()
+        self._lock = threading.Lock()
+        weakref.finalize(self, _forget, device.driver, self._known.values())
+
+    def run(self, addresses: tuple[int, ...]) -> int:
+        """Run the program at some addresses; return an error word."""
+        device = self._device
+        with self._lock:
+            found = self._known.get(addresses)
+            if found is None:
+                self._remember(addresses, _SEEN)
+                return self._launch(addresses, device.stream)
+            if found == _SEEN:
+                word, found = self._record(addresses)
+                if word:
+                    return word
+            self._remember(addresses, found)
+            device.driver.call("cuGraphLaunch", found, device.stream)
+            return 0
+
+    def _launch(self, addresses: tuple[int, ...], stream: int) -> int:
+        return self._function.at([*addresses, stream, self._device.context]) or 0
+
+    def _record(self, addresses: tuple[int, ...]) -> tuple[int, int]:
+        """Return the error word of what is recorded, and the recording."""
+        driver, stream = self._device.driver, self._device.recording_stream
+        self._device.enter()
+        driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
+        try:
+            word = self._launch(addresses, stream)
+        finally:
+            graph = driver.handle_last("cuStreamEndCapture", stream)
+        try:
+            if word:
+                return word, 0
+            return 0, driver.handle("cuGraphInstantiateWithFlags", graph, 0)
+        finally:
+            driver.call("cuGraphDestroy", graph)
+
+    def _remember(self, addresses: tuple[int, ...], recording: int) -> None:
+        self._known[addresses] = recording
+        self._known.move_to_end(addresses)
+        if len(self._known) > _KEPT:
+            _, oldest = self._known.popitem(last=False)
+            _forget(self._device.driver, [oldest])
+
+
+def _forget(driver: Driver, recordings: Iterable[int]) -> None:
+    with contextlib.suppress(DeviceError):  # the driver may be gone by now
+        for recording in recordings:
+            if recording != _SEEN:
+                driver.call("cuGraphExecDestroy", recording)

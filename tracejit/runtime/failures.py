@@ -1,0 +1,32 @@
+"""The exceptions that error words of kernels stand for, with the user's lines."""
+
+from ..codegen.llvm.memory import error_position
+from ..errors import IndexRangeError
+from ..kernels.kernel import Load
+from ..program.program import Extern, Program, Run, Step
+
+
+def index_error(program: Program, step: Step, word: int, index: int) -> IndexRangeError:
+    """Return the error of an index, known at run time only, that is out of range.
+
+    Parameters
+    ----------
+    program : Program
+    step : Step
+        Whose kernel reported it; a scatter may be a step of its own.
+    word : int
+        Which load, and which of its axes.
+    index : int
+    """
+    number, dimension = error_position(word)
+    if isinstance(step, Run):
+        op = step.kernel.body[number]
+        assert isinstance(op, Load)
+        extent = step.kernel.buffer(op.buffer).shape[dimension]
+    else:
+        assert isinstance(step, Extern)
+        extent = program.by_name[step.inputs[0]].shape[dimension]
+    return IndexRangeError(
+        f"index {index} is out of bounds for axis {dimension} with size {extent}",
+        source=step.source[0] if step.source else None,
+    )
