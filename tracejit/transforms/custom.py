@@ -134,14 +134,16 @@ def _transpose_checkpoint(
     """Compute the values again, once the cotangents are there and not before.
 
     The barrier makes other variables of what the checkpoint kept: nothing that is
-    computed from them equals what was computed in the first place.
+    computed from them equals what was computed in the first place. Masks and indices
+    may be what they are: of positions they say more than an array in memory does.
     """
     n = count_residuals(eqn, is_linear)
     mask = tuple(c is not None for c in cts)
     transposed = transpose_graph(subgraph(eqn.params), n, mask, known)
     read = {x for e in transposed.graph.eqns for x in e.invars}
     read.update(transposed.graph.outvars)
-    used = [v in read for v in transposed.graph.invars[:n]]
+    residuals = transposed.graph.invars[:n]
+    used = [v in read and dt.is_inexact(v.aval.dtype) for v in residuals]
     kept = [x for x, is_used in zip(eqn.invars[:n], used, strict=True) if is_used]
     given = [c for c in cts if c is not None]
     after = [x for x in (_stored(b, c) for c in given) if isinstance(x, Var)]
