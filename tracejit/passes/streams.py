@@ -1,7 +1,7 @@
 """Products of scores that are computed again: the backward pass of attention.
 
-Scores S of a softmax, and what is computed from them element by element, are larger than
-everything they come from and everything that is summed from them. Where their
+Scores S of a softmax, and what is computed from them element by element, are larger
+than everything they come from and everything that is summed from them. Where their
 exponentials are under a maximum that is known, each sum over them can compute them
 itself, block by block, and they are never stored::
 
@@ -24,11 +24,11 @@ from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.contract import axes_of_product, dot_general_p, free_axes
 from ..ir.ops.control import fusion_p
 from ..ir.ops.elementwise import exp_p
-from ..ir.ops.shape import inverse_permutation, ints, transpose_p
+from ..ir.ops.shape import ints, inverse_permutation, transpose_p
 from ..ir.primitive import Kind, Params
 from .fused_graph import cloned, is_lazy
 
-LARGEST = 256  # extent of what a product of scores sums, and of what is summed from them
+LARGEST = 256  # extent of what a product of scores sums, and of what it multiplies
 MASK = 8  # times smaller is what a mask may be computed from, again, for each block
 Place = tuple[int, ...]  # of each axis of a value: the axis of the scores that it is
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...kernels.kernel import Contract, KernelOp, Load, Value, values_of
-from .pieces import axes_of
+from ...kernels.pieces import axes_of
 from .tiles import Dim
 from .values import HALVES, memory_type, register_type
 from .writer import Writer, value_name

@@ -45,9 +45,16 @@ from ...kernels.maps import (
     floordiv,
     mod,
 )
+from ...kernels.online import LARGEST_COLUMNS, delayed, online
+from ...kernels.pieces import (
+    Piece,
+    axes_of,
+    buffers_of,
+    names_read,
+    needed_for,
+    rebuilt,
+)
 from .code import Tuning, power_of_two
-from .online import LARGEST_COLUMNS, delayed, online
-from .pieces import Piece, axes_of, buffers_of, names_read, needed_for, rebuilt
 from .values import HALVES, highest, is_real_float, lowest
 
 COLUMN_BLOCK = 64  # columns that a program reduces side by side

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ...kernels.kernel import Contract, Kernel, Load, result_of
+from ...kernels.online import online
 from ...kernels.parts import parts_of
+from ...kernels.pieces import Piece, buffers_of, joined, piece_of
 from ...kernels.printer import format_kernel
 from ...kernels.schedule import Schedule
 from .code import ERROR_NAME, TritonCode, TritonKernel, Tuning
@@ -17,8 +19,6 @@ from .helpers import library
 from .indices import identifier
 from .matmul import programs_of, write_matmul
 from .nests import Body, write_nest
-from .online import online
-from .pieces import Piece, buffers_of, joined, piece_of
 from .streams import write_stream
 from .values import memory_type
 from .writer import pointer

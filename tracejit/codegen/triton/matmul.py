@@ -12,10 +12,10 @@ neighbours read are still in the cache.
 """
 
 from ...kernels.kernel import Contract, KernelOp, Reduce, Value
+from ...kernels.pieces import Piece, axes_of, closure, needed_for
 from .blocks import SMALLEST, MatrixDim, Operand, as_side, batch_lines, dot
 from .code import Tuning, power_of_two
 from .nests import Body
-from .pieces import Piece, axes_of, closure, needed_for
 from .rows import Row
 from .tiles import Dim, Frame
 from .values import HALVES, register_type, rounded

@@ -19,12 +19,12 @@ from collections.abc import Iterable
 from ...ir import dtypes as dt
 from ...ir.ops.elementwise import exp_p
 from ...kernels.kernel import KernelOp, Reduce, Store, Value, values_of
+from ...kernels.online import Online
+from ...kernels.pieces import Piece, axes_of, closure, names_read
 from . import elementwise
 from .blocks import SMALLEST, MatrixDim, Operand, as_side, batch_lines, dot, whole
 from .code import Tuning, power_of_two
 from .nests import Body
-from .online import Online
-from .pieces import Piece, axes_of, closure, names_read
 from .tiles import Dim, Frame
 from .values import HALVES, memory_type, register_type, rounded
 from .writer import Writer, needs_64_bits, value_name
