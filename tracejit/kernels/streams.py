@@ -17,6 +17,7 @@ Needs any kernel.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from ..ir.graph import Literal
 from ..ir.ops.elementwise import (
@@ -46,8 +47,11 @@ from .kernel import (
     result_of,
 )
 from .maps import Affine, AxisIndex
-from .online import Online
+from .online import LARGEST_COLUMNS, Online, online
 from .pieces import axes_of, closure, names_read
+
+
+_SUMS = 4  # axes that products of scores sum, apart from each other
 
 
 @dataclass(frozen=True)
@@ -122,17 +126,24 @@ class Stream:
         return frozenset(s.product.result.name for s in self.summed)
 
 
-def online_stream(r: Online) -> Stream | None:
-    """Return the parts of a kernel with a maximum and two products."""
-    if r.scored is None or r.query is None or r.key is None:
-        return None
-    scored = Scored(r.scored, r.query, r.key)
-    summed = Summed(r.product, r.weights, r.values)
-    return Stream((scored,), (summed,), r.batch, r.rows, r.columns, r.streamed, r)
-
-
 def stream_of(kernel: Kernel) -> Stream | None:
-    """Return the parts of a stream without reductions; None for any other kernel."""
+    """Return the parts of a kernel that is a stream; None for any other one.
+
+    What depends on whole rows must be behind the products that sum (`online.delayed`).
+    """
+    roles = online(kernel)
+    return _without_reductions(kernel) if roles is None else _with_maximum(roles)
+
+
+def _with_maximum(r: Online) -> Stream:
+    scored: tuple[Scored, ...] = ()
+    if r.scored is not None and r.query is not None and r.key is not None:
+        scored = (Scored(r.scored, r.query, r.key),)
+    summed = Summed(r.product, r.weights, r.values)
+    return Stream(scored, (summed,), r.batch, r.rows, r.columns, r.streamed, r)
+
+
+def _without_reductions(kernel: Kernel) -> Stream | None:
     contracts = [op for op in kernel.body if isinstance(op, Contract)]
     if len(contracts) < 2 or any(isinstance(op, Reduce) for op in kernel.body):
         return None
@@ -148,6 +159,8 @@ def stream_of(kernel: Kernel) -> Stream | None:
     rows = weights - batch - streamed
     columns = values - batch - streamed
     scored = tuple(_scored(op, streamed) for op in contracts if op in inner)
+    if len({s.inner for s in scored}) > _SUMS:
+        return None
     stream = Stream(scored, summed, batch, rows, columns, streamed)
     return stream if _holds(kernel, stream) else None
 
@@ -184,6 +197,7 @@ def _holds(kernel: Kernel, s: Stream) -> bool:
             return False
     return (
         all(a.extent for a in kernel.axes)
+        and prod(kernel.extent(a) for a in s.columns) <= LARGEST_COLUMNS
         and len({d.dtype for x in s.summed for d in (x.weights, x.values)}) == 1
         and all(x.weights.axes <= scores for x in s.summed)
         and all(x.values.axes - s.batch - s.streamed == s.columns for x in s.summed)

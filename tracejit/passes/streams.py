@@ -205,14 +205,7 @@ class _Search:
         shifted = self.makers.get(eqn.invars[0])  # type: ignore[arg-type]
         if shifted is None or shifted.primitive.kind is not Kind.ELEMENTWISE:
             return False
-        makers = [self.makers.get(x) for x in variables(shifted)]
-        return any(
-            e is not None and is_lazy(e) and self._is_small(e, shifted.outvars[0])
-            for e in makers
-        )
-
-    def _is_small(self, eqn: Eqn, beside: Var) -> bool:
-        return sum(x.aval.size for x in variables(eqn)) * MASK <= beside.aval.size
+        return any(self._is_little(x, shifted.outvars[0]) for x in variables(shifted))
 
     def closure(self, sums: Sequence[_Sum]) -> tuple[list[Eqn], list[Var]]:
         """Return the equations that compute sums, but for these, and what they read.

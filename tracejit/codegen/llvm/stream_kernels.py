@@ -331,24 +331,34 @@ class TileKernels:
 
     def _iota(self, op: Iota) -> list[KernelOp]:
         """Return the sum of the positions that an index is made of."""
-        made = _Body(dt.INT64, frozenset())
-        total: Operand = Literal(op.index.constant, dt.INT64)
+        ops: list[KernelOp] = []
+        total: Value | None = None
         for n, (atom, coefficient) in enumerate(op.index.terms):
             assert isinstance(atom, AxisIndex)
             own = frozenset({atom.axis}) & self.kept
             at = Value(f"{op.result.name}.{n}", own, dt.INT64)
             place = axis(atom.axis) if own else Affine()
-            made.ops.append(Load(at, positions_in(atom.axis), (place,)))
-            factor = Literal(coefficient, dt.INT64)
-            part = Value(f"{at.name}.part", own, dt.INT64)
-            made.ops.append(Compute(part, mul_p, (at, factor), {}))
-            both = own | (total.axes if isinstance(total, Value) else frozenset())
-            more = Value(f"{at.name}.total", both, dt.INT64)
-            made.ops.append(Compute(more, add_p, (total, part), {}))
-            total = more
-        if isinstance(total, Literal):
+            ops.append(Load(at, positions_in(atom.axis), (place,)))
+            if coefficient != 1:
+                factor = Literal(coefficient, dt.INT64)
+                at = self._count(ops, mul_p, at, factor)
+            total = at if total is None else self._count(ops, add_p, total, at)
+        if total is None:
             return [Iota(self._along(op.result), op.index)]
-        return [*made.ops, self._as(total, self._along(op.result))]
+        if op.index.constant:
+            constant = Literal(op.index.constant, dt.INT64)
+            total = self._count(ops, add_p, total, constant)
+        ops.append(self._as(total, self._along(op.result)))
+        return ops
+
+    def _count(
+        self, ops: list[KernelOp], primitive: Primitive, x: Value, y: Operand
+    ) -> Value:
+        """Apply a primitive to integers."""
+        axes = x.axes | (y.axes if isinstance(y, Value) else frozenset())
+        result = Value(f"{x.name}.{primitive.name}", axes, dt.INT64)
+        ops.append(Compute(result, primitive, (x, y), {}))
+        return result
 
     # --- kernels
 

@@ -28,7 +28,7 @@ import numpy as np
 from ...ir import dtypes as dt
 from ...kernels.kernel import Iota, Kernel, Load, Store, Value, result_of
 from ...kernels.maps import AxisIndex
-from ...kernels.online import delayed, online
+from ...kernels.online import delayed
 from ...kernels.pieces import piece_of
 from ...kernels.schedule import Schedule
 from ...kernels.streams import (
@@ -37,7 +37,6 @@ from ...kernels.streams import (
     Stream,
     Summed,
     hidden,
-    online_stream,
     stream_of,
 )
 from .contraction import Nested
@@ -95,11 +94,9 @@ class Planned:
 def planned(kernel: Kernel, schedule: Schedule) -> Planned | None:
     """Return how a kernel runs as a stream; None for one that is none."""
     piece = delayed(piece_of(kernel, schedule))
-    roles = online(piece.kernel)
-    stream = stream_of(kernel) if roles is None else online_stream(roles)
+    kernel, stream = piece.kernel, stream_of(piece.kernel)
     if stream is None:
         return None
-    kernel = piece.kernel if roles is not None else kernel
     order = schedule.loops
 
     def chosen(axes: frozenset[str]) -> list[str]:
@@ -107,7 +104,7 @@ def planned(kernel: Kernel, schedule: Schedule) -> Planned | None:
 
     rows, streamed = chosen(stream.rows), chosen(stream.streamed)
     columns = chosen(stream.columns)
-    if not rows or len(columns) != 1 or any(len(s.inner) != 1 for s in stream.scored):
+    if not rows or not stream.scored or len(columns) != 1 or any(len(s.inner) != 1 for s in stream.scored):
         return None
     row = rows[-1]
     units = chosen(stream.batch | stream.rows - {row})

@@ -45,7 +45,7 @@ from ...kernels.maps import (
     floordiv,
     mod,
 )
-from ...kernels.online import LARGEST_COLUMNS, delayed, online
+from ...kernels.online import LARGEST_COLUMNS, delayed
 from ...kernels.pieces import (
     Piece,
     axes_of,
@@ -54,6 +54,7 @@ from ...kernels.pieces import (
     needed_for,
     rebuilt,
 )
+from ...kernels.streams import stream_of
 from .code import Tuning, power_of_two
 from .values import HALVES, highest, is_real_float, lowest
 
@@ -135,7 +136,7 @@ def separated(piece: Piece) -> Iterator[Piece]:
     What one pass over a row computes stays whole (`online`).
     """
     streamed = delayed(piece)
-    if online(streamed.kernel) is not None:
+    if stream_of(streamed.kernel) is not None:
         yield streamed
         return
     piece = _without_small_contractions(piece)

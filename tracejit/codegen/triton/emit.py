@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ...kernels.kernel import Contract, Kernel, Load, result_of
-from ...kernels.online import online
 from ...kernels.parts import parts_of
 from ...kernels.pieces import Piece, buffers_of, joined, piece_of
 from ...kernels.printer import format_kernel
 from ...kernels.schedule import Schedule
+from ...kernels.streams import stream_of
 from .code import ERROR_NAME, TritonCode, TritonKernel, Tuning
 from .cuts import separated, split, split_product
 from .helpers import library
@@ -92,7 +92,7 @@ def _split(piece: Piece, tuning: Tuning) -> Iterator[Piece]:
     """Yield a piece, or parts of it where it would keep too little of a device busy."""
     if not _has_product(piece):
         yield from split(piece, tuning)
-    elif online(piece.kernel) is None:
+    elif stream_of(piece.kernel) is None:
         yield from split_product(piece, programs_of(piece, tuning), tuning)
     else:
         yield piece
@@ -156,7 +156,7 @@ class _Function:
 
 
 def _body(piece: Piece, tuning: Tuning, numbers: dict[str, int], program: str) -> Body:
-    roles = online(piece.kernel)
+    roles = stream_of(piece.kernel)
     if roles is not None:
         return write_stream(piece, roles, tuning, numbers, program)
     write = write_matmul if _has_product(piece) else write_nest
