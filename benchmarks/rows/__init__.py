@@ -4,7 +4,7 @@ NumPy programs use only what a user would write; twins use each library's own be
 function for the same job (``jax.nn.softmax``, ``torch.layer_norm``).
 """
 
-from . import elementwise, matmul, mlp, normalise, overhead, reductions
+from . import attention, elementwise, matmul, mlp, normalise, overhead, reductions
 
 SUITES = {
     "core": [
@@ -13,6 +13,7 @@ SUITES = {
         *reductions.ROWS,
         *matmul.ROWS,
         *mlp.ROWS,
+        *attention.ROWS,
     ],
     "overhead": overhead.ROWS,
 }

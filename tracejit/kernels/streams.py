@@ -50,7 +50,6 @@ from .maps import Affine, AxisIndex
 from .online import LARGEST_COLUMNS, Online, online
 from .pieces import axes_of, closure, names_read
 
-
 _SUMS = 4  # axes that products of scores sum, apart from each other
 
 
@@ -299,7 +298,7 @@ _TESTS: dict[Primitive, tuple[bool, bool]] = {
 def _position(makers: dict[str, KernelOp], x: Operand) -> Affine | None:
     """Return what an integer is, if it is an expression in axes."""
     if isinstance(x, Literal):
-        return Affine((), int(x.value)) if x.aval.dtype.kind in "iu" else None  # type: ignore[call-overload]
+        return Affine((), int(x.value)) if x.aval.dtype.kind in "iu" else None
     op = makers[x.name]
     if isinstance(op, Compute) and op.primitive is convert_p:
         source = op.operands[0]

@@ -93,9 +93,11 @@ def with_streams(graph: Graph) -> Graph:
     found: dict[tuple[Eqn, frozenset[int], Shape], list[_Sum]] = {}
     for one in sums:
         found.setdefault((one.first, one.along, one.shape), []).append(one)
-    return _rebuilt(search, list(found.values())) or _rebuilt(
-        search, [[one] for one in sums]
-    ) or graph
+    return (
+        _rebuilt(search, list(found.values()))
+        or _rebuilt(search, [[one] for one in sums])
+        or graph
+    )
 
 
 class _Search:

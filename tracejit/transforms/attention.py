@@ -77,9 +77,7 @@ def _tangent_graph(eqn: Eqn, mask: Mask, known: Derivatives) -> Linearized:
     b = new_builder(f"{graph.name}_tangent")
     ins = [b.input(v.aval, v.name) for v in graph.invars]
     outs = [b.input(v.aval) for v in graph.outvars]
-    tangents = [
-        b.input(v.aval) if m else None for v, m in zip(ins, mask, strict=True)
-    ]
+    tangents = [b.input(v.aval) if m else None for v, m in zip(ins, mask, strict=True)]
     found = _Attention(eqn).tangents(b, ins, outs, tangents, known)
     results = [t for t in found if t is not None]
     eqns = live_equations(b.eqns, results)

@@ -1,4 +1,4 @@
-"""The derivative of attention as streams: forms, results, hidden blocks, machine code."""
+"""The derivative of attention as streams: results, hidden blocks, machine code."""
 
 import ml_dtypes
 import numpy as np

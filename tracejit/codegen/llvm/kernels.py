@@ -313,7 +313,6 @@ class _Emission:
             work if shares else 0,
         )
 
-
     def streamed(self, plan: Planned) -> KernelCode:
         """Return functions that run a stream (see `streams`)."""
 

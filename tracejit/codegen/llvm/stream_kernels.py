@@ -39,7 +39,6 @@ from ...kernels.kernel import (
     Store,
     Value,
     dense_strides,
-    result_of,
     values_of,
 )
 from ...kernels.maps import Affine, AxisIndex, Map, axis
@@ -164,7 +163,10 @@ class TileKernels:
         known = [s.product.result.name for s in self.stream.scored]
         score = self._along(r.scores)
         made = _Body(wide(score.dtype), frozenset({self.row}))
-        body = [*self._scores(), *self._local(closure(self.kernel.body, [r.scores.name], known))]
+        body = [
+            *self._scores(),
+            *self._local(closure(self.kernel.body, [r.scores.name], known)),
+        ]
         body += self._stored(f"{tile_of(r.scores)}.masked", r.scores, self._tile)
         if made.dtype != score.dtype:
             score = made.convert(score, score.axes, "score")
@@ -229,7 +231,9 @@ class TileKernels:
             result = self._along(s.product.result)
             place = self._places((self.row, self.column))
             name = result_in(s.product.result)
-            value = replace(result, name=f"{result.name}.sum", dtype=wide(s.weights.dtype))
+            value = replace(
+                result, name=f"{result.name}.sum", dtype=wide(s.weights.dtype)
+            )
             body.append(Load(value, name, place))
             if r is not None:
                 value = self._unless_none(body, value)

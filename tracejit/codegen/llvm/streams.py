@@ -104,12 +104,23 @@ def planned(kernel: Kernel, schedule: Schedule) -> Planned | None:
 
     rows, streamed = chosen(stream.rows), chosen(stream.streamed)
     columns = chosen(stream.columns)
-    if not rows or not stream.scored or len(columns) != 1 or any(len(s.inner) != 1 for s in stream.scored):
+    if (
+        not rows
+        or not stream.scored
+        or len(columns) != 1
+        or any(len(s.inner) != 1 for s in stream.scored)
+    ):
         return None
     row = rows[-1]
     units = chosen(stream.batch | stream.rows - {row})
     plan = Planned(
-        kernel, stream, tuple(units), row, tuple(streamed[:-1]), streamed[-1], columns[0]
+        kernel,
+        stream,
+        tuple(units),
+        row,
+        tuple(streamed[:-1]),
+        streamed[-1],
+        columns[0],
     )
     return plan if _is_plain(plan) else None
 
@@ -235,7 +246,10 @@ class StreamEmitter:
             if rest:
                 is_last = em.op(f"icmp eq i64 {block}, {blocks - 1}")
                 em.if_else(
-                    is_last, [], lambda: self._unit(at, rest), lambda: self._unit(at, self.rows)
+                    is_last,
+                    [],
+                    lambda: self._unit(at, rest),
+                    lambda: self._unit(at, self.rows),
                 )
             else:
                 self._unit(at, self.rows)
@@ -251,8 +265,8 @@ class StreamEmitter:
         kernels = self._kernels(rows, self.block)
         self._fill_positions(at, rows)
         columns = self.extents[self.plan.column]
-        for s in self.stream.summed:
-            self._clear(result_in(s.product.result), rows * columns, 0.0)
+        for one in self.stream.summed:
+            self._clear(result_in(one.product.result), rows * columns, 0.0)
         if self.stream.online is not None:
             self._clear(TOP, rows, -np.inf)
             for op in self.stream.online.sums:
@@ -329,7 +343,7 @@ class StreamEmitter:
         along = [a for a in extents if a in mask.top.axes]
         count = extents[along[0]] if along else 1
         start, step = self._top(mask.top, at, along[0] if along else None)
-        fill = constant(self.element, float(mask.fill.value), 1)  # type: ignore[arg-type]
+        fill = constant(self.element, float(mask.fill.value), 1)
         least = constant(self.element, _UNDERFLOW[self.dtype.itemsize], 1)
         with em.loop(0, count, 1, [("i1", "false")]) as loop:
             place = em.gep(self.element, start, multiply(em, loop.index, step))
@@ -370,7 +384,11 @@ class StreamEmitter:
     # --- products
 
     def _operand(
-        self, value: Value, axes: tuple[str, str], kernels: TileKernels, at: dict[str, Index]
+        self,
+        value: Value,
+        axes: tuple[str, str],
+        kernels: TileKernels,
+        at: dict[str, Index],
     ) -> tuple[str, int, int]:
         """Return where an operand lies, and its strides along two axes.
 
@@ -404,7 +422,9 @@ class StreamEmitter:
     def _pack(self, s: Scored, kernels: TileKernels, at: dict[str, Index]) -> None:
         """Pack the rows' operand of a product, and note where it is."""
         em = self.em
-        pointer, *strides = self._operand(s.row, (self.plan.row, s.inner[0]), kernels, at)
+        pointer, *strides = self._operand(
+            s.row, (self.plan.row, s.inner[0]), kernels, at
+        )
         self.row_strides[s.product.result.name] = (strides[0], strides[1])
         self.row_pointer[s.product.result.name] = pointer
         problem = self._score_problem(s, kernels.rows, (1, 1), (strides[0], strides[1]))
@@ -414,7 +434,9 @@ class StreamEmitter:
         whole = replace(problem, n=self.rows)
         self._reserve(name, packed_bytes(whole, self.target))
         key = ("pack", replace(problem, a=(0, 0)))
-        symbol = self._function(key, lambda n: emit_pack(n, problem, self.target, self.new_emitter))
+        symbol = self._function(
+            key, lambda n: emit_pack(n, problem, self.target, self.new_emitter)
+        )
         em.call("void", symbol, [("ptr", pointer), ("ptr", self._scratch(name))])
 
     def _scored(self, s: Scored, kernels: TileKernels, at: dict[str, Index]) -> None:

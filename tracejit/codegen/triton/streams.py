@@ -224,8 +224,8 @@ class _Stream:
         self.write_ops(closure(self.body, wanted, known))
         if self.online is not None:
             self.online.add()
-        for n, s in enumerate(self.roles.summed):
-            self.accumulate(n, s)
+        for n, one in enumerate(self.roles.summed):
+            self.accumulate(n, one)
 
     def write_ops(self, ops: Iterable[KernelOp]) -> None:
         """Write operations in the frame there is."""
@@ -412,13 +412,14 @@ class _Limits:
         mask = hidden(self.stream.piece.kernel)
         if mask is None or len(plan.m.axes) != 1 or len(plan.k.axes) != 1:
             return "0, K"
-        is_infinite = float(mask.fill.value) == -float("inf")  # type: ignore[arg-type]
+        is_infinite = float(mask.fill.value) == -float("inf")
         if self.stream.online is not None and not is_infinite:
             return "0, K"
         w.line("k_begin, k_end = 0, K")
         w.line("m_first = pid % m_blocks * BLOCK_M")
         w.line("m_last = tl.minimum(m_first + BLOCK_M, M) - 1")
-        if not any([self.bound(index) for index in mask.where]):
+        bounded = [self.bound(index) for index in mask.where]
+        if not any(bounded):
             return "0, K"
         if self.stream.online is None:
             self.unless_felt(mask)
@@ -449,7 +450,7 @@ class _Limits:
         assert isinstance(mask.top, Value)
         is_wide = mask.top.dtype == dt.FLOAT64
         least = _UNDERFLOW_64 if is_wide else _UNDERFLOW_32
-        fill = float(mask.fill.value)  # type: ignore[arg-type]
+        fill = float(mask.fill.value)
         gap = f"{{}} - float({str(fill)!r}) > {least}"
         name = value_name(mask.top.name)
         along = mask.top.axes & frozenset(plan.k.axes)

@@ -87,9 +87,7 @@ def _attributes(m: Match) -> Attributes:
     return tuple((k, m.notes.get(k, "none")) for k in ("scale", "mask"))
 
 
-def _row_statistics(
-    b: Builder, copies: Mapping[Atom, Atom], m: Match
-) -> list[Atom]:
+def _row_statistics(b: Builder, copies: Mapping[Atom, Atom], m: Match) -> list[Atom]:
     """Emit the maximum of each row of scores, and the sum of its exponentials.
 
     As the softmax computes them, where it does: then they are its own values once
