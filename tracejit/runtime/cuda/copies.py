@@ -8,17 +8,18 @@ from ...codegen.llvm.copies import copy_kernel
 from ...codegen.triton.emit import emit_kernel
 from ...program.program import ProgramBuffer, Storage
 from ...program.verify import joined_axes
+from ..cpu.call import data_pointer
 from ..overlap import byte_range
 from .device import Device
 from .executable import loaded
-from .shadow import address_of, shadow_at
+from .shadow import shadow_at
 
 
 def copy_on_device(device: Device, to: np.ndarray, source: np.ndarray) -> None:
     """Copy between shadows of one shape and dtype that share no memory."""
     if not to.size:
         return
-    addresses = [address_of(x) for x in (to, source)]
+    addresses = [data_pointer(x) for x in (to, source)]
     if to.strides == source.strides and _is_dense(to):
         device.driver.call("cuMemcpyDtoDAsync", *addresses, to.nbytes, device.stream)
         return
@@ -48,7 +49,7 @@ def aligned_copy(device: Device, shadow: np.ndarray, alignment: int) -> np.ndarr
     size = high - low
     allocation = device.pool.allocate(size + alignment, "an argument, aligned")
     first = allocation.address - low + low % alignment
-    source = address_of(shadow)
+    source = data_pointer(shadow)
     device.driver.call(
         "cuMemcpyDtoDAsync", first + low, source + low, size, device.stream
     )
