@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from ...codegen.llvm.host import HOST_ERROR, HOST_SYMBOL, MAIN_SYMBOL, STEP_SHIFT
+from ...codegen.error_word import CODE_SHIFT, HOST_ERROR, STEP_SHIFT
+from ...codegen.llvm.host import HOST_SYMBOL, MAIN_SYMBOL
 from ...codegen.llvm.launch import (
-    CODE_SHIFT,
     DRIVER_SYMBOLS,
     Launch,
     Launches,
