@@ -25,9 +25,9 @@ from .conv_shape import Convolution, convolution_of
 from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
 from .parallel import ParallelNest, can_fail
-from .staged import Function, Ranges, StageEmitter, aligned
+from .staged import Function, Ranges, StageEmitter
 from .streams import Planned, StreamEmitter, planned
-from .target import Target
+from .target import Target, aligned
 from .text import Emitter
 from .values import is_real
 

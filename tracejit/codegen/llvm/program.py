@@ -10,9 +10,8 @@ What the module calls outside of itself is in `ProgramCode.imports`: the address
 NumPy's loops, found by the resolver that the caller passes, and constants.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeAlias
 
@@ -31,19 +30,17 @@ from ...program.program import (
     ends_of,
     nested,
 )
+from ..error_word import ALIGNMENT_ERROR, LINALG_ERROR
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
 from .jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .kernels import KernelCode, ModuleScope, emit_kernel
-from .target import Target
+from .target import CACHE_LINE, Target, aligned
 from .text import module_text
 
-LINALG_ERROR = 2
-ALIGNMENT_ERROR = 4
 # Bytes of a result from which on it is stored past the caches: half of a large cache.
 UNCACHED_FROM = 1 << 24
-_ALIGN = 64
 
 Dtypes: TypeAlias = tuple[np.dtype, ...]
 Resolver: TypeAlias = Callable[[Primitive, Params, Dtypes, Dtypes], ExternLoop | None]
@@ -112,10 +109,6 @@ def emit_program(
     return _ProgramEmitter(program, target, resolve, threading).emit()
 
 
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGN) * _ALIGN
-
-
 def buffers_read(steps: Sequence[Step]) -> set[str]:
     """Return the buffers that any step reads."""
     return {name for step in nested(steps) for name in ends_of(step)[0]}
@@ -131,15 +124,14 @@ class _ProgramEmitter(HostEmitter):
         super().__init__(program, self.scope.emitter())
         self.target, self.resolve, self.threading = target, resolve, threading
         self.kernels: dict[str, KernelCode] = {}
+        self.names: dict[tuple[str, frozenset[str]], str] = {}
         self.imports: dict[str, int] = {}
-        runs = [s for s in nested(program.steps) if isinstance(s, Run)]
-        self.uses = Counter(run.kernel.name for run in runs)
         unread = set(program.outputs) - buffers_read(program.steps)
         self.large = {name for name in unread if self._is_large(name)}
-        self.error_offset = _aligned(program.arena_bytes)
-        self.calls_offset = self.error_offset + _ALIGN
+        self.error_offset = aligned(program.arena_bytes)
+        self.calls_offset = self.error_offset + CACHE_LINE
         calls = pointer_count(program.steps) * 8
-        self.scratch_offset = self.calls_offset + _aligned(calls)
+        self.scratch_offset = self.calls_offset + aligned(calls)
 
     def _is_large(self, name: str) -> bool:
         buffer = self.buffers[name]
@@ -191,7 +183,7 @@ class _ProgramEmitter(HostEmitter):
         em = self.em
         for name in sorted(self.large & self.pointers.keys()):
             address = em.op(f"ptrtoint ptr {self.pointers[name]} to i64")
-            odd = em.op(f"and i64 {address}, {_ALIGN - 1}")
+            odd = em.op(f"and i64 {address}, {CACHE_LINE - 1}")
             failed = em.op(f"icmp ne i64 {odd}, 0")
             word = em.op(f"select i1 {failed}, i64 {ALIGNMENT_ERROR}, i64 0")
             self._return_error(word, 0)
@@ -202,28 +194,27 @@ class _ProgramEmitter(HostEmitter):
         schedule: Schedule,
         uncached: frozenset[str] = frozenset(),
     ) -> KernelCode:
-        """Return the code of a kernel, emitted once."""
-        code = self.kernels.get(kernel.name)
-        if code is None:
-            code = emit_kernel(
-                kernel,
+        """Return the code of a kernel, once for each set of uncached outputs."""
+        name = self.names.get((kernel.name, uncached))
+        if name is None:
+            others = sum(kernel.name == known for known, _ in self.names)
+            name = f"{kernel.name}.{others}" if others else kernel.name
+            self.names[kernel.name, uncached] = name
+            self.kernels[name] = emit_kernel(
+                replace(kernel, name=name),
                 schedule,
                 self.target,
                 self.scope,
                 threading=self.threading,
                 uncached=uncached,
             )
-            self.kernels[kernel.name] = code
-        return code
+        return self.kernels[name]
 
     def _uncached(self, step: Run) -> frozenset[str]:
         """Return the outputs of a kernel that are results too large for the caches.
 
-        Those that a later step reads are worth having there. Steps that share a
-        kernel's code have none: their buffers differ.
+        Those that a later step reads are worth having there.
         """
-        if self.uses[step.kernel.name] > 1:
-            return frozenset()
         pairs = zip(step.kernel.outputs, step.outputs, strict=True)
         large = {b.name for b, name in pairs if name in self.large}
         return frozenset(large)

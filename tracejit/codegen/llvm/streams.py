@@ -43,7 +43,7 @@ from .contraction import Nested
 from .gemm import Form, Problem, emit_gemm, emit_pack, is_packed, packed_bytes
 from .gemm import scratch_bytes as gemm_scratch
 from .indices import Index, multiply
-from .staged import EmitNested, Function, Ranges, Share, StagedCode, aligned
+from .staged import EmitNested, Function, Ranges, Share, StagedCode
 from .stream_kernels import (
     SUM,
     TOP,
@@ -55,7 +55,7 @@ from .stream_kernels import (
     tile_of,
     wide,
 )
-from .target import Target
+from .target import Target, aligned
 from .text import Emitter, constant, vec
 from .values import memory_type, register_type
 
