@@ -60,7 +60,7 @@ class Online:
         The maximum.
     exponential : Compute
     sums : tuple of Reduce
-        Sums of exponentials.
+        Sums of exponentials. What is reduced over columns stands after them.
     batch, rows, columns, streamed, inner : frozenset of str
         Axes: one position a program, rows and columns of the result, those of the
         maximum, those of `scored`.
@@ -298,7 +298,11 @@ def _roles(search: _Search, weights: Value) -> Online | None:
         top=search.top,
         exponential=search.exponential,
         sums=tuple(
-            op for op in search.body if isinstance(op, Reduce) and op is not search.top
+            op
+            for op in search.body
+            if isinstance(op, Reduce)
+            and op is not search.top
+            and set(op.axes) & streamed
         ),
         batch=batch,
         rows=weights.axes - batch - streamed,
@@ -387,8 +391,14 @@ class _Checks:
         r = self.roles
         stores = [op for op in self.body if isinstance(op, Store)]
         names = {name for op in stores for name in names_read(op)}
-        ops = closure(self.body, names, r.results)
-        return self._within([*ops, *stores], r.batch | r.rows | r.columns)
+        ops = [*closure(self.body, names, r.results), *stores]
+        rest = [op for op in ops if not _is_of_columns(op, r.columns)]
+        return self._within(rest, r.batch | r.rows | r.columns)
+
+
+def _is_of_columns(op: KernelOp, columns: frozenset[str]) -> bool:
+    """Tell whether an operation reduces rows of results, which a program holds."""
+    return isinstance(op, Reduce) and set(op.axes) == columns
 
 
 def _is_float(*values: Value) -> bool:

@@ -144,7 +144,7 @@ def _with_maximum(r: Online) -> Stream:
 
 def _without_reductions(kernel: Kernel) -> Stream | None:
     contracts = [op for op in kernel.body if isinstance(op, Contract)]
-    if len(contracts) < 2 or any(isinstance(op, Reduce) for op in kernel.body):
+    if len(contracts) < 2:
         return None
     under = {op: _products_under(kernel.body, op) for op in contracts}
     inner = {x for found in under.values() for x in found}
@@ -186,7 +186,11 @@ def _holds(kernel: Kernel, s: Stream) -> bool:
     weights = closure(body, [x.weights.name for x in s.summed], known)
     stores = [op for op in body if isinstance(op, Store)]
     read = [name for op in stores for name in names_read(op)]
-    rest = [*closure(body, read, s.results), *stores]
+    ops = [*closure(body, read, s.results), *stores]
+    rest = [
+        op for op in ops if not (isinstance(op, Reduce) and set(op.axes) == s.columns)
+    ]
+    reduced = sum(isinstance(op, Reduce) for op in body)
     sides = [(x.values, s.batch | s.streamed | s.columns) for x in s.summed]
     for x in s.scored:
         inner = frozenset(x.inner)
@@ -205,6 +209,7 @@ def _holds(kernel: Kernel, s: Stream) -> bool:
         and _within(weights, scores)
         and all(_within(closure(body, [v.name]), axes) for v, axes in sides)
         and _within(rest, s.batch | s.rows | s.columns)
+        and len(ops) - len(rest) == reduced
     )
 
 

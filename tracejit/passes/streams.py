@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from ..ir.aval import Shape
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.liveness import live_equations
 from ..ir.ops.contract import axes_of_product, dot_general_p, free_axes
 from ..ir.ops.control import fusion_p
 from ..ir.ops.elementwise import exp_p
@@ -281,7 +282,8 @@ def _rebuilt(search: _Search, streams: Sequence[Sequence[_Sum]]) -> Graph | None
     in_order = _ordered(eqns)
     if in_order is None:
         return None
-    return Graph(search.graph.name, search.graph.invars, outs, in_order)
+    live = live_equations(in_order, outs)  # without scores that only sums read
+    return Graph(search.graph.name, search.graph.invars, outs, live)
 
 
 def _stream(search: _Search, sums: Sequence[_Sum]) -> list[Eqn]:

@@ -23,6 +23,8 @@ Before → after, for ``%o, %m, %l = composite %q, %k, %v {name="attention", ...
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..errors import InternalError
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, subgraph
@@ -30,7 +32,7 @@ from ..ir.liveness import live_equations
 from ..ir.ops.composite import composite_axes, composite_p
 from ..ir.ops.contract import axes_of_product, dot_general_p, free_axes
 from ..ir.ops.custom import checkpoint_p
-from ..ir.ops.elementwise import div_p, exp_p, mul_p, sub_p
+from ..ir.ops.elementwise import convert_p, div_p, exp_p, mul_p, sub_p
 from ..ir.ops.reduce import reduce_sum_p
 from ..ir.ops.shape import broadcast_in_dim_p, keep_axes, transpose_p
 from ..ir.primitive import Params
@@ -102,12 +104,15 @@ class _Attention:
         graph = subgraph(eqn.params)
         makers = {v: e for e in graph.eqns for v in e.outvars}
         product = makers[graph.outvars[0]]  # type: ignore[index]
-        weights, self.values = product.invars
+        weights, values = product.invars
+        self.dtype = weights.aval.dtype
         softmax = makers[weights]  # type: ignore[index]
+        if softmax.primitive is convert_p:
+            softmax = makers[softmax.invars[0]]  # type: ignore[index]
         if product.primitive is not dot_general_p or softmax.primitive != composite_p:
             raise InternalError("the expansion of attention is no product of a softmax")
         (scores,) = softmax.invars
-        wanted = [scores, self.values]
+        wanted = [scores, values]
         live = live_equations(graph.eqns, wanted)
         self.operands = Graph("scores", graph.invars, wanted, live)
         self.params, self.axes = product.params, composite_axes(softmax.params)
@@ -131,16 +136,21 @@ class _Attention:
         weights = b.emit(div_p, e, spread_total)
         tangent: Maybe = None
         if dvalues is not None:
-            tangent = b.emit(dot_general_p, weights, dvalues, **self.params)
+            tangent = self._product(b, weights, dvalues)
         if dscores is None:
             return [tangent, None, None]
         weighted = b.emit(mul_p, weights, dscores)
-        moved = b.emit(dot_general_p, weighted, values, **self.params)
         rows = b.emit(reduce_sum_p, weighted, axes=self.axes)
-        fall = b.emit(mul_p, self._along_rows(b, rows, scores, out), out)
-        tangent = add_maybe(b, tangent, moved)
-        tangent = b.emit(sub_p, tangent, fall)
+        spread_rows = self._along_rows(b, rows, scores, out)
+        fall = b.emit(mul_p, spread_rows, as_dtype(b, out, rows.aval.dtype))
+        tangent = add_maybe(b, tangent, self._product(b, weighted, values))
+        tangent = b.emit(sub_p, tangent, as_dtype(b, fall, out.aval.dtype))
         return [tangent, None, b.emit(mul_p, rows, total)]
+
+    def _product(self, b: Builder, weights: Atom, values: Atom) -> Atom:
+        """Emit the last product, in the dtype it has in the forward pass."""
+        weights = as_dtype(b, weights, self.dtype)
+        return b.emit(dot_general_p, weights, values, **self.params)
 
     def _along_rows(self, b: Builder, rows: Atom, scores: Atom, out: Atom) -> Atom:
         """Give a value of each row of scores the shape of the result."""
@@ -152,6 +162,11 @@ class _Attention:
             rows = b.emit(transpose_p, rows, perm=perm)
         dims = tuple(range(len(perm)))
         return b.emit(broadcast_in_dim_p, rows, shape=out.aval.shape, dims=dims)
+
+
+def as_dtype(b: Builder, x: Atom, dtype: np.dtype) -> Atom:
+    """Convert a value, if it has another dtype."""
+    return x if x.aval.dtype == dtype else b.emit(convert_p, x, dtype=dtype)
 
 
 linearizing.COMPOSITE_RULES["attention"] = _linearize_attention

@@ -311,6 +311,11 @@ class TileKernels:
                 out.append(self._access(op))
             elif isinstance(op, Iota):
                 out += self._iota(op)
+            elif isinstance(op, Reduce):
+                assert isinstance(op.operand, Value)
+                operand = self._along(op.operand)
+                result = self._along(op.result)
+                out.append(replace(op, result=result, operand=operand))
             else:
                 assert isinstance(op, Compute)
                 operands = tuple(

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from ...ir import dtypes as dt
 from ...ir.ops.elementwise import exp_p
-from ...kernels.kernel import KernelOp, Store, Value, values_of
+from ...kernels.kernel import KernelOp, Reduce, Store, Value, values_of
 from ...kernels.maps import Affine, AxisIndex
 from ...kernels.online import Online
 from ...kernels.pieces import Piece, axes_of, closure, names_read
@@ -34,6 +34,7 @@ from . import elementwise
 from .blocks import SMALLEST, MatrixDim, Operand, as_side, batch_lines, dot, whole
 from .code import Tuning, power_of_two
 from .nests import Body
+from .rows import Row
 from .tiles import Dim, Frame
 from .values import HALVES, memory_type, register_type, rounded
 from .writer import Writer, needs_64_bits, value_name
@@ -45,7 +46,8 @@ _BACKWARD = {"m": 64, "k": 64, "d": 256}
 _FLOAT32_BACKWARD = {"m": 32, "k": 32, "d": 32}
 _WIDE = 128  # columns beyond which a program has half the rows
 _OF_FORWARD = 2  # products
-_MANY = 128 * 128  # elements of sums from which a program has eight warps
+_MANY = 128 * 128  # elements of blocks from which a program has eight warps
+_FLOAT32_MANY = 64 * 128
 # Below this, exp gives zero: exp(-104) in float32, exp(-746) in float64.
 _UNDERFLOW_32, _UNDERFLOW_64 = 110.0, 760.0
 _INFINITY, _NAN = 'float("inf")', 'float("nan")'
@@ -87,7 +89,8 @@ class _Plan:
         self.k = self._dim("k", roles.streamed, "[None, :]")
         self.inner = self._inner(roles)
         self.batch = self._dim("b", roles.batch, "")
-        is_large = self.m.block * self.n.block * (self.held - 1) >= _MANY
+        many = _MANY if self.is_half or self.held <= _OF_FORWARD else _FLOAT32_MANY
+        is_large = self.m.block * self.n.block * (self.held - 1) >= many
         self.num_warps = 8 if is_large else 4
 
     @property
@@ -177,7 +180,11 @@ class _Stream:
         stores = [op for op in self.body if isinstance(op, Store)]
         roots = {name for op in stores for name in names_read(op)}
         for op in (*closure(self.body, roots, self.ready), *stores):
-            self.writer.write(op)
+            if isinstance(op, Reduce):
+                w = self.writer
+                Row(w, self.plan.m, self.plan.n, w.extents).write(op)
+            else:
+                self.writer.write(op)
 
     def positions(self, dim: Dim, start: str) -> None:
         """Write the positions along a dimension."""

@@ -14,7 +14,7 @@ from ..graph import Atom, Eqn, Graph, Var, subgraph
 from ..liveness import live_equations
 from ..ops.composite import Attributes, composite_axes, is_composite
 from ..ops.contract import Pair, dot_general_p, free_axes
-from ..ops.elementwise import add_p, div_p, exp_p, mul_p, select_p, sub_p
+from ..ops.elementwise import add_p, convert_p, div_p, exp_p, mul_p, select_p, sub_p
 from ..ops.reduce import reduce_max_p, reduce_sum_p
 from ..ops.shape import keep_axes
 from ..primitive import Primitive
@@ -52,27 +52,36 @@ class Product(Pattern):
         )
 
 
+def _any_dtype(pattern: Pattern) -> Pattern:
+    """Match what a pattern does, or a conversion of it: softmax of halves in float32."""
+    return one_of(pattern, op(convert_p, pattern))
+
+
 FILL = Number(lambda m, x: True)
-PRODUCT = Product()
-SCALED = one_of(
-    Noted("scale", "mul", op(mul_p, PRODUCT, Scalar("scale"))),
-    Noted("scale", "div", op(div_p, PRODUCT, Scalar("scale"))),
-    PRODUCT,
+PRODUCT = _any_dtype(Product())
+SCALED = _any_dtype(
+    one_of(
+        Noted("scale", "mul", op(mul_p, PRODUCT, Scalar("scale"))),
+        Noted("scale", "div", op(div_p, PRODUCT, Scalar("scale"))),
+        PRODUCT,
+    )
 )
 MASK = Whole("mask")
-SCORES = one_of(
-    Noted("mask", "select", op(select_p, MASK, SCALED, FILL)),
-    Noted("mask", "select", op(select_p, MASK, FILL, SCALED)),
-    SCALED,
-    Noted("mask", "add", op(add_p, SCALED, MASK)),
+SCORES = _any_dtype(
+    one_of(
+        Noted("mask", "select", op(select_p, MASK, SCALED, FILL)),
+        Noted("mask", "select", op(select_p, MASK, FILL, SCALED)),
+        SCALED,
+        Noted("mask", "add", op(add_p, SCALED, MASK)),
+    )
 )
 
 
 def match_scores(b: Builder, root: Eqn, pattern: Pattern) -> Match | None:
     """Match the scores whose softmax the root multiplies, over the axis it summed."""
     weights, values = root.invars
-    softmax = b.definition(weights)
-    if softmax is None or not is_composite(b, weights, "softmax"):
+    softmax = _softmax_behind(b, weights)
+    if softmax is None:
         return None
     contract: Pair = root.params["contract"]  # type: ignore[assignment]
     if contract[0] != composite_axes(softmax.params):
@@ -81,6 +90,14 @@ def match_scores(b: Builder, root: Eqn, pattern: Pattern) -> Match | None:
     m = Match(b, root, scores.aval.shape, contract[0], {"v": values})
     whole = Placed(scores, tuple(range(scores.aval.ndim)))
     return m if pattern.match(m, whole) else None
+
+
+def _softmax_behind(b: Builder, weights: Atom) -> Eqn | None:
+    """Return the softmax that weights are, or are converted from."""
+    eqn = b.definition(weights)
+    if eqn is not None and eqn.primitive is convert_p:
+        (weights,) = eqn.invars
+    return b.definition(weights) if is_composite(b, weights, "softmax") else None
 
 
 def _attributes(m: Match) -> Attributes:
@@ -93,7 +110,7 @@ def _row_statistics(b: Builder, copies: Mapping[Atom, Atom], m: Match) -> list[A
     As the softmax computes them, where it does: then they are its own values once
     equal equations are one.
     """
-    softmax = m.b.definition(m.root.invars[0])
+    softmax = _softmax_behind(m.b, m.root.invars[0])
     assert softmax is not None
     scores, axes = copies[softmax.invars[0]], composite_axes(softmax.params)
     graph = subgraph(softmax.params)
