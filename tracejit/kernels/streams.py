@@ -230,6 +230,11 @@ class Hidden:
     ----------
     where : tuple of Affine
         A score is hidden where one of them is negative.
+    test : Value
+        What tells them apart, true where a score is shown if `is_shown`.
+    is_shown : bool
+    is_all : bool
+        Whether a score is hidden nowhere else.
     fill : Literal
         What it is there.
     top : Operand
@@ -238,6 +243,9 @@ class Hidden:
     """
 
     where: tuple[Affine, ...]
+    test: Value
+    is_shown: bool
+    is_all: bool
     fill: Literal
     top: Operand
 
@@ -259,9 +267,11 @@ def hidden(kernel: Kernel) -> Hidden | None:
             continue
         test, yes, no = chosen.operands
         fill, is_shown = (no, True) if isinstance(no, Literal) else (yes, False)
-        if isinstance(fill, Literal):
-            where = tuple(_never(makers, test, is_shown))
-            return Hidden(where, fill, top) if where else None
+        if isinstance(fill, Literal) and isinstance(test, Value):
+            found = tuple(_never(makers, test, is_shown))
+            where = tuple(x for x in found if x is not None)
+            is_all = len(where) == len(found)
+            return Hidden(where, test, is_shown, is_all, fill, top) if where else None
     return None
 
 
@@ -270,24 +280,31 @@ def _made(makers: dict[str, KernelOp], x: Operand) -> Compute | None:
     return op if isinstance(op, Compute) else None
 
 
-def _never(makers: dict[str, KernelOp], test: Operand, truth: bool) -> Iterator[Affine]:
-    """Yield expressions that are negative only where a test is not `truth`."""
+def _never(
+    makers: dict[str, KernelOp], test: Operand, truth: bool
+) -> Iterator[Affine | None]:
+    """Yield expressions that are negative only where a test is not `truth`.
+
+    None stands for what is no such expression; without it, the test is not `truth`
+    where one of them is negative, and nowhere else.
+    """
     op = _made(makers, test)
-    if op is None:
-        return
-    if op.primitive is not_p:
+    if op is not None and op.primitive is not_p:
         yield from _never(makers, op.operands[0], not truth)
-    elif op.primitive is (and_p if truth else or_p):
+    elif op is not None and op.primitive is (and_p if truth else or_p):
         for x in op.operands:
             yield from _never(makers, x, truth)
-    elif op.primitive in _TESTS:
+    elif op is not None and op.primitive in _TESTS:
         a, b = (_position(makers, x) for x in op.operands)
         if a is None or b is None:
+            yield None
             return
         first, strict = _TESTS[op.primitive]
         if not truth:
             first, strict = not first, not strict
         yield (b + a * -1 if first else a + b * -1) + (-1 if strict else 0)
+    else:
+        yield None
 
 
 # Whether a test holds where b - a is not negative (else a - b), and whether it is

@@ -129,11 +129,13 @@ class _Attention:
         out, top, total = outs
         found, found_ts = linearize(b, self.operands, ins, tangents, known.splitting)
         (scores, values), (dscores, dvalues) = found, found_ts
-        spread_top, spread_total = (
-            keep_axes(b, x, scores, self.axes) for x in (top, total)
+        # One division for a row, and not one for each score.
+        inverse = b.emit(div_p, b.literal(1, total.aval.dtype), total)
+        spread_top, scale = (
+            keep_axes(b, x, scores, self.axes) for x in (top, inverse)
         )
         e = b.emit(exp_p, b.emit(sub_p, scores, spread_top))
-        weights = b.emit(div_p, e, spread_total)
+        weights = b.emit(mul_p, e, scale)
         tangent: Maybe = None
         if dvalues is not None:
             tangent = self._product(b, weights, dvalues)

@@ -43,10 +43,10 @@ from ...kernels.kernel import (
 )
 from ...kernels.maps import Affine, AxisIndex, Map, axis
 from ...kernels.online import Online
-from ...kernels.pieces import closure, names_read
+from ...kernels.pieces import closure, names_read, needed_for
 from ...kernels.schedule import Role, Schedule
 from ...kernels.schedules import placements_of
-from ...kernels.streams import Stream
+from ...kernels.streams import Hidden, Stream
 from .contraction import Nested
 from .values import HALVES
 
@@ -121,6 +121,8 @@ class TileKernels:
         The axes of a tile, and that of results.
     rows, block : int
         Extents of a tile.
+    shown : Hidden or None
+        A mask that hides nothing of the tile.
     accesses : dict of str to Access
         Filled in: buffers of the kernels that are buffers of the whole one.
     """
@@ -132,6 +134,7 @@ class TileKernels:
     column: str
     rows: int
     block: int
+    shown: Hidden | None = None
     accesses: dict[str, Access] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -318,12 +321,20 @@ class TileKernels:
                 out.append(replace(op, result=result, operand=operand))
             else:
                 assert isinstance(op, Compute)
-                operands = tuple(
-                    self._along(x) if isinstance(x, Value) else x for x in op.operands
-                )
-                result = self._along(op.result)
-                out.append(replace(op, result=result, operands=operands))
+                out.append(self._computed(op))
         return out
+
+    def _computed(self, op: Compute) -> Compute:
+        operands = tuple(
+            self._along(x) if isinstance(x, Value) else x for x in op.operands
+        )
+        result, mask = self._along(op.result), self.shown
+        is_mask = mask is not None and op.primitive is select_p
+        if mask is not None and is_mask and op.operands[0] == mask.test:
+            shown = operands[1 if mask.is_shown else 2]
+            params = {"dtype": result.dtype}
+            return Compute(result, convert_p, (shown,), params)
+        return replace(op, result=result, operands=operands)
 
     def _access(self, op: Load | Store) -> Load | Store:
         found = access_of(self.kernel, op)
@@ -401,6 +412,8 @@ class TileKernels:
         loops: Sequence[str],
         vector: str | None = None,
     ) -> Nested:
+        suffix = ".shown" if self.shown is not None else ""
+        body = needed_for(body, [op for op in body if isinstance(op, Store)])
         read = {op.buffer for op in body if isinstance(op, Load)}
         written = {op.buffer for op in body if isinstance(op, Store)}
         shapes: dict[str, Buffer] = {}
@@ -418,7 +431,7 @@ class TileKernels:
             else:
                 shapes[n] = replace(self.scratch(n), name=n)
         kernel = Kernel(
-            f"{self.kernel.name}.{name}.{self.rows}x{self.block}",
+            f"{self.kernel.name}.{name}.{self.rows}x{self.block}{suffix}",
             tuple(shapes[n] for n in sorted(read)),
             tuple(shapes[n] for n in sorted(written)),
             tuple(Axis(a, self.extents[a]) for a in loops),

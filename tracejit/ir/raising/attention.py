@@ -53,7 +53,7 @@ class Product(Pattern):
 
 
 def _any_dtype(pattern: Pattern) -> Pattern:
-    """Match what a pattern does, or a conversion of it: softmax of halves in float32."""
+    """Match what a pattern does, or a conversion of it: halves have it in float32."""
     return one_of(pattern, op(convert_p, pattern))
 
 
