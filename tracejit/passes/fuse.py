@@ -89,7 +89,7 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
         if any(e.primitive is fusion_p for e in graph.eqns):
             return graph
         inner = map_subgraphs(normal_form(graph), lambda g: fuse(g, context))
-        fusion = _Fusion(with_streams(inner), limits)
+        fusion = _Fusion(with_streams(inner, limits), limits)
         fused = fusion.run()
         context.notes.extend(map(str, fusion.boundaries()))
         return fused
@@ -175,10 +175,7 @@ class _Fusion:
         if any(dt.is_complex(a.dtype) for a in avals):
             return False
         if eqn.primitive.kind is Kind.ELEMENTWISE:
-            operands = tuple(x.aval.dtype for x in eqn.invars)
-            if eqn.primitive.name == "convert":
-                operands = (*operands, eqn.outvars[0].aval.dtype)
-            return self.limits.can_emit(eqn.primitive, operands)
+            return self.limits.accepts(eqn)
         has_arrays = all(isinstance(x, Var) for x in eqn.invars)
         if eqn.primitive is gather_p:
             return has_arrays and eqn.invars[0].aval.size > 0

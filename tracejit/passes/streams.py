@@ -28,6 +28,7 @@ from ..ir.ops.elementwise import exp_p
 from ..ir.ops.shape import ints, inverse_permutation, transpose_p
 from ..ir.primitive import Kind, Params
 from .fused_graph import cloned, is_lazy
+from .limits import Limits
 
 LARGEST = 256  # extent of what a product of scores sums, and of what it multiplies
 MASK = 8  # times smaller is what a mask may be computed from, again, for each block
@@ -77,8 +78,14 @@ class _Sum:
         return tuple(shape[d] for d in self.order)
 
 
-def with_streams(graph: Graph) -> Graph:
+def with_streams(graph: Graph, limits: Limits) -> Graph:
     """Return the graph with sums over scores in equations of their own.
+
+    Parameters
+    ----------
+    graph : Graph
+    limits : Limits
+        What a kernel may contain.
 
     Returns
     -------
@@ -89,7 +96,7 @@ def with_streams(graph: Graph) -> Graph:
         return graph
     search = _Search(graph)
     sums = search.sums()
-    if not sums:
+    if not sums or not all(search.is_allowed(s, limits) for s in sums):
         return graph
     found: dict[tuple[Eqn, frozenset[int], Shape], list[_Sum]] = {}
     for one in sums:
@@ -113,6 +120,13 @@ class _Search:
             for x in variables(eqn):
                 self.users.setdefault(x, set()).add(eqn)
         self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
+        self.inside: set[Var] = set()
+        self.free: set[Eqn] = set()  # computed again wherever they are read
+        for eqn in graph.eqns:
+            if self._is_inside(eqn):
+                self.inside.update(eqn.outvars)
+            if self._is_free(eqn):
+                self.free.add(eqn)
 
     def sums(self) -> list[_Sum]:
         """Return those that leave nothing of the scores to be stored."""
@@ -123,6 +137,13 @@ class _Search:
             if len(kept) == len(found):
                 return kept
             found = kept
+
+    def is_allowed(self, one: _Sum, limits: Limits) -> bool:
+        """Tell whether a kernel may contain all that a sum is computed from."""
+        body, _ = self.closure([one])
+        elementwise = [e for e in body if e.primitive.kind is Kind.ELEMENTWISE]
+        is_short = 2 * len(body) <= limits.max_equations
+        return is_short and all(limits.accepts(e) for e in elementwise)
 
     def _is_closed(self, inside: Iterable[Eqn], allowed: set[Eqn]) -> bool:
         made = {v for e in inside for v in e.outvars}
@@ -149,7 +170,7 @@ class _Search:
             var, at = stack.pop()
             if var in places and places[var] != at:
                 return None
-            if var not in places and self._is_inside(var):
+            if var not in places and var in self.inside:
                 places[var] = at
                 stack.extend(self._behind(self.makers[var], at))
         inside = [self.makers[v] for v in places]
@@ -163,20 +184,17 @@ class _Search:
         along = frozenset(own[d] for d in contract[side])
         return _Sum(eqn, side, frozenset(inside), first, along)
 
-    def _is_inside(self, var: Var) -> bool:
+    def _is_inside(self, eqn: Eqn) -> bool:
         """Tell whether a value is scores, or as large and computed from some."""
-        eqn = self.makers.get(var)
-        if eqn is None:
-            return False
         if eqn.primitive is dot_general_p:
             sizes = [x.aval.size for x in eqn.invars]
-            return max(sizes) < var.aval.size and self._is_short(eqn)
+            return max(sizes) < eqn.outvars[0].aval.size and self._is_short(eqn)
         if eqn.primitive is transpose_p:
-            (x,) = eqn.invars
-            return isinstance(x, Var) and self._is_inside(x)
-        same = (x for x in variables(eqn) if x.aval.shape == var.aval.shape)
-        is_elementwise = eqn.primitive.kind is Kind.ELEMENTWISE
-        return is_elementwise and any(self._is_inside(x) for x in same)
+            return any(x in self.inside for x in variables(eqn))
+        if eqn.primitive.kind is not Kind.ELEMENTWISE:
+            return False
+        shape = eqn.outvars[0].aval.shape
+        return any(x.aval.shape == shape and x in self.inside for x in variables(eqn))
 
     def _behind(self, eqn: Eqn, at: Place) -> Iterator[tuple[Var, Place]]:
         """Yield the operands that are as large, and where their axes are."""
@@ -214,22 +232,40 @@ class _Search:
         """Return the equations that compute sums, but for these, and what they read.
 
         Views, and what costs little to be computed from something much smaller or from
-        nothing: masks of positions.
+        nothing, as masks of positions; arithmetic on a number of each row.
         """
         inside = {e for s in sums for e in s.inside}
         body: dict[Eqn, None] = {}
         inputs: dict[Var, None] = {}
-        stack = [x for s in sums for x in variables(s.eqn)]
+        stack = [(x, False) for s in sums for x in variables(s.eqn)]
         while stack:
-            x = stack.pop()
+            x, is_beside = stack.pop()
             eqn = self.makers.get(x)
-            is_free = eqn is not None and (eqn in inside or self._is_free(eqn))
-            if eqn is None or not is_free:
+            if eqn is None or not (
+                eqn in inside
+                or eqn in self.free
+                or (is_beside and self._is_of_rows(eqn, sums[0]))
+            ):
                 inputs[x] = None
             elif eqn not in body:
                 body[eqn] = None
-                stack.extend(variables(eqn))
-        return sorted(body, key=lambda e: self.order[e]), list(inputs)
+                is_product = eqn.primitive is dot_general_p
+                is_beside = not is_product and (is_beside or eqn in inside)
+                stack.extend((y, is_beside) for y in variables(eqn))
+        made = {v for e in body for v in e.outvars}
+        read = [x for x in inputs if x not in made]
+        return sorted(body, key=lambda e: self.order[e]), read
+
+    def _is_of_rows(self, eqn: Eqn, one: _Sum) -> bool:
+        """Tell whether an equation computes a number for each row of scores."""
+        size = eqn.outvars[0].aval.size
+        is_row = size * MASK <= one.first.outvars[0].aval.size
+        is_elementwise = eqn.primitive.kind is Kind.ELEMENTWISE
+        return (
+            is_row
+            and is_elementwise
+            and all(x.aval.size <= size for x in variables(eqn))
+        )
 
     def _is_free(self, eqn: Eqn) -> bool:
         if is_lazy(eqn):
@@ -247,7 +283,7 @@ class _Search:
                 return True
             x, eqn = source, self.makers.get(source)
         is_small = x.aval.size * MASK <= beside.aval.size
-        return is_small or (eqn is not None and self._is_free(eqn))
+        return is_small or eqn in self.free
 
 
 def variables(eqn: Eqn) -> Iterator[Var]:

@@ -49,8 +49,6 @@ from .linearize import (
     spread,
 )
 
-RESULTS = 3  # the value, the maximum and the sum of each row
-
 
 def _linearize_attention(
     b: Builder,
@@ -131,9 +129,7 @@ class _Attention:
         (scores, values), (dscores, dvalues) = found, found_ts
         # One division for a row, and not one for each score.
         inverse = b.emit(div_p, b.literal(1, total.aval.dtype), total)
-        spread_top, scale = (
-            keep_axes(b, x, scores, self.axes) for x in (top, inverse)
-        )
+        spread_top, scale = (keep_axes(b, x, scores, self.axes) for x in (top, inverse))
         e = b.emit(exp_p, b.emit(sub_p, scores, spread_top))
         weights = b.emit(mul_p, e, scale)
         tangent: Maybe = None

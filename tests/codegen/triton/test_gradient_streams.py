@@ -102,6 +102,17 @@ GROUPED = [
 ]
 
 
+def grouped_causal(q, k, v):
+    s = np.einsum("hgqd,hkd->hgqk", q, k)
+    keep = np.tril(np.ones(s.shape[-2:], bool))
+    return np.einsum("hgqk,hkd->hgqd", softmax(np.where(keep, s, F32(-np.inf))), v)
+
+
+LONG_GROUPS = [
+    np.zeros((1, 2, 130, 8), F32),
+    np.zeros((1, 130, 8), F32),
+    np.zeros((1, 130, 8), F32),
+]
 KEEP = np.ones((1, 1, 40), bool)
 
 
@@ -115,8 +126,12 @@ KEEP = np.ones((1, 1, 40), bool)
         (near, operands(60, 60, 8, 8, batch=()), [3, 4]),
         (padded, [*operands(35, 40, batch=(1,)), KEEP], [3, 4]),
         (grouped, GROUPED, [3, 4]),
+        (grouped_causal, LONG_GROUPS, [3, 4]),
     ],
-    ids=["plain", "wide values", "causal", "finite mask", "near", "padding", "groups"],
+    ids=[
+        *("plain", "wide values", "causal", "finite mask", "near", "padding"),
+        *("groups", "long groups"),
+    ],
 )
 def test_rows_and_columns_are_a_kernel_each(interpreter, function, args, products):
     """Keys and values have one where they are equally wide."""
@@ -143,6 +158,10 @@ def test_blocks_that_are_hidden_are_left_out():
     ]
     assert sorted("k_end = tl.minimum" in text for text in codes) == [False, True]
     assert sorted("k_begin = tl.maximum" in text for text in codes) == [False, True]
+    texts = [
+        emit_kernel(*r).codes[0].source for r in backward(grouped_causal, LONG_GROUPS)
+    ]
+    assert sum("for turn_" in text and "k_begin" in text for text in texts) == 1
     (run,) = runs_of(causal, *operands(200, 200, 16, 16))
     assert "range(k_begin, k_end, BLOCK_K)" in emit_kernel(*run).codes[0].source
     (run,) = runs_of(masked, *operands(200, 200, 16, 16))

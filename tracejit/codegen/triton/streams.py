@@ -20,7 +20,7 @@ round. Blocks that a mask of positions hides are left out (`_Limits`).
 Needs a piece whose parts are a `Stream`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...ir import dtypes as dt
@@ -46,6 +46,7 @@ _BACKWARD = {"m": 64, "k": 64, "d": 256}
 _FLOAT32_BACKWARD = {"m": 32, "k": 32, "d": 32}
 _WIDE = 128  # columns beyond which a program has half the rows
 _OF_FORWARD = 2  # products
+_LONG = 128  # positions that fill blocks by themselves
 _MANY = 128 * 128  # elements of blocks from which a program has eight warps
 _FLOAT32_MANY = 64 * 128
 # Below this, exp gives zero: exp(-104) in float32, exp(-746) in float64.
@@ -86,12 +87,19 @@ class _Plan:
         self.held = len(roles.summed) + len(roles.scored)
         self.n = self._dim("n", roles.columns, "[None, :]")
         self.m = self._dim("m", roles.rows, "[:, None]")
-        self.k = self._dim("k", roles.streamed, "[None, :]")
+        self.turns = self._turns(roles)
+        self.k = self._dim("k", roles.streamed - set(self.turns), "[None, :]")
         self.inner = self._inner(roles)
         self.batch = self._dim("b", roles.batch, "")
         many = _MANY if self.is_half or self.held <= _OF_FORWARD else _FLOAT32_MANY
         is_large = self.m.block * self.n.block * (self.held - 1) >= many
         self.num_warps = 8 if is_large else 4
+
+    def _turns(self, roles: Stream) -> tuple[str, ...]:
+        """Return the streamed axes outside of a long one: heads of a group."""
+        order = tuple(a for a in self.piece.loops if a in roles.streamed)
+        is_long = self.piece.kernel.extent(order[-1]) >= _LONG
+        return order[:-1] if is_long else ()
 
     @property
     def dims(self) -> tuple[MatrixDim, ...]:
@@ -173,9 +181,7 @@ class _Stream:
             if d.steps == 1:
                 self.row(n, "tl.arange(0, {})")
         self.start()
-        limits = _Limits(self).write()
-        with self.writer.block(f"for koffset in range({limits}, BLOCK_K):"):
-            self.step()
+        self.loops(self.plan.turns)
         self.end()
         stores = [op for op in self.body if isinstance(op, Store)]
         roots = {name for op in stores for name in names_read(op)}
@@ -185,6 +191,21 @@ class _Stream:
                 Row(w, self.plan.m, self.plan.n, w.extents).write(op)
             else:
                 self.writer.write(op)
+
+    def loops(self, turns: Sequence[str]) -> None:
+        """Write the loops over the streamed axes."""
+        w = self.writer
+        if not turns:
+            limits = _Limits(self).write()
+            with w.block(f"for koffset in range({limits}, BLOCK_K):"):
+                self.step()
+            return
+        first, *rest = turns
+        name = self.scalars[first] = f"turn_{first}"
+        with w.block(f"for {name} in range(0, {self.piece.kernel.extent(first)}):"):
+            if self.wide:
+                w.line(f"{name} = {name} + pid * 0")
+            self.loops(rest)
 
     def positions(self, dim: Dim, start: str) -> None:
         """Write the positions along a dimension."""
