@@ -100,6 +100,10 @@ class Tuning:
         Fewest elements that one part of a split reduction has.
     product_part : int
         Fewest elements that one part of a split product sums.
+    arch : str
+        The architecture whose limits and rates count: ``sm_90``, ...
+    tf32 : bool
+        Whether products of float32 numbers may round them to 11 bits, for speed.
     blocks : mapping of str to int
         Block sizes by name (XBLOCK, RBLOCK, BLOCK_M, ...) that override the choice.
     """
@@ -110,7 +114,14 @@ class Tuning:
     processors: int = 132
     split: int = 4096
     product_part: int = 512
+    arch: str = "sm_90"
+    tf32: bool = False
     blocks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> str:
+        """What changes the meaning of a kernel's text, in words."""
+        return "tf32" if self.tf32 else "exact"
 
 
 def power_of_two(n: int) -> int:
