@@ -12,12 +12,13 @@ import numpy as np
 
 from .compiled import Compiled, as_input, make_result
 from .ir.placed import Placed
+from .runtime.cpu.call import data_pointer
 from .runtime.cuda.array import Array
 from .runtime.cuda.copies import aligned_copy, copy_on_device
 from .runtime.cuda.device import Device
 from .runtime.cuda.executable import CudaExecutable
 from .runtime.cuda.memory import Allocation
-from .runtime.cuda.shadow import address_of, memory_of, new_shadow
+from .runtime.cuda.shadow import memory_of, new_shadow
 from .tracing.capture import CapturedArray
 from .tracing.record import OutputLeaf, ResultLeaf, StaticLeaf
 from .tracing.storage import Kind
@@ -91,7 +92,7 @@ class DeviceCompiled(Compiled):
                 continue
             shadow = self._placed(leaves, feed, dtype)
             kept.append(shadow)
-            out.append(address_of(shadow))
+            out.append(data_pointer(shadow))
         return out
 
     def numbers(self, values: Sequence[Any], dtypes: Sequence[np.dtype]) -> Numbers:
@@ -119,9 +120,9 @@ class DeviceCompiled(Compiled):
         if not is_placed:
             array = np.ascontiguousarray(as_input(x, dtype))
             shadow = new_shadow(self.device, array.shape, array.dtype, "an argument")
-            self.device.write(address_of(shadow), array)
+            self.device.write(data_pointer(shadow), array)
             return shadow
-        is_aligned = address_of(x) % ALIGNMENT == 0
+        is_aligned = data_pointer(x) % ALIGNMENT == 0
         return x if is_aligned else aligned_copy(self.device, x, ALIGNMENT)
 
     # Results

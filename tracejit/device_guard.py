@@ -49,6 +49,7 @@ class _DeviceGuard(Guard):
         self._placed = placed
         self._device = compiled.device
         self._on = compiled
+        self._dtypes = [dtype for _, dtype in self._scalars]
         self._unaligned = [ALIGNMENT - 1] * len(self._unaligned)
 
     def _leaves(
@@ -71,7 +72,3 @@ class _DeviceGuard(Guard):
         if self._order is not None:
             addresses = [addresses[k] for k in self._order]
         return self._on.finish(leaves, self._on.executable.run_at(addresses))
-
-    @property
-    def _dtypes(self) -> list[Any]:
-        return [dtype for _, dtype in self._scalars]

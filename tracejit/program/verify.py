@@ -21,6 +21,7 @@ P13 Loops have names of their own; what moves with a loop is named inside of it 
 Before the memory plan (no arena buffer has an offset) P5 and P6 hold trivially.
 """
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -125,10 +126,10 @@ class _Buffers:
         for move in buffer.moves:
             if move.loop not in self.counts:
                 self.fail("P13", buffer, f"there is no loop {move.loop} to move with")
-        first, last = extent_of(*over_turns(buffer, buffer.moves, self.counts))
+        places = over_turns(buffer.shape, buffer.strides, buffer.moves, self.counts)
+        first, last = extent_of(*places)
         start, stop = buffer.offset + first, buffer.offset + last
-        is_empty = 0 in over_turns(buffer, buffer.moves, self.counts)[0]
-        if not is_empty and not low <= start <= stop <= high:
+        if 0 not in places[0] and not low <= start <= stop <= high:
             self.fail(
                 "P4",
                 buffer,
@@ -183,12 +184,12 @@ def loops_of(program: Program) -> Iterator[Loop]:
 
 
 def over_turns(
-    buffer: ProgramBuffer, moves: Sequence[Move], counts: Mapping[str, int]
+    shape: Shape, strides: Shape, moves: Sequence[Move], counts: Mapping[str, int]
 ) -> tuple[Shape, Shape]:
-    """Return shape and strides of what an alias is in all turns of some loops."""
+    """Return shape and strides of what an array is in all turns of some loops."""
     turns = tuple(counts[m.loop] for m in moves)
     steps = tuple(m.step for m in moves)
-    return (*turns, *buffer.shape), (*steps, *buffer.strides)
+    return (*turns, *shape), (*steps, *strides)
 
 
 # --- steps ------------------------------------------------------------------------
@@ -226,10 +227,9 @@ class _Region:
     def over(self, loops: Collection[str], counts: Mapping[str, int]) -> "_Region":
         """Return the elements in all turns of some of the loops that it moves with."""
         turned = [m for m in self.moves if m.loop in loops]
-        shape = (*self.shape, *(counts[m.loop] for m in turned))
-        strides = (*self.strides, *(m.step for m in turned))
+        places = over_turns(self.shape, self.strides, turned, counts)
         rest = tuple(m for m in self.moves if m.loop not in loops)
-        return _Region(self.root, *normalized(shape, strides, self.start), rest)
+        return _Region(self.root, *normalized(*places, self.start), rest)
 
     def covers(self, other: "_Region", counts: Mapping[str, int]) -> bool:
         """Tell whether all of another region is in this one, as far as is known.
@@ -243,8 +243,8 @@ class _Region:
         if (part.start, part.axes) == (self.start, self.axes):
             return True
         stops = [r.start + extent_of(r.shape, r.strides)[1] for r in (part, self)]
-        is_dense = self.strides in ((), (1,))
-        return is_dense and self.start <= part.start and stops[0] <= stops[1]
+        inside = self.start <= part.start and stops[0] <= stops[1]
+        return inside and is_dense(self.shape, self.strides)
 
 
 @dataclass(frozen=True)
@@ -457,7 +457,8 @@ class _Steps:
         """
         buffer = self.buffers[name]
         moves = buffer.moves if in_turns else ()
-        low, high = extent_of(*over_turns(buffer, moves, self.counts))
+        places = over_turns(buffer.shape, buffer.strides, moves, self.counts)
+        low, high = extent_of(*places)
         start = buffer.offset if buffer.storage is Storage.ALIAS else 0
         return start + low, start + high
 
@@ -545,6 +546,11 @@ def joined_axes(shape: Shape, strides: Shape) -> tuple[tuple[int, int], ...]:
             stride, n = inner, m * n
         out.append((stride, n))
     return tuple(out)
+
+
+def is_dense(shape: Shape, strides: Shape) -> bool:
+    """Tell whether the elements of an array, in some order, are one block of memory."""
+    return joined_axes(shape, strides) in ((), ((1, math.prod(shape)),))
 
 
 def _overlapping(

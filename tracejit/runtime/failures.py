@@ -1,6 +1,6 @@
 """The exceptions that error words of kernels stand for, with the user's lines."""
 
-from ..codegen.llvm.memory import error_position
+from ..codegen.error_word import index_place
 from ..errors import IndexRangeError
 from ..kernels.kernel import Load
 from ..program.program import Extern, Program, Run, Step
@@ -18,7 +18,7 @@ def index_error(program: Program, step: Step, word: int, index: int) -> IndexRan
         Which load, and which of its axes.
     index : int
     """
-    number, dimension = error_position(word)
+    number, dimension = index_place(word)
     if isinstance(step, Run):
         op = step.kernel.body[number]
         assert isinstance(op, Load)

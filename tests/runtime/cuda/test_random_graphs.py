@@ -12,9 +12,9 @@ from tracejit.errors import HostFallbackWarning
 from tracejit.ir.interp import evaluate
 from tracejit.passes.manager import PassContext
 from tracejit.passes.pipelines import compile_to_program, pipeline
+from tracejit.runtime.cpu.call import data_pointer
 from tracejit.runtime.cuda.array import Array, on_device
 from tracejit.runtime.cuda.executable import CudaExecutable
-from tracejit.runtime.cuda.shadow import address_of
 
 SEEDS = (*range(40), *range(LOOP_SEEDS, LOOP_SEEDS + 20))
 
@@ -31,7 +31,7 @@ def check(seed, device):
         executable = CudaExecutable(program, device)
     inputs = [on_device(device, np.ascontiguousarray(x)) for x in args]
     for _ in range(3):  # launched, recorded, replayed
-        outs = executable.run_at([address_of(x.shadow) for x in inputs])
+        outs = executable.run_at([data_pointer(x.shadow) for x in inputs])
         device.synchronize()
         for out, want in zip(outs, evaluate(graph, args), strict=True):
             assert_close(Array(out).numpy(), np.asarray(want))

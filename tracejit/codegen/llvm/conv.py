@@ -26,7 +26,7 @@ from .conv_rows import Rows
 from .conv_shape import Convolution, Line, Part, Role, Window, parts_of
 from .conv_tile import Even, Lines, Sums, Table, Tiles, tile_rows
 from .indices import Index, add, multiply
-from .target import Target
+from .target import Target, aligned
 from .text import Emitter
 
 _BLOCK_BYTES = 512 << 10  # of scratch for one block
@@ -78,10 +78,6 @@ def has_taps_forward(found: Convolution, target: Target) -> bool:
     here = max(found.batch.extent, 4) * -(-found.filters.extent // lanes) * places
     there = found.batch.extent * -(-places // lanes) * max(found.filters.extent, 4)
     return here <= 2 * there
-
-
-def _aligned(size: int) -> int:
-    return -(-size // 64) * 64
 
 
 class _Packing:
@@ -300,7 +296,7 @@ class _PlacesForward(_Emission):
         packing = self._packing(lines)
         row = -(-packing.span // self.lanes) * self.lanes
         slack = self.lanes * len(tile_rows(self.target))
-        packed = _aligned((packing.rows.extent * packing.row + slack) * self.size)
+        packed = aligned((packing.rows.extent * packing.row + slack) * self.size)
         self.packing_function(f"{name}.pack", packing)
         vectors = self._whole_lines(parts)
         c_row = self.found.filters.out if vectors else row
@@ -474,8 +470,8 @@ class _TapsForward(_Emission):
         packing = _Packing(found.batch, lines, self._height(lines))
         inner = prod(line.places for line in lines[1:])
         slack = self.lanes * len(tile_rows(self.target))
-        packed = _aligned(found.batch.extent * packing.row * self.size)
-        turned = _aligned((packing.height * inner * self.width + slack) * self.size)
+        packed = aligned(found.batch.extent * packing.row * self.size)
+        turned = aligned((packing.height * inner * self.width + slack) * self.size)
         total = prod(w.places for w in found.windows) * found.batch.extent * self.width
         self.filters_at = em.gep("i8", "%scratch", packed)
         self.sums_at = em.gep("i8", "%scratch", packed + turned)

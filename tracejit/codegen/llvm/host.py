@@ -33,12 +33,11 @@ from ...program.program import (
     ends_of,
     nested,
 )
+from ..error_word import STEP_SHIFT
 from .text import Emitter
 
 HOST_SYMBOL = "tracejit_host_call"
 MAIN_SYMBOL = "tracejit_main"
-STEP_SHIFT = 40
-HOST_ERROR = 3
 
 
 class HostEmitter(ABC):

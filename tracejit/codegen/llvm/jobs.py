@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from .indices import Index, multiply
 from .staged import Ranges, SharedCode
+from .target import aligned
 from .text import Emitter
 
 JOB_SYMBOL = "tracejit_parallel"
@@ -32,7 +33,6 @@ SLOT = 16  # bytes of a value in the context
 WORDS = 64  # bytes of a worker's error words: code, index, piece, whether noted
 _PIECE, _NOTED = 2, 3
 _RANGES_PER_THREAD = 2
-_ALIGN = 64
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class RangeJob:
             report_first(em, slots)
         text = self._task(task, ranges, parameters, length)
         size = context + SLOT * len(values)
-        return SharedCode(text, -(-size // _ALIGN) * _ALIGN)
+        return SharedCode(text, aligned(size))
 
     def _task(
         self, em: Emitter, ranges: Ranges, parameters: Sequence[str], length: int

@@ -25,8 +25,8 @@ from .conv_shape import Convolution, convolution_of
 from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
 from .parallel import ParallelNest, can_fail
-from .staged import Function, Ranges, StageEmitter, aligned
-from .target import Target
+from .staged import Function, Ranges, StageEmitter
+from .target import Target, aligned
 from .text import Emitter
 from .values import is_real
 

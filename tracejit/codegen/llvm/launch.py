@@ -34,15 +34,14 @@ from ...program.program import (
     Storage,
     nested,
 )
-from ...program.verify import joined_axes
+from ...program.verify import is_dense
+from ..error_word import CODE_SHIFT, DRIVER_ERROR
 from .copies import copy_kernel
 from .externs import pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
-from .target import Target
+from .target import Target, aligned
 from .text import Emitter, module_text
 
-DRIVER_ERROR = 5
-CODE_SHIFT = 8
 DRIVER_SYMBOLS = (
     "cuCtxSetCurrent",
     "cuLaunchKernel",
@@ -202,8 +201,7 @@ def _is_odd(buffer: ProgramBuffer) -> bool:
 def is_one_block(program: Program, step: Copy) -> bool:
     """Tell whether a copy moves one block of memory to another in the same order."""
     source, to = (program.by_name[name] for name in (step.input, step.output))
-    axes = joined_axes(source.shape, source.strides)
-    return source.strides == to.strides and (not axes or axes[0][0] == 1 == len(axes))
+    return source.strides == to.strides and is_dense(source.shape, source.strides)
 
 
 class _LaunchEmitter(HostEmitter):
@@ -227,7 +225,7 @@ class _LaunchEmitter(HostEmitter):
         self.needs_bytes = False
         self.slots = 1
         self.times, self.launches = 1, 0
-        self.arena_bytes = _aligned(program.arena_bytes)
+        self.arena_bytes = aligned(program.arena_bytes, _ALIGN)
 
     def emit(self) -> LaunchCode:
         """Return everything."""
@@ -326,11 +324,11 @@ class _LaunchEmitter(HostEmitter):
     def _workspace(self, found: Launches) -> dict[str, str]:
         """Return places behind the Program's own buffers; kernels share them."""
         sizes = {**found.workspace, SCRATCH: max(x.scratch for x in found.launches)}
-        places, start = {}, _aligned(self.program.arena_bytes)
+        places, start = {}, aligned(self.program.arena_bytes, _ALIGN)
         for name, size in sizes.items():
             if size:
                 places[name] = self.em.gep("i8", self.arena, start)
-            start += _aligned(size)
+            start += aligned(size, _ALIGN)
         self.arena_bytes = max(self.arena_bytes, start)
         return places
 
@@ -404,7 +402,3 @@ class _LaunchEmitter(HostEmitter):
         )
         self._call_driver("cuStreamSynchronize", [("ptr", self.stream)], number)
         return self.em.load("i8", self.byte, 1)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGN) * _ALIGN

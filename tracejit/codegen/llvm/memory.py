@@ -12,16 +12,10 @@ import numpy as np
 
 from ...ir.graph import Literal
 from ...kernels.kernel import Bound
+from ..error_word import index_word
 from .indices import Access, Checked, Evaluator, add, multiply
 from .text import Emitter, constant, suffix, vec
 from .values import literal_text, memory_type, narrow, widen
-
-# Codes of the error word, in its lowest byte.
-INDEX_ERROR = 1
-# Above the code: the operation's number, the dimension; above them the host function
-# puts the number of the step.
-_OP_SHIFT = 8
-_DIMENSION_SHIFT = 32
 
 
 @dataclass(frozen=True)
@@ -314,21 +308,11 @@ class Memory:
             )
             name = f"llvm.vector.reduce.smax.{suffix(type_)}"
             index = em.extern("i64", name, [(type_, shown)])
-        word = (
-            INDEX_ERROR
-            | place.number << _OP_SHIFT
-            | checked.dimension << _DIMENSION_SHIFT
-        )
+        word = index_word(place.number, checked.dimension)
         before = em.load("i64", self.error, 8)
         with em.if_(em.op(f"icmp eq i64 {before}, 0")):
             em.store("i64", str(word), self.error, 8)
             em.store("i64", index, em.gep("i64", self.error, 1), 8)
-
-
-def error_position(word: int) -> tuple[int, int]:
-    """Return which operation of a kernel failed, and in which dimension."""
-    number = (word >> _OP_SHIFT) & 0xFFFFFF
-    return number, (word >> _DIMENSION_SHIFT) & 0xFF
 
 
 def lanes_mask(lanes: int, count: int) -> str:

@@ -34,13 +34,12 @@ from .indices import Access, Evaluator, Index, access_of, add, multiply, values_
 from .memory import Memory, Place, lanes_mask
 from .phases import Analysis, Phase, Phases, with_scratch
 from .reduce import ArgFold, Fold, Shape, Sink, State
-from .target import Target
+from .target import Target, aligned
 from .text import Emitter
 from .treesum import TreeSum, stack_bytes
 from .values import is_real, literal_text, memory_type, register_bits, register_type
 
 INT64 = np.dtype(np.int64)
-_ALIGN = 64
 # How many operations a block of several vectors may have; see `Nest._units`.
 _ROW_SUM_BUDGET = 300
 _COLUMN_BUDGET = 128
@@ -605,7 +604,7 @@ class Nest:
         if size > self.sizes.get(name, -1):
             self.sizes[name] = size
             self.offsets[name] = self.scratch_bytes
-            self.scratch_bytes += -(-size // _ALIGN) * _ALIGN
+            self.scratch_bytes += aligned(size)
         return self.offsets[name]
 
     def _allocate_row(self, row: Buffer) -> None:

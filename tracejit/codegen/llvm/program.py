@@ -31,19 +31,17 @@ from ...program.program import (
     ends_of,
     nested,
 )
+from ..error_word import ALIGNMENT_ERROR, LINALG_ERROR
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
 from .jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .kernels import KernelCode, ModuleScope, emit_kernel
-from .target import Target
+from .target import CACHE_LINE, Target, aligned
 from .text import module_text
 
-LINALG_ERROR = 2
-ALIGNMENT_ERROR = 4
 # Bytes of a result from which on it is stored past the caches: half of a large cache.
 UNCACHED_FROM = 1 << 24
-_ALIGN = 64
 
 Dtypes: TypeAlias = tuple[np.dtype, ...]
 Resolver: TypeAlias = Callable[[Primitive, Params, Dtypes, Dtypes], ExternLoop | None]
@@ -112,10 +110,6 @@ def emit_program(
     return _ProgramEmitter(program, target, resolve, threading).emit()
 
 
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGN) * _ALIGN
-
-
 def buffers_read(steps: Sequence[Step]) -> set[str]:
     """Return the buffers that any step reads."""
     return {name for step in nested(steps) for name in ends_of(step)[0]}
@@ -136,10 +130,10 @@ class _ProgramEmitter(HostEmitter):
         self.uses = Counter(run.kernel.name for run in runs)
         unread = set(program.outputs) - buffers_read(program.steps)
         self.large = {name for name in unread if self._is_large(name)}
-        self.error_offset = _aligned(program.arena_bytes)
-        self.calls_offset = self.error_offset + _ALIGN
+        self.error_offset = aligned(program.arena_bytes)
+        self.calls_offset = self.error_offset + CACHE_LINE
         calls = pointer_count(program.steps) * 8
-        self.scratch_offset = self.calls_offset + _aligned(calls)
+        self.scratch_offset = self.calls_offset + aligned(calls)
 
     def _is_large(self, name: str) -> bool:
         buffer = self.buffers[name]
@@ -191,7 +185,7 @@ class _ProgramEmitter(HostEmitter):
         em = self.em
         for name in sorted(self.large & self.pointers.keys()):
             address = em.op(f"ptrtoint ptr {self.pointers[name]} to i64")
-            odd = em.op(f"and i64 {address}, {_ALIGN - 1}")
+            odd = em.op(f"and i64 {address}, {CACHE_LINE - 1}")
             failed = em.op(f"icmp ne i64 {odd}, 0")
             word = em.op(f"select i1 {failed}, i64 {ALIGNMENT_ERROR}, i64 0")
             self._return_error(word, 0)

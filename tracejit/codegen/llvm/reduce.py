@@ -18,11 +18,10 @@ from ...ir.graph import Literal
 from ...kernels.kernel import Operand, Reduce
 from .elementwise import combine
 from .indices import Index, multiply
-from .target import Target
+from .target import Target, aligned
 from .text import Emitter, bits_of, constant, iota, shape_of, vec
 from .values import is_real, is_signed, register_bits, register_type
 
-_ALIGN = 64
 Regs = list[str]
 
 
@@ -156,7 +155,7 @@ class _InRegisters:
         sizes = []
         for type_, _ in self.regs:
             element, lanes = shape_of(type_)
-            sizes.append(-(-lanes * max(bits_of(element), 8) // 8 // _ALIGN) * _ALIGN)
+            sizes.append(aligned(lanes * max(bits_of(element), 8) // 8))
         return sizes
 
     @property

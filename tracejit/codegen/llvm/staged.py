@@ -25,11 +25,9 @@ from .gemm import (
     packed_bytes,
     scratch_bytes,
 )
-from .target import Target
+from .target import Target, aligned
 from .text import Emitter
 from .values import memory_type, register_type
-
-_ALIGN = 64
 
 
 @dataclass(frozen=True)
@@ -93,11 +91,6 @@ class StagedCode:
     text: str
     scratch_bytes: int
     ranges: Ranges | None
-
-
-def aligned(size: int) -> int:
-    """Return a size in bytes, rounded up to whole lines of the cache."""
-    return -(-size // _ALIGN) * _ALIGN
 
 
 @dataclass

@@ -23,6 +23,19 @@ from functools import cache
 from ...errors import TracejitError
 from .library import llvm_library
 
+CACHE_LINE = 64  # bytes; what buffers and scratch are aligned to
+
+
+def aligned(size: int, to: int = CACHE_LINE) -> int:
+    """Return a size in bytes, rounded up to a multiple.
+
+    Examples
+    --------
+    >>> aligned(65), aligned(65, 256)
+    (128, 256)
+    """
+    return -(-size // to) * to
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -24,6 +24,7 @@ from ...kernels.kernel import (
     indices_of,
 )
 from ...kernels.maps import Affine, ValueIndex, axes_in, values_in
+from ..error_word import index_word
 from . import elementwise
 from .code import ERROR_NAME
 from .helpers import HELPERS
@@ -32,11 +33,6 @@ from .pieces import buffers_of
 from .tiles import Dim, Frame
 from .values import HALVES, constant, memory_type, number
 
-# The error word: the code in the lowest byte, the operation, the dimension. This is
-# what the CPU backend writes, so that one reader serves both.
-INDEX_ERROR = 1
-_OP_SHIFT = 8
-_DIMENSION_SHIFT = 32
 _KEPT = {"acc", "pid", "query", "dots", "weights"}
 _RESERVED = {"tl", "triton", "libdevice", "range", "float", *_KEPT, *HELPERS}
 
@@ -228,8 +224,7 @@ class Writer:
     ) -> None:
         """Add the stores into the error word."""
         self.can_fail = True
-        number_ = self.numbers.get(op.result.name, 0)
-        word = INDEX_ERROR | number_ << _OP_SHIFT | dimension << _DIMENSION_SHIFT
+        word = index_word(self.numbers.get(op.result.name, 0), dimension)
         failed = _all([bad, *masks])
         self.line(f"{bad} = {failed}" if masks else f"{bad} = {bad}")
         where = f"{ERROR_NAME}_ptr + tl.where({bad}, 0, 0)"

@@ -14,15 +14,16 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...codegen.llvm.host import HOST_ERROR, HOST_SYMBOL, MAIN_SYMBOL, STEP_SHIFT
-from ...codegen.llvm.jobs import SERIAL, Threading
-from ...codegen.llvm.memory import INDEX_ERROR
-from ...codegen.llvm.program import (
+from ...codegen.error_word import (
     ALIGNMENT_ERROR,
+    HOST_ERROR,
+    INDEX_ERROR,
     LINALG_ERROR,
-    ProgramCode,
-    emit_program,
+    STEP_SHIFT,
 )
+from ...codegen.llvm.host import HOST_SYMBOL, MAIN_SYMBOL
+from ...codegen.llvm.jobs import SERIAL, Threading
+from ...codegen.llvm.program import ProgramCode, emit_program
 from ...codegen.llvm.target import Target
 from ...errors import InternalError
 from ...kernels.cost import work_ns

@@ -9,12 +9,13 @@ import ctypes
 import math
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.linalg import _umath_linalg
 
+from ...codegen.error_word import HOST_ERROR
 from ...codegen.llvm.externs import ExternLoop, LoopStatus
-from ...codegen.llvm.host import HOST_ERROR
 from ...errors import locate
 from ...ir.ops.ufunc import find_ufunc
 from ...ir.primitive import Params, Primitive
@@ -175,18 +176,43 @@ class HostCalls:
         assert isinstance(step, Extern)
         names = (*step.inputs, *step.outputs)
         # ctypes gives None for the null pointer of an empty array.
-        places = [int(pointers[k] or 0) for k in range(len(names))]
-        arrays = [
-            view(place, self._buffers[name])
-            for place, name in zip(places, names, strict=True)
+        blocks = [
+            self._block(int(pointers[k] or 0), self._buffers[name])
+            for k, name in enumerate(names)
         ]
-        ins, outs = arrays[: len(step.inputs)], arrays[len(step.inputs) :]
-        for out, result in zip(outs, evaluated(step, ins), strict=True):
-            out[...] = result
+        ins, outs = blocks[: len(step.inputs)], blocks[len(step.inputs) :]
+        results = _evaluated(step, [block.fetch() for block in ins])
+        for block, result in zip(outs, results, strict=True):
+            block.put(result)
+
+    def _block(self, address: int, buffer: ProgramBuffer) -> "Block":
+        return _HostBlock(address, buffer)
 
 
-def evaluated(step: Extern, ins: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    """Return what a step's primitive gives; an error says the user's line."""
+class Block(Protocol):
+    """The elements of a buffer, wherever they are."""
+
+    def fetch(self) -> np.ndarray:
+        """Return them, for the host to read."""
+        ...
+
+    def put(self, values: np.ndarray) -> None:
+        """Store others."""
+        ...
+
+
+class _HostBlock:
+    def __init__(self, address: int, buffer: ProgramBuffer) -> None:
+        self._array = view(address, buffer)
+
+    def fetch(self) -> np.ndarray:
+        return self._array
+
+    def put(self, values: np.ndarray) -> None:
+        self._array[...] = values
+
+
+def _evaluated(step: Extern, ins: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
     try:
         with np.errstate(all="ignore"):
             return step.primitive.evaluate(ins, step.params)

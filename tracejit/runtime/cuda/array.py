@@ -16,9 +16,10 @@ import numpy as np
 from ...errors import ArgumentError
 from ...ir.dtypes import DTYPE_TO_NAME
 from ...ir.placed import Placed
+from ..cpu.call import data_pointer
 from .device import Device, cuda_device
 from .dlpack import CUDA, capsule_of
-from .shadow import address_of, memory_of, new_shadow
+from .shadow import memory_of, new_shadow
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
@@ -89,7 +90,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
         """
         whole = self if self.shadow.flags.c_contiguous else self.copy()
         out = np.empty(self.shape, self.dtype)
-        self.device.read(address_of(whole.shadow), out)
+        self.device.read(data_pointer(whole.shadow), out)
         self.device.check()
         return out
 
@@ -284,7 +285,7 @@ def _meet(one: np.ndarray, two: np.ndarray) -> bool:
 
 def _is_same(one: np.ndarray, two: np.ndarray) -> bool:
     """Tell whether two shadows have the same elements in the same order."""
-    layouts = [(x.dtype, x.shape, x.strides, address_of(x)) for x in (one, two)]
+    layouts = [(x.dtype, x.shape, x.strides, data_pointer(x)) for x in (one, two)]
     return layouts[0] == layouts[1]
 
 
@@ -338,7 +339,7 @@ def on_device(device: Device, array: np.ndarray) -> Array:
     """Return a copy of a NumPy array on a device."""
     device.enter()
     shadow = new_shadow(device, array.shape, array.dtype)
-    device.write(address_of(shadow), np.ascontiguousarray(array))
+    device.write(data_pointer(shadow), np.ascontiguousarray(array))
     return Array(shadow)
 
 

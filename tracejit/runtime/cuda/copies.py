@@ -7,22 +7,24 @@ import numpy as np
 from ...codegen.llvm.copies import copy_kernel
 from ...codegen.triton.emit import emit_kernel
 from ...program.program import ProgramBuffer, Storage
-from ...program.verify import joined_axes
+from ...program.verify import is_dense
+from ..cpu.call import data_pointer
 from ..overlap import byte_range
 from .device import Device
 from .executable import loaded
-from .shadow import address_of, shadow_at
+from .shadow import shadow_at
 
 
 def copy_on_device(device: Device, to: np.ndarray, source: np.ndarray) -> None:
     """Copy between shadows of one shape and dtype that share no memory."""
     if not to.size:
         return
-    addresses = [address_of(x) for x in (to, source)]
-    if to.strides == source.strides and _is_dense(to):
+    addresses = [data_pointer(x) for x in (to, source)]
+    target = _buffer("to", to)
+    if to.strides == source.strides and is_dense(target.shape, target.strides):
         device.driver.call("cuMemcpyDtoDAsync", *addresses, to.nbytes, device.stream)
         return
-    kernel, schedule = copy_kernel(_buffer("source", source), _buffer("to", to))
+    kernel, schedule = copy_kernel(_buffer("source", source), target)
     found = loaded(device, emit_kernel(kernel, schedule), ("source", "to"))
     places = {"to": addresses[0], "source": addresses[1]}
     for launch in found.launches:
@@ -48,19 +50,13 @@ def aligned_copy(device: Device, shadow: np.ndarray, alignment: int) -> np.ndarr
     size = high - low
     allocation = device.pool.allocate(size + alignment, "an argument, aligned")
     first = allocation.address - low + low % alignment
-    source = address_of(shadow)
+    source = data_pointer(shadow)
     device.driver.call(
         "cuMemcpyDtoDAsync", first + low, source + low, size, device.stream
     )
     return shadow_at(
         device, first, shadow.shape, shadow.dtype, shadow.strides, allocation
     )
-
-
-def _is_dense(shadow: np.ndarray) -> bool:
-    strides = tuple(s // shadow.itemsize for s in shadow.strides)
-    axes = joined_axes(shadow.shape, strides)
-    return not axes or (len(axes) == 1 and axes[0][0] == 1)
 
 
 def _buffer(name: str, shadow: np.ndarray) -> ProgramBuffer:

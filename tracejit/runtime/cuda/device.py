@@ -7,7 +7,6 @@ to PyTorch or CuPy without more ado. Errors of kernels are seen when the host wa
 
 import contextlib
 import ctypes
-import math
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from functools import cache, cached_property
@@ -295,8 +294,3 @@ def cuda_device(ordinal: int) -> Device:
         If there is none, or no driver.
     """
     return Device(ordinal)
-
-
-def size_of(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Return the bytes of a contiguous array."""
-    return math.prod(shape) * dtype.itemsize

@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from ...codegen.llvm.host import HOST_ERROR, HOST_SYMBOL, MAIN_SYMBOL, STEP_SHIFT
+from ...codegen.error_word import CODE_SHIFT, HOST_ERROR, STEP_SHIFT
+from ...codegen.llvm.host import HOST_SYMBOL, MAIN_SYMBOL
 from ...codegen.llvm.launch import (
-    CODE_SHIFT,
     DRIVER_SYMBOLS,
     Launch,
     Launches,
@@ -31,13 +31,13 @@ from ...kernels.kernel import Buffer, Kernel
 from ...kernels.schedule import Schedule
 from ...program.interp import extent_of
 from ...program.program import Extern, Program, ProgramBuffer, Run, nested
-from ..cpu.call import NativeFunction
+from ..cpu.call import NativeFunction, data_pointer
 from ..cpu.engine import engine_for
 from ..failures import index_error
 from .device import Device, aligned_pointers
 from .externs import DeviceCalls
 from .graphs import Graphs
-from .shadow import address_of, new_shadow
+from .shadow import new_shadow
 
 _RECORDED = range(2, 10_000)  # launches that are worth recording
 WARP = 32  # threads
@@ -170,7 +170,7 @@ class CudaExecutable:
         arena = device.pool.allocate(
             self._code.arena_bytes, f"temporaries of {self.program.name}"
         )
-        places = [address_of(x) for x in outputs]
+        places = [data_pointer(x) for x in outputs]
         everything = (*addresses, *places, arena.address)
         if self._graphs is not None:
             word = self._graphs.run(everything)

@@ -1,13 +1,12 @@
 """Steps that the host computes for a device: copied there, evaluated, copied back."""
 
-import ctypes
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ...program.interp import extent_of
-from ...program.program import Extern, ProgramBuffer, Step
-from ..cpu.externs import HostCalls, evaluated
+from ...program.program import ProgramBuffer, Step
+from ..cpu.externs import Block, HostCalls
 from .device import Device
 
 
@@ -30,23 +29,11 @@ class DeviceCalls(HostCalls):
         super().__init__(steps, buffers)
         self._device = device
 
-    def _evaluate(
-        self, number: int, pointers: "ctypes._Pointer[ctypes.c_void_p]"
-    ) -> None:
-        step = self._steps[number]
-        assert isinstance(step, Extern)
-        names = (*step.inputs, *step.outputs)
-        blocks = [
-            _Block(self._device, int(pointers[k] or 0), self._buffers[name])
-            for k, name in enumerate(names)
-        ]
-        ins, outs = blocks[: len(step.inputs)], blocks[len(step.inputs) :]
-        results = evaluated(step, [block.fetch() for block in ins])
-        for block, result in zip(outs, results, strict=True):
-            block.put(result)
+    def _block(self, address: int, buffer: ProgramBuffer) -> Block:
+        return _DeviceBlock(self._device, address, buffer)
 
 
-class _Block:
+class _DeviceBlock:
     """The elements that a buffer spans on a device."""
 
     def __init__(self, device: Device, address: int, buffer: ProgramBuffer) -> None:

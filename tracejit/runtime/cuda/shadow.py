@@ -78,9 +78,3 @@ def memory_of(shadow: np.ndarray) -> Memory | None:
     while owner is not None and type(owner) is not Memory:
         owner = getattr(owner, "base", None)
     return owner
-
-
-def address_of(shadow: np.ndarray) -> int:
-    """Return the address of a shadow's first element."""
-    address: int = shadow.__array_interface__["data"][0]
-    return address

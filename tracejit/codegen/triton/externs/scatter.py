@@ -15,8 +15,8 @@ from ....ir import dtypes as dt
 from ....ir.ops.shape import ints
 from ....ir.primitive import Params
 from ....kernels.kernel import Buffer, dense_strides
+from ...error_word import index_word
 from ..code import TritonCode, TritonKernel
-from ..writer import INDEX_ERROR
 from .text import (
     BLOCK,
     WIDE,
@@ -29,7 +29,6 @@ from .text import (
     size_of,
 )
 
-_DIMENSION_SHIFT = 32  # as `writer` writes error words
 _ADDED = frozenset(dt.NAME_TO_DTYPE[n] for n in ("f32", "f64", "i32", "i64", "u32"))
 _EXTREMA = frozenset(dt.NAME_TO_DTYPE[n] for n in ("i32", "i64", "u32"))
 
@@ -145,11 +144,10 @@ class _Places:
         return lines
 
     def _check(self, k: int, axis: int, extent: int) -> list[str]:
-        word = INDEX_ERROR | axis << _DIMENSION_SHIFT
         return [
             f"bad{k} = mask & ((i{k} < {-extent}) | (i{k} >= {extent}))",
             f"tl.store(err_ptr + tl.where(bad{k}, 0, 0), "
-            f"tl.full((), {word}, tl.int64), mask=bad{k})",
+            f"tl.full((), {index_word(0, axis)}, tl.int64), mask=bad{k})",
             f"tl.store(err_ptr + tl.where(bad{k}, 0, 0) + 1, i{k}, mask=bad{k})",
             f"mask = mask & (bad{k} == 0)",
         ]
