@@ -1,0 +1,169 @@
+"""What a product is: its dimensions, their blocks, and operands that are plain tiles.
+
+The axes of the left operand alone are rows (``m``), those of the right one columns
+(``n``), the contracted ones ``k``, those of both that are kept batches (``b``).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from math import prod
+
+from ...kernels.kernel import Contract, Load, Reduce, Value, result_of, values_of
+from ...kernels.maps import AxisIndex
+from .blocks import MatrixDim
+from .code import power_of_two
+from .pieces import Piece, axes_of, needed_for
+from .values import HALVES
+
+LINE = 16  # bytes; what descriptors need addresses and strides to be multiples of
+_PLACES = {"m": "[:, None]", "n": "[None, :]", "k": "[None, :]", "b": ""}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a product, and what else its cost depends on.
+
+    Parameters
+    ----------
+    m, n, k, batch : int
+    itemsize : int
+        Bytes of an element.
+    is_half : bool
+    holds_rows : bool
+        Whether a program has all columns, as something is reduced along them.
+    tiles : int
+        Values along rows and columns that a program holds at a time at most.
+    """
+
+    m: int
+    n: int
+    k: int
+    batch: int
+    itemsize: int
+    is_half: bool
+    holds_rows: bool
+    tiles: int
+
+
+class Product:
+    """A piece with one contraction.
+
+    Parameters
+    ----------
+    piece : Piece
+    odd : collection of str
+        Buffers whose addresses may not be multiples of 16 bytes.
+    """
+
+    def __init__(self, piece: Piece, odd: Collection[str] = ()) -> None:
+        self.piece, self.odd = piece, frozenset(odd)
+        (self.op,) = (op for op in piece.kernel.body if isinstance(op, Contract))
+        both = self.op.lhs.axes & self.op.rhs.axes
+        self.axes = {
+            "m": self._order(self.op.lhs.axes - both),
+            "n": self._order(self.op.rhs.axes - both),
+            "k": self._order(frozenset(self.op.axes)),
+            "b": self._order(both - set(self.op.axes)),
+        }
+
+    def _order(self, axes: frozenset[str]) -> tuple[str, ...]:
+        return tuple(a for a in self.piece.loops if a in axes)
+
+    def extents(self, letter: str) -> tuple[int, ...]:
+        """Return the extents of the axes of a dimension."""
+        return tuple(self.piece.kernel.extent(a) for a in self.axes[letter])
+
+    @property
+    def shape(self) -> Shape:
+        """Its sizes."""
+        body, dtype = self.piece.kernel.body, self.op.lhs.dtype
+        m, n, k, batch = (prod(self.extents(letter)) for letter in "mnkb")
+        return Shape(
+            m,
+            n,
+            k,
+            batch,
+            itemsize=dtype.itemsize,
+            is_half=dtype in HALVES,
+            holds_rows=any(isinstance(x, Reduce) for x in body),
+            tiles=1 + bool(self._tiles_loaded()),
+        )
+
+    def _tiles_loaded(self) -> list[Load]:
+        """Return what is loaded for each element of the result."""
+        inside = set(needed_for(self.piece.kernel.body, [self.op]))
+        wide = set(self.axes["m"]), set(self.axes["n"])
+        return [
+            op
+            for op in self.piece.kernel.body
+            if isinstance(op, Load) and op not in inside
+            if all(axes_of(op) & axes for axes in wide)
+        ]
+
+    def dim(self, letter: str, blocks: Mapping[str, int]) -> MatrixDim:
+        """Return a dimension, with its block."""
+        name = f"BLOCK_{letter.upper()}"
+        axes, extents = self.axes[letter], self.extents(letter)
+        block = 1 if letter == "b" else blocks[name]
+        return MatrixDim(letter, axes, extents, block, _PLACES[letter], name)
+
+    def tile(self, value: Value) -> "Tile | None":
+        """Return an operand as a tile of memory, if it is nothing else."""
+        users = [x for x in self.piece.kernel.body if value in values_of(x)]
+        load = next(x for x in self.piece.kernel.body if result_of(x) == value)
+        if users != [self.op] or not isinstance(load, Load):
+            return None
+        if load.bounds or load.check or load.buffer in self.odd:
+            return None
+        return self._tile(load, "m" if value is self.op.lhs else "n")
+
+    def _tile(self, load: Load, letter: str) -> "Tile | None":
+        (offset,) = load.map
+        terms = {a.axis: c for a, c in offset.terms if isinstance(a, AxisIndex)}
+        if len(terms) != len(offset.terms):
+            return None
+        if len(self.axes[letter]) != 1 or len(self.axes["k"]) != 1:
+            return None
+        steps = [terms.get(self.axes[x][0], 0) for x in (letter, "k")]
+        apart = [terms.get(a, 0) for a in self.axes["b"]]
+        size = load.result.dtype.itemsize
+        far = [max(steps), *apart, offset.constant]
+        if min(steps) != 1 or any(n * size % LINE for n in far):
+            return None
+        if max(steps) < prod(self.extents("k" if steps[1] == 1 else letter)):
+            return None  # rows overlap
+        return Tile(load, letter, steps[0], steps[1])
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An operand that a tensor descriptor can describe.
+
+    Parameters
+    ----------
+    load : Load
+    letter : str
+        ``m`` or ``n``.
+    step, inner_step : int
+        Elements from one position to the next, along `letter` and along ``k``.
+    """
+
+    load: Load
+    letter: str
+    step: int
+    inner_step: int
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """The dimensions, that of neighbours in memory last."""
+        return (self.letter, "k") if self.inner_step == 1 else ("k", self.letter)
+
+    @property
+    def row_step(self) -> int:
+        """Elements from one row of memory to the next."""
+        return max(self.step, self.inner_step)
+
+
+def whole_block(length: int) -> int:
+    """Return the block that has all of a dimension."""
+    return power_of_two(max(length, 1))
