@@ -43,6 +43,9 @@ def test_defaults():
         composites=True,
         threads=0,
         share_from=8000,
+        tf32=False,
+        tune="off",
+        tuning_file="",
         verify=False,
         log=(),
         native_calls=True,
@@ -74,7 +77,11 @@ def test_environment_variables(variable, text, name, value):
     [
         ("TRACEJIT_ISA", "sse9", "one of auto, avx512, avx2, baseline"),
         ("TRACEJIT_VERIFY", "maybe", "one of 1, true, on, yes, 0, false, off, no"),
-        ("TRACEJIT_LOG", "fusion,loud", "a list of retrace, fusion, passes, compile"),
+        (
+            "TRACEJIT_LOG",
+            "fusion,loud",
+            "a list of retrace, fusion, passes, compile, tune",
+        ),
         ("TRACEJIT_MAX_SPECIALIZATIONS", "many", "an integer of at least 1"),
         ("TRACEJIT_MAX_SPECIALIZATIONS", "0", "an integer of at least 1"),
         ("TRACEJIT_MAX_SPECIALIZATIONS", "-3", "an integer of at least 1"),
@@ -120,8 +127,8 @@ def test_unknown_switch_lists_the_known():
         ("fma", 1, "True or False"),
         ("max_specializations", True, "an integer of at least 1"),
         ("max_specializations", 0, "an integer of at least 1"),
-        ("log", "fusion", "a list of retrace, fusion, passes, compile"),
-        ("log", (1,), "a list of retrace, fusion, passes, compile"),
+        ("log", "fusion", "a list of retrace, fusion, passes, compile, tune"),
+        ("log", (1,), "a list of retrace, fusion, passes, compile, tune"),
     ],
 )
 def test_values_of_the_wrong_kind_change_nothing(name, value, hint):

@@ -70,6 +70,9 @@ class Choice:
         always = {"blocks", "num_warps", "num_stages"}
         return {k: v for k, v in data.items() if k in always or v != plain[k]}
 
+    def __hash__(self) -> int:
+        return hash(str(self))
+
     def __str__(self) -> str:
         sizes = " ".join(f"{k}={v}" for k, v in sorted(self.blocks.items()))
         more = {k: v for k, v in self.as_data().items() if k != "blocks"}

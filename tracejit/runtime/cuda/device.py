@@ -17,7 +17,7 @@ import numpy as np
 
 from ... import config
 from ...codegen.triton.build import Built
-from ...codegen.triton.code import TritonCode
+from ...codegen.triton.code import TritonCode, Tuning
 from ...codegen.triton.store import Wanted, build_together, stored_build
 from ...disk import DiskCache, default_folder
 from ...errors import DeviceError, NoDeviceError
@@ -203,6 +203,13 @@ class Device:
         if found is None:
             found = self._functions[key] = self._load(self._built(code, aligned))
         return found
+
+    @property
+    def tuning(self) -> Tuning:
+        """What the form of kernels depends on, here and with the switches there are."""
+        return Tuning(
+            processors=self.processors, arch=self.arch, tf32=config.get("tf32")
+        )
 
     def prepare(self, wanted: Sequence[Wanted]) -> None:
         """Build kernels that will be asked for, several at a time."""

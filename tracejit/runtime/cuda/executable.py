@@ -16,20 +16,18 @@ from ...codegen.error_word import CODE_SHIFT, HOST_ERROR, STEP_SHIFT
 from ...codegen.llvm.host import HOST_SYMBOL, MAIN_SYMBOL
 from ...codegen.llvm.launch import (
     DRIVER_SYMBOLS,
-    Launch,
     Launches,
     emit_launches,
     odd_buffers,
 )
 from ...codegen.llvm.target import host_target
 from ...codegen.triton.code import TritonKernel
-from ...codegen.triton.emit import emit_kernel
+from ...codegen.triton.emit import NOTHING, emit_kernel, sites_of
 from ...codegen.triton.externs import step_kernel
 from ...errors import HostFallbackWarning
 from ...ir.ops.callback import callback_p, check_p
-from ...kernels.kernel import Buffer, Kernel
+from ...kernels.kernel import Kernel
 from ...kernels.schedule import Schedule
-from ...program.interp import extent_of
 from ...program.program import Extern, Program, ProgramBuffer, Run, nested
 from ..cpu.call import NativeFunction, data_pointer
 from ..cpu.engine import engine_for
@@ -37,10 +35,11 @@ from ..failures import index_error
 from .device import Device, aligned_pointers
 from .externs import DeviceCalls
 from .graphs import Graphs
+from .loading import loaded
 from .shadow import new_shadow
+from .tuner import tuner_of
 
 _RECORDED = range(2, 10_000)  # launches that are worth recording
-WARP = 32  # threads
 _ERRORS = "errors"
 
 
@@ -108,18 +107,28 @@ class CudaExecutable:
         wanted, odd = [], odd_buffers(self.program)
         for step in nested(self.program.steps):
             if isinstance(step, Run) and step.kernel.name not in self.sources:
-                source = emit_kernel(step.kernel, step.schedule)
-                self.sources[step.kernel.name] = source
                 names = odd[step.kernel.name]
+                source = self._emitted(step.kernel, step.schedule, names)
+                self.sources[step.kernel.name] = source
                 wanted += [(c, aligned_pointers(c, names)) for c in source.codes]
         self.device.prepare(wanted)
 
     def _load(
         self, kernel: Kernel, schedule: Schedule, odd: Collection[str]
     ) -> Launches:
-        source = self.sources.get(kernel.name) or emit_kernel(kernel, schedule)
+        source = self.sources.get(kernel.name) or self._emitted(kernel, schedule, odd)
         self.sources[kernel.name] = source
         return loaded(self.device, source, odd)
+
+    def _emitted(
+        self, kernel: Kernel, schedule: Schedule, odd: Collection[str]
+    ) -> TritonKernel:
+        """Return what a kernel becomes here, with what was measured for it."""
+        tuning, tuner = self.device.tuning, tuner_of(self.device)
+        choices = NOTHING
+        if tuner.is_asked:
+            choices = tuner.choices(sites_of(kernel, schedule, tuning, odd))
+        return emit_kernel(kernel, schedule, tuning, choices, odd)
 
     def _load_extern(self, step: Extern) -> Launches | None:
         """Build and load what computes a step; say so if the host does."""
@@ -204,31 +213,6 @@ class CudaExecutable:
         error = self.device.driver.error("running a kernel", code)
         error.source = ", ".join(step.source) or None
         return error
-
-
-def loaded(device: Device, source: TritonKernel, odd: Collection[str]) -> Launches:
-    """Build and load what a kernel of the IR became."""
-    launches = []
-    for code in source.codes:
-        function, built = device.function(code, odd)
-        launches.append(
-            Launch(
-                code.name,
-                function,
-                tuple(b.name for b in code.buffers),
-                code.can_fail,
-                code.grid,
-                WARP * built.facts.num_warps,
-                built.facts.shared,
-                built.global_scratch * code.grid,
-            )
-        )
-    return Launches(tuple(launches), {b.name: _bytes_of(b) for b in source.workspace})
-
-
-def _bytes_of(buffer: Buffer) -> int:
-    low, high = extent_of(buffer.shape, buffer.strides)
-    return (high - low) * buffer.dtype.itemsize
 
 
 def _labelled_outputs(
