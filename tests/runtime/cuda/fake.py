@@ -39,6 +39,8 @@ class FakeDriver:
     launches : list of TritonCode
     capacity : int
         Bytes of the device.
+    cost : callable
+        From a TritonCode to the milliseconds that a run of it takes.
 
     Parameters
     ----------
@@ -57,6 +59,7 @@ class FakeDriver:
         self.blocks = {}  # address → memory
         self.starts = []
         self.used = 0
+        self.clock, self.events, self.cost = 0.0, {}, lambda code: 1.0
         self.failing = {}  # function → code, for tests of errors
         self.errors = []
         self.recording, self.graphs = {}, {}
@@ -219,6 +222,14 @@ class FakeDriver:
         for work in self.graphs[graph]:
             work()
 
+    # Time
+
+    def cuEventRecord(self, event, stream):
+        self.events[event] = self.clock
+
+    def cuEventElapsedTime(self, out, first, last):
+        out[0] = self.events[last] - self.events[first]
+
     # Kernels
 
     def build(self, code, arch, aligned):
@@ -248,6 +259,7 @@ class FakeDriver:
     def launch(self, function, slots):
         code, aligned = self.codes[function - 1]
         self.launches.append(code)
+        self.clock += self.cost(code)
         for name, address in zip(code.pointers, slots, strict=False):
             assert address % 16 == 0 or name not in aligned, f"{name} of {code.name}"
         spans = [self.span(b, a) for b, a in zip(code.buffers, slots, strict=False)]

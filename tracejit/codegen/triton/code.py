@@ -54,6 +54,12 @@ class TritonCode:
         return {**out, f"{ERROR_NAME}_ptr": "*i64"} if self.can_fail else out
 
     @property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """What is compiled in beside the text: constexprs, warps, stages."""
+        launch = {"num_warps": self.num_warps, "num_stages": self.num_stages}
+        return tuple(sorted({**self.constexprs, **launch}.items()))
+
+    @property
     def signature(self) -> dict[str, str]:
         """The compile signature: every argument in order, and its type."""
         return {**self.pointers, **dict.fromkeys(self.constexprs, "constexpr")}

@@ -28,8 +28,7 @@ _WORTH = 4  # kernels to build from which on processes pay: each takes a second 
 
 def key(code: TritonCode, arch: str, aligned: Collection[str]) -> str:
     """Return the name of a built kernel on disk."""
-    sizes = sorted(code.constexprs.items())
-    launch = code.num_warps, code.num_stages, sizes, sorted(aligned)
+    launch = code.sizes, sorted(aligned)
     return key_of(__version__, triton_version(), arch, code.source, launch)
 
 

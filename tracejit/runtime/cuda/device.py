@@ -92,7 +92,7 @@ class Device:
         self.processors = self._attribute(_PROCESSORS)
         self.pool = Pool(driver, number, self.context, self.stream)
         self.builder = builder
-        self._functions: dict[tuple[str, tuple[str, ...]], tuple[int, Built]] = {}
+        self._functions: dict[tuple[object, ...], tuple[int, Built]] = {}
         self._unchecked: dict[CudaExecutable, None] = {}  # in order of their runs
 
     def __repr__(self) -> str:
@@ -198,7 +198,7 @@ class Device:
             If it needs more shared memory than the device has.
         """
         aligned = aligned_pointers(code, odd)
-        key = code.source, aligned
+        key = code.source, code.sizes, aligned
         found = self._functions.get(key)
         if found is None:
             found = self._functions[key] = self._load(self._built(code, aligned))
