@@ -12,7 +12,7 @@ from tracejit.codegen.triton.ranking import first
 from tracejit.kernels.interp import run_kernel
 from tracejit.program.program import Run
 
-CANARY = 17  # elements on each side of a buffer that no kernel may touch
+CANARY = 32  # elements beside a buffer that no kernel may touch; 16 bytes at least
 
 
 def runs_of(function, *args):

@@ -79,7 +79,7 @@ class Cost:
         """Return the estimate in nanoseconds."""
         blocks = blocks_of(self.shape, choice) * max(choice.parts, 1)
         share = -(-blocks // self.tuning.processors)
-        together = min(self._at_a_time(choice), share)
+        together = min(self.at_a_time(choice), share)
         steps = -(-self.shape.k // (_sizes(choice)[2] * max(choice.parts, 1)))
         work = share * steps * self._step(choice, together)
         work += _LATENCY + _BLOCK * -(-share // together)
@@ -102,7 +102,7 @@ class Cost:
         shares = _MATRIX_SHARE if self.on_matrix_units else _PLAIN_SHARE
         return self.machine.rate(self.dtype, self.tuning.tf32) * shares[side]
 
-    def _at_a_time(self, choice: Choice) -> int:
+    def at_a_time(self, choice: Choice) -> int:
         """Return how many programs a processor runs at a time."""
         threads = 32 * choice.num_warps
         registers = min(self.sums(choice) + _OWN_REGISTERS, 255)

@@ -27,11 +27,11 @@ MOST = 16  # choices for one site
 _KINDS = 4  # of which so many are also tried in another form
 _GROUP = 8
 _SKINNY = 8  # rows or columns up to which sums of products may beat padded blocks
-_FEWEST_WHOLE = 16  # rows of which a program has all columns
 _ELEMENTS = 1 << 14  # of a tile
 _EACH = 128  # of them for each thread
 
-# Blocks of m, n, k; warps; stages: for matrix units, and for plain arithmetic.
+# Blocks of m, n, k; warps; stages: for matrix units, and for plain arithmetic. Equal
+# estimates keep this order.
 _MATRIX = (
     (128, 128, 64, 8, 3),
     (128, 256, 64, 8, 3),
@@ -51,10 +51,10 @@ _MATRIX = (
     (128, 16, 64, 4, 4),
 )
 _PLAIN = (
-    (64, 64, 32, 4, 3),
+    (64, 64, 16, 4, 3),
     (128, 64, 16, 8, 3),
     (64, 128, 16, 8, 3),
-    (64, 64, 16, 4, 3),
+    (64, 64, 32, 4, 3),
     (64, 32, 32, 4, 3),
     (32, 64, 32, 4, 3),
     (32, 32, 32, 2, 3),
@@ -62,6 +62,8 @@ _PLAIN = (
     (16, 32, 64, 2, 3),
     (64, 16, 32, 2, 4),
 )
+# The same where a program has all columns, whatever stands for n.
+_ROWS = tuple((m, 0, k, 8, 3) for k in (64, 32, 16) for m in (128, 64, 32, 16))
 _VECTOR = ((32, 64, 4, 3), (64, 32, 4, 3), (16, 128, 4, 3))  # n, k; warps; stages
 
 
@@ -133,6 +135,7 @@ def _ranked(site: Site) -> list[Choice]:
 
 def _products(shape: Shape, tuning: Tuning, cost: Cost) -> Iterator[Choice]:
     table = _MATRIX if cost.on_matrix_units else _PLAIN
+    table = (*table, *_ROWS) if shape.holds_rows else table
     for base in (*_dots(shape, table), *_vectors(shape)):
         yield base
         if shape.holds_rows:
@@ -155,9 +158,6 @@ def _dots(
             "BLOCK_K": min(k, whole["k"]),
         }
         yield Choice(sizes, warps, stages, parts=1, group=_GROUP)
-    if shape.holds_rows:
-        sizes = {"BLOCK_M": _FEWEST_WHOLE, "BLOCK_N": whole["n"], "BLOCK_K": SMALLEST}
-        yield Choice(sizes, 8, 2, parts=1, group=_GROUP)
 
 
 def _vectors(shape: Shape) -> Iterator[Choice]:
@@ -180,13 +180,15 @@ def _other_forms(site: Site, base: Choice) -> Iterator[Choice]:
     if base.form == VECTOR:
         return
     product = Product(site.piece, site.odd)
+    cost = Cost(product.shape, product.op.lhs.dtype, site.tuning)
+    copies = cost.on_matrix_units and machine_of(site.tuning.arch).has_descriptors
     forms = [base]
-    if machine_of(site.tuning.arch).has_descriptors and _is_described(product, base):
+    if copies and _is_described(product, base):
         forms.append(replace(base, form=DESCRIPTOR))
         yield forms[-1]
-    processors = site.tuning.processors
-    if blocks_of(product.shape, base) > processors:
-        yield from (replace(form, programs=processors) for form in forms[::-1])
+    programs = site.tuning.processors * cost.at_a_time(base)
+    if blocks_of(product.shape, base) > programs:
+        yield from (replace(form, programs=programs) for form in forms[::-1])
 
 
 def _is_described(product: Product, base: Choice) -> bool:
