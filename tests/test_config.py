@@ -207,6 +207,9 @@ def test_cache_key_changes_with_marked_switches_alone():
         "composites",
         "threads",
         "share_from",
+        "tf32",
+        "tune",
+        "tuning_file",
     ]
     before = config.cache_key()
     with config.override(verify=True, log=("passes",), max_specializations=1):
@@ -250,4 +253,4 @@ def test_log_goes_through_the_logging_module():
 def test_unknown_artifact_lists_the_known():
     with pytest.raises(InternalError, match="there is no log artifact 'fuse'") as info:
         log.emit("fuse", "two kernels")
-    assert info.value.hint == "one of retrace, fusion, passes, compile"
+    assert info.value.hint == "one of retrace, fusion, passes, compile, tune"

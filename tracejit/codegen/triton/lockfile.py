@@ -21,7 +21,7 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -90,6 +90,11 @@ class LockFile:
             self._warn(site, f"does not fit its kernel: {choice}")
             return None
         return choice
+
+    def choices(self, sites: Iterable[Site]) -> dict[str, Choice]:
+        """Return what was chosen for sites, by their keys; not all may be known."""
+        found = {site.key: self.choice(site) for site in sites}
+        return {key: choice for key, choice in found.items() if choice is not None}
 
     def record(self, site: Site, best: Choice, measured: Sequence[Measured]) -> None:
         """Keep what was measured for a site, the default first."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...ir import dtypes as dt
+from .code import Tuning
 from .values import HALVES
 
 
@@ -20,6 +21,8 @@ class Machine:
 
     Parameters
     ----------
+    processors : int
+        Of a whole GPU.
     shared : int
         Bytes of shared memory that one program can have.
     half, tf32, single, double : float
@@ -33,6 +36,7 @@ class Machine:
         Whether it copies tiles that a tensor descriptor describes.
     """
 
+    processors: int
     shared: int
     half: float
     tf32: float
@@ -51,10 +55,10 @@ class Machine:
         return self.tf32 if tf32 else self.single
 
 
-_AMPERE = Machine(163 << 10, 2890.0, 1445.0, 180.0, 90.0, 45.0, 18.9)
-_CONSUMER = Machine(99 << 10, 1200.0, 600.0, 320.0, 5.0, 40.0, 8.0)
-_HOPPER = Machine(227 << 10, 7500.0, 3750.0, 507.0, 253.0, 76.0, 36.0, True)
-_BLACKWELL = Machine(227 << 10, 15200.0, 7600.0, 507.0, 250.0, 108.0, 54.0, True)
+_AMPERE = Machine(108, 163 << 10, 2890.0, 1445.0, 180.0, 90.0, 45.0, 18.9)
+_CONSUMER = Machine(80, 99 << 10, 1200.0, 600.0, 320.0, 5.0, 40.0, 8.0)
+_HOPPER = Machine(132, 227 << 10, 7500.0, 3750.0, 507.0, 253.0, 76.0, 36.0, True)
+_BLACKWELL = Machine(148, 227 << 10, 15200.0, 7600.0, 507.0, 250.0, 108.0, 54.0, True)
 _MACHINES: Mapping[str, Machine] = {
     "sm_80": _AMPERE,
     "sm_90": _HOPPER,
@@ -66,3 +70,9 @@ _MACHINES: Mapping[str, Machine] = {
 def machine_of(arch: str) -> Machine:
     """Return what is known of an architecture; others are taken for small ones."""
     return _MACHINES.get(arch.removesuffix("a"), _CONSUMER)
+
+
+def tuning_for(arch: str, tf32: bool = False) -> Tuning:
+    """Return what decides the form of kernels for a usual GPU of an architecture."""
+    processors = machine_of(arch).processors
+    return Tuning(arch=arch.removesuffix("a"), processors=processors, tf32=tf32)

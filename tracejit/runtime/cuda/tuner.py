@@ -13,7 +13,7 @@ measurement would choose.
 import statistics
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,18 +81,19 @@ class Tuner:
         path, is_on = config.get("tuning_file"), config.get("tune") == "on"
         with self._lock:
             known = LockFile(Path(path), triton_version()) if path else self._known
-            found = {site.key: known.choice(site) for site in sites}
-            missing = {s.key: s for s in sites if found[s.key] is None}
+            found = known.choices(sites)
+            missing = {s.key: s for s in sites if s.key not in found}
             if is_on and missing:
                 for key, site in missing.items():
-                    found[key] = self._tune(site, known)
+                    found |= {key: best for best in self._tune(site, known)}
                 known.write()
-        return {key: choice for key, choice in found.items() if choice is not None}
+        return found
 
-    def _tune(self, site: Site, known: LockFile) -> Choice | None:
+    def _tune(self, site: Site, known: LockFile) -> Iterator[Choice]:
+        """Yield the best choice for a site, if there are any."""
         measured = self.measure(site)
         if not measured:
-            return None
+            return
         best = best_of(measured)
         known.record(site, best.choice, measured)
         log.emit(
@@ -100,7 +101,7 @@ class Tuner:
             f"{site.name}: {best.choice}: {best.time_us:.1f} us, by default "
             f"{measured[0].time_us:.1f}, of {len(measured)} choices",
         )
-        return best.choice
+        yield best.choice
 
     def measure(self, site: Site) -> list[Measured]:
         """Return the times of the choices for a site that work, the default first.
