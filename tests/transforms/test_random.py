@@ -13,12 +13,15 @@ arguments move in their last bits. Differences may be off by 1e-6 of the largest
 derivative, or, at each of three steps, by an error that is measured: four times what
 half the step changes (truncation), four times what one-sided differences disagree by
 beyond what a smooth function has (a kink within the step), and 16 times the same
-sensitivity over the step.
+sensitivity over the step. These errors are guesses that hold for steps within which a
+function is nearly straight: of a derivative that they do not allow, steps down to 1e-10
+judge at which they are below a hundredth of it, where there are any.
 """
 
 import os
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,10 +48,12 @@ from .random_programs import generator
 
 SEEDS = range(300)
 PIECE = 10  # programs in a test
-FOUND = (27, 37, 88, 106, 126, 419, 541, 594, 9001622, 9002022)  # what failed once
+FOUND = (27, 37, 88, 106, 126, 419, 541, 594, 9001622, 9002022, 30000464)  # failed once
 PIECES = 500  # of `make fuzz`
 EACH = int(os.environ.get("FUZZ_EACH", "100"))  # programs in a piece
 STEPS = (1e-5, 1e-4, 1e-6)
+FINER = (1e-7, 1e-8, 1e-9, 1e-10)
+RESOLVED = 0.01  # of the largest derivative
 ROUNDING = 1e-11
 DIFFERENCE = 1e-6
 
@@ -116,7 +121,7 @@ def along(level: Level, claim: Claim) -> Callable[[float], Arrays]:
 
 
 def check_claim(level: Level, claim: Claim, what: str) -> None:
-    """Compare a claim with differences: at one step, else within errors at three."""
+    """Compare a claim with differences: at one step, else within their errors."""
     values = along(level, claim)
     h = STEPS[0]
     pairs = zip(values(h), values(-h), strict=True)
@@ -125,27 +130,49 @@ def check_claim(level: Level, claim: Claim, what: str) -> None:
     away = distances(claim.found, want)
     if all(a <= b for a, b in zip(away, allowed, strict=True)):
         return
-    reasons = [beyond_errors(level, claim, values, h) for h in STEPS]
-    assert not any(reasons), f"{what}: " + "; ".join(filter(None, reasons))
+    for k in range(len(claim.found)):
+        judged = [judge(level, claim, values, k, h) for h in STEPS]
+        if any(j.reason for j in judged):
+            judged += [judge(level, claim, values, k, h) for h in FINER]
+            judged = [j for j in judged if j.is_resolved] or judged[: len(STEPS)]
+        reasons = [j.reason for j in judged if j.reason]
+        assert not reasons, f"{what}: derivative {k} is {'; '.join(reasons)}"
 
 
-def beyond_errors(
-    level: Level, claim: Claim, values: Callable[[float], Arrays], h: float
-) -> str:
-    """Return by how much a claim is off at this step, if by more than the error."""
-    points = [values(by) for by in (-h, -h / 2, 0.0, h / 2, h)]
-    noise = sensitivity(lambda *a: along_at(level, claim, a), level.args)
-    for k, (found, m, *ys) in enumerate(zip(claim.found, noise, *points, strict=True)):
-        a, b, c, d, e = ys
-        wide, narrow = (e - a) / (2 * h), (d - b) / h
-        bends = np.abs(d - 2 * c + b) / (h / 2) - 0.75 * np.abs(e - 2 * c + a) / h
-        allowed = DIFFERENCE * np.max(np.abs(narrow), initial=1.0) + 16 * m / h
-        allowed = allowed + 4 * np.abs(wide - narrow) + 4 * np.maximum(bends, 0)
-        away = np.abs(found - narrow)
-        if not np.all(away <= allowed):
-            worst = np.max(np.where(away <= allowed, 0.0, away))
-            return f"derivative {k} is off by {worst:.3g} at a step of {h}"
-    return ""
+@dataclass(frozen=True)
+class Judgement:
+    """What differences at one step say of a derivative.
+
+    Parameters
+    ----------
+    is_resolved : bool
+        Whether their error is small beside them. Where a function bends within the
+        step they say nothing, and neither do errors that are guessed from them.
+    reason : str
+        By how much the derivative is off, if by more than the error.
+    """
+
+    is_resolved: bool
+    reason: str
+
+
+def judge(
+    level: Level, claim: Claim, values: Callable[[float], Arrays], k: int, h: float
+) -> Judgement:
+    """Compare a claimed derivative with differences at a step."""
+    a, b, c, d, e = (values(by)[k] for by in (-h, -h / 2, 0.0, h / 2, h))
+    noise = sensitivity(lambda *x: along_at(level, claim, x), level.args)[k]
+    wide, narrow = (e - a) / (2 * h), (d - b) / h
+    bends = np.abs(d - 2 * c + b) / (h / 2) - 0.75 * np.abs(e - 2 * c + a) / h
+    size = np.max(np.abs(narrow), initial=1.0)
+    error = 16 * noise / h + 4 * np.abs(wide - narrow) + 4 * np.maximum(bends, 0)
+    allowed = DIFFERENCE * size + error
+    away = np.abs(claim.found[k] - narrow)
+    is_resolved = bool(np.max(error, initial=0.0) <= RESOLVED * size)
+    if np.all(away <= allowed):
+        return Judgement(is_resolved, "")
+    worst = np.max(np.where(away <= allowed, 0.0, away))
+    return Judgement(is_resolved, f"off by {worst:.3g} at a step of {h}")
 
 
 def along_at(level: Level, claim: Claim, args: Sequence[Any]) -> Arrays:

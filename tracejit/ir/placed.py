@@ -5,7 +5,6 @@ and overlaps of shadows as of any array. That of an array on a device is at its 
 there, and its elements must never be touched.
 """
 
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +80,5 @@ class Placed(Shadowed):
     def __init__(self, shadow: np.ndarray, place: str) -> None:
         self.shadow, self.place = shadow, place
 
-    @abstractmethod
     def compute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function of arrays, compiled for the device; inlined into a trace."""
