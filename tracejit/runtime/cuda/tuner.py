@@ -13,7 +13,7 @@ measurement would choose.
 import statistics
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,15 +85,16 @@ class Tuner:
             missing = {s.key: s for s in sites if s.key not in found}
             if is_on and missing:
                 for key, site in missing.items():
-                    found |= {key: best for best in self._tune(site, known)}
+                    best = self._tune(site, known)
+                    found |= {} if best is None else {key: best}
                 known.write()
         return found
 
-    def _tune(self, site: Site, known: LockFile) -> Iterator[Choice]:
-        """Yield the best choice for a site, if there are any."""
+    def _tune(self, site: Site, known: LockFile) -> Choice | None:
+        """Return the best choice for a site; None if there is but one."""
         measured = self.measure(site)
         if not measured:
-            return
+            return None
         best = best_of(measured)
         known.record(site, best.choice, measured)
         log.emit(
@@ -101,7 +102,7 @@ class Tuner:
             f"{site.name}: {best.choice}: {best.time_us:.1f} us, by default "
             f"{measured[0].time_us:.1f}, of {len(measured)} choices",
         )
-        yield best.choice
+        return best.choice
 
     def measure(self, site: Site) -> list[Measured]:
         """Return the times of the choices for a site that work, the default first.
