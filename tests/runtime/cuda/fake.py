@@ -267,5 +267,5 @@ class FakeDriver:
         memory = self.bytes_at(address + low * size, (high - low) * size)
         return memory.view(buffer.dtype), -low
 
-    def device(self, ordinal=0):
-        return Device(ordinal, self.driver, self.build)
+    def device(self, ordinal=0, libraries=None):
+        return Device(ordinal, self.driver, self.build, libraries)

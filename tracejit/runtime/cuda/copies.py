@@ -11,7 +11,7 @@ from ...program.verify import is_dense
 from ..cpu.call import data_pointer
 from ..overlap import byte_range
 from .device import Device
-from .executable import loaded
+from .loading import loaded
 from .shadow import shadow_at
 
 

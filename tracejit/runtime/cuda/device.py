@@ -8,7 +8,7 @@ to PyTorch or CuPy without more ado. Errors of kernels are seen when the host wa
 import contextlib
 import ctypes
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from ...codegen.triton.store import Wanted, build_together, stored_build
 from ...disk import DiskCache, default_folder
 from ...errors import DeviceError, NoDeviceError
 from .driver import Driver, system_driver
+from .libraries import Libraries, system_addresses
 from .memory import Allocation, Pool
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Device:
         That of this machine, if none is given.
     builder : callable, optional
         ``(code, arch, aligned pointers)`` to the compiled kernel, in place of Triton.
+    libraries : mapping of str to int, optional
+        Addresses of the functions of `libraries.signatures`, in place of those of this
+        machine, which only its own driver can have.
 
     Attributes
     ----------
@@ -72,7 +76,10 @@ class Device:
         ordinal: int = 0,
         driver: Driver | None = None,
         builder: Builder | None = None,
+        libraries: Mapping[str, int] | None = None,
     ) -> None:
+        self._library_addresses = libraries
+        self._has_system_driver = driver is None
         self.driver = driver = driver or system_driver()
         count = driver.integer("cuDeviceGetCount")
         if ordinal >= count:
@@ -180,6 +187,20 @@ class Device:
             executable.check()
 
     # Code
+
+    @cached_property
+    def libraries(self) -> Libraries | None:
+        """The libraries of linear algebra; None where they are not, or do not start."""
+        addresses = self._library_addresses
+        if addresses is None and self._has_system_driver:
+            addresses = system_addresses()
+        if addresses is None:
+            return None
+        self.enter()
+        try:
+            return Libraries(addresses)
+        except DeviceError:  # made for another driver
+            return None
 
     def function(
         self, code: TritonCode, odd: Collection[str] = ()

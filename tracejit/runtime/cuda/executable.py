@@ -6,17 +6,23 @@ hands their addresses to that function and returns: the device works on. Its are
 whatever the caller lets go of may be used again at once, as all work is on one stream.
 """
 
+import contextlib
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from ...codegen.error_word import CODE_SHIFT, HOST_ERROR, STEP_SHIFT
+from ...codegen.error_word import (
+    CODE_SHIFT,
+    HOST_ERROR,
+    LIBRARY_ERROR,
+    LINALG_ERROR,
+    STEP_SHIFT,
+)
 from ...codegen.llvm.host import HOST_SYMBOL, MAIN_SYMBOL
 from ...codegen.llvm.launch import (
     DRIVER_SYMBOLS,
-    Launch,
     Launches,
     emit_launches,
     odd_buffers,
@@ -25,22 +31,22 @@ from ...codegen.llvm.target import host_target
 from ...codegen.triton.code import TritonKernel
 from ...codegen.triton.emit import emit_kernel
 from ...codegen.triton.externs import step_kernel
-from ...errors import HostFallbackWarning
+from ...errors import DeviceError, HostFallbackWarning
 from ...ir.ops.callback import callback_p, check_p
-from ...kernels.kernel import Buffer, Kernel
+from ...kernels.kernel import Kernel
 from ...kernels.schedule import Schedule
-from ...program.interp import extent_of
 from ...program.program import Extern, Program, ProgramBuffer, Run, nested
 from ..cpu.call import NativeFunction, data_pointer
 from ..cpu.engine import engine_for
-from ..failures import index_error
+from ..failures import index_error, linalg_error
 from .device import Device, aligned_pointers
 from .externs import DeviceCalls
 from .graphs import Graphs
+from .linalg import library_step
+from .loading import loaded
 from .shadow import new_shadow
 
 _RECORDED = range(2, 10_000)  # launches that are worth recording
-WARP = 32  # threads
 _ERRORS = "errors"
 
 
@@ -89,10 +95,13 @@ class CudaExecutable:
             "link": time.perf_counter() - built,
         }
         replays = code.launches in _RECORDED and not code.needs_bytes
+        replays = replays and all(x.is_recorded for x in code.libraries)
         is_alone = replays and not code.needs_host
         self._graphs = Graphs(device, self._function) if is_alone else None
         self._outputs = _labelled_outputs(program)
         self._tail = device.stream, device.context
+        libraries = device.libraries if code.libraries else None
+        self._turn = libraries.lock if libraries else contextlib.nullcontext()
 
     def _imports(self) -> dict[str, int]:
         code, driver = self._code, self.device.driver
@@ -127,8 +136,10 @@ class CudaExecutable:
             return None
         source = step_kernel(self.program, step)
         if source is None:
-            _warn_of_host(self.program, step)
-            return None
+            calls = library_step(self.device, self.program, step)
+            if calls is None:
+                _warn_of_host(self.program, step)
+            return calls
         self.sources[f"{source.name}.{len(self.sources)}"] = source
         names = [b.name for code in source.codes for b in code.buffers]
         own = {b.name for b in source.workspace}
@@ -172,10 +183,11 @@ class CudaExecutable:
         )
         places = [data_pointer(x) for x in outputs]
         everything = (*addresses, *places, arena.address)
-        if self._graphs is not None:
-            word = self._graphs.run(everything)
-        else:
-            word = self._function.at([*everything, *self._tail]) or 0
+        with self._turn:
+            if self._graphs is not None:
+                word = self._graphs.run(everything)
+            else:
+                word = self._function.at([*everything, *self._tail]) or 0
         if self._code.error_words:
             device.watch(self)
         if word:
@@ -188,12 +200,16 @@ class CudaExecutable:
         Raises
         ------
         IndexRangeError
+        numpy.linalg.LinAlgError
+            For a matrix that is singular or not positive definite.
         """
         words = self._words.values.reshape(-1, 2)
         for k in np.flatnonzero(words[:, 0]):
             word, index = (int(x) for x in words[k])
             words[...] = 0
             step = self._code.steps[self._code.error_words[k]]
+            if word & 0xFF == LINALG_ERROR:
+                raise linalg_error(step)
             raise index_error(self.program, step, word, index)
 
     def _error(self, word: int) -> BaseException:
@@ -201,34 +217,14 @@ class CudaExecutable:
         if word & 0xFF == HOST_ERROR:
             return self._host.take_error()
         code = (word >> CODE_SHIFT) & 0xFFFFFFFF
-        error = self.device.driver.error("running a kernel", code)
+        if word & 0xFF == LIBRARY_ERROR:
+            assert isinstance(step, Extern)
+            failed = f"the library's {step.primitive.name} failed with status {code}"
+            error = DeviceError(failed, code=code)
+        else:
+            error = self.device.driver.error("running a kernel", code)
         error.source = ", ".join(step.source) or None
         return error
-
-
-def loaded(device: Device, source: TritonKernel, odd: Collection[str]) -> Launches:
-    """Build and load what a kernel of the IR became."""
-    launches = []
-    for code in source.codes:
-        function, built = device.function(code, odd)
-        launches.append(
-            Launch(
-                code.name,
-                function,
-                tuple(b.name for b in code.buffers),
-                code.can_fail,
-                code.grid,
-                WARP * built.facts.num_warps,
-                built.facts.shared,
-                built.global_scratch * code.grid,
-            )
-        )
-    return Launches(tuple(launches), {b.name: _bytes_of(b) for b in source.workspace})
-
-
-def _bytes_of(buffer: Buffer) -> int:
-    low, high = extent_of(buffer.shape, buffer.strides)
-    return (high - low) * buffer.dtype.itemsize
 
 
 def _labelled_outputs(
