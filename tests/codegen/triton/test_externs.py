@@ -183,6 +183,13 @@ def test_halves_are_scanned_in_float32(interpreter):
     np.testing.assert_allclose(found.astype(np.float32), want, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("name", ["cumsum", "cumprod", "cummax", "cummin"])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16])
+def test_narrow_integers_are_scanned(interpreter, name, dtype):
+    x = RNG.integers(0, 100, (2, 9)).astype(dtype)
+    check(interpreter, name, [x], {"axis": 1, "reverse": False})
+
+
 # --- sort -------------------------------------------------------------------------
 
 VALUES = {

@@ -61,16 +61,16 @@ class Reduction:
         return self.op
 
     @property
-    def _state_dtype(self) -> np.dtype:
-        if is_real_float(self.dtype):
+    def state_dtype(self) -> np.dtype:
+        """The type of the accumulator."""
+        if self.dtype.itemsize >= 4:
             return self.dtype
-        wide = self.dtype.itemsize >= 4
-        return self.dtype if wide else dt.NAME_TO_DTYPE["i32"]
+        return dt.NAME_TO_DTYPE["f32" if is_real_float(self.dtype) else "i32"]
 
     @property
     def state_type(self) -> str:
         """The Triton type of the accumulator."""
-        return register_type(self._state_dtype)
+        return memory_type(self.state_dtype)
 
     @property
     def neutral(self) -> str:
@@ -82,7 +82,7 @@ class Reduction:
             value = int(bool(value))
         elif not is_real_float(self.dtype) and self.dtype.itemsize < 4:
             value = int(value)  # type: ignore[call-overload]
-        return number(value, self._state_dtype)
+        return number(value, self.state_dtype)
 
     def widened(self, text: str) -> str:
         """Return an operand in the type of the accumulator."""

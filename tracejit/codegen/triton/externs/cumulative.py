@@ -7,52 +7,35 @@ then what lies before each piece, then the pieces are scanned from there.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ....ir.primitive import Params
 from ....kernels.kernel import Buffer, dense_strides
 from ..code import TritonCode, TritonKernel, power_of_two
-from ..values import HALVES, highest, is_real_float, lowest, memory_type, number
-from .text import ceil_div, code_of, index_type, offset, size_of
+from ..reductions import Reduction
+from ..values import memory_type
+from .text import ceil_div, code_of, in_row, index_type, size_of
 
 _BLOCK = 1024
 _BUSY = 132  # programs that keep a device busy
 _LONG = 16  # blocks of a row from which on it is cut
 
 
-class _Scan:
+_OPS = {"cumsum": "add", "cumprod": "mul", "cummax": "max", "cummin": "min"}
+
+
+class _Scan(Reduction):
     """How one operation scans and reduces, as text."""
 
-    def __init__(self, name: str, dtype: np.dtype) -> None:
-        kind = name.removeprefix("cum")
-        real = is_real_float(dtype)
-        self.neutral = {
-            "sum": "0",
-            "prod": "1",
-            "max": number(lowest(dtype), dtype),
-            "min": number(highest(dtype), dtype),
-        }[kind]
-        combine = {
-            "sum": "plus",
-            "prod": "multiply",
-            "max": "nan_maximum" if real else "larger",
-            "min": "nan_minimum" if real else "smaller",
-        }[kind]
-        self.combine = combine
-        self.wide = "tl.float32" if dtype in HALVES else memory_type(dtype)
-
     def scan(self, x: str) -> str:
-        if self.combine == "plus":
+        """Return the running results of a block."""
+        if self.op == "add":
             return f"tl.cumsum({x}, 0)"
         return f"tl.associative_scan({x}, 0, {self.combine})"
 
     def reduce(self, x: str) -> str:
-        if self.combine == "plus":
+        """Return the result of a block."""
+        if self.op == "add":
             return f"tl.sum({x}, 0)"
         return f"tl.reduce({x}, 0, {self.combine})"
-
-    def join(self, a: str, b: str) -> str:
-        return f"{a} + {b}" if self.combine == "plus" else f"{self.combine}({a}, {b})"
 
 
 def write_cumulative(
@@ -62,7 +45,7 @@ def write_cumulative(
     (x,), (out,) = inputs, outputs
     axis = params["axis"]
     assert isinstance(axis, int)
-    if x.dtype.kind == "b" or x.dtype.itemsize < 2:
+    if x.dtype.kind == "b":
         return None
     rows = _Rows(name, x, out, axis, bool(params["reverse"]))
     blocks = ceil_div(rows.length, _BLOCK)
@@ -72,8 +55,7 @@ def write_cumulative(
     per_piece = ceil_div(blocks, pieces)
     pieces = ceil_div(blocks, per_piece)
     shape = (rows.count, pieces)
-    wide = np.dtype(np.float32) if x.dtype in HALVES else x.dtype
-    totals = Buffer("totals", wide, shape, dense_strides(shape))
+    totals = Buffer("totals", rows.scan.state_dtype, shape, dense_strides(shape))
     codes = rows.totals(totals, per_piece), rows.pieces(totals, per_piece)
     return TritonKernel(name, codes, (totals,))
 
@@ -85,31 +67,27 @@ class _Rows:
         self, name: str, x: Buffer, out: Buffer, axis: int, reverse: bool
     ) -> None:
         self.name, self.x, self.out, self.axis = name, x, out, axis
-        self.scan = _Scan(name, x.dtype)
+        self.scan = _Scan(_OPS[name], x.dtype, x.dtype)
         self.length, self.reverse = x.shape[axis], reverse
         self.count = size_of(x) // self.length
         self.block = min(_BLOCK, power_of_two(self.length))
         self.index = index_type(x, out)
 
     def at(self, buffer: Buffer) -> str:
-        """Return the address of the block's elements."""
-        rest = [d for d in range(len(buffer.shape)) if d != self.axis]
-        row = offset(
-            "row", [buffer.shape[d] for d in rest], [buffer.strides[d] for d in rest]
-        )
+        """Return the addresses of the block's elements."""
         place = f"({self.length - 1} - k)" if self.reverse else "k"
-        return f"{buffer.name}_ptr + {row} + {place} * {buffer.strides[self.axis]}"
+        return in_row(buffer, self.axis, place)
 
     def head(self, row: str, first: str, stop: str) -> list[str]:
         """Return the statements up to the loop over blocks."""
+        load = f"tl.load({self.at(self.x)}, mask=mask, other={self.scan.neutral})"
         return [
             f"    row = ({row}).to({self.index})",
-            f"    carry = tl.full((), {self.scan.neutral}, {self.scan.wide})",
+            f"    carry = tl.full((), {self.scan.neutral}, {self.scan.state_type})",
             f"    for start in range({first}, {stop}, {self.block}):",
             f"        k = start + tl.arange(0, {self.block})",
             f"        mask = k < {self.length}",
-            f"        x = tl.load({self.at(self.x)}, mask=mask, "
-            f"other={self.scan.neutral}).to({self.scan.wide})",
+            f"        x = {load}.to({self.scan.state_type})",
         ]
 
     def body(self) -> list[str]:
@@ -117,9 +95,9 @@ class _Rows:
         scan = self.scan
         kept = f"y.to({memory_type(self.out.dtype)})"
         return [
-            f"        y = {scan.join('carry', scan.scan('x'))}",
+            f"        y = {scan.stepped('carry', scan.scan('x'))}",
             f"        tl.store({self.at(self.out)}, {kept}, mask=mask)",
-            f"        carry = {scan.join('carry', scan.reduce('x'))}",
+            f"        carry = {scan.stepped('carry', scan.reduce('x'))}",
         ]
 
     def whole(self) -> TritonCode:
@@ -130,7 +108,7 @@ class _Rows:
     def totals(self, totals: Buffer, per_piece: int) -> TritonCode:
         """Return the kernel that reduces each piece."""
         body = [
-            f"        carry = {self.scan.join('carry', self.scan.reduce('x'))}",
+            f"        carry = {self.scan.stepped('carry', self.scan.reduce('x'))}",
             "    tl.store(totals_ptr + tl.program_id(0), carry)",
         ]
         lines = self._piece(totals.shape[1], per_piece)

@@ -12,7 +12,7 @@ from ....ir.primitive import Params
 from ....kernels.kernel import Buffer
 from ..code import TritonKernel, power_of_two
 from ..values import is_real_float
-from .text import code_of, index_type, offset, size_of
+from .text import code_of, in_row, index_type, size_of
 
 _LONGEST = 4096
 
@@ -28,30 +28,22 @@ def write_sort(
     if x.dtype.itemsize > 4 or length > _LONGEST:
         return None
     width = power_of_two(length)
-    rest = [d for d in range(len(x.shape)) if d != axis]
     index = index_type(x, out)
-
-    def at(buffer: Buffer, k: str) -> str:
-        row = offset(
-            "row", [buffer.shape[d] for d in rest], [buffer.strides[d] for d in rest]
-        )
-        return f"{buffer.name}_ptr + {row} + {k} * {buffer.strides[axis]}"
-
     lines = [
         f"    row = tl.program_id(0).to({index})",
         f"    k = tl.arange(0, {width})",
-        f"    x = tl.load({at(x, 'k')}, mask=k < {length}, other=0)",
+        f"    x = tl.load({in_row(x, axis, 'k')}, mask=k < {length}, other=0)",
         f"    key = {_key(x)}",
         f"    key = tl.where(k < {length}, key, 0x1FFFFFFFF)",
         "    order = tl.sort((key << 16) | k.to(tl.int64)) & 0xFFFF",
         f"    mask = k < {length}",
     ]
     if name == "argsort":
-        lines.append(f"    tl.store({at(out, 'k')}, order, mask=mask)")
+        lines.append(f"    tl.store({in_row(out, axis, 'k')}, order, mask=mask)")
     else:
         lines += [
-            f"    y = tl.load({at(x, 'order')}, mask=mask)",
-            f"    tl.store({at(out, 'k')}, y, mask=mask)",
+            f"    y = tl.load({in_row(x, axis, 'order')}, mask=mask)",
+            f"    tl.store({in_row(out, axis, 'k')}, y, mask=mask)",
         ]
     explained = f"{name} of {x.name} along axis {axis}"
     grid = size_of(x) // length

@@ -29,6 +29,14 @@ def offset(index: str, shape: Sequence[int], strides: Sequence[int]) -> str:
     return " + ".join(reversed(terms)) or f"{index} * 0"
 
 
+def in_row(buffer: Buffer, axis: int, place: str) -> str:
+    """Return the address of what is at `place` along an axis, in row number ``row``."""
+    rest = [d for d in range(len(buffer.shape)) if d != axis]
+    shape, strides = ([of[d] for d in rest] for of in (buffer.shape, buffer.strides))
+    row = offset("row", shape, strides)
+    return f"{buffer.name}_ptr + {row} + {place} * {buffer.strides[axis]}"
+
+
 def index_type(*buffers: Buffer) -> str:
     """Return the integer type that counts elements of buffers."""
     spans = (
