@@ -27,7 +27,7 @@ def copy_on_device(device: Device, to: np.ndarray, source: np.ndarray) -> None:
     kernel, schedule = copy_kernel(_buffer("source", source), target)
     found = loaded(device, emit_kernel(kernel, schedule), ("source", "to"))
     places = {"to": addresses[0], "source": addresses[1]}
-    for launch in found.launches:
+    for launch in found.kernels:
         values = [*(places[name] for name in launch.arguments), 0, 0]
         slots = (ctypes.c_uint64 * len(values))(*values)
         start = ctypes.addressof(slots)

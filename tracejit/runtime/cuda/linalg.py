@@ -361,7 +361,8 @@ def _decompose(
     """
     m, n = size
     info = plan.numbers()
-    jobs, places = [ord("N")] * 2, (None, m, None, n)
+    jobs = [ord("N")] * 2
+    places: tuple[At | int | None, ...] = (None, m, None, n)
     if left is not None and right is not None:
         full = prod(left.shape[-2:]) == m * m
         jobs = [ord("A" if full else "S")] * 2
