@@ -73,7 +73,7 @@ class FakeLibraries:
             self.dtype = np.dtype({"S": "f4", "D": "f8"}[letter])
             work = getattr(self, routine.removesuffix("_v2"))
             rest = arguments[1:]
-            self.fake.ask(stream, lambda: work(*rest))
+            self.fake.ask(stream, lambda on: work(*rest))
 
     # Memory
 

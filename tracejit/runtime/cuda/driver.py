@@ -8,6 +8,7 @@ which raises what fails.
 Source: the CUDA driver API reference, version 12.0, which every driver from 525 on has.
 """
 
+import contextlib
 import ctypes
 import sys
 from collections.abc import Mapping
@@ -131,6 +132,12 @@ class Driver:
             texts.append((text.value or b"unknown").decode())
         name, meaning = texts
         return DeviceError(f"{function} failed: {name} ({code}): {meaning}", code=code)
+
+
+def free_host(driver: Driver, address: int) -> None:
+    """Give page-locked memory back."""
+    with contextlib.suppress(DeviceError):  # the driver may be gone by now
+        driver.call("cuMemFreeHost", address)
 
 
 @cache

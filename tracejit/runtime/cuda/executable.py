@@ -36,7 +36,7 @@ from ...ir.ops.callback import callback_p, check_p
 from ...kernels.kernel import Kernel
 from ...kernels.schedule import Schedule
 from ...program.program import Extern, Program, ProgramBuffer, Run, nested
-from ..cpu.call import NativeFunction, data_pointer
+from ..cpu.call import NativeFunction
 from ..cpu.engine import engine_for
 from ..failures import index_error, linalg_error
 from .device import Device, aligned_pointers
@@ -44,7 +44,7 @@ from .externs import DeviceCalls
 from .graphs import Graphs
 from .linalg import library_step
 from .loading import loaded
-from .shadow import new_shadow
+from .shadow import shadow_in, size_of
 
 _RECORDED = range(2, 10_000)  # launches that are worth recording
 _ERRORS = "errors"
@@ -86,6 +86,7 @@ class CudaExecutable:
             symbol: device.upload(data, f"constant of {program.name}")
             for symbol, data in code.constants.items()
         }
+        device.settle([x.address for x in self._constants.values()])
         library = engine.load(image, self._imports())
         address = library.address(MAIN_SYMBOL)
         self._function = NativeFunction(address, argtypes=(), owner=library)
@@ -177,22 +178,30 @@ class CudaExecutable:
             If there is no room for results and temporaries.
         """
         device = self.device
-        outputs = [new_shadow(device, *output) for output in self._outputs]
+        outputs = [
+            device.pool.allocate(size_of(shape, dtype), label)
+            for shape, dtype, label in self._outputs
+        ]
         arena = device.pool.allocate(
             self._code.arena_bytes, f"temporaries of {self.program.name}"
         )
-        places = [data_pointer(x) for x in outputs]
+        places = [x.address for x in outputs]
         everything = (*addresses, *places, arena.address)
+        device.settle(addresses)
         with self._turn:
             if self._graphs is not None:
                 word = self._graphs.run(everything)
             else:
                 word = self._function.at([*everything, *self._tail]) or 0
+        mark = device.marks.make()
+        for output in outputs:
+            output.mark = mark
         if self._code.error_words:
-            device.watch(self)
+            device.watch(self, mark)
         if word:
             raise self._error(word)
-        return outputs
+        shadows = zip(outputs, self._outputs, strict=True)
+        return [shadow_in(device, x, shape, dtype) for x, (shape, dtype, _) in shadows]
 
     def check(self) -> None:
         """Raise what a kernel has found since the last check; the device is done.

@@ -25,7 +25,10 @@ from ...codegen.llvm.launch import At, Call, Handle, Number
 from ...errors import DeviceError
 
 _OUT = ctypes.POINTER(c_int)
-_LETTERS: Mapping[np.dtype, str] = {np.dtype(np.float32): "S", np.dtype(np.float64): "D"}
+_LETTERS: Mapping[np.dtype, str] = {
+    np.dtype(np.float32): "S",
+    np.dtype(np.float64): "D",
+}
 
 SOLVER: Mapping[str, tuple[Any, ...]] = {
     "potrf": (c_int, c_int, ptr, c_int, ptr, c_int, ptr),
