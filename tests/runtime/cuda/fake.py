@@ -64,6 +64,7 @@ class FakeDriver:
         self.failing = {}  # function → code, for tests of errors
         self.errors = []
         self.recording, self.graphs = {}, {}
+        self.contexts = {}  # and the device of each
         self.order = HappensBefore()
         self.locked, self.promised = set(), []  # page-locked blocks; copies to them
         self.lock = threading.RLock()
@@ -124,6 +125,11 @@ class FakeDriver:
 
     def cuDeviceGet(self, out, ordinal):
         self.give_int(out, ordinal)
+
+    def cuDevicePrimaryCtxRetain(self, out, device):
+        context = next(self.handles)
+        self.contexts[context] = device
+        self.give(out, context)
 
     def cuDeviceGetName(self, text, size, device):
         ctypes.memmove(text, b"Fake H200\0", 10)
@@ -247,6 +253,13 @@ class FakeDriver:
         memory[...] = 0xA5
         time = self.order.clock(stream)[stream]
         self.promised.append((stream, time, memory, data.copy()))
+
+    def cuMemcpyPeerAsync(self, to, there, source, here, size, stream):
+        assert self.contexts[there] != self.contexts[here]
+        self.cuMemcpyDtoDAsync(to, source, size, stream)
+
+    def cuDeviceCanAccessPeer(self, out, device, peer):
+        self.give_int(out, int(device != peer))
 
     def is_locked(self, address):
         k = bisect_right(self.starts, address) - 1

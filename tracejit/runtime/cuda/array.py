@@ -19,6 +19,7 @@ from ...ir.placed import Placed
 from ..cpu.call import data_pointer
 from .device import Device, cuda_device
 from .dlpack import CUDA, capsule_of
+from .peers import copy_to_peer
 from .shadow import mark_of, memory_of, set_mark, uploaded
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
@@ -346,6 +347,12 @@ def _on_named_device(place: str, array: np.ndarray) -> Array:
 def on_device(device: Device, array: np.ndarray) -> Array:
     """Return a copy of a NumPy array on a device."""
     return Array(uploaded(device, array))
+
+
+def on_peer(device: Device, x: Array) -> Array:
+    """Return a copy on another device, which does not pass the host."""
+    whole = x if x.shadow.flags.c_contiguous else x.copy()
+    return Array(copy_to_peer(whole.shadow, x.device, device))
 
 
 class _Compiler:

@@ -58,6 +58,8 @@ class Device:
     ----------
     name : str
         ``cuda:0``, ...
+    number : int
+        The driver's.
     model : str
     arch : str
         ``sm_90``, ...
@@ -67,6 +69,8 @@ class Device:
         Its memory.
     marks : Marks
         Places in the work of its kernels' stream.
+    peers : set of int
+        Numbers of the devices that were let see its memory.
 
     Raises
     ------
@@ -91,7 +95,7 @@ class Device:
                 hint=f"one of {', '.join(f'cuda:{k}' for k in range(count))}",
             )
         self.ordinal, self.name = ordinal, f"cuda:{ordinal}"
-        number = self._number = driver.integer("cuDeviceGet", ordinal)
+        number = self.number = driver.integer("cuDeviceGet", ordinal)
         self.context = driver.handle("cuDevicePrimaryCtxRetain", number)
         driver.call("cuCtxSetCurrent", self.context)
         self.stream = driver.handle("cuStreamCreate", 0)
@@ -107,6 +111,7 @@ class Device:
         )
         self.transfers = Transfers(driver, self.pool, self.marks, self.arrivals)
         self.builder = builder
+        self.peers: set[int] = set()
         self._functions: dict[tuple[str, tuple[str, ...]], tuple[int, Built]] = {}
         # The marks of the first and the last run, in order of first runs.
         self._unchecked: dict[CudaExecutable, tuple[int, int]] = {}
@@ -115,7 +120,7 @@ class Device:
         return f"<device {self.name}: {self.model}, {self.arch}>"
 
     def _attribute(self, which: int) -> int:
-        return self.driver.integer("cuDeviceGetAttribute", which, self._number)
+        return self.driver.integer("cuDeviceGetAttribute", which, self.number)
 
     # Memory
 

@@ -41,6 +41,8 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "cuDeviceGetDefaultMemPool": (_POINTERS, c_int),
     "cuMemPoolSetAttribute": (ptr, c_int, ptr),
     "cuMemPoolTrimTo": (ptr, c_size_t),
+    "cuMemPoolSetAccess": (ptr, ptr, c_size_t),
+    "cuDeviceCanAccessPeer": (_INTEGERS, c_int, c_int),
     "cuMemHostAlloc": (_POINTERS, c_size_t, c_uint),
     "cuMemFreeHost": (ptr,),
     "cuMemcpyHtoDAsync": (c_uint64, ptr, c_size_t, ptr),

@@ -72,6 +72,8 @@ class Pool:
         Of what is in use now, and at most so far.
     kept_bytes : int
         Of free blocks that are kept.
+    handle : int
+        The driver's pool.
     """
 
     def __init__(
@@ -89,10 +91,10 @@ class Pool:
         self._free: defaultdict[int, deque[tuple[int, int]]] = defaultdict(deque)
         self._live: dict[int, tuple[int, str, int]] = {}
         self.live_bytes = self.peak_bytes = self.kept_bytes = 0
-        self._pool = driver.handle("cuDeviceGetDefaultMemPool", device)
+        self.handle = driver.handle("cuDeviceGetDefaultMemPool", device)
         keep = ctypes.c_uint64(2**64 - 1)
         driver.call(
-            "cuMemPoolSetAttribute", self._pool, _RELEASE_THRESHOLD, ctypes.byref(keep)
+            "cuMemPoolSetAttribute", self.handle, _RELEASE_THRESHOLD, ctypes.byref(keep)
         )
 
     def allocate(self, size: int, label: str = "array") -> Allocation:
@@ -115,10 +117,8 @@ class Pool:
             address = self._new(block, size, label, self._stream)
         return self._given(address, size, label, block)
 
-    def allocate_for(
-        self, stream: int, size: int, label: str
-    ) -> tuple[Allocation, int]:
-        """Return a block for another stream, and the mark that it must wait for.
+    def allocate_for(self, stream: int, size: int, label: str) -> Allocation:
+        """Return a block for another stream, which waits until nothing uses it.
 
         Raises
         ------
@@ -129,9 +129,11 @@ class Pool:
         try:
             address, mark = self._free[block].popleft()
             self.kept_bytes -= block
+            self._marks.wait(stream, mark)
+            self._arrivals.wait(stream, address)
         except IndexError:
-            address, mark = self._new(block, size, label, stream), 0
-        return self._given(address, size, label, block), mark
+            address = self._new(block, size, label, stream)
+        return self._given(address, size, label, block)
 
     def _given(self, address: int, size: int, label: str, block: int) -> Allocation:
         self._live[address] = size, label, block
@@ -155,7 +157,7 @@ class Pool:
                 self._driver.call("cuMemFreeAsync", address, self._stream)
                 self.kept_bytes -= block
         self._driver.call("cuStreamSynchronize", self._stream)
-        self._driver.call("cuMemPoolTrimTo", self._pool, 0)
+        self._driver.call("cuMemPoolTrimTo", self.handle, 0)
 
     def live(self) -> Iterable[tuple[int, str]]:
         """Return bytes and label of each array in use, largest first."""

@@ -109,8 +109,7 @@ class Transfers:
     def send(self, array: np.ndarray, label: str) -> Allocation:
         """Copy a C-contiguous array to the device; returns while that is on its way."""
         driver, stream = self._driver, self.inward
-        allocation, mark = self._pool.allocate_for(stream, array.nbytes, label)
-        self._marks.wait(stream, mark)
+        allocation = self._pool.allocate_for(stream, array.nbytes, label)
         source = data_pointer(array)
         for start in range(0, array.nbytes, CHUNK):
             size = min(CHUNK, array.nbytes - start)
