@@ -7,6 +7,7 @@ import pytest
 from tracejit.codegen.triton.build import build
 from tracejit.codegen.triton.externs import cumulative as cumulative_module
 from tracejit.codegen.triton.externs import extern_kernel
+from tracejit.codegen.triton.externs import sort as sort_module
 from tracejit.ir.primitive import REGISTRY
 from tracejit.kernels.kernel import Buffer, dense_strides
 
@@ -204,6 +205,14 @@ VALUES = {
     "i4": RNG.integers(-(2**31), 2**31, (3, 9)).astype(np.int32),
     "u4": RNG.integers(0, 2**32, (3, 9)).astype(np.uint32),
     "i1": RNG.integers(-5, 5, (3, 9)).astype(np.int8),
+    "f8": np.array(
+        [
+            [0.0, -0.0, np.nan, 1.0, -np.inf, 1e-300, 1.0 + 2**-52],
+            [-1e300, 1, 1, -1 - 2**-52, 0, -1, np.nan],
+        ]
+    ),
+    "i8": RNG.integers(-(2**63), 2**63, (3, 9)),
+    "u8": RNG.integers(0, 2**64, (3, 9), dtype=np.uint64),
 }
 
 
@@ -219,9 +228,31 @@ def test_equal_elements_stay_in_order(interpreter):
     check(interpreter, "argsort", [x], {"axis": 1})
 
 
+@pytest.mark.parametrize(
+    ("dtype", "name", "axis"),
+    [("f8", "argsort", 1), ("f8", "sort", 0), ("i4", "sort", 1), ("u8", "argsort", 0)],
+)
+def test_rows_of_several_tiles(interpreter, dtype, name, axis, monkeypatch):
+    for name_of, value in {"_LONGEST": 16, "_LONGEST_WIDE": 16, "_TILE": 8}.items():
+        monkeypatch.setattr(sort_module, name_of, value)
+    x = np.resize(VALUES[dtype], (2, 38))  # many are equal
+    x[1] = np.sort(x[1])[::-1]
+    kernel = check(interpreter, name, [x.T if axis == 0 else x], {"axis": axis})
+    assert [code.name for code in kernel.codes] == [
+        *("sort_tiles", "sort_merge_8", "sort_merge_16", "sort_merge_32", name),
+    ]
+
+
+@pytest.mark.parametrize("length", [17, 24, 31])
+def test_runs_that_end_before_others(interpreter, length, monkeypatch):
+    monkeypatch.setattr(sort_module, "_LONGEST", 8)
+    monkeypatch.setattr(sort_module, "_TILE", 8)
+    x = RNG.integers(0, 9, length).astype(np.int32)
+    check(interpreter, "argsort", [x], {"axis": 0})
+
+
 def test_what_no_kernel_sorts_is_left_to_the_host(interpreter):
-    assert run(interpreter, "sort", [np.ones((2, 3))], {"axis": 1}) is None
-    assert run(interpreter, "sort", [np.ones(5000, np.float32)], {"axis": 0}) is None
+    assert run(interpreter, "sort", [np.ones((2, 3), complex)], {"axis": 1}) is None
 
 
 BUILT = {
@@ -232,10 +263,15 @@ BUILT = {
     "cummax": ([("f4", (2, 1 << 17))], {"axis": 1, "reverse": True}),
     "cumsum": ([("f8", (300, 1000))], {"axis": 0, "reverse": False}),
     "argsort": ([("f4", (100, 1000))], {"axis": 1}),
+    "sort": ([("f8", (20000,))], {"axis": 0}),
 }
 
 
-@pytest.mark.parametrize("name", BUILT)
+# A sort of int64 compiles for seconds.
+SLOW = [pytest.param(name, marks=pytest.mark.triton) for name in ("argsort", "sort")]
+
+
+@pytest.mark.parametrize("name", [*(n for n in BUILT if "sort" not in n), *SLOW])
 def test_they_compile_without_spills(name):
     shapes, params = BUILT[name]
     avals = [
