@@ -145,6 +145,15 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="deterministic",
+            env="TRACEJIT_DETERMINISTIC",
+            type=bool,
+            default=False,
+            help="the same bits at every run on devices too: scatters add in order, "
+            "which is slower than atomically; on CPUs they always do",
+            in_cache_key=True,
+        ),
+        Switch(
             name="threads",
             env="TRACEJIT_THREADS",
             type=int,
@@ -207,6 +216,7 @@ class Config:
     cache_bytes: int
     fma: bool
     composites: bool
+    deterministic: bool
     threads: int
     share_from: int
     verify: bool
@@ -298,7 +308,9 @@ def current() -> Config:
 @overload
 def get(name: Literal["isa", "device", "cache_dir"]) -> str: ...
 @overload
-def get(name: Literal["fma", "composites", "verify", "native_calls"]) -> bool: ...
+def get(
+    name: Literal["fma", "composites", "deterministic", "verify", "native_calls"],
+) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...
 @overload

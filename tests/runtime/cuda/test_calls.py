@@ -384,3 +384,22 @@ def test_arrays_of_the_host_are_given_back_as_they_are():
     x = np.ones(3)
     assert tj.to_device(x, "cpu") is x
     assert tj.devices()[0] == "cpu"
+
+
+@pytest.mark.filterwarnings("error")
+def test_scatters_are_in_order_if_that_is_asked_for(fake, device):
+    def add(x, i, v):
+        np.add.at(x, i, v)
+        np.multiply.at(x, i, v)
+        return x
+
+    x, i = X.astype(np.float32), np.array([2, 0, 2])
+    v = np.linspace(-3, 3, 12, dtype=np.float32).reshape(3, 4)
+    compiled = tj.jit(add)
+    for deterministic in (False, True):
+        del fake.launches[:]
+        with tj.config.override(deterministic=deterministic):
+            found = compiled(tj.to_device(x, device), i, v)
+        text = "".join(code.source for code in fake.launches)
+        assert ("tl.atomic_add" in text) != deterministic
+        np.testing.assert_array_equal(found.numpy(), add(x.copy(), i, v))

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from ... import config
 from ...codegen.error_word import (
     CODE_SHIFT,
     HOST_ERROR,
@@ -135,7 +136,7 @@ class CudaExecutable:
         """Build and load what computes a step; say so if the host does."""
         if step.primitive in (callback_p, check_p):
             return None
-        source = step_kernel(self.program, step)
+        source = step_kernel(self.program, step, config.get("deterministic"))
         if source is None:
             calls = library_step(self.device, self.program, step)
             if calls is None:
