@@ -1,5 +1,7 @@
 """Equal kernels are one; what differs in anything but name and lines is not."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def layers(x, weights, biases):
 
 
 def weights_of(*sizes):
-    pairs = zip(sizes, sizes[1:], strict=False)
+    pairs = itertools.pairwise(sizes)
     weights = [RNG.normal(size=p).astype(np.float32) for p in pairs]
     return weights, [np.ones(n, np.float32) for n in sizes[1:]]
 
