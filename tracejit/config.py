@@ -145,6 +145,15 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="deterministic",
+            env="TRACEJIT_DETERMINISTIC",
+            type=bool,
+            default=False,
+            help="the same bits at every run on devices too: scatters add in order, "
+            "which is slower than atomically; on CPUs they always do",
+            in_cache_key=True,
+        ),
+        Switch(
             name="threads",
             env="TRACEJIT_THREADS",
             type=int,
@@ -233,6 +242,7 @@ class Config:
     cache_bytes: int
     fma: bool
     composites: bool
+    deterministic: bool
     threads: int
     share_from: int
     tf32: bool
@@ -328,7 +338,9 @@ def current() -> Config:
 def get(name: Literal["isa", "device", "cache_dir", "tune", "tuning_file"]) -> str: ...
 @overload
 def get(
-    name: Literal["fma", "composites", "tf32", "verify", "native_calls"],
+    name: Literal[
+        "fma", "composites", "deterministic", "tf32", "verify", "native_calls"
+    ],
 ) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...

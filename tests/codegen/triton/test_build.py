@@ -155,8 +155,15 @@ def test_other_architectures():
     (code,) = emitted(kernels.softmax, zeros(64, 64)).codes
     assert ".target sm_80" in build(code, "sm_80").ptx
     assert capability_of("sm_90a") == 90
-    with pytest.raises(TracejitError, match="'gfx942' is no CUDA architecture"):
-        build(code, "gfx942")
+    with pytest.raises(TracejitError, match="'gfx' is no GPU architecture"):
+        build(code, "gfx")
+
+
+def test_amds_architectures():
+    (code,) = emitted(kernels.softmax, zeros(64, 64)).codes
+    built = build(code, "gfx942")
+    assert "-gfx942" in built.ptx and built.cubin.startswith(ELF)
+    assert built.facts.registers and built.facts.spilled == 0
 
 
 def test_what_triton_refuses_is_shown_with_its_kernel():

@@ -12,7 +12,7 @@ from ...kernels.kernel import Kernel, Load, result_of
 from ...kernels.parts import parts_of
 from ...kernels.printer import format_kernel
 from ...kernels.schedule import Schedule
-from .choice import Choice, Site
+from .choice import LIBRARY, Choice, Site
 from .code import ERROR_NAME, TritonCode, TritonKernel, Tuning
 from .cuts import separated, split, split_product
 from .helpers import library
@@ -155,7 +155,8 @@ class _Writing:
             parts = 0 if chosen is None else chosen.parts
             pieces = split(piece, self.tuning, parts)
         elif online(piece.kernel) is None:
-            chosen = chosen or first(site)
+            if chosen is None or chosen.form == LIBRARY:
+                chosen = first(site)  # where the library cannot be called
             pieces = split_product(piece, chosen.parts)
         else:
             pieces = iter([piece])

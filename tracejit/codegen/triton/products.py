@@ -8,8 +8,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from ...kernels.kernel import Contract, Load, Reduce, Value, result_of, values_of
-from ...kernels.maps import AxisIndex
+from ...kernels.kernel import (
+    Contract,
+    Load,
+    Reduce,
+    Store,
+    Value,
+    result_of,
+    values_of,
+)
+from ...kernels.maps import AxisIndex, Map
 from .blocks import MatrixDim
 from .code import power_of_two
 from .pieces import Piece, axes_of, needed_for
@@ -133,6 +141,88 @@ class Product:
         if max(steps) < prod(self.extents("k" if steps[1] == 1 else letter)):
             return None  # rows overlap
         return Tile(load, letter, steps[0], steps[1])
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix in memory, or one for each place in a stack.
+
+    Parameters
+    ----------
+    buffer : str
+    offset : int
+        Elements before its first one.
+    row_step, column_step : int
+        Elements from one row to the next, and from one column; one of them is 1.
+    batch_step : int
+        Elements from one matrix to the next.
+    """
+
+    buffer: str
+    offset: int
+    row_step: int
+    column_step: int
+    batch_step: int
+
+    @property
+    def leading(self) -> int:
+        """Elements from one row, or column, to the next, whichever is no block."""
+        return max(self.row_step, self.column_step)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A product of matrices in memory, and nothing else.
+
+    Parameters
+    ----------
+    shape : Shape
+    lhs, rhs, out : Matrix
+    """
+
+    shape: Shape
+    lhs: Matrix
+    rhs: Matrix
+    out: Matrix
+
+
+def plain(piece: Piece) -> Plain | None:
+    """Return a piece as a product of matrices in memory, if it is nothing else."""
+    product = Product(piece)
+    body, op = piece.kernel.body, product.op
+    loads = {x.result: x for x in body if isinstance(x, Load)}
+    store = body[-1]
+    if len(body) != 4 or not isinstance(store, Store) or store.value != op.result:
+        return None
+    if {op.lhs, op.rhs} != set(loads) or any(len(a) > 1 for a in product.axes.values()):
+        return None
+    if any(x.bounds or x.check for x in loads.values()):
+        return None
+    found = (
+        _matrix(product, loads[op.lhs].buffer, loads[op.lhs].map, "mk"),
+        _matrix(product, loads[op.rhs].buffer, loads[op.rhs].map, "kn"),
+        _matrix(product, store.buffer, store.map, "mn"),
+    )
+    lhs, rhs, out = found
+    if lhs is None or rhs is None or out is None or out.column_step != 1:
+        return None
+    return Plain(product.shape, lhs, rhs, out)
+
+
+def _matrix(product: Product, buffer: str, map_: Map, letters: str) -> Matrix | None:
+    """Return what is at a map as a matrix with these dimensions, if it is one."""
+    (offset,) = map_
+    terms = {a.axis: c for a, c in offset.terms if isinstance(a, AxisIndex)}
+    axes = [product.axes[letter] for letter in letters]
+    if len(terms) != len(offset.terms) or not all(axes):
+        return None
+    rows, columns = (terms.pop(a[0], 0) for a in axes)
+    batch = sum(terms.pop(a, 0) for a in product.axes["b"])
+    lengths = [prod(product.extents(letter)) for letter in letters]
+    inner = lengths[1] if columns == 1 else lengths[0]
+    if terms or min(rows, columns) != 1 or max(rows, columns) < inner or batch < 0:
+        return None
+    return Matrix(buffer, offset.constant, rows, columns, batch)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from .cost import Cost, blocks_of
 from .cuts import equal_parts, parts_of
 from .machine import machine_of
 from .online import online
-from .products import LINE, Product, Shape, whole_block
+from .products import LINE, Product, Shape, plain, whole_block
 
 MOST = 16  # choices for one site
 _KINDS = 4  # of which so many are also tried in another form
@@ -95,10 +95,12 @@ def is_possible(site: Site, choice: Choice) -> bool:
     """Tell whether a site can be written by a choice, one of a file for instance."""
     if site.product is None or online(site.piece.kernel) is not None:
         return choice.form == POINTER and not choice.programs
+    if choice.form == LIBRARY:
+        return plain(site.piece) is not None
     shape = Product(site.piece, site.odd).shape
     sizes = [choice.blocks.get(f"BLOCK_{x}", 0) for x in "MNK"]
     least = 1 if choice.form == VECTOR else SMALLEST
-    if choice.form == LIBRARY or len(choice.blocks) != 3 or min(sizes) < least:
+    if len(choice.blocks) != 3 or min(sizes) < least:
         return False
     parts = max(choice.parts, 1)
     if shape.holds_rows:

@@ -12,13 +12,14 @@ from typing import Self
 
 import numpy as np
 
-from ...codegen.llvm.launch import SCRATCH, Launches
+from ...codegen.llvm.launch import SCRATCH, Call, Launch, Launches
 from ...codegen.triton.choice import Choice, Site
 from ...codegen.triton.emit import emit_site
 from ...errors import DeviceError, InternalError
 from ...ir import dtypes as dt
 from ...kernels.kernel import Buffer
 from ...program.interp import extent_of
+from .cublaslt import call_at, library_product
 from .device import Device
 from .loading import bytes_of, loaded
 from .memory import Allocation
@@ -117,7 +118,7 @@ class Bench:
             low, _ = extent_of(b.shape, b.strides)
             places[b.name] = self._own[b.name].address - low * b.dtype.itemsize
         sizes = {**launches.workspace}
-        sizes[SCRATCH] = max((x.scratch for x in launches.launches), default=0)
+        sizes[SCRATCH] = max((x.scratch for x in launches.kernels), default=0)
         for name, size in sizes.items():
             self._more.append(self.device.pool.allocate(size, "scratch of a kernel"))
             places[name] = self._more[-1].address
@@ -128,27 +129,42 @@ class Bench:
     def trial(self, choice: Choice) -> Trial | None:
         """Return a choice, loaded; None if it cannot be built, or does not fit."""
         try:
-            source = emit_site(self.site, choice)
-            return Trial(choice, loaded(self.device, source, self.site.odd))
+            launches = library_product(self.device, self.site, choice)
+            if launches is None:
+                source = emit_site(self.site, choice)
+                launches = loaded(self.device, source, self.site.odd)
+            return Trial(choice, launches)
         except (InternalError, DeviceError):
             return None
 
     def launch(self, trial: Trial, stream: int) -> None:
-        """Ask for one run."""
+        """Ask for one run.
+
+        Raises
+        ------
+        DeviceError
+            If the device, or a library, refuses it.
+        """
         places = self._places(trial)
         for one in trial.launches.launches:
-            values = [places[name] for name in one.arguments]
-            values += [self._error.address] if one.can_fail else []
-            values += [places[SCRATCH] if one.scratch else 0, 0]
-            slots = (ctypes.c_uint64 * len(values))(*values)
-            start = ctypes.addressof(slots)
-            arguments = (ctypes.c_void_p * len(values))(
-                *(start + 8 * k for k in range(len(values)))
-            )
-            sizes = (one.grid, 1, 1, one.threads, 1, 1, one.shared)
-            self.device.driver.call(
-                "cuLaunchKernel", one.function, *sizes, stream, arguments, None
-            )
+            if isinstance(one, Call):
+                call_at(one, places, stream)
+            else:
+                self._launch(one, places, stream)
+
+    def _launch(self, one: Launch, places: Mapping[str, int], stream: int) -> None:
+        values = [places[name] for name in one.arguments]
+        values += [self._error.address] if one.can_fail else []
+        values += [places[SCRATCH] if one.scratch else 0, 0]
+        slots = (ctypes.c_uint64 * len(values))(*values)
+        start = ctypes.addressof(slots)
+        arguments = (ctypes.c_void_p * len(values))(
+            *(start + 8 * k for k in range(len(values)))
+        )
+        sizes = (one.grid, 1, 1, one.threads, 1, 1, one.shared)
+        self.device.driver.call(
+            "cuLaunchKernel", one.function, *sizes, stream, arguments, None
+        )
 
     def results(self, trial: Trial) -> list[np.ndarray]:
         """Return what a choice computes, one row of numbers for each result."""

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ... import config, log
-from ...codegen.triton.choice import Choice, Site
+from ...codegen.triton.choice import LIBRARY, Choice, Site
 from ...codegen.triton.emit import emit_site
 from ...codegen.triton.lockfile import LockFile, Measured
 from ...codegen.triton.ranking import candidates
 from ...codegen.triton.store import triton_version
 from ...errors import DeviceMemoryError
 from .bench import Bench, Trial
+from .cublaslt import library_choices
 from .device import Device, aligned_pointers
 
 _MARGIN = 0.98  # of the default's time that a choice must stay below
@@ -110,7 +111,7 @@ class Tuner:
         Empty if there is nothing to choose from, or no room to measure in.
         """
         default = emit_site(site)
-        choices = candidates(site, default.codes)
+        choices = *candidates(site, default.codes), *library_choices(self.device, site)
         if len(choices) < 2 or not default.codes[0].grid:
             return []
         self._build(site, choices)
@@ -124,7 +125,8 @@ class Tuner:
             return []
 
     def _build(self, site: Site, choices: Sequence[Choice]) -> None:
-        codes = [c for choice in choices for c in emit_site(site, choice).codes]
+        written = [emit_site(site, c) for c in choices if c.form != LIBRARY]
+        codes = [code for kernel in written for code in kernel.codes]
         self.device.prepare([(c, aligned_pointers(c, site.odd)) for c in codes])
 
     def _times(self, bench: Bench, trials: Sequence[Trial]) -> list[Measured]:
