@@ -23,6 +23,7 @@ from tracejit.errors import TracejitError
 
 from .running import check, chosen, runs_of
 from .test_kernels import rows_of, softmax, zeros
+from .test_streams import attention
 
 F32, F64, F16, BF16 = np.float32, np.float64, np.float16, ml_dtypes.bfloat16
 SHARED = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_100": 227 << 10}
@@ -156,6 +157,16 @@ def test_all_choices_of_other_kernels_agree(interpreter, function, args, tuning)
         assert is_possible(site, choice)
         choices = {site.key: choice}
         check(interpreter, *run, choices=choices, rtol=1e-5, atol=1e-5, **tuning)
+
+
+def test_choices_of_attention_agree(interpreter):
+    (run,) = runs_of(attention, zeros(40, 5), zeros(33, 5), zeros(33, 3))
+    (site,) = sites_of(*run, Tuning())
+    found = ranked(site)
+    assert len({(c.blocks["BLOCK_M"], c.blocks["BLOCK_K"]) for c in found}) > 3
+    assert len({(c.blocks["BLOCK_N"], c.blocks["BLOCK_D"]) for c in found}) == 1
+    for choice in found[1::5]:
+        check(interpreter, *run, choices={site.key: choice}, rtol=1e-5, atol=1e-5)
 
 
 def test_choices_of_sums_split_them_otherwise():
