@@ -39,7 +39,7 @@ def softmax(x):
 
 
 def attention(q, k, v):
-    return softmax(q @ k.swapaxes(-1, -2) * 0.125) @ v
+    return softmax(q @ k.swapaxes(-1, -2) * q.dtype.type(0.125)) @ v
 
 
 SITES = {

@@ -14,7 +14,7 @@ from tracejit.codegen.triton.emit import sites_of
 from tracejit.codegen.triton.lockfile import LockFile, Measured
 from tracejit.codegen.triton.ranking import first
 from tracejit.codegen.triton.store import triton_version
-from tracejit.errors import InternalError, TuningFileWarning
+from tracejit.errors import InternalError, TracejitError, TuningFileWarning
 from tracejit.runtime.cuda import tuner as tuner_module
 from tracejit.runtime.cuda.bench import are_close
 from tracejit.runtime.cuda.tuner import Effort, Tuner, best_of, tuner_of
@@ -233,6 +233,15 @@ def test_entries_of_others_stay(fake, quick, path):
     fake.capacity = 1 << 29
     tuned(fake, path, "on")
     assert json.loads(path.read_text())["sites"].keys() == {"0" * 16, *ours}
+
+
+def test_a_file_that_cannot_be_written_is_an_error(site, tmp_path):
+    file = LockFile(tmp_path / "missing" / "tuning.json", triton_version())
+    file.record(site, first(site), [Measured(first(site), 1.0)])
+    with pytest.raises(
+        TracejitError, match=r"cannot be written to .*missing.tuning.json"
+    ):
+        file.write()
 
 
 def test_a_missing_file_is_an_empty_one(fake, path):

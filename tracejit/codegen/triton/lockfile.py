@@ -31,6 +31,7 @@ from .choice import Choice, Site, choice_from
 from .ranking import is_possible
 
 FORMAT = 1
+_READABLE = 0o644  # by everybody, as files that are committed are
 Data: TypeAlias = dict[str, "Data"] | str | int | float
 
 
@@ -116,15 +117,27 @@ class LockFile:
         return json.dumps({"format": FORMAT, "sites": sites}, indent=1) + "\n"
 
     def write(self) -> None:
-        """Write the file, with what others have added to it meanwhile."""
+        """Write the file, with what others have added to it meanwhile.
+
+        Raises
+        ------
+        TracejitError
+            If it cannot be written.
+        """
         if self.path is None:
             return
         self._sites = {**_sites_in(self.path), **self._sites}
-        handle, name = tempfile.mkstemp(dir=self.path.parent, suffix=".json")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(self.text())
-        os.chmod(name, 0o644)
-        os.replace(name, self.path)
+        try:
+            handle, name = tempfile.mkstemp(dir=self.path.parent, suffix=".json")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(self.text())
+            os.chmod(name, _READABLE)
+            os.replace(name, self.path)
+        except OSError as error:
+            raise TracejitError(
+                f"measured choices cannot be written to {self.path}: {error}",
+                hint="set tuning_file to a file in a folder that can be written",
+            ) from error
 
     def _warn(self, site: Site, what: str) -> None:
         _warn(f"entry {site.key} ({site.name}, {site.target}) of {self.path} {what}")

@@ -4,7 +4,8 @@ Candidates are built in several processes, then run on scratch arrays: no array 
 user's is read or written. Each result is compared with that of the default, so that a
 choice that computes something else is never taken. Times are those between two events
 around a recording of several launches, so that the host has no part in them; candidates
-take turns, and the median counts, so that a device that warms up slows all alike.
+take turns, and the median counts, so that a device that warms up slows all alike. What
+fits the L2 cache stays there from one launch to the next.
 
 A choice must be faster than the default by a margin to replace it, or the noise of the
 measurement would choose.
