@@ -60,7 +60,23 @@ def right_turned(x, w):
     return x @ w.T
 
 
+def with_itself(x):
+    return x @ x
+
+
+def squares(x):
+    return x.T @ x
+
+
+def two_results(x, w):
+    y = x @ w
+    return y, y * 2
+
+
 PRODUCTS = {
+    "with itself": (with_itself, [(36, 36)]),
+    "squares": (squares, [(36, 44)]),
+    "two results": (two_results, [(36, 44), (44, 36)]),
     "whole": (np.matmul, [(64, 48), (48, 48)]),
     "tails": (np.matmul, [(70, 44), (44, 36)]),
     "turned": (turned, [(44, 72), (44, 36)]),
@@ -87,7 +103,8 @@ def test_forms_of_products(interpreter, name, way):
     close = {"rtol": 1e-4, "atol": 1e-4}
     (code,) = check(interpreter, *run, choices=choices, **close).codes
     if WAYS[way].get("form") == DESCRIPTOR:
-        assert code.source.count("make_tensor_descriptor") == 2 - (name == "around")
+        count = {"around": 2, "two results": 4}.get(name, 3)
+        assert code.source.count("make_tensor_descriptor") == count
     if "programs" in WAYS[way]:
         assert code.grid == 2 and "in range(pid, BLOCKS, PROGRAMS)" in code.source
 
@@ -100,14 +117,14 @@ def test_descriptors_of_other_dtypes(interpreter, dtype, tolerance):
     choices = chosen(*run, Tuning(), form=DESCRIPTOR, parts=1)
     close = {"rtol": tolerance, "atol": tolerance}
     (code,) = check(interpreter, *run, choices=choices, **close).codes
-    assert code.source.count("make_tensor_descriptor") == 2
+    assert code.source.count("make_tensor_descriptor") == 3
 
 
 def test_parts_of_sums_with_descriptors(interpreter):
     (run,) = runs_of(np.matmul, zeros(20, 64), zeros(64, 24))
     choices = chosen(*run, Tuning(), form=DESCRIPTOR, parts=4)
     partial, _ = check(interpreter, *run, choices=choices, atol=1e-4).codes
-    assert partial.source.count("make_tensor_descriptor") == 2
+    assert partial.source.count("make_tensor_descriptor") == 3
 
 
 @pytest.mark.parametrize("dtype", [F32, F64, BF16])

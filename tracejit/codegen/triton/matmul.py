@@ -11,24 +11,25 @@ Programs run in groups of GROUP_M rows, so that the blocks of the right operand 
 neighbours read are still in the cache. The choice says of each product
 
 - whether PROGRAMS programs run through all blocks (*persistent*), or each has one;
-- whether operands that are nothing but tiles of memory are loaded through tensor
-  descriptors, which hardware copies, past the end as zeros;
+- whether operands and results that are nothing but tiles of memory are loaded and
+  stored through tensor descriptors, which hardware copies, past the end as zeros;
 - whether blocks are multiplied by ``tl.dot``, or, with few rows or columns, summed up
   in registers product by product (*vector*): nothing is padded to 16.
 """
 
 from collections.abc import Collection
 
-from ...kernels.kernel import Contract, KernelOp, Load, Reduce, Value
+from ...kernels.kernel import Contract, KernelOp, Reduce, Store, Value
 from ...kernels.maps import Affine, AxisIndex
-from .blocks import MatrixDim, Operand, as_side, batch_lines, dot
+from .blocks import MatrixDim, Operand, as_side, batch_lines, dot, whole
 from .choice import DESCRIPTOR, VECTOR, Choice
+from .indices import identifier
 from .nests import Body
 from .pieces import Piece, axes_of, closure, needed_for
 from .products import LINE, Product, Tile
 from .rows import Row
 from .tiles import Dim, Frame
-from .values import register_type, rounded
+from .values import memory_type, register_type, rounded
 from .writer import Writer, needs_64_bits, pointer, value_name
 
 
@@ -86,17 +87,27 @@ class _Plan:
         self.m, self.n, self.k, self.batch = (
             product.dim(letter, choice.blocks) for letter in "mnkb"
         )
-        self.tiles: dict[Value, Tile] = {}
+        self.tiles: dict[Value | Store, Tile] = {}
+        self.names: dict[Value | Store, str] = {}  # of the variables of descriptors
         if choice.form == DESCRIPTOR:
-            self.tiles = dict(self._described())
+            self._describe()
 
-    def _described(self) -> list[tuple[Value, Tile]]:
-        found = [(x, self.product.tile(x)) for x in (self.op.lhs, self.op.rhs)]
-        return [(x, tile) for x, tile in found if tile and self._has_lines(tile)]
+    def _describe(self) -> None:
+        product = self.product
+        for x in (self.op.lhs, self.op.rhs):
+            self._add(x, product.tile(x), x.name)
+        stores = [x for x in product.piece.kernel.body if isinstance(x, Store)]
+        for k, store in enumerate(stores):
+            name = f"{store.buffer}_{k}" if k else store.buffer
+            self._add(store, product.stored_tile(store), name)
+
+    def _add(self, x: Value | Store, tile: Tile | None, name: str) -> None:
+        if tile is not None and self._has_lines(tile):
+            self.tiles[x], self.names[x] = tile, identifier(f"{name}_tiles")
 
     def _has_lines(self, tile: Tile) -> bool:
         """Tell whether rows of a block are as long as hardware copies at least."""
-        return self.dim(tile.order[1]).block * tile.load.result.dtype.itemsize >= LINE
+        return self.dim(tile.order[1]).block * tile.itemsize >= LINE
 
     def dim(self, letter: str) -> MatrixDim:
         """Return a dimension by its letter."""
@@ -162,6 +173,8 @@ class _Writing:
         for x in self.body:
             if isinstance(x, Reduce):
                 Row(w, self.plan.m, self.plan.n, w.extents).write(x)
+            elif isinstance(x, Store) and x in self.plan.tiles:
+                self.store(x, self.plan.tiles[x])
             elif x not in self.inside:
                 w.write(x)
 
@@ -241,38 +254,49 @@ class _Writing:
 
     def described(self, value: Value, tile: Tile) -> str:
         """Write the load of a block through its descriptor; return it."""
-        places = {tile.letter: f"{tile.letter}_start", "k": "koffset"}
-        start = f"{tile.letter}_block * BLOCK_{tile.letter.upper()}"
-        self.writer.line(f"{places[tile.letter]} = ({start}).to(tl.int32)")
-        at = ", ".join(places[letter] for letter in tile.order)
         name = value_name(value.name)
-        self.writer.line(f"{name} = {name}_tiles.load([{at}])")
-        is_turned = (tile.order[1] == "k") != (tile.letter == "m")
+        tiles = self.plan.names[value]
+        self.writer.line(f"{name} = {tiles}.load([{self.place(tile)}])")
+        is_left = value is self.op.lhs
+        is_turned = (tile.order[1] == "k") != is_left
         return f"tl.trans({name})" if is_turned else name
 
+    def store(self, op: Store, tile: Tile) -> None:
+        """Write the store of a block through its descriptor."""
+        w = self.writer
+        assert isinstance(op.value, Value)
+        text = whole(w, w.argument(op.value), w.along([op.value]))
+        text = f"{text}.to({memory_type(w.kernel.buffer(op.buffer).dtype)})"
+        text = f"tl.trans({text})" if tile.order[1] == "m" else text
+        w.line(f"{self.plan.names[op]}.store([{self.place(tile)}], {text})")
+
+    def place(self, tile: Tile) -> str:
+        """Return where a block of a tile begins."""
+        places = {x: f"({x}_block * BLOCK_{x.upper()}).to(tl.int32)" for x in "mn"}
+        return ", ".join({**places, "k": "koffset"}[letter] for letter in tile.order)
+
     def descriptors(self) -> None:
-        """Write the descriptors of operands."""
-        for value, tile in self.plan.tiles.items():
+        """Write the descriptors of operands and results."""
+        for x, tile in self.plan.tiles.items():
             rows, columns = (self.plan.dim(letter) for letter in tile.order)
-            start = self.start_of(tile.load)
+            start = self.start_of(tile)
             self.writer.line(
-                f"{value_name(value.name)}_tiles = tl.make_tensor_descriptor({start}, "
+                f"{self.plan.names[x]} = tl.make_tensor_descriptor({start}, "
                 f"[{rows.numel_name}, {columns.numel_name}], [{tile.row_step}, 1], "
                 f"[{rows.block_name}, {columns.block_name}])"
             )
 
-    def start_of(self, load: Load) -> str:
-        """Return the address of an operand's first element, in its batch."""
-        (offset,) = load.map
+    def start_of(self, tile: Tile) -> str:
+        """Return the address of a tile's first element, in its batch."""
         kept = [
             (atom, step)
-            for atom, step in offset.terms
+            for atom, step in tile.offset.terms
             if isinstance(atom, AxisIndex) and atom.axis in self.plan.batch.axes
         ]
-        start = Affine(tuple(kept), offset.constant)
+        start = Affine(tuple(kept), tile.offset.constant)
         self.writer.frame = self.result
         text = self.writer.index(start)
-        return pointer(load.buffer) + ("" if text == "0" else f" + {text}")
+        return pointer(tile.buffer) + ("" if text == "0" else f" + {text}")
 
 
 def is_product(piece: Piece) -> bool:

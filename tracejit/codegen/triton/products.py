@@ -17,7 +17,7 @@ from ...kernels.kernel import (
     result_of,
     values_of,
 )
-from ...kernels.maps import AxisIndex, Map
+from ...kernels.maps import Affine, AxisIndex, Map
 from .blocks import MatrixDim
 from .code import power_of_two
 from .pieces import Piece, axes_of, needed_for
@@ -121,26 +121,31 @@ class Product:
         load = next(x for x in self.piece.kernel.body if result_of(x) == value)
         if users != [self.op] or not isinstance(load, Load):
             return None
-        if load.bounds or load.check or load.buffer in self.odd:
+        if load.bounds or load.check:
             return None
-        return self._tile(load, "m" if value is self.op.lhs else "n")
+        return self._tile(load, "mk" if value is self.op.lhs else "kn")
 
-    def _tile(self, load: Load, letter: str) -> "Tile | None":
-        (offset,) = load.map
+    def stored_tile(self, store: Store) -> "Tile | None":
+        """Return what is stored as a tile of memory, if it is one."""
+        return self._tile(store, "mn") if isinstance(store.value, Value) else None
+
+    def _tile(self, op: Load | Store, letters: str) -> "Tile | None":
+        (offset,) = op.map
         terms = {a.axis: c for a, c in offset.terms if isinstance(a, AxisIndex)}
-        if len(terms) != len(offset.terms):
+        if len(terms) != len(offset.terms) or op.buffer in self.odd:
             return None
-        if len(self.axes[letter]) != 1 or len(self.axes["k"]) != 1:
+        if any(len(self.axes[x]) != 1 for x in letters):
             return None
-        steps = [terms.get(self.axes[x][0], 0) for x in (letter, "k")]
+        steps = {x: terms.get(self.axes[x][0], 0) for x in letters}
+        inner, outer = sorted(letters, key=lambda x: (steps[x], x != letters[1]))
         apart = [terms.get(a, 0) for a in self.axes["b"]]
-        size = load.result.dtype.itemsize
-        far = [max(steps), *apart, offset.constant]
-        if min(steps) != 1 or any(n * size % LINE for n in far):
+        size = self.piece.kernel.buffer(op.buffer).dtype.itemsize
+        far = [steps[outer], *apart, offset.constant]
+        if steps[inner] != 1 or any(n * size % LINE for n in far):
             return None
-        if max(steps) < prod(self.extents("k" if steps[1] == 1 else letter)):
+        if steps[outer] < prod(self.extents(inner)):
             return None  # rows overlap
-        return Tile(load, letter, steps[0], steps[1])
+        return Tile(op.buffer, offset, (outer, inner), steps[outer], size)
 
 
 @dataclass(frozen=True)
@@ -227,31 +232,26 @@ def _matrix(product: Product, buffer: str, map_: Map, letters: str) -> Matrix | 
 
 @dataclass(frozen=True)
 class Tile:
-    """An operand that a tensor descriptor can describe.
+    """What a tensor descriptor can describe.
 
     Parameters
     ----------
-    load : Load
-    letter : str
-        ``m`` or ``n``.
-    step, inner_step : int
-        Elements from one position to the next, along `letter` and along ``k``.
+    buffer : str
+    offset : Affine
+        Of an element, by the axes of the kernel.
+    order : tuple of str
+        The letters of its two dimensions, that of neighbours in memory last.
+    row_step : int
+        Elements from one row of memory to the next.
+    itemsize : int
+        Bytes of an element.
     """
 
-    load: Load
-    letter: str
-    step: int
-    inner_step: int
-
-    @property
-    def order(self) -> tuple[str, str]:
-        """The dimensions, that of neighbours in memory last."""
-        return (self.letter, "k") if self.inner_step == 1 else ("k", self.letter)
-
-    @property
-    def row_step(self) -> int:
-        """Elements from one row of memory to the next."""
-        return max(self.step, self.inner_step)
+    buffer: str
+    offset: Affine
+    order: tuple[str, str]
+    row_step: int
+    itemsize: int
 
 
 def whole_block(length: int) -> int:
