@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ...ir import dtypes as dt
-from .choice import VECTOR, Choice
+from .choice import DESCRIPTOR, VECTOR, Choice
 from .code import Tuning
 from .machine import Machine, machine_of
 from .products import Shape
@@ -60,7 +60,9 @@ class Cost:
         if choice.form == VECTOR:
             return 0
         m, n, k = _sizes(choice)
-        return choice.num_stages * (m + n) * k * self.shape.itemsize
+        # What a program stores waits there while it goes on with the next block.
+        stored = m * n if choice.form == DESCRIPTOR and choice.programs else 0
+        return (choice.num_stages * (m + n) * k + stored) * self.shape.itemsize
 
     def sums(self, choice: Choice) -> int:
         """Return how many numbers each thread holds while it sums, or after."""

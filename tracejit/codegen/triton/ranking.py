@@ -188,9 +188,11 @@ def _other_forms(site: Site, base: Choice) -> Iterator[Choice]:
     if copies and _is_described(product, base):
         forms.append(replace(base, form=DESCRIPTOR))
         yield forms[-1]
-    programs = site.tuning.processors * cost.at_a_time(base)
-    if blocks_of(product.shape, base) > programs:
-        yield from (replace(form, programs=programs) for form in forms[::-1])
+    for form in forms[::-1]:
+        staying = replace(form, programs=1)
+        programs = site.tuning.processors * cost.at_a_time(staying)
+        if cost.fits(staying) and blocks_of(product.shape, base) > programs:
+            yield replace(form, programs=programs)
 
 
 def _is_described(product: Product, base: Choice) -> bool:
