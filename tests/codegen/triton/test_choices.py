@@ -88,8 +88,7 @@ PRODUCTS = {
 WAYS = {
     "descriptors": {"form": DESCRIPTOR},
     "persistent": {"programs": 2},
-    "both": {"form": DESCRIPTOR, "programs": 2},
-    "group": {"group": 2},
+    "both": {"form": DESCRIPTOR, "programs": 2, "group": 2},
 }
 
 

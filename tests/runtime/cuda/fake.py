@@ -64,6 +64,7 @@ class FakeDriver:
         self.starts = []
         self.used = 0
         self.time, self.times, self.cost = 0.0, {}, lambda code: 1.0
+        self.scratch = 0  # bytes of memory that each program of a kernel needs
         self.failing = {}  # function → code, for tests of errors
         self.errors = []
         self.recording, self.graphs = {}, {}
@@ -326,7 +327,8 @@ class FakeDriver:
         """Take the compiler's place: the code itself is what is loaded."""
         self.codes.append((code, frozenset(aligned)))
         facts = Facts(1024, code.num_warps, 32, 0)
-        return Built(code.name, "", str(len(self.codes)).encode(), facts, 0)
+        cubin = str(len(self.codes)).encode()
+        return Built(code.name, "", cubin, facts, self.scratch)
 
     def cuModuleLoadData(self, out, cubin):
         self.give(out, int(cubin))
@@ -343,7 +345,9 @@ class FakeDriver:
             ctypes.cast(arguments[k], ctypes.POINTER(ctypes.c_uint64))[0]
             for k in range(len(code.pointers) + 2)
         ]
-        assert slots[-2:] == [0, 0]
+        *_, scratch, profile = slots
+        assert profile == 0 and bool(scratch) == bool(self.scratch)
+        self.bytes_at(scratch, self.scratch * code.grid)[...] = 0xEE
         self.ask(stream, lambda on: self.launch(function, slots, on))
 
     def launch(self, function, slots, stream):

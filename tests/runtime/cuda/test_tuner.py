@@ -19,9 +19,9 @@ from tracejit.runtime.cuda import tuner as tuner_module
 from tracejit.runtime.cuda.bench import are_close
 from tracejit.runtime.cuda.tuner import Effort, Tuner, best_of, tuner_of
 
-LITTLE = Effort(rounds=2, window_us=1.0)
-X = np.linspace(-1, 1, 20 * 48, dtype=np.float32).reshape(20, 48)
-W = np.linspace(1, -2, 48 * 24, dtype=np.float32).reshape(48, 24)
+LITTLE = Effort(rounds=1, window_us=1.0)
+X = np.linspace(-1, 1, 20 * 20, dtype=np.float32).reshape(20, 20)
+W = np.linspace(1, -2, 20 * 24, dtype=np.float32).reshape(20, 24)
 
 
 def layer(x, w):
@@ -117,6 +117,19 @@ def test_what_does_not_build_is_left_out(fake, device, site):
     other.builder = refused
     some = Tuner(other, LITTLE).measure(site)
     assert 0 < len(some) < len(everything)
+
+
+def test_kernels_have_the_scratch_memory_they_need(fake, device, quick):
+    """Descriptors lie there, behind whatever else a call uses."""
+
+    def two(x, w):
+        return np.exp(layer(x, w) @ w.T).sum(axis=1)
+
+    fake.scratch = 384
+    for tune in ("off", "on"):
+        with config.override(tune=tune):
+            y = tj.jit(two, device=device)(X / 9, W)
+        np.testing.assert_allclose(y.numpy(), two(X / 9, W), rtol=1e-4)
 
 
 def test_no_room_to_measure_in(fake, site):
