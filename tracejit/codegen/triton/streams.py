@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from ...ir import dtypes as dt
 from ...ir.ops.elementwise import exp_p
-from ...kernels.kernel import KernelOp, Reduce, Store, Value, values_of
+from ...kernels.kernel import Contract, KernelOp, Reduce, Store, Value, values_of
 from ...kernels.maps import Affine, AxisIndex
 from ...kernels.online import Online
 from ...kernels.pieces import Piece, axes_of, closure, names_read
@@ -260,6 +260,10 @@ class _Stream:
         for op in ops:
             self.writer.write(op)
 
+    def times(self, op: Contract, lhs: str, rhs: str, acc: str) -> str:
+        """Return a product of two blocks, added to `acc`."""
+        return dot(op, lhs, rhs, acc, self.plan.tuning.tf32)
+
     # --- scores
 
     def row(self, n: int, start: str) -> None:
@@ -279,12 +283,12 @@ class _Stream:
         dots, query = _numbered("dots", n), _numbered("query", n)
         w.line(f"{dots} = tl.full({self.scores.shape}, 0.0, {type_})")
         if d.steps == 1:
-            w.line(f"{dots} = {dot(op, query, self.key(n, s), dots)}")
+            w.line(f"{dots} = {self.times(op, query, self.key(n, s), dots)}")
         else:
             name = f"{d.letter}offset"
             with w.block(f"for {name} in range(0, {d.numel_name}, {d.block_name}):"):
                 self.row(n, f"{name} + tl.arange(0, {{}})")
-                w.line(f"{dots} = {dot(op, query, self.key(n, s), dots)}")
+                w.line(f"{dots} = {self.times(op, query, self.key(n, s), dots)}")
         w.frame = self.scores
         w.bind(op.result.name, rounded(dots, op.result.dtype), frozenset("mk"))
 
@@ -320,7 +324,7 @@ class _Stream:
         ops = closure(self.body, [s.values.name], self.ready)
         values = Operand(s.product, s.values, ops, self.body).write(w, side)
         before = f"{acc} * {self.online.scale}" if self.online is not None else acc
-        w.line(f"{acc} = {dot(s.product, weights, values, before)}")
+        w.line(f"{acc} = {self.times(s.product, weights, values, before)}")
 
     def end(self) -> None:
         """Write the results of the whole row."""
