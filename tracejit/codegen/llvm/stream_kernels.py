@@ -138,6 +138,7 @@ class TileKernels:
     accesses: dict[str, Access] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._is_simpler = False  # than it is where the mask hides something
         own = {self.row: self.rows, self.streamed: self.block}
         self.extents = {a.name: own.get(a.name, a.extent) for a in self.kernel.axes}
         inner = {a for s in self.stream.scored for a in s.inner}
@@ -331,6 +332,7 @@ class TileKernels:
         result, mask = self._along(op.result), self.shown
         is_mask = mask is not None and op.primitive is select_p
         if mask is not None and is_mask and op.operands[0] == mask.test:
+            self._is_simpler = True
             shown = operands[1 if mask.is_shown else 2]
             params = {"dtype": result.dtype}
             return Compute(result, convert_p, (shown,), params)
@@ -412,7 +414,9 @@ class TileKernels:
         loops: Sequence[str],
         vector: str | None = None,
     ) -> Nested:
-        suffix = ".shown" if self.shown is not None else ""
+        # What has no mask in it is the same kernel, under the same name.
+        suffix = ".shown" if self._is_simpler else ""
+        self._is_simpler = False
         body = needed_for(body, [op for op in body if isinstance(op, Store)])
         read = {op.buffer for op in body if isinstance(op, Load)}
         written = {op.buffer for op in body if isinstance(op, Store)}

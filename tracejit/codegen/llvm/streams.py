@@ -60,10 +60,12 @@ from .text import Emitter, constant, vec
 from .values import memory_type, register_type
 
 # A tile of scores stays in the nearest cache. 64 rows are a strip of the widest
-# micro-kernel, and panels of 6 and 12 divide the block. (Larger ones, up to 192 on both
-# sides, were measured: 3 to 15 % slower, as they cut a causal mask's edge less finely.)
+# micro-kernel; panels of 6 and 12 divide a block that leaves a rest. (Larger ones, up to
+# 192 on both sides, were measured: 3 to 15 % slower, as they cut a causal mask's edge
+# less finely.)
 ROWS = 64
 BLOCK = 48
+_WHOLE = (64, 48, 60, 56, 52, 44, 40, 36, 32)  # blocks that may leave no rest
 # Below this, exp gives zero: exp(-104) in float32, exp(-746) in float64.
 _UNDERFLOW = {4: 110.0, 8: 760.0}
 
@@ -92,6 +94,13 @@ class Planned:
     turns: tuple[str, ...]
     streamed: str
     column: str
+
+
+def block_of(extent: int) -> int:
+    """Return how many positions of a stream a tile has: a divisor if one is near."""
+    if extent <= max(_WHOLE):
+        return extent
+    return next((n for n in _WHOLE if extent % n == 0), BLOCK)
 
 
 def planned(kernel: Kernel, schedule: Schedule) -> Planned | None:
@@ -181,7 +190,7 @@ class StreamEmitter:
             v.name: op for op in plan.kernel.body if (v := result_of(op)) is not None
         }
         self.rows = min(ROWS, self.extents[plan.row])
-        self.block = min(BLOCK, self.extents[plan.streamed])
+        self.block = block_of(self.extents[plan.streamed])
         self.texts: list[str] = []
         self.functions: dict[object, str] = {}
         self.nested: dict[str, Function] = {}
