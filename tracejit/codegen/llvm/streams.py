@@ -60,9 +60,9 @@ from .text import Emitter, constant, vec
 from .values import memory_type, register_type
 
 # A tile of scores stays in the nearest cache. 64 rows are a strip of the widest
-# micro-kernel; panels of 6 and 12 divide a block that leaves a rest. (Larger ones, up to
-# 192 on both sides, were measured: 3 to 15 % slower, as they cut a causal mask's edge
-# less finely.)
+# micro-kernel; panels of 6 and 12 divide a block that leaves a rest. (Larger tiles, up
+# to 192 on both sides, were measured: 3 to 15 % slower, as they cut a causal mask's
+# edge less finely.)
 ROWS = 64
 BLOCK = 48
 _WHOLE = (64, 48, 60, 56, 52, 44, 40, 36, 32)  # blocks that may leave no rest
