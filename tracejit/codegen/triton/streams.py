@@ -204,12 +204,12 @@ class _Stream:
                 with w.block(f"for koffset in range({rest}, BLOCK_K):"):
                     self.step()
             return
-        first, *rest = turns
+        first, *inside = turns
         name = self.scalars[first] = f"turn_{first}"
         with w.block(f"for {name} in range(0, {self.piece.kernel.extent(first)}):"):
             if self.wide:
                 w.line(f"{name} = {name} + pid * 0")
-            self.loops(rest)
+            self.loops(inside)
 
     def positions(self, dim: Dim, start: str) -> None:
         """Write the positions along a dimension."""
