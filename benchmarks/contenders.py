@@ -16,7 +16,6 @@ import numpy as np
 from .row import OURS, Builder, Function, Row
 from .trees import leaves, map_arrays
 
-
 ONLY_FLOAT32 = ("numba", "drjit")
 
 

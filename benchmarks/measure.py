@@ -64,9 +64,7 @@ def measure(row: Row, names: Sequence[str], rounds: int | None = None) -> RowRes
     return RowResult(row, found, timed.others, timed.dropped)
 
 
-def without_reference(
-    row: Row, names: Sequence[str], error: Exception
-) -> RowResult:
+def without_reference(row: Row, names: Sequence[str], error: Exception) -> RowResult:
     """What is said of a row whose results cannot be judged."""
     is_absent = isinstance(error, ModuleNotFoundError)
     status = Status.MISSING if is_absent else Status.FAILED

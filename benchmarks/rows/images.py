@@ -168,7 +168,7 @@ def residual_inputs(shape):
 
 def residual_rows(shape: Shape) -> list[Row]:
     """The block forward, and its gradients."""
-    batch, channels, height, width = shape
+    channels = shape[1]
     size = math.prod(shape)
     inputs = residual_inputs(shape)
     flops = 2 * 2 * 9 * size * channels

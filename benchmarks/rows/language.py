@@ -222,9 +222,7 @@ def transformer_step_row(sizes: Sizes, name: str = "") -> Row:
         name=name or f"transformer_step_{sizes.layers}x{sizes.width}",
         make_inputs=make_inputs,
         tracejit_fn=lambda tj: sgd_step(tj.value_and_grad(block_loss(np, sizes))),
-        jax_fn=lambda jax: sgd_step(
-            jax.value_and_grad(block_loss(jax.numpy, sizes))
-        ),
+        jax_fn=lambda jax: sgd_step(jax.value_and_grad(block_loss(jax.numpy, sizes))),
         torch_fn=lambda torch: sgd_step(
             value_and_grad_torch(torch, block_loss_torch(torch, sizes))
         ),
@@ -277,4 +275,7 @@ SMALL_GPT = Sizes(layers=4, width=256, heads=4, length=128, batch=8, words=4096)
 GPT2 = Sizes(layers=12, width=768, heads=12, length=1024, batch=8, words=50304)
 
 CORE = [transformer_step_row(BLOCK)]
-MODELS = [transformer_step_row(SIX_BLOCKS), gpt_step_row(SMALL_GPT, name="gpt_step_4x256")]
+MODELS = [
+    transformer_step_row(SIX_BLOCKS),
+    gpt_step_row(SMALL_GPT, name="gpt_step_4x256"),
+]

@@ -146,9 +146,7 @@ def adam_row(rows: int, *sizes: int) -> Row:
         make_inputs=make_inputs,
         numpy_fn=adam_step(value_and_grad_by_hand),
         tracejit_fn=lambda tj: adam_step(tj.value_and_grad(loss)),
-        jax_fn=lambda jax: adam_step(
-            jax.value_and_grad(jax_loss(jax)), jax.numpy.sqrt
-        ),
+        jax_fn=lambda jax: adam_step(jax.value_and_grad(jax_loss(jax)), jax.numpy.sqrt),
         torch_fn=torch_fn,
         flops=6 * rows * weights(*sizes),
         bytes=4 * (6 * weights(*sizes) + rows * (sizes[0] + sizes[-1])),

@@ -72,9 +72,7 @@ def moments(rng, params):
 
 
 def adam(params, grads, first, second, t):
-    return map_leaves(
-        lambda *leaf: adam_update(*leaf, t), params, grads, first, second
-    )
+    return map_leaves(lambda *leaf: adam_update(*leaf, t), params, grads, first, second)
 
 
 def adam_jax(jax):
