@@ -46,10 +46,10 @@ test-triton: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 -m triton $(ARGS)
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python -m benchmarks $(or $(ARGS),core)
+	$(BIN)/python -m benchmarks $(or $(ARGS),all --out bench-report)
 
 clean:
-	rm -rf $(VENV) build dist demo-report .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist demo-report bench-report .pytest_cache .ruff_cache .mypy_cache
 	rm -rf .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -4,7 +4,6 @@ Suites of rows: core, overhead, models. Suites of numbers from processes of thei
 compile, memory. ``gpu``, ``compare`` and ``readme`` are commands of their own.
 """
 
-import json
 import os
 import re
 import sys
@@ -16,11 +15,11 @@ from rich.console import Console
 from . import cold, compare, machine, readme, report
 from .contenders import OURS, PEERS
 from .gpu.command import main as gpu
+from .keep import keep
 from .limits import measure_limits
 from .measure import measure
-from .page import page
 from .row import Row
-from .rows import SUITES, UNITS
+from .rows import SUITES
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 TABLES = {"compile": cold.compile_tables, "memory": cold.memory_tables}
@@ -107,40 +106,10 @@ def main(
     if is_json:
         click.echo(report.as_json(run))
     else:
-        show(run)
+        report.show(run, Console() if sys.stdout.isatty() else Console(width=200))
     if save_as is not None:
         keep(run, report.RESULTS, save_as)
     sys.exit(0 if report.is_clean(run.results) else 1)
-
-
-def keep(run: report.Run, folder: Path | None, name: str) -> None:
-    """Write ``NAME.json`` and ``NAME.html``, if a folder is given."""
-    if folder is None:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    text = report.as_json(run)
-    (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    (folder / f"{name}.html").write_text(page(json.loads(text)), encoding="utf-8")
-
-
-def show(run: report.Run) -> None:
-    """Print the tables; piped output keeps its full width."""
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    for suite, rows in SUITES.items():
-        known = {row.name for row in rows}
-        part = [result for result in run.results if result.row.name in known]
-        if part:
-            console.print(report.table(part, suite, UNITS[suite], run.limits))
-    for numbers in run.tables:
-        console.print(report.plain_table(numbers))
-    notes = [note for numbers in run.tables for note in numbers.notes]
-    for line in [*report.notes(run.results), *notes]:
-        console.print(line, markup=False, highlight=False)
-    about = run.machine
-    console.print(
-        f"{about['cpu']}, {about['threads']} threads, commit {about['commit']}, "
-        f"{about['date']}"
-    )
 
 
 if __name__ == "__main__":

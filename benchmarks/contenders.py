@@ -82,7 +82,8 @@ def to_tensor(torch: ModuleType, array: np.ndarray) -> object:
     return torch.from_numpy(array.copy())
 
 
-def _from_tensor(torch: ModuleType, tensor: object) -> np.ndarray:
+def from_tensor(torch: ModuleType, tensor: object) -> np.ndarray:
+    """The array of a tensor on the host."""
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()
@@ -92,7 +93,7 @@ def _torch(row: Row, inputs: tuple) -> Contender:
     build = _twin(row, "torch", row.torch_fn)
     torch = importlib.import_module("torch")
     args = _each(lambda a: to_tensor(torch, a), inputs)
-    read = lambda t: _from_tensor(torch, t)  # noqa: E731
+    read = lambda t: from_tensor(torch, t)  # noqa: E731
     return Contender("torch", build(torch), args, read)
 
 
@@ -104,7 +105,7 @@ def _inductor(row: Row, inputs: tuple) -> Contender:
     torch._dynamo.config.trace_autograd_ops = True
     compiled = torch.compile(build(torch))
     args = _each(lambda a: to_tensor(torch, a), inputs)
-    return Contender("inductor", compiled, args, lambda t: _from_tensor(torch, t))
+    return Contender("inductor", compiled, args, lambda t: from_tensor(torch, t))
 
 
 def _numba(row: Row, inputs: tuple) -> Contender:

@@ -30,14 +30,14 @@ class Limits:
 
     Parameters
     ----------
-    gflop_s : float
-        Multiply-adds in float32, each counted as two operations, in 1e9 a second.
+    gflop_s : mapping of str to float
+        Multiply-adds by dtype, each counted as two operations, in 1e9 a second.
     gb_s : mapping of int to float
         Bytes read and written, in 1e9 a second, by how many bytes there are: what fits
         a cache is faster. The best of reading, copying, and copying past the caches.
     """
 
-    gflop_s: float
+    gflop_s: Mapping[str, float]
     gb_s: Mapping[int, float]
 
     def bandwidth(self, size: int) -> float:
@@ -46,11 +46,10 @@ class Limits:
         return self.gb_s[min(fitting, default=max(self.gb_s))]
 
     def seconds(self, row: Row) -> float:
-        """The least time that `row` takes; NaN where its arithmetic is not float32."""
-        if row.dtype != "float32":
-            return math.nan
+        """The least time that `row` takes; NaN where its kind was not measured."""
+        rate = self.gflop_s.get(row.arithmetic or row.dtype, math.nan)
         moving = row.bytes / self.bandwidth(row.bytes) / 1e9
-        return max(moving, row.flops / self.gflop_s / 1e9)
+        return max(row.flops / rate / 1e9, moving)
 
 
 def lanes() -> int:
@@ -218,7 +217,8 @@ def measure_limits(
     flops = 2 * CHAINS * loops.width * turns * threads
     gflop_s = rate([multiply(memory) for memory in small], flops, seconds) / 1e9
     return Limits(
-        gflop_s, {size: _bandwidth(loops, size, threads, seconds) for size in sizes}
+        {"float32": gflop_s},
+        {size: _bandwidth(loops, size, threads, seconds) for size in sizes},
     )
 
 

@@ -68,7 +68,7 @@ def without_reference(row: Row, names: Sequence[str], error: Exception) -> RowRe
     """What is said of a row whose results cannot be judged."""
     is_absent = isinstance(error, ModuleNotFoundError)
     status = Status.MISSING if is_absent else Status.FAILED
-    note = f"no reference: {_one_line(error)}"
+    note = f"no reference: {one_line(error)}"
     return RowResult(
         row, {n: Measurement(contender=n, status=status, note=note) for n in names}
     )
@@ -82,13 +82,13 @@ def _start(
     try:
         contender = BUILDERS[name](row, inputs)
     except Exception as error:
-        measurement.status, measurement.note = _status_of(error, name), _one_line(error)
+        measurement.status, measurement.note = _status_of(error, name), one_line(error)
         return None, measurement
     start = perf_counter()
     try:
         contender.function(*contender.args)
     except Exception as error:
-        measurement.status, measurement.note = Status.FAILED, _one_line(error)
+        measurement.status, measurement.note = Status.FAILED, one_line(error)
         return None, measurement
     measurement.first_call_s = perf_counter() - start
     _check(measurement, contender, row, reference, calls=2)
@@ -125,7 +125,7 @@ def _check(
         measurement.status, measurement.note = Status.WRONG, str(wrong)
         return
     except Exception as failure:
-        measurement.status, measurement.note = Status.FAILED, _one_line(failure)
+        measurement.status, measurement.note = Status.FAILED, one_line(failure)
         return
     measurement.error = float(np.fmax(measurement.error, error))
     if not error <= row.rtol:
@@ -133,6 +133,7 @@ def _check(
         measurement.note = f"error {error:.1e}, allowed {row.rtol:.0e}"
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An error as the note of a measurement."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300]

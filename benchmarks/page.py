@@ -47,11 +47,14 @@ def _machine(document: Document) -> str:
     ]
     limits = document.get("limits")
     if limits:
+        speeds = ", ".join(
+            f"{rate:.0f} GF/s in {dtype}" for dtype, rate in limits["gflop_s"].items()
+        )
         rates = ", ".join(
             f"{float(rate):.0f} GB/s at {int(size) / 2**20:g} MiB"
             for size, rate in limits["gb_s"].items()
         )
-        words.append(f"limits: {limits['gflop_s']:.0f} GF/s; {rates}")
+        words.append(f"limits: {speeds}; {rates}")
     return "".join(f"<p>{escape(line)}</p>" for line in words)
 
 
@@ -79,7 +82,7 @@ def _rows(document: Document) -> list[str]:
     if limits:
         memory = limits["gb_s"][max(limits["gb_s"], key=int)]
         parts.append("<h2>Rates below the limits of memory and arithmetic</h2>")
-        parts.append(svg.roofline(points, limits["gflop_s"], memory))
+        parts.append(svg.roofline(points, max(limits["gflop_s"].values()), memory))
     return [*parts, _row_table(document, times)]
 
 

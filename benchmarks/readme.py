@@ -18,6 +18,8 @@ from .row import BEST, OURS
 
 START, END = "<!-- benchmarks: made by python -m benchmarks readme -->", "<!-- end -->"
 KEPT = "core-cpu.json"
+TITLES = {"inductor": "torch.compile", "numpy": "NumPy", "jax": "JAX", "numba": "Numba"}
+TITLES |= {"drjit": "Dr.Jit"}
 
 
 def table(document: Mapping[str, object]) -> str:
@@ -25,8 +27,9 @@ def table(document: Mapping[str, object]) -> str:
     rows = document["rows"]
     names = [*dict.fromkeys(n for row in rows.values() for n in row["contenders"])]
     names = [OURS, *(n for n in names if n != OURS)]
+    titles = [TITLES.get(name, name) for name in names]
     lines = [
-        "| ms per call | " + " | ".join(names) + " | best peer / tracejit |",
+        f"| ms per call | {' | '.join(titles)} | best peer / tracejit |",
         "|---" * (len(names) + 2) + "|",
     ]
     for name, row in rows.items():

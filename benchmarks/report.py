@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table as Shown
 
 from .cold import Table
 from .limits import Limits
 from .load import CALM
-from .row import OURS, Measurement, RowResult, Status
+from .row import BEST, Measurement, RowResult, Status
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -52,8 +53,11 @@ def geometric_mean(values: Iterable[float]) -> float:
 def geometric_means(results: Sequence[RowResult]) -> dict[str, float]:
     """Per peer, and for the best peer, over all rows that have the ratio."""
     ratios = [result.ratios() for result in results]
-    names = ratios[0] if ratios else {}
-    return {name: geometric_mean(r[name] for r in ratios) for name in names}
+    names = dict.fromkeys(name for row in ratios for name in row if name != BEST)
+    return {
+        name: geometric_mean(row.get(name, math.nan) for row in ratios)
+        for name in (*names, BEST)
+    }
 
 
 def share(result: RowResult, limits: Limits | None) -> float:
@@ -61,7 +65,9 @@ def share(result: RowResult, limits: Limits | None) -> float:
     return limits.seconds(result.row) / result.ours_s if limits else math.nan
 
 
-def _time(measurement: Measurement, per_second: float) -> str:
+def _time(measurement: Measurement | None, per_second: float) -> str:
+    if measurement is None:
+        return ""
     if measurement.status is Status.OK:
         return f"{measurement.median_s * per_second:.3g}"
     if measurement.status is Status.NO_TWIN:
@@ -101,18 +107,19 @@ def table(
     """
     per_second = {"ms": 1e3, "µs": 1e6}[unit]
     means = geometric_means(results)
-    names = [*results[0].measurements]
+    names = [*dict.fromkeys(n for r in results for n in r.measurements)]
     shown = Shown(title=f"{title}: {unit} per call, median", show_footer=True)
     shown.add_column("row", "geometric mean")
     for name in names:
         shown.add_column(name, justify="right")
-    for peer, mean in means.items() if OURS in names else ():
+    for peer, mean in means.items():
         shown.add_column(f"{peer}/ours", _ratio(mean), justify="right")
     shown.add_column("ours GB/s / GF/s", justify="right")
     shown.add_column("of limit", justify="right")
     for result in results:
-        times = [_time(result.measurements[name], per_second) for name in names]
-        ratios = map(_ratio, result.ratios().values()) if OURS in names else ()
+        times = [_time(result.measurements.get(n), per_second) for n in names]
+        known = result.ratios()
+        ratios = [_ratio(known.get(peer, math.nan)) for peer in means]
         reached = _percent(share(result, limits))
         shown.add_row(result.row.name, *times, *ratios, _rate(result), reached)
     return shown
@@ -208,3 +215,27 @@ def document(run: Run) -> dict[str, object]:
 def as_json(run: Run) -> str:
     """The whole run as text."""
     return json.dumps(document(run), indent=1, ensure_ascii=False) + "\n"
+
+
+def show(run: Run, console: Console) -> None:
+    """Print the tables and what there is to say about them."""
+    for unit in ("ms", "µs"):
+        part = [result for result in run.results if unit_of(result) == unit]
+        if part:
+            console.print(table(part, run.suite, unit, run.limits))
+    for numbers in run.tables:
+        console.print(plain_table(numbers))
+    extra = [note for numbers in run.tables for note in numbers.notes]
+    for line in [*notes(run.results), *extra]:
+        console.print(line, markup=False, highlight=False)
+    about = run.machine
+    console.print(
+        f"{about['cpu']}, {about['threads']} threads, commit {about['commit']}, "
+        f"{about['date']}"
+    )
+
+
+def unit_of(result: RowResult) -> str:
+    """The unit that a row is shown in: microseconds below a tenth of a millisecond."""
+    times = [m.median_s for m in result.measurements.values() if m.seconds]
+    return "µs" if times and min(times) < 1e-4 else "ms"

@@ -55,6 +55,8 @@ class Row:
         The share of elements that may err by more: of counts of a chaotic iteration.
     has_images : bool
         Whether arrays of four axes are images, which torch prefers channels last.
+    arithmetic : str, optional
+        The dtype that most is computed in, where it is another one than `dtype`.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Row:
     rtol: float = 1e-5
     outliers: float = 0.0
     has_images: bool = False
+    arithmetic: str | None = None
 
 
 class Status(StrEnum):
@@ -91,7 +94,8 @@ class Measurement:
 
     `seconds` holds one entry a round: seconds per call, output allocation and the
     release of the result included. `error` is the largest deviation from the
-    float64 reference, `first_call_s` the cold first call with compilation.
+    float64 reference, `first_call_s` the cold first call with compilation, `host_s`
+    what asking a device for a run takes, if there is one.
     """
 
     contender: str
@@ -99,6 +103,7 @@ class Measurement:
     note: str = ""
     error: float = math.nan
     first_call_s: float = math.nan
+    host_s: float = math.nan
     calls_per_round: int = 0
     seconds: list[float] = field(default_factory=list)
 

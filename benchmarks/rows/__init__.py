@@ -35,4 +35,3 @@ SUITES = {
     "overhead": overhead.ROWS,
     "models": [*language.MODELS, *images.MODELS],
 }
-UNITS = {"core": "ms", "overhead": "µs", "models": "ms"}

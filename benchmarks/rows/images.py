@@ -357,6 +357,7 @@ def resnet_step_row(net: ResNet, half: str | None = None, name: str = "resnet") 
         torch_fn=torch_fn,
         torch_reference=lambda torch: torch_fn(torch, None),
         flops=3 * net.flops,
+        arithmetic=half,
         bytes=4 * 3 * net.batch * 3 * net.image**2,
         rtol=1.5e-1 if half else 1e-3,
         has_images=True,

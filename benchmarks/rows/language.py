@@ -265,6 +265,7 @@ def gpt_step_row(sizes: Sizes, half: str | None = None, name: str = "gpt_step") 
         torch_reference=lambda torch: torch_fn(torch, None),
         flops=3 * sizes.flops,
         bytes=4 * 6 * weights,
+        arithmetic=half,
         rtol=1e-1 if half else 1e-3,
     )
 

@@ -1,5 +1,6 @@
 """Programs with loops and pairs: mandelbrot, LSTM, n-body, gradient of rosenbrock."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -133,6 +134,23 @@ def lstm(xs, wx, wh, b):
     return out
 
 
+def lstm_scan(tj):
+    """The same, its loop a `scan`: compiled as a loop, not turn by turn."""
+
+    def lstm(xs, wx, wh, b):
+        def step(state, gate):
+            h, c = state
+            i, f, g, o = np.split(gate + h @ wh.T, 4, axis=-1)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+            return (h, c), h
+
+        zero = np.zeros((xs.shape[1], wh.shape[1]), xs.dtype)
+        return tj.scan(step, (zero, zero), xs @ wx.T + b)[1]
+
+    return lstm
+
+
 def lstm_jax(jax):
     jnp = jax.numpy
 
@@ -176,6 +194,12 @@ def lstm_row(steps: int, batch: int, width: int) -> Row:
         flops=16 * steps * batch * width**2,
         bytes=4 * (8 * width**2 + 2 * steps * batch * width),
     )
+
+
+def lstm_scan_row(steps: int, batch: int, width: int) -> Row:
+    plain = lstm_row(steps, batch, width)
+    name = f"lstm_scan_{steps}x{batch}x{width}"
+    return dataclasses.replace(plain, name=name, tracejit_fn=lstm_scan)
 
 
 # --- rosenbrock -------------------------------------------------------------------
@@ -324,6 +348,7 @@ def nbody_row(bodies: int) -> Row:
 ROWS = [
     mandelbrot_row(2**20, 100, "mandelbrot_1M"),
     lstm_row(128, 32, 128),
+    lstm_scan_row(128, 32, 128),
     rosenbrock_row(2**20, "rosenbrock_grad_1M"),
     nbody_row(1024),
 ]
