@@ -7,6 +7,8 @@ compile, memory. ``gpu``, ``compare`` and ``readme`` are commands of their own.
 import os
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -64,6 +66,31 @@ def parse_peers(text: str) -> list[str]:
     return [*dict.fromkeys(names or PEERS), OURS]
 
 
+def measured(
+    suite: str,
+    rows: list[Row],
+    names: list[str],
+    rounds: int | None,
+    out: Path | None,
+    tell: Callable[[str], None],
+) -> report.Run:
+    """Measure rows and tables, the machine before and after them."""
+    limits = measure_limits() if rows else None
+    run = report.Run(suite, machine.describe(), limits)
+    for row in rows:
+        tell(row.name)
+        run.results.append(measure(row, names, rounds))
+        keep(run, out, suite)
+    for name in TABLES if suite == ALL else {suite} & {*TABLES}:
+        tell(name)
+        run.tables.extend(TABLES[name](names))
+        keep(run, out, suite)
+    if limits is not None:
+        run = replace(run, limits=limits.best(measure_limits()))
+        keep(run, out, suite)
+    return run
+
+
 @click.command()
 @click.argument("suite", type=click.Choice([*SUITES, *TABLES, ALL]))
 @click.option("--peers", default="", help=f"Of {', '.join(PEERS)}; default all.")
@@ -91,18 +118,8 @@ def main(
     if threads is not None:
         limit_threads(threads)
     rows, names = chosen_rows(suite, pattern), parse_peers(peers)
-    limits = measure_limits() if rows else None
-    run = report.Run(suite, machine.describe(), limits)
-    progress = Console(stderr=True)
-    with progress.status("") as status:
-        for row in rows:
-            status.update(row.name)
-            run.results.append(measure(row, names, rounds))
-            keep(run, out, suite)
-        for name in TABLES if suite == ALL else {suite} & {*TABLES}:
-            status.update(name)
-            run.tables.extend(TABLES[name](names))
-            keep(run, out, suite)
+    with Console(stderr=True).status("") as status:
+        run = measured(suite, rows, names, rounds, out, status.update)
     if is_json:
         click.echo(report.as_json(run))
     else:

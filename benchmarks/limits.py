@@ -40,6 +40,12 @@ class Limits:
     gflop_s: Mapping[str, float]
     gb_s: Mapping[int, float]
 
+    def best(self, other: "Limits") -> "Limits":
+        """The higher of two measurements of each rate: load only lowers them."""
+        gflop_s = {k: max(v, other.gflop_s[k]) for k, v in self.gflop_s.items()}
+        gb_s = {k: max(v, other.gb_s[k]) for k, v in self.gb_s.items()}
+        return Limits(gflop_s, gb_s)
+
     def bandwidth(self, size: int) -> float:
         """The rate at `size` bytes, in 1e9 a second."""
         fitting = [known for known in self.gb_s if known >= size]
