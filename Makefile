@@ -9,7 +9,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check fuzz slow test-triton bench clean
+.PHONY: help demo test check fuzz slow test-triton test-oldest-triton bench clean
 
 help:
 	@echo "make demo   train an MLP on handwritten digits; writes demo-report/"
@@ -18,6 +18,7 @@ help:
 	@echo "make fuzz   150,000 random programs, two or three hours; failures say their seed"
 	@echo "make slow   every float32 through each function, 3 minutes for each of 23"
 	@echo "make test-triton  compile every kernel of the tests for three GPUs"
+	@echo "make test-oldest-triton  the tests of GPU kernels on Triton 3.6"
 	@echo "make bench  measure beside NumPy and other compilers"
 	@echo "make clean  remove the environment and what was made"
 	@echo
@@ -44,6 +45,14 @@ slow: $(VENV)/.installed-test
 
 test-triton: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 -m triton $(ARGS)
+
+# It is kept beside the newest one that `make test` takes.
+OLDEST_TRITON := $(VENV)/triton-3.6.0
+test-oldest-triton: $(VENV)/.installed-test $(OLDEST_TRITON)
+	PYTHONPATH=$(OLDEST_TRITON) $(BIN)/python -m pytest -n 2 tests/codegen/triton $(ARGS)
+
+$(OLDEST_TRITON): | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ triton==3.6.0
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(or $(ARGS),all --out bench-report)

@@ -62,14 +62,19 @@ def test_what_a_later_kernel_reads_stays_in_the_caches() -> None:
     np.testing.assert_array_equal(compiled.run([x])[1], x * 6)
 
 
-def test_kernels_that_several_steps_share_store_as_usual() -> None:
+def test_a_shared_kernel_has_a_variant_for_what_is_read_again() -> None:
     x = np.arange(4096, dtype="f4")
     b = ProgramBuilder()
     source, kernel = b.input(x), scaled(x, 2)
-    outs = [b.output((4096,), "f4") for _ in range(2)]
-    steps = [with_buffers(kernel, [source], [out]) for out in outs]
+    first, *outs = [b.output((4096,), "f4") for _ in range(3)]
+    steps = [with_buffers(kernel, [source], [first])]
+    steps += [with_buffers(kernel, [first], [out]) for out in outs]
     compiled = CpuExecutable(b.program(*steps), host_target())
+    assert len(compiled.kernels) == 2
     assert "!nontemporal" not in compiled.kernels["scaled"]
+    assert "!nontemporal" in compiled.kernels["scaled.1"]
+    for found, factor in zip(compiled.run([x]), (2, 4, 4), strict=True):
+        np.testing.assert_array_equal(found, x * factor)
 
 
 def test_a_result_that_is_not_aligned_is_an_error(monkeypatch) -> None:

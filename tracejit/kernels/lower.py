@@ -201,10 +201,35 @@ class _Lowering:
         """Return the value of `x` at position `at`, emitting what it needs."""
         if isinstance(x, Literal):
             return x
-        key = (x, at, tuple((b.index, b.extent) for b in self.bounds))
-        if key not in self.values:
-            self.values[key] = self._emitted(x, at)
-        return self.values[key]
+        bounds = tuple((b.index, b.extent) for b in self.bounds)
+        # A stack, as chains may be longer than Python's own stack.
+        waiting = [(x, at)]
+        while waiting:
+            y, here = waiting[-1]
+            if (y, here, bounds) not in self.values:
+                needed = [
+                    (o, place)
+                    for o, place in self._reads(y, here)
+                    if (o, place, bounds) not in self.values
+                ]
+                if needed:
+                    waiting.extend(reversed(needed))
+                    continue
+                self.values[y, here, bounds] = self._emitted(y, here)
+            waiting.pop()
+        return self.values[x, at, bounds]
+
+    def _reads(self, x: Var, at: Map) -> list[tuple[Var, Map]]:
+        """Return the values, and where, that `x` is computed of element by element."""
+        eqn = self.definitions.get(x)
+        if eqn is None:
+            return []
+        if eqn.primitive.kind is Kind.ELEMENTWISE:
+            operands = (o for o in eqn.invars if isinstance(o, Var))
+            return [(o, at if o.aval.shape else ()) for o in operands]
+        if eqn.primitive in VIEWS and isinstance(eqn.invars[0], Var):
+            return [(eqn.invars[0], through_view(eqn, at, self.extents))]
+        return []
 
     def _emitted(self, x: Var, at: Map) -> Operand:
         eqn = self.definitions.get(x)

@@ -9,6 +9,7 @@ from ..program.horizontal import merge_alike
 from ..program.lower import lower_graph
 from ..program.plan import plan_memory
 from ..program.program import Program
+from ..program.share import share_kernels
 from ..program.verify import verify_program
 from .canonicalize import canonicalize
 from .contract_fma import contract_fma
@@ -75,5 +76,6 @@ def compile_to_program(
     With ``context.verify`` the Program and its kernels are verified too.
     """
     fused = run_passes(graph, passes, context)
-    program = plan_memory(merge_alike(lower_graph(fused, in_strides)))
+    program = share_kernels(merge_alike(lower_graph(fused, in_strides)))
+    program = plan_memory(program)
     return fused, verify_program(program) if context.verify else program

@@ -1,6 +1,5 @@
 """Reads the text form of programs that `printer` writes."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +21,7 @@ from .program import (
     Step,
     Storage,
     While,
+    with_kernels,
 )
 
 Names = tuple[str, ...]
@@ -46,30 +46,14 @@ def parse_program(text: str) -> Program:
         if schedule is None:
             raise ParseError(f"kernel @{kernel.name} has no schedule")
         kernels[kernel.name] = kernel, schedule
-    return replace(program, steps=_linked(program.steps, kernels))
 
+    def linked(kernel: Kernel, schedule: Schedule) -> tuple[Kernel, Schedule]:
+        if kernel.name not in kernels:
+            message = f"kernel @{kernel.name} is run, but it is not in the text"
+            raise ParseError(message)
+        return kernels[kernel.name]
 
-def _linked(steps: Sequence[Step], kernels: Kernels) -> tuple[Step, ...]:
-    return tuple(_linked_step(step, kernels) for step in steps)
-
-
-def _linked_step(step: Step, kernels: Kernels) -> Step:
-    """Give a step that runs a kernel by name the kernel."""
-    if isinstance(step, Run):
-        name = step.kernel.name
-        if name not in kernels:
-            raise ParseError(f"kernel @{name} is run, but it is not in the text")
-        kernel, schedule = kernels[name]
-        return replace(step, kernel=kernel, schedule=schedule)
-    if isinstance(step, Loop):
-        return replace(step, steps=_linked(step.steps, kernels))
-    if isinstance(step, While):
-        test = _linked(step.test, kernels)
-        return replace(step, test=test, steps=_linked(step.steps, kernels))
-    if isinstance(step, If):
-        on_true = _linked(step.on_true, kernels)
-        return replace(step, on_true=on_true, on_false=_linked(step.on_false, kernels))
-    return step
+    return with_kernels(program, linked)
 
 
 class ProgramParser(KernelParser):

@@ -1,8 +1,8 @@
 """Programs: buffers and steps, what the native host function executes."""
 
 import enum
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -188,6 +188,43 @@ def nested(steps: Sequence[Step]) -> Iterator[Step]:
         yield step
         for part in parts_of(step):
             yield from nested(part)
+
+
+def with_kernels(
+    program: Program,
+    change: Callable[[Kernel, Schedule], tuple[Kernel, Schedule]],
+) -> Program:
+    """Return a program with other kernels; the same object where none changes.
+
+    Parameters
+    ----------
+    program : Program
+    change : callable
+        Called once for each kernel, by name.
+    """
+    runs = {s.kernel.name: s for s in nested(program.steps) if isinstance(s, Run)}
+    found = {name: change(run.kernel, run.schedule) for name, run in runs.items()}
+    if all(found[name][0] is run.kernel for name, run in runs.items()):
+        return program
+
+    def changed(step: Step) -> Step:
+        if isinstance(step, Run):
+            kernel, schedule = found[step.kernel.name]
+            return replace(step, kernel=kernel, schedule=schedule)
+        return with_parts(step, [tuple(map(changed, p)) for p in parts_of(step)])
+
+    return replace(program, steps=tuple(map(changed, program.steps)))
+
+
+def with_parts(step: Step, parts: Sequence[tuple[Step, ...]]) -> Step:
+    """Return a step with other steps inside of it, as `parts_of` gives them."""
+    if isinstance(step, Loop):
+        return replace(step, steps=parts[0])
+    if isinstance(step, While):
+        return replace(step, test=parts[0], steps=parts[1])
+    if isinstance(step, If):
+        return replace(step, on_true=parts[0], on_false=parts[1])
+    return step
 
 
 def parts_of(step: Step) -> tuple[Sequence[Step], ...]:

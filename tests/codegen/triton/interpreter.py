@@ -109,6 +109,8 @@ def repair():
     from triton.language.extra import libdevice  # noqa: PLC0415
     from triton.runtime import interpreter  # noqa: PLC0415
 
+    from tracejit.ir.ops.exact_fma import fma  # noqa: PLC0415
+
     def lifted(function):
         def call(*operands):
             arrays = [x.handle.data for x in operands]
@@ -169,6 +171,19 @@ def repair():
         return dot(self, *wide, *rest)
 
     interpreter.InterpreterBuilder.create_dot = create_dot
+
+    def create_fma(self, x, y, z):  # rounds once, as Triton 3.6 does not
+        out = fma(x.data, y.data, z.data)
+        return interpreter.TensorHandle(out, z.dtype.scalar)
+
+    interpreter.InterpreterBuilder.create_fma = create_fma
+    patch = interpreter._patch_lang_tensor
+
+    def patch_tensor(tensor, *scope):  # Triton 3.6 gives `int` an array of one element
+        patch(tensor, *scope)
+        tensor.__index__ = lambda self: int(self.handle.data.reshape(-1)[0])
+
+    interpreter._patch_lang_tensor = patch_tensor
 
 
 def interpret(code, arrays):

@@ -10,9 +10,8 @@ What the module calls outside of itself is in `ProgramCode.imports`: the address
 NumPy's loops, found by the resolver that the caller passes, and constants.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeAlias
 
@@ -125,9 +124,8 @@ class _ProgramEmitter(HostEmitter):
         super().__init__(program, self.scope.emitter())
         self.target, self.resolve, self.threading = target, resolve, threading
         self.kernels: dict[str, KernelCode] = {}
+        self.names: dict[tuple[str, frozenset[str]], str] = {}
         self.imports: dict[str, int] = {}
-        runs = [s for s in nested(program.steps) if isinstance(s, Run)]
-        self.uses = Counter(run.kernel.name for run in runs)
         unread = set(program.outputs) - buffers_read(program.steps)
         self.large = {name for name in unread if self._is_large(name)}
         self.error_offset = aligned(program.arena_bytes)
@@ -196,28 +194,27 @@ class _ProgramEmitter(HostEmitter):
         schedule: Schedule,
         uncached: frozenset[str] = frozenset(),
     ) -> KernelCode:
-        """Return the code of a kernel, emitted once."""
-        code = self.kernels.get(kernel.name)
-        if code is None:
-            code = emit_kernel(
-                kernel,
+        """Return the code of a kernel, once for each set of uncached outputs."""
+        name = self.names.get((kernel.name, uncached))
+        if name is None:
+            others = sum(kernel.name == known for known, _ in self.names)
+            name = f"{kernel.name}.{others}" if others else kernel.name
+            self.names[kernel.name, uncached] = name
+            self.kernels[name] = emit_kernel(
+                replace(kernel, name=name),
                 schedule,
                 self.target,
                 self.scope,
                 threading=self.threading,
                 uncached=uncached,
             )
-            self.kernels[kernel.name] = code
-        return code
+        return self.kernels[name]
 
     def _uncached(self, step: Run) -> frozenset[str]:
         """Return the outputs of a kernel that are results too large for the caches.
 
-        Those that a later step reads are worth having there. Steps that share a
-        kernel's code have none: their buffers differ.
+        Those that a later step reads are worth having there.
         """
-        if self.uses[step.kernel.name] > 1:
-            return frozenset()
         pairs = zip(step.kernel.outputs, step.outputs, strict=True)
         large = {b.name for b, name in pairs if name in self.large}
         return frozenset(large)

@@ -1,0 +1,41 @@
+"""One kernel for all steps that run the same one: repeated layers are compiled once.
+
+    run @k0(%x, %w0) -> (%h0)               run @k0(%x, %w0) -> (%h0)
+    run @k1(%h0, %w1) -> (%h1)      →       run @k0(%h0, %w1) -> (%h1)
+
+Kernels are the same if their texts are, but for their names and the lines they compute.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..kernels.kernel import Kernel
+from ..kernels.printer import format_kernel
+from ..kernels.schedule import Schedule
+from .program import Program, Run, nested, with_kernels
+
+
+def share_kernels(program: Program) -> Program:
+    """Return the program with the first of each set of equal kernels in all places."""
+    texts: dict[str, str] = {}  # by the kernel's name
+    firsts: dict[str, Kernel] = {}  # by text
+    for kernel, schedule in _kernels(program):
+        if kernel.name not in texts:
+            text = format_kernel(replace(kernel, name="k", source=()), schedule)
+            texts[kernel.name] = text
+            first = firsts.get(text, kernel)
+            source = tuple(dict.fromkeys((*first.source, *kernel.source)))
+            firsts[text] = replace(first, source=source)
+    if len(firsts) == len(texts):
+        return program
+
+    def shared(kernel: Kernel, schedule: Schedule) -> tuple[Kernel, Schedule]:
+        return firsts[texts[kernel.name]], schedule
+
+    return with_kernels(program, shared)
+
+
+def _kernels(program: Program) -> Iterator[tuple[Kernel, Schedule]]:
+    for step in nested(program.steps):
+        if isinstance(step, Run):
+            yield step.kernel, step.schedule
