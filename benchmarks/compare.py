@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from .page import medians
+from .page import medians, microseconds
 from .report import geometric_mean
 from .row import BEST, OURS
 
@@ -38,7 +38,7 @@ def compare(before: Document, after: Document, name: str = OURS) -> Table:
         best = first["ratios"].get(BEST), second["ratios"].get(BEST)
         faster.append(old / new if old and new else float("nan"))
         gains.append(best[1] / best[0] if all(best) else float("nan"))
-        cells = [*map(_microseconds, (old, new)), *map(_ratio, (faster[-1], *best))]
+        cells = [*map(microseconds, (old, new)), *map(_ratio, (faster[-1], *best))]
         lines.append([row, *cells])
     shown.add_column("row", "geometric mean")
     for title, foot in (
@@ -52,10 +52,6 @@ def compare(before: Document, after: Document, name: str = OURS) -> Table:
     for line in lines:
         shown.add_row(*line)
     return shown
-
-
-def _microseconds(seconds: float | None) -> str:
-    return f"{seconds * 1e6:.4g}" if seconds else "-"
 
 
 def _ratio(value: float | None) -> str:

@@ -92,7 +92,7 @@ def _row_table(document: Document, times: Mapping[str, Mapping[str, float]]) -> 
     ]
     lines = []
     for name, row in document["rows"].items():
-        cells = [_microseconds(times[name].get(n)) for n in names]
+        cells = [microseconds(times[name].get(n)) for n in names]
         cells += [_judged(row["ratios"].get(BEST)), _percent(row.get("of_limit"))]
         mark = " *" if row.get("is_disturbed") else ""
         lines.append(_line([escape(name) + mark, *cells]))
@@ -109,8 +109,12 @@ def _line(cells: Sequence[str], kind: str = "td") -> str:
     return f"<tr>{inside}</tr>"
 
 
-def _microseconds(seconds: float | None) -> str:
-    return "-" if not seconds else f"{seconds * 1e6:.4g}"
+def microseconds(seconds: float | None) -> str:
+    """Four digits, with commas between thousands."""
+    if not seconds:
+        return "-"
+    value = seconds * 1e6
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _judged(ratio: float | None) -> str:
