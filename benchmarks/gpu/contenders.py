@@ -21,6 +21,7 @@ from ..row import Row
 from ..trees import as_float64, map_arrays, map_leaves
 
 MAX = "inductor-max"
+DEVICE = "cuda"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _tensors(torch: ModuleType, row: Row, inputs: tuple) -> tuple:
     """The inputs on the device; images with channels last, as torch prefers them."""
 
     def send(array: np.ndarray) -> object:
-        tensor = to_tensor(torch, array).to("cuda")
+        tensor = to_tensor(torch, array).to(DEVICE)
         if row.has_images and tensor.ndim == 4:
             return tensor.contiguous(memory_format=torch.channels_last)
         return tensor
