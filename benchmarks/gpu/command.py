@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from tracejit import config
 from tracejit.devices import Device, find_device
 
 from .. import machine, report
@@ -28,7 +29,10 @@ NAME = "gpu"
 @click.option("--rows", "pattern", default="", help="Only rows matching this regex.")
 @click.option("--peers", default=",".join(PEERS), show_default=True)
 @click.option("--scale", type=click.IntRange(1), default=1, help="Divide the sizes.")
-def main(out: Path, minutes: float, pattern: str, peers: str, scale: int) -> None:
+@click.option("--tune", is_flag=True, help="Tune our kernels; keeps OUT/tuning.json.")
+def main(
+    out: Path, minutes: float, pattern: str, peers: str, scale: int, tune: bool
+) -> None:
     """Measure on the first CUDA device; rows are written as they come.
 
     The most telling rows come first. Those that compute much run once more beside
@@ -37,6 +41,10 @@ def main(out: Path, minutes: float, pattern: str, peers: str, scale: int) -> Non
     device = find_device("cuda")
     if device is None:
         raise click.ClickException("there is no CUDA device")
+    if tune:
+        out.mkdir(parents=True, exist_ok=True)
+        config.set("tune", "on")
+        config.set("tuning_file", str(out / "tuning.json"))
     run(device, out, minutes, pattern, [p for p in peers.split(",") if p], scale)
 
 

@@ -28,11 +28,14 @@ class Limits:
         has the dtype of its result as a second one.
     max_equations : int
         Of one kernel.
+    own : frozenset of str
+        Primitives that mean a graph, and that the target computes as they are.
     """
 
     target: str
     can_emit: CanEmit
     max_equations: int = MAX_EQUATIONS
+    own: frozenset[str] = frozenset()
 
 
 def is_real(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:

@@ -19,7 +19,7 @@ from .fold import fold
 from .fuse import fuse_with
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
-from .raising import expand_composites, raise_composites
+from .raising import expand_but, raise_composites
 from .windows import expand_windows
 
 
@@ -41,7 +41,7 @@ def pipeline(
 
     passes = [
         Pass("raise", raise_composites, "patterns, while they are as traced"),
-        Pass("expand", expand_composites, "no later pass knows composites yet"),
+        Pass("expand", expand_but(limits.own), "no later pass knows composites yet"),
         Pass("windows", expand_windows, "early: what it gives is simplified as well"),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),

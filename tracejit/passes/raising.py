@@ -16,7 +16,7 @@ Before → after, for raise::
 from ..ir.graph import Graph
 from ..ir.ops.composite import composite_p
 from ..ir.raising import expand_graph, raise_graph
-from .manager import PassContext, on_all_graphs, with_subgraphs
+from .manager import PassContext, PassFn, on_all_graphs, with_subgraphs
 
 
 def raise_composites(graph: Graph, context: PassContext) -> Graph:
@@ -37,14 +37,23 @@ def raise_composites(graph: Graph, context: PassContext) -> Graph:
     return visit(graph)
 
 
+def expand_but(kept: frozenset[str]) -> PassFn:
+    """Return the pass that inlines what means a graph, but for some primitives."""
+
+    def expand_all(graph: Graph, context: PassContext) -> Graph:
+        def expand(inner: Graph) -> Graph:
+            means = [e.primitive for e in inner.eqns if e.primitive.expand is not None]
+            found = sum(p.name not in kept for p in means)
+            if not found or not context.may_fire("expand_composite"):
+                return inner
+            context.stats.fired["expand_composite"] += found
+            return expand_graph(inner, kept)
+
+        return on_all_graphs(graph, expand)
+
+    return expand_all
+
+
 def expand_composites(graph: Graph, context: PassContext) -> Graph:
     """Inline what means a graph, and custom functions, in sub-graphs too."""
-
-    def expand(inner: Graph) -> Graph:
-        found = sum(e.primitive.expand is not None for e in inner.eqns)
-        if not found or not context.may_fire("expand_composite"):
-            return inner
-        context.stats.fired["expand_composite"] += found
-        return expand_graph(inner)
-
-    return on_all_graphs(graph, expand)
+    return expand_but(frozenset())(graph, context)

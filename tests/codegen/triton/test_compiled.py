@@ -75,6 +75,13 @@ def test_kernels_of_all_programs(name, arch):
 
 
 @pytest.mark.triton
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_kernels_of_all_programs_for_amd(name):
+    for code in program_codes(name):
+        assert build(code, "gfx942").facts.shared <= 64 << 10, code.name
+
+
+@pytest.mark.triton
 @pytest.mark.parametrize("arch", SHARED)
 @pytest.mark.parametrize("name", MODELS)
 def test_kernels_of_models_and_their_gradients(name, arch):

@@ -24,13 +24,13 @@ def test_one_kernel_for_one_softmax(fake, device):
     np.testing.assert_allclose(y.numpy(), softmax(x), rtol=1e-6)
 
 
-def test_a_second_call_launches_and_does_nothing_else(fake, device):
+def test_a_second_call_launches_and_makes_a_mark(fake, device):
     x = tj.to_device(X, device)
     compiled = tj.jit(softmax)
     compiled(x)
     del fake.calls[:]
     compiled(x)
-    assert fake.names() == ["cuCtxSetCurrent", "cuLaunchKernel"]
+    assert fake.names() == ["cuCtxSetCurrent", "cuLaunchKernel", "cuEventRecord"]
 
 
 def three_kernels(x):
@@ -384,3 +384,22 @@ def test_arrays_of_the_host_are_given_back_as_they_are():
     x = np.ones(3)
     assert tj.to_device(x, "cpu") is x
     assert tj.devices()[0] == "cpu"
+
+
+@pytest.mark.filterwarnings("error")
+def test_scatters_are_in_order_if_that_is_asked_for(fake, device):
+    def add(x, i, v):
+        np.add.at(x, i, v)
+        np.multiply.at(x, i, v)
+        return x
+
+    x, i = X.astype(np.float32), np.array([2, 0, 2])
+    v = np.linspace(-3, 3, 12, dtype=np.float32).reshape(3, 4)
+    compiled = tj.jit(add)
+    for deterministic in (False, True):
+        del fake.launches[:]
+        with tj.config.override(deterministic=deterministic):
+            found = compiled(tj.to_device(x, device), i, v)
+        text = "".join(code.source for code in fake.launches)
+        assert ("tl.atomic_add" in text) != deterministic
+        np.testing.assert_array_equal(found.numpy(), add(x.copy(), i, v))

@@ -31,11 +31,12 @@ def with_shared(fake, shared):
     return Device(0, fake.driver, build)
 
 
-def test_a_device_is_its_primary_context_and_one_stream(fake):
+def test_a_device_is_its_primary_context_and_streams(fake):
     device = fake.device()
     assert repr(device) == "<device cuda:0: Fake H200, sm_90>"
     assert len(called(fake, "cuDevicePrimaryCtxRetain")) == 1
-    assert called(fake, "cuStreamCreate")[0][1] == 0  # waits for the default stream
+    # They wait for the default stream.
+    assert [flags for _, flags in called(fake, "cuStreamCreate")] == [0, 0, 0]
     assert called(fake, "cuMemAllocAsync") == []  # nothing before it is asked for
 
 

@@ -18,7 +18,7 @@ Before → after::
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..builder import Builder
 from ..graph import Atom, Eqn, Graph, Var, expansion_of
@@ -174,8 +174,14 @@ class _Attempt:
         return found
 
 
-def expand_graph(graph: Graph) -> Graph:
+def expand_graph(graph: Graph, kept: Collection[str] = ()) -> Graph:
     """Put the graphs of composites and custom functions in their place, inner ones too.
+
+    Parameters
+    ----------
+    graph : Graph
+    kept : collection of str
+        Names of primitives that stay as they are.
 
     Returns
     -------
@@ -187,10 +193,12 @@ def expand_graph(graph: Graph) -> Graph:
         return graph
     b = Builder(graph.name)
     ins = [b.input(v.aval, v.name) for v in graph.invars]
-    return b.build(_expanded(b, graph, ins))
+    return b.build(_expanded(b, graph, ins, kept))
 
 
-def _expanded(b: Builder, graph: Graph, ins: Sequence[Atom]) -> list[Atom]:
+def _expanded(
+    b: Builder, graph: Graph, ins: Sequence[Atom], kept: Collection[str]
+) -> list[Atom]:
     """Emit the equations of `graph`, those that mean a graph by that."""
     env: dict[Var, Atom] = dict(zip(graph.invars, ins, strict=True))
     outer = b.source
@@ -198,9 +206,9 @@ def _expanded(b: Builder, graph: Graph, ins: Sequence[Atom]) -> list[Atom]:
         b.source = eqn.source or outer
         args = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
         outs: Sequence[Atom]
-        meaning = expansion_of(eqn)
+        meaning = None if eqn.primitive.name in kept else expansion_of(eqn)
         if meaning is not None:
-            outs = _expanded(b, meaning, args)
+            outs = _expanded(b, meaning, args, kept)
         else:
             outs = b.emit_all(eqn.primitive, args, eqn.params)
         for var, out in zip(eqn.outvars, outs, strict=True):

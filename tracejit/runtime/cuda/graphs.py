@@ -55,6 +55,7 @@ class Graphs:
                 if word:
                     return word
             self._remember(addresses, found)
+            device.enter()
             device.driver.call("cuGraphLaunch", found, device.stream)
             return 0
 

@@ -31,7 +31,9 @@ WRITERS: Mapping[str, Writer] = {
 }
 
 
-def step_kernel(program: Program, step: Extern) -> TritonKernel | None:
+def step_kernel(
+    program: Program, step: Extern, deterministic: bool = False
+) -> TritonKernel | None:
     """Return the kernels of a step; see `extern_kernel`.
 
     Its operands are called ``in0``, ``in1``, ... and its results ``out0``, ...
@@ -43,7 +45,8 @@ def step_kernel(program: Program, step: Extern) -> TritonKernel | None:
         ]
         for kind, names in (("in", step.inputs), ("out", step.outputs))
     )
-    return extern_kernel(step.primitive, step.params, *ends)
+    ins, outs = ends
+    return extern_kernel(step.primitive, step.params, ins, outs, deterministic)
 
 
 def extern_kernel(
@@ -51,6 +54,7 @@ def extern_kernel(
     params: Params,
     inputs: Sequence[Buffer],
     outputs: Sequence[Buffer],
+    deterministic: bool = False,
 ) -> TritonKernel | None:
     """Return the kernels that compute a primitive; None if there are none.
 
@@ -61,8 +65,12 @@ def extern_kernel(
         Of the equation.
     inputs, outputs : sequence of Buffer
         Operands and results, each under a name of its own.
+    deterministic : bool
+        Whether sums of floats must be the same at each run.
     """
     write = WRITERS.get(primitive.name)
     if write is None or not all(b.shape.count(0) == 0 for b in (*inputs, *outputs)):
         return None
+    if primitive.name == "scatter":
+        return write_scatter("scatter", inputs, outputs, params, deterministic)
     return write(primitive.name, inputs, outputs, params)
