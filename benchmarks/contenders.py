@@ -97,12 +97,20 @@ def _torch(row: Row, inputs: tuple) -> Contender:
     return Contender("torch", build(torch), args, read)
 
 
+def trace_autograd(torch: ModuleType) -> None:
+    """Have train steps compiled whole, where this torch can.
+
+    Without it they are cut in three at their call of autograd.
+    """
+    if hasattr(torch._dynamo.config, "trace_autograd_ops"):
+        torch._dynamo.config.trace_autograd_ops = True
+
+
 def _inductor(row: Row, inputs: tuple) -> Contender:
     build = _twin(row, "inductor", row.torch_fn)
     torch = importlib.import_module("torch")
     torch.compiler.reset()
-    # Without it a train step is cut in three at its call of autograd.
-    torch._dynamo.config.trace_autograd_ops = True
+    trace_autograd(torch)
     compiled = torch.compile(build(torch))
     args = _each(lambda a: to_tensor(torch, a), inputs)
     return Contender("inductor", compiled, args, lambda t: from_tensor(torch, t))

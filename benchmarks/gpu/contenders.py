@@ -7,6 +7,7 @@ does, and what the others do by default (TF32) is another computation.
 """
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -15,7 +16,7 @@ import numpy as np
 
 import tracejit as tj
 
-from ..contenders import NoTwinError, from_tensor, to_tensor
+from ..contenders import NoTwinError, from_tensor, to_tensor, trace_autograd
 from ..measure import reference_of
 from ..row import Row
 from ..trees import as_float64, map_arrays, map_leaves
@@ -82,8 +83,7 @@ def _torch(row: Row, inputs: tuple, mode: str | None = None) -> Contender:
     args, function = _tensors(torch, row, inputs), row.torch_fn(torch)
     if mode is not None:
         torch._dynamo.reset()
-        # Without it a train step is cut in three at its call of autograd.
-        torch._dynamo.config.trace_autograd_ops = True
+        trace_autograd(torch)
         function = torch.compile(function, mode=mode, dynamic=False)
     mark = torch.compiler.cudagraph_mark_step_begin
 
@@ -102,6 +102,7 @@ def _torch(row: Row, inputs: tuple, mode: str | None = None) -> Contender:
 def _jax(row: Row, inputs: tuple) -> Contender:
     if row.jax_fn is None:
         raise NoTwinError("no twin")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     jax = importlib.import_module("jax")
     jax.config.update("jax_default_matmul_precision", "float32")
     args = _each(jax.device_put, inputs)

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy.special import erf
 
 from ..row import Row
 from .half import in_float32
@@ -74,6 +73,8 @@ def gelu_row(size: int, dtype: str = "float32", name: str = "gelu_chain") -> Row
 
 def black_scholes(spot, strike, time):
     """Prices of European calls and puts."""
+    from scipy.special import erf  # noqa: PLC0415 - machines with a GPU may not have it
+
     root = SIGMA * np.sqrt(time)
     d1 = (np.log(spot / strike) + (RATE + 0.5 * SIGMA**2) * time) / root
     cdf1 = 0.5 * (1 + erf(d1 / math.sqrt(2)))
