@@ -260,7 +260,7 @@ def _is_sane(choice: Choice, code: TritonCode) -> bool:
             return False
         held *= size
     if code.form == "stream":
-        fixed = {"BLOCK_N", "BLOCK_D"} & set(choice.blocks)
+        fixed = set(choice.blocks) - {"BLOCK_M", "BLOCK_K"}
         return all(choice.blocks[name] == code.constexprs[name] for name in fixed)
     return held <= max(_ELEMENTS, _held(code.constexprs)) and (
         held <= 32 * choice.num_warps * _EACH
