@@ -30,12 +30,15 @@ class Limits:
         Of one kernel.
     own : frozenset of str
         Primitives that mean a graph, and that the target computes as they are.
+    splits_complex : bool
+        Whether complex arithmetic is to become real (see `split_complex`).
     """
 
     target: str
     can_emit: CanEmit
     max_equations: int = MAX_EQUATIONS
     own: frozenset[str] = frozenset()
+    splits_complex: bool = False
 
 
 def is_real(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:

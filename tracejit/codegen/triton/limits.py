@@ -4,4 +4,6 @@ from ...passes.limits import Limits
 from .elementwise import can_emit
 
 # Libraries solve triangular systems; elsewhere they are general ones.
-TRITON = Limits("triton", can_emit, own=frozenset({"triangular_solve"}))
+TRITON = Limits(
+    "triton", can_emit, own=frozenset({"triangular_solve"}), splits_complex=True
+)
