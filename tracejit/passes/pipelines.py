@@ -76,12 +76,13 @@ def compile_to_program(
     in_strides: Sequence[Shape | None],
     passes: Sequence[Pass],
     context: PassContext,
+    complex_views: bool = False,
 ) -> tuple[Graph, Program]:
     """Run the passes, lower what they give, merge kernels, and plan memory.
 
     With ``context.verify`` the Program and its kernels are verified too.
     """
     fused = run_passes(graph, passes, context)
-    program = share_kernels(merge_alike(lower_graph(fused, in_strides)))
+    program = share_kernels(merge_alike(lower_graph(fused, in_strides, complex_views)))
     program = plan_memory(program)
     return fused, verify_program(program) if context.verify else program
