@@ -4,20 +4,26 @@ float32 functions of one argument are measured on a fixed 1/256 of all bit patte
 and in a slow test on all of them.
 """
 
+import re
+
 import numpy as np
 import pytest
 
+import tracejit as tj
+from tracejit.codegen.llvm import vmath
 from tracejit.codegen.llvm.target import host_target
-from tracejit.codegen.llvm.text import Emitter
+from tracejit.codegen.llvm.text import Emitter, vec
 from tracejit.codegen.llvm.vmath import SUPPORTED, emit
 from tracejit.codegen.llvm.vmath.bounds import ULP_BOUNDS
 from tracejit.errors import TracejitError
 
 from .accuracy import (
     DTYPES,
+    ELEMENTS,
     SPECIAL,
     WIDER,
     Compiled,
+    loop_text,
     random_doubles,
     random_pairs,
     reference,
@@ -174,6 +180,40 @@ def test_machines_with_fma_agree_to_the_bit(name: str) -> None:
         for other in results[1:]:
             np.testing.assert_array_equal(results[0], other, strict=True)
             np.testing.assert_array_equal(np.signbit(results[0]), np.signbit(other))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", sorted({name for name, _ in ULP_BOUNDS}))
+def test_calls_have_the_bits_of_straight_code(monkeypatch, name: str, isa: str) -> None:
+    arity = 2 if name in BINARY else 1
+    for dtype in ("f32", "f64"):
+        args = list(random_pairs(dtype, 300))[:arity]
+        inline = Compiled(name, dtype, isa, arity)(*args)
+        with monkeypatch.context() as patch:
+            patch.setattr(vmath, "INLINE_LINES", 0)
+            symbol = f"@tracejit.{name}.{dtype}."
+            text = loop_text(name, dtype, isa, arity, 4)
+            assert text.count(f"define internal {vec(ELEMENTS[dtype], 4)} {symbol}")
+            called = Compiled(name, dtype, isa, arity)(*args)
+        np.testing.assert_array_equal(inline, called, strict=True)
+        signs = (np.signbit(x[~np.isnan(x)]) for x in (inline, called))
+        np.testing.assert_array_equal(*signs)
+
+
+def test_long_kernels_call_functions_that_a_module_has_once() -> None:
+    def chain(count: int) -> str:
+        def f(x):
+            for _ in range(count):
+                x = np.tanh(np.sin(x))
+            return x
+
+        return tj.jit(f).lower(np.ones(100, np.float32)).compile().as_text()
+
+    short, long = chain(60), chain(120)
+    called = re.findall(r"call .*@tracejit\.tanh\.f32", long)
+    assert len(called) > 60
+    assert len(re.findall(r"define .*@tracejit\.tanh\.f32", long)) == 1
+    assert long.count("\n") - short.count("\n") < 60 * 20
 
 
 @pytest.mark.parametrize("name", ["exp", "sin", "pow", "tanh"])

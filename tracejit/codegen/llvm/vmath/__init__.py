@@ -1,7 +1,7 @@
 """Vector math: straight-line LLVM text for the elementary functions.
 
-`emit` writes a function inline over a vector (or a scalar: one lane). Needs an
-`Emitter`; establishes results within the bounds that ``docs/numerics.md`` lists, with
+`emit` writes a function over a vector (or a scalar: one lane), inline or as a call.
+Needs an `Emitter`; establishes results within the bounds that ``docs/numerics.md`` lists, with
 NaN, infinities, signed zeros and subnormals as in NumPy, on every target. Nothing here
 sets or reads the floating-point environment.
 
@@ -12,7 +12,7 @@ each fused operation by two and error-free products by Dekker's.
 from collections.abc import Callable, Sequence
 
 from ..target import Target
-from ..text import Emitter
+from ..text import Emitter, vec
 from . import basic, exponential, inverse, logarithm, special, trigonometric
 from .vector import Vector, narrow, widen
 
@@ -72,6 +72,10 @@ SUPPORTED: frozenset[tuple[str, str]] = frozenset(
     (name, dtype) for name in _FORMULAS | _BASIC for dtype in ("f32", "f64")
 )
 
+# From here on functions are called: what LLVM takes for a kernel grows with its lines,
+# what calls cost is little beside so many of them.
+INLINE_LINES = 500
+
 
 def emit(
     em: Emitter,
@@ -82,6 +86,8 @@ def emit(
     target: Target,
 ) -> str:
     """Emit a function over ``lanes`` values; return the name of its result.
+
+    Where much is written already it is a call of a function that the module has once.
 
     Parameters
     ----------
@@ -107,6 +113,32 @@ def emit(
     >>> em = Emitter()
     >>> y = emit(em, "exp", "f32", 16, ["%x"], host_target())  # doctest: +SKIP
     """
+    if name in _BASIC or len(em.lines) < INLINE_LINES:
+        return _inline(em, name, dtype, lanes, args, target)
+    type_ = vec("double" if dtype == "f64" else "float", lanes)
+    symbol = f"tracejit.{name}.{dtype}.{lanes}"
+    if symbol not in em.globals_:
+        inner = Emitter(em.declarations, em.globals_)
+        names = [f"%x{k}" for k in range(len(args))]
+        inner.ret(type_, _inline(inner, name, dtype, lanes, names, target))
+        em.globals_[symbol] = inner.function(
+            symbol,
+            [f"{type_} {x}" for x in names],
+            result=type_,
+            linkage="internal",
+            attributes="noinline nounwind",
+        )
+    return em.call(type_, symbol, [(type_, x) for x in args])
+
+
+def _inline(
+    em: Emitter,
+    name: str,
+    dtype: str,
+    lanes: int,
+    args: Sequence[str],
+    target: Target,
+) -> str:
     if name in _BASIC:
         element = "double" if dtype == "f64" else "float"
         return _BASIC[name](Vector(em, element, lanes, dtype, target), *args)
