@@ -117,6 +117,14 @@ class Number:
 
 
 @dataclass(frozen=True)
+class HostInt:
+    """An argument of a call: where a routine puts an int for the host, unread here."""
+
+
+Argument = At | Number | HostInt | int | None  # ints have 32 bits, None is null
+
+
+@dataclass(frozen=True)
 class Handle:
     """A library that is ready to work on a device.
 
@@ -151,15 +159,15 @@ class Call:
         Its address.
     handle : Handle
         What its first argument is.
-    arguments : tuple of At, Number, int or None
-        The others; an int is one of 32 bits, None a null pointer.
+    arguments : tuple of Argument
+        The others.
     count : int
     """
 
     name: str
     function: int
     handle: Handle
-    arguments: tuple[At | Number | int | None, ...]
+    arguments: tuple[Argument, ...]
     count: int = 1
 
 
@@ -320,7 +328,7 @@ class _LaunchEmitter(HostEmitter):
         self.arena, self.stream = own
         self.context = em.load("ptr", em.gep("ptr", "%pointers", first + 2), 8)
         self.calls = em.op(f"alloca [{pointer_count(self.program.steps)} x ptr]")
-        self.byte = em.op("alloca i8")
+        self.byte = em.op("alloca i64")  # for a byte of the device, or an int
         at = len(em.lines)  # where the slots go, once their number is known
         self._call_driver("cuCtxSetCurrent", [("ptr", self.context)], 0)
         self._place_buffers()
@@ -465,7 +473,7 @@ class _LaunchEmitter(HostEmitter):
             loop.yield_([])
 
     def _argument(
-        self, argument: At | Number | int | None, places: Mapping[str, str], turn: str
+        self, argument: Argument, places: Mapping[str, str], turn: str
     ) -> tuple[str, str]:
         """Return type and value of an argument of a call of a library."""
         em = self.em
@@ -477,6 +485,8 @@ class _LaunchEmitter(HostEmitter):
             kind = "float" if argument.dtype.itemsize == 4 else "double"
             symbol = f"number.{kind}.{argument.value}".replace("-", "m")
             return "ptr", em.table(symbol, kind, [argument.value])
+        if isinstance(argument, HostInt):
+            return "ptr", self.byte
         place = places[argument.buffer]
         if not argument.step:
             return "ptr", place
