@@ -42,7 +42,11 @@ def pipeline(
 
     passes = [
         Pass("raise", raise_composites, "patterns, while they are as traced"),
-        Pass("expand", expand_but(limits.own), "no later pass knows composites yet"),
+        Pass(
+            "expand",
+            expand_but(limits.own, limits.meanings),
+            "no later pass knows composites yet",
+        ),
         Pass("windows", expand_windows, "early: what it gives is simplified as well"),
         Pass("split-complex", split_complex, "real arithmetic is simplified as well"),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),

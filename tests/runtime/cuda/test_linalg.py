@@ -83,6 +83,11 @@ FUNCTIONS = {
     "eigh": (rebuilt_eigh, [positive(STACK)]),
     "eigh of the lower half": (lambda a: np.linalg.eigvalsh(a), [A]),
     "eigh of the upper half": (lambda a: np.linalg.eigvalsh(a, "U"), [A]),
+    "lstsq": (lambda a, b: np.linalg.lstsq(a, b, rcond=None)[:2], [TALL[0], B]),
+    "lstsq of dependent columns": (
+        lambda a, b: np.linalg.lstsq(a[:, [0, 1, 0]], b, rcond=None)[::2],
+        [TALL[0], B],
+    ),
     "cond": (np.linalg.cond, [A]),
     "norm": (lambda a: np.linalg.norm(a, 2), [WIDE]),
 }
