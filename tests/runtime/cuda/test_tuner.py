@@ -133,6 +133,12 @@ def test_kernels_have_the_scratch_memory_they_need(fake, device, quick):
         np.testing.assert_allclose(y.numpy(), two(X / 9, W), rtol=1e-4)
 
 
+def test_what_cannot_be_recorded_is_not_measured(fake, device, site):
+    fake.failing["cuGraphInstantiateWithFlags"] = 801
+    assert Tuner(device, LITTLE).measure(site) == []
+    assert not fake.recording and device.pool.live_bytes == 0
+
+
 def test_no_room_to_measure_in(fake, site):
     fake.capacity = 1024
     assert Tuner(fake.device(), LITTLE).measure(site) == []

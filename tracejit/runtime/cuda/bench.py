@@ -206,17 +206,23 @@ class Bench:
 
     # Times
 
-    def recorded(self, trial: Trial, count: int) -> int:
-        """Return a recording of several runs."""
+    def recorded(self, trial: Trial, count: int) -> int | None:
+        """Return a recording of several runs; None if they cannot be recorded."""
         driver, stream = self.device.driver, self.device.recording_stream
-        driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
         try:
-            for _ in range(count):
-                self.launch(trial, stream)
-        finally:
-            graph = driver.handle_last("cuStreamEndCapture", stream)
+            with self.device.recording:
+                driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
+                try:
+                    for _ in range(count):
+                        self.launch(trial, stream)
+                finally:
+                    graph = driver.handle_last("cuStreamEndCapture", stream)
+        except DeviceError:
+            return None
         try:
             recording = driver.handle("cuGraphInstantiateWithFlags", graph, 0)
+        except DeviceError:
+            return None
         finally:
             driver.call("cuGraphDestroy", graph)
         self._recordings.append(recording)

@@ -73,11 +73,12 @@ class Graphs:
         """Return a recording; None if something cannot be recorded."""
         driver, stream = self._device.driver, self._device.recording_stream
         self._device.enter()
-        driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
-        try:
-            word = self._launch(addresses, stream)
-        finally:
-            graph = self._end(stream)
+        with self._device.recording:
+            driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
+            try:
+                word = self._launch(addresses, stream)
+            finally:
+                graph = self._end(stream)
         if graph is None:
             return None
         try:
