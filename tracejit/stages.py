@@ -76,7 +76,7 @@ class Traced:
         start = time.perf_counter()
         passes = pipeline(limits, config.get("fma"), config.get("composites"))
         graph, program = compile_to_program(
-            self.graph, self.in_strides, passes, context
+            self.graph, self.in_strides, passes, context, limits.splits_complex
         )
         total = time.perf_counter() - start
         spent = sum(context.timings.values())

@@ -1,9 +1,4 @@
-"""Causal attention of several heads: its result, and its gradients too.
-
-The program is plain NumPy: a product, a scale, a mask by `where`, a softmax, another
-product. torch's and JAX's twins are their own fused functions. The row with gradients
-returns the loss, Σ out · ct, and what it gives for queries, keys and values.
-"""
+"""Attention of whole heads, (batch, heads, places, width): forward and gradients."""
 
 import math
 
@@ -11,100 +6,148 @@ import numpy as np
 
 from ..row import Row
 from .inputs import normal
+from .normalise import softmax, suffix
 
-BATCH, HEADS, LENGTH, SIZE = 4, 8, 512, 64
+TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 4e-3}
 
 
 def attention(q, k, v):
-    """Softmax of the scaled scores of what came before, times values."""
-    n = q.shape[-2]
-    s = (q @ np.swapaxes(k, -1, -2)) * np.float32(1 / math.sqrt(q.shape[-1]))
-    s = np.where(np.tril(np.ones((n, n), bool)), s, np.float32(-np.inf))
-    e = np.exp(s - np.max(s, axis=-1, keepdims=True))
-    return (e / np.sum(e, axis=-1, keepdims=True)) @ v
+    scores = q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
+    return softmax(scores) @ v
 
 
-def loss(q, k, v, ct):
-    return np.sum(attention(q, k, v) * ct)
+def causal_attention(q, k, v):
+    scores = q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
+    places = np.tril(np.ones(scores.shape[-2:], bool))
+    return softmax(np.where(places, scores, -np.inf)) @ v
 
 
-def value_and_grad_by_hand(q, k, v, ct):
-    """Loss and gradients as one writes them in NumPy, with all scores in memory."""
-    n, scale = q.shape[-2], np.float32(1 / math.sqrt(q.shape[-1]))
-    keep = np.tril(np.ones((n, n), bool))
-    s = np.where(keep, (q @ np.swapaxes(k, -1, -2)) * scale, np.float32(-np.inf))
-    e = np.exp(s - np.max(s, axis=-1, keepdims=True))
-    p = e / np.sum(e, axis=-1, keepdims=True)
-    out = p @ v
-    dp = ct @ np.swapaxes(v, -1, -2)
-    ds = p * (dp - np.sum(out * ct, axis=-1, keepdims=True)) * scale
-    turned = (np.swapaxes(x, -1, -2) for x in (ds, p))
-    dk, dv = (x @ y for x, y in zip(turned, (q, ct), strict=True))
-    return np.sum(out * ct), (ds @ k, dk, dv)
+def half_attention(q, k, v):
+    """Scores and softmax in float32, both products of numbers of 16 bits."""
+    scores = (q @ np.swapaxes(k, -1, -2)).astype(np.float32) / math.sqrt(q.shape[-1])
+    return softmax(scores).astype(v.dtype) @ v
 
 
-def attention_jax(jax):
-    def attention(q, k, v):
-        q, k, v = (x.transpose(0, 2, 1, 3) for x in (q, k, v))
-        out = jax.nn.dot_product_attention(q, k, v, is_causal=True)
-        return out.transpose(0, 2, 1, 3)
-
-    return attention
+def half_causal_attention(q, k, v):
+    scores = (q @ np.swapaxes(k, -1, -2)).astype(np.float32) / math.sqrt(q.shape[-1])
+    places = np.tril(np.ones(scores.shape[-2:], bool))
+    return softmax(np.where(places, scores, -np.inf)).astype(v.dtype) @ v
 
 
-def value_and_grad_jax(jax):
-    attention = attention_jax(jax)
-
-    def loss(q, k, v, ct):
-        return jax.numpy.sum(attention(q, k, v) * ct)
-
-    return jax.value_and_grad(loss, argnums=(0, 1, 2))
-
-
-def attention_torch(torch):
-    attention = torch.nn.functional.scaled_dot_product_attention
-    return lambda q, k, v: attention(q, k, v, is_causal=True)
+PROGRAMS = {
+    (False, True): attention,
+    (True, True): causal_attention,
+    (False, False): half_attention,
+    (True, False): half_causal_attention,
+}
 
 
-def value_and_grad_torch(torch):
-    attention = attention_torch(torch)
-
-    def value_and_grad(q, k, v, ct):
-        leaves = [x.detach().requires_grad_() for x in (q, k, v)]
-        value = (attention(*leaves) * ct).sum()
-        return value.detach(), torch.autograd.grad(value, leaves)
-
-    return value_and_grad
+def attention_torch(torch, is_causal):
+    attend = torch.nn.functional.scaled_dot_product_attention
+    return lambda q, k, v: attend(q, k, v, is_causal=is_causal)
 
 
-def operands(count):
-    shape = BATCH, HEADS, LENGTH, SIZE
+def attention_jax(jax, is_causal):
+    """JAX's own, by cuDNN on devices; it has the places before the heads."""
+    on_device = jax.default_backend() == "gpu"
+
+    def attend(q, k, v):
+        swapped = (jax.numpy.swapaxes(x, 1, 2) for x in (q, k, v))
+        half = q.dtype != np.float32
+        out = jax.nn.dot_product_attention(
+            *swapped,
+            is_causal=is_causal,
+            implementation="cudnn" if on_device and half else "xla",
+        )
+        return jax.numpy.swapaxes(out, 1, 2)
+
+    return attend
+
+
+def gradients(tj, program):
+    """Gradients by q, k and v of attention times a cotangent."""
+
+    def gradients(q, k, v, cotangent):
+        def loss(*args):
+            return np.sum(program(*args) * cotangent)
+
+        return tj.grad(loss, argnums=(0, 1, 2))(q, k, v)
+
+    return gradients
+
+
+def gradients_torch(torch, is_causal):
+    attend = attention_torch(torch, is_causal)
+
+    def gradients(q, k, v, cotangent):
+        args = [x.detach().requires_grad_() for x in (q, k, v)]
+        return torch.autograd.grad(attend(*args), args, cotangent)
+
+    return gradients
+
+
+def gradients_jax(jax, is_causal):
+    attend = attention_jax(jax, is_causal)
+    return lambda q, k, v, cotangent: jax.vjp(attend, q, k, v)[1](cotangent)
+
+
+def _inputs(count, *shape):
     return lambda rng: tuple(normal(rng, *shape) for _ in range(count))
 
 
-ELEMENTS = BATCH * HEADS * LENGTH * SIZE
-# Of one product, of which a causal mask leaves half.
-FLOPS = ELEMENTS * LENGTH
+def attention_row(
+    shape: tuple[int, int, int, int],
+    is_causal: bool,
+    dtype: str = "float32",
+    name: str = "",
+) -> Row:
+    """Attention forward; half of the scores count where it is causal."""
+    batch, heads, places, width = shape
+    size = batch * heads * places * width
+    slow = "NumPy multiplies these numbers one by one, for minutes"
+    return Row(
+        name=name or _name("attention", shape, is_causal, dtype),
+        make_inputs=_inputs(3, *shape),
+        numpy_fn=PROGRAMS[is_causal, dtype == "float32"],
+        jax_fn=lambda jax: attention_jax(jax, is_causal),
+        torch_fn=lambda torch: attention_torch(torch, is_causal),
+        without={} if dtype == "float32" else {"numpy": slow},
+        dtype=dtype,
+        flops=4 * size * places // (2 if is_causal else 1),
+        bytes=4 * np.dtype(dtype).itemsize * size,
+        rtol=TOLERANCE[dtype],
+    )
+
+
+def attention_grad_row(
+    shape: tuple[int, int, int, int],
+    is_causal: bool,
+    dtype: str = "float32",
+    name: str = "",
+) -> Row:
+    """Attention forward and backward: seven products of places x places x width."""
+    batch, heads, places, width = shape
+    size = batch * heads * places * width
+    program = PROGRAMS[is_causal, dtype == "float32"]
+    return Row(
+        name=name or _name("attention_grad", shape, is_causal, dtype),
+        make_inputs=_inputs(4, *shape),
+        tracejit_fn=lambda tj: gradients(tj, program),
+        jax_fn=lambda jax: gradients_jax(jax, is_causal),
+        torch_fn=lambda torch: gradients_torch(torch, is_causal),
+        dtype=dtype,
+        flops=14 * size * places // (2 if is_causal else 1),
+        bytes=7 * np.dtype(dtype).itemsize * size,
+        rtol=5 * TOLERANCE[dtype],
+    )
+
+
+def _name(kind: str, shape: tuple[int, ...], is_causal: bool, dtype: str) -> str:
+    sizes = "x".join(map(str, shape))
+    return f"{'causal_' if is_causal else ''}{kind}_{sizes}{suffix(dtype)}"
+
 
 ROWS = [
-    Row(
-        name="attention_causal_512",
-        make_inputs=operands(3),
-        numpy_fn=attention,
-        jax_fn=attention_jax,
-        torch_fn=attention_torch,
-        flops=2 * FLOPS,
-        bytes=4 * 4 * ELEMENTS,
-    ),
-    Row(
-        name="attention_causal_512_grad",
-        make_inputs=operands(4),
-        numpy_fn=value_and_grad_by_hand,
-        jax_fn=value_and_grad_jax,
-        torch_fn=value_and_grad_torch,
-        tracejit_fn=lambda tj: tj.value_and_grad(loss, argnums=(0, 1, 2)),
-        flops=7 * FLOPS,
-        bytes=4 * 7 * ELEMENTS,
-        rtol=2e-5,
-    ),
+    attention_row((4, 8, 512, 64), is_causal=True),
+    attention_grad_row((4, 8, 512, 64), is_causal=True),
 ]

@@ -169,7 +169,9 @@ def program_of(graph: Graph, limits: Limits) -> Program:
     """Return the Program of a graph whose inputs are C-contiguous."""
     passes = pipeline(limits, config.get("fma"))
     dense = [None] * len(graph.invars)
-    _, program = compile_to_program(graph, dense, passes, PassContext())
+    _, program = compile_to_program(
+        graph, dense, passes, PassContext(), limits.splits_complex
+    )
     return program
 
 

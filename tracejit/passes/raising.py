@@ -15,7 +15,7 @@ Before → after, for raise::
 
 from ..ir.graph import Graph
 from ..ir.ops.composite import composite_p
-from ..ir.raising import expand_graph, raise_graph
+from ..ir.raising import NO_MEANINGS, Meanings, expand_graph, raise_graph
 from .manager import PassContext, PassFn, on_all_graphs, with_subgraphs
 
 
@@ -37,17 +37,20 @@ def raise_composites(graph: Graph, context: PassContext) -> Graph:
     return visit(graph)
 
 
-def expand_but(kept: frozenset[str]) -> PassFn:
-    """Return the pass that inlines what means a graph, but for some primitives."""
+def expand_but(kept: frozenset[str], more: Meanings = NO_MEANINGS) -> PassFn:
+    """Return the pass that inlines what means a graph; see `expand_graph`."""
 
     def expand_all(graph: Graph, context: PassContext) -> Graph:
         def expand(inner: Graph) -> Graph:
-            means = [e.primitive for e in inner.eqns if e.primitive.expand is not None]
-            found = sum(p.name not in kept for p in means)
+            found = sum(
+                e.primitive.name in more
+                or (e.primitive.expand is not None and e.primitive.name not in kept)
+                for e in inner.eqns
+            )
             if not found or not context.may_fire("expand_composite"):
                 return inner
             context.stats.fired["expand_composite"] += found
-            return expand_graph(inner, kept)
+            return expand_graph(inner, kept, more)
 
         return on_all_graphs(graph, expand)
 

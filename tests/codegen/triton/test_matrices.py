@@ -16,6 +16,7 @@ X, OUT = buffer("x", (3, 70, 70)), buffer("out", (3, 70, 70))
 INFO, PIVOTS = buffer("info", (3,), "i4"), buffer("pivots", (3, 70), "i4")
 SIGN, VALUE = buffer("sign", (3,)), buffer("value", (3,))
 CODES = {
+    "addresses": matrices.addresses_code(X, buffer("to", (3,), "i8"), 70 * 70 * 8),
     "lower": matrices.lower_code(X, OUT),
     "identity": matrices.identity_code(OUT),
     "failed": matrices.failed_code(INFO),

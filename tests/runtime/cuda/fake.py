@@ -356,14 +356,22 @@ class FakeDriver:
         self.time += self.cost(code)
         for name, address in zip(code.pointers, slots, strict=False):
             assert address % 16 == 0 or name not in aligned, f"{name} of {code.name}"
-        spans = [self.span(b, a) for b, a in zip(code.buffers, slots, strict=False)]
+        spans = [
+            (address, None) if b.name in code.numbers else self.span(b, address)
+            for b, address in zip(code.buffers, slots, strict=False)
+        ]
         if code.can_fail:
             words = self.bytes_at(slots[len(code.buffers)], 16).view(np.int64)
             spans.append((words, 0))
-        before = [(memory.copy(), first) for memory, first in spans]
+        before = [
+            (memory if first is None else memory.copy(), first)
+            for memory, first in spans
+        ]
         after = self.interpreter.run(code, before)
         rows = zip(spans, before, after, slots, strict=False)
-        for (memory, _), (old, _), new, address in rows:
+        for (memory, first), (old, _), new, address in rows:
+            if first is None:
+                continue
             changed = new.view(np.uint8) != old.view(np.uint8)
             memory.view(np.uint8)[changed] = new.view(np.uint8)[changed]
             if not self.is_locked(address):

@@ -29,6 +29,7 @@ class FakeLibraries:
     def __init__(self, fake):
         self.fake, self.calls, self.stream = fake, [], {}
         self.failing = {}  # function → status
+        self.refusing = set()  # functions that cannot be recorded
         self.callbacks = {
             name: ctypes.CFUNCTYPE(ctypes.c_int, *types)(self.entry(name))
             for name, types in signatures().items()
@@ -44,11 +45,10 @@ class FakeLibraries:
             if name in self.failing:
                 return self.failing[name]
             try:
-                self.dispatch(name, arguments)
+                return self.dispatch(name, arguments) or 0
             except BaseException as error:  # must not leave the callback
                 self.fake.errors.append(error)
                 return 99
-            return 0
 
         return call
 
@@ -68,12 +68,15 @@ class FakeLibraries:
             prefix = "cublas" if name.startswith("cublas") else "cusolverDn"
             assert arguments[0] == (0xB1A5 if prefix == "cublas" else 0x501E)
             stream = self.stream[name[:6]]
+            if name in self.refusing and stream in self.fake.recording:
+                return 14
             assert prefix == "cublas" or stream not in self.fake.recording
             letter, routine = name[len(prefix)], name[len(prefix) + 1 :]
             self.dtype = np.dtype({"S": "f4", "D": "f8"}[letter])
             work = getattr(self, routine.removesuffix("_v2"))
             rest = arguments[1:]
             self.fake.ask(stream, lambda on: work(*rest))
+        return 0
 
     # Memory
 
@@ -102,6 +105,32 @@ class FakeLibraries:
         factor, status = self.lapack("potrf", a)(a, lower=half == 0, clean=0)
         a[...] = factor
         self.array(info, (1,), "i4")[0] = status
+
+    def listed(self, table, count):
+        return [int(x) for x in self.array(table, (count,), "i8")]
+
+    def potrfBatched(self, half, n, table, ld, info, count):
+        for k, a in enumerate(self.listed(table, count)):
+            work = self.fake.allocate(WORK * self.dtype.itemsize, False)
+            self.potrf(half, n, a, ld, work, WORK, info + 4 * k)
+
+    def getrfBatched(self, n, table, ld, pivots, info, count):
+        for k, a in enumerate(self.listed(table, count)):
+            work = self.fake.allocate(WORK * self.dtype.itemsize, False)
+            self.getrf(n, n, a, ld, work, pivots + 4 * n * k, info + 4 * k)
+
+    def getrsBatched(self, operation, n, k, a, lda, pivots, b, ldb, info, count):
+        pairs = zip(self.listed(a, count), self.listed(b, count), strict=True)
+        unread = self.fake.allocate(4, False)
+        for i, (x, y) in enumerate(pairs):
+            self.getrs(operation, n, k, x, lda, pivots + 4 * n * i, y, ldb, unread)
+        ctypes.c_int.from_address(info).value = 0
+
+    def trsmBatched(self, *arguments):
+        *options, a, lda, b, ldb, count = arguments
+        pairs = zip(self.listed(a, count), self.listed(b, count), strict=True)
+        for x, y in pairs:
+            self.trsm(*options, x, lda, y, ldb)
 
     def getrf(self, m, n, a, ld, work, pivots, info):
         self.check_work(work, WORK)

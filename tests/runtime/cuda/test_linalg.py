@@ -8,6 +8,7 @@ import pytest
 import tracejit as tj
 from tracejit.errors import DeviceError, HostFallbackWarning
 from tracejit.ir.ops.linalg import triangular_solve_p
+from tracejit.runtime.cuda import linalg
 from tracejit.runtime.cuda.libraries import system_addresses
 from tracejit.tracing.functions.registry import lift, wrap
 
@@ -82,6 +83,11 @@ FUNCTIONS = {
     "eigh": (rebuilt_eigh, [positive(STACK)]),
     "eigh of the lower half": (lambda a: np.linalg.eigvalsh(a), [A]),
     "eigh of the upper half": (lambda a: np.linalg.eigvalsh(a, "U"), [A]),
+    "lstsq": (lambda a, b: np.linalg.lstsq(a, b, rcond=None)[:2], [TALL[0], B]),
+    "lstsq of dependent columns": (
+        lambda a, b: np.linalg.lstsq(a[:, [0, 1, 0]], b, rcond=None)[::2],
+        [TALL[0], B],
+    ),
     "cond": (np.linalg.cond, [A]),
     "norm": (lambda a: np.linalg.norm(a, 2), [WIDE]),
 }
@@ -96,18 +102,23 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_functions_give_what_numpy_gives(name, dtype, fake, device):
+    count = check(name, dtype, device)
+    assert "cuMemcpyDtoHAsync" not in before_reading(fake, count)
+
+
+def check(name, dtype, device):
+    """Compare a function with NumPy's; return how many arguments it has."""
     fn, args = FUNCTIONS[name]
     args = [x.astype(dtype) for x in args]
     want = fn(*args)
-    moved = [tj.to_device(x, device) for x in args]
-    found = tj.jit(fn)(*moved)
+    found = tj.jit(fn)(*(tj.to_device(x, device) for x in args))
     device.synchronize()
     rtol = 2e-4 if dtype == np.float32 else 1e-10
     rows = zip(found, want, strict=True) if isinstance(want, tuple) else [(found, want)]
     for x, y in rows:
         assert (x.dtype, x.shape) == (y.dtype, np.shape(y))
         np.testing.assert_allclose(x.numpy(), y, rtol=rtol, atol=rtol)
-    assert "cuMemcpyDtoHAsync" not in before_reading(fake, len(moved))
+    return len(args)
 
 
 def before_reading(fake, count):
@@ -135,7 +146,7 @@ def test_triangular_systems(lower, turned, fake, libraries, device):
     found = solve(tj.to_device(a, device), tj.to_device(b, device))
     want = np.linalg.solve(half(a.mT if turned else a), b)
     np.testing.assert_allclose(found.numpy(), want, rtol=1e-10, atol=1e-12)
-    assert libraries.names() == ["cublasDtrsm_v2"] * 3
+    assert libraries.names() == ["cublasDtrsmBatched"]
     copies = [code for code in device_codes(fake) if code.startswith("copy")]
     assert len(copies) == 1  # of the right-hand side
     singular = a.copy()
@@ -143,6 +154,27 @@ def test_triangular_systems(lower, turned, fake, libraries, device):
     bad = solve(tj.to_device(singular, device), tj.to_device(b, device))
     with pytest.raises(np.linalg.LinAlgError, match="Singular matrix"):
         bad.numpy()
+
+
+def test_large_matrices_of_a_stack_are_called_for_one_by_one(
+    libraries, device, monkeypatch
+):
+    monkeypatch.setattr(linalg, "_SMALL", 3)
+    a = STACK[0]
+
+    def all_of(a):
+        low = np.linalg.cholesky(a @ a.mT)
+        return low + np.linalg.solve(a, low), np.linalg.det(a)
+
+    found = tj.jit(all_of)(tj.to_device(a, device))
+    for x, y in zip(found, all_of(a), strict=True):
+        np.testing.assert_allclose(x.numpy(), y, rtol=1e-9)
+    routines = [name.removeprefix("cusolverDnD") for name in libraries.names()]
+    assert {name: routines.count(name) for name in routines} == {
+        "potrf": 3,
+        "getrf": 6,
+        "getrs": 3,
+    }
 
 
 def test_gradients(libraries, device):
@@ -212,6 +244,32 @@ def test_programs_with_solvers_are_not_recorded(fake, device):
     for _ in range(3):
         np.testing.assert_allclose(compiled(x).numpy(), two(A), rtol=1e-9)
     assert "cuStreamBeginCapture" not in fake.names()
+
+
+def triangular_product(a, b):
+    trace, (x, y) = lift(a * 2, b)
+    solved = trace.emit(triangular_solve_p, x.read(), y.read(), lower=True)
+    return wrap(trace, solved) @ b.T
+
+
+def test_what_a_library_refuses_to_record_is_launched(fake, libraries, device):
+    solve = tj.jit(triangular_product)
+    a, b = (tj.to_device(x, device) for x in (A, B))
+    want = np.linalg.solve(np.tril(2 * A), B) @ B.T
+    libraries.refusing.add("cublasDtrsm_v2")
+    for _ in range(4):
+        np.testing.assert_allclose(solve(a, b).numpy(), want, rtol=1e-9)
+    assert fake.names().count("cuStreamBeginCapture") == 1
+    assert "cuGraphLaunch" not in fake.names() and not fake.graphs
+
+
+def test_calls_of_cublas_are_recorded(fake, device):
+    solve = tj.jit(triangular_product)
+    a, b = (tj.to_device(x, device) for x in (A, B))
+    want = np.linalg.solve(np.tril(2 * A), B) @ B.T
+    for _ in range(4):
+        np.testing.assert_allclose(solve(a, b).numpy(), want, rtol=1e-9)
+    assert "cuGraphLaunch" in fake.names()
 
 
 def test_a_vector_is_solved_for_in_place(fake, device):

@@ -147,7 +147,13 @@ class Stream:
     """An argument of a call: the stream."""
 
 
-Argument: TypeAlias = At | Number | Wide | Host | Stream | int | None
+@dataclass(frozen=True)
+class HostInt:
+    """An argument of a call: where a routine puts an int for the host, unread here."""
+
+
+# Ints have 32 bits, None is null.
+Argument: TypeAlias = At | Number | Wide | Host | HostInt | Stream | int | None
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,7 @@ class Call:
     handle : Handle
         What its first argument is.
     arguments : tuple of Argument
-        The others; an int is one of 32 bits, None a null pointer.
+        The others.
     count : int
     """
 
@@ -354,7 +360,7 @@ class _LaunchEmitter(HostEmitter):
         self.arena, self.stream = own
         self.context = em.load("ptr", em.gep("ptr", "%pointers", first + 2), 8)
         self.calls = em.op(f"alloca [{pointer_count(self.program.steps)} x ptr]")
-        self.byte = em.op("alloca i8")
+        self.byte = em.op("alloca i64")  # for a byte of the device, or an int
         at = len(em.lines)  # where the slots go, once their number is known
         self._call_driver("cuCtxSetCurrent", [("ptr", self.context)], 0)
         self._place_buffers()
@@ -519,6 +525,8 @@ class _LaunchEmitter(HostEmitter):
             kind = "float" if argument.dtype.itemsize == 4 else "double"
             symbol = f"number.{kind}.{argument.value}".replace("-", "m")
             return "ptr", em.table(symbol, kind, [argument.value])
+        if isinstance(argument, HostInt):
+            return "ptr", self.byte
         place = places[argument.buffer]
         if argument.offset:
             place = em.gep("i8", place, argument.offset)

@@ -35,6 +35,8 @@ class TritonCode:
     num_warps, num_stages : int
     form : str
         ``pointwise``, ``persistent``, ``looped``, ``matmul``, ``stream`` or ``parts``.
+    numbers : frozenset of str
+        Names of buffers whose addresses it takes as integers, and does not follow.
     """
 
     name: str
@@ -46,11 +48,17 @@ class TritonCode:
     num_warps: int
     num_stages: int
     form: str
+    numbers: frozenset[str] = frozenset()
 
     @property
     def pointers(self) -> dict[str, str]:
         """The pointer arguments and their types in a compile signature."""
-        out = {f"{b.name}_ptr": signature_type(b.dtype) for b in self.buffers}
+        out = {
+            f"{b.name}_ptr": "i64"
+            if b.name in self.numbers
+            else signature_type(b.dtype)
+            for b in self.buffers
+        }
         return {**out, f"{ERROR_NAME}_ptr": "*i64"} if self.can_fail else out
 
     @property

@@ -111,27 +111,32 @@ class _Writing:
     numbers: dict[str, int]
 
     def codes(self, kernel: Kernel, schedule: Schedule) -> Iterator[TritonCode]:
-        """Yield the Triton kernels; parts of a kernel that are one each, as one."""
+        """Yield the Triton kernels of a kernel."""
         parts = parts_of(kernel, schedule)
+        if len(parts) > 1:
+            yield from self._codes_of_parts(kernel, parts)
+            return
+        ((part, order),) = parts
+        for piece in separated(piece_of(part, order)):
+            yield from self.site_codes(self._site(piece), piece.kernel, kernel.name)
+
+    def _codes_of_parts(
+        self, kernel: Kernel, parts: Sequence[tuple[Kernel, Schedule]]
+    ) -> Iterator[TritonCode]:
+        """Yield the Triton kernels of parts; those that are one each, as one."""
         together: list[_Function] = []
         for n, (part, order) in enumerate(parts):
-            own = f"{kernel.name}_{n}" if len(parts) > 1 else kernel.name
-            whole = piece_of(replace(part, name=own), order)
-            sites = [(s, p.kernel) for p in separated(whole) for s in [self._site(p)]]
-            if len(parts) == 1:
-                for site, shown in sites:
-                    yield from self.site_codes(site, shown, own)
+            own = f"{kernel.name}_{n}"
+            found = list(separated(piece_of(replace(part, name=own), order)))
+            written = [w for x in found for w in self._pieces(self._site(x), None)]
+            if len(written) == 1:
+                ((piece, choice),) = written
+                shown = found[0].kernel
+                together.append(self._function(piece, choice, shown, own, "program"))
                 continue
-            written = [w for site, _ in sites for w in self._pieces(site, None)]
-            is_one = len(written) == 1
             for piece, choice in written:
-                shown = sites[0][1] if is_one else piece.kernel
-                program = "program" if is_one else PROGRAM
-                function = self._function(piece, choice, shown, own, program)
-                if is_one:
-                    together.append(function)
-                else:
-                    yield _code(function)
+                shown = piece.kernel
+                yield _code(self._function(piece, choice, shown, own, PROGRAM))
         if together:
             yield _joint_code(kernel, together)
 

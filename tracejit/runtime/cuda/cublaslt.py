@@ -18,6 +18,7 @@ from ...codegen.llvm.launch import (
     Call,
     Handle,
     Host,
+    HostInt,
     Launches,
     Number,
     Stream,
@@ -164,6 +165,7 @@ def call_at(call: Call, places: Mapping[str, int], stream: int) -> None:
             return stream
         if isinstance(argument, Wide):
             return argument.value
+        assert not isinstance(argument, HostInt), "a product gives no ints"
         return argument.address if isinstance(argument, Host) else argument
 
     function = ctypes.CFUNCTYPE(ctypes.c_int, *SIGNATURES[MATMUL])(call.function)

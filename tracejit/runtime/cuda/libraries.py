@@ -33,6 +33,7 @@ _LETTERS: Mapping[np.dtype, str] = {
 SOLVER: Mapping[str, tuple[Any, ...]] = {
     "potrf": (c_int, c_int, ptr, c_int, ptr, c_int, ptr),
     "potrf_bufferSize": (c_int, c_int, ptr, c_int, _OUT),
+    "potrfBatched": (c_int, c_int, ptr, c_int, ptr, c_int),
     "getrf": (c_int, c_int, ptr, c_int, ptr, ptr, ptr),
     "getrf_bufferSize": (c_int, c_int, ptr, c_int, _OUT),
     "getrs": (c_int, c_int, c_int, ptr, c_int, ptr, ptr, c_int, ptr),
@@ -54,6 +55,9 @@ Characters (of ``gesvd``) are passed as ints, which is how C passes them.
 """
 BLAS: Mapping[str, tuple[Any, ...]] = {
     "trsm": (*(c_int,) * 6, ptr, ptr, c_int, ptr, c_int),
+    "getrfBatched": (c_int, ptr, c_int, ptr, ptr, c_int),
+    "getrsBatched": (c_int, c_int, c_int, ptr, c_int, ptr, ptr, c_int, ptr, c_int),
+    "trsmBatched": (*(c_int,) * 6, ptr, ptr, c_int, ptr, c_int, c_int),
 }
 """The same of cuBLAS."""
 
@@ -77,7 +81,8 @@ def blas_name(routine: str, dtype: np.dtype) -> str:
     >>> blas_name("trsm", np.dtype(np.float64))
     'cublasDtrsm_v2'
     """
-    return f"cublas{_LETTERS[dtype]}{routine}_v2"
+    version = "" if routine.endswith("Batched") else "_v2"
+    return f"cublas{_LETTERS[dtype]}{routine}{version}"
 
 
 def signatures() -> dict[str, tuple[Any, ...]]:

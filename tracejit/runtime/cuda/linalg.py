@@ -4,8 +4,10 @@ These libraries take matrices column by column, where NumPy's are row by row: to
 matrix in memory is its transpose. So a routine is asked for what the transpose gives
 (the other triangle, Aᵀ x = b, U and V exchanged), and copies are those that a routine
 needs anyway, as it works in place; only vectors by columns (of ``eigh`` and ``qr``, and
-several right-hand sides) are turned. Stacks are loops in machine code over matrices.
-Which matrix a routine failed for is seen by a kernel, which stores an error word.
+several right-hand sides) are turned. Stacks of small matrices are one call of a batched
+routine, which wants a list of addresses; others are loops in machine code over
+matrices. Which matrix a routine failed for is seen by a kernel, which stores an error
+word.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +17,15 @@ from math import prod
 import numpy as np
 
 from ...codegen.llvm.copies import copy_kernel
-from ...codegen.llvm.launch import At, Call, Launch, Launches, Number
+from ...codegen.llvm.launch import (
+    Argument,
+    At,
+    Call,
+    HostInt,
+    Launch,
+    Launches,
+    Number,
+)
 from ...codegen.triton.code import TritonCode, TritonKernel
 from ...codegen.triton.emit import emit_kernel
 from ...codegen.triton.externs import matrices
@@ -25,6 +35,7 @@ from .device import Device
 from .libraries import Libraries
 from .loading import bytes_of, loaded
 
+_SMALL = 128  # rows of matrices that batched routines are made for
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _INT = np.dtype(np.int32)
 _LOWER, _UPPER = 0, 1  # cublasFillMode_t
@@ -151,15 +162,34 @@ class _Plan:
         size = self._libraries.work_size(routine, self.dtype, *arguments)
         return At(self.place(self.dtype, (max(size, 1),)).name), size
 
-    def solve(self, routine: str, *arguments: At | int | None) -> None:
-        """Call a routine of cuSOLVER for each matrix."""
-        call = self._libraries.solver(routine, self.dtype, arguments, self.count)
+    def solve(self, routine: str, *arguments: Argument) -> None:
+        """Call a routine of cuSOLVER, for each matrix unless it takes them all."""
+        call = self._libraries.solver(
+            routine, self.dtype, arguments, self._turns(routine)
+        )
         self._launches.append(call)
 
-    def multiply(self, routine: str, *arguments: At | Number | int | None) -> None:
-        """Call a routine of cuBLAS for each matrix."""
-        call = self._libraries.blas(routine, self.dtype, arguments, self.count)
+    def multiply(self, routine: str, *arguments: Argument) -> None:
+        """Call a routine of cuBLAS, likewise."""
+        call = self._libraries.blas(
+            routine, self.dtype, arguments, self._turns(routine)
+        )
         self._launches.append(call)
+
+    def _turns(self, routine: str) -> int:
+        return 1 if routine.endswith("Batched") else self.count
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether there are many small matrices."""
+        return self.count > 1 and self.ins[0].shape[-1] <= _SMALL
+
+    def listed(self, x: Buffer) -> At:
+        """Return a list of the addresses of contiguous matrices."""
+        step = _each(x).step
+        to = self.place(np.dtype(np.int64), (self.count,))
+        self.kernel(matrices.addresses_code(x, to, step))
+        return At(to.name)
 
 
 def _is_turned(x: Buffer) -> bool:
@@ -182,6 +212,11 @@ def _write_cholesky(plan: _Plan) -> None:
     (x,), (out,) = plan.ins, plan.outs
     n, info = x.shape[-1], plan.numbers()
     plan.kernel(matrices.lower_code(x, out))
+    if plan.is_batched:
+        arguments = (_UPPER, n, plan.listed(out), n, At(info.name), plan.count)
+        plan.solve("potrfBatched", *arguments)
+        plan.kernel(matrices.failed_code(info))
+        return
     work = plan.work("potrf", _UPPER, n, None, n)
     plan.solve("potrf", _UPPER, n, _each(out), n, *work, _each(info, 0))
     plan.kernel(matrices.failed_code(info))
@@ -193,6 +228,10 @@ def _factorised(plan: _Plan) -> tuple[Buffer, bool, Buffer, Buffer]:
     factors, turned = plan.own_copy(x)
     n, info = x.shape[-1], plan.numbers()
     pivots = plan.place(_INT, (plan.count, n))
+    if plan.is_batched:
+        places = At(pivots.name), At(info.name)
+        plan.multiply("getrfBatched", n, plan.listed(factors), n, *places, plan.count)
+        return factors, turned, pivots, info
     at, _ = plan.work("getrf", n, n, None, n)
     plan.solve("getrf", n, n, _each(factors), n, at, _each(pivots, 1), _each(info, 0))
     return factors, turned, pivots, info
@@ -203,6 +242,11 @@ def _solved(
 ) -> None:
     """Solve for right-hand sides that are stored column by column."""
     n, k = to.shape[-2:]
+    if plan.is_batched:
+        left = operation, n, k, plan.listed(factors), n, At(pivots.name)
+        right = plan.listed(to), n, HostInt(), plan.count
+        plan.multiply("getrsBatched", *left, *right)
+        return
     arguments = (operation, n, k, _each(factors), n, _each(pivots, 1), _each(to), n)
     plan.solve("getrs", *arguments, _each(plan.numbers(), 0))
 
@@ -262,6 +306,10 @@ def _write_triangular(plan: _Plan) -> None:
     operation = _TRANSPOSED if turned else _PLAIN
     one = Number(1.0, plan.dtype)
     options = (_RIGHT, half, operation, 0)
+    if plan.is_batched:
+        places = (one, plan.listed(a), n, plan.listed(out), k, plan.count)
+        plan.multiply("trsmBatched", *options, k, n, *places)
+        return
     plan.multiply("trsm", *options, k, n, one, _each(a), n, _each(out), k)
 
 

@@ -1,4 +1,4 @@
-"""Primitives that are no loop nests, as Triton kernels: scatters, scans, sorts.
+"""Primitives that are no loop nests, as Triton kernels: scatters, scans, sorts, parts.
 
 What a CPU runs as an `Extern` step by a compiled loop of NumPy runs on a device by one
 of these, written for the shapes and strides of the step. `extern_kernel` returns what
@@ -13,6 +13,7 @@ from ....kernels.kernel import Buffer
 from ....program.program import Extern, Program
 from ..code import TritonKernel
 from .cumulative import write_cumulative
+from .parts import write_complex, write_part
 from .scatter import write_scatter
 from .sort import write_sort
 
@@ -28,6 +29,9 @@ WRITERS: Mapping[str, Writer] = {
     "cummin": write_cumulative,
     "sort": write_sort,
     "argsort": write_sort,
+    "real": write_part,
+    "imag": write_part,
+    "complex": write_complex,
 }
 
 

@@ -5,12 +5,25 @@ routine's status or a matrix stands for: these are stored in the error word by t
 device, as an index out of range is, so that nothing waits.
 """
 
+from dataclasses import replace
+
 from ....kernels.kernel import Buffer
 from ...error_word import LINALG_ERROR
 from ..code import TritonCode, power_of_two
 from .text import BLOCK, ceil_div, code_of, index_type, offset, size_of
 
 _LONGEST = 1024  # elements of a diagonal that are read at a time
+
+
+def addresses_code(x: Buffer, to: Buffer, step: int) -> TritonCode:
+    """Return the kernel that lists the addresses of matrices, `step` bytes apart."""
+    lines = [
+        *_elements(to),
+        f"    at = {x.name}_ptr + i.to(tl.int64) * {step}",
+        f"    tl.store({to.name}_ptr + i, at, mask=mask)",
+    ]
+    code = _code("addresses", f"addresses of {x.name}", lines, [x, to], to)
+    return replace(code, numbers=frozenset({x.name}))
 
 
 def lower_code(x: Buffer, to: Buffer) -> TritonCode:
