@@ -182,6 +182,22 @@ def test_what_the_kernel_says(name: str) -> None:
             np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.parametrize(
+    "after",
+    [np.sum, lambda x: x.sum(-1), lambda x: x.sum(1), lambda x: np.tanh(x).mean()],
+    ids=["all", "rows", "columns", "mean"],
+)
+def test_what_follows_leaves_a_stream(after) -> None:
+    """Only sums of whole rows stand in the same kernel; others read the result."""
+
+    def function(q, k, v):
+        return after(plain(q, k, v) * v)
+
+    steps = tj.jit(function).lower(*operands(40, 40)).program.steps
+    kernels = [s for s in steps if isinstance(s, Run)]
+    assert planned(kernels[0].kernel, kernels[0].schedule) is not None
+
+
 def test_hidden_tiles_are_left_out() -> None:
     """What they would be computed from is not read: NaN in it shows nowhere."""
     forward, *_ = runs(causal, *operands(LONG, LONG, 1))

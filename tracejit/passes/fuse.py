@@ -39,6 +39,7 @@ from .groups import (
     kept_axes,
     merged_loops,
     positions,
+    rows_of,
 )
 from .limits import Limits
 from .manager import PassContext, map_subgraphs
@@ -387,6 +388,8 @@ class _Fusion:
         kept = kept_axes(eqn, reduced_axes(eqn))
         if group.kept not in (None, kept):
             return Refusal.AXES
+        if group.is_stream and kept != rows_of(group.space):
+            return Refusal.AXES
         after = Group(-1, group.space, kept)
         if after.is_column and (group.has_product or group.has_rows):
             return Refusal.AXES
@@ -411,6 +414,7 @@ class _Fusion:
             if is_read and var.aval.shape not in self._shapes_of_rows(group):
                 return Refusal.SHARED
         group.space, group.kept = eqn.outvars[0].aval.shape, None
+        group.is_stream = True
         return None
 
     def _shapes_of_rows(self, group: Group) -> tuple[Shape, Shape]:
@@ -506,6 +510,7 @@ class _Fusion:
         home.is_pinned |= other.is_pinned
         home.has_product |= other.has_product
         home.has_rows |= other.has_rows
+        home.is_stream |= other.is_stream
         home.work += other.work
         self.dependencies.merge(home.number, other.number)
         for eqn in other.eqns:

@@ -56,6 +56,9 @@ class Group:
     has_rows : bool
         Short rows are reduced for its elements that stand in these rows themselves:
         the loop along them must stay the innermost one.
+    is_stream : bool
+        It contains a product of the rows of a product, whose results are its elements:
+        it may reduce these rows again, and nothing else.
     eqns : list of Eqn
     work : float
         Operations an element.
@@ -71,6 +74,7 @@ class Group:
     is_opaque: bool = False
     has_product: bool = False
     has_rows: bool = False
+    is_stream: bool = False
     eqns: list[Eqn] = field(default_factory=list)
     work: float = 0.0
     is_pinned: bool = False
@@ -155,6 +159,19 @@ def merged_loops(a: Group, b: Group) -> tuple[Shape, Shape | None] | None:
     """Return space and kept axes of a group with the equations of both, if any."""
     if a.has_product and b.has_product:
         return None
+    loops = _merged_loops(a, b)
+    if loops is not None and (a.is_stream or b.is_stream):
+        space, kept = loops
+        return loops if kept in (None, rows_of(space)) else None
+    return loops
+
+
+def rows_of(space: Shape) -> Shape:
+    """Return the axes that reductions of rows keep."""
+    return tuple(range(len(space) - 1))
+
+
+def _merged_loops(a: Group, b: Group) -> tuple[Shape, Shape | None] | None:
     if a.space == b.space:
         known = {a.kept, b.kept} - {None}
         no_columns = any(g.has_product or g.has_rows for g in (a, b))
