@@ -5,6 +5,7 @@ make many copies, and the waits are taken away to see that they are missed.
 """
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 import numpy as np
@@ -102,6 +103,14 @@ def test_results_are_read_while_later_kernels_run(fake, device):
     assert not fake.order.knows(HOST, device.stream, time)
     np.testing.assert_array_equal(later.numpy(), 4 * X)
     assert fake.order.knows(HOST, device.stream, time)
+
+
+def test_many_threads_share_little_page_locked_memory(device):
+    x = tj.jit(lambda x: x * 2)(tj.to_device(X, device))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: x.numpy(), range(40)))
+    assert all(np.array_equal(y, 2 * X) for y in found)
+    device.synchronize()
 
 
 def test_errors_of_later_kernels_are_left_to_those_who_wait_for_them(device):

@@ -56,17 +56,26 @@ class Staging:
         """Return a chunk that nothing uses; waits for one if there must be."""
         with self._changed:
             while True:
-                if self._free:
-                    return self._free.pop()
-                if len(self._made) < CHUNKS:
-                    self._made.append(_Chunk(self._driver))
-                    return self._made[-1]
+                chunk = self._free_or_new()
+                if chunk is not None:
+                    return chunk
                 if self._flying:
                     chunk = self._flying.popleft()
                     break
                 self._changed.wait()
         self._driver.call("cuEventSynchronize", chunk.event)
         return chunk
+
+    def take_free(self) -> _Chunk | None:
+        """Return a chunk that nothing uses, if there is one now."""
+        with self._changed:
+            return self._free_or_new()
+
+    def _free_or_new(self) -> _Chunk | None:
+        if not self._free and len(self._made) < CHUNKS:
+            self._made.append(_Chunk(self._driver))
+            return self._made[-1]
+        return self._free.pop() if self._free else None
 
     def give(self, chunk: _Chunk, is_flying: bool) -> None:
         """Take a chunk back; `is_flying` if its event is still to come."""
@@ -131,17 +140,22 @@ class Transfers:
         to, ahead = data_pointer(out), deque[tuple[_Chunk, int, int]]()
         for start in range(0, out.nbytes, CHUNK):
             size = min(CHUNK, out.nbytes - start)
-            ahead.append((self._ask(address + start, size), to + start, size))
+            # Who holds one and waits for another might wait for who does the same.
+            chunk = self._staging.take_free() if ahead else self._staging.take()
+            if chunk is None:
+                self._store(*ahead.popleft())
+                chunk = self._staging.take()
+            self._ask(chunk, address + start, size)
+            ahead.append((chunk, to + start, size))
             if len(ahead) > 1:
                 self._store(*ahead.popleft())
         for piece in ahead:
             self._store(*piece)
 
-    def _ask(self, address: int, size: int) -> _Chunk:
-        chunk, driver = self._staging.take(), self._driver
+    def _ask(self, chunk: _Chunk, address: int, size: int) -> None:
+        driver = self._driver
         driver.call("cuMemcpyDtoHAsync", chunk.address, address, size, self.outward)
         driver.call("cuEventRecord", chunk.event, self.outward)
-        return chunk
 
     def _store(self, chunk: _Chunk, to: int, size: int) -> None:
         self._driver.call("cuEventSynchronize", chunk.event)
