@@ -400,7 +400,85 @@ def steps(scale: int) -> Iterator[Row]:
     )
 
 
+# --- what is no loop nest ---------------------------------------------------------
+
+_STEPS = 1024  # a power of two: places are the same in every precision
+
+
+def count_weights(x: Any, y: Any) -> Any:
+    """Sum `y` by the places that `x` says."""
+    out = y * 0
+    np.add.at(out, (np.abs(x) * _STEPS).astype(np.int32), y)
+    return out
+
+
+def _torch_count(torch: ModuleType) -> Function:
+    def count(x: Any, y: Any) -> Any:
+        places = (x.abs() * _STEPS).to(torch.int64)
+        return torch.zeros_like(y).index_add_(0, places, y)
+
+    return count
+
+
+def _jax_count(jax: ModuleType) -> Function:
+    def count(x: Any, y: Any) -> Any:
+        places = (abs(x) * _STEPS).astype("int32")
+        return (y * 0).at[places].add(y)
+
+    return count
+
+
+def turned(x: Any, y: Any) -> Any:
+    """The size of a product of complex numbers."""
+    z = x + 1j * y
+    return np.abs(z * np.exp(1j * x) + 1)
+
+
+def _torch_turned(torch: ModuleType) -> Function:
+    def turned(x: Any, y: Any) -> Any:
+        z = torch.complex(x, y)
+        return (z * torch.exp(1j * x) + 1).abs()
+
+    return turned
+
+
+def _jax_turned(jax: ModuleType) -> Function:
+    return lambda x, y: abs((x + 1j * y) * jax.numpy.exp(1j * x) + 1)
+
+
+def others(scale: int) -> Iterator[Row]:
+    """Rows of few kinds, each of one million elements and more."""
+    n = max((1 << 22) // scale, 512)
+    yield Row(
+        name="sort_4m",
+        shapes=((n,),),
+        ours=lambda x: np.sort(x),
+        torch=lambda torch: lambda x: torch.sort(x)[0],
+        jax=lambda jax: jax.numpy.sort,
+        bytes=8 * n,
+    )
+    yield Row(
+        name="add_at_4m",
+        shapes=((n,), (n,)),
+        ours=count_weights,
+        torch=_torch_count,
+        jax=_jax_count,
+        bytes=20 * n,
+    )
+    yield Row(
+        name="complex_chain_4m",
+        shapes=((n,), (n,)),
+        ours=turned,
+        torch=_torch_turned,
+        jax=_jax_turned,
+        bytes=12 * n,
+    )
+
+
 def all_rows(scale: int = 1) -> list[Row]:
     """Return the rows, cheap and telling ones first."""
-    parts = (pointwise, row_reductions, reductions, products, attentions, steps)
+    parts = (
+        *(pointwise, row_reductions, reductions, products, attentions),
+        *(steps, others),
+    )
     return [row for part in parts for row in part(scale)]
