@@ -171,6 +171,32 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="tf32",
+            env="TRACEJIT_TF32",
+            type=bool,
+            default=False,
+            help="products of float32 arrays on GPUs may round them to 11 bits",
+            in_cache_key=True,
+        ),
+        Switch(
+            name="tune",
+            env="TRACEJIT_TUNE",
+            type=str,
+            default="off",
+            help="on measures how GPU kernels are best written when they are compiled; "
+            "off takes the defaults, or what tuning_file says",
+            in_cache_key=True,
+            choices=("off", "on"),
+        ),
+        Switch(
+            name="tuning_file",
+            env="TRACEJIT_TUNING_FILE",
+            type=str,
+            default="",
+            help="file of measured choices, read, and written while tune is on",
+            in_cache_key=True,
+        ),
+        Switch(
             name="verify",
             env="TRACEJIT_VERIFY",
             type=bool,
@@ -184,8 +210,8 @@ SWITCHES: Mapping[str, Switch] = {
             default=(),
             help="what to report on stderr: why functions are traced again (retrace), "
             "what was fused and what was not (fusion), what each pass changed "
-            "(passes), what was compiled (compile)",
-            choices=("retrace", "fusion", "passes", "compile"),
+            "(passes), what was compiled (compile), what was measured (tune)",
+            choices=("retrace", "fusion", "passes", "compile", "tune"),
         ),
         Switch(
             name="native_calls",
@@ -219,6 +245,9 @@ class Config:
     deterministic: bool
     threads: int
     share_from: int
+    tf32: bool
+    tune: str
+    tuning_file: str
     verify: bool
     log: tuple[str, ...]
     native_calls: bool
@@ -306,10 +335,12 @@ def current() -> Config:
 
 
 @overload
-def get(name: Literal["isa", "device", "cache_dir"]) -> str: ...
+def get(name: Literal["isa", "device", "cache_dir", "tune", "tuning_file"]) -> str: ...
 @overload
 def get(
-    name: Literal["fma", "composites", "deterministic", "verify", "native_calls"],
+    name: Literal[
+        "fma", "composites", "deterministic", "tf32", "verify", "native_calls"
+    ],
 ) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from tracejit import config
 from tracejit.devices import Device, find_device
 
 from .. import machine
@@ -23,10 +24,17 @@ from .rows import all_rows
 @click.option("--rows", "pattern", default="", help="Only rows matching this regex.")
 @click.option("--peers", default=",".join(PEERS), show_default=True)
 @click.option("--scale", type=click.IntRange(1), default=1, help="Divide the sizes.")
-def main(out: Path, minutes: float, pattern: str, peers: str, scale: int) -> None:
+@click.option("--tune", is_flag=True, help="Tune our kernels; keeps OUT/tuning.json.")
+def main(
+    out: Path, minutes: float, pattern: str, peers: str, scale: int, tune: bool
+) -> None:
     """Measure on the first CUDA device; rows are written as they come."""
     device = find_device("cuda")
     assert device is not None
+    if tune:
+        out.mkdir(parents=True, exist_ok=True)
+        config.set("tune", "on")
+        config.set("tuning_file", str(out / "tuning.json"))
     run(device, out, minutes, pattern, [p for p in peers.split(",") if p], scale)
 
 

@@ -18,9 +18,12 @@ from ..codegen.llvm.program import emit_program
 from ..codegen.llvm.target import host_target
 from ..codegen.triton.build import AMD, Built, build, check_arch, sass_of
 from ..codegen.triton.code import TritonCode, TritonKernel
-from ..codegen.triton.emit import emit_kernel
+from ..codegen.triton.emit import NOTHING, emit_kernel, sites_of
 from ..codegen.triton.externs import step_kernel
 from ..codegen.triton.limits import TRITON
+from ..codegen.triton.lockfile import LockFile
+from ..codegen.triton.machine import tuning_for
+from ..codegen.triton.store import triton_version
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..passes.limits import Limits
@@ -199,7 +202,7 @@ def gpu_text(program: Program, target: str, arch: str, with_all: bool) -> str:
     seen: set[str] = set()
     mark = "#" if target == "triton" else "//"
     for step in nested(program.steps):
-        emitted = emitted_of(program, step)
+        emitted = emitted_of(program, step, arch)
         if emitted is None:
             texts.append(f"{mark} not a kernel: {named(step)}\n")
         elif not isinstance(step, Run) or step.kernel.name not in seen:
@@ -211,10 +214,15 @@ def gpu_text(program: Program, target: str, arch: str, with_all: bool) -> str:
     return "\n".join(texts)
 
 
-def emitted_of(program: Program, step: Step) -> TritonKernel | None:
+def emitted_of(program: Program, step: Step, arch: str) -> TritonKernel | None:
     """Return the Triton kernels of a step; None for what is no kernel."""
     if isinstance(step, Run):
-        return emit_kernel(step.kernel, step.schedule)
+        tuning = tuning_for(arch, config.get("tf32"))
+        choices = NOTHING
+        if config.get("tuning_file"):
+            file = LockFile(Path(config.get("tuning_file")), triton_version())
+            choices = file.choices(sites_of(step.kernel, step.schedule, tuning))
+        return emit_kernel(step.kernel, step.schedule, tuning, choices)
     return step_kernel(program, step) if isinstance(step, Extern) else None
 
 

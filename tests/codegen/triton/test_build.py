@@ -97,7 +97,7 @@ def test_half_products_run_on_tensor_cores():
 @pytest.mark.parametrize("dtype", [np.float32, BF16])
 @pytest.mark.parametrize("columns", [10, 256])
 def test_rows_of_products_build(dtype, columns):
-    sizes = (512, 256), (256, columns), (columns,)
+    sizes = (32768, 256), (256, columns), (columns,)
     args = [zeros(*size, dtype=dtype) for size in sizes]
     (one,) = built(kernels.rows_of(kernels.softmax), *args)
     assert ("wgmma.mma_async" in one.ptx) is (dtype is BF16)

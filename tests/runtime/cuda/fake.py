@@ -47,6 +47,8 @@ class FakeDriver:
     launches : list of TritonCode
     capacity : int
         Bytes of the device.
+    cost : callable
+        From a TritonCode to the milliseconds that a run of it takes.
 
     Parameters
     ----------
@@ -65,6 +67,8 @@ class FakeDriver:
         self.blocks = {}  # address → memory
         self.starts = []
         self.used = 0
+        self.time, self.times, self.cost = 0.0, {}, lambda code: 1.0
+        self.scratch = 0  # bytes of memory that each program of a kernel needs
         self.failing = {}  # function → code, for tests of errors
         self.errors = []
         self.recording, self.graphs = {}, {}
@@ -172,6 +176,7 @@ class FakeDriver:
         self.promised = still
 
     def cuEventRecord(self, event, stream):
+        self.times[event] = self.time
         if stream not in self.recording:
             self.order.record(event, stream)
 
@@ -378,13 +383,19 @@ class FakeDriver:
         for work in self.graphs[graph]:
             work(stream)
 
+    # Time
+
+    def cuEventElapsedTime(self, out, first, last):
+        out[0] = self.times[last] - self.times[first]
+
     # Kernels
 
     def build(self, code, arch, aligned):
         """Take the compiler's place: the code itself is what is loaded."""
         self.codes.append((code, frozenset(aligned)))
         facts = Facts(1024, code.num_warps, 32, 0)
-        return Built(code.name, "", str(len(self.codes)).encode(), facts, 0)
+        cubin = str(len(self.codes)).encode()
+        return Built(code.name, "", cubin, facts, self.scratch)
 
     def cuModuleLoadData(self, out, cubin):
         is_setter = b"cudaGraphSetConditional" in cubin
@@ -406,12 +417,15 @@ class FakeDriver:
             ctypes.cast(arguments[k], ctypes.POINTER(ctypes.c_uint64))[0]
             for k in range(len(code.pointers) + 2)
         ]
-        assert slots[-2:] == [0, 0]
+        *_, scratch, profile = slots
+        assert profile == 0 and bool(scratch) == bool(self.scratch)
+        self.bytes_at(scratch, self.scratch * code.grid)[...] = 0xEE
         self.ask(stream, lambda on: self.launch(function, slots, on))
 
     def launch(self, function, slots, stream):
         code, aligned = self.codes[function - 1]
         self.launches.append(code)
+        self.time += self.cost(code)
         for name, address in zip(code.pointers, slots, strict=False):
             assert address % 16 == 0 or name not in aligned, f"{name} of {code.name}"
         spans = [

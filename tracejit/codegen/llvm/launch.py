@@ -24,6 +24,7 @@ import enum
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -105,10 +106,13 @@ class At:
     buffer : str
     step : int
         Bytes from one turn to the next.
+    offset : int
+        Bytes before the first.
     """
 
     buffer: str
     step: int = 0
+    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,34 @@ class HostInt:
     """An argument of a call: where a routine puts an int for the host, unread here."""
 
 
-Argument = At | Number | HostInt | int | None  # ints have 32 bits, None is null
+@dataclass(frozen=True)
+class Wide:
+    """An argument of a call: an integer of 64 bits."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """An argument of a call: an address in the host's memory.
+
+    Parameters
+    ----------
+    name : str
+        Of what lies there, different from that of all else.
+    address : int
+    """
+
+    name: str
+    address: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An argument of a call: the stream."""
+
+
+Argument: TypeAlias = At | Number | HostInt | Wide | Host | Stream | int | None
 
 
 REGION_SYMBOL = "tracejit_region"
@@ -154,7 +185,7 @@ class Handle:
     address : int
         Its handle.
     select : str
-        The function that tells it the stream.
+        The function that tells it the stream; empty if its functions are told.
     select_address : int
     is_recorded : bool
         Whether its work may be part of a CUDA graph.
@@ -180,7 +211,7 @@ class Call:
     handle : Handle
         What its first argument is.
     arguments : tuple of Argument
-        The others.
+        The others; an int is one of 32 bits, None a null pointer.
     count : int
     """
 
@@ -486,11 +517,13 @@ class _LaunchEmitter(HostEmitter):
         em, handle = self.em, call.handle
         self.libraries.add(handle)
         self.launches += self.times * call.count
-        self.functions[handle.select] = handle.select_address
         self.functions[call.name] = call.function
         own = self._imported(f"handle.{handle.name}", handle.address)
-        status = em.extern("i32", handle.select, [("ptr", own), ("ptr", self.stream)])
-        self._leave_unless(status, number, LIBRARY_ERROR)
+        if handle.select:
+            self.functions[handle.select] = handle.select_address
+            told = [("ptr", own), ("ptr", self.stream)]
+            status = em.extern("i32", handle.select, told)
+            self._leave_unless(status, number, LIBRARY_ERROR)
         with em.loop(0, call.count, 1) as loop:
             arguments = [self._argument(x, places, loop.index) for x in call.arguments]
             status = em.extern("i32", call.name, [("ptr", own), *arguments])
@@ -506,6 +539,12 @@ class _LaunchEmitter(HostEmitter):
             return "ptr", "null"
         if isinstance(argument, int):
             return "i32", str(argument)
+        if isinstance(argument, Wide):
+            return "i64", str(argument.value)
+        if isinstance(argument, Host):
+            return "ptr", self._imported(argument.name, argument.address)
+        if isinstance(argument, Stream):
+            return "ptr", self.stream
         if isinstance(argument, Number):
             kind = "float" if argument.dtype.itemsize == 4 else "double"
             symbol = f"number.{kind}.{argument.value}".replace("-", "m")
@@ -513,6 +552,8 @@ class _LaunchEmitter(HostEmitter):
         if isinstance(argument, HostInt):
             return "ptr", self.byte
         place = places[argument.buffer]
+        if argument.offset:
+            place = em.gep("i8", place, argument.offset)
         if not argument.step:
             return "ptr", place
         return "ptr", em.gep("i8", place, em.op(f"mul i64 {turn}, {argument.step}"))

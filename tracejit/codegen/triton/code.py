@@ -62,6 +62,12 @@ class TritonCode:
         return {**out, f"{ERROR_NAME}_ptr": "*i64"} if self.can_fail else out
 
     @property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """What is compiled in beside the text: constexprs, warps, stages."""
+        launch = {"num_warps": self.num_warps, "num_stages": self.num_stages}
+        return tuple(sorted({**self.constexprs, **launch}.items()))
+
+    @property
     def signature(self) -> dict[str, str]:
         """The compile signature: every argument in order, and its type."""
         return {**self.pointers, **dict.fromkeys(self.constexprs, "constexpr")}
@@ -108,6 +114,10 @@ class Tuning:
         Fewest elements that one part of a split reduction has.
     product_part : int
         Fewest elements that one part of a split product sums.
+    arch : str
+        The architecture whose limits and rates count: ``sm_90``, ...
+    tf32 : bool
+        Whether products of float32 numbers may round them to 11 bits, for speed.
     blocks : mapping of str to int
         Block sizes by name (XBLOCK, RBLOCK, BLOCK_M, ...) that override the choice.
     """
@@ -118,7 +128,14 @@ class Tuning:
     processors: int = 132
     split: int = 4096
     product_part: int = 512
+    arch: str = "sm_90"
+    tf32: bool = False
     blocks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> str:
+        """What changes the meaning of a kernel's text, in words."""
+        return "tf32" if self.tf32 else "exact"
 
 
 def power_of_two(n: int) -> int:

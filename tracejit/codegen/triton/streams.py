@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 from ...ir import dtypes as dt
 from ...ir.ops.elementwise import exp_p
-from ...kernels.kernel import KernelOp, Reduce, Store, Value, values_of
+from ...kernels.kernel import Contract, KernelOp, Reduce, Store, Value, values_of
 from . import elementwise
 from .blocks import SMALLEST, MatrixDim, Operand, as_side, batch_lines, dot, whole
 from .code import Tuning, power_of_two
@@ -205,6 +205,10 @@ class _Stream:
         for op in ops:
             self.writer.write(op)
 
+    def times(self, op: Contract, lhs: str, rhs: str, acc: str) -> str:
+        """Return a product of two blocks, added to `acc`."""
+        return dot(op, lhs, rhs, acc, self.plan.tuning.tf32)
+
     # --- scores
 
     def query(self, start: str) -> None:
@@ -225,11 +229,11 @@ class _Stream:
         type_ = register_type(op.lhs.dtype)
         w.line(f"dots = tl.full({self.scores.shape}, 0.0, {type_})")
         if d.steps == 1:
-            w.line(f"dots = {dot(op, 'query', self.key(), 'dots')}")
+            w.line(f"dots = {self.times(op, 'query', self.key(), 'dots')}")
         else:
             with w.block("for doffset in range(0, D, BLOCK_D):"):
                 self.query("doffset + tl.arange(0, BLOCK_D)")
-                w.line(f"dots = {dot(op, 'query', self.key(), 'dots')}")
+                w.line(f"dots = {self.times(op, 'query', self.key(), 'dots')}")
         w.frame = self.scores
         w.bind(op.result.name, rounded("dots", op.result.dtype), frozenset("mk"))
 
@@ -295,7 +299,9 @@ class _Stream:
         self.positions(side, "koffset + tl.arange(0, BLOCK_K)")
         ops = closure(self.body, [r.values.name], self.ready)
         values = Operand(r.product, r.values, ops, self.body).write(w, side)
-        w.line(f"acc = {dot(r.product, 'weights', values, f'acc * {self.scale}')}")
+        w.line(
+            f"acc = {self.times(r.product, 'weights', values, f'acc * {self.scale}')}"
+        )
 
     def end(self) -> None:
         """Write the results of the whole row."""

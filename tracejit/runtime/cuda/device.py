@@ -17,10 +17,11 @@ import numpy as np
 
 from ... import config
 from ...codegen.triton.build import Built
-from ...codegen.triton.code import TritonCode
+from ...codegen.triton.code import TritonCode, Tuning
 from ...codegen.triton.store import Wanted, build_together, stored_build
 from ...disk import DiskCache, default_folder
 from ...errors import DeviceError, NoDeviceError
+from .cublaslt_library import CublasLt, product_addresses
 from .driver import Driver, free_host, system_driver
 from .libraries import Libraries, system_addresses
 from .memory import Allocation, Pool
@@ -112,7 +113,7 @@ class Device:
         self.transfers = Transfers(driver, self.pool, self.marks, self.arrivals)
         self.builder = builder
         self.peers: set[int] = set()
-        self._functions: dict[tuple[str, tuple[str, ...]], tuple[int, Built]] = {}
+        self._functions: dict[tuple[object, ...], tuple[int, Built]] = {}
         # The marks of the first and the last run, in order of first runs.
         self._unchecked: dict[CudaExecutable, tuple[int, int]] = {}
 
@@ -249,6 +250,18 @@ class Device:
         except DeviceError:  # made for another driver
             return None
 
+    @cached_property
+    def products(self) -> CublasLt | None:
+        """The library of products; None where it is not, or does not start."""
+        addresses = product_addresses() if self._has_system_driver else None
+        if addresses is None:
+            return None
+        self.enter()
+        try:
+            return CublasLt(addresses)
+        except DeviceError:  # made for another driver
+            return None
+
     def function(
         self, code: TritonCode, odd: Collection[str] = ()
     ) -> tuple[int, Built]:
@@ -266,11 +279,18 @@ class Device:
             If it needs more shared memory than the device has.
         """
         aligned = aligned_pointers(code, odd)
-        key = code.source, aligned
+        key = code.source, code.sizes, aligned
         found = self._functions.get(key)
         if found is None:
             found = self._functions[key] = self._load(self._built(code, aligned))
         return found
+
+    @property
+    def tuning(self) -> Tuning:
+        """What the form of kernels depends on, here and with the switches there are."""
+        return Tuning(
+            processors=self.processors, arch=self.arch, tf32=config.get("tf32")
+        )
 
     def prepare(self, wanted: Sequence[Wanted]) -> None:
         """Build kernels that will be asked for, several at a time."""

@@ -32,7 +32,7 @@ from ...codegen.llvm.launch import (
 )
 from ...codegen.llvm.target import host_target
 from ...codegen.triton.code import TritonKernel
-from ...codegen.triton.emit import emit_kernel
+from ...codegen.triton.emit import NOTHING, emit_kernel, sites_of
 from ...codegen.triton.externs import step_kernel
 from ...errors import DeviceError, HostFallbackWarning
 from ...ir.ops.callback import callback_p, check_p
@@ -43,12 +43,14 @@ from ..cpu.call import NativeFunction
 from ..cpu.engine import engine_for
 from ..failures import index_error, linalg_error
 from .conditions import Conditions
+from .cublaslt import library_kernel
 from .device import Device, aligned_pointers
 from .externs import DeviceCalls
 from .graphs import Graphs
 from .linalg import library_step
 from .loading import loaded
 from .shadow import shadow_in, size_of
+from .tuner import tuner_of
 
 _RECORDED = range(2, 10_000)  # launches that are worth recording
 _ERRORS = "errors"
@@ -74,6 +76,7 @@ class CudaExecutable:
     def __init__(self, program: Program, device: Device) -> None:
         self.program, self.device = program, device
         self.sources: dict[str, TritonKernel] = {}
+        self._called: dict[str, Launches] = {}  # kernels that a library computes
         device.enter()
         start = time.perf_counter()
         self._prepare()
@@ -102,7 +105,8 @@ class CudaExecutable:
         self._graphs = self._recordings()
         self._outputs = _labelled_outputs(program)
         self._tail = device.stream, device.context
-        libraries = device.libraries if code.libraries else None
+        has_state = any(x.select for x in code.libraries)
+        libraries = device.libraries if has_state else None
         self._turn = libraries.lock if libraries else contextlib.nullcontext()
 
     def _recordings(self) -> Graphs | None:
@@ -144,18 +148,38 @@ class CudaExecutable:
         wanted, odd = [], odd_buffers(self.program)
         for step in nested(self.program.steps):
             if isinstance(step, Run) and step.kernel.name not in self.sources:
-                source = emit_kernel(step.kernel, step.schedule)
-                self.sources[step.kernel.name] = source
                 names = odd[step.kernel.name]
-                wanted += [(c, aligned_pointers(c, names)) for c in source.codes]
+                source = self._emitted(step.kernel, step.schedule, names)
+                codes = () if source is None else source.codes
+                wanted += [(c, aligned_pointers(c, names)) for c in codes]
         self.device.prepare(wanted)
 
     def _load(
         self, kernel: Kernel, schedule: Schedule, odd: Collection[str]
     ) -> Launches:
-        source = self.sources.get(kernel.name) or emit_kernel(kernel, schedule)
-        self.sources[kernel.name] = source
+        source = self.sources.get(kernel.name)
+        if source is None and kernel.name not in self._called:
+            source = self._emitted(kernel, schedule, odd)
+        if source is None:
+            return self._called[kernel.name]
         return loaded(self.device, source, odd)
+
+    def _emitted(
+        self, kernel: Kernel, schedule: Schedule, odd: Collection[str]
+    ) -> TritonKernel | None:
+        """Return what a kernel becomes here; None if a library computes it."""
+        tuning, tuner = self.device.tuning, tuner_of(self.device)
+        choices = NOTHING
+        if tuner.is_asked:
+            sites = sites_of(kernel, schedule, tuning, odd)
+            choices = tuner.choices(sites)
+            called = library_kernel(self.device, sites, choices)
+            if called is not None:
+                self._called[kernel.name] = called
+                return None
+        source = emit_kernel(kernel, schedule, tuning, choices, odd)
+        self.sources[kernel.name] = source
+        return source
 
     def _load_extern(self, step: Extern) -> Launches | None:
         """Build and load what computes a step; say so if the host does."""
@@ -253,8 +277,8 @@ class CudaExecutable:
             return self._host.take_error()
         code = (word >> CODE_SHIFT) & 0xFFFFFFFF
         if word & 0xFF == LIBRARY_ERROR:
-            assert isinstance(step, Extern)
-            failed = f"the library's {step.primitive.name} failed with status {code}"
+            what = step.primitive.name if isinstance(step, Extern) else "product"
+            failed = f"the library's {what} failed with status {code}"
             error = DeviceError(failed, code=code)
         else:
             error = self.device.driver.error("running a kernel", code)

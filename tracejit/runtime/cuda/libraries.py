@@ -172,8 +172,8 @@ class Libraries:
 @cache
 def system_addresses() -> dict[str, int] | None:
     """Return the functions of this machine's libraries; None if one is missing."""
-    blas = _loaded("cublas")
-    solver = _loaded("cusolver") if blas is not None else None
+    blas = library_named("cublas")
+    solver = library_named("cusolver") if blas is not None else None
     if blas is None or solver is None:
         return None
     found = {}
@@ -186,8 +186,8 @@ def system_addresses() -> dict[str, int] | None:
     return found
 
 
-def _loaded(name: str) -> ctypes.CDLL | None:
-    """Return a library of NVIDIA's, from wherever it is."""
+def library_named(name: str) -> ctypes.CDLL | None:
+    """Return a library of NVIDIA's, from wherever it is; None if it is nowhere."""
     for path in _candidates(name):
         try:
             return ctypes.CDLL(path)
