@@ -149,6 +149,13 @@ def test_memory_is_used_again_without_a_wait_of_the_host(fake, device):
     assert asked.count(512) <= 5
 
 
+def test_few_copies_are_remembered(fake, device):
+    kept = [tj.to_device(X + k, device) for k in range(100)]
+    assert len(device.arrivals.pending) <= 64
+    total = tj.jit(lambda *xs: sum(x[0, 0] for x in xs))(*kept[::9])
+    assert float(total) == sum(range(100)[::9])
+
+
 def test_writes_are_read(device):
     x = tj.jit(lambda x: x + 0)(tj.to_device(X, device))
     x[1:] += 5
