@@ -108,6 +108,15 @@ def test_what_the_driver_refuses_is_launched(fake, device):
     assert not fake.recording and "cuGraphLaunch" not in fake.names()
 
 
+def test_a_driver_that_does_not_link_the_kernel_is_asked_by_the_host(fake, device):
+    compiled, x = tj.jit(doubled), tj.to_device(X, device)
+    compiled(x)
+    fake.failing["cuModuleLoadData"] = 218
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(x).numpy(), doubled(X))
+    assert "cuStreamBeginCapture" not in fake.names()
+
+
 def test_a_node_is_laid_out_as_the_driver_has_it():
     assert ctypes.sizeof(ConditionalNode) == 256
     places = {

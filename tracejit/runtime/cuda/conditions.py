@@ -26,6 +26,7 @@ _ASSIGN_DEFAULT = 1  # at each launch of the graph
 _SET_DEPENDENCIES = 1
 _THREAD_LOCAL = 1
 _SETTER = "set_condition"
+_DEPTH = 4  # regions in regions, for which there are streams from the start
 
 _PTX = f"""
 .version 7.0
@@ -98,6 +99,11 @@ class Conditions:
     ----------
     device : Device
 
+    Raises
+    ------
+    DeviceError
+        If the driver does not take the kernel that sets conditions.
+
     Attributes
     ----------
     address : int
@@ -112,8 +118,9 @@ class Conditions:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._open: list[_Open] = []
-        self._streams: list[int] = []  # for regions in regions
-        self._setter = 0
+        # Made now, as little may be done while a stream records.
+        self._setter = _loaded_setter(device)
+        self._streams = [device.new_recording_stream() for _ in range(_DEPTH)]
         self._callback = self._Prototype(self._call)
         self.address = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
 
@@ -183,16 +190,13 @@ class Conditions:
 
     def _set(self, handle: int, predicate: int, inverted: bool, stream: int) -> None:
         """Record the kernel that sets a condition."""
-        driver = self._device.driver
-        if not self._setter:
-            module = driver.handle("cuModuleLoadData", _PTX.encode())
-            name = _SETTER.encode()
-            self._setter = driver.handle("cuModuleGetFunction", module, name)
         values = (ctypes.c_uint64 * 3)(handle, predicate, int(inverted))
         start = ctypes.addressof(values)
         arguments = (ctypes.c_void_p * 3)(*(start + 8 * k for k in range(3)))
         sizes = 1, 1, 1, 1, 1, 1, 0
-        driver.call("cuLaunchKernel", self._setter, *sizes, stream, arguments, None)
+        self._device.driver.call(
+            "cuLaunchKernel", self._setter, *sizes, stream, arguments, None
+        )
 
     def _stream(self, depth: int) -> int:
         while len(self._streams) <= depth:
@@ -205,3 +209,10 @@ class Conditions:
             with contextlib.suppress(DeviceError):
                 inner = self._open.pop().inner
                 self._device.driver.handle_last("cuStreamEndCapture", inner)
+
+
+def _loaded_setter(device: Device) -> int:
+    """Return the driver's handle of the kernel that sets a condition."""
+    device.enter()
+    module = device.driver.handle("cuModuleLoadData", _PTX.encode())
+    return device.driver.handle("cuModuleGetFunction", module, _SETTER.encode())

@@ -85,12 +85,12 @@ class Graphs:
     def _record(self, addresses: tuple[int, ...]) -> int | None:
         """Return a recording; None if something cannot be recorded."""
         device = self._device
-        driver, stream, recorder = (
-            device.driver,
-            device.recording_stream,
-            self._recorder,
-        )
+        driver, stream = device.driver, device.recording_stream
         device.enter()
+        try:
+            recorder = self._recorder
+        except DeviceError:  # of what it needs of the driver
+            return None
         driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
         try:
             word = recorder.at([*addresses, stream, device.context])
