@@ -113,6 +113,16 @@ def test_many_threads_share_little_page_locked_memory(device):
     device.synchronize()
 
 
+def test_what_was_copied_there_is_read_without_a_wait_for_kernels(fake, device):
+    x = tj.to_device(X, device)
+    tj.jit(lambda x: x * 2)(tj.to_device(X + 1, device))
+    time = fake.order.clock(device.stream)[device.stream]
+    np.testing.assert_array_equal(x.numpy(), X)
+    assert not fake.order.knows(HOST, device.stream, time)
+    x += 1
+    np.testing.assert_array_equal(x.numpy(), X + 1)
+
+
 def test_errors_of_later_kernels_are_left_to_those_who_wait_for_them(device):
     pick = tj.jit(lambda x, i: x[i])
     x = tj.to_device(X, device)

@@ -114,6 +114,7 @@ class Transfers:
         self.inward, self.outward = (
             driver.handle("cuStreamCreate", _STREAM_FLAGS) for _ in range(2)
         )
+        self._sent = 0  # the event of the last copy to the device
 
     def send(self, array: np.ndarray, label: str) -> Allocation:
         """Copy a C-contiguous array to the device; returns while that is on its way."""
@@ -128,15 +129,27 @@ class Transfers:
             driver.call("cuMemcpyHtoDAsync", to, chunk.address, size, stream)
             driver.call("cuEventRecord", chunk.event, stream)
             self._staging.give(chunk, is_flying=True)
-        self._arrivals.add(allocation.address, array.nbytes, stream)
+        self.sent(allocation)
         return allocation
+
+    def sent(self, allocation: Allocation) -> None:
+        """Note that a block is filled when all that `inward` was asked for is done."""
+        if not self._sent:
+            self._sent = self._driver.handle("cuEventCreate", NO_TIMING)
+        self._driver.call("cuEventRecord", self._sent, self.inward)
+        self._arrivals.add(allocation.address, allocation.size, self.inward)
+        allocation.mark = 0  # no kernel has a part in it
 
     def fetch(self, address: int, out: np.ndarray, mark: int) -> None:
         """Fill a C-contiguous array with what is on the device after a mark.
 
+        If that is 0, what is there was copied to the device, and nothing more.
+
         While one piece is copied from page-locked memory, the next one arrives there.
         """
         self._marks.wait(self.outward, mark)
+        if not mark:
+            self._driver.call("cuStreamWaitEvent", self.outward, self._sent, 0)
         to, ahead = data_pointer(out), deque[tuple[_Chunk, int, int]]()
         for start in range(0, out.nbytes, CHUNK):
             size = min(CHUNK, out.nbytes - start)
