@@ -43,6 +43,7 @@ from .groups import (
 from .limits import Limits
 from .manager import PassContext, map_subgraphs
 from .normal_form import normal_form
+from .streams import with_streams
 
 Read = tuple[Var, Map | None]  # a variable and where an element reads it
 PIECEWISE = (pad_p, concatenate_p, update_slice_p, gather_p)
@@ -88,7 +89,7 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
         if any(e.primitive is fusion_p for e in graph.eqns):
             return graph
         inner = map_subgraphs(normal_form(graph), lambda g: fuse(g, context))
-        fusion = _Fusion(inner, limits)
+        fusion = _Fusion(with_streams(inner, limits), limits)
         fused = fusion.run()
         context.notes.extend(map(str, fusion.boundaries()))
         return fused
@@ -174,10 +175,7 @@ class _Fusion:
         if any(dt.is_complex(a.dtype) for a in avals):
             return False
         if eqn.primitive.kind is Kind.ELEMENTWISE:
-            operands = tuple(x.aval.dtype for x in eqn.invars)
-            if eqn.primitive.name == "convert":
-                operands = (*operands, eqn.outvars[0].aval.dtype)
-            return self.limits.can_emit(eqn.primitive, operands)
+            return self.limits.accepts(eqn)
         has_arrays = all(isinstance(x, Var) for x in eqn.invars)
         if eqn.primitive is gather_p:
             return has_arrays and eqn.invars[0].aval.size > 0
@@ -192,7 +190,10 @@ class _Fusion:
         for var, _ in reads:
             self._depend(group, var)
             if eqn.primitive is not barrier_p:
-                self.refusals[eqn, var] = Refusal.EXTERN
+                is_stream = eqn.primitive is fusion_p
+                self.refusals[eqn, var] = (
+                    Refusal.PRODUCT if is_stream else Refusal.EXTERN
+                )
         if Effect.ORDERED in eqn.effects:
             if self.last_ordered is not None:
                 group.follows = self.last_ordered
@@ -291,7 +292,10 @@ class _Fusion:
             source = self.definitions.get(var)
             is_barrier = source is not None and source.primitive is barrier_p
             if var in self.group_of and self.group_of[var].is_opaque and not is_barrier:
-                self.refusals[eqn, var] = Refusal.EXTERN
+                is_stream = source is not None and source.primitive is fusion_p
+                self.refusals[eqn, var] = (
+                    Refusal.PRODUCT if is_stream else Refusal.EXTERN
+                )
         return None
 
     def _sibling(self, eqn: Eqn, reads: Sequence[Read]) -> Group | None:
@@ -402,11 +406,18 @@ class _Fusion:
         if y in self.group_of and self.group_of[y] is group:
             return Refusal.VIEW
         mine = {*group.eqns, eqn}
-        made = {v for e in group.eqns for v in e.outvars}
-        if made & self.outputs or any(not self.users[v] <= mine for v in made):
-            return Refusal.SHARED
+        for var in (v for e in group.eqns for v in e.outvars):
+            is_read = var in self.outputs or not self.users[var] <= mine
+            if is_read and var.aval.shape not in self._shapes_of_rows(group):
+                return Refusal.SHARED
         group.space, group.kept = eqn.outvars[0].aval.shape, None
         return None
+
+    def _shapes_of_rows(self, group: Group) -> tuple[Shape, Shape]:
+        """Return the shapes of values of a row: what a maximum or a sum is."""
+        assert group.kept is not None
+        kept = tuple(group.space[d] for d in group.kept)
+        return kept, (*kept, *[1] * (len(group.space) - len(kept)))
 
     # --- joining groups
 

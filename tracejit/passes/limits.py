@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..ir import dtypes as dt
+from ..ir.graph import Eqn
 from ..ir.primitive import Primitive
 from ..ir.raising import Meanings
 
@@ -43,6 +44,13 @@ class Limits:
     own: frozenset[str] = frozenset()
     meanings: Meanings = field(default_factory=dict)
     splits_complex: bool = False
+
+    def accepts(self, eqn: Eqn) -> bool:
+        """Tell whether a kernel may contain an elementwise equation."""
+        dtypes = tuple(x.aval.dtype for x in eqn.invars)
+        if eqn.primitive.name == "convert":
+            dtypes = (*dtypes, eqn.outvars[0].aval.dtype)
+        return self.can_emit(eqn.primitive, dtypes)
 
 
 def is_real(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:

@@ -262,6 +262,11 @@ def test_programs_that_stay_are_tried_where_blocks_are_many():
     assert {c.programs for c in ranked(product(256, 256, 256))} == {0}
 
 
+def test_groups_are_tried_where_rows_are_many():
+    assert {c.group for c in ranked(product(8192, 8192, 1024))} == {4, 8, 16}
+    assert {c.group for c in ranked(product(512, 8192, 1024))} == {8}
+
+
 def test_columns_of_rows_that_are_reduced_stay_whole():
     site = site_of(
         rows_of(softmax), *(zeros(*s) for s in ((70, 41), (41, 130), (130,)))

@@ -15,8 +15,9 @@ from tracejit.codegen.triton.lockfile import LockFile, Measured
 from tracejit.codegen.triton.ranking import first
 from tracejit.codegen.triton.store import triton_version
 from tracejit.errors import InternalError, TracejitError, TuningFileWarning
+from tracejit.runtime.cuda import bench as bench_module
 from tracejit.runtime.cuda import tuner as tuner_module
-from tracejit.runtime.cuda.bench import are_close
+from tracejit.runtime.cuda.bench import Bench, are_close
 from tracejit.runtime.cuda.tuner import Effort, Tuner, best_of, tuner_of
 
 LITTLE = Effort(rounds=1, window_us=1.0)
@@ -132,9 +133,25 @@ def test_kernels_have_the_scratch_memory_they_need(fake, device, quick):
         np.testing.assert_allclose(y.numpy(), two(X / 9, W), rtol=1e-4)
 
 
+def test_what_cannot_be_recorded_is_not_measured(fake, device, site):
+    fake.failing["cuGraphInstantiateWithFlags"] = 801
+    assert Tuner(device, LITTLE).measure(site) == []
+    assert not fake.recording and device.pool.live_bytes == 0
+
+
 def test_no_room_to_measure_in(fake, site):
     fake.capacity = 1024
     assert Tuner(fake.device(), LITTLE).measure(site) == []
+
+
+def test_pieces_of_large_results_are_compared(fake, device, site, monkeypatch):
+    monkeypatch.setattr(bench_module, "_PIECES", 5)
+    monkeypatch.setattr(bench_module, "_PIECE", 7)
+    with Bench(device, site) as bench:
+        (found,) = bench.results(bench.trial(first(site)))
+        rows = bench.results(bench.trial(first(site)))
+        assert bench.agrees(bench.trial(first(site)), rows)
+    assert found.shape == (35,) and np.isfinite(found).all()
 
 
 def test_arguments_are_not_touched(fake, device, quick):

@@ -124,11 +124,6 @@ class Number:
 
 
 @dataclass(frozen=True)
-class HostInt:
-    """An argument of a call: where a routine puts an int for the host, unread here."""
-
-
-@dataclass(frozen=True)
 class Wide:
     """An argument of a call: an integer of 64 bits."""
 
@@ -155,7 +150,13 @@ class Stream:
     """An argument of a call: the stream."""
 
 
-Argument: TypeAlias = At | Number | HostInt | Wide | Host | Stream | int | None
+@dataclass(frozen=True)
+class HostInt:
+    """An argument of a call: where a routine puts an int for the host, unread here."""
+
+
+# Ints have 32 bits, None is null.
+Argument: TypeAlias = At | Number | Wide | Host | HostInt | Stream | int | None
 
 
 REGION_SYMBOL = "tracejit_region"
@@ -211,7 +212,7 @@ class Call:
     handle : Handle
         What its first argument is.
     arguments : tuple of Argument
-        The others; an int is one of 32 bits, None a null pointer.
+        The others.
     count : int
     """
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...ir import dtypes as dt
 from ...kernels.kernel import Contract, KernelOp, Load, Value, values_of
-from .pieces import axes_of
+from ...kernels.pieces import axes_of
 from .tiles import Dim
 from .values import HALVES, memory_type
 from .writer import Writer, value_name

@@ -15,9 +15,9 @@ from functools import cached_property
 
 from ...errors import TracejitError
 from ...kernels.kernel import Buffer, Contract
+from ...kernels.pieces import Piece, buffers_of
 from ...kernels.printer import format_kernel
 from .code import TritonCode, Tuning
-from .pieces import Piece, buffers_of
 
 POINTER, DESCRIPTOR, VECTOR, LIBRARY = "pointer", "descriptor", "vector", "library"
 FORMS = (POINTER, DESCRIPTOR, VECTOR, LIBRARY)

@@ -45,9 +45,17 @@ from ...kernels.maps import (
     floordiv,
     mod,
 )
+from ...kernels.online import LARGEST_COLUMNS, delayed
+from ...kernels.pieces import (
+    Piece,
+    axes_of,
+    buffers_of,
+    names_read,
+    needed_for,
+    rebuilt,
+)
+from ...kernels.streams import stream_of
 from .code import Tuning, power_of_two
-from .online import LARGEST_COLUMNS, delayed, online
-from .pieces import Piece, axes_of, buffers_of, names_read, needed_for, rebuilt
 from .values import HALVES, highest, is_real_float, lowest
 
 COLUMN_BLOCK = 64  # columns that a program reduces side by side
@@ -128,7 +136,7 @@ def separated(piece: Piece) -> Iterator[Piece]:
     What one pass over a row computes stays whole (`online`).
     """
     streamed = delayed(piece)
-    if online(streamed.kernel) is not None:
+    if stream_of(streamed.kernel) is not None:
         yield streamed
         return
     piece = _without_small_contractions(piece)

@@ -10,8 +10,10 @@ from itertools import chain, repeat
 
 from ...kernels.kernel import Kernel, Load, result_of
 from ...kernels.parts import parts_of
+from ...kernels.pieces import Piece, buffers_of, joined, piece_of
 from ...kernels.printer import format_kernel
 from ...kernels.schedule import Schedule
+from ...kernels.streams import stream_of
 from .choice import LIBRARY, Choice, Site
 from .code import ERROR_NAME, TritonCode, TritonKernel, Tuning
 from .cuts import separated, split, split_product
@@ -19,8 +21,6 @@ from .helpers import library
 from .indices import identifier
 from .matmul import is_product, write_matmul
 from .nests import Body, write_nest
-from .online import online
-from .pieces import Piece, buffers_of, joined, piece_of
 from .ranking import first
 from .streams import write_stream
 from .values import memory_type
@@ -111,27 +111,32 @@ class _Writing:
     numbers: dict[str, int]
 
     def codes(self, kernel: Kernel, schedule: Schedule) -> Iterator[TritonCode]:
-        """Yield the Triton kernels; parts of a kernel that are one each, as one."""
+        """Yield the Triton kernels of a kernel."""
         parts = parts_of(kernel, schedule)
+        if len(parts) > 1:
+            yield from self._codes_of_parts(kernel, parts)
+            return
+        ((part, order),) = parts
+        for piece in separated(piece_of(part, order)):
+            yield from self.site_codes(self._site(piece), piece.kernel, kernel.name)
+
+    def _codes_of_parts(
+        self, kernel: Kernel, parts: Sequence[tuple[Kernel, Schedule]]
+    ) -> Iterator[TritonCode]:
+        """Yield the Triton kernels of parts; those that are one each, as one."""
         together: list[_Function] = []
         for n, (part, order) in enumerate(parts):
-            own = f"{kernel.name}_{n}" if len(parts) > 1 else kernel.name
-            whole = piece_of(replace(part, name=own), order)
-            sites = [(s, p.kernel) for p in separated(whole) for s in [self._site(p)]]
-            if len(parts) == 1:
-                for site, shown in sites:
-                    yield from self.site_codes(site, shown, own)
+            own = f"{kernel.name}_{n}"
+            found = list(separated(piece_of(replace(part, name=own), order)))
+            written = [w for x in found for w in self._pieces(self._site(x), None)]
+            if len(written) == 1:
+                ((piece, choice),) = written
+                shown = found[0].kernel
+                together.append(self._function(piece, choice, shown, own, "program"))
                 continue
-            written = [w for site, _ in sites for w in self._pieces(site, None)]
-            is_one = len(written) == 1
             for piece, choice in written:
-                shown = sites[0][1] if is_one else piece.kernel
-                program = "program" if is_one else PROGRAM
-                function = self._function(piece, choice, shown, own, program)
-                if is_one:
-                    together.append(function)
-                else:
-                    yield _code(function)
+                shown = piece.kernel
+                yield _code(self._function(piece, choice, shown, own, PROGRAM))
         if together:
             yield _joint_code(kernel, together)
 
@@ -154,7 +159,7 @@ class _Writing:
         if not is_product(piece):
             parts = 0 if chosen is None else chosen.parts
             pieces = split(piece, self.tuning, parts)
-        elif online(piece.kernel) is None:
+        elif stream_of(piece.kernel) is None:
             if chosen is None or chosen.form == LIBRARY:
                 chosen = first(site)  # where the library cannot be called
             pieces = split_product(piece, chosen.parts)
@@ -176,12 +181,12 @@ class _Writing:
 
     def _body(self, piece: Piece, choice: Choice | None, program: str) -> Body:
         numbers = self.numbers
-        if is_product(piece) and choice and online(piece.kernel) is None:
+        if is_product(piece) and choice and stream_of(piece.kernel) is None:
             tf32 = self.tuning.tf32
             return write_matmul(piece, choice, numbers, program, self.odd, tf32)
         own = {} if choice is None else choice.blocks
         tuning = replace(self.tuning, blocks={**own, **self.tuning.blocks})
-        roles = online(piece.kernel)
+        roles = stream_of(piece.kernel)
         if roles is not None:
             body = write_stream(piece, roles, tuning, numbers, program)
         else:

@@ -21,11 +21,11 @@ from collections.abc import Collection
 
 from ...kernels.kernel import Contract, KernelOp, Reduce, Store, Value
 from ...kernels.maps import Affine, AxisIndex
+from ...kernels.pieces import Piece, axes_of, closure, needed_for
 from .blocks import MatrixDim, Operand, as_side, batch_lines, dot, whole
 from .choice import DESCRIPTOR, VECTOR, Choice
 from .indices import identifier
 from .nests import Body
-from .pieces import Piece, axes_of, closure, needed_for
 from .products import LINE, Product, Tile
 from .rows import Row
 from .tiles import Dim, Frame

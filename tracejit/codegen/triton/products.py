@@ -18,9 +18,9 @@ from ...kernels.kernel import (
     values_of,
 )
 from ...kernels.maps import Affine, AxisIndex, Map
+from ...kernels.pieces import Piece, axes_of, needed_for
 from .blocks import MatrixDim
 from .code import power_of_two
-from .pieces import Piece, axes_of, needed_for
 from .values import HALVES
 
 LINE = 16  # bytes; what descriptors need addresses and strides to be multiples of

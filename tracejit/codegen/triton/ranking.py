@@ -14,18 +14,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product as pairs
 
+from ...kernels.streams import stream_of
 from .blocks import SMALLEST
 from .choice import DESCRIPTOR, LIBRARY, POINTER, VECTOR, Choice, Site, sizes_in
 from .code import TritonCode, Tuning
 from .cost import Cost, blocks_of
 from .cuts import equal_parts, parts_of
 from .machine import machine_of
-from .online import online
 from .products import LINE, Product, Shape, plain, whole_block
 
 MOST = 16  # choices for one site
-_KINDS = 4  # of which so many are also tried in another form
+_KINDS = 3  # of which so many are also tried in another form
 _GROUP = 8
+_OTHER_GROUPS = (4, 16)
 _SKINNY = 8  # rows or columns up to which sums of products may beat padded blocks
 _ELEMENTS = 1 << 14  # of a tile
 _EACH = 128  # of them for each thread
@@ -86,6 +87,7 @@ def candidates(site: Site, default: Sequence[TritonCode]) -> tuple[Choice, ...]:
     else:
         ranked = _ranked(site)
         kinds = [c for base in ranked[:_KINDS] for c in _other_forms(site, base)]
+        kinds += _other_groups(site, ranked[0])
         found = [*ranked[: max(MOST - len(kinds), _KINDS)], *kinds]
     fixed = (_fixed(choice, site) for choice in found)
     return tuple({str(c): c for c in fixed}.values())[:MOST]
@@ -93,7 +95,7 @@ def candidates(site: Site, default: Sequence[TritonCode]) -> tuple[Choice, ...]:
 
 def is_possible(site: Site, choice: Choice) -> bool:
     """Tell whether a site can be written by a choice, one of a file for instance."""
-    if site.product is None or online(site.piece.kernel) is not None:
+    if site.product is None or stream_of(site.piece.kernel) is not None:
         return choice.form == POINTER and not choice.programs
     if choice.form == LIBRARY:
         return plain(site.piece) is not None
@@ -195,6 +197,12 @@ def _other_forms(site: Site, base: Choice) -> Iterator[Choice]:
             yield replace(form, programs=programs)
 
 
+def _other_groups(site: Site, base: Choice) -> list[Choice]:
+    """Return a choice with groups of other sizes, where there is more than one."""
+    rows = -(-Product(site.piece).shape.m // base.blocks["BLOCK_M"])
+    return [replace(base, group=n) for n in _OTHER_GROUPS if n < rows]
+
+
 def _is_described(product: Product, base: Choice) -> bool:
     """Tell whether a descriptor can be of one operand's blocks."""
     tiles = [product.tile(x) for x in (product.op.lhs, product.op.rhs)]
@@ -260,7 +268,7 @@ def _is_sane(choice: Choice, code: TritonCode) -> bool:
             return False
         held *= size
     if code.form == "stream":
-        fixed = {"BLOCK_N", "BLOCK_D"} & set(choice.blocks)
+        fixed = set(choice.blocks) - {"BLOCK_M", "BLOCK_K"}
         return all(choice.blocks[name] == code.constexprs[name] for name in fixed)
     return held <= max(_ELEMENTS, _held(code.constexprs)) and (
         held <= 32 * choice.num_warps * _EACH

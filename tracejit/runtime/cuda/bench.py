@@ -26,6 +26,7 @@ from .memory import Allocation
 
 _PATTERN = 1 << 18  # elements of random numbers, repeated over larger arrays
 _GARBAGE = 0xA5
+_PIECES, _PIECE = 64, 1 << 16  # of large results that are compared, and their elements
 _TIMED = 0  # an event that keeps its time
 _THREAD_LOCAL = 1  # recording leaves other threads alone
 # How far results may differ, as a share of their size: sums run in another order.
@@ -167,17 +168,32 @@ class Bench:
         )
 
     def results(self, trial: Trial) -> list[np.ndarray]:
-        """Return what a choice computes, one row of numbers for each result."""
+        """Return what a choice computes, one row of numbers for each result.
+
+        Of a large result these are pieces all over it, its ends among them.
+        """
         outputs = self.site.piece.kernel.outputs
         for b in outputs:
             self._fill(self._own[b.name], np.full(_PATTERN, _GARBAGE, np.uint8))
         self.launch(trial, self.device.stream)
-        found = []
-        for b in outputs:
-            allocation = self._own[b.name]
-            found.append(np.empty(allocation.size // b.dtype.itemsize, b.dtype))
-            self.device.read(allocation.address, found[-1])
-        return found
+        return [
+            np.concatenate([self._read(*piece) for piece in self._pieces(b)])
+            for b in outputs
+        ]
+
+    def _pieces(self, buffer: Buffer) -> list[tuple[int, int, np.dtype]]:
+        """Return where in a result is looked: address, elements, dtype."""
+        allocation, size = self._own[buffer.name], buffer.dtype.itemsize
+        start, count = allocation.address, allocation.size // size
+        if count <= _PIECES * _PIECE:
+            return [(start, count, buffer.dtype)]
+        places = np.linspace(0, count - _PIECE, _PIECES).astype(np.int64)
+        return [(start + size * int(k), _PIECE, buffer.dtype) for k in places]
+
+    def _read(self, address: int, count: int, dtype: np.dtype) -> np.ndarray:
+        out = np.empty(count, dtype)
+        self.device.read(address, out)
+        return out
 
     def agrees(self, trial: Trial, expected: Sequence[np.ndarray]) -> bool:
         """Tell whether a choice runs, with the expected results but for rounding."""
@@ -190,17 +206,23 @@ class Bench:
 
     # Times
 
-    def recorded(self, trial: Trial, count: int) -> int:
-        """Return a recording of several runs."""
+    def recorded(self, trial: Trial, count: int) -> int | None:
+        """Return a recording of several runs; None if they cannot be recorded."""
         driver, stream = self.device.driver, self.device.recording_stream
-        driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
         try:
-            for _ in range(count):
-                self.launch(trial, stream)
-        finally:
-            graph = driver.handle_last("cuStreamEndCapture", stream)
+            with self.device.recording:
+                driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
+                try:
+                    for _ in range(count):
+                        self.launch(trial, stream)
+                finally:
+                    graph = driver.handle_last("cuStreamEndCapture", stream)
+        except DeviceError:
+            return None
         try:
             recording = driver.handle("cuGraphInstantiateWithFlags", graph, 0)
+        except DeviceError:
+            return None
         finally:
             driver.call("cuGraphDestroy", graph)
         self._recordings.append(recording)

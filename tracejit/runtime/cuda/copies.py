@@ -33,7 +33,9 @@ def _ask_for_copy(
         device.driver.call("cuMemcpyDtoDAsync", *addresses, to.nbytes, device.stream)
         return
     kernel, schedule = copy_kernel(_buffer("source", source), target)
-    found = loaded(device, emit_kernel(kernel, schedule), ("source", "to"))
+    found = loaded(
+        device, emit_kernel(kernel, schedule, device.tuning), ("source", "to")
+    )
     places = {"to": addresses[0], "source": addresses[1]}
     for launch in found.kernels:
         values = [*(places[name] for name in launch.arguments), 0, 0]

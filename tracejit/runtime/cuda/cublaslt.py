@@ -165,7 +165,7 @@ def call_at(call: Call, places: Mapping[str, int], stream: int) -> None:
             return stream
         if isinstance(argument, Wide):
             return argument.value
-        assert not isinstance(argument, HostInt), "no product returns one"
+        assert not isinstance(argument, HostInt), "a product gives no ints"
         return argument.address if isinstance(argument, Host) else argument
 
     function = ctypes.CFUNCTYPE(ctypes.c_int, *SIGNATURES[MATMUL])(call.function)

@@ -7,6 +7,7 @@ to PyTorch or CuPy without more ado. Copies from and to the host run beside them
 """
 
 import ctypes
+import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, cached_property
@@ -68,6 +69,8 @@ class Device:
         Multiprocessors.
     pool : Pool
         Its memory.
+    recording : threading.Lock
+        For whoever records on `recording_stream`.
     marks : Marks
         Places in the work of its kernels' stream.
     peers : set of int
@@ -113,6 +116,7 @@ class Device:
         self.transfers = Transfers(driver, self.pool, self.marks, self.arrivals)
         self.builder = builder
         self.peers: set[int] = set()
+        self.recording = threading.Lock()
         self._functions: dict[tuple[object, ...], tuple[int, Built]] = {}
         # The marks of the first and the last run, in order of first runs.
         self._unchecked: dict[CudaExecutable, tuple[int, int]] = {}
@@ -178,7 +182,7 @@ class Device:
 
     @cached_property
     def recording_stream(self) -> int:
-        """A stream that nothing waits for, to record launches on."""
+        """A stream that nothing waits for, to record launches on, under `recording`."""
         return self.new_recording_stream()
 
     def new_recording_stream(self) -> int:

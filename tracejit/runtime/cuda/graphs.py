@@ -91,11 +91,12 @@ class Graphs:
             recorder = self._recorder
         except DeviceError:  # of what it needs of the driver
             return None
-        driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
-        try:
-            word = recorder.at([*addresses, stream, device.context])
-        finally:
-            graph = self._end(stream)
+        with device.recording:
+            driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
+            try:
+                word = recorder.at([*addresses, stream, device.context])
+            finally:
+                graph = self._end(stream)
         if graph is None:
             return None
         try:

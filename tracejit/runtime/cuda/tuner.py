@@ -135,10 +135,15 @@ class Tuner:
         first, *others = trials
         expected = bench.results(first)
         right = [t for t in others if bench.agrees(t, expected)]
-        once = max(bench.time(bench.recorded(first, 1)), 1e-3)
-        effort = self.effort
+        alone = bench.recorded(first, 1)
+        if alone is None:
+            return []
+        effort, once = self.effort, max(bench.time(alone), 1e-3)
         count = max(min(int(effort.window_us / once), effort.most), 1)
-        recordings = {t.choice: bench.recorded(t, count) for t in (first, *right)}
+        found = {t.choice: bench.recorded(t, count) for t in (first, *right)}
+        recordings = {c: r for c, r in found.items() if r is not None}
+        if first.choice not in recordings:
+            return []
         times: dict[Choice, list[float]] = {choice: [] for choice in recordings}
         for _ in range(effort.rounds):
             for choice in times:
