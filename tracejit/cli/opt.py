@@ -52,6 +52,7 @@ PASS_RULES = {
     "dead_in_loop": "what nothing needs of a loop -> nothing",
     "expand_composite": "a composite -> the equations it stands for",
     "contract_fma": "add (mul x, y), z -> fma x, y, z",
+    "split_complex": "complex arithmetic -> that of real and imaginary parts",
     "expand_window": "an operation over windows -> slices and elementwise operations",
 }
 
