@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..ir.aval import Shape
 from ..ir.graph import Graph
+from ..program.carries import without_carry_copies
 from ..program.horizontal import merge_alike
 from ..program.lower import lower_graph
 from ..program.plan import plan_memory
@@ -77,5 +78,5 @@ def compile_to_program(
     """
     fused = run_passes(graph, passes, context)
     program = share_kernels(merge_alike(lower_graph(fused, in_strides)))
-    program = plan_memory(program)
+    program = plan_memory(without_carry_copies(program))
     return fused, verify_program(program) if context.verify else program
