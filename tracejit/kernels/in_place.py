@@ -1,6 +1,6 @@
 """Kernels that may write over what they read."""
 
-from .kernel import Contract, Kernel, Load, Reduce, Store
+from .kernel import Contract, Kernel, Load, Reduce, Store, with_inner
 
 
 def can_write_in_place(kernel: Kernel, source: str, target: str) -> bool:
@@ -25,7 +25,7 @@ def can_write_in_place(kernel: Kernel, source: str, target: str) -> bool:
     stores = (op for op in kernel.body if isinstance(op, Store))
     at = next(op.map for op in stores if op.buffer == target)
     is_written = False
-    for op in kernel.body:
+    for op in with_inner(kernel.body):
         if isinstance(op, Reduce | Contract):
             return False
         if isinstance(op, Store):

@@ -17,19 +17,30 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 from .. import log
 from ..ir import dtypes as dt
 from ..ir.aval import Shape, ShapedArray
-from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraph
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import fusion_p
 from ..ir.ops.custom import barrier_p
 from ..ir.ops.indexing import gather_p
-from ..ir.ops.shape import concatenate_p, constant_p, ints, pad_p, update_slice_p
+from ..ir.ops.loops import scan_p
+from ..ir.ops.shape import (
+    broadcast_in_dim_p,
+    concatenate_p,
+    constant_p,
+    ints,
+    pad_p,
+    update_slice_p,
+)
 from ..ir.primitive import Effect, Kind
 from ..ir.printer import format_eqn
 from ..kernels.lower import REDUCE_OPS
 from ..kernels.maps import Map, axes_in
+from ..kernels.turns import is_pointwise_loop
 from ..kernels.views import VIEWS, through_view
 from .fused_graph import fused_graph, is_lazy, reads_memory, users_through_views
 from .groups import (
@@ -87,7 +98,9 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
     def fuse(graph: Graph, context: PassContext) -> Graph:
         if any(e.primitive is fusion_p for e in graph.eqns):
             return graph
-        inner = map_subgraphs(normal_form(graph), lambda g: fuse(g, context))
+        normal = normal_form(graph)
+        loops = {subgraph(e.params, "body") for e in normal.eqns if can_turn(e, limits)}
+        inner = map_subgraphs(normal, lambda g: g if g in loops else fuse(g, context))
         fusion = _Fusion(inner, limits)
         fused = fusion.run()
         context.notes.extend(map(str, fusion.boundaries()))
@@ -174,10 +187,9 @@ class _Fusion:
         if any(dt.is_complex(a.dtype) for a in avals):
             return False
         if eqn.primitive.kind is Kind.ELEMENTWISE:
-            operands = tuple(x.aval.dtype for x in eqn.invars)
-            if eqn.primitive.name == "convert":
-                operands = (*operands, eqn.outvars[0].aval.dtype)
-            return self.limits.can_emit(eqn.primitive, operands)
+            return self.limits.can_emit(eqn.primitive, operand_dtypes(eqn))
+        if eqn.primitive is scan_p:
+            return can_turn(eqn, self.limits)
         has_arrays = all(isinstance(x, Var) for x in eqn.invars)
         if eqn.primitive is gather_p:
             return has_arrays and eqn.invars[0].aval.size > 0
@@ -212,6 +224,7 @@ class _Fusion:
         if eqn.primitive.name in REDUCE_OPS:
             group.kept = kept_axes(eqn, reduced_axes(eqn))
         group.has_product = eqn.primitive is dot_general_p
+        group.has_turns = eqn.primitive is scan_p
         return group
 
     def _depend(self, group: Group, var: Var) -> None:
@@ -223,6 +236,7 @@ class _Fusion:
         """Put an equation into a group."""
         group.eqns.append(eqn)
         group.work += work_of(eqn)
+        group.has_turns |= eqn.primitive is scan_p
         for var in eqn.outvars:
             self.group_of[var] = group
             group.is_pinned |= var in self.outputs or bool(eqn.effects)
@@ -336,8 +350,12 @@ class _Fusion:
             return Refusal.SIZE
         if self._needs_later(group, reads):
             return Refusal.CYCLE
+        if group.has_turns and not may_join_turns(eqn):
+            return Refusal.TURNS
         if eqn.primitive.name in REDUCE_OPS:
             return self._refuses_reduction(eqn, group, reads)
+        if eqn.primitive is scan_p and not group.is_pointwise:
+            return Refusal.TURNS
         shape = eqn.outvars[0].aval.shape
         if group.axes_of(shape) is None:
             return Refusal.SPACE
@@ -457,6 +475,8 @@ class _Fusion:
         """Compute a group where the only equation that needs it reads it."""
         inside = {*other.eqns, eqn}
         made = (v for e in other.eqns for v in e.outvars)
+        if other.has_turns:
+            return Refusal.TURNS
         if other.is_pinned or any(not self.users[v] <= inside for v in made):
             return Refusal.SHARED
         if self.dependencies.depends(other.number, home.number):
@@ -495,6 +515,7 @@ class _Fusion:
         home.is_pinned |= other.is_pinned
         home.has_product |= other.has_product
         home.has_rows |= other.has_rows
+        home.has_turns |= other.has_turns
         home.work += other.work
         self.dependencies.merge(home.number, other.number)
         for eqn in other.eqns:
@@ -545,8 +566,9 @@ class _Fusion:
         at = positions(shape)
         is_reduction = eqn.primitive.name in REDUCE_OPS
         is_plain = is_reduction or eqn.primitive.kind is Kind.ELEMENTWISE
+        is_plain |= eqn.primitive is scan_p
         for i, x in enumerate(eqn.invars):
-            here: Map | None = at if is_plain else None
+            here: Map | None = at if is_plain and not reads_memory(eqn, i) else None
             if eqn.primitive is update_slice_p and i == 0:
                 here = at
             if eqn.primitive is gather_p and i:
@@ -570,6 +592,32 @@ class _Fusion:
             elif eqn.primitive in VIEWS:
                 inner = through_view(eqn, at, extents)
             yield from self._behind(operand, inner, shape)
+
+
+def can_turn(eqn: Eqn, limits: Limits) -> bool:
+    """Tell whether a kernel of a target can hold an equation as a loop."""
+    if not is_pointwise_loop(eqn):
+        return False
+    body = subgraph(eqn.params, "body")
+    inner = [e for e in body.eqns if e.primitive is not broadcast_in_dim_p]
+    return len(inner) <= limits.max_equations and all(
+        can_turn(e, limits)
+        if e.primitive is scan_p
+        else limits.can_emit(e.primitive, operand_dtypes(e))
+        for e in inner
+    )
+
+
+def operand_dtypes(eqn: Eqn) -> tuple[np.dtype, ...]:
+    """Return what `Limits.can_emit` wants to know of an elementwise equation."""
+    operands = tuple(x.aval.dtype for x in eqn.invars)
+    is_convert = eqn.primitive.name == "convert"
+    return (*operands, eqn.outvars[0].aval.dtype) if is_convert else operands
+
+
+def may_join_turns(eqn: Eqn) -> bool:
+    """Tell whether an equation may stand in a kernel with a loop of its elements."""
+    return eqn.primitive.kind is Kind.ELEMENTWISE or eqn.primitive is scan_p
 
 
 def read_shape(eqn: Eqn) -> Shape:

@@ -21,6 +21,7 @@ from .fuse import fuse_with
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
 from .raising import expand_composites, raise_composites
+from .turns import pointwise_loops
 from .windows import expand_windows
 
 
@@ -49,6 +50,7 @@ def pipeline(
         Pass("cse", cse, "equal equations once, before uses are counted"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),
+        Pass("turns", pointwise_loops, "bodies as kernels hold them, when all is done"),
         Pass(
             "fuse",
             fuse_with(limits),
