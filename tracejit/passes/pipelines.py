@@ -21,6 +21,7 @@ from .fuse import fuse_with
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
 from .raising import expand_composites, raise_composites
+from .rerolling import reroll_exact, reroll_long
 from .turns import pointwise_loops
 from .windows import expand_windows
 
@@ -42,6 +43,7 @@ def pipeline(
         return fuse_with(replace(limits, max_equations=max_ops))
 
     passes = [
+        Pass("reroll", reroll_long, "first: what follows sees one turn of a long loop"),
         Pass("raise", raise_composites, "patterns, while they are as traced"),
         Pass("expand", expand_composites, "no later pass knows composites yet"),
         Pass("windows", expand_windows, "early: what it gives is simplified as well"),
@@ -50,6 +52,7 @@ def pipeline(
         Pass("cse", cse, "equal equations once, before uses are counted"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),
+        Pass("reroll-exact", reroll_exact, "shorter loops, when rounding is fixed"),
         Pass("turns", pointwise_loops, "bodies as kernels hold them, when all is done"),
         Pass(
             "fuse",
