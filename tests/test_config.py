@@ -41,6 +41,7 @@ def test_defaults():
         cache_bytes=1 << 30,
         fma=True,
         composites=True,
+        reroll=True,
         threads=0,
         share_from=8000,
         verify=False,
@@ -57,6 +58,7 @@ def test_defaults():
         ("TRACEJIT_ISA", " avx512 ", "isa", "avx512"),
         ("TRACEJIT_FMA", "0", "fma", False),
         ("TRACEJIT_COMPOSITES", "0", "composites", False),
+        ("TRACEJIT_REROLL", "0", "reroll", False),
         ("TRACEJIT_THREADS", "3", "threads", 3),
         ("TRACEJIT_SHARE_FROM", "0", "share_from", 0),
         ("TRACEJIT_VERIFY", "On", "verify", True),
@@ -198,6 +200,7 @@ def test_cache_key_changes_with_marked_switches_alone():
         "device",
         "fma",
         "composites",
+        "reroll",
         "threads",
         "share_from",
     ]
@@ -205,7 +208,7 @@ def test_cache_key_changes_with_marked_switches_alone():
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        assert config.cache_key() == ("baseline", "cpu", True, True, 0, 8000)
+        assert config.cache_key() == ("baseline", "cpu", True, True, True, 0, 8000)
     assert config.cache_key() is before  # made once
 
 

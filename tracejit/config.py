@@ -145,6 +145,14 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="reroll",
+            env="TRACEJIT_REROLL",
+            type=bool,
+            default=True,
+            help="make long Python loops, which are traced turn by turn, loops again",
+            in_cache_key=True,
+        ),
+        Switch(
             name="threads",
             env="TRACEJIT_THREADS",
             type=int,
@@ -207,6 +215,7 @@ class Config:
     cache_bytes: int
     fma: bool
     composites: bool
+    reroll: bool
     threads: int
     share_from: int
     verify: bool
@@ -298,7 +307,9 @@ def current() -> Config:
 @overload
 def get(name: Literal["isa", "device", "cache_dir"]) -> str: ...
 @overload
-def get(name: Literal["fma", "composites", "verify", "native_calls"]) -> bool: ...
+def get(
+    name: Literal["fma", "composites", "reroll", "verify", "native_calls"],
+) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...
 @overload

@@ -466,9 +466,7 @@ class _Rolling:
         return b.build([env[place, k, back - 1] for place, k, back in slots])
 
 
-def _operand(
-    role: _Role, env: dict[object, Atom], numbers: Sequence[Atom]
-) -> Atom:
+def _operand(role: _Role, env: dict[object, Atom], numbers: Sequence[Atom]) -> Atom:
     if isinstance(role, _Number):
         return numbers[role.index]
     if isinstance(role, _Fixed):

@@ -27,7 +27,10 @@ from .windows import expand_windows
 
 
 def pipeline(
-    limits: Limits, use_fma: bool = True, use_raise: bool = True
+    limits: Limits,
+    use_fma: bool = True,
+    use_raise: bool = True,
+    use_reroll: bool = True,
 ) -> tuple[Pass, ...]:
     """Return the passes from the traced graph to fusion groups, in order.
 
@@ -35,8 +38,9 @@ def pipeline(
     ----------
     limits : Limits
         What a kernel of the target may contain.
-    use_fma, use_raise : bool
-        Whether products and sums become ``fma``, and patterns composites.
+    use_fma, use_raise, use_reroll : bool
+        Whether products and sums become ``fma``, patterns composites, and repeated
+        windows of equations loops.
     """
 
     def fuse_up_to(max_ops: int) -> PassFn:
@@ -63,6 +67,7 @@ def pipeline(
         ),
     ]
     left_out = {"fma": not use_fma, "raise": not use_raise}
+    left_out.update(dict.fromkeys(("reroll", "reroll-exact"), not use_reroll))
     return tuple(p for p in passes if not left_out.get(p.name, False))
 
 
