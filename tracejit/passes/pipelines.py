@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..ir.aval import Shape
 from ..ir.graph import Graph
+from ..ir.rerolling import Worth
 from ..program.carries import without_carry_copies
 from ..program.horizontal import merge_alike
 from ..program.lower import lower_graph
@@ -21,7 +22,7 @@ from .fuse import fuse_with
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
 from .raising import expand_composites, raise_composites
-from .rerolling import reroll_exact, reroll_long
+from .rerolling import EXACT, LONG, rerolling
 from .turns import pointwise_loops
 from .windows import expand_windows
 
@@ -47,7 +48,7 @@ def pipeline(
         return fuse_with(replace(limits, max_equations=max_ops))
 
     passes = [
-        Pass("reroll", reroll_long, "first: what follows sees one turn of a long loop"),
+        _rerolling("reroll", LONG, "first: what follows sees one turn of a long loop"),
         Pass("raise", raise_composites, "patterns, while they are as traced"),
         Pass("expand", expand_composites, "no later pass knows composites yet"),
         Pass("windows", expand_windows, "early: what it gives is simplified as well"),
@@ -56,7 +57,7 @@ def pipeline(
         Pass("cse", cse, "equal equations once, before uses are counted"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),
-        Pass("reroll-exact", reroll_exact, "shorter loops, when rounding is fixed"),
+        _rerolling("reroll-exact", EXACT, "shorter loops, when rounding is fixed"),
         Pass("turns", pointwise_loops, "bodies as kernels hold them, when all is done"),
         Pass(
             "fuse",
@@ -69,6 +70,13 @@ def pipeline(
     left_out = {"fma": not use_fma, "raise": not use_raise}
     left_out.update(dict.fromkeys(("reroll", "reroll-exact"), not use_reroll))
     return tuple(p for p in passes if not left_out.get(p.name, False))
+
+
+def _rerolling(name: str, worth: Worth, doc: str) -> Pass:
+    def at_least(least: int) -> PassFn:
+        return rerolling(worth, least)
+
+    return Pass(name, rerolling(worth), doc, {"least": int}, at_least)
 
 
 def known_passes() -> dict[str, Pass]:

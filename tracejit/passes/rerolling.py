@@ -14,28 +14,27 @@ Before → after::
     %9: f32[4] = scan %x {body=graph @turn(...) { ... }, length=9, ...}
 """
 
+from dataclasses import replace
+
 from ..ir.graph import Graph
 from ..ir.rerolling import Worth, reroll
-from .manager import PassContext
+from .manager import PassContext, PassFn
 
 LONG = Worth(elementwise=1000, others=1000, is_contracted=False)
 EXACT = Worth()
 
 
-def reroll_long(graph: Graph, context: PassContext) -> Graph:
-    """Return the graph with long loops as such, not those in sub-graphs."""
-    return _rerolled(graph, LONG, context)
+def rerolling(worth: Worth, least: int | None = None) -> PassFn:
+    """Return the pass that finds loops worth so many equations, or `least`."""
+    if least is not None:
+        worth = replace(worth, elementwise=least, others=least)
 
+    def reroll_loops(graph: Graph, context: PassContext) -> Graph:
+        if not context.may_fire("reroll"):
+            return graph
+        made, found = reroll(graph, worth)
+        context.stats.fired["reroll"] += len(found)
+        context.notes.extend(map(str, found))
+        return made
 
-def reroll_exact(graph: Graph, context: PassContext) -> Graph:
-    """Return the graph with loops as such, once products are contracted."""
-    return _rerolled(graph, EXACT, context)
-
-
-def _rerolled(graph: Graph, worth: Worth, context: PassContext) -> Graph:
-    if not context.may_fire("reroll"):
-        return graph
-    made, found = reroll(graph, worth)
-    context.stats.fired["reroll"] += len(found)
-    context.notes.extend(map(str, found))
-    return made
+    return reroll_loops

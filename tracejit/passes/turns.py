@@ -40,9 +40,11 @@ def pointwise_loops(graph: Graph, context: PassContext) -> Graph:
         b.source = eqn.source
         ins = [env.get(x, x) for x in eqn.invars]
         outs: Sequence[Atom | None] | None = None
-        if eqn.primitive is scan_p and not is_pointwise_loop(eqn):
+        is_open = eqn.primitive is scan_p and not is_pointwise_loop(eqn)
+        if is_open and context.may_fire("pointwise_loop"):
             wanted = [v in read for v in eqn.outvars]
             outs = _ready(b, ScanParams.of(eqn.params), ins, wanted)
+            context.stats.fired["pointwise_loop"] += outs is not None
             changed |= outs is not None
         if outs is None:
             outs = b.emit_all(eqn.primitive, ins, eqn.params)
