@@ -7,6 +7,7 @@ from tracejit.codegen.llvm.phases import Analysis, Phases
 from tracejit.codegen.llvm.target import Target
 from tracejit.kernels.kernel import Kernel, Reduce
 from tracejit.kernels.schedule import Schedule
+from tracejit.kernels.schedules import schedule_of
 
 from .building import KernelBuilder, run_kernel, schedule, targets
 
@@ -40,3 +41,19 @@ def test_a_sum_is_not_repeated_in_a_loop_of_another(target: Target) -> None:
     kernel, plan = two_sums_beside_each_other(out)
     run_kernel(kernel, plan, target, [A, B], [out])
     assert out == (A.sum(0) * B.max(1)).sum()
+
+
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
+def test_a_sum_of_sums_has_the_loops_of_the_first_sum_inside(target: Target) -> None:
+    x = np.random.default_rng(0).normal(size=(5, 3, 20))
+    out = np.zeros(x.shape)
+    k = KernelBuilder("sum_of_sums", i=5, j=3, l=20, k=20)
+    columns = k.reduce("add", ["j"], k.load(x, "i", "j", "k"))
+    total = k.reduce("add", ["k"], k.compute("mul", columns, columns))
+    k.store(out, k.compute("add", k.load(x, "i", "j", "l"), total), "i", "j", "l")
+    kernel = k.kernel()
+    plan = schedule_of(kernel, ["i", "j", "l"])
+    assert plan.loops.index("k") < plan.loops.index("j")
+    run_kernel(kernel, plan, target, [x, x], [out])
+    want = x + (x.sum(1) ** 2).sum(1)[:, None, None]
+    np.testing.assert_allclose(out, want, rtol=1e-13)

@@ -34,7 +34,7 @@ def schedule_of(kernel: Kernel, space_axes: Sequence[str]) -> Schedule:
         return _tiled(kernel, (*space_axes, *added))
     reduced = {a for op in kernel.body if isinstance(op, Reduce) for a in op.axes}
     own = _kept_first(space_axes, reduced)
-    loops = (*own, *added)
+    loops = _sums_inside(kernel, (*own, *added))
     kept = [a for a in space_axes if own != tuple(space_axes) and a not in reduced]
     vector = kept[-1] if kept else space_axes[-1] if space_axes else None
     vector = vector or (loops[-1] if loops else None)
@@ -48,6 +48,25 @@ def schedule_of(kernel: Kernel, space_axes: Sequence[str]) -> Schedule:
 def _kept_first(axes: Sequence[str], reduced: set[str]) -> tuple[str, ...]:
     """Return axes in order, the reduced ones last; rows have them last already."""
     return (*(a for a in axes if a not in reduced), *(a for a in axes if a in reduced))
+
+
+def _sums_inside(kernel: Kernel, loops: Sequence[str]) -> tuple[str, ...]:
+    """Return loops in an order that has sums inside of what their results run along.
+
+    The sum of a row of columns' sums needs the loop along columns inside. The order
+    that is given stays as far as that allows.
+    """
+    before: dict[str, set[str]] = {a: set() for a in loops}
+    for op in kernel.body:
+        if isinstance(op, Reduce):
+            for a in op.axes:
+                before[a] |= op.result.axes
+    out: list[str] = []
+    while len(out) < len(loops):
+        rest = [a for a in loops if a not in out]
+        ready = (a for a in rest if before[a] <= set(out))
+        out.append(next(ready, rest[0]))
+    return tuple(out)
 
 
 def _tiled(kernel: Kernel, loops: Sequence[str]) -> Schedule:

@@ -1,9 +1,9 @@
 """Vector math: straight-line LLVM text for the elementary functions.
 
 `emit` writes a function over a vector (or a scalar: one lane), inline or as a call.
-Needs an `Emitter`; establishes results within the bounds that ``docs/numerics.md`` lists, with
-NaN, infinities, signed zeros and subnormals as in NumPy, on every target. Nothing here
-sets or reads the floating-point environment.
+Needs an `Emitter`; establishes results within the bounds that ``docs/numerics.md``
+lists, with NaN, infinities, signed zeros and subnormals as in NumPy, on every target.
+Nothing here sets or reads the floating-point environment.
 
 Without hardware FMA, float32 functions work in doubles; float64 functions replace
 each fused operation by two and error-free products by Dekker's.
