@@ -99,7 +99,31 @@ def products(x, y):
     return x + 1
 
 
+def rows_in_order(x, y):
+    rows, h = x.reshape(12, 2), y[:2]
+    for t in range(12):
+        h = np.tanh(h) + rows[t]
+    return h
+
+
+def columns_backwards(x, y):
+    rows, h = x.reshape(2, 12), y[:2]
+    for t in reversed(range(12)):
+        h = np.tanh(h) * rows[:, t] + rows[:, 0]
+    return h
+
+
+def every_second(x, y):
+    total = y[0]
+    for t in range(11):
+        total = np.sin(total) + x[2 * t + 1] * y[3]
+    return total
+
+
 ROLLED = {
+    rows_in_order: [12],
+    columns_backwards: [12],
+    every_second: [11],
     heat: [20],
     leapfrog: [15],
     varying: [12],
@@ -166,6 +190,13 @@ def layers(x, y):
     return x
 
 
+def in_no_order(x, y):
+    total = y[0]
+    for t in (3, 1, 4, 15, 9, 2, 6, 5, 8, 7, 12, 11):
+        total = np.sin(total) + x[t]
+    return total
+
+
 def short(x, y):
     for _ in range(6):
         x = np.sin(x) + y
@@ -183,7 +214,9 @@ def printed(x, y):
     return x
 
 
-@pytest.mark.parametrize("function", [trajectory, layers, short, apart, printed])
+@pytest.mark.parametrize(
+    "function", [trajectory, layers, in_no_order, short, apart, printed]
+)
 def test_what_is_no_loop_stays(function):
     graph = graph_of(function, X, Y)
     made, found = reroll(graph, ANY)

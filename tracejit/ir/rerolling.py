@@ -10,9 +10,11 @@ Looks for windows of equations that follow one another and do the same: the same
 primitives, params and avals in the same order; each operand is made in the same place
 of its own window or of one a few windows before (a carry), or is one and the same in
 all windows (a constant of the loop), or is a literal. Literals that differ become an
-array of one number for each turn. Needs only the order of equations: a Python loop that
-does the same at each turn emits the same equations. Where windows begin is chosen so
-that the least goes from one to the next. Linear in the number of equations.
+array of one number for each turn, and slices of a constant that move on by the same
+step at each turn (``x[t]``) become what the scan takes slices of. Needs only the order
+of equations: a Python loop that does the same at each turn emits the same equations.
+Where windows begin is chosen so that the least goes from one to the next. Linear in the
+number of equations.
 
 Turns keep their equations, so values keep their bits, if products have already become
 ``fma``. Before that (`is_contracted` false) a loop is left alone where a product goes
@@ -25,11 +27,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .aval import Shape
 from .builder import Builder
 from .graph import Atom, Eqn, Graph, Literal, Var
 from .ops.elementwise import add_p, mul_p, neg_p, sub_p
 from .ops.loops import ScanParams, scan_p
-from .ops.shape import broadcast_in_dim_p, constant_p, full_like
+from .ops.shape import (
+    broadcast_in_dim_p,
+    constant_p,
+    full_like,
+    ints,
+    reshape,
+    rev_p,
+    slice_p,
+    transpose_p,
+)
 from .primitive import ArrayConstant, Kind
 
 LEAST_TURNS = 8
@@ -147,6 +159,10 @@ class _Loop:
         How many windows back each carried value is read.
     numbers : list of list of Literal
         Of each window.
+    starts : dict of int to tuple of int
+        Where slices begin at the first turn, by their places.
+    steps : dict of int to tuple of int
+        How far they move at each turn.
     """
 
     windows: _Windows
@@ -154,6 +170,25 @@ class _Loop:
     inits: dict[tuple[int, int, int], Atom] = field(default_factory=dict)
     depth: dict[tuple[int, int], int] = field(default_factory=dict)
     numbers: list[list[Literal]] = field(default_factory=list)
+    starts: dict[int, Shape] = field(default_factory=dict)
+    steps: dict[int, Shape] = field(default_factory=dict)
+
+    @property
+    def moving(self) -> dict[int, int]:
+        """The slices that move, by their places, and along which axis."""
+        found = {p: [d for d, n in enumerate(s) if n] for p, s in self.steps.items()}
+        return {place: axes[0] for place, axes in found.items() if axes}
+
+    def is_step(self, place: int, window: int, start: Shape) -> bool:
+        """Tell whether a slice is where the first windows say; learn it from them."""
+        first = self.starts.setdefault(place, start)
+        moved = tuple(a - b for a, b in zip(start, first, strict=True))
+        if window == 1:
+            self.steps[place] = moved
+            is_fixed = isinstance(self.roles[place][0], _Fixed)
+            return sum(n != 0 for n in moved) <= is_fixed
+        step = self.steps.get(place, moved)
+        return moved == tuple(window * n for n in step)
 
 
 class _Rolling:
@@ -329,7 +364,12 @@ class _Rolling:
         start = windows.start + window * windows.period
         numbers: list[Literal] = []
         for place, roles in enumerate(loop.roles):
-            operands = self.eqns[start + place].invars
+            eqn = self.eqns[start + place]
+            operands = eqn.invars
+            if eqn.primitive is slice_p:
+                begin = ints(eqn.params, "start")
+                if not loop.is_step(place, window, begin):
+                    return None
             for role, x in zip(roles, operands, strict=True):
                 if isinstance(role, _Number):
                     if not isinstance(x, Literal):
@@ -408,14 +448,19 @@ class _Rolling:
             for i, row in enumerate(zip(*loop.numbers, strict=True))
             if any(x.key != row[0].key for x in row)
         ]
+        moving = loop.moving
         fixed = dict.fromkeys(
-            r.var for roles in loop.roles for r in roles if isinstance(r, _Fixed)
+            r.var
+            for place, roles in enumerate(loop.roles)
+            for r in roles
+            if isinstance(r, _Fixed) and place not in moving
         )
         inits = [self._init(b, loop, slot) for slot in slots]
         xs = [
             b.emit(constant_p, value=ArrayConstant(_stacked(loop.numbers, i)))
             for i in varying
         ]
+        xs += [self._slices(b, loop, place, axis) for place, axis in moving.items()]
         body = self._body(loop, list(fixed), slots, varying)
         params = ScanParams(body, windows.count, False, len(fixed), len(slots)).params
         outs = tuple(self._result(windows, slot) for slot in slots)
@@ -428,6 +473,22 @@ class _Rolling:
         )
         scan = Eqn(scan_p, (*fixed, *inits, *xs), params, outs, source)
         return [*b.eqns, scan]
+
+    def _slices(self, b: Builder, loop: _Loop, place: int, axis: int) -> Atom:
+        """Return what the turns read of an array by a slice, along axis 0."""
+        windows = loop.windows
+        eqn = self.eqns[windows.start + place]
+        step, count = loop.steps[place][axis], windows.count
+        start, stop = list(loop.starts[place]), list(ints(eqn.params, "stop"))
+        stride = list(ints(eqn.params, "stride"))
+        start[axis] += min(step * (count - 1), 0)
+        stop[axis] = start[axis] + abs(step) * (count - 1) + 1
+        stride[axis] = abs(step)
+        params = {"start": tuple(start), "stop": tuple(stop), "stride": tuple(stride)}
+        (x,) = b.emit_all(slice_p, eqn.invars, params)
+        x = x if step > 0 else b.emit(rev_p, x, axes=(axis,))
+        axes = (axis, *(d for d in range(x.aval.ndim) if d != axis))
+        return x if not axis else b.emit(transpose_p, x, perm=axes)
 
     def _init(self, b: Builder, loop: _Loop, slot: tuple[int, int, int]) -> Atom:
         """Return what a carry is at first: nothing reads those that are not known."""
@@ -458,10 +519,18 @@ class _Rolling:
         numbers: list[Atom] = list(loop.numbers[0])
         for i in varying:
             numbers[i] = b.input(numbers[i].aval)
+        for place, axis in loop.moving.items():
+            aval = turn[place].outvars[0].aval
+            rest = tuple(n for d, n in enumerate(aval.shape) if d != axis)
+            env[place] = b.input(aval.with_shape(rest))
         for place, (eqn, roles) in enumerate(zip(turn, loop.roles, strict=True)):
             b.source = eqn.source
-            ins = [_operand(role, env, numbers) for role in roles]
-            outs = b.emit_all(eqn.primitive, ins, eqn.params)
+            outs: Sequence[Atom]
+            if place in env:
+                outs = [reshape(b, env[place], eqn.outvars[0].aval.shape)]
+            else:
+                ins = [_operand(role, env, numbers) for role in roles]
+                outs = b.emit_all(eqn.primitive, ins, eqn.params)
             env.update(((place, k, 0), out) for k, out in enumerate(outs))
         return b.build([env[place, k, back - 1] for place, k, back in slots])
 
@@ -510,12 +579,21 @@ def _kinds(eqns: Sequence[Eqn]) -> list[int]:
         key: object = i
         if not eqn.effects:
             params = tuple((k, _param_key(v)) for k, v in sorted(eqn.params.items()))
+            if eqn.primitive is slice_p:
+                params = _slice_key(eqn)
             avals = tuple(
                 (x.aval, isinstance(x, Literal)) for x in (*eqn.invars, *eqn.outvars)
             )
             key = eqn.primitive.name, params, avals
         out.append(numbers.setdefault(key, len(numbers)))
     return out
+
+
+def _slice_key(eqn: Eqn) -> tuple[tuple[str, object], ...]:
+    """Return what slices of one element along an axis have in common wherever it is."""
+    ends = zip(ints(eqn.params, "start"), ints(eqn.params, "stop"), strict=True)
+    where = tuple((-1, -1) if b - a == 1 else (a, b) for a, b in ends)
+    return ("where", where), ("stride", eqn.params["stride"])
 
 
 def _param_key(value: object) -> object:
