@@ -55,10 +55,10 @@ $(OLDEST_TRITON): | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ triton==3.6.0
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python -m benchmarks $(or $(ARGS),core)
+	$(BIN)/python -m benchmarks $(or $(ARGS),all --out bench-report)
 
 clean:
-	rm -rf $(VENV) build dist demo-report .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist demo-report bench-report .pytest_cache .ruff_cache .mypy_cache
 	rm -rf .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,20 +1,32 @@
-"""``python -m benchmarks SUITE``: measure ours beside its peers, in one process."""
+"""``python -m benchmarks SUITE``: measure ours beside its peers, in one process.
+
+Suites of rows: core, overhead, models. Suites of numbers from processes of their own:
+compile, memory. ``gpu``, ``compare`` and ``readme`` are commands of their own.
+"""
 
 import os
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import click
 from rich.console import Console
 
-from . import machine, report
+from . import cold, compare, machine, readme, report
 from .contenders import OURS, PEERS
 from .gpu.command import main as gpu
+from .keep import keep
+from .limits import measure_limits
 from .measure import measure
 from .row import Row
-from .rows import SUITES, UNITS
+from .rows import SUITES
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+TABLES = {"compile": cold.compile_tables, "memory": cold.memory_tables}
+COMMANDS = {"gpu": gpu, "compare": compare.main, "readme": readme.main}
+ALL = "all"
 
 
 def limit_threads(count: int) -> None:
@@ -36,29 +48,57 @@ def limit_threads(count: int) -> None:
 
 def chosen_rows(suite: str, pattern: str) -> list[Row]:
     """The rows of `suite` whose name the regular expression is found in."""
-    rows = [row for row in SUITES[suite] if re.search(pattern, row.name)]
-    if not rows:
-        names = ", ".join(row.name for row in SUITES[suite])
+    suites = [*SUITES] if suite == ALL else [suite]
+    known = [row for name in suites for row in SUITES.get(name, [])]
+    rows = [row for row in known if re.search(pattern, row.name)]
+    if known and not rows:
+        names = ", ".join(row.name for row in known)
         raise click.UsageError(f"no row matches {pattern!r}; rows are {names}")
     return rows
 
 
 def parse_peers(text: str) -> list[str]:
-    """Contender names, ours last."""
+    """Contender names, ours last; all of them for an empty text."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in PEERS]
     if unknown:
         raise click.UsageError(f"unknown peers {unknown}; peers are {[*PEERS]}")
-    return [*dict.fromkeys(names), OURS]
+    return [*dict.fromkeys(names or PEERS), OURS]
+
+
+def measured(
+    suite: str,
+    rows: list[Row],
+    names: list[str],
+    rounds: int | None,
+    out: Path | None,
+    tell: Callable[[str], None],
+) -> report.Run:
+    """Measure rows and tables, the machine before and after them."""
+    limits = measure_limits() if rows else None
+    run = report.Run(suite, machine.describe(), limits)
+    for row in rows:
+        tell(row.name)
+        run.results.append(measure(row, names, rounds))
+        keep(run, out, suite)
+    for name in TABLES if suite == ALL else {suite} & {*TABLES}:
+        tell(name)
+        run.tables.extend(TABLES[name](names))
+        keep(run, out, suite)
+    if limits is not None:
+        run = replace(run, limits=limits.best(measure_limits()))
+        keep(run, out, suite)
+    return run
 
 
 @click.command()
-@click.argument("suite", type=click.Choice([*SUITES]))
-@click.option("--peers", default="numpy,jax", show_default=True, help=", ".join(PEERS))
+@click.argument("suite", type=click.Choice([*SUITES, *TABLES, ALL]))
+@click.option("--peers", default="", help=f"Of {', '.join(PEERS)}; default all.")
 @click.option("--rows", "pattern", default="", help="Only rows matching this regex.")
 @click.option("--rounds", type=click.IntRange(1), help="Instead of about 2 s a row.")
 @click.option("--threads", type=click.IntRange(1), help="Run on this many cores only.")
 @click.option("--json", "is_json", is_flag=True, help="Print JSON, not a table.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of JSON and page.")
 @click.option("--save", "save_as", metavar="NAME", help="Write results/NAME.json.")
 def main(
     suite: str,
@@ -67,45 +107,29 @@ def main(
     rounds: int | None,
     threads: int | None,
     is_json: bool,
+    out: Path | None,
     save_as: str | None,
 ) -> None:
-    """Measure SUITE; exit with 1 if any contender was wrong or failed."""
+    """Measure SUITE; exit with 1 if any contender was wrong or failed.
+
+    What is written to --out is written after each row, so that a run that is cut short
+    leaves what it measured.
+    """
     if threads is not None:
         limit_threads(threads)
     rows, names = chosen_rows(suite, pattern), parse_peers(peers)
-    about = machine.describe()
-    results = []
-    progress = Console(stderr=True)
-    with progress.status("") as status:
-        for row in rows:
-            status.update(row.name)
-            found = {m.contender: m for m in measure(row, names, rounds)}
-            results.append(report.RowResult(row, found))
-    text = report.as_json(suite, results, about)
+    with Console(stderr=True).status("") as status:
+        run = measured(suite, rows, names, rounds, out, status.update)
     if is_json:
-        click.echo(text)
+        click.echo(report.as_json(run))
     else:
-        _show(suite, results, about)
+        report.show(run, Console() if sys.stdout.isatty() else Console(width=200))
     if save_as is not None:
-        progress.print(f"saved {report.save(text, save_as)}")
-    sys.exit(0 if report.is_clean(results) else 1)
-
-
-def _show(
-    suite: str, results: list[report.RowResult], about: dict[str, object]
-) -> None:
-    """Print the table; piped output keeps its full width."""
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(report.table(results, suite, UNITS[suite]))
-    for line in report.notes(results):
-        console.print(line, markup=False, highlight=False)
-    threads, date = about["threads"], about["date"]
-    console.print(
-        f"{about['cpu']}, {threads} threads, commit {about['commit']}, {date}"
-    )
+        keep(run, report.RESULTS, save_as)
+    sys.exit(0 if report.is_clean(run.results) else 1)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["gpu"]:
-        gpu(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        COMMANDS[sys.argv[1]](sys.argv[2:])
     main()

@@ -10,21 +10,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
+import ml_dtypes
 import numpy as np
 
-from .row import Function, Row
-from .trees import map_arrays
+from .row import OURS, Builder, Function, Row
+from .trees import leaves, map_arrays
 
-OURS = "tracejit"
+ONLY_FLOAT32 = ("numba", "drjit")
+
+
+class NoTwinError(Exception):
+    """The row has no program for this contender."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """`function(*args)` is one whole call; NumPy can read every leaf it returns."""
+    """`function(*args)` is one whole call; `read` makes NumPy of a leaf it returns.
+
+    `is_flat` says that arrays of several axes come as arrays of one.
+    """
 
     name: str
     function: Function
     args: tuple
+    read: Callable[[object], np.ndarray] = np.asarray
+    is_flat: bool = False
+
+
+def _twin(row: Row, name: str, build: Builder | None) -> Builder:
+    """The builder of a twin, if the row has it and does not leave it out."""
+    if name in row.without:
+        raise NoTwinError(row.without[name])
+    if build is None or (name in ONLY_FLOAT32 and row.dtype != "float32"):
+        raise NoTwinError("no twin")
+    return build
 
 
 def _each(function: Callable, inputs: tuple) -> tuple:
@@ -33,7 +52,9 @@ def _each(function: Callable, inputs: tuple) -> tuple:
 
 
 def _numpy(row: Row, inputs: tuple) -> Contender:
-    return Contender("numpy", row.numpy_fn, _each(np.copy, inputs))
+    numpy_fn = row.numpy_fn
+    function = _twin(row, "numpy", numpy_fn and (lambda module: numpy_fn))(np)
+    return Contender("numpy", function, _each(np.copy, inputs))
 
 
 def _tracejit(row: Row, inputs: tuple) -> Contender:
@@ -43,9 +64,10 @@ def _tracejit(row: Row, inputs: tuple) -> Contender:
 
 
 def _jax(row: Row, inputs: tuple) -> Contender:
+    build = _twin(row, "jax", row.jax_fn)
     jax = importlib.import_module("jax")
     jax.config.update("jax_platforms", "cpu")
-    jitted = jax.jit(row.jax_fn(jax))
+    jitted = jax.jit(build(jax))
     args = jax.block_until_ready(_each(jax.device_put, inputs))
     if isinstance(jax.eval_shape(jitted, *args), jax.ShapeDtypeStruct):
         # The array's own method is the cheapest wait there is.
@@ -53,22 +75,71 @@ def _jax(row: Row, inputs: tuple) -> Contender:
     return Contender("jax", lambda *args: jax.block_until_ready(jitted(*args)), args)
 
 
-def _to_torch(torch: ModuleType, inputs: tuple) -> tuple:
-    return _each(lambda a: torch.from_numpy(a.copy()), inputs)
+def to_tensor(torch: ModuleType, array: np.ndarray) -> object:
+    """A tensor of its own memory; NumPy's bfloat16 is unknown to torch."""
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(array.copy())
+
+
+def from_tensor(torch: ModuleType, tensor: object) -> np.ndarray:
+    """The array of a tensor on the host."""
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
 
 
 def _torch(row: Row, inputs: tuple) -> Contender:
+    build = _twin(row, "torch", row.torch_fn)
     torch = importlib.import_module("torch")
-    return Contender("torch", row.torch_fn(torch), _to_torch(torch, inputs))
+    args = _each(lambda a: to_tensor(torch, a), inputs)
+    read = lambda t: from_tensor(torch, t)  # noqa: E731
+    return Contender("torch", build(torch), args, read)
+
+
+def trace_autograd(torch: ModuleType) -> None:
+    """Have train steps compiled whole, where this torch can.
+
+    Without it they are cut in three at their call of autograd.
+    """
+    if hasattr(torch._dynamo.config, "trace_autograd_ops"):
+        torch._dynamo.config.trace_autograd_ops = True
 
 
 def _inductor(row: Row, inputs: tuple) -> Contender:
+    build = _twin(row, "inductor", row.torch_fn)
     torch = importlib.import_module("torch")
     torch.compiler.reset()
-    # Without it a train step is cut in three at its call of autograd.
-    torch._dynamo.config.trace_autograd_ops = True
-    compiled = torch.compile(row.torch_fn(torch))
-    return Contender("inductor", compiled, _to_torch(torch, inputs))
+    trace_autograd(torch)
+    compiled = torch.compile(build(torch))
+    args = _each(lambda a: to_tensor(torch, a), inputs)
+    return Contender("inductor", compiled, args, lambda t: from_tensor(torch, t))
+
+
+def _numba(row: Row, inputs: tuple) -> Contender:
+    build = _twin(row, "numba", row.numba_fn)
+    numba = importlib.import_module("numba")
+    # Numba gives Python floats for scalars of either precision.
+    read = lambda x: np.float32(x) if isinstance(x, float) else np.asarray(x)  # noqa: E731
+    return Contender("numba", build(numba), _each(np.copy, inputs), read)
+
+
+def _drjit(row: Row, inputs: tuple) -> Contender:
+    build = _twin(row, "drjit", row.drjit_fn)
+    dr = importlib.import_module("drjit")
+    llvm = importlib.import_module("drjit.llvm")
+    kinds = {"f": llvm.Float, "i": llvm.Int, "u": llvm.UInt}
+    function = build(dr)
+
+    def call(*args: object) -> object:
+        result = function(*args)
+        dr.eval(*leaves(result))
+        dr.sync_thread()
+        return result
+
+    args = _each(lambda a: kinds[a.dtype.kind](a.ravel()), inputs)
+    dr.eval(*args)
+    return Contender("drjit", call, args, np.array, is_flat=True)
 
 
 BUILDERS: dict[str, Callable[[Row, tuple], Contender]] = {
@@ -76,10 +147,12 @@ BUILDERS: dict[str, Callable[[Row, tuple], Contender]] = {
     "jax": _jax,
     "torch": _torch,
     "inductor": _inductor,
+    "numba": _numba,
+    "drjit": _drjit,
     OURS: _tracejit,
 }
-PACKAGES = {"numpy": "numpy", "jax": "jax", "torch": "torch", "inductor": "torch"}
-PEERS = tuple(PACKAGES)
+PACKAGES = {name: name for name in BUILDERS} | {"inductor": "torch"}
+PEERS = tuple(name for name in BUILDERS if name != OURS)
 
 
 def is_missing(error: Exception, name: str) -> bool:

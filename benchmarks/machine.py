@@ -8,7 +8,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("numpy", "scipy", "llvmlite", "jax", "jaxlib", "torch")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "llvmlite",
+    "jax",
+    "jaxlib",
+    "torch",
+    "numba",
+    "drjit",
+    "triton",
+)
 
 
 def usable_cores() -> int:

@@ -1,38 +1,47 @@
 """Tables, ratios and JSON of a run.
 
 A ratio is peer time over our time (above 1: we are faster) and exists only where
-both results were right. Geometric means are over the rows that have the ratio.
+both results were right. Geometric means are over the rows that have the ratio. The
+share of the limit is the least time that the machine's measured rates allow, over ours.
 """
 
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rich.table import Table
+from rich.console import Console
+from rich.table import Table as Shown
 
-from .contenders import OURS
-from .row import Measurement, Row, Status
+from .cold import Table
+from .limits import Limits
+from .load import CALM
+from .row import BEST, Measurement, RowResult, Status
 
 RESULTS = Path(__file__).parent / "results"
-BEST = "best"
 
 
-@dataclass(frozen=True, slots=True)
-class RowResult:
-    """A row with its measurements, by contender."""
+@dataclass(frozen=True)
+class Run:
+    """All that one command measured.
 
-    row: Row
-    measurements: dict[str, Measurement]
+    Parameters
+    ----------
+    suite : str
+    machine : dict
+        From `machine.describe`.
+    limits : Limits, optional
+        None where the suite has no rows.
+    results : list of RowResult
+    tables : list of Table
+    """
 
-    def ratios(self) -> dict[str, float]:
-        """Peer time over ours, for each peer and for the best; NaN where unknown."""
-        ours = self.measurements[OURS].median_s if OURS in self.measurements else None
-        times = {n: m.median_s for n, m in self.measurements.items() if n != OURS}
-        known = [time for time in times.values() if not math.isnan(time)]
-        times[BEST] = min(known, default=math.nan)
-        return {n: time / ours if ours else math.nan for n, time in times.items()}
+    suite: str
+    machine: dict[str, object]
+    limits: Limits | None = None
+    results: list[RowResult] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
 
 def geometric_mean(values: Iterable[float]) -> float:
@@ -44,12 +53,25 @@ def geometric_mean(values: Iterable[float]) -> float:
 def geometric_means(results: Sequence[RowResult]) -> dict[str, float]:
     """Per peer, and for the best peer, over all rows that have the ratio."""
     ratios = [result.ratios() for result in results]
-    return {name: geometric_mean(r[name] for r in ratios) for name in ratios[0]}
+    names = dict.fromkeys(name for row in ratios for name in row if name != BEST)
+    return {
+        name: geometric_mean(row.get(name, math.nan) for row in ratios)
+        for name in (*names, BEST)
+    }
 
 
-def _time(measurement: Measurement, per_second: float) -> str:
+def share(result: RowResult, limits: Limits | None) -> float:
+    """What part of the machine's limit our time reaches; NaN where unknown."""
+    return limits.seconds(result.row) / result.ours_s if limits else math.nan
+
+
+def _time(measurement: Measurement | None, per_second: float) -> str:
+    if measurement is None:
+        return ""
     if measurement.status is Status.OK:
         return f"{measurement.median_s * per_second:.3g}"
+    if measurement.status is Status.NO_TWIN:
+        return "-"
     bad = measurement.status is not Status.MISSING
     return f"[red]{measurement.status}[/red]" if bad else "missing"
 
@@ -63,14 +85,19 @@ def _ratio(value: float) -> str:
 
 def _rate(result: RowResult) -> str:
     """Our memory traffic in GB/s, and arithmetic in GF/s."""
-    ours = result.measurements.get(OURS)
-    if ours is None or math.isnan(ours.median_s):
+    if math.isnan(result.ours_s):
         return "-"
-    scale = ours.median_s * 1e9
+    scale = result.ours_s * 1e9
     return f"{result.row.bytes / scale:.3g} / {result.row.flops / scale:.3g}"
 
 
-def table(results: Sequence[RowResult], title: str, unit: str) -> Table:
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.0f}%"
+
+
+def table(
+    results: Sequence[RowResult], title: str, unit: str, limits: Limits | None = None
+) -> Shown:
     """Time per call of every contender, ratios, and geometric means below.
 
     Parameters
@@ -80,18 +107,33 @@ def table(results: Sequence[RowResult], title: str, unit: str) -> Table:
     """
     per_second = {"ms": 1e3, "µs": 1e6}[unit]
     means = geometric_means(results)
-    names = [*results[0].measurements]
-    shown = Table(title=f"{title}: {unit} per call, median", show_footer=True)
+    names = [*dict.fromkeys(n for r in results for n in r.measurements)]
+    shown = Shown(title=f"{title}: {unit} per call, median", show_footer=True)
     shown.add_column("row", "geometric mean")
     for name in names:
         shown.add_column(name, justify="right")
-    for peer, mean in means.items() if OURS in names else ():
+    for peer, mean in means.items():
         shown.add_column(f"{peer}/ours", _ratio(mean), justify="right")
     shown.add_column("ours GB/s / GF/s", justify="right")
+    shown.add_column("of limit", justify="right")
     for result in results:
-        times = [_time(result.measurements[name], per_second) for name in names]
-        ratios = map(_ratio, result.ratios().values()) if OURS in names else ()
-        shown.add_row(result.row.name, *times, *ratios, _rate(result))
+        times = [_time(result.measurements.get(n), per_second) for n in names]
+        known = result.ratios()
+        ratios = [_ratio(known.get(peer, math.nan)) for peer in means]
+        reached = _percent(share(result, limits))
+        shown.add_row(result.row.name, *times, *ratios, _rate(result), reached)
+    return shown
+
+
+def plain_table(numbers: Table) -> Shown:
+    """A table of single numbers."""
+    shown = Shown(title=f"{numbers.title}, {numbers.unit}")
+    shown.add_column("")
+    for name in next(iter(numbers.rows.values()), {}):
+        shown.add_column(name, justify="right")
+    for program, values in numbers.rows.items():
+        cells = ["-" if v is None else f"{v:.3g}" for v in values.values()]
+        shown.add_row(program, *cells)
     return shown
 
 
@@ -100,13 +142,22 @@ def notes(results: Sequence[RowResult]) -> list[str]:
     rows: dict[tuple[str, Status, str], list[str]] = {}
     for result in results:
         for m in result.measurements.values():
-            if m.status is not Status.OK:
+            if m.status not in (Status.OK, Status.NO_TWIN):
                 reason = (m.contender, m.status, m.note)
                 rows.setdefault(reason, []).append(result.row.name)
-    return [
+    lines = [
         f"{contender} {status} ({', '.join(names)}): {note}"
         for (contender, status, note), names in rows.items()
     ]
+    disturbed = [r.row.name for r in results if is_disturbed(r)]
+    if disturbed:
+        lines.append(f"no calm rounds, other processes ran: {', '.join(disturbed)}")
+    return lines
+
+
+def is_disturbed(result: RowResult) -> bool:
+    """Whether the rounds that were kept are not calm, for want of calm ones."""
+    return any(others > CALM for others in result.others)
 
 
 def is_clean(results: Sequence[RowResult]) -> bool:
@@ -119,36 +170,72 @@ def _finite(value: object) -> object:
     """NaN and infinities as None: JSON has neither."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
-def as_json(
-    suite: str, results: Sequence[RowResult], machine: dict[str, object]
-) -> str:
-    """The whole run as JSON text: seconds, every round kept."""
-    rows = {
-        result.row.name: {
-            "flops": result.row.flops,
-            "bytes": result.row.bytes,
-            "rtol": result.row.rtol,
-            "ratios": result.ratios(),
-            "contenders": {
-                name: asdict(measurement) | {"median_s": measurement.median_s}
-                for name, measurement in result.measurements.items()
-            },
-        }
-        for result in results
+def _row_document(result: RowResult, limits: Limits | None) -> dict[str, object]:
+    row = result.row
+    return {
+        "flops": row.flops,
+        "bytes": row.bytes,
+        "dtype": row.dtype,
+        "rtol": row.rtol,
+        "of_limit": share(result, limits),
+        "ratios": result.ratios(),
+        "others": result.others,
+        "dropped_rounds": result.dropped,
+        "is_disturbed": is_disturbed(result),
+        "contenders": {
+            name: asdict(measurement) | {"median_s": measurement.median_s}
+            for name, measurement in result.measurements.items()
+        },
     }
-    means = geometric_means(results)
-    document = {"suite": suite, "machine": machine, "means": means, "rows": rows}
-    return json.dumps(_finite(document), indent=1, ensure_ascii=False)
 
 
-def save(text: str, name: str) -> Path:
-    """Write ``benchmarks/results/NAME.json``; the path written."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(text + "\n", encoding="utf-8")
-    return path
+def document(run: Run) -> dict[str, object]:
+    """The whole run as data for JSON: seconds, every round kept."""
+    rows = {r.row.name: _row_document(r, run.limits) for r in run.results}
+    found = {
+        "suite": run.suite,
+        "machine": run.machine,
+        "limits": asdict(run.limits) if run.limits else None,
+        "means": geometric_means(run.results),
+        "rows": rows,
+        "tables": [asdict(numbers) for numbers in run.tables],
+    }
+    finite = _finite(found)
+    assert isinstance(finite, dict)
+    return finite
+
+
+def as_json(run: Run) -> str:
+    """The whole run as text."""
+    return json.dumps(document(run), indent=1, ensure_ascii=False) + "\n"
+
+
+def show(run: Run, console: Console) -> None:
+    """Print the tables and what there is to say about them."""
+    for unit in ("ms", "µs"):
+        part = [result for result in run.results if unit_of(result) == unit]
+        if part:
+            console.print(table(part, run.suite, unit, run.limits))
+    for numbers in run.tables:
+        console.print(plain_table(numbers))
+    extra = [note for numbers in run.tables for note in numbers.notes]
+    for line in [*notes(run.results), *extra]:
+        console.print(line, markup=False, highlight=False)
+    about = run.machine
+    console.print(
+        f"{about['cpu']}, {about['threads']} threads, commit {about['commit']}, "
+        f"{about['date']}"
+    )
+
+
+def unit_of(result: RowResult) -> str:
+    """The unit that a row is shown in: microseconds below a tenth of a millisecond."""
+    times = [m.median_s for m in result.measurements.values() if m.seconds]
+    return "µs" if times and min(times) < 1e-4 else "ms"

@@ -2,7 +2,9 @@
 
 Machines drift (clock, neighbours, caches), so contenders are never timed one after
 the other but side by side. A turn is an untimed warm-up, then as many calls as make
-the clock's resolution irrelevant.
+the clock's resolution irrelevant. A round in which other processes used more than
+`CALM` of the cores is thrown away and repeated, within limits; where too few calm
+ones come, the calmest are kept, and the results say so.
 
 The warm-up has to outlast the previous contender's threads: OpenBLAS and OpenMP
 workers spin on after their work. On 2 busy cores, with NumPy, JAX and torch in turn,
@@ -17,15 +19,31 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import repeat
 from time import perf_counter
 
 from .contenders import Contender
+from .load import CALM, Meter
 
 WARM_S = 0.06
 SAMPLE_S = 0.02
 BUDGET_S = 2.0
 MIN_ROUNDS, MAX_ROUNDS = 7, 200
+PATIENCE = 3  # rounds tried for each one that is wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Seconds per call of each contender, one entry a kept round, by name.
+
+    `others` is what other processes used of the cores in each of these rounds.
+    """
+
+    seconds: dict[str, list[float]]
+    calls: dict[str, int]
+    others: list[float]
+    dropped: int
 
 
 def seconds_per_call(contender: Contender, calls: int) -> float:
@@ -76,10 +94,8 @@ def take_turn(contender: Contender, calls: int) -> float:
             return seconds_per_call(contender, calls)
 
 
-def interleave(
-    contenders: Sequence[Contender], rounds: int | None = None
-) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Seconds per call of each contender, one entry a round, and calls per entry.
+def interleave(contenders: Sequence[Contender], rounds: int | None = None) -> Rounds:
+    """Time contenders in turns.
 
     Parameters
     ----------
@@ -91,9 +107,27 @@ def interleave(
     by_name = {contender.name: contender for contender in contenders}
     guesses = {name: estimate(contender) for name, contender in by_name.items()}
     calls = {name: math.ceil(SAMPLE_S / guess) for name, guess in guesses.items()}
-    samples: dict[str, list[float]] = {name: [] for name in by_name}
+    wanted = rounds or plan_rounds([*guesses.values()])
+    tried: list[tuple[float, dict[str, float]]] = []
+    meter = Meter()
     with _no_garbage_collection():
-        for order in turn_order([*by_name], rounds or plan_rounds([*guesses.values()])):
-            for name in order:
-                samples[name].append(take_turn(by_name[name], calls[name]))
-    return samples, calls
+        for order in turn_order([*by_name], PATIENCE * wanted):
+            meter.read()
+            times = {name: take_turn(by_name[name], calls[name]) for name in order}
+            tried.append((meter.read(), times))
+            if sum(others <= CALM for others, _ in tried) == wanted:
+                break
+    kept = calmest(tried, wanted)
+    seconds = {name: [times[name] for _, times in kept] for name in by_name}
+    others = [share for share, _ in kept]
+    return Rounds(seconds, calls, others, len(tried) - len(kept))
+
+
+def calmest(
+    tried: Sequence[tuple[float, dict[str, float]]], wanted: int
+) -> list[tuple[float, dict[str, float]]]:
+    """The calm rounds; the `wanted` calmest where there are fewer than half of that."""
+    calm = [entry for entry in tried if entry[0] <= CALM]
+    if 2 * len(calm) >= wanted:
+        return calm
+    return sorted(tried, key=lambda entry: entry[0])[:wanted]

@@ -42,8 +42,12 @@ def test_defaults():
         fma=True,
         composites=True,
         reroll=True,
+        deterministic=False,
         threads=0,
         share_from=8000,
+        tf32=False,
+        tune="off",
+        tuning_file="",
         verify=False,
         log=(),
         native_calls=True,
@@ -59,6 +63,7 @@ def test_defaults():
         ("TRACEJIT_FMA", "0", "fma", False),
         ("TRACEJIT_COMPOSITES", "0", "composites", False),
         ("TRACEJIT_REROLL", "0", "reroll", False),
+        ("TRACEJIT_DETERMINISTIC", "1", "deterministic", True),
         ("TRACEJIT_THREADS", "3", "threads", 3),
         ("TRACEJIT_SHARE_FROM", "0", "share_from", 0),
         ("TRACEJIT_VERIFY", "On", "verify", True),
@@ -76,7 +81,11 @@ def test_environment_variables(variable, text, name, value):
     [
         ("TRACEJIT_ISA", "sse9", "one of auto, avx512, avx2, baseline"),
         ("TRACEJIT_VERIFY", "maybe", "one of 1, true, on, yes, 0, false, off, no"),
-        ("TRACEJIT_LOG", "fusion,loud", "a list of retrace, fusion, passes, compile"),
+        (
+            "TRACEJIT_LOG",
+            "fusion,loud",
+            "a list of retrace, fusion, passes, compile, tune",
+        ),
         ("TRACEJIT_MAX_SPECIALIZATIONS", "many", "an integer of at least 1"),
         ("TRACEJIT_MAX_SPECIALIZATIONS", "0", "an integer of at least 1"),
         ("TRACEJIT_MAX_SPECIALIZATIONS", "-3", "an integer of at least 1"),
@@ -122,8 +131,8 @@ def test_unknown_switch_lists_the_known():
         ("fma", 1, "True or False"),
         ("max_specializations", True, "an integer of at least 1"),
         ("max_specializations", 0, "an integer of at least 1"),
-        ("log", "fusion", "a list of retrace, fusion, passes, compile"),
-        ("log", (1,), "a list of retrace, fusion, passes, compile"),
+        ("log", "fusion", "a list of retrace, fusion, passes, compile, tune"),
+        ("log", (1,), "a list of retrace, fusion, passes, compile, tune"),
     ],
 )
 def test_values_of_the_wrong_kind_change_nothing(name, value, hint):
@@ -201,14 +210,19 @@ def test_cache_key_changes_with_marked_switches_alone():
         "fma",
         "composites",
         "reroll",
+        "deterministic",
         "threads",
         "share_from",
+        "tf32",
+        "tune",
+        "tuning_file",
     ]
     before = config.cache_key()
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        assert config.cache_key() == ("baseline", "cpu", True, True, True, 0, 8000)
+        rest = True, True, True, False, 0, 8000, False, "off", ""
+        assert config.cache_key() == ("baseline", "cpu", *rest)
     assert config.cache_key() is before  # made once
 
 
@@ -246,4 +260,4 @@ def test_log_goes_through_the_logging_module():
 def test_unknown_artifact_lists_the_known():
     with pytest.raises(InternalError, match="there is no log artifact 'fuse'") as info:
         log.emit("fuse", "two kernels")
-    assert info.value.hint == "one of retrace, fusion, passes, compile"
+    assert info.value.hint == "one of retrace, fusion, passes, compile, tune"

@@ -153,6 +153,15 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="deterministic",
+            env="TRACEJIT_DETERMINISTIC",
+            type=bool,
+            default=False,
+            help="the same bits at every run on devices too: scatters add in order, "
+            "which is slower than atomically; on CPUs they always do",
+            in_cache_key=True,
+        ),
+        Switch(
             name="threads",
             env="TRACEJIT_THREADS",
             type=int,
@@ -170,6 +179,32 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="tf32",
+            env="TRACEJIT_TF32",
+            type=bool,
+            default=False,
+            help="products of float32 arrays on GPUs may round them to 11 bits",
+            in_cache_key=True,
+        ),
+        Switch(
+            name="tune",
+            env="TRACEJIT_TUNE",
+            type=str,
+            default="off",
+            help="on measures how GPU kernels are best written when they are compiled; "
+            "off takes the defaults, or what tuning_file says",
+            in_cache_key=True,
+            choices=("off", "on"),
+        ),
+        Switch(
+            name="tuning_file",
+            env="TRACEJIT_TUNING_FILE",
+            type=str,
+            default="",
+            help="file of measured choices, read, and written while tune is on",
+            in_cache_key=True,
+        ),
+        Switch(
             name="verify",
             env="TRACEJIT_VERIFY",
             type=bool,
@@ -183,8 +218,8 @@ SWITCHES: Mapping[str, Switch] = {
             default=(),
             help="what to report on stderr: why functions are traced again (retrace), "
             "what was fused and what was not (fusion), what each pass changed "
-            "(passes), what was compiled (compile)",
-            choices=("retrace", "fusion", "passes", "compile"),
+            "(passes), what was compiled (compile), what was measured (tune)",
+            choices=("retrace", "fusion", "passes", "compile", "tune"),
         ),
         Switch(
             name="native_calls",
@@ -216,8 +251,12 @@ class Config:
     fma: bool
     composites: bool
     reroll: bool
+    deterministic: bool
     threads: int
     share_from: int
+    tf32: bool
+    tune: str
+    tuning_file: str
     verify: bool
     log: tuple[str, ...]
     native_calls: bool
@@ -305,10 +344,18 @@ def current() -> Config:
 
 
 @overload
-def get(name: Literal["isa", "device", "cache_dir"]) -> str: ...
+def get(name: Literal["isa", "device", "cache_dir", "tune", "tuning_file"]) -> str: ...
 @overload
 def get(
-    name: Literal["fma", "composites", "reroll", "verify", "native_calls"],
+    name: Literal[
+        "fma",
+        "composites",
+        "reroll",
+        "deterministic",
+        "tf32",
+        "verify",
+        "native_calls",
+    ],
 ) -> bool: ...
 @overload
 def get(name: Literal["log"]) -> tuple[str, ...]: ...

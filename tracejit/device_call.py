@@ -18,7 +18,7 @@ from .runtime.cuda.copies import aligned_copy, copy_on_device
 from .runtime.cuda.device import Device
 from .runtime.cuda.executable import CudaExecutable
 from .runtime.cuda.memory import Allocation
-from .runtime.cuda.shadow import memory_of, new_shadow
+from .runtime.cuda.shadow import memory_of, uploaded
 from .tracing.capture import CapturedArray
 from .tracing.record import OutputLeaf, ResultLeaf, StaticLeaf
 from .tracing.storage import Kind
@@ -118,10 +118,7 @@ class DeviceCompiled(Compiled):
             is_placed, x = isinstance(leaves[feed], Placed), leaves[feed]
             x = x.shadow if is_placed else x
         if not is_placed:
-            array = np.ascontiguousarray(as_input(x, dtype))
-            shadow = new_shadow(self.device, array.shape, array.dtype, "an argument")
-            self.device.write(data_pointer(shadow), array)
-            return shadow
+            return uploaded(self.device, as_input(x, dtype), "an argument")
         is_aligned = data_pointer(x) % ALIGNMENT == 0
         return x if is_aligned else aligned_copy(self.device, x, ALIGNMENT)
 

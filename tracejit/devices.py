@@ -7,7 +7,7 @@ import numpy as np
 
 from . import config
 from .errors import ArgumentError, TracejitError
-from .runtime.cuda.array import Array, on_device
+from .runtime.cuda.array import Array, on_device, on_peer
 from .runtime.cuda.device import Device, cuda_device, device_count
 from .runtime.cuda.dlpack import borrow, is_on
 from .tracing.record import Recording
@@ -124,6 +124,8 @@ def to_device(x: Any, device: DeviceLike = "cuda") -> Any:
     if isinstance(x, Array):
         if to is x.device:
             return x
+        if to is not None and to.driver is x.device.driver and x.size:
+            return on_peer(to, x)
         x = x.numpy()
     array = np.asarray(x)
     if to is None:

@@ -122,6 +122,10 @@ class HostFallbackWarning(UserWarning):
     """A step of a program for a device runs on the host, with copies each way."""
 
 
+class TuningFileWarning(UserWarning):
+    """A file of measured choices is damaged or out of date: defaults are used."""
+
+
 class ParseError(TracejitError, ValueError):
     """Text that is not well-formed IR.
 

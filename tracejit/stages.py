@@ -77,7 +77,7 @@ class Traced:
         switches = (config.get(n) for n in ("fma", "composites", "reroll"))
         passes = pipeline(limits, *switches)
         graph, program = compile_to_program(
-            self.graph, self.in_strides, passes, context
+            self.graph, self.in_strides, passes, context, limits.splits_complex
         )
         total = time.perf_counter() - start
         spent = sum(context.timings.values())

@@ -1,24 +1,28 @@
 """The ways of running a row on a device.
 
-A contender is a function of no arguments that asks the device for one run and returns
-what it gives, with a way to wait for the device and to read a result. Modules of other
-libraries are imported when a contender of theirs is built.
+A contender asks the device for one run and returns what it gives, with a way to wait
+for the device and to read a result. Modules of other libraries are imported when a
+contender of theirs is built. All of them compute products of float32 in float32: ours
+does, and what the others do by default (TF32) is another computation.
 """
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
-import ml_dtypes
 import numpy as np
 
 import tracejit as tj
 
-from .rows import Row
+from ..contenders import NoTwinError, from_tensor, to_tensor, trace_autograd
+from ..measure import reference_of
+from ..row import Row
+from ..trees import as_float64, map_arrays, map_leaves
 
-OURS = "tracejit"
-DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+MAX = "inductor-max"
+DEVICE = "cuda"
 
 
 @dataclass(frozen=True)
@@ -28,81 +32,120 @@ class Contender:
     Parameters
     ----------
     run : callable
+        Asks for a run, and gives its result.
     wait : callable
-    to_numpy : callable
-        A result's leaf as an array of the host.
+        Waits for the device.
+    read : callable
+        Makes an array of the host of a result's leaf.
     """
 
-    run: Callable[[], Any]
+    run: Callable[[], object]
     wait: Callable[[], None]
-    to_numpy: Callable[[Any], np.ndarray]
+    read: Callable[[object], np.ndarray]
 
 
-def ours(row: Row, device: tj.Device) -> Contender:
+def _each(function: Callable, inputs: tuple) -> tuple:
+    return tuple(map_arrays(function, argument) for argument in inputs)
+
+
+def ours(row: Row, inputs: tuple, device: tj.Device) -> Contender:
     """Run a row by tracejit."""
-    args = [tj.to_device(x.astype(DTYPES[row.dtype]), device) for x in row.inputs()]
-    function = tj.jit(row.ours)
+    args = _each(lambda a: tj.to_device(a, device), inputs)
+    function = tj.jit(row.tracejit_fn(tj) if row.tracejit_fn else row.numpy_fn)
     return Contender(lambda: function(*args), device.synchronize, np.asarray)
 
 
-def _torch(row: Row, mode: str | None, compile_: bool) -> Contender:
+def _tensors(torch: ModuleType, row: Row, inputs: tuple) -> tuple:
+    """The inputs on the device; images with channels last, as torch prefers them."""
+
+    def send(array: np.ndarray) -> object:
+        tensor = to_tensor(torch, array).to(DEVICE)
+        if row.has_images and tensor.ndim == 4:
+            return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
+
+    return _each(send, inputs)
+
+
+def _imported_torch() -> ModuleType:
     torch = importlib.import_module("torch")
-    dtype = getattr(torch, row.dtype)
-    args = [torch.from_numpy(x).to("cuda", dtype) for x in row.inputs()]
-    function = row.torch(torch)
-    if compile_:
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    return torch
+
+
+def _torch(row: Row, inputs: tuple, mode: str | None = None) -> Contender:
+    """Run a row by torch, compiled if a mode of `torch.compile` is given."""
+    if row.torch_fn is None:
+        raise NoTwinError("no twin")
+    torch = _imported_torch()
+    args, function = _tensors(torch, row, inputs), row.torch_fn(torch)
+    if mode is not None:
         torch._dynamo.reset()
+        trace_autograd(torch)
         function = torch.compile(function, mode=mode, dynamic=False)
-    return Contender(
-        lambda: function(*args),
-        torch.cuda.synchronize,
-        lambda x: x.detach().double().cpu().numpy(),
-    )
+    mark = torch.compiler.cudagraph_mark_step_begin
 
-
-def _jax(row: Row) -> Contender:
-    jax = importlib.import_module("jax")
-    if row.jax is None:
-        raise NotImplementedError("no twin in JAX")
-    args = [jax.numpy.asarray(x, row.dtype) for x in row.inputs()]
-    function = jax.jit(row.jax(jax))
-    last: list[Any] = []
-
-    def run() -> Any:
-        last[:] = [function(*args)]
-        return last[0]
+    def run() -> object:
+        if mode is not None:
+            mark()  # results of the call before are not needed any more
+        return function(*args)
 
     return Contender(
         run,
-        lambda: jax.block_until_ready(last),
-        lambda x: np.asarray(x).astype(np.float64),
+        torch.cuda.synchronize,
+        lambda t: from_tensor(torch, t.detach().cpu().contiguous()),
     )
 
 
-PEERS: dict[str, Callable[[Row], Contender]] = {
-    "torch": lambda row: _torch(row, None, compile_=False),
-    "inductor": lambda row: _torch(row, "default", compile_=True),
-    "inductor-max": lambda row: _torch(
-        row, "max-autotune-no-cudagraphs", compile_=True
-    ),
+def _jax(row: Row, inputs: tuple) -> Contender:
+    if row.jax_fn is None:
+        raise NoTwinError("no twin")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    jax = importlib.import_module("jax")
+    jax.config.update("jax_default_matmul_precision", "float32")
+    args = _each(jax.device_put, inputs)
+    function = jax.jit(row.jax_fn(jax))
+    last: list[object] = []
+
+    def run() -> object:
+        last[:] = [function(*args)]
+        return last[0]
+
+    return Contender(run, lambda: jax.block_until_ready(last), np.asarray)
+
+
+PEERS: dict[str, Callable[[Row, tuple], Contender]] = {
+    "torch": _torch,
+    "inductor": lambda row, inputs: _torch(row, inputs, "default"),
+    MAX: lambda row, inputs: _torch(row, inputs, "max-autotune"),
     "jax": _jax,
 }
 
 
-def reference(row: Row) -> list[np.ndarray]:
-    """Return what a row gives in float64: on the device by PyTorch, if it is there."""
-    rounded = [x.astype(DTYPES[row.dtype]).astype(np.float64) for x in row.inputs()]
+def reference(row: Row, inputs: tuple) -> object:
+    """What a row gives in float64: by torch on the device, or by NumPy without it."""
+    build = row.torch_reference or row.torch_fn
+    if build is None or not has_torch_device():
+        return reference_of(row, inputs)
+    torch = _imported_torch()
+    args = _tensors(torch, row, tuple(map(as_float64, inputs)))
+    result = map_leaves(lambda t: t.detach().cpu().numpy(), build(torch)(*args))
+    del args
+    torch.cuda.empty_cache()
+    return result
+
+
+def has_torch_device() -> bool:
+    """Whether torch is there and sees a device."""
     try:
-        torch = importlib.import_module("torch")
-        on_device = torch.cuda.is_available()
+        return importlib.import_module("torch").cuda.is_available()
     except ImportError:
-        on_device = False
-    if not on_device:
-        return leaves(row.ours(*rounded))
-    args = [torch.from_numpy(x).to("cuda") for x in rounded]
-    return [x.detach().cpu().numpy() for x in leaves(row.torch(torch)(*args))]
+        return False
 
 
-def leaves(result: Any) -> list[Any]:
-    """Return a result's arrays."""
-    return list(result) if isinstance(result, tuple | list) else [result]
+def release() -> None:
+    """Give back what torch keeps, so that the next row finds the device's memory."""
+    if has_torch_device():
+        importlib.import_module("torch").cuda.empty_cache()

@@ -1,34 +1,27 @@
-"""Rows measured: built, checked against float64, timed in turns, written at once."""
+"""Rows measured on a device: built, checked against float64, timed in turns."""
 
-import json
 import math
 import random
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import tracejit as tj
 
-from .contenders import OURS, PEERS, Contender, leaves, ours, reference
-from .rows import Row
+from ..check import WrongResultError, largest_error
+from ..contenders import NoTwinError
+from ..limits import Limits
+from ..measure import make_inputs, one_line, without_reference
+from ..row import Measurement, Row, RowResult, Status
+from ..trees import map_leaves
+from .contenders import PEERS, Contender, has_torch_device, ours, reference, release
 
 SAMPLE_S = 0.01
-ROUNDS = 15
-
-
-def largest_error(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> float:
-    """Return the largest deviation, relative to each array's largest element."""
-    worst = 0.0
-    for x, y in zip(got, want, strict=True):
-        if x.shape != y.shape:
-            return math.inf
-        away = np.max(np.abs(x.astype(np.float64) - y), initial=0.0)
-        worst = max(worst, float(away / np.max(np.abs(y), initial=1e-30)))
-    return worst
+BUDGET_S = 4.0
+MIN_ROUNDS, MAX_ROUNDS = 5, 15
+HOST_TRIES = 20
 
 
 def seconds_per_call(contender: Contender, calls: int) -> float:
@@ -44,7 +37,7 @@ def seconds_per_call(contender: Contender, calls: int) -> float:
 def host_seconds(contender: Contender) -> float:
     """Return the host's time for asking, while the device is idle before and after."""
     times = []
-    for _ in range(20):
+    for _ in range(HOST_TRIES):
         contender.wait()
         start = time.perf_counter()
         contender.run()
@@ -54,94 +47,117 @@ def host_seconds(contender: Contender) -> float:
 
 
 def started(
-    row: Row, name: str, device: tj.Device, want: Sequence[np.ndarray]
-) -> tuple[Contender | None, dict[str, Any]]:
+    row: Row, name: str, device: tj.Device, inputs: tuple, want: object
+) -> tuple[Contender | None, Measurement]:
     """Build a contender, call it, and compare what it gives."""
-    about: dict[str, Any] = {}
+    found = Measurement(contender=name, status=Status.OK)
     start = time.perf_counter()
     try:
-        contender = ours(row, device) if name == OURS else PEERS[name](row)
+        build = PEERS.get(name) or (lambda row, args: ours(row, args, device))
+        contender = build(row, inputs)
         result = contender.run()
         contender.wait()
-        about["first_call_s"] = time.perf_counter() - start
-        got = [contender.to_numpy(x) for x in leaves(result)]
+        found.first_call_s = time.perf_counter() - start
+        got = map_leaves(contender.read, result)
+        found.error = largest_error(got, want, np.dtype(row.dtype), row.outliers)
     except Exception as error:  # one row that fails must not cost the others
-        text = " ".join(str(error).split())
-        return None, {"failed": f"{type(error).__name__}: {text}"[:600]}
-    about["error"] = largest_error(got, want)
-    if not about["error"] <= row.rtol:
-        return None, {**about, "failed": f"wrong by {about['error']:.1e}"}
-    return contender, about
+        found.status, found.note = _status(error), one_line(error)
+        return None, found
+    if not found.error <= row.rtol:
+        found.status = Status.WRONG
+        found.note = f"error {found.error:.1e}, allowed {row.rtol:.0e}"
+        return None, found
+    return contender, found
+
+
+def _status(error: Exception) -> Status:
+    if isinstance(error, NoTwinError):
+        return Status.NO_TWIN
+    if isinstance(error, WrongResultError):
+        return Status.WRONG
+    is_absent = isinstance(error, ModuleNotFoundError)
+    return Status.MISSING if is_absent else Status.FAILED
 
 
 def measure(
-    row: Row, names: Sequence[str], device: tj.Device, rounds: int = ROUNDS
-) -> dict[str, Any]:
-    """Return what each contender did on a row, as data for JSON."""
-    want = reference(row)
-    found: dict[str, dict[str, Any]] = {}
+    row: Row,
+    names: Sequence[str],
+    device: tj.Device,
+    end: float = math.inf,
+    rounds: int | None = None,
+) -> RowResult:
+    """Return what each contender did on a row.
+
+    Parameters
+    ----------
+    end : float
+        The time, by `time.monotonic`, after which no contender is begun.
+    rounds : int, optional
+        Instead of as many as fit `BUDGET_S`.
+    """
+    inputs = make_inputs(row)
+    try:
+        want = reference(row, inputs)
+    except Exception as error:
+        return without_reference(row, names, error)
+    found: dict[str, Measurement] = {}
     live: dict[str, Contender] = {}
     for name in names:
-        contender, found[name] = started(row, name, device, want)
+        if time.monotonic() > end:
+            note = "the time was over"
+            found[name] = Measurement(contender=name, status=Status.MISSING, note=note)
+            continue
+        contender, found[name] = started(row, name, device, inputs, want)
         if contender is not None:
             live[name] = contender
-    calls = {}
-    for name, contender in live.items():
-        guess = min(seconds_per_call(contender, 2) for _ in range(3))
-        calls[name] = min(max(math.ceil(SAMPLE_S / guess), 1), 2000)
-    samples: dict[str, list[float]] = {name: [] for name in live}
+    del want, inputs
+    _time(live, found, rounds)
+    release()
+    return RowResult(row, found)
+
+
+def _time(
+    live: dict[str, Contender], found: dict[str, Measurement], rounds: int | None
+) -> None:
+    """Time contenders in turns, into their measurements."""
+    each = {n: min(seconds_per_call(c, 2) for _ in range(3)) for n, c in live.items()}
+    for name, guess in each.items():
+        calls = min(max(math.ceil(SAMPLE_S / guess), 1), 2000)
+        found[name].calls_per_round = calls
+    a_round = sum(each[n] * (2 + found[n].calls_per_round) for n in live)
+    wanted = round(BUDGET_S / a_round) if live else 0
     turns = random.Random(0)
-    for _ in range(rounds):
+    for _ in range(rounds or min(max(wanted, MIN_ROUNDS), MAX_ROUNDS)):
         for name in turns.sample([*live], len(live)):
             seconds_per_call(live[name], 2)  # warm again
-            samples[name].append(seconds_per_call(live[name], calls[name]))
+            seconds = seconds_per_call(live[name], found[name].calls_per_round)
+            found[name].seconds.append(seconds)
     for name, contender in live.items():
-        seconds = statistics.median(samples[name])
-        found[name] |= {
-            "seconds": seconds,
-            "samples": samples[name],
-            "host_s": host_seconds(contender),
-            "gb_s": row.bytes / seconds / 1e9,
-            "tflop_s": row.flops / seconds / 1e12,
-        }
-    return {"row": row.name, "dtype": row.dtype, "contenders": found}
+        found[name].host_s = host_seconds(contender)
 
 
-def limits(device: tj.Device, scale: int = 1) -> dict[str, float]:
-    """Measure the device: bytes copied in a second, bfloat16 operations in a second.
+def device_limits(scale: int = 1) -> Limits | None:
+    """Measure the device: bytes copied, and operations of products by dtype.
 
-    By PyTorch where it is there, else by what is measured here itself.
+    By torch where it is there; None without it.
     """
-    try:
-        import torch  # noqa: PLC0415
+    if not has_torch_device():
+        return None
+    import torch  # noqa: PLC0415
 
-        if not torch.cuda.is_available():
-            return {}
-    except ImportError:
-        return {}
-    x = torch.empty((1 << 30) // scale, device="cuda", dtype=torch.float32)
-    a = torch.randn(8192 // scale, 8192 // scale, device="cuda").bfloat16()
-    wait = torch.cuda.synchronize
-    copy = Contender(lambda: x.clone(), wait, np.asarray)
-    product = Contender(lambda: a @ a, wait, np.asarray)
-    for one in (copy, product):
-        seconds_per_call(one, 3)
-    best = [min(seconds_per_call(c, 5) for _ in range(5)) for c in (copy, product)]
-    return {
-        "copy_gb_s": 2 * x.nbytes / best[0] / 1e9,
-        "matmul_tflop_s": 2 * a.shape[0] ** 3 / best[1] / 1e12,
-    }
+    x = torch.empty((1 << 28) // scale, device="cuda", dtype=torch.float32)
+    copy = Contender(x.clone, torch.cuda.synchronize, np.asarray)
+    copied = 2 * x.nbytes / _best(copy) / 1e9
+    side = 8192 // scale
+    rates = {}
+    for dtype in ("bfloat16", "float16", "float32"):
+        a = torch.randn(side, side, device="cuda").to(getattr(torch, dtype))
+        product = Contender(lambda a=a: a @ a, torch.cuda.synchronize, np.asarray)
+        rates[dtype] = 2 * side**3 / _best(product) / 1e9
+    return Limits(rates, {x.nbytes: copied})
 
 
-def ratio(result: dict[str, Any]) -> float:
-    """Return the best peer's time over ours; NaN where one is missing."""
-    times = {n: c.get("seconds", math.nan) for n, c in result["contenders"].items()}
-    ours_s = times.pop(OURS, math.nan)
-    known = [t for t in times.values() if not math.isnan(t)]
-    return min(known) / ours_s if known else math.nan
-
-
-def write(path: Path, data: dict[str, Any]) -> None:
-    """Write results, whole at each row."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+def _best(contender: Contender) -> float:
+    """Seconds per call, the best of several samples."""
+    seconds_per_call(contender, 3)
+    return min(seconds_per_call(contender, 5) for _ in range(5))

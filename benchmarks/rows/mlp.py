@@ -11,10 +11,8 @@ from itertools import pairwise
 import numpy as np
 
 from ..row import Row
-from .inputs import normal, uniform
-
-SGD_RATE = 0.1
-ADAM_RATE, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
+from .inputs import normal
+from .optimiser import adam_step, moments, sgd_step, value_and_grad_torch
 
 
 def forward(params, x):
@@ -53,41 +51,6 @@ def value_and_grad_by_hand(params, x, targets):
     return value, grads[::-1]
 
 
-def sgd(value_and_grad):
-    """The train step around any way of taking gradients."""
-
-    def step(params, x, targets):
-        value, grads = value_and_grad(params, x, targets)
-        new = [
-            (w - SGD_RATE * dw, b - SGD_RATE * db)
-            for (w, b), (dw, db) in zip(params, grads, strict=True)
-        ]
-        return value, new
-
-    return step
-
-
-def adam(value_and_grad, sqrt=np.sqrt):
-    """Adam (Kingma and Ba 2015, algorithm 1) around any way of taking gradients."""
-
-    def update(p, g, m, v, t):
-        m = BETA1 * m + (1 - BETA1) * g
-        v = BETA2 * v + (1 - BETA2) * g * g
-        m_hat, v_hat = m / (1 - BETA1**t), v / (1 - BETA2**t)
-        return p - ADAM_RATE * m_hat / (sqrt(v_hat) + EPS), m, v
-
-    def step(params, first, second, t, x, targets):
-        value, grads = value_and_grad(params, x, targets)
-        layers = zip(params, grads, first, second, strict=True)
-        new = [
-            tuple(update(*leaf, t) for leaf in zip(*layer, strict=True))
-            for layer in layers
-        ]
-        return value, new
-
-    return step
-
-
 def jax_loss(jax):
     jnp = jax.numpy
 
@@ -118,18 +81,9 @@ def torch_forward(torch):
     return forward
 
 
-def torch_value_and_grad(torch):
-    """By autograd on leaves that share the parameters' memory."""
-    forward = torch_forward(torch)
-
-    def value_and_grad(params, x, targets):
-        leaves = [tuple(p.detach().requires_grad_() for p in pair) for pair in params]
-        logits = forward(leaves, x)
-        value = torch.nn.functional.cross_entropy(logits, targets)
-        flat = torch.autograd.grad(value, [p for pair in leaves for p in pair])
-        return value.detach(), [*zip(flat[::2], flat[1::2], strict=True)]
-
-    return value_and_grad
+def torch_loss(torch):
+    forward, cross_entropy = torch_forward(torch), torch.nn.functional.cross_entropy
+    return lambda params, x, targets: cross_entropy(forward(params, x), targets)
 
 
 def parameters(rng, *sizes):
@@ -146,62 +100,60 @@ def batch(rng, rows, *sizes):
     return normal(rng, rows, sizes[0]), np.eye(sizes[-1], dtype=np.float32)[labels]
 
 
-def moments(rng, params):
-    """Adam's state in mid-training: away from zero, where its step is the sign."""
-    first = [tuple(normal(rng, *p.shape, scale=1e-3) for p in ps) for ps in params]
-    second = [tuple(uniform(rng, 1e-6, 4e-6, *p.shape) for p in ps) for ps in params]
-    return first, second
-
-
-def forward_inputs(rng):
-    return parameters(rng, *WIDE), batch(rng, 256, *WIDE)[0]
-
-
-def sgd_inputs(rng):
-    return parameters(rng, *SMALL), *batch(rng, 32, *SMALL)
-
-
-def adam_inputs(rng):
-    params = parameters(rng, *WIDE)
-    return params, *moments(rng, params), 10.0, *batch(rng, 256, *WIDE)
-
-
 def weights(*sizes: int) -> int:
     """Number of weights and biases."""
     return sum((m + 1) * n for m, n in pairwise(sizes))
 
 
-SMALL = (784, 128, 10)
-WIDE = (784, 512, 512, 10)
-
-ROWS = [
-    Row(
-        name="mlp_forward_256",
-        make_inputs=forward_inputs,
+def forward_row(rows: int, *sizes: int) -> Row:
+    return Row(
+        name=f"mlp_forward_{rows}",
+        make_inputs=lambda rng: (
+            parameters(rng, *sizes),
+            batch(rng, rows, *sizes)[0],
+        ),
         numpy_fn=forward,
         jax_fn=jax_forward,
         torch_fn=torch_forward,
-        flops=2 * 256 * weights(*WIDE),
-        bytes=4 * (weights(*WIDE) + 256 * (WIDE[0] + WIDE[-1])),
-    ),
-    Row(
-        name="mlp_sgd_step_32",
-        make_inputs=sgd_inputs,
-        numpy_fn=sgd(value_and_grad_by_hand),
-        jax_fn=lambda jax: sgd(jax.value_and_grad(jax_loss(jax))),
-        torch_fn=lambda torch: sgd(torch_value_and_grad(torch)),
-        tracejit_fn=lambda tj: sgd(tj.value_and_grad(loss)),
-        flops=6 * 32 * weights(*SMALL),
-        bytes=4 * (2 * weights(*SMALL) + 32 * (SMALL[0] + SMALL[-1])),
-    ),
-    Row(
-        name="mlp_adam_step_256",
-        make_inputs=adam_inputs,
-        numpy_fn=adam(value_and_grad_by_hand),
-        jax_fn=lambda jax: adam(jax.value_and_grad(jax_loss(jax)), jax.numpy.sqrt),
-        torch_fn=lambda torch: adam(torch_value_and_grad(torch), torch.sqrt),
-        tracejit_fn=lambda tj: adam(tj.value_and_grad(loss)),
-        flops=6 * 256 * weights(*WIDE),
-        bytes=4 * (6 * weights(*WIDE) + 256 * (WIDE[0] + WIDE[-1])),
-    ),
-]
+        flops=2 * rows * weights(*sizes),
+        bytes=4 * (weights(*sizes) + rows * (sizes[0] + sizes[-1])),
+    )
+
+
+def sgd_row(rows: int, *sizes: int) -> Row:
+    return Row(
+        name=f"mlp_sgd_step_{rows}",
+        make_inputs=lambda rng: (parameters(rng, *sizes), *batch(rng, rows, *sizes)),
+        numpy_fn=sgd_step(value_and_grad_by_hand),
+        tracejit_fn=lambda tj: sgd_step(tj.value_and_grad(loss)),
+        jax_fn=lambda jax: sgd_step(jax.value_and_grad(jax_loss(jax))),
+        torch_fn=lambda torch: sgd_step(value_and_grad_torch(torch, torch_loss(torch))),
+        flops=6 * rows * weights(*sizes),
+        bytes=4 * (2 * weights(*sizes) + rows * (sizes[0] + sizes[-1])),
+    )
+
+
+def adam_row(rows: int, *sizes: int) -> Row:
+    def make_inputs(rng):
+        params = parameters(rng, *sizes)
+        return params, *moments(rng, params), 10.0, *batch(rng, rows, *sizes)
+
+    def torch_fn(torch):
+        return adam_step(value_and_grad_torch(torch, torch_loss(torch)), torch.sqrt)
+
+    return Row(
+        name=f"mlp_adam_step_{rows}",
+        make_inputs=make_inputs,
+        numpy_fn=adam_step(value_and_grad_by_hand),
+        tracejit_fn=lambda tj: adam_step(tj.value_and_grad(loss)),
+        jax_fn=lambda jax: adam_step(jax.value_and_grad(jax_loss(jax)), jax.numpy.sqrt),
+        torch_fn=torch_fn,
+        flops=6 * rows * weights(*sizes),
+        bytes=4 * (6 * weights(*sizes) + rows * (sizes[0] + sizes[-1])),
+    )
+
+
+SMALL = (784, 128, 10)
+WIDE = (784, 512, 512, 10)
+
+ROWS = [forward_row(256, *WIDE), sgd_row(32, *SMALL), adam_row(256, *WIDE)]

@@ -6,9 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import contenders, measure, report, timing
+from benchmarks import contenders, load, measure, report, timing
+from benchmarks.check import WrongResultError, largest_error
 from benchmarks.contenders import OURS, Contender
-from benchmarks.row import Measurement, Row, Status
+from benchmarks.limits import Limits
+from benchmarks.row import Measurement, Row, RowResult, Status
 from benchmarks.rows import SUITES, mlp
 from benchmarks.trees import as_float64
 
@@ -18,8 +20,6 @@ def toy_row(**changes):
         "name": "double",
         "make_inputs": lambda rng: (rng.random(8, dtype=np.float32),),
         "numpy_fn": lambda x: {"y": x * 2},
-        "jax_fn": lambda jax: None,
-        "torch_fn": lambda torch: None,
         "flops": 8,
         "bytes": 64,
     }
@@ -34,7 +34,9 @@ def measure_as_ours(monkeypatch, function, row=None):
 
     monkeypatch.setitem(contenders.BUILDERS, OURS, build)
     monkeypatch.setattr(timing, "WARM_S", 0.0)
-    return measure.measure(row or toy_row(), ["numpy", OURS], rounds=2)
+    monkeypatch.setattr(timing, "PATIENCE", 1)
+    found = measure.measure(row or toy_row(), ["numpy", OURS], rounds=2)
+    return [found.measurements["numpy"], found.measurements[OURS]]
 
 
 def test_every_round_has_every_contender_once_in_varying_order():
@@ -51,10 +53,57 @@ def test_contenders_take_turns(monkeypatch):
         timing, "take_turn", lambda c, calls: turns.append(c.name) or len(turns)
     )
     pair = [Contender(name, lambda: None, ()) for name in "ab"]
-    samples, calls = timing.interleave(pair, rounds=5)
+    monkeypatch.setattr(timing, "Meter", lambda: Shares([0.0] * 10))
+    rounds = timing.interleave(pair, rounds=5)
     assert [{*turns[i : i + 2]} for i in range(0, 10, 2)] == [{"a", "b"}] * 5
-    assert sorted(samples["a"] + samples["b"]) == [*range(1, 11)]
-    assert calls == {"a": 1, "b": 1}
+    assert sorted(rounds.seconds["a"] + rounds.seconds["b"]) == [*range(1, 11)]
+    assert rounds.calls == {"a": 1, "b": 1}
+    assert rounds.dropped == 0
+
+
+class Shares:
+    """What others use, told in advance: a mark before each round and one after."""
+
+    def __init__(self, rounds):
+        self.marks = iter([share for one in rounds for share in (0.0, one)])
+
+    def read(self):
+        return next(self.marks)
+
+
+def interleaved(monkeypatch, shares, rounds):
+    """Rounds of one contender whose n-th turn takes n seconds."""
+    turns = iter(range(1, 100))
+    monkeypatch.setattr(timing, "estimate", lambda contender: 1.0)
+    monkeypatch.setattr(timing, "take_turn", lambda c, calls: next(turns))
+    monkeypatch.setattr(timing, "Meter", lambda: Shares(shares))
+    return timing.interleave([Contender("a", lambda: None, ())], rounds)
+
+
+def test_rounds_that_others_disturb_are_repeated(monkeypatch):
+    found = interleaved(monkeypatch, [0.0, 0.5, 0.01, 0.9, 0.02], rounds=3)
+    assert found.seconds["a"] == [1, 3, 5]
+    assert (found.others, found.dropped) == ([0.0, 0.01, 0.02], 2)
+
+
+def test_the_calmest_rounds_are_kept_where_none_is_calm(monkeypatch):
+    shares = [0.9, 0.4, 0.3, 0.8, 0.7, 0.6]
+    found = interleaved(monkeypatch, shares, rounds=2)
+    assert (found.seconds["a"], found.others) == ([3, 2], [0.3, 0.4])
+    result = RowResult(toy_row(), {}, found.others, found.dropped)
+    assert report.is_disturbed(result)
+    assert "no calm rounds" in report.notes([result])[0]
+
+
+def test_the_load_of_this_process_is_not_that_of_others(monkeypatch):
+    clock = iter([0.0, 1.0, 2.0])
+    busy, own = iter([10.0, 11.0, 12.5]), iter([5.0, 6.0, 6.5])
+    monkeypatch.setattr(load, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(load, "process_time", lambda: next(own))
+    monkeypatch.setattr(load, "busy_seconds", lambda: next(busy))
+    monkeypatch.setattr(load.os, "cpu_count", lambda: 2)
+    meter = load.Meter()
+    assert [meter.read(), meter.read()] == [0.0, 0.5]
 
 
 def test_rounds_fill_the_budget_within_bounds():
@@ -126,8 +175,42 @@ def test_failure_and_missing_package_are_told_apart(monkeypatch):
         "ValueError: no lowering for this",
     )
     monkeypatch.setitem(contenders.BUILDERS, OURS, absent)
-    found = measure.measure(toy_row(), [OURS], rounds=1)[0]
-    assert found.status is Status.MISSING
+    found = measure.measure(toy_row(), [OURS, "jax"], rounds=1).measurements
+    assert found[OURS].status is Status.MISSING
+    assert found["jax"].status is Status.NO_TWIN
+
+
+def test_a_row_without_a_reference_is_not_judged():
+    found = measure.measure(toy_row(numpy_fn=lambda x: 1 / 0), [OURS])
+    ours = found.measurements[OURS]
+    assert ours.status is Status.FAILED
+    assert "no reference" in ours.note
+
+
+def test_outliers_flat_arrays_and_integers():
+    want = np.arange(100.0)
+    got = want.astype(np.float32)
+    got[3] = 50
+    f32 = np.dtype(np.float32)
+    assert largest_error(got, want, f32) == pytest.approx(47 / 99)
+    assert largest_error(got, want, f32, outliers=0.01) == 0
+    square = want.reshape(10, 10)
+    assert largest_error(want.astype(np.float32), square, f32, is_flat=True) == 0
+    assert largest_error(np.int32(3), np.int64(3), f32) == 0
+    assert largest_error(np.int32(3), np.int64(4), f32) == 0.25
+    with pytest.raises(WrongResultError, match="expected integers"):
+        largest_error(np.float32(3), np.int64(3), f32)
+
+
+def test_limits_are_those_of_arithmetic_or_of_memory():
+    limits = Limits({"float32": 100.0}, {1000: 50.0, 10**6: 10.0})
+    assert limits.bandwidth(500) == 50.0
+    assert limits.bandwidth(10**9) == 10.0
+    assert limits.seconds(toy_row(bytes=1000, flops=1)) == pytest.approx(2e-8)
+    assert limits.seconds(toy_row(bytes=1, flops=1000)) == pytest.approx(1e-8)
+    assert math.isnan(limits.seconds(toy_row(dtype="float16")))
+    wide = toy_row(dtype="float16", arithmetic="float32", flops=1000, bytes=1)
+    assert limits.seconds(wide) == pytest.approx(1e-8)
 
 
 def timed(name, seconds):
@@ -149,7 +232,9 @@ def test_ratios_means_and_json():
     assert results[0].ratios() == {"numpy": 4.0, "jax": 0.5, "best": 0.5}
     means = report.geometric_means(results)
     assert means == pytest.approx({"numpy": 4.0, "jax": 2.0, "best": 2**0.5})
-    document = json.loads(report.as_json("toy", results, {"cpu": "x"}))
+    document = json.loads(
+        report.as_json(report.Run("toy", {"cpu": "x"}, None, results))
+    )
     assert document["rows"]["a"]["contenders"]["jax"]["median_s"] == 1.0
     assert document["rows"]["a"]["contenders"]["jax"]["error"] is None
 

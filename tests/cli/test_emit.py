@@ -145,6 +145,16 @@ def test_all_that_a_kernel_becomes_for_a_gpu(tmp_path, monkeypatch):
     assert ".target sm_80" in softmax("ptx:sm_80")
 
 
+@pytest.mark.skipif(platform.system() != "Linux", reason="Triton is for Linux")
+def test_amds_gpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    text = softmax("triton:gfx942")
+    compile(text, "softmax.py", "exec")
+    assert "def softmax_k0(" in text and "# ; softmax_k0: 1 warps, " in text
+    assert "untested (it has run on no device)" in text and "s_endpgm" in text
+    assert softmax("amdgcn").startswith("; softmax_k0: 1 warps, ")
+
+
 def test_scatters_are_kernels_of_their_own(tmp_path, monkeypatch):
     (tmp_path / "sums.py").write_text(
         "import numpy as np\ndef add(x, i):\n    np.add.at(x, i, 1.0)\n"
@@ -159,7 +169,7 @@ def test_scatters_are_kernels_of_their_own(tmp_path, monkeypatch):
 @pytest.mark.parametrize("target", ["c", "llvm:sm_90", "ptx:gfx", "triton:"])
 def test_targets_that_are_none(target):
     said = refused("model.py:softmax", "--target", target)
-    assert "--target" in said or "CUDA architecture" in said
+    assert "--target" in said or "GPU architecture" in said
 
 
 @pytest.mark.parametrize("target", ["program", "kernels", "llvm", "asm", "triton"])
@@ -192,8 +202,12 @@ def test_wrong_graph_is_shown_with_its_place(tmp_path):
 
 def test_wrong_architecture_is_refused():
     args = ("model.py:softmax", "--arg", "f32[4,8]", "--target", "ptx")
-    said = refused(*args, "--arch", "gfx942", code=1)
-    assert "no CUDA architecture" in said and "sm_90" in said
+    said = refused(*args, "--arch", "gfx", code=1)
+    assert "no GPU architecture" in said and "sm_90" in said
+    assert "no ptx of gfx942; print triton or amdgcn" in refused(
+        *args, "--arch", "gfx942"
+    )
+    assert "no amdgcn of sm_90" in refused(*args[:-1], "amdgcn:sm_90")
 
 
 def test_what_triton_lacks_is_taken_from_cuda(tmp_path):

@@ -24,6 +24,16 @@ def gpt_block(np, x, w_qkv, w_out, w_up, w_down):
     return x + h @ w_down
 
 
+def grouped_attention(np, q, k, v, slope, lengths):
+    """Two heads of queries for one of keys; causal, padded, with a bias of distance."""
+    scores = np.einsum("bhgqd,bhkd->bhgqk", q, k) / 2.0
+    i, j = np.arange(q.shape[-2])[:, None], np.arange(k.shape[-2])[None]
+    keep = (i >= j) & (j < lengths[:, None, None, None, None])
+    scores = np.where(keep, scores - slope * (i - j), -1e9)
+    e = np.exp(scores - scores.max(-1, keepdims=True))
+    return np.einsum("bhgqk,bhkd->bhgqd", e / e.sum(-1, keepdims=True), v)
+
+
 def gru_sequence(np, xs, h, w, u):
     for x in xs:
         z, r, n = np.split(x @ w, 3)
@@ -204,6 +214,16 @@ PAIRED = {
     "gpt_block": (
         gpt_block,
         (normal(5, 4), normal(4, 12), normal(4, 4), normal(4, 8), normal(8, 4)),
+    ),
+    "grouped_attention": (
+        grouped_attention,
+        (
+            normal(2, 1, 2, 100, 4),
+            normal(2, 1, 100, 4),
+            normal(2, 1, 100, 3),
+            0.1,
+            numpy.array([70, 100]),
+        ),
     ),
     "gru_sequence": (
         gru_sequence,

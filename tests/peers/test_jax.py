@@ -149,5 +149,16 @@ def test_paired_program(name):
     compare(ours, theirs, xs)
 
 
+@pytest.mark.parametrize("name", ["gpt_block", "grouped_attention"])
+def test_compiled_gradients_of_attention(name):
+    fn, args = PAIRED[name]
+    ours, xs = flattened(lambda *a: fn(np, *a), args, {})
+    theirs, _ = flattened(lambda *a: fn(jax.numpy, *a), args, {})
+    places = tuple(range(len(xs)))
+    got = tj.jit(tj.grad(lambda *a: np.sum(np.sin(ours(*a)[0])), argnums=places))(*xs)
+    want = jax.grad(lambda *a: jax.numpy.sin(theirs(*a)[0]).sum(), argnums=places)(*xs)
+    assert_close(got, want, "gradients")
+
+
 def test_there_are_enough_programs():
     assert len(SHARED) + len(PAIRED) >= 60

@@ -87,3 +87,11 @@ def test_function(expression, dtype):
         want = scope["fn"](*arguments(dtype))
     got = tj.jit(scope["fn"])(*arguments(dtype))
     assert_same(got, want, 3e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_the_operator_takes_roots_as_numpy_does():
+    x = np.array([-np.inf, -1.0, -0.0, 4.0], np.float32)
+    root = tj.jit(lambda x: x**0.5)
+    assert [eqn.primitive.name for eqn in root.trace(x).graph.eqns] == ["sqrt"]
+    np.testing.assert_array_equal(root(x), x**0.5)

@@ -113,7 +113,7 @@ def test_recomputation_survives_the_passes():
     barriers = [e for e in graph.eqns if e.primitive is barrier_p]
     assert len(barriers) == 1
     after = set(barriers[0].outvars)
-    assert any(set(e.invars) == after for e in products)
+    assert any(after <= set(e.invars) for e in products)
 
 
 # --- barriers ---------------------------------------------------------------------

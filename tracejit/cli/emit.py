@@ -16,11 +16,14 @@ from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..codegen.llvm.program import emit_program
 from ..codegen.llvm.target import host_target
-from ..codegen.triton.build import Built, build, capability_of, sass_of
+from ..codegen.triton.build import AMD, Built, build, check_arch, sass_of
 from ..codegen.triton.code import TritonCode, TritonKernel
-from ..codegen.triton.emit import emit_kernel
+from ..codegen.triton.emit import NOTHING, emit_kernel, sites_of
 from ..codegen.triton.externs import step_kernel
 from ..codegen.triton.limits import TRITON
+from ..codegen.triton.lockfile import LockFile
+from ..codegen.triton.machine import tuning_for
+from ..codegen.triton.store import triton_version
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..passes.limits import Limits
@@ -35,8 +38,8 @@ from .args import HELP_END, argument_option, isa_option
 from .opt import read_graphs
 from .trace import as_jit, check_call, find_function, read_arguments, user_errors
 
-TARGETS = ("program", "kernels", "llvm", "asm", "triton", "ptx", "sass")
-GPU_TARGETS = ("triton", "ptx", "sass")
+TARGETS = ("program", "kernels", "llvm", "asm", "triton", "ptx", "sass", "amdgcn")
+GPU_TARGETS = ("triton", "ptx", "sass", "amdgcn")
 
 EPILOG = f"""\b
 Examples:
@@ -55,7 +58,9 @@ Targets:
   triton   Python modules of Triton kernels, and how each is launched
   ptx      what Triton compiles them to; needs triton, but no GPU
   sass     the instructions of that; likewise
-  triton:sm_90  all three, and what each kernel takes of a multiprocessor
+  amdgcn   AMD's assembly; likewise, and it has run on no device yet
+  triton:sm_90, triton:gfx942  all of these, and what each kernel takes of a
+           multiprocessor
 
 {HELP_END}"""
 
@@ -74,17 +79,16 @@ Targets:
 @isa_option("llvm and asm")
 @click.option(
     "--arch",
-    default="sm_90",
-    show_default=True,
     metavar="SM",
-    help="GPU architecture of ptx and sass: sm_80, sm_90, sm_100, ...",
+    help="GPU architecture: sm_80, sm_90, sm_100, ... of ptx and sass (sm_90 if none "
+    "is said), gfx942, ... of amdgcn (gfx942).",
 )
 def emit(
     source: str,
     arguments: tuple[str, ...],
     target: tuple[str, str],
     isa: str | None,
-    arch: str,
+    arch: str | None,
 ) -> None:
     """Print one level of a function: Program, kernels, LLVM, assembly, Triton, PTX.
 
@@ -94,11 +98,11 @@ def emit(
     switches = {} if isa is None else {"isa": isa}
     with user_errors(), config.override(**switches):
         name, own_arch = target
+        wanted = own_arch or arch or ("gfx942" if name == "amdgcn" else "sm_90")
+        check_target(name, wanted)
         found = programs(source, arguments, limits_of(name))
         with_all = bool(own_arch) and name == "triton"
-        texts = [
-            text_of(program, name, own_arch or arch, with_all) for program in found
-        ]
+        texts = [text_of(program, name, wanted, with_all) for program in found]
         click.echo("\n".join(texts).rstrip())
 
 
@@ -109,10 +113,19 @@ def read_target(value: str) -> tuple[str, str]:
         raise click.BadParameter(f"{value!r} is not one of {', '.join(TARGETS)}")
     if colon:
         try:
-            capability_of(arch)
+            check_arch(arch)
         except TracejitError as error:
             raise click.BadParameter(error.message) from error
     return name, arch
+
+
+def check_target(name: str, arch: str) -> None:
+    """Raise unless an architecture has what is to be printed."""
+    if name in ("ptx", "sass", "amdgcn"):
+        is_amd = check_arch(arch) == AMD
+        if is_amd != (name == "amdgcn"):
+            other = "triton or amdgcn" if is_amd else "triton, ptx or sass"
+            raise click.BadParameter(f"there is no {name} of {arch}; print {other}")
 
 
 def limits_of(target: str) -> Limits:
@@ -156,7 +169,9 @@ def program_of(graph: Graph, limits: Limits) -> Program:
     """Return the Program of a graph whose inputs are C-contiguous."""
     passes = pipeline(limits, config.get("fma"))
     dense = [None] * len(graph.invars)
-    _, program = compile_to_program(graph, dense, passes, PassContext())
+    _, program = compile_to_program(
+        graph, dense, passes, PassContext(), limits.splits_complex
+    )
     return program
 
 
@@ -187,7 +202,7 @@ def gpu_text(program: Program, target: str, arch: str, with_all: bool) -> str:
     seen: set[str] = set()
     mark = "#" if target == "triton" else "//"
     for step in nested(program.steps):
-        emitted = emitted_of(program, step)
+        emitted = emitted_of(program, step, arch)
         if emitted is None:
             texts.append(f"{mark} not a kernel: {named(step)}\n")
         elif not isinstance(step, Run) or step.kernel.name not in seen:
@@ -199,10 +214,15 @@ def gpu_text(program: Program, target: str, arch: str, with_all: bool) -> str:
     return "\n".join(texts)
 
 
-def emitted_of(program: Program, step: Step) -> TritonKernel | None:
+def emitted_of(program: Program, step: Step, arch: str) -> TritonKernel | None:
     """Return the Triton kernels of a step; None for what is no kernel."""
     if isinstance(step, Run):
-        return emit_kernel(step.kernel, step.schedule)
+        tuning = tuning_for(arch, config.get("tf32"))
+        choices = NOTHING
+        if config.get("tuning_file"):
+            file = LockFile(Path(config.get("tuning_file")), triton_version())
+            choices = file.choices(sites_of(step.kernel, step.schedule, tuning))
+        return emit_kernel(step.kernel, step.schedule, tuning, choices)
     return step_kernel(program, step) if isinstance(step, Extern) else None
 
 
@@ -214,13 +234,21 @@ def code_text(
     if target == "triton" and not with_all:
         return text
     built = build(code, arch)
-    if target == "ptx":
-        return ptx_text(built)
-    sass = f"// {facts_text(built)}\n{sass_of(built.cubin).strip()}\n"
+    mark = ";" if check_arch(arch) == AMD else "//"
+    assembly = f"{mark} {facts_text(built, arch)}\n{built.ptx.strip()}\n"
+    if target in ("ptx", "amdgcn"):
+        return assembly
+    if target == "triton" and mark == ";":
+        return text + commented(assembly)
+    sass = f"// {facts_text(built, arch)}\n{sass_of(built.cubin).strip()}\n"
     if target == "sass":
         return sass
-    rest = f"{ptx_text(built)}\n{sass}".splitlines()
-    return text + "".join(f"# {line}".rstrip() + "\n" for line in rest)
+    return text + commented(f"{assembly}\n{sass}")
+
+
+def commented(text: str) -> str:
+    """Return text as comments of Python."""
+    return "".join(f"# {line}".rstrip() + "\n" for line in text.splitlines())
 
 
 def named(step: Step) -> str:
@@ -244,15 +272,12 @@ def triton_text(code: TritonCode, emitted: TritonKernel) -> str:
     return f"{code.source}{shared}{launch}"
 
 
-def ptx_text(built: Built) -> str:
-    """Return the PTX of a kernel, and what it takes."""
-    return f"// {facts_text(built)}\n{built.ptx.strip()}\n"
-
-
-def facts_text(built: Built) -> str:
+def facts_text(built: Built, arch: str) -> str:
     """Return what a kernel takes of a multiprocessor."""
     facts = built.facts
     text = f"{built.name}: {facts.num_warps} warps, {facts.shared} bytes shared"
+    if check_arch(arch) == AMD:
+        text += ", untested (it has run on no device)"
     if facts.registers is None:
         return text
     return (

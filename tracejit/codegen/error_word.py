@@ -2,7 +2,7 @@
 
 Zero is success. Otherwise the lowest byte is a code, and the number of the step stands
 from bit `STEP_SHIFT` on. Between them an index out of range has the number of the load
-in its kernel and the dimension, a call of the driver its result.
+in its kernel and the dimension, a call of the driver or of a library its result.
 """
 
 INDEX_ERROR = 1
@@ -10,7 +10,8 @@ LINALG_ERROR = 2
 HOST_ERROR = 3
 ALIGNMENT_ERROR = 4
 DRIVER_ERROR = 5
-CODE_SHIFT = 8  # of the driver's result
+LIBRARY_ERROR = 6
+CODE_SHIFT = 8  # of that result
 STEP_SHIFT = 40
 _NUMBER_SHIFT = 8
 _DIMENSION_SHIFT = 32

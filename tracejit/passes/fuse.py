@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
-
 from .. import log
 from ..ir import dtypes as dt
 from ..ir.aval import Shape, ShapedArray
@@ -54,6 +52,7 @@ from .groups import (
 from .limits import Limits
 from .manager import PassContext, map_subgraphs
 from .normal_form import normal_form
+from .streams import with_streams
 
 Read = tuple[Var, Map | None]  # a variable and where an element reads it
 PIECEWISE = (pad_p, concatenate_p, update_slice_p, gather_p)
@@ -101,7 +100,7 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
         normal = normal_form(graph)
         loops = {subgraph(e.params, "body") for e in normal.eqns if can_turn(e, limits)}
         inner = map_subgraphs(normal, lambda g: g if g in loops else fuse(g, context))
-        fusion = _Fusion(inner, limits)
+        fusion = _Fusion(with_streams(inner, limits), limits)
         fused = fusion.run()
         context.notes.extend(map(str, fusion.boundaries()))
         return fused
@@ -187,7 +186,7 @@ class _Fusion:
         if any(dt.is_complex(a.dtype) for a in avals):
             return False
         if eqn.primitive.kind is Kind.ELEMENTWISE:
-            return self.limits.can_emit(eqn.primitive, operand_dtypes(eqn))
+            return self.limits.accepts(eqn)
         if eqn.primitive is scan_p:
             return can_turn(eqn, self.limits)
         has_arrays = all(isinstance(x, Var) for x in eqn.invars)
@@ -204,7 +203,10 @@ class _Fusion:
         for var, _ in reads:
             self._depend(group, var)
             if eqn.primitive is not barrier_p:
-                self.refusals[eqn, var] = Refusal.EXTERN
+                is_stream = eqn.primitive is fusion_p
+                self.refusals[eqn, var] = (
+                    Refusal.PRODUCT if is_stream else Refusal.EXTERN
+                )
         if Effect.ORDERED in eqn.effects:
             if self.last_ordered is not None:
                 group.follows = self.last_ordered
@@ -305,7 +307,10 @@ class _Fusion:
             source = self.definitions.get(var)
             is_barrier = source is not None and source.primitive is barrier_p
             if var in self.group_of and self.group_of[var].is_opaque and not is_barrier:
-                self.refusals[eqn, var] = Refusal.EXTERN
+                is_stream = source is not None and source.primitive is fusion_p
+                self.refusals[eqn, var] = (
+                    Refusal.PRODUCT if is_stream else Refusal.EXTERN
+                )
         return None
 
     def _sibling(self, eqn: Eqn, reads: Sequence[Read]) -> Group | None:
@@ -420,11 +425,18 @@ class _Fusion:
         if y in self.group_of and self.group_of[y] is group:
             return Refusal.VIEW
         mine = {*group.eqns, eqn}
-        made = {v for e in group.eqns for v in e.outvars}
-        if made & self.outputs or any(not self.users[v] <= mine for v in made):
-            return Refusal.SHARED
+        for var in (v for e in group.eqns for v in e.outvars):
+            is_read = var in self.outputs or not self.users[var] <= mine
+            if is_read and var.aval.shape not in self._shapes_of_rows(group):
+                return Refusal.SHARED
         group.space, group.kept = eqn.outvars[0].aval.shape, None
         return None
+
+    def _shapes_of_rows(self, group: Group) -> tuple[Shape, Shape]:
+        """Return the shapes of values of a row: what a maximum or a sum is."""
+        assert group.kept is not None
+        kept = tuple(group.space[d] for d in group.kept)
+        return kept, (*kept, *[1] * (len(group.space) - len(kept)))
 
     # --- joining groups
 
@@ -601,18 +613,9 @@ def can_turn(eqn: Eqn, limits: Limits) -> bool:
     body = subgraph(eqn.params, "body")
     inner = [e for e in body.eqns if e.primitive is not broadcast_in_dim_p]
     return len(inner) <= limits.max_equations and all(
-        can_turn(e, limits)
-        if e.primitive is scan_p
-        else limits.can_emit(e.primitive, operand_dtypes(e))
+        can_turn(e, limits) if e.primitive is scan_p else limits.accepts(e)
         for e in inner
     )
-
-
-def operand_dtypes(eqn: Eqn) -> tuple[np.dtype, ...]:
-    """Return what `Limits.can_emit` wants to know of an elementwise equation."""
-    operands = tuple(x.aval.dtype for x in eqn.invars)
-    is_convert = eqn.primitive.name == "convert"
-    return (*operands, eqn.outvars[0].aval.dtype) if is_convert else operands
 
 
 def may_join_turns(eqn: Eqn) -> bool:

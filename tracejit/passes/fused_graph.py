@@ -194,7 +194,7 @@ class _Rebuilding:
             return []
         body, inputs = self._closure(outs, group)
         self.wanted.update(inputs)
-        clone = _cloned(self.graph.name, inputs, outs, body)
+        clone = cloned(self.graph.name, inputs, outs, body)
         source = tuple(dict.fromkeys(s for e in body for s in e.source))
         loops: Params = {"space": group.space, "reduced": group.reduced}
         params = {"graph": clone, **loops}
@@ -244,7 +244,9 @@ def _numbered(eqns: Sequence[Eqn]) -> list[Eqn]:
     return list(eqns)
 
 
-def _cloned(name: str, inputs: list[Var], outs: list[Var], body: list[Eqn]) -> Graph:
+def cloned(
+    name: str, inputs: Sequence[Var], outs: Sequence[Var], body: Sequence[Eqn]
+) -> Graph:
     """Return the equations as a graph of its own, with variables of its own."""
     env: dict[Var, Var] = {v: Var(v.aval, v.name) for v in inputs}
     invars = [env[v] for v in inputs]

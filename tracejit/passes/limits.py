@@ -5,12 +5,14 @@ and for passes on graphs alone. Whatever a target refuses runs as an extern step
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..ir import dtypes as dt
+from ..ir.graph import Eqn
 from ..ir.primitive import Primitive
+from ..ir.raising import Meanings
 
 CanEmit = Callable[[Primitive, tuple[np.dtype, ...]], bool]
 MAX_EQUATIONS = 512  # a kernel of more than some thousand operations compiles slowly
@@ -28,11 +30,27 @@ class Limits:
         has the dtype of its result as a second one.
     max_equations : int
         Of one kernel.
+    own : frozenset of str
+        Primitives that mean a graph, and that the target computes as they are.
+    meanings : mapping of str to callable
+        Graphs in place of primitives that the target does not compute, by name.
+    splits_complex : bool
+        Whether complex arithmetic is to become real (see `split_complex`).
     """
 
     target: str
     can_emit: CanEmit
     max_equations: int = MAX_EQUATIONS
+    own: frozenset[str] = frozenset()
+    meanings: Meanings = field(default_factory=dict)
+    splits_complex: bool = False
+
+    def accepts(self, eqn: Eqn) -> bool:
+        """Tell whether a kernel may contain an elementwise equation."""
+        dtypes = tuple(x.aval.dtype for x in eqn.invars)
+        if eqn.primitive.name == "convert":
+            dtypes = (*dtypes, eqn.outvars[0].aval.dtype)
+        return self.can_emit(eqn.primitive, dtypes)
 
 
 def is_real(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:

@@ -21,8 +21,9 @@ from .fold import fold
 from .fuse import fuse_with
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
-from .raising import expand_composites, raise_composites
+from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
+from .split_complex import split_complex
 from .turns import pointwise_loops
 from .windows import expand_windows
 
@@ -50,8 +51,13 @@ def pipeline(
     passes = [
         _rerolling("reroll", LONG, "first: what follows sees one turn of a long loop"),
         Pass("raise", raise_composites, "patterns, while they are as traced"),
-        Pass("expand", expand_composites, "no later pass knows composites yet"),
+        Pass(
+            "expand",
+            expand_but(limits.own, limits.meanings),
+            "no later pass knows composites yet",
+        ),
         Pass("windows", expand_windows, "early: what it gives is simplified as well"),
+        Pass("split-complex", split_complex, "real arithmetic is simplified as well"),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
@@ -67,7 +73,11 @@ def pipeline(
             fuse_up_to,
         ),
     ]
-    left_out = {"fma": not use_fma, "raise": not use_raise}
+    left_out = {
+        "fma": not use_fma,
+        "raise": not use_raise,
+        "split-complex": not limits.splits_complex,
+    }
     left_out.update(dict.fromkeys(("reroll", "reroll-exact"), not use_reroll))
     return tuple(p for p in passes if not left_out.get(p.name, False))
 
@@ -81,7 +91,7 @@ def _rerolling(name: str, worth: Worth, doc: str) -> Pass:
 
 def known_passes() -> dict[str, Pass]:
     """Return the passes by name, for the command line."""
-    return {p.name: p for p in pipeline(ANY)}
+    return {p.name: p for p in pipeline(replace(ANY, splits_complex=True))}
 
 
 def compile_to_program(
@@ -89,12 +99,13 @@ def compile_to_program(
     in_strides: Sequence[Shape | None],
     passes: Sequence[Pass],
     context: PassContext,
+    complex_views: bool = False,
 ) -> tuple[Graph, Program]:
     """Run the passes, lower what they give, merge kernels, and plan memory.
 
     With ``context.verify`` the Program and its kernels are verified too.
     """
     fused = run_passes(graph, passes, context)
-    program = share_kernels(merge_alike(lower_graph(fused, in_strides)))
+    program = share_kernels(merge_alike(lower_graph(fused, in_strides, complex_views)))
     program = plan_memory(without_carry_copies(program))
     return fused, verify_program(program) if context.verify else program

@@ -15,8 +15,8 @@ Before → after, for raise::
 
 from ..ir.graph import Graph
 from ..ir.ops.composite import composite_p
-from ..ir.raising import expand_graph, raise_graph
-from .manager import PassContext, on_all_graphs, with_subgraphs
+from ..ir.raising import NO_MEANINGS, Meanings, expand_graph, raise_graph
+from .manager import PassContext, PassFn, on_all_graphs, with_subgraphs
 
 
 def raise_composites(graph: Graph, context: PassContext) -> Graph:
@@ -37,14 +37,26 @@ def raise_composites(graph: Graph, context: PassContext) -> Graph:
     return visit(graph)
 
 
+def expand_but(kept: frozenset[str], more: Meanings = NO_MEANINGS) -> PassFn:
+    """Return the pass that inlines what means a graph; see `expand_graph`."""
+
+    def expand_all(graph: Graph, context: PassContext) -> Graph:
+        def expand(inner: Graph) -> Graph:
+            found = sum(
+                e.primitive.name in more
+                or (e.primitive.expand is not None and e.primitive.name not in kept)
+                for e in inner.eqns
+            )
+            if not found or not context.may_fire("expand_composite"):
+                return inner
+            context.stats.fired["expand_composite"] += found
+            return expand_graph(inner, kept, more)
+
+        return on_all_graphs(graph, expand)
+
+    return expand_all
+
+
 def expand_composites(graph: Graph, context: PassContext) -> Graph:
     """Inline what means a graph, and custom functions, in sub-graphs too."""
-
-    def expand(inner: Graph) -> Graph:
-        found = sum(e.primitive.expand is not None for e in inner.eqns)
-        if not found or not context.may_fire("expand_composite"):
-            return inner
-        context.stats.fired["expand_composite"] += found
-        return expand_graph(inner)
-
-    return on_all_graphs(graph, expand)
+    return expand_but(frozenset())(graph, context)

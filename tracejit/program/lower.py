@@ -2,7 +2,9 @@
 
 Each `fusion`, `dot_general` and `conv_general` equation is a kernel, views are aliases
 of buffers with other strides, and everything else is an `Extern` step. Results that are
-an argument, a constant or an alias are copied into buffers of their own.
+an argument, a constant or an alias are copied into buffers of their own. With
+`complex_views` the parts of a complex array are views too, and what makes both parts of
+one writes them to its memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +13,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..ir.aval import Shape, ShapedArray
+from ..ir.dtypes import real_dtype
 from ..ir.graph import Atom, Eqn, Graph, Var, subgraph
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import cond_p, fusion_p, inlined_graph
 from ..ir.ops.conv import conv_general_p
 from ..ir.ops.custom import barrier_p
+from ..ir.ops.elementwise import complex_p, imag_p, real_p
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.shape import (
     broadcast_in_dim_p,
@@ -46,7 +50,9 @@ from .program import (
 Strides = Sequence[Shape | None]
 
 
-def lower_graph(graph: Graph, in_strides: Strides) -> Program:
+def lower_graph(
+    graph: Graph, in_strides: Strides, complex_views: bool = False
+) -> Program:
     """Return the Program of a graph.
 
     Parameters
@@ -55,8 +61,10 @@ def lower_graph(graph: Graph, in_strides: Strides) -> Program:
         After fusion.
     in_strides : sequence of (tuple of int or None)
         Element strides of the arguments; None for C-contiguous.
+    complex_views : bool
+        Whether ``real``, ``imag`` and ``complex`` are views, and no steps.
     """
-    lowering = _Lowering(graph.name)
+    lowering = _Lowering(graph.name, complex_views)
     inputs = []
     for i, (var, strides) in enumerate(zip(graph.invars, in_strides, strict=True)):
         made = strides if strides is not None else contiguous(var.aval.shape)
@@ -89,6 +97,7 @@ class _Lowering:
     """The program under construction."""
 
     name: str
+    complex_views: bool = False
     buffers: dict[str, ProgramBuffer] = field(default_factory=dict)
     home: dict[Var, ProgramBuffer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -129,7 +138,7 @@ class _Lowering:
         for i, x in enumerate(graph.outvars):
             if not isinstance(x, Var) or x in self.claimed or x not in made_by:
                 continue
-            if not _writes(made_by[x]):
+            if not self._writes(made_by[x]):
                 continue
             self.claimed[x] = self.buffer(x.aval, Storage.OUTPUT, index=i)
 
@@ -148,6 +157,7 @@ class _Lowering:
 
     def equations(self, eqns: Sequence[Eqn]) -> None:
         """Lower equations in order."""
+        joined = self.claim_parts(eqns) if self.complex_views else {}
         for eqn in eqns:
             graph = inlined_graph(eqn)
             if graph is not None:
@@ -167,6 +177,12 @@ class _Lowering:
                 )
             elif eqn.primitive in ALIASES:
                 self.alias(eqn)
+            elif self.complex_views and eqn.primitive in (real_p, imag_p):
+                whole = self.operand(eqn.invars[0])
+                part = self.part_of(whole, int(eqn.primitive is imag_p))
+                self.home[eqn.outvars[0]] = part
+            elif eqn in joined:
+                self.join(eqn, joined[eqn])
             elif eqn.primitive is barrier_p:
                 self.barrier(eqn)
             elif eqn.primitive is cond_p:
@@ -223,6 +239,54 @@ class _Lowering:
         kernel, schedule = conv_kernel(eqn, self.kernel_name(), strides, out.strides)
         names = tuple(b.name for b in ins), (out.name,)
         self.steps.append(Run(kernel, schedule, *names, eqn.source))
+
+    # --- parts of complex arrays
+
+    def claim_parts(self, eqns: Sequence[Eqn]) -> dict[Eqn, Sequence[ProgramBuffer]]:
+        """Let equations write parts to the memory of the complex arrays they make.
+
+        Returns
+        -------
+        dict of Eqn to sequence of ProgramBuffer
+            The places of both parts, for each equation that joins two of full shape.
+        """
+        made_by = {v: e for e in eqns for v in e.outvars}
+        joined: dict[Eqn, Sequence[ProgramBuffer]] = {}
+        for eqn in eqns:
+            shape = eqn.outvars[0].aval.shape if eqn.outvars else ()
+            full = all(x.aval.shape == shape for x in eqn.invars)
+            if eqn.primitive is complex_p and full:
+                whole = self.result(eqn.outvars[0])
+                joined[eqn] = [self.part_of(whole, k) for k in (0, 1)]
+                for x, part in zip(eqn.invars, joined[eqn], strict=True):
+                    if isinstance(x, Var) and self._can_claim(x, made_by):
+                        self.claimed[x] = part
+        return joined
+
+    def _can_claim(self, x: Var, made_by: Mapping[Var, Eqn]) -> bool:
+        """Tell whether a value is the result of a step, with no place of its own."""
+        return x in made_by and x not in self.claimed and self._writes(made_by[x])
+
+    def join(self, eqn: Eqn, parts: Sequence[ProgramBuffer]) -> None:
+        """Copy what is not there yet."""
+        for x, part in zip(eqn.invars, parts, strict=True):
+            self.copy(self.operand(x), part)
+
+    def _writes(self, eqn: Eqn) -> bool:
+        is_view = self.complex_views and eqn.primitive in (real_p, imag_p)
+        return _writes(eqn) and not is_view
+
+    def part_of(self, x: ProgramBuffer, k: int) -> ProgramBuffer:
+        """Return the alias of the real (0) or imaginary (1) parts of a buffer."""
+        offset = x.offset if x.storage is Storage.ALIAS else 0
+        made = self.buffer(
+            ShapedArray(x.shape, real_dtype(x.dtype)),
+            Storage.ALIAS,
+            strides=tuple(2 * s for s in x.strides),
+            base=x.base or x.name,
+            offset=2 * offset + k,
+        )
+        return self.moving(made, tuple(Move(m.loop, 2 * m.step) for m in x.moves))
 
     # --- views of buffers
 
@@ -319,7 +383,7 @@ class _Lowering:
     def claim(self, graph: Graph, places: Mapping[Atom, ProgramBuffer]) -> None:
         """Let equations write their results to places of the same layout."""
         for eqn in graph.eqns:
-            if _writes(eqn):
+            if self._writes(eqn):
                 for var in eqn.outvars:
                     place = places.get(var)
                     if place is not None:

@@ -44,10 +44,12 @@ class ProgramBuffer:
     index : int
         Position among the inputs or outputs.
     base : str, optional
-        For ALIAS, the buffer whose memory this is.
+        For ALIAS, the buffer whose memory this is: of its dtype, or of the complex one
+        whose parts it has.
     offset : int
         ARENA: bytes from the arena's start (64-byte aligned), -1 until planned.
-        ALIAS: elements from the base's first element, at the first turn of loops.
+        ALIAS: elements (of its own dtype) from the base's first one, at the first turn
+        of loops.
     moves : tuple of Move
         For ALIAS: the loops that it moves with, outermost first.
     data : numpy.ndarray, optional

@@ -4,8 +4,8 @@ P1  Every buffer that is named is declared, once and before those that are its a
 P2  Inputs and outputs are the INPUT and OUTPUT buffers, each once, with its position.
 P3  A buffer has a stride for each axis; outputs are C-contiguous; constants have data
     of their shape and dtype.
-P4  An alias has a base that is no alias itself, its dtype, and lies inside of it, at
-    every turn of the loops that it moves with.
+P4  An alias has a base that is no alias itself, its dtype or that of the base's parts,
+    and lies inside of it, at every turn of the loops that it moves with.
 P5  Once one arena buffer is planned all are: aligned, and inside of the arena.
 P6  No step reads an arena buffer of which another one has taken the place meanwhile.
 P7  No step reads an arena or output buffer before it is written.
@@ -30,7 +30,7 @@ from typing import NoReturn
 
 from ..errors import TracejitError, VerifyError
 from ..ir.aval import Shape, ShapedArray
-from ..ir.dtypes import BOOL, DTYPE_TO_NAME
+from ..ir.dtypes import BOOL, DTYPE_TO_NAME, real_dtype
 from ..kernels.in_place import can_write_in_place
 from ..kernels.kernel import Buffer, Kernel, dense_strides
 from ..kernels.schedule import Schedule
@@ -122,9 +122,10 @@ class _Buffers:
             self.fail("P1", buffer, f"%{buffer.base} is not declared before its alias")
         if base.storage is Storage.ALIAS:
             self.fail("P4", buffer, f"its base is an alias: {described(base)}")
-        if buffer.dtype != base.dtype:
+        if buffer.dtype not in (base.dtype, real_dtype(base.dtype)):
             self.fail("P4", buffer, f"its base is of {base.dtype}")
-        low, high = extent_of(base.shape, base.strides)
+        parts = base.dtype.itemsize // buffer.dtype.itemsize
+        low, high = (parts * end for end in extent_of(base.shape, base.strides))
         for move in buffer.moves:
             if move.loop not in self.counts:
                 self.fail("P13", buffer, f"there is no loop {move.loop} to move with")
@@ -232,6 +233,17 @@ class _Region:
         places = over_turns(self.shape, self.strides, turned, counts)
         rest = tuple(m for m in self.moves if m.loop not in loops)
         return _Region(self.root, *normalized(*places, self.start), rest)
+
+    def parts(self) -> Iterator[tuple["_Region", "_Region"]]:
+        """Yield the region as every other element and those between, if it is both."""
+        for k, (stride, n) in enumerate(self.axes):
+            if stride == 1 and n % 2 == 0:
+                halved = ((2, n // 2),) if n > 2 else ()
+                axes = (*self.axes[:k], *halved, *self.axes[k + 1 :])
+                yield (
+                    replace(self, axes=axes),
+                    replace(self, axes=axes, start=self.start + 1),
+                )
 
     def covers(self, other: "_Region", counts: Mapping[str, int]) -> bool:
         """Tell whether all of another region is in this one, as far as is known.
@@ -396,15 +408,20 @@ class _Steps:
         return self.buffers[buffer.base] if buffer.base is not None else buffer
 
     def region(self, name: str) -> _Region:
-        buffer = self.buffers[name]
-        start = buffer.offset if buffer.storage is Storage.ALIAS else 0
-        places = normalized(buffer.shape, buffer.strides, start)
-        return _Region(self.root(name).name, *places, buffer.moves)
+        shape, strides, start, moves = in_parts(self.buffers[name])
+        places = normalized(shape, strides, start)
+        return _Region(self.root(name).name, *places, moves)
 
     def is_written(self, name: str, state: _State) -> bool:
         if 0 in self.buffers[name].shape:
             return True
         region = self.region(name)
+        return self.is_covered(region, state) or any(
+            all(self.is_covered(part, state) for part in parts)
+            for parts in region.parts()
+        )
+
+    def is_covered(self, region: "_Region", state: _State) -> bool:
         if region in state.written:
             return True
         if any(w.covers(region, self.counts) for w in state.written):
@@ -435,7 +452,7 @@ class _Steps:
         rivals = self.rivals.get(root.name, frozenset())
         gone = {w for w in state.written if w.root in rivals}
         lost = state.lost | {(w.root, root.name) for w in gone}
-        if _aval(buffer).size == _aval(root).size:
+        if _bytes_of(buffer) == _bytes_of(root):
             lost = frozenset(pair for pair in lost if pair[0] != root.name)
         return _State(state.written - gone | {self.region(name)}, lost)
 
@@ -452,6 +469,8 @@ class _Steps:
             return False
         if one is not two:
             return two.name in self.rivals.get(one.name, ())
+        if is_interleaved(*(in_parts(self.buffers[n]) for n in (name, other))):
+            return False
         together = self.buffers[name].moves == self.buffers[other].moves
         (a, b), (c, d) = (self.span(n, not together) for n in (name, other))
         return a < d and c < b
@@ -461,11 +480,9 @@ class _Steps:
 
         In all turns of the loops that it moves with, or at the first one.
         """
-        buffer = self.buffers[name]
-        moves = buffer.moves if in_turns else ()
-        places = over_turns(buffer.shape, buffer.strides, moves, self.counts)
+        shape, strides, start, moves = in_parts(self.buffers[name])
+        places = over_turns(shape, strides, moves if in_turns else (), self.counts)
         low, high = extent_of(*places)
-        start = buffer.offset if buffer.storage is Storage.ALIAS else 0
         return start + low, start + high
 
     # --- agreement
@@ -556,6 +573,30 @@ def _joined_spans(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             out.append((start, stop))
     return out
+
+
+_Places = tuple[Shape, Shape, int, tuple[Move, ...]]
+
+
+def in_parts(buffer: ProgramBuffer) -> _Places:
+    """Return shape, strides, start and moves, complex elements counted as two."""
+    start = buffer.offset if buffer.storage is Storage.ALIAS else 0
+    if buffer.dtype.kind != "c":
+        return buffer.shape, buffer.strides, start, buffer.moves
+    strides = (*(2 * s for s in buffer.strides), 1)
+    moves = tuple(Move(m.loop, 2 * m.step) for m in buffer.moves)
+    return (*buffer.shape, 2), strides, 2 * start, moves
+
+
+def is_interleaved(one: _Places, two: _Places) -> bool:
+    """Tell whether two arrays take turns in memory, as complex numbers' parts do."""
+    (_, first, start, moves), (_, second, other, more) = one, two
+    step = math.gcd(*first, *second, *(m.step for m in (*moves, *more)))
+    return step > 1 and (start - other) % step != 0
+
+
+def _bytes_of(buffer: ProgramBuffer) -> int:
+    return _aval(buffer).size * buffer.dtype.itemsize
 
 
 def normalized(

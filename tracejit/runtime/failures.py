@@ -1,9 +1,19 @@
 """The exceptions that error words of kernels stand for, with the user's lines."""
 
+import numpy as np
+
 from ..codegen.error_word import index_place
 from ..errors import IndexRangeError
 from ..kernels.kernel import Load
 from ..program.program import Extern, Program, Run, Step
+
+_LINALG_MESSAGES = {
+    "cholesky": "Matrix is not positive definite",
+    "eigh": "Eigenvalues did not converge",
+    "svd": "SVD did not converge",
+    "svdvals": "SVD did not converge",
+    "lstsq": "SVD did not converge in Linear Least Squares",
+}
 
 
 def index_error(program: Program, step: Step, word: int, index: int) -> IndexRangeError:
@@ -30,3 +40,11 @@ def index_error(program: Program, step: Step, word: int, index: int) -> IndexRan
         f"index {index} is out of bounds for axis {dimension} with size {extent}",
         source=step.source[0] if step.source else None,
     )
+
+
+def linalg_error(step: Step) -> np.linalg.LinAlgError:
+    """Return NumPy's error of a matrix that a step cannot take."""
+    assert isinstance(step, Extern)
+    message = _LINALG_MESSAGES.get(step.primitive.name, "Singular matrix")
+    where = f"\n  at {step.source[0]}" if step.source else ""
+    return np.linalg.LinAlgError(message + where)

@@ -453,6 +453,10 @@ class Tracer(Shadowed):
 
     def __pow__(self, other: object, modulo: int | None = None) -> Any:
         if modulo is None:
+            # As NumPy's operator: a root, which is not quite `power` at -0.0 and -inf.
+            is_root = type(other) is float and other == 0.5 and self.dtype.kind == "f"
+            if is_root and self.kind is Kind.ARRAY:
+                return np.sqrt(self)
             return self._pow(other)
         return pow(self._python("pow()"), other, modulo)
 

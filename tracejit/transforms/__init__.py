@@ -1,9 +1,9 @@
 """Transformations: graph to graph, changing what is computed.
 
-Importing the package enters the derivatives of loops, custom functions and checkpoints
-beside those of other sub-graphs.
+Importing the package enters the derivatives of loops, custom functions, checkpoints and
+attention beside those of other sub-graphs.
 """
 
-from . import custom, loops
+from . import attention, custom, loops
 
-__all__ = ["custom", "loops"]
+__all__ = ["attention", "custom", "loops"]

@@ -3,9 +3,9 @@
 Each `JVP_RULES` entry gives the tangents of a composite's results from the tangent of
 its first operand, by equations linear in it; transposing those gives reverse mode, and
 what they read are composites and primitives again, so that they can be differentiated
-once more. A composite without a rule here (layer norm, attention), or one whose other
-operands are active, is differentiated through its expansion, which may hold composites
-that have one.
+once more. A composite without a rule here (layer norm), or one whose other operands are
+active, is differentiated through its expansion, which may hold composites that have
+one; attention has a rule about all of its operands (`attention`).
 
 The maximum that softmax, log-softmax and logsumexp subtract cancels: where it is
 attained more than once the derivative is that of the smooth function, and no convention

@@ -19,7 +19,14 @@ from ..ir.ops.custom import (
     custom_vjp_p,
     inexact_avals,
 )
-from ..ir.ops.shape import broadcast_in_dim_p, full_like
+from ..ir.ops.shape import (
+    broadcast_in_dim_p,
+    full_like,
+    reshape_p,
+    rev_p,
+    slice_p,
+    transpose_p,
+)
 from ..ir.primitive import Params
 from . import linearize as linearizing
 from . import transpose as transposing
@@ -34,6 +41,8 @@ from .linearize import (
 )
 from .separate import separate
 from .transpose import count_residuals, transpose_graph
+
+VIEWS = (broadcast_in_dim_p, reshape_p, rev_p, slice_p, transpose_p)
 
 
 def _linearize_custom_jvp(
@@ -139,9 +148,8 @@ def _transpose_checkpoint(
     n = count_residuals(eqn, is_linear)
     mask = tuple(c is not None for c in cts)
     transposed = transpose_graph(subgraph(eqn.params), n, mask, known)
-    read = {x for e in transposed.graph.eqns for x in e.invars}
-    read.update(transposed.graph.outvars)
-    used = [v in read for v in transposed.graph.invars[:n]]
+    late = _delayed(transposed.graph, n)
+    used = [v in late for v in transposed.graph.invars[:n]]
     kept = [x for x, is_used in zip(eqn.invars[:n], used, strict=True) if is_used]
     given = [c for c in cts if c is not None]
     after = [x for x in (_stored(b, c) for c in given) if isinstance(x, Var)]
@@ -151,6 +159,32 @@ def _transpose_checkpoint(
     params = {"graph": transposed.graph, "save": eqn.params["save"]}
     found = b.emit_all(checkpoint_p, operands, params)
     return [*[None] * n, *spread(found, transposed.found)]
+
+
+def _delayed(graph: Graph, n: int) -> set[Atom]:
+    """Return residuals, of the first `n` inputs, that make all equations new ones.
+
+    As few as can be, in order: of what an equation reads, one is enough. What is
+    computed from masks and indices alone may be what it was; so may views.
+    """
+    late: set[Atom] = set()
+    while True:
+        new: set[Atom] = {*graph.invars[n:], *late}
+        roots: dict[Atom, Atom] = {v: v for v in graph.invars[:n]}
+        found: Atom | None = None
+        for eqn in graph.eqns:
+            sources = [roots[x] for x in eqn.invars if x in roots]
+            floats = [x for x in sources if dt.is_inexact(x.aval.dtype)]
+            if any(x in new for x in eqn.invars):
+                new.update(eqn.outvars)
+            elif floats and eqn.primitive in VIEWS:
+                roots[eqn.outvars[0]] = floats[0]
+            elif floats:
+                found = floats[0]
+                break
+        if found is None:
+            return late or {x for x in graph.outvars if x in roots}
+        late.add(found)
 
 
 def _stored(b: Builder, x: Atom) -> Atom:

@@ -173,6 +173,7 @@ class Derivatives:
     permuted: dict[tuple[Graph, Mask], Graph] = field(default_factory=dict)
     hoisted: dict[tuple[Graph, int], Hoisted | None] = field(default_factory=dict)
     separated: dict[Graph, Graph] = field(default_factory=dict)
+    attentions: dict[tuple[Graph, Mask], Linearized] = field(default_factory=dict)
     joint: bool = False
 
     @property
@@ -491,6 +492,9 @@ def _linearize_composite(
     known: Derivatives,
 ) -> tuple[Sequence[Atom], Sequence[Maybe]]:
     """Use the composite's rule, which is about its first operand; else expand it."""
+    split = COMPOSITE_RULES.get(str(eqn.params["name"]))
+    if split is not None:
+        return split(b, eqn, ins, tangents, known)
     rule = JVP_RULES.get(str(eqn.params["name"]))
     first, *others = tangents
     if rule is None or first is None or any(t is not None for t in others):
@@ -617,6 +621,8 @@ def _padded_tangent(
     )
 
 
+# Of composites whose rules are about all of their operands.
+COMPOSITE_RULES: dict[str, SplitRule] = {}
 SUBGRAPH_RULES: dict[Primitive, SplitRule] = {
     composite_p: _linearize_composite,
     call_p: _linearize_call,

@@ -192,7 +192,11 @@ def interpret(code, arrays):
     if code.grid:
         function = module_of(code)[code.name]
         with np.errstate(all="ignore"):
-            tensors = [Tensor(array, first) for array, first in arrays]
+            # An address that is a number comes without a place.
+            tensors = [
+                array if first is None else Tensor(array, first)
+                for array, first in arrays
+            ]
             function[(code.grid,)](*tensors, **code.constexprs)
     return [array for array, _ in arrays]
 

@@ -1,14 +1,18 @@
 """Kernels of traced functions, run in Triton's interpreter beside the kernel's own."""
 
+from dataclasses import replace
+
 import numpy as np
 
 import tracejit as tj
-from tracejit.codegen.triton.emit import emit_kernel
+from tracejit.codegen.triton.code import Tuning
+from tracejit.codegen.triton.emit import NOTHING, emit_kernel, sites_of
 from tracejit.codegen.triton.limits import TRITON
+from tracejit.codegen.triton.ranking import first
 from tracejit.kernels.interp import run_kernel
 from tracejit.program.program import Run
 
-CANARY = 17  # elements on each side of a buffer that no kernel may touch
+CANARY = 32  # elements beside a buffer that no kernel may touch; 16 bytes at least
 
 
 def runs_of(function, *args):
@@ -88,12 +92,30 @@ def random_inputs(kernel, seed=0):
     return found
 
 
-def check(interpreter, kernel, schedule, inputs=None, rtol=2e-6, atol=2e-6, **tuning):
-    """Compare the emitted kernels with the kernel's meaning; return them."""
-    from tracejit.codegen.triton.code import Tuning  # noqa: PLC0415
+def chosen(kernel, schedule, tuning, **change):
+    """Return the default choice of a kernel's product, changed, by its key."""
+    sites = [s for s in sites_of(kernel, schedule, tuning) if s.product is not None]
+    return {site.key: replace(first(site), **change) for site in sites}
 
+
+def check(
+    interpreter,
+    kernel,
+    schedule,
+    inputs=None,
+    rtol=2e-6,
+    atol=2e-6,
+    choices=NOTHING,
+    **tuning,
+):
+    """Compare the emitted kernels with the kernel's meaning; return them."""
     inputs = random_inputs(kernel) if inputs is None else inputs
-    emitted = emit_kernel(kernel, schedule, Tuning(**tuning))
+    emitted = emit_kernel(kernel, schedule, Tuning(**tuning), choices)
+    return compare(interpreter, emitted, kernel, inputs, rtol, atol)
+
+
+def compare(interpreter, emitted, kernel, inputs, rtol, atol):
+    """Compare Triton kernels with a kernel's meaning; return them."""
     expected = outputs_by_kernel_interpreter(kernel, inputs)
     found, error = outputs_by_triton(interpreter, emitted, kernel, inputs)
     assert not error.any(), error

@@ -97,7 +97,7 @@ def test_half_products_run_on_tensor_cores():
 @pytest.mark.parametrize("dtype", [np.float32, BF16])
 @pytest.mark.parametrize("columns", [10, 256])
 def test_rows_of_products_build(dtype, columns):
-    sizes = (512, 256), (256, columns), (columns,)
+    sizes = (32768, 256), (256, columns), (columns,)
     args = [zeros(*size, dtype=dtype) for size in sizes]
     (one,) = built(kernels.rows_of(kernels.softmax), *args)
     assert ("wgmma.mma_async" in one.ptx) is (dtype is BF16)
@@ -155,8 +155,15 @@ def test_other_architectures():
     (code,) = emitted(kernels.softmax, zeros(64, 64)).codes
     assert ".target sm_80" in build(code, "sm_80").ptx
     assert capability_of("sm_90a") == 90
-    with pytest.raises(TracejitError, match="'gfx942' is no CUDA architecture"):
-        build(code, "gfx942")
+    with pytest.raises(TracejitError, match="'gfx' is no GPU architecture"):
+        build(code, "gfx")
+
+
+def test_amds_architectures():
+    (code,) = emitted(kernels.softmax, zeros(64, 64)).codes
+    built = build(code, "gfx942")
+    assert "-gfx942" in built.ptx and built.cubin.startswith(ELF)
+    assert built.facts.registers and built.facts.spilled == 0
 
 
 def test_what_triton_refuses_is_shown_with_its_kernel():

@@ -16,6 +16,7 @@ from tracejit.codegen.triton.build import build
 from tracejit.codegen.triton.emit import emit_kernel
 from tracejit.codegen.triton.externs import step_kernel
 from tracejit.codegen.triton.limits import TRITON
+from tracejit.codegen.triton.machine import tuning_for
 from tracejit.program.program import Extern, Run, nested
 
 SHARED = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_100": 227 << 10}
@@ -28,7 +29,7 @@ SAMPLE = (
 STACK = {"libdevice.sin": 40, "libdevice.cos": 40, "tl.atomic_max": 8}
 
 
-def codes_of(fn, args, kwargs=None):
+def codes_of(fn, args, kwargs=None, arch="sm_90"):
     """Return the Triton kernels of a function, each text once."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -37,7 +38,7 @@ def codes_of(fn, args, kwargs=None):
     for step in nested(program.steps):
         kernel = None
         if isinstance(step, Run):
-            kernel = emit_kernel(step.kernel, step.schedule)
+            kernel = emit_kernel(step.kernel, step.schedule, tuning_for(arch))
         elif isinstance(step, Extern):
             kernel = step_kernel(program, step)
         for code in kernel.codes if kernel else ():
@@ -55,23 +56,30 @@ def check(codes, arch):
         assert (facts.spilled or 0) <= allowed, (code.name, facts)
 
 
-def program_codes(name):
+def program_codes(name, arch):
     program = PROGRAMS[name]
     call = program.fresh_args(np.dtype(np.float32))
     fn = program.fn
-    return codes_of(lambda *a, **k: fn(*a, **k), call.args, call.kwargs)
+    return codes_of(lambda *a, **k: fn(*a, **k), call.args, call.kwargs, arch)
 
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_kernels_of_some_programs(name):
-    check(program_codes(name), "sm_90")
+    check(program_codes(name, "sm_90"), "sm_90")
 
 
 @pytest.mark.triton
 @pytest.mark.parametrize("arch", SHARED)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_kernels_of_all_programs(name, arch):
-    check(program_codes(name), arch)
+    check(program_codes(name, arch), arch)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_kernels_of_all_programs_for_amd(name):
+    for code in program_codes(name, "gfx942"):
+        assert build(code, "gfx942").facts.shared <= 64 << 10, code.name
 
 
 @pytest.mark.triton
@@ -79,6 +87,7 @@ def test_kernels_of_all_programs(name, arch):
 @pytest.mark.parametrize("name", MODELS)
 def test_kernels_of_models_and_their_gradients(name, arch):
     model, args = MODELS[name]
-    check(codes_of(model, args), arch)
+    check(codes_of(model, args, arch=arch), arch)
     if name != "Sinkhorn":
-        check(codes_of(tj.value_and_grad(model, argnums=inexact(args)), args), arch)
+        gradient = tj.value_and_grad(model, argnums=inexact(args))
+        check(codes_of(gradient, args, arch=arch), arch)

@@ -7,6 +7,7 @@ import pytest
 from tracejit.codegen.triton.build import build
 from tracejit.codegen.triton.externs import cumulative as cumulative_module
 from tracejit.codegen.triton.externs import extern_kernel
+from tracejit.codegen.triton.externs import sort as sort_module
 from tracejit.ir.primitive import REGISTRY
 from tracejit.kernels.kernel import Buffer, dense_strides
 
@@ -20,14 +21,14 @@ def buffer_of(name, array):
     return Buffer(name, array.dtype, array.shape, steps)
 
 
-def run(interpreter, name, arrays, params):
+def run(interpreter, name, arrays, params, deterministic=False):
     """Return the result by Triton, the error words, and what was launched."""
     primitive = REGISTRY[name]
     avals = [buffer_of(f"in{k}", x) for k, x in enumerate(arrays)]
     shape, dtype = arrays[0].shape, arrays[0].dtype
     dtype = np.dtype(np.int64) if name == "argsort" else dtype
     out = Buffer("out", dtype, shape, dense_strides(shape))
-    kernel = extern_kernel(primitive, params, avals, [out])
+    kernel = extern_kernel(primitive, params, avals, [out], deterministic)
     if kernel is None:
         return None
     values = {b.name: x for b, x in zip(avals, arrays, strict=True)}
@@ -45,8 +46,8 @@ def run(interpreter, name, arrays, params):
     return memory["out"].array, error, kernel
 
 
-def check(interpreter, name, arrays, params, rtol=0.0):
-    found, error, kernel = run(interpreter, name, arrays, params)
+def check(interpreter, name, arrays, params, rtol=0.0, deterministic=False):
+    found, error, kernel = run(interpreter, name, arrays, params, deterministic)
     assert not error.any()
     want = np.asarray(REGISTRY[name].evaluate(arrays, params)[0])
     np.testing.assert_allclose(
@@ -129,12 +130,53 @@ def test_operands_of_other_strides(interpreter):
     check(interpreter, "scatter", arrays, {**params, "op": "add"}, 1e-6)
 
 
+IN_ORDER = [
+    *((form, "f4", "add") for form in FORMS),
+    *(("elements", dtype, "mul") for dtype in ("f8", "i4", "f2")),
+    *(("batch", "f4", op) for op in ("mul", "max", "min")),
+    ("rows", "f2", "add"),
+    ("rows", "i1", "add"),
+]
+
+
+@pytest.mark.parametrize(("form", "dtype", "op"), IN_ORDER)
+def test_updates_in_order_give_numpys_bits(interpreter, form, dtype, op):
+    arrays, params = scatter_case(form, dtype)
+    params["op"] = op
+    kernel = check(interpreter, "scatter", arrays, params, deterministic=True)
+    assert "atomic" not in "".join(code.source for code in kernel.codes)
+
+
+def test_many_updates_of_few_places(interpreter, monkeypatch):
+    monkeypatch.setattr(sort_module, "_TILE", 64)
+    x, index = np.zeros((4, 2), np.float32), RNG.integers(-4, 4, 150)
+    updates = RNG.standard_normal((150, 2)).astype(np.float32)
+    params = {"axes": (0,), "batch": 0, "mode": "raise", "op": "add"}
+    check(interpreter, "scatter", [x, updates, index], params, deterministic=True)
+
+
+def test_indices_out_of_range_take_no_part(interpreter):
+    arrays, params = scatter_case("columns", "f4")
+    arrays[2] = np.array([1, 4, 1])
+    params["op"] = "mul"
+    found, error, _ = run(interpreter, "scatter", arrays, params)
+    assert (error[0], error[1]) == (1 | 1 << 32, 4)
+    want = arrays[0].copy()
+    want[:, 1] *= arrays[1][0]
+    want[:, 1] *= arrays[1][2]
+    np.testing.assert_array_equal(found, want)
+
+
+def test_integers_are_added_atomically_as_their_order_is_nothing(interpreter):
+    arrays, params = scatter_case("rows", "i4")
+    params["op"] = "add"
+    kernel = check(interpreter, "scatter", arrays, params, deterministic=True)
+    assert "atomic_add" in kernel.codes[-1].source
+
+
 def test_what_no_kernel_scatters_is_left_to_the_host(interpreter):
-    arrays, params = scatter_case("rows", "f4")
-    for op in ("mul", "max"):
-        assert run(interpreter, "scatter", arrays, {**params, "op": op}) is None
-    halves, params = scatter_case("rows", "f2")
-    assert run(interpreter, "scatter", halves, {**params, "op": "add"}) is None
+    arrays, params = scatter_case("rows", "c8")
+    assert run(interpreter, "scatter", arrays, {**params, "op": "add"}) is None
 
 
 # --- cumulative -------------------------------------------------------------------
@@ -204,6 +246,14 @@ VALUES = {
     "i4": RNG.integers(-(2**31), 2**31, (3, 9)).astype(np.int32),
     "u4": RNG.integers(0, 2**32, (3, 9)).astype(np.uint32),
     "i1": RNG.integers(-5, 5, (3, 9)).astype(np.int8),
+    "f8": np.array(
+        [
+            [0.0, -0.0, np.nan, 1.0, -np.inf, 1e-300, 1.0 + 2**-52],
+            [-1e300, 1, 1, -1 - 2**-52, 0, -1, np.nan],
+        ]
+    ),
+    "i8": RNG.integers(-(2**63), 2**63, (3, 9)),
+    "u8": RNG.integers(0, 2**64, (3, 9), dtype=np.uint64),
 }
 
 
@@ -219,31 +269,65 @@ def test_equal_elements_stay_in_order(interpreter):
     check(interpreter, "argsort", [x], {"axis": 1})
 
 
+@pytest.mark.parametrize(
+    ("dtype", "name", "axis"),
+    [("f8", "argsort", 1), ("f8", "sort", 0), ("i4", "sort", 1), ("u8", "argsort", 0)],
+)
+def test_rows_of_several_tiles(interpreter, dtype, name, axis, monkeypatch):
+    for name_of, value in {"_LONGEST": 16, "_LONGEST_WIDE": 16, "_TILE": 8}.items():
+        monkeypatch.setattr(sort_module, name_of, value)
+    x = np.resize(VALUES[dtype], (2, 38))  # many are equal
+    x[1] = np.sort(x[1])[::-1]
+    kernel = check(interpreter, name, [x.T if axis == 0 else x], {"axis": axis})
+    assert [code.name for code in kernel.codes] == [
+        *("sort_tiles", "sort_merge_8", "sort_merge_16", "sort_merge_32", name),
+    ]
+
+
+@pytest.mark.parametrize("length", [17, 24, 31])
+def test_runs_that_end_before_others(interpreter, length, monkeypatch):
+    monkeypatch.setattr(sort_module, "_LONGEST", 8)
+    monkeypatch.setattr(sort_module, "_TILE", 8)
+    x = RNG.integers(0, 9, length).astype(np.int32)
+    check(interpreter, "argsort", [x], {"axis": 0})
+
+
 def test_what_no_kernel_sorts_is_left_to_the_host(interpreter):
-    assert run(interpreter, "sort", [np.ones((2, 3))], {"axis": 1}) is None
-    assert run(interpreter, "sort", [np.ones(5000, np.float32)], {"axis": 0}) is None
+    assert run(interpreter, "sort", [np.ones((2, 3), complex)], {"axis": 1}) is None
 
 
+DTYPES = {"bf16": ml_dtypes.bfloat16}
 BUILT = {
     "scatter": (
         [("f4", (64, 8)), ("f4", (30, 8)), ("i8", (30,))],
         {"axes": (0,), "batch": 0, "mode": "raise", "op": "set"},
     ),
+    "scatter in order": (
+        [("bf16", (64, 8)), ("bf16", (30, 8)), ("i8", (30,))],
+        {"axes": (0,), "batch": 0, "mode": "raise", "op": "mul"},
+    ),
     "cummax": ([("f4", (2, 1 << 17))], {"axis": 1, "reverse": True}),
     "cumsum": ([("f8", (300, 1000))], {"axis": 0, "reverse": False}),
     "argsort": ([("f4", (100, 1000))], {"axis": 1}),
+    "sort": ([("f8", (20000,))], {"axis": 0}),
 }
 
 
-@pytest.mark.parametrize("name", BUILT)
+# A sort of int64 compiles for seconds.
+SLOW = [pytest.param(name, marks=pytest.mark.triton) for name in ("argsort", "sort")]
+
+
+@pytest.mark.parametrize("name", [*(n for n in BUILT if "sort" not in n), *SLOW])
 def test_they_compile_without_spills(name):
     shapes, params = BUILT[name]
     avals = [
-        Buffer(f"in{k}", np.dtype(dtype), shape, dense_strides(shape))
+        Buffer(
+            f"in{k}", np.dtype(DTYPES.get(dtype, dtype)), shape, dense_strides(shape)
+        )
         for k, (dtype, shape) in enumerate(shapes)
     ]
     dtype = np.dtype(np.int64) if name == "argsort" else avals[0].dtype
     out = Buffer("out", dtype, avals[0].shape, avals[0].strides)
-    kernel = extern_kernel(REGISTRY[name], params, avals, [out])
+    kernel = extern_kernel(REGISTRY[name.split()[0]], params, avals, [out])
     for code in kernel.codes:
         assert build(code, "sm_90").facts.spilled in (0, None)

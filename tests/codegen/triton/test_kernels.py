@@ -15,7 +15,7 @@ from tracejit.codegen.triton.emit import emit_kernel
 from tracejit.errors import DTypeError
 from tracejit.kernels.parser import parse_kernel
 
-from .running import check, outputs_by_triton, random_inputs, runs_of
+from .running import check, chosen, outputs_by_triton, random_inputs, runs_of
 
 F32, F64, F16, BF16 = np.float32, np.float64, np.float16, ml_dtypes.bfloat16
 
@@ -450,7 +450,9 @@ def test_halves_are_multiplied_as_halves():
     assert "input_precision" not in code.source
 
 
-SPLIT = {"product_part": 32, "processors": 16}
+def split_in(run, parts):
+    """Return the choice to split the sum of a kernel's product."""
+    return chosen(*run, Tuning(), parts=parts)
 
 
 def dense_layer(x, w, b):
@@ -464,22 +466,21 @@ def test_products_with_few_blocks_are_split_along_their_sum(interpreter, dtype):
         zeros(128, 20, dtype=dtype),
         zeros(20, dtype=dtype),
     )
-    ((kernel, schedule),) = runs_of(dense_layer, *args)
+    (run,) = runs_of(dense_layer, *args)
     tolerance = {F32: 2e-5, F64: 1e-12, BF16: 3e-2}[dtype]
-    emitted = check(
-        interpreter, kernel, schedule, rtol=tolerance, atol=10 * tolerance, **SPLIT
-    )
+    close = {"rtol": tolerance, "atol": 10 * tolerance}
+    emitted = check(interpreter, *run, **close, choices=split_in(run, 4))
     partial, finish = emitted.codes
     assert (partial.form, finish.form) == ("matmul", "persistent")
-    assert partial.grid == 4
+    assert partial.grid == 4 * -(-20 // partial.constexprs["BLOCK_N"])
     (row,) = emitted.workspace
     assert row.dtype == (F64 if dtype is F64 else F32)
     assert "b_s_part" in partial.source and "tl.dot" not in finish.source
 
 
 def test_stacks_of_products_are_split_too(interpreter):
-    ((kernel, schedule),) = runs_of(np.matmul, zeros(3, 5, 96), zeros(3, 96, 7))
-    emitted = check(interpreter, kernel, schedule, atol=1e-4, **SPLIT)
+    (run,) = runs_of(np.matmul, zeros(3, 5, 96), zeros(3, 96, 7))
+    emitted = check(interpreter, *run, atol=1e-4, choices=split_in(run, 3))
     assert emitted.codes[0].grid == 3 * 3
 
 
@@ -487,16 +488,9 @@ def test_products_of_several_axes_are_split(interpreter):
     def both(x, y):
         return np.einsum("iab,abj->ij", x, y)
 
-    ((kernel, schedule),) = runs_of(both, zeros(6, 8, 16), zeros(8, 16, 5))
-    emitted = check(interpreter, kernel, schedule, atol=1e-4, **SPLIT)
+    (run,) = runs_of(both, zeros(6, 8, 16), zeros(8, 16, 5))
+    emitted = check(interpreter, *run, atol=1e-4, choices=split_in(run, 4))
     assert len(emitted.codes) == 2
-
-
-@pytest.mark.parametrize("k", [48, 130])  # too short, and no equal parts
-def test_what_cannot_be_split_equally_is_whole(interpreter, k):
-    ((kernel, schedule),) = runs_of(np.matmul, zeros(5, k), zeros(k, 7))
-    emitted = check(interpreter, kernel, schedule, atol=1e-4, **SPLIT)
-    assert len(emitted.codes) == 1
 
 
 def test_thin_products_are_sums(interpreter):

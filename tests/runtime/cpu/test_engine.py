@@ -2,10 +2,12 @@
 
 import ctypes
 import gc
+import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -332,3 +334,17 @@ def test_unload_in_another_thread(engine: Engine) -> None:
     thread.join()
     with pytest.raises(InternalError, match="is closed"):
         library.address("value")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reserves addresses as Linux does")
+def test_sections_of_an_object_are_near_each_other():
+    """LLVM's older linker aborts where free addresses are gigabytes apart."""
+    script = Path(__file__).with_name("far_addresses.py")
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+    assert done.stdout == "ok\n", done.stderr

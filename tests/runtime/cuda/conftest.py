@@ -13,6 +13,7 @@ def fake(interpreter):  # noqa: F811
     yield made
     if made.errors:
         raise made.errors[0]
+    assert not made.order.faults, made.order.faults[0]
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 It has an address for each function that the runtime calls, native code included, so
 that all of the runtime but the driver itself runs on any machine. Every call is
 recorded; a copy or kernel that touches memory which is not allocated is an error 700,
-as it is on a device.
+as it is on a device. Work is done when it is asked for, but what the streams, events
+and waits do not order is a fault (`happens_before`), and the host sees what is copied
+to page-locked memory only once it has waited for that.
 """
 
 import ctypes
@@ -16,6 +18,8 @@ from tracejit.codegen.triton.build import Built, Facts
 from tracejit.program.interp import extent_of
 from tracejit.runtime.cuda.device import Device
 from tracejit.runtime.cuda.driver import SIGNATURES, Driver
+
+from .happens_before import HOST, HappensBefore
 
 OUT_OF_MEMORY, ILLEGAL_ADDRESS = 2, 700
 NAMES = {2: b"CUDA_ERROR_OUT_OF_MEMORY", 700: b"CUDA_ERROR_ILLEGAL_ADDRESS"}
@@ -39,6 +43,8 @@ class FakeDriver:
     launches : list of TritonCode
     capacity : int
         Bytes of the device.
+    cost : callable
+        From a TritonCode to the milliseconds that a run of it takes.
 
     Parameters
     ----------
@@ -57,9 +63,14 @@ class FakeDriver:
         self.blocks = {}  # address → memory
         self.starts = []
         self.used = 0
+        self.time, self.times, self.cost = 0.0, {}, lambda code: 1.0
+        self.scratch = 0  # bytes of memory that each program of a kernel needs
         self.failing = {}  # function → code, for tests of errors
         self.errors = []
         self.recording, self.graphs = {}, {}
+        self.contexts = {}  # and the device of each
+        self.order = HappensBefore()
+        self.locked, self.promised = set(), []  # page-locked blocks; copies to them
         self.lock = threading.RLock()
         self.handles = iter(range(1, 1 << 30))
         self.callbacks = {
@@ -119,6 +130,11 @@ class FakeDriver:
     def cuDeviceGet(self, out, ordinal):
         self.give_int(out, ordinal)
 
+    def cuDevicePrimaryCtxRetain(self, out, device):
+        context = next(self.handles)
+        self.contexts[context] = device
+        self.give(out, context)
+
     def cuDeviceGetName(self, text, size, device):
         ctypes.memmove(text, b"Fake H200\0", 10)
 
@@ -132,6 +148,40 @@ class FakeDriver:
     def cuGetErrorString(self, code, out):
         self.text = ctypes.c_char_p(b"said the fake")
         out[0] = self.text
+
+    # Order
+
+    def touch(self, stream, address, writes, what):
+        """Note that a stream reads or writes a block."""
+        k = bisect_right(self.starts, address) - 1
+        if k >= 0:
+            self.order.touch(stream, self.starts[k], writes, what)
+
+    def keep_promises(self):
+        """Let the host see the copies that it has waited for."""
+        still = []
+        for stream, time, memory, data in self.promised:
+            if self.order.knows(HOST, stream, time):
+                memory[...] = data
+            else:
+                still.append((stream, time, memory, data))
+        self.promised = still
+
+    def cuEventRecord(self, event, stream):
+        self.times[event] = self.time
+        if stream not in self.recording:
+            self.order.record(event, stream)
+
+    def cuStreamWaitEvent(self, stream, event, flags):
+        self.order.wait(stream, event)
+
+    def cuEventSynchronize(self, event):
+        self.order.wait_on_host(self.order.events.get(event, {}))
+        self.keep_promises()
+
+    def cuStreamSynchronize(self, stream):
+        self.order.wait_on_host(self.order.clock(stream))
+        self.keep_promises()
 
     # Memory
 
@@ -160,9 +210,15 @@ class FakeDriver:
         if self.used + size > self.capacity:
             raise Failure(OUT_OF_MEMORY)
         self.used += size
-        self.give(out, self.allocate(size, self.visible))
+        address = self.allocate(size, self.visible)
+        self.give(out, address)
+        self.order.work(stream)
+        self.touch(stream, address, True, "cuMemAllocAsync")
 
     def cuMemFreeAsync(self, address, stream):
+        self.order.work(stream)
+        self.touch(stream, address, True, "cuMemFreeAsync")
+        self.order.forget(address)
         self.used -= self.blocks.pop(address).nbytes
         self.starts = sorted(self.blocks)
 
@@ -170,20 +226,59 @@ class FakeDriver:
         free[0], total[0] = self.capacity - self.used, self.capacity
 
     def cuMemHostAlloc(self, out, size, flags):
-        self.give(out, self.allocate(size, visible=True))
+        address = self.allocate(size, visible=True)
+        self.locked.add(address)
+        self.give(out, address)
 
     def cuMemFreeHost(self, address):
         del self.blocks[address]
+        self.locked.discard(address)
         self.starts = sorted(self.blocks)
 
     def cuMemcpyHtoDAsync(self, to, source, size, stream):
+        what = f"a copy of {size} bytes to the device"
+        if self.is_locked(source):  # the host has just written it
+            self.touch(HOST, source, True, "the host")
+        self.order.work(stream)
+        if self.is_locked(source):
+            self.touch(stream, source, False, what)
+        self.touch(stream, to, True, what)
         ctypes.memmove(self.bytes_at(to, size).ctypes.data, source, size)
 
     def cuMemcpyDtoHAsync(self, to, source, size, stream):
-        ctypes.memmove(to, self.bytes_at(source, size).ctypes.data, size)
+        what = f"a copy of {size} bytes to the host"
+        self.order.work(stream)
+        self.touch(stream, source, False, what)
+        data = self.bytes_at(source, size)
+        if not self.is_locked(to):
+            ctypes.memmove(to, data.ctypes.data, size)
+            return
+        self.touch(stream, to, True, what)
+        memory = self.bytes_at(to, size)
+        memory[...] = 0xA5
+        time = self.order.clock(stream)[stream]
+        self.promised.append((stream, time, memory, data.copy()))
+
+    def cuMemcpyPeerAsync(self, to, there, source, here, size, stream):
+        assert self.contexts[there] != self.contexts[here]
+        self.cuMemcpyDtoDAsync(to, source, size, stream)
+
+    def cuDeviceCanAccessPeer(self, out, device, peer):
+        self.give_int(out, int(device != peer))
+
+    def is_locked(self, address):
+        k = bisect_right(self.starts, address) - 1
+        return (
+            k >= 0
+            and self.starts[k] in self.locked
+            and (address < self.starts[k] + self.blocks[self.starts[k]].nbytes)
+        )
 
     def cuMemcpyDtoDAsync(self, to, source, size, stream):
-        def copy():
+        def copy(on):
+            what = f"a copy of {size} bytes"
+            self.touch(on, source, False, what)
+            self.touch(on, to, True, what)
             self.bytes_at(to, size)[...] = self.bytes_at(source, size).copy()
 
         self.ask(stream, copy)
@@ -195,7 +290,8 @@ class FakeDriver:
         if stream in self.recording:
             self.recording[stream].append(work)
         else:
-            work()
+            self.order.work(stream)
+            work(stream)
 
     def cuStreamBeginCapture(self, stream, mode):
         self.recording[stream] = []
@@ -216,8 +312,14 @@ class FakeDriver:
     cuGraphExecDestroy = cuGraphDestroy
 
     def cuGraphLaunch(self, graph, stream):
+        self.order.work(stream)
         for work in self.graphs[graph]:
-            work()
+            work(stream)
+
+    # Time
+
+    def cuEventElapsedTime(self, out, first, last):
+        out[0] = self.times[last] - self.times[first]
 
     # Kernels
 
@@ -225,7 +327,8 @@ class FakeDriver:
         """Take the compiler's place: the code itself is what is loaded."""
         self.codes.append((code, frozenset(aligned)))
         facts = Facts(1024, code.num_warps, 32, 0)
-        return Built(code.name, "", str(len(self.codes)).encode(), facts, 0)
+        cubin = str(len(self.codes)).encode()
+        return Built(code.name, "", cubin, facts, self.scratch)
 
     def cuModuleLoadData(self, out, cubin):
         self.give(out, int(cubin))
@@ -242,23 +345,37 @@ class FakeDriver:
             ctypes.cast(arguments[k], ctypes.POINTER(ctypes.c_uint64))[0]
             for k in range(len(code.pointers) + 2)
         ]
-        assert slots[-2:] == [0, 0]
-        self.ask(stream, lambda: self.launch(function, slots))
+        *_, scratch, profile = slots
+        assert profile == 0 and bool(scratch) == bool(self.scratch)
+        self.bytes_at(scratch, self.scratch * code.grid)[...] = 0xEE
+        self.ask(stream, lambda on: self.launch(function, slots, on))
 
-    def launch(self, function, slots):
+    def launch(self, function, slots, stream):
         code, aligned = self.codes[function - 1]
         self.launches.append(code)
+        self.time += self.cost(code)
         for name, address in zip(code.pointers, slots, strict=False):
             assert address % 16 == 0 or name not in aligned, f"{name} of {code.name}"
-        spans = [self.span(b, a) for b, a in zip(code.buffers, slots, strict=False)]
+        spans = [
+            (address, None) if b.name in code.numbers else self.span(b, address)
+            for b, address in zip(code.buffers, slots, strict=False)
+        ]
         if code.can_fail:
             words = self.bytes_at(slots[len(code.buffers)], 16).view(np.int64)
             spans.append((words, 0))
-        before = [(memory.copy(), first) for memory, first in spans]
+        before = [
+            (memory if first is None else memory.copy(), first)
+            for memory, first in spans
+        ]
         after = self.interpreter.run(code, before)
-        for (memory, _), (old, _), new in zip(spans, before, after, strict=True):
+        rows = zip(spans, before, after, slots, strict=False)
+        for (memory, first), (old, _), new, address in rows:
+            if first is None:
+                continue
             changed = new.view(np.uint8) != old.view(np.uint8)
             memory.view(np.uint8)[changed] = new.view(np.uint8)[changed]
+            if not self.is_locked(address):
+                self.touch(stream, address, bool(changed.any()), code.name)
 
     def span(self, buffer, address):
         """Return the memory that a buffer spans, and where its first element is."""
@@ -267,5 +384,5 @@ class FakeDriver:
         memory = self.bytes_at(address + low * size, (high - low) * size)
         return memory.view(buffer.dtype), -low
 
-    def device(self, ordinal=0):
-        return Device(ordinal, self.driver, self.build)
+    def device(self, ordinal=0, libraries=None):
+        return Device(ordinal, self.driver, self.build, libraries)

@@ -1,7 +1,7 @@
 """What the runtime asks of the driver: devices, kernels, memory, order, errors."""
 
 import gc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -31,11 +31,12 @@ def with_shared(fake, shared):
     return Device(0, fake.driver, build)
 
 
-def test_a_device_is_its_primary_context_and_one_stream(fake):
+def test_a_device_is_its_primary_context_and_streams(fake):
     device = fake.device()
     assert repr(device) == "<device cuda:0: Fake H200, sm_90>"
     assert len(called(fake, "cuDevicePrimaryCtxRetain")) == 1
-    assert called(fake, "cuStreamCreate")[0][1] == 0  # waits for the default stream
+    # They wait for the default stream.
+    assert [flags for _, flags in called(fake, "cuStreamCreate")] == [0, 0, 0]
     assert called(fake, "cuMemAllocAsync") == []  # nothing before it is asked for
 
 
@@ -139,6 +140,20 @@ def test_recording_is_on_a_stream_of_its_own(fake, device):
     assert flags == {0, 1}
     replays = called(fake, "cuGraphLaunch")
     assert replays and all(on == device.stream for _, on in replays)
+
+
+def test_one_thread_records_at_a_time(fake, device):
+    x = tj.to_device(X.reshape(3, 4), device)
+    two = tj.jit(lambda x: np.exp(x @ x.T).sum(axis=1) @ (x @ x.T))
+    want = two(x).numpy()
+    with ThreadPoolExecutor(1) as pool:
+        with device.recording:
+            calls = [pool.submit(two, x) for _ in range(3)]
+            wait(calls, timeout=0.5)
+            assert not calls[-1].done() and not called(fake, "cuStreamBeginCapture")
+        for call in calls:
+            np.testing.assert_array_equal(call.result().numpy(), want)
+    assert called(fake, "cuStreamBeginCapture")
 
 
 def test_calls_from_several_threads(device):

@@ -14,7 +14,9 @@ from ...program.program import ProgramBuffer
 from .externs import Layout, joined
 
 
-def copy_kernel(source: ProgramBuffer, to: ProgramBuffer) -> tuple[Kernel, Schedule]:
+def copy_kernel(
+    source: Buffer | ProgramBuffer, to: Buffer | ProgramBuffer
+) -> tuple[Kernel, Schedule]:
     """Return a kernel that copies `source` to `to`, and its schedule."""
     size = source.dtype.itemsize
     shape, strides = source.shape, [source.strides, to.strides]

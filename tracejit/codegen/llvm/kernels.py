@@ -26,6 +26,7 @@ from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
 from .parallel import ParallelNest, can_fail
 from .staged import Function, Ranges, StageEmitter
+from .streams import Planned, StreamEmitter, planned
 from .target import Target, aligned
 from .text import Emitter
 from .values import is_real
@@ -280,6 +281,9 @@ class _Emission:
     def stages(self) -> KernelCode:
         """Return functions that run the stages of a kernel with contractions."""
         check_contraction(self.kernel)
+        stream = planned(self.kernel, self.schedule)
+        if stream is not None:
+            return self.streamed(stream)
         flat = flattened(self.kernel, self.schedule)
         numbers = self._numbers_in(flat)
         whole, pointers = _with_views(self.kernel, flat)
@@ -305,6 +309,33 @@ class _Emission:
             code.text,
             code.scratch_bytes,
             self.can_fail,
+            code.ranges,
+            work if shares else 0,
+        )
+
+    def streamed(self, plan: Planned) -> KernelCode:
+        """Return functions that run a stream (see `streams`)."""
+
+        def nested(stage: Nested, span: str | None) -> Function:
+            code = self._inner(stage.kernel, stage.schedule, {}, span)
+            return Function(code.symbol, code.text, code.scratch_bytes)
+
+        work, shares = self.work_ns, self.threading.shares(self.work_ns)
+        job = RangeJob(f"{self.symbol}.task", self.threading, work, False)
+        code = StreamEmitter(
+            self.symbol,
+            plan,
+            parameter_names(self.kernel),
+            self.target,
+            self.scope.emitter,
+            nested,
+            job.emit if shares else None,
+        ).emit(self.linkage)
+        return KernelCode(
+            self.symbol,
+            code.text,
+            code.scratch_bytes,
+            False,
             code.ranges,
             work if shares else 0,
         )

@@ -11,6 +11,11 @@ memory and the profiler's, which is null. The driver's functions are imported by
 as `DRIVER_SYMBOLS` lists them; a call of one that fails gives the error word
 `DRIVER_ERROR` with the CUDA error above it.
 
+A step may also be calls of a library of the device, such as cuSOLVER, by address and
+with a handle: `Call`, once for each matrix of a stack, the addresses counted on by
+machine code. Such a library is told the stream before; its failures give the error word
+`LIBRARY_ERROR` with its status above it.
+
 Loads that are out of range store into error words of their own (two i64 for each step,
 in host memory that the device sees), which the caller reads once the device is done.
 """
@@ -18,6 +23,7 @@ in host memory that the device sees), which the caller reads once the device is 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -35,7 +41,7 @@ from ...program.program import (
     nested,
 )
 from ...program.verify import is_dense
-from ..error_word import CODE_SHIFT, DRIVER_ERROR
+from ..error_word import CODE_SHIFT, DRIVER_ERROR, LIBRARY_ERROR
 from .copies import copy_kernel
 from .externs import pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
@@ -89,24 +95,138 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class Launches:
-    """What a kernel of the IR is on the device.
+class At:
+    """An argument of a call: an address on the device.
 
     Parameters
     ----------
-    launches : tuple of Launch
+    buffer : str
+    step : int
+        Bytes from one turn to the next.
+    offset : int
+        Bytes before the first.
+    """
+
+    buffer: str
+    step: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Number:
+    """An argument of a call: the address of a number in the host's memory."""
+
+    value: float
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class Wide:
+    """An argument of a call: an integer of 64 bits."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """An argument of a call: an address in the host's memory.
+
+    Parameters
+    ----------
+    name : str
+        Of what lies there, different from that of all else.
+    address : int
+    """
+
+    name: str
+    address: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An argument of a call: the stream."""
+
+
+@dataclass(frozen=True)
+class HostInt:
+    """An argument of a call: where a routine puts an int for the host, unread here."""
+
+
+# Ints have 32 bits, None is null.
+Argument: TypeAlias = At | Number | Wide | Host | HostInt | Stream | int | None
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A library that is ready to work on a device.
+
+    Parameters
+    ----------
+    name : str
+    address : int
+        Its handle.
+    select : str
+        The function that tells it the stream; empty if its functions are told.
+    select_address : int
+    is_recorded : bool
+        Whether its work may be part of a CUDA graph.
+    """
+
+    name: str
+    address: int
+    select: str
+    select_address: int
+    is_recorded: bool
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a library, once for each of `count` turns.
+
+    Parameters
+    ----------
+    name : str
+        Of the function, which returns 0 or a status.
+    function : int
+        Its address.
+    handle : Handle
+        What its first argument is.
+    arguments : tuple of Argument
+        The others.
+    count : int
+    """
+
+    name: str
+    function: int
+    handle: Handle
+    arguments: tuple[Argument, ...]
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Launches:
+    """What a kernel of the IR, or another step, is on the device.
+
+    Parameters
+    ----------
+    launches : tuple of Launch or Call
         In the order they run.
     workspace : mapping of str to int
         Memory between them: bytes by name.
     """
 
-    launches: tuple[Launch, ...]
+    launches: tuple[Launch | Call, ...]
     workspace: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def kernels(self) -> list[Launch]:
+        """The kernels among them."""
+        return [x for x in self.launches if isinstance(x, Launch)]
 
     @property
     def can_fail(self) -> bool:
         """Whether one of them may write the error word."""
-        return any(launch.can_fail for launch in self.launches)
+        return any(launch.can_fail for launch in self.kernels)
 
 
 Loader = Callable[[Kernel, Schedule, Collection[str]], Launches]
@@ -123,13 +243,16 @@ class LaunchCode:
     text : str
         One LLVM module.
     functions : mapping of str to int
-        Handles of the kernels by symbol, to be imported.
+        Handles of kernels and libraries, and addresses of functions of these, by
+        symbol, to be imported.
     constants : mapping of str to numpy.ndarray
         By symbol; to be imported as their addresses on the device.
     needs_host : bool
         Whether `HOST_SYMBOL` must be imported.
     needs_bytes : bool
         Whether the host waits for what the device computes.
+    libraries : frozenset of Handle
+        What it calls, which one thread may do at a time.
     launches : int
         How many kernels a run without tests launches.
     arena_bytes : int
@@ -144,6 +267,7 @@ class LaunchCode:
     constants: Mapping[str, np.ndarray]
     needs_host: bool
     needs_bytes: bool
+    libraries: frozenset[Handle]
     launches: int
     arena_bytes: int
     error_words: tuple[int, ...]
@@ -223,6 +347,7 @@ class _LaunchEmitter(HostEmitter):
         self.functions: dict[str, int] = {}
         self.error_words: list[int] = []
         self.needs_bytes = False
+        self.libraries: set[Handle] = set()
         self.slots = 1
         self.times, self.launches = 1, 0
         self.arena_bytes = aligned(program.arena_bytes, _ALIGN)
@@ -235,7 +360,7 @@ class _LaunchEmitter(HostEmitter):
         self.arena, self.stream = own
         self.context = em.load("ptr", em.gep("ptr", "%pointers", first + 2), 8)
         self.calls = em.op(f"alloca [{pointer_count(self.program.steps)} x ptr]")
-        self.byte = em.op("alloca i8")
+        self.byte = em.op("alloca i64")  # for a byte of the device, or an int
         at = len(em.lines)  # where the slots go, once their number is known
         self._call_driver("cuCtxSetCurrent", [("ptr", self.context)], 0)
         self._place_buffers()
@@ -252,6 +377,7 @@ class _LaunchEmitter(HostEmitter):
             self.constants,
             self.needs_host,
             self.needs_bytes,
+            frozenset(self.libraries),
             self.launches,
             self.arena_bytes,
             tuple(self.error_words),
@@ -276,13 +402,16 @@ class _LaunchEmitter(HostEmitter):
         self, symbol: str, arguments: list[tuple[str, str]], number: int
     ) -> None:
         """Write a call of the driver, and leave the function if it fails."""
+        self._leave_unless(self.em.extern("i32", symbol, arguments), number)
+
+    def _leave_unless(self, code: str, number: int, kind: int = DRIVER_ERROR) -> None:
+        """Leave the function unless a status is 0."""
         em = self.em
-        code = em.extern("i32", symbol, arguments)
         failed = em.op(f"icmp ne i32 {code}, 0")
         with em.if_(failed, unlikely=True) as branch:
             wide = em.op(f"zext i32 {code} to i64")
             shifted = em.op(f"shl i64 {wide}, {CODE_SHIFT}")
-            self._return_error(em.op(f"or i64 {shifted}, {DRIVER_ERROR}"), number)
+            self._return_error(em.op(f"or i64 {shifted}, {kind}"), number)
             branch.yield_([])
 
     # Kernels
@@ -315,7 +444,9 @@ class _LaunchEmitter(HostEmitter):
         places.update(self._workspace(found))
         error = self._error_word(number) if found.can_fail else ""
         for launch in found.launches:
-            if launch.grid:
+            if isinstance(launch, Call):
+                self._call_library(launch, places, number)
+            elif launch.grid:
                 pointers = [places[name] for name in launch.arguments]
                 pointers += [error] if launch.can_fail else []
                 scratch = places[SCRATCH] if launch.scratch else "null"
@@ -323,7 +454,8 @@ class _LaunchEmitter(HostEmitter):
 
     def _workspace(self, found: Launches) -> dict[str, str]:
         """Return places behind the Program's own buffers; kernels share them."""
-        sizes = {**found.workspace, SCRATCH: max(x.scratch for x in found.launches)}
+        scratch = max((x.scratch for x in found.kernels), default=0)
+        sizes = {**found.workspace, SCRATCH: scratch}
         places, start = {}, aligned(self.program.arena_bytes, _ALIGN)
         for name, size in sizes.items():
             if size:
@@ -352,7 +484,58 @@ class _LaunchEmitter(HostEmitter):
 
     def _function(self, launch: Launch) -> str:
         symbol = f"function.{launch.name}.{launch.function}"
-        self.functions[symbol] = launch.function
+        return self._imported(symbol, launch.function)
+
+    # Libraries
+
+    def _call_library(self, call: Call, places: Mapping[str, str], number: int) -> None:
+        """Write the calls for all turns."""
+        em, handle = self.em, call.handle
+        self.libraries.add(handle)
+        self.launches += self.times * call.count
+        self.functions[call.name] = call.function
+        own = self._imported(f"handle.{handle.name}", handle.address)
+        if handle.select:
+            self.functions[handle.select] = handle.select_address
+            told = [("ptr", own), ("ptr", self.stream)]
+            status = em.extern("i32", handle.select, told)
+            self._leave_unless(status, number, LIBRARY_ERROR)
+        with em.loop(0, call.count, 1) as loop:
+            arguments = [self._argument(x, places, loop.index) for x in call.arguments]
+            status = em.extern("i32", call.name, [("ptr", own), *arguments])
+            self._leave_unless(status, number, LIBRARY_ERROR)
+            loop.yield_([])
+
+    def _argument(
+        self, argument: Argument, places: Mapping[str, str], turn: str
+    ) -> tuple[str, str]:
+        """Return type and value of an argument of a call of a library."""
+        em = self.em
+        if argument is None:
+            return "ptr", "null"
+        if isinstance(argument, int):
+            return "i32", str(argument)
+        if isinstance(argument, Wide):
+            return "i64", str(argument.value)
+        if isinstance(argument, Host):
+            return "ptr", self._imported(argument.name, argument.address)
+        if isinstance(argument, Stream):
+            return "ptr", self.stream
+        if isinstance(argument, Number):
+            kind = "float" if argument.dtype.itemsize == 4 else "double"
+            symbol = f"number.{kind}.{argument.value}".replace("-", "m")
+            return "ptr", em.table(symbol, kind, [argument.value])
+        if isinstance(argument, HostInt):
+            return "ptr", self.byte
+        place = places[argument.buffer]
+        if argument.offset:
+            place = em.gep("i8", place, argument.offset)
+        if not argument.step:
+            return "ptr", place
+        return "ptr", em.gep("i8", place, em.op(f"mul i64 {turn}, {argument.step}"))
+
+    def _imported(self, symbol: str, value: int) -> str:
+        self.functions[symbol] = value
         self.em.globals_[symbol] = f"@{symbol} = external global i8"
         return f"@{symbol}"
 

@@ -2,6 +2,9 @@
 
     Kernel + Schedule ─cuts▶ pieces ─pieces▶ joined axes ─nests, matmul▶ TritonCode
 
+How each piece is written is a choice (`choice`): the first that `ranking` gives, or one
+that was measured (`lockfile`).
+
 `emit.emit_kernel` turns one kernel into the Triton kernels that compute it, as plain
 text and data; nothing here imports Triton but `build`, which compiles that text to PTX
 and a cubin, without a GPU. The form follows from the structure of the kernel:

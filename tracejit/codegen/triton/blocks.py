@@ -2,30 +2,35 @@
 
 What an operand is computed from is computed on its block as it is loaded; past the end
 of the axes that are summed it is zero. Halves are multiplied as halves and summed in
-float32; float32 and float64 products are exact (no tf32).
+float32; float32 and float64 products are exact, unless tf32 is asked for.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...ir import dtypes as dt
 from ...kernels.kernel import Contract, KernelOp, Load, Value, values_of
-from .pieces import axes_of
+from ...kernels.pieces import axes_of
 from .tiles import Dim
-from .values import HALVES, memory_type, register_type
+from .values import HALVES, memory_type
 from .writer import Writer, value_name
 
 SMALLEST = 16  # the least block of tl.dot
-_PRECISION = {
-    ("tl.float32", True): "",  # halves: their products are exact in float32
-    ("tl.float32", False): ', input_precision="ieee"',
-    ("tl.float64", False): ', input_precision="ieee", out_dtype=tl.float64',
-}
+_FLOAT64 = ', input_precision="ieee", out_dtype=tl.float64'
 
 
-def dot(op: Contract, lhs: str, rhs: str, acc: str) -> str:
-    """Return a product of two blocks, added to `acc`."""
+def dot(op: Contract, lhs: str, rhs: str, acc: str, tf32: bool = False) -> str:
+    """Return a product of two blocks, added to `acc`.
+
+    Products of float32 numbers are exact, or those of numbers rounded to `tf32`.
+    """
     dtype = op.lhs.dtype
-    precision = _PRECISION[register_type(dtype), dtype in HALVES]
+    if dtype in HALVES:
+        precision = ""  # their products are exact in float32
+    elif dtype == dt.FLOAT64:
+        precision = _FLOAT64
+    else:
+        precision = f', input_precision="{"tf32" if tf32 else "ieee"}"'
     return f"tl.dot({lhs}, {rhs}, {acc}{precision})"
 
 

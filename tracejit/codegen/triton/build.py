@@ -1,4 +1,4 @@
-"""Triton text to PTX and a cubin, without a GPU.
+"""Triton text to machine code, without a GPU: PTX and a cubin, or AMD's of both.
 
 Needs Triton, which only this module imports, when it is called: 3.6 or newer. The text
 becomes a module by way of `linecache`, where Triton looks for the source of a function;
@@ -24,7 +24,11 @@ from .code import TritonCode
 if TYPE_CHECKING:
     from triton.runtime.jit import JITFunction
 
-_ARCH = re.compile(r"sm_(\d+)a?$")
+CUDA, AMD = "cuda", "amd"
+_PARTS = {CUDA: ("ptx", "cubin"), AMD: ("amdgcn", "hsaco")}
+_CUDA_ARCH = re.compile(r"sm_(\d+)a?$")
+_AMD_ARCH = re.compile(r"gfx[0-9a-f]{3,4}$")
+_AMD_USAGE = re.compile(r"\.(vgpr_count|private_segment_fixed_size): *(\d+)")
 _USAGE = re.compile(r"(REG|STACK|SHARED|LOCAL):(\d+)")
 _ALIGNMENT = 16  # bytes; what vector loads need, and every allocator gives
 
@@ -61,7 +65,9 @@ class Built:
     name : str
         Of the entry.
     ptx : str
+        Assembly: PTX, or AMD's.
     cubin : bytes
+        What is loaded.
     facts : Facts
     global_scratch : int
         Bytes that each program needs of memory that the launcher passes.
@@ -86,7 +92,7 @@ def build(
     ----------
     code : TritonCode
     arch : str
-        ``sm_80``, ``sm_90``, ...
+        ``sm_80``, ``sm_90``, ..., or ``gfx942`` and other names of AMD's.
     aligned : collection of str, optional
         The pointer arguments that are multiples of 16 bytes; all by default.
     measured : bool
@@ -99,7 +105,7 @@ def build(
     InternalError
         If Triton or ptxas refuses the text.
     """
-    capability = capability_of(arch)
+    kind = check_arch(arch)
     _need_triton()
     import triton  # noqa: PLC0415
     from triton.backends.compiler import GPUTarget  # noqa: PLC0415
@@ -121,22 +127,48 @@ def build(
         # Subnormals are honoured; a Triton that lacks this flushes them in libdevice.
         "enable_reflect_ftz": False,
     }
-    target = GPUTarget("cuda", capability, 32)
+    target = (
+        GPUTarget("cuda", capability_of(arch), 32)
+        if kind == CUDA
+        else GPUTarget("hip", arch, 64)
+    )
     with _complaints(code):
         compiled = triton.compile(source, target=target, options=options)
-    meta, cubin = compiled.metadata, bytes(compiled.asm["cubin"])
-    usage = _usage(cubin) if measured else (None, None)
+    text, binary = (compiled.asm[part] for part in _PARTS[kind])
+    usage: tuple[int | None, int | None] = None, None
+    if measured:
+        usage = _usage(bytes(binary)) if kind == CUDA else _amd_usage(text)
+    meta = compiled.metadata
     facts = Facts(meta.shared, meta.num_warps, *usage)
     scratch = getattr(meta, "global_scratch_size", 0) or 0
-    return Built(meta.name, compiled.asm["ptx"], cubin, facts, scratch)
+    return Built(meta.name, text, bytes(binary), facts, scratch)
+
+
+def check_arch(arch: str) -> str:
+    """Return whose an architecture is: `CUDA` or `AMD`.
+
+    Raises
+    ------
+    TracejitError
+        If it is none.
+
+    Examples
+    --------
+    >>> check_arch("sm_90"), check_arch("gfx942")
+    ('cuda', 'amd')
+    """
+    if _AMD_ARCH.match(arch):
+        return AMD
+    capability_of(arch)
+    return CUDA
 
 
 def capability_of(arch: str) -> int:
-    """Return the number of an architecture: 90 for ``sm_90``."""
-    match = _ARCH.match(arch)
+    """Return the number of a CUDA architecture: 90 for ``sm_90``."""
+    match = _CUDA_ARCH.match(arch)
     if match is None:
         raise TracejitError(
-            f"{arch!r} is no CUDA architecture", hint="sm_80, sm_90 or sm_100"
+            f"{arch!r} is no GPU architecture", hint="sm_80, sm_90, sm_100 or gfx942"
         )
     return int(match[1])
 
@@ -204,6 +236,12 @@ def _usage(cubin: bytes) -> tuple[int | None, int | None]:
     if "REG" not in found:
         return None, None
     return found["REG"], found.get("STACK", 0) + found.get("LOCAL", 0)
+
+
+def _amd_usage(text: str) -> tuple[int | None, int | None]:
+    """Return the same of AMD's assembly."""
+    found = {key: int(n) for key, n in _AMD_USAGE.findall(text)}
+    return found.get("vgpr_count"), found.get("private_segment_fixed_size")
 
 
 def sass_of(cubin: bytes) -> str:

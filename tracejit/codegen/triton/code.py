@@ -35,6 +35,8 @@ class TritonCode:
     num_warps, num_stages : int
     form : str
         ``pointwise``, ``persistent``, ``looped``, ``matmul``, ``stream`` or ``parts``.
+    numbers : frozenset of str
+        Names of buffers whose addresses it takes as integers, and does not follow.
     """
 
     name: str
@@ -46,12 +48,24 @@ class TritonCode:
     num_warps: int
     num_stages: int
     form: str
+    numbers: frozenset[str] = frozenset()
 
     @property
     def pointers(self) -> dict[str, str]:
         """The pointer arguments and their types in a compile signature."""
-        out = {f"{b.name}_ptr": signature_type(b.dtype) for b in self.buffers}
+        out = {
+            f"{b.name}_ptr": "i64"
+            if b.name in self.numbers
+            else signature_type(b.dtype)
+            for b in self.buffers
+        }
         return {**out, f"{ERROR_NAME}_ptr": "*i64"} if self.can_fail else out
+
+    @property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """What is compiled in beside the text: constexprs, warps, stages."""
+        launch = {"num_warps": self.num_warps, "num_stages": self.num_stages}
+        return tuple(sorted({**self.constexprs, **launch}.items()))
 
     @property
     def signature(self) -> dict[str, str]:
@@ -100,6 +114,10 @@ class Tuning:
         Fewest elements that one part of a split reduction has.
     product_part : int
         Fewest elements that one part of a split product sums.
+    arch : str
+        The architecture whose limits and rates count: ``sm_90``, ...
+    tf32 : bool
+        Whether products of float32 numbers may round them to 11 bits, for speed.
     blocks : mapping of str to int
         Block sizes by name (XBLOCK, RBLOCK, BLOCK_M, ...) that override the choice.
     """
@@ -110,7 +128,14 @@ class Tuning:
     processors: int = 132
     split: int = 4096
     product_part: int = 512
+    arch: str = "sm_90"
+    tf32: bool = False
     blocks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> str:
+        """What changes the meaning of a kernel's text, in words."""
+        return "tf32" if self.tf32 else "exact"
 
 
 def power_of_two(n: int) -> int:

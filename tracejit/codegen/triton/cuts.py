@@ -45,9 +45,17 @@ from ...kernels.maps import (
     floordiv,
     mod,
 )
+from ...kernels.online import LARGEST_COLUMNS, delayed
+from ...kernels.pieces import (
+    Piece,
+    axes_of,
+    buffers_of,
+    names_read,
+    needed_for,
+    rebuilt,
+)
+from ...kernels.streams import stream_of
 from .code import Tuning, power_of_two
-from .online import LARGEST_COLUMNS, delayed, online
-from .pieces import Piece, axes_of, buffers_of, names_read, needed_for, rebuilt
 from .values import HALVES, highest, is_real_float, lowest
 
 COLUMN_BLOCK = 64  # columns that a program reduces side by side
@@ -128,7 +136,7 @@ def separated(piece: Piece) -> Iterator[Piece]:
     What one pass over a row computes stays whole (`online`).
     """
     streamed = delayed(piece)
-    if online(streamed.kernel) is not None:
+    if stream_of(streamed.kernel) is not None:
         yield streamed
         return
     piece = _without_small_contractions(piece)
@@ -298,9 +306,17 @@ class _Parts:
         return out
 
 
-def split(piece: Piece, tuning: Tuning) -> Iterator[Piece]:
-    """Yield a piece, or its partial, finishing and remaining kernels."""
-    parts = _parts(piece, tuning)
+def split(piece: Piece, tuning: Tuning, wanted: int = 0) -> Iterator[Piece]:
+    """Yield a piece, or its partial, finishing and remaining kernels.
+
+    Parameters
+    ----------
+    piece : Piece
+    tuning : Tuning
+    wanted : int
+        Parts of its first reduction; 0 leaves that to the heuristic.
+    """
+    parts = None if wanted == 1 else _parts(piece, tuning, wanted)
     if parts is None:
         yield piece
         return
@@ -316,22 +332,26 @@ def split(piece: Piece, tuning: Tuning) -> Iterator[Piece]:
         yield from split(rest, tuning)
 
 
-def split_product(piece: Piece, programs: int, tuning: Tuning) -> Iterator[Piece]:
+def parts_of(piece: Piece, tuning: Tuning) -> int:
+    """Return into how many parts the first reduction is split; 1: it is not."""
+    parts = _parts(piece, tuning)
+    return 1 if parts is None else parts.count
+
+
+def split_product(piece: Piece, count: int) -> Iterator[Piece]:
     """Yield a contraction, or one for each part of what it sums, and what adds them.
 
     Parameters
     ----------
     piece : Piece
         With one contraction.
-    programs : int
-        That would compute it whole.
-    tuning : Tuning
+    count : int
+        Of parts: 1, or a divisor of the sum's length if nothing is reduced.
     """
     body = piece.kernel.body
     (op,) = (x for x in body if isinstance(x, Contract))
     extents = tuple(piece.kernel.extent(a) for a in op.axes)
-    count = _equal_parts(prod(extents), tuning.processors // max(programs, 1), tuning)
-    if count < 2 or _reduces(body):
+    if count < 2:
         yield piece
         return
     parts = _Parts(op.axes, extents, count, prod(extents) // count)
@@ -342,7 +362,7 @@ def split_product(piece: Piece, programs: int, tuning: Tuning) -> Iterator[Piece
     yield first
 
 
-def _equal_parts(length: int, wanted: int, tuning: Tuning) -> int:
+def equal_parts(length: int, wanted: int, tuning: Tuning) -> int:
     """Return how many parts of one size a sum has, at most as many as are wanted."""
     most = min(wanted, length // tuning.product_part)
     sizes = (n for n in range(most, 1, -1) if length % (n * _ALIGNED) == 0)
@@ -353,8 +373,11 @@ def _reduces(body: Sequence[KernelOp]) -> list[Reduce]:
     return [op for op in body if isinstance(op, Reduce)]
 
 
-def _parts(piece: Piece, tuning: Tuning) -> _Parts | None:
-    """Return how to split the first reduction that ought to be, if any."""
+def _parts(piece: Piece, tuning: Tuning, wanted: int = 0) -> _Parts | None:
+    """Return how to split the first reduction that ought to be, if any.
+
+    `wanted` parts, or as many as the device can use.
+    """
     kernel = piece.kernel
     kept = [a.extent for a in kernel.axes if a.name not in piece.reduced]
     width = prod(kept)
@@ -372,7 +395,7 @@ def _parts(piece: Piece, tuning: Tuning) -> _Parts | None:
             continue  # the row is short enough to stay in one kernel
         if count < 2 or programs >= tuning.processors:
             continue
-        size = -(-length // count)
+        size = -(-length // (wanted or count))
         size = -(-size // _ALIGNED) * _ALIGNED
         return _Parts(op.axes, extents, -(-length // size), size)
     return None

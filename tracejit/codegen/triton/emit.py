@@ -4,31 +4,39 @@ Independent parts of a kernel (`kernels.parts`) are functions, each of which a r
 the programs runs: an optimiser's update of all parameters is one launch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 
-from ...kernels.kernel import Contract, Kernel, Load, result_of
+from ...kernels.kernel import Kernel, Load, result_of
 from ...kernels.parts import parts_of
+from ...kernels.pieces import Piece, buffers_of, joined, piece_of
 from ...kernels.printer import format_kernel
 from ...kernels.schedule import Schedule
+from ...kernels.streams import stream_of
+from .choice import LIBRARY, Choice, Site
 from .code import ERROR_NAME, TritonCode, TritonKernel, Tuning
 from .cuts import separated, split, split_product
 from .helpers import library
 from .indices import identifier
-from .matmul import programs_of, write_matmul
+from .matmul import is_product, write_matmul
 from .nests import Body, write_nest
-from .online import online
-from .pieces import Piece, buffers_of, joined, piece_of
+from .ranking import first
 from .streams import write_stream
 from .values import memory_type
 from .writer import pointer
 
 DEFAULT = Tuning()
+NOTHING: Mapping[str, Choice] = {}
 PROGRAM = "tl.program_id(0)"
 
 
 def emit_kernel(
-    kernel: Kernel, schedule: Schedule, tuning: Tuning = DEFAULT
+    kernel: Kernel,
+    schedule: Schedule,
+    tuning: Tuning = DEFAULT,
+    choices: Mapping[str, Choice] = NOTHING,
+    odd: Collection[str] = (),
 ) -> TritonKernel:
     """Return the Triton kernels that compute what a kernel says.
 
@@ -38,6 +46,10 @@ def emit_kernel(
     schedule : Schedule
         Its order of axes counts.
     tuning : Tuning
+    choices : mapping of str to Choice
+        How sites are written, by their keys; the default where there is none.
+    odd : collection of str
+        Buffers whose addresses may not be multiples of 16 bytes.
 
     Raises
     ------
@@ -50,52 +62,143 @@ def emit_kernel(
         op.result.name: k for k, op in enumerate(kernel.body) if isinstance(op, Load)
     }
     _check_dtypes(kernel)
-    codes = list(_codes(kernel, schedule, tuning, numbers))
+    writing = _Writing(tuning, choices, frozenset(odd), numbers)
+    return _with_workspace(kernel, list(writing.codes(kernel, schedule)))
+
+
+def sites_of(
+    kernel: Kernel,
+    schedule: Schedule,
+    tuning: Tuning = DEFAULT,
+    odd: Collection[str] = (),
+) -> list[Site]:
+    """Return where a kernel has choices; see `emit_kernel`.
+
+    Independent parts run as one Triton kernel, of which nothing is chosen.
+    """
+    parts = parts_of(kernel, schedule)
+    if len(parts) > 1:
+        return []
+    ((part, order),) = parts
+    return [
+        Site(kernel.name, joined(piece), tuning, frozenset(odd))
+        for piece in separated(piece_of(part, order))
+    ]
+
+
+def emit_site(site: Site, choice: Choice | None = None) -> TritonKernel:
+    """Return the Triton kernels of one site, by a choice or by default."""
+    choices = {} if choice is None else {site.key: choice}
+    writing = _Writing(site.tuning, choices, site.odd, {})
+    kernel = site.piece.kernel
+    codes = list(writing.site_codes(site, kernel, kernel.name))
+    return _with_workspace(kernel, codes)
+
+
+def _with_workspace(kernel: Kernel, codes: Sequence[TritonCode]) -> TritonKernel:
     own = {b.name for b in buffers_of(kernel)}
     scratch = {b.name: b for c in codes for b in c.buffers if b.name not in own}
     return TritonKernel(kernel.name, tuple(codes), tuple(scratch.values()))
 
 
-def _codes(
-    kernel: Kernel, schedule: Schedule, tuning: Tuning, numbers: dict[str, int]
-) -> Iterator[TritonCode]:
-    """Yield the Triton kernels of a kernel; its parts that are one each, as one."""
-    parts = parts_of(kernel, schedule)
-    together: list[_Function] = []
-    for n, (part, order) in enumerate(parts):
-        own = f"{kernel.name}_{n}" if len(parts) > 1 else kernel.name
-        shown = list(_pieces(piece_of(replace(part, name=own), order), tuning))
-        is_one = len(parts) > 1 and len(shown) == 1
-        program = "program" if is_one else PROGRAM
-        for piece, text in shown:
-            name = _name(piece.kernel.name, own)
-            body = _body(piece, tuning, numbers, program)
-            function = _Function(name, piece, replace(text, name=name), body)
-            if is_one:
-                together.append(function)
-            else:
-                yield _code(function)
-    if together:
-        yield _joint_code(kernel, together)
+@dataclass(frozen=True)
+class _Writing:
+    """Writes the pieces of one kernel; see `emit_kernel`."""
+
+    tuning: Tuning
+    choices: Mapping[str, Choice]
+    odd: frozenset[str]
+    numbers: dict[str, int]
+
+    def codes(self, kernel: Kernel, schedule: Schedule) -> Iterator[TritonCode]:
+        """Yield the Triton kernels of a kernel."""
+        parts = parts_of(kernel, schedule)
+        if len(parts) > 1:
+            yield from self._codes_of_parts(kernel, parts)
+            return
+        ((part, order),) = parts
+        for piece in separated(piece_of(part, order)):
+            yield from self.site_codes(self._site(piece), piece.kernel, kernel.name)
+
+    def _codes_of_parts(
+        self, kernel: Kernel, parts: Sequence[tuple[Kernel, Schedule]]
+    ) -> Iterator[TritonCode]:
+        """Yield the Triton kernels of parts; those that are one each, as one."""
+        together: list[_Function] = []
+        for n, (part, order) in enumerate(parts):
+            own = f"{kernel.name}_{n}"
+            found = list(separated(piece_of(replace(part, name=own), order)))
+            written = [w for x in found for w in self._pieces(self._site(x), None)]
+            if len(written) == 1:
+                ((piece, choice),) = written
+                shown = found[0].kernel
+                together.append(self._function(piece, choice, shown, own, "program"))
+                continue
+            for piece, choice in written:
+                shown = piece.kernel
+                yield _code(self._function(piece, choice, shown, own, PROGRAM))
+        if together:
+            yield _joint_code(kernel, together)
+
+    def site_codes(self, site: Site, shown: Kernel, own: str) -> Iterator[TritonCode]:
+        """Yield the Triton kernels of a site; `shown` is the text that explains it."""
+        chosen = self.choices.get(site.key) if self.choices else None
+        written = list(self._pieces(site, chosen))
+        for piece, choice in written:
+            text = shown if len(written) == 1 else piece.kernel
+            yield _code(self._function(piece, choice, text, own, PROGRAM))
+
+    def _site(self, piece: Piece) -> Site:
+        return Site(piece.kernel.name, joined(piece), self.tuning, self.odd)
+
+    def _pieces(
+        self, site: Site, chosen: Choice | None
+    ) -> Iterator[tuple[Piece, Choice | None]]:
+        """Yield a site's piece, or the parts of it, the chosen sizes with the first."""
+        piece = site.piece
+        if not is_product(piece):
+            parts = 0 if chosen is None else chosen.parts
+            pieces = split(piece, self.tuning, parts)
+        elif stream_of(piece.kernel) is None:
+            if chosen is None or chosen.form == LIBRARY:
+                chosen = first(site)  # where the library cannot be called
+            pieces = split_product(piece, chosen.parts)
+        else:
+            pieces = iter([piece])
+        yield from zip(pieces, chain([chosen], repeat(None)), strict=False)
+
+    def _function(
+        self,
+        piece: Piece,
+        choice: Choice | None,
+        shown: Kernel,
+        whole: str,
+        program: str,
+    ) -> "_Function":
+        name = _name(piece.kernel.name, whole)
+        body = self._body(piece, choice, program)
+        return _Function(name, piece, replace(shown, name=name), body)
+
+    def _body(self, piece: Piece, choice: Choice | None, program: str) -> Body:
+        numbers = self.numbers
+        if is_product(piece) and choice and stream_of(piece.kernel) is None:
+            tf32 = self.tuning.tf32
+            return write_matmul(piece, choice, numbers, program, self.odd, tf32)
+        own = {} if choice is None else choice.blocks
+        tuning = replace(self.tuning, blocks={**own, **self.tuning.blocks})
+        roles = stream_of(piece.kernel)
+        if roles is not None:
+            body = write_stream(piece, roles, tuning, numbers, program)
+        else:
+            body = write_nest(piece, tuning, numbers, program)
+        return body if choice is None else _with_warps(body, choice)
 
 
-def _pieces(whole: Piece, tuning: Tuning) -> Iterator[tuple[Piece, Kernel]]:
-    """Yield the pieces of a kernel, and the text that explains each."""
-    for piece in separated(whole):
-        simple = joined(piece)
-        parts = list(_split(simple, tuning))
-        for part in parts:
-            yield part, piece.kernel if len(parts) == 1 else part.kernel
-
-
-def _split(piece: Piece, tuning: Tuning) -> Iterator[Piece]:
-    """Yield a piece, or parts of it where it would keep too little of a device busy."""
-    if not _has_product(piece):
-        yield from split(piece, tuning)
-    elif online(piece.kernel) is None:
-        yield from split_product(piece, programs_of(piece, tuning), tuning)
-    else:
-        yield piece
+def _with_warps(body: Body, choice: Choice) -> Body:
+    """Return a body with the warps and stages of a choice, unless it leaves them."""
+    warps = choice.num_warps or body.num_warps
+    stages = choice.num_stages or body.num_stages
+    return replace(body, num_warps=warps, num_stages=stages)
 
 
 def _name(name: str, whole: str) -> str:
@@ -155,14 +258,6 @@ class _Function:
         ]
 
 
-def _body(piece: Piece, tuning: Tuning, numbers: dict[str, int], program: str) -> Body:
-    roles = online(piece.kernel)
-    if roles is not None:
-        return write_stream(piece, roles, tuning, numbers, program)
-    write = write_matmul if _has_product(piece) else write_nest
-    return write(piece, tuning, numbers, program)
-
-
 def _code(function: _Function) -> TritonCode:
     body = function.body
     return TritonCode(
@@ -203,10 +298,6 @@ def _joint_code(kernel: Kernel, functions: Sequence[_Function]) -> TritonCode:
         max(body.num_stages for body in bodies),
         "parts",
     )
-
-
-def _has_product(piece: Piece) -> bool:
-    return any(isinstance(op, Contract) for op in piece.kernel.body)
 
 
 def _definition(name: str, arguments: Sequence[str], lines: Sequence[str]) -> str:

@@ -187,6 +187,15 @@ def float_key(x):
 
 
 @triton.jit
+def wide_float_key(x):
+    """An int64 that orders as float64 does, with equal zeros and NaN last."""
+    bits = (x + 0.0).to(tl.int64, bitcast=True)
+    bits = tl.where(bits < 0, bits ^ 0x7FFFFFFFFFFFFFFF, bits)
+    bits = tl.where(x == 0.0, 0, bits)
+    return tl.where(x != x, 0x7FFFFFFFFFFFFFFF, bits)
+
+
+@triton.jit
 def multiply(a, b):
     """The product, for tl.reduce."""
     return a * b

@@ -1,6 +1,15 @@
 """What kernels for GPUs may contain."""
 
+from ...ir.ops.linalg import lstsq_graph
 from ...passes.limits import Limits
 from .elementwise import can_emit
 
-TRITON = Limits("triton", can_emit)
+# Libraries solve triangular systems, which elsewhere are general ones, and have no
+# least squares, which elsewhere are LAPACK's.
+TRITON = Limits(
+    "triton",
+    can_emit,
+    own=frozenset({"triangular_solve"}),
+    meanings={"lstsq": lstsq_graph},
+    splits_complex=True,
+)

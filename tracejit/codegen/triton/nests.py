@@ -18,9 +18,9 @@ from math import prod
 
 from ...kernels.kernel import KernelOp, Load, Reduce, Store, result_of
 from ...kernels.maps import AxisIndex
+from ...kernels.pieces import Piece, axes_of, names_read, needed_for
 from .code import Tuning, power_of_two, warps_for
 from .cuts import COLUMN_BLOCK, is_column
-from .pieces import Piece, axes_of, names_read, needed_for
 from .rows import Row
 from .tiles import Dim, Frame
 from .writer import Writer, needs_64_bits, value_name

@@ -5,6 +5,7 @@ there, each worker process builds some and puts them on disk; workers are told t
 kernels on standard input, and run none of the user's code.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from ..._version import __version__
 from ...disk import DiskCache, key_of
+from ...errors import InternalError
 from .build import Built, Facts, build
 from .code import TritonCode
 
@@ -26,13 +28,13 @@ _WORTH = 4  # kernels to build from which on processes pay: each takes a second 
 
 def key(code: TritonCode, arch: str, aligned: Collection[str]) -> str:
     """Return the name of a built kernel on disk."""
-    sizes = sorted(code.constexprs.items())
-    launch = code.num_warps, code.num_stages, sizes, sorted(aligned)
-    return key_of(__version__, _triton_version(), arch, code.source, launch)
+    launch = code.sizes, sorted(aligned)
+    return key_of(__version__, triton_version(), arch, code.source, launch)
 
 
 @cache
-def _triton_version() -> str:
+def triton_version() -> str:
+    """Return the version of Triton; empty without it."""
     try:
         return importlib.metadata.version("triton")
     except importlib.metadata.PackageNotFoundError:
@@ -118,4 +120,5 @@ def work() -> None:
     folder, limit, arch, wanted = pickle.load(sys.stdin.buffer)
     disk = DiskCache(Path(folder), limit)
     for code, aligned in wanted:
-        stored_build(code, arch, aligned, disk)
+        with contextlib.suppress(InternalError):  # is raised for whoever asks for it
+            stored_build(code, arch, aligned, disk)

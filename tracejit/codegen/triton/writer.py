@@ -27,12 +27,12 @@ from ...kernels.kernel import (
     indices_of,
 )
 from ...kernels.maps import Affine, ValueIndex, axes_in, values_in
+from ...kernels.pieces import buffers_of
 from ..error_word import index_word
 from . import elementwise
 from .code import ERROR_NAME
 from .helpers import HELPERS
 from .indices import IndexText, bounds, identifier, is_wide
-from .pieces import buffers_of
 from .tiles import Dim, Frame
 from .values import HALVES, constant, memory_type, number, register_type
 

@@ -33,7 +33,8 @@ class Composite:
     attributes : tuple of str
     results : tuple of str
         The first is the value; others are intermediate values that derivatives need,
-        with the axes kept as extents of one. Those ending in ``?`` may be missing.
+        of norms with the axes kept as extents of one. Those ending in ``?`` may be
+        missing.
     """
 
     name: str
@@ -91,9 +92,11 @@ COMPOSITES: dict[str, Composite] = {
             "attention",
             "softmax(mask(q · k scaled)) · v; axes is the axis of the scores that the "
             'softmax sums. scale is "mul", "div" or "none", and an operand unless it '
-            'is a literal; mask is "select", "add" or "none"',
+            'is a literal; mask is "select", "add" or "none". top is the maximum of '
+            "each row of scores, total the sum of exp(scores - top)",
             ("q", "k", "v", "scale?", "mask?"),
             ("scale", "mask"),
+            ("value", "top", "total"),
         ),
         Composite(
             "pick",

@@ -57,7 +57,8 @@ sort_p: Primitive = register(
     Primitive(
         "sort",
         _sort_eval,
-        lambda x, axis: np.sort(x, axis=axis, kind="stable"),
+        # Of equal values the order shows nowhere: NumPy's fastest way will do.
+        lambda x, axis: np.sort(x, axis=axis),
         params={"axis": ParamKind.INT},
         jvp=_sort_jvp,
         batch=shifted("axis"),

@@ -18,7 +18,7 @@ Before → after::
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ..builder import Builder
 from ..graph import Atom, Eqn, Graph, Var, expansion_of
@@ -26,6 +26,7 @@ from ..liveness import live_equations
 from ..ops.composite import composite_p
 from ..ops.indexing import gather_p
 from ..ops.reduce import reduce_max_p, reduce_sum_p
+from ..primitive import Avals, Params
 from ..rewrite import NO_RULES, RuleSet, RuleStats
 from . import attention, moments, norms, picks, softmax
 from .uses import Uses
@@ -174,8 +175,22 @@ class _Attempt:
         return found
 
 
-def expand_graph(graph: Graph) -> Graph:
+Meanings = Mapping[str, Callable[[Avals, Params], Graph]]
+NO_MEANINGS: Meanings = {}
+
+
+def expand_graph(
+    graph: Graph, kept: Collection[str] = (), more: Meanings = NO_MEANINGS
+) -> Graph:
     """Put the graphs of composites and custom functions in their place, inner ones too.
+
+    Parameters
+    ----------
+    graph : Graph
+    kept : collection of str
+        Names of primitives that stay as they are.
+    more : mapping of str to callable
+        What others mean that say nothing of it themselves, by name.
 
     Returns
     -------
@@ -183,14 +198,20 @@ def expand_graph(graph: Graph) -> Graph:
         The same object when there are none. Graphs held by other equations are left
         alone.
     """
-    if not any(e.primitive.expand for e in graph.eqns):
+    if not any(e.primitive.expand or e.primitive.name in more for e in graph.eqns):
         return graph
     b = Builder(graph.name)
     ins = [b.input(v.aval, v.name) for v in graph.invars]
-    return b.build(_expanded(b, graph, ins))
+    return b.build(_expanded(b, graph, ins, kept, more))
 
 
-def _expanded(b: Builder, graph: Graph, ins: Sequence[Atom]) -> list[Atom]:
+def _expanded(
+    b: Builder,
+    graph: Graph,
+    ins: Sequence[Atom],
+    kept: Collection[str],
+    more: Meanings,
+) -> list[Atom]:
     """Emit the equations of `graph`, those that mean a graph by that."""
     env: dict[Var, Atom] = dict(zip(graph.invars, ins, strict=True))
     outer = b.source
@@ -198,9 +219,13 @@ def _expanded(b: Builder, graph: Graph, ins: Sequence[Atom]) -> list[Atom]:
         b.source = eqn.source or outer
         args = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
         outs: Sequence[Atom]
-        meaning = expansion_of(eqn)
+        name, meaning = eqn.primitive.name, None
+        if name in more:
+            meaning = more[name](tuple(x.aval for x in eqn.invars), eqn.params)
+        elif name not in kept:
+            meaning = expansion_of(eqn)
         if meaning is not None:
-            outs = _expanded(b, meaning, args)
+            outs = _expanded(b, meaning, args, kept, more)
         else:
             outs = b.emit_all(eqn.primitive, args, eqn.params)
         for var, out in zip(eqn.outvars, outs, strict=True):

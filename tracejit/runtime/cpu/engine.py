@@ -110,7 +110,11 @@ class Engine:
             codemodel="default",
             jit=True,
         )
-        self._jit = llvm.create_lljit_compiler(self._machine, suppress_errors=True)
+        # JITLink keeps the sections of an object together; the older linker aborts
+        # where free addresses are further apart than relative addresses reach.
+        self._jit = llvm.create_lljit_compiler(
+            self._machine, use_jit_link=True, suppress_errors=True
+        )
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._builtins: Library | None = None

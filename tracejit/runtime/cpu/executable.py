@@ -27,8 +27,8 @@ from ...codegen.llvm.program import ProgramCode, emit_program
 from ...codegen.llvm.target import Target
 from ...errors import InternalError
 from ...kernels.cost import work_ns
-from ...program.program import Copy, Extern, Loop, Program, ProgramBuffer, Run, Step
-from ..failures import index_error
+from ...program.program import Copy, Loop, Program, ProgramBuffer, Run, Step
+from ..failures import index_error, linalg_error
 from .arena import ArenaPool, aligned_empty
 from .call import NativeFunction, data_pointer
 from .engine import engine_for
@@ -36,13 +36,6 @@ from .externs import HostCalls, resolve_loop
 from .memory.pool import OutputPool
 from .threads import pool
 
-_LINALG_MESSAGES = {
-    "cholesky": "Matrix is not positive definite",
-    "eigh": "Eigenvalues did not converge",
-    "svd": "SVD did not converge",
-    "svdvals": "SVD did not converge",
-    "lstsq": "SVD did not converge in Linear Least Squares",
-}
 # From these sizes on, results are worth aligning to whole cache lines, and worth memory
 # that was used before.
 _ALIGN_FROM = 4096
@@ -240,13 +233,12 @@ class CpuExecutable:
     def _error(self, word: int, arena: int) -> BaseException:
         step = self._code.steps[word >> STEP_SHIFT]
         kind = word & 0xFF
-        source = step.source[0] if step.source else None
         if kind == HOST_ERROR:
             return self._host.take_error()
         if kind == ALIGNMENT_ERROR:
             return InternalError("a large result is not aligned to 64 bytes")
         if kind == LINALG_ERROR:
-            return _linalg_error(step, source)
+            return linalg_error(step)
         assert kind == INDEX_ERROR, f"unknown error word {word:#x}"
         place = arena + self._code.error_offset + 8
         index = ctypes.c_int64.from_address(place).value
@@ -298,10 +290,3 @@ def _same_strides(array: np.ndarray, strides: Sequence[int]) -> bool:
     """Tell whether strides agree where they matter."""
     rows = zip(array.shape, array.strides, strides, strict=True)
     return 0 in array.shape or all(n == 1 or a == b for n, a, b in rows)
-
-
-def _linalg_error(step: Step, source: str | None) -> np.linalg.LinAlgError:
-    assert isinstance(step, Extern)
-    message = _LINALG_MESSAGES.get(step.primitive.name, "Singular matrix")
-    where = f"\n  at {source}" if source else ""
-    return np.linalg.LinAlgError(message + where)

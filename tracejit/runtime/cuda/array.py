@@ -19,7 +19,8 @@ from ...ir.placed import Placed
 from ..cpu.call import data_pointer
 from .device import Device, cuda_device
 from .dlpack import CUDA, capsule_of
-from .shadow import memory_of, new_shadow
+from .peers import copy_to_peer
+from .shadow import mark_of, memory_of, set_mark, uploaded
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
@@ -56,6 +57,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
                 f"the CUDA array interface has no {DTYPE_TO_NAME[self.dtype]}",
                 hint="pass the array through DLPack: torch.from_dlpack(x)",
             )
+        self._share()
         interface = dict(self.shadow.__array_interface__)
         kept = ("data", "shape", "strides", "typestr")
         return {**{k: interface[k] for k in kept}, "version": 3, "stream": 1}
@@ -75,8 +77,14 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
         """Return the array for another library, without a copy."""
         if dl_device not in (None, self.__dlpack_device__()):
             raise BufferError(f"the array is on {self.place}; call numpy() first")
-        shadow = self.copy().shadow if copy else self.shadow
-        return capsule_of(shadow, self.device, stream, max_version)
+        shared = self.copy() if copy else self
+        shared._share()
+        return capsule_of(shared.shadow, self.device, stream, max_version)
+
+    def _share(self) -> None:
+        """Let others' work come after copies to here, and expect that they write."""
+        self.device.settle((data_pointer(self.shadow),))
+        set_mark(self.shadow, None)
 
     # The host
 
@@ -90,8 +98,9 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
         """
         whole = self if self.shadow.flags.c_contiguous else self.copy()
         out = np.empty(self.shape, self.dtype)
-        self.device.read(data_pointer(whole.shadow), out)
-        self.device.check()
+        mark = mark_of(whole.shadow)
+        self.device.read(data_pointer(whole.shadow), out, mark)
+        self.device.check(mark)
         return out
 
     def __array__(
@@ -337,10 +346,13 @@ def _on_named_device(place: str, array: np.ndarray) -> Array:
 
 def on_device(device: Device, array: np.ndarray) -> Array:
     """Return a copy of a NumPy array on a device."""
-    device.enter()
-    shadow = new_shadow(device, array.shape, array.dtype)
-    device.write(data_pointer(shadow), np.ascontiguousarray(array))
-    return Array(shadow)
+    return Array(uploaded(device, array))
+
+
+def on_peer(device: Device, x: Array) -> Array:
+    """Return a copy on another device, which does not pass the host."""
+    whole = x if x.shadow.flags.c_contiguous else x.copy()
+    return Array(copy_to_peer(whole.shadow, x.device, device))
 
 
 class _Compiler:

@@ -11,8 +11,8 @@ from ...program.verify import is_dense
 from ..cpu.call import data_pointer
 from ..overlap import byte_range
 from .device import Device
-from .executable import loaded
-from .shadow import shadow_at
+from .loading import loaded
+from .shadow import set_mark, shadow_at
 
 
 def copy_on_device(device: Device, to: np.ndarray, source: np.ndarray) -> None:
@@ -20,14 +20,24 @@ def copy_on_device(device: Device, to: np.ndarray, source: np.ndarray) -> None:
     if not to.size:
         return
     addresses = [data_pointer(x) for x in (to, source)]
+    device.settle(addresses)
+    _ask_for_copy(device, to, source, addresses)
+    set_mark(to, device.marks.make())
+
+
+def _ask_for_copy(
+    device: Device, to: np.ndarray, source: np.ndarray, addresses: list[int]
+) -> None:
     target = _buffer("to", to)
     if to.strides == source.strides and is_dense(target.shape, target.strides):
         device.driver.call("cuMemcpyDtoDAsync", *addresses, to.nbytes, device.stream)
         return
     kernel, schedule = copy_kernel(_buffer("source", source), target)
-    found = loaded(device, emit_kernel(kernel, schedule), ("source", "to"))
+    found = loaded(
+        device, emit_kernel(kernel, schedule, device.tuning), ("source", "to")
+    )
     places = {"to": addresses[0], "source": addresses[1]}
-    for launch in found.launches:
+    for launch in found.kernels:
         values = [*(places[name] for name in launch.arguments), 0, 0]
         slots = (ctypes.c_uint64 * len(values))(*values)
         start = ctypes.addressof(slots)
@@ -51,6 +61,7 @@ def aligned_copy(device: Device, shadow: np.ndarray, alignment: int) -> np.ndarr
     allocation = device.pool.allocate(size + alignment, "an argument, aligned")
     first = allocation.address - low + low % alignment
     source = data_pointer(shadow)
+    device.settle((source,))
     device.driver.call(
         "cuMemcpyDtoDAsync", first + low, source + low, size, device.stream
     )

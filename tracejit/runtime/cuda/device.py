@@ -1,14 +1,15 @@
 """One CUDA device: its context, its stream, its memory, what is loaded on it.
 
-Work is asked for in order and runs later, on one stream, which waits for what other
+Kernels are asked for in order and run later, on one stream, which waits for what other
 libraries ask for on the default stream and is waited for by it: an array may be handed
-to PyTorch or CuPy without more ado. Errors of kernels are seen when the host waits.
+to PyTorch or CuPy without more ado. Copies from and to the host run beside them (see
+`transfers`). Errors of kernels are seen when the host waits.
 """
 
-import contextlib
 import ctypes
+import threading
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,16 @@ import numpy as np
 
 from ... import config
 from ...codegen.triton.build import Built
-from ...codegen.triton.code import TritonCode
+from ...codegen.triton.code import TritonCode, Tuning
 from ...codegen.triton.store import Wanted, build_together, stored_build
 from ...disk import DiskCache, default_folder
 from ...errors import DeviceError, NoDeviceError
-from .driver import Driver, system_driver
+from .cublaslt_library import CublasLt, product_addresses
+from .driver import Driver, free_host, system_driver
+from .libraries import Libraries, system_addresses
 from .memory import Allocation, Pool
+from .order import NO_TIMING, Arrivals, Marks
+from .transfers import LARGE, Transfers
 
 if TYPE_CHECKING:
     from .executable import CudaExecutable
@@ -34,7 +39,6 @@ _MAJOR, _MINOR, _PROCESSORS, _SHARED = 75, 76, 16, 97
 _STATIC_SHARED, _DYNAMIC_SHARED = 1, 8
 _PLAIN_SHARED = 48 << 10  # bytes; more must be asked for
 _NON_BLOCKING = 1  # of a stream
-_NO_TIMING = 2  # of an event
 _PORTABLE_MAPPED = 3  # host memory that every context, and the device, sees
 
 
@@ -48,11 +52,16 @@ class Device:
         That of this machine, if none is given.
     builder : callable, optional
         ``(code, arch, aligned pointers)`` to the compiled kernel, in place of Triton.
+    libraries : mapping of str to int, optional
+        Addresses of the functions of `libraries.signatures`, in place of those of this
+        machine, which only its own driver can have.
 
     Attributes
     ----------
     name : str
         ``cuda:0``, ...
+    number : int
+        The driver's.
     model : str
     arch : str
         ``sm_90``, ...
@@ -60,6 +69,12 @@ class Device:
         Multiprocessors.
     pool : Pool
         Its memory.
+    recording : threading.Lock
+        For whoever records on `recording_stream`.
+    marks : Marks
+        Places in the work of its kernels' stream.
+    peers : set of int
+        Numbers of the devices that were let see its memory.
 
     Raises
     ------
@@ -72,7 +87,10 @@ class Device:
         ordinal: int = 0,
         driver: Driver | None = None,
         builder: Builder | None = None,
+        libraries: Mapping[str, int] | None = None,
     ) -> None:
+        self._library_addresses = libraries
+        self._has_system_driver = driver is None
         self.driver = driver = driver or system_driver()
         count = driver.integer("cuDeviceGetCount")
         if ordinal >= count:
@@ -81,7 +99,7 @@ class Device:
                 hint=f"one of {', '.join(f'cuda:{k}' for k in range(count))}",
             )
         self.ordinal, self.name = ordinal, f"cuda:{ordinal}"
-        number = self._number = driver.integer("cuDeviceGet", ordinal)
+        number = self.number = driver.integer("cuDeviceGet", ordinal)
         self.context = driver.handle("cuDevicePrimaryCtxRetain", number)
         driver.call("cuCtxSetCurrent", self.context)
         self.stream = driver.handle("cuStreamCreate", 0)
@@ -90,28 +108,42 @@ class Device:
         self.model = text.value.decode()
         self.arch = f"sm_{self._attribute(_MAJOR)}{self._attribute(_MINOR)}"
         self.processors = self._attribute(_PROCESSORS)
-        self.pool = Pool(driver, number, self.context, self.stream)
+        self.marks = Marks(driver, self.stream)
+        self.arrivals = Arrivals(driver, self.context, self.stream)
+        self.pool = Pool(
+            driver, number, self.context, self.stream, self.marks, self.arrivals
+        )
+        self.transfers = Transfers(driver, self.pool, self.marks, self.arrivals)
         self.builder = builder
-        self._functions: dict[tuple[str, tuple[str, ...]], tuple[int, Built]] = {}
-        self._unchecked: dict[CudaExecutable, None] = {}  # in order of their runs
+        self.peers: set[int] = set()
+        self.recording = threading.Lock()
+        self._functions: dict[tuple[object, ...], tuple[int, Built]] = {}
+        # The marks of the first and the last run, in order of first runs.
+        self._unchecked: dict[CudaExecutable, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
         return f"<device {self.name}: {self.model}, {self.arch}>"
 
     def _attribute(self, which: int) -> int:
-        return self.driver.integer("cuDeviceGetAttribute", which, self._number)
+        return self.driver.integer("cuDeviceGetAttribute", which, self.number)
 
     # Memory
 
     def upload(self, array: np.ndarray, label: str = "array") -> Allocation:
-        """Return a copy of a C-contiguous array's bytes on the device."""
+        """Return a copy of a C-contiguous array's bytes on the device.
+
+        The copy of a large array may still be on its way; what is asked of the device
+        by `run_at` and `read` waits for it.
+        """
         self.enter()
+        if array.nbytes >= LARGE:
+            return self.transfers.send(array, label)
         allocation = self.pool.allocate(array.nbytes, label)
         self.write(allocation.address, array)
         return allocation
 
     def write(self, address: int, array: np.ndarray) -> None:
-        """Copy a C-contiguous array to the device."""
+        """Copy a C-contiguous array to the device, between its kernels."""
         if array.nbytes:
             self.driver.call(
                 "cuMemcpyHtoDAsync",
@@ -121,9 +153,21 @@ class Device:
                 self.stream,
             )
 
-    def read(self, address: int, out: np.ndarray) -> None:
-        """Fill a C-contiguous array from the device; waits for it, checks nothing."""
+    def read(self, address: int, out: np.ndarray, mark: int | None = None) -> None:
+        """Fill a C-contiguous array from the device; checks nothing.
+
+        Parameters
+        ----------
+        address : int
+        out : numpy.ndarray
+        mark : int, optional
+            What to wait for; for all that was asked of the device, if it is None.
+        """
         self.enter()
+        if mark is not None and out.nbytes:
+            self.transfers.fetch(address, out, mark)
+            return
+        self.settle((address,))
         if out.nbytes:
             self.driver.call(
                 "cuMemcpyDtoHAsync", out.ctypes.data, address, out.nbytes, self.stream
@@ -138,7 +182,7 @@ class Device:
 
     @cached_property
     def recording_stream(self) -> int:
-        """A stream that nothing waits for, to record launches on."""
+        """A stream that nothing waits for, to record launches on, under `recording`."""
         self.enter()
         return self.driver.handle("cuStreamCreate", _NON_BLOCKING)
 
@@ -146,17 +190,23 @@ class Device:
         """Make this the device that the thread's calls of the driver are about."""
         self.driver.call("cuCtxSetCurrent", self.context)
 
+    def settle(self, addresses: Iterable[int]) -> None:
+        """Have kernels wait for copies that are on their way to these addresses."""
+        if self.arrivals.pending:
+            self.arrivals.settle(addresses)
+
     def let_wait(self, stream: int) -> None:
         """Have another library's stream wait for what was asked of the device."""
         self.enter()
-        event = self.driver.handle("cuEventCreate", _NO_TIMING)
+        event = self.driver.handle("cuEventCreate", NO_TIMING)
         self.driver.call("cuEventRecord", event, self.stream)
         self.driver.call("cuStreamWaitEvent", stream, event, 0)
         self.driver.call("cuEventDestroy", event)
 
-    def watch(self, executable: "CudaExecutable") -> None:
-        """Have `synchronize` ask an executable whether its kernels failed."""
-        self._unchecked[executable] = None
+    def watch(self, executable: "CudaExecutable", mark: int) -> None:
+        """Have `check` ask an executable whether its kernels failed, after a mark."""
+        first, _ = self._unchecked.get(executable, (mark, mark))
+        self._unchecked[executable] = first, mark
 
     def synchronize(self) -> None:
         """Wait until the device is done.
@@ -169,17 +219,48 @@ class Device:
             If the device failed.
         """
         self.enter()
+        self.arrivals.settle_all()
         self.driver.call("cuStreamSynchronize", self.stream)
         self.check()
 
-    def check(self) -> None:
-        """Raise what kernels that are done have found; see `synchronize`."""
-        while self._unchecked:
-            executable = next(iter(self._unchecked))
-            del self._unchecked[executable]
-            executable.check()
+    def check(self, mark: int | None = None) -> None:
+        """Raise what kernels up to a mark, all by default, have found.
+
+        They are done; see `synchronize`.
+        """
+        for executable, (first, last) in list(self._unchecked.items()):
+            if mark is None or last <= mark:
+                self._unchecked.pop(executable, None)
+            if mark is None or first <= mark:
+                executable.check()
 
     # Code
+
+    @cached_property
+    def libraries(self) -> Libraries | None:
+        """The libraries of linear algebra; None where they are not, or do not start."""
+        addresses = self._library_addresses
+        if addresses is None and self._has_system_driver:
+            addresses = system_addresses()
+        if addresses is None:
+            return None
+        self.enter()
+        try:
+            return Libraries(addresses)
+        except DeviceError:  # made for another driver
+            return None
+
+    @cached_property
+    def products(self) -> CublasLt | None:
+        """The library of products; None where it is not, or does not start."""
+        addresses = product_addresses() if self._has_system_driver else None
+        if addresses is None:
+            return None
+        self.enter()
+        try:
+            return CublasLt(addresses)
+        except DeviceError:  # made for another driver
+            return None
 
     def function(
         self, code: TritonCode, odd: Collection[str] = ()
@@ -198,11 +279,18 @@ class Device:
             If it needs more shared memory than the device has.
         """
         aligned = aligned_pointers(code, odd)
-        key = code.source, aligned
+        key = code.source, code.sizes, aligned
         found = self._functions.get(key)
         if found is None:
             found = self._functions[key] = self._load(self._built(code, aligned))
         return found
+
+    @property
+    def tuning(self) -> Tuning:
+        """What the form of kernels depends on, here and with the switches there are."""
+        return Tuning(
+            processors=self.processors, arch=self.arch, tf32=config.get("tf32")
+        )
 
     def prepare(self, wanted: Sequence[Wanted]) -> None:
         """Build kernels that will be asked for, several at a time."""
@@ -267,12 +355,7 @@ class HostWords:
         memory = (ctypes.c_int64 * count).from_address(self.address)
         self.values = np.ctypeslib.as_array(memory)
         self.values[...] = 0
-        weakref.finalize(self, _free_host, device.driver, self.address)
-
-
-def _free_host(driver: Driver, address: int) -> None:
-    with contextlib.suppress(DeviceError):  # the driver may be gone by now
-        driver.call("cuMemFreeHost", address)
+        weakref.finalize(self, free_host, device.driver, self.address)
 
 
 @cache

@@ -8,6 +8,7 @@ which raises what fails.
 Source: the CUDA driver API reference, version 12.0, which every driver from 525 on has.
 """
 
+import contextlib
 import ctypes
 import sys
 from collections.abc import Mapping
@@ -40,6 +41,8 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     "cuDeviceGetDefaultMemPool": (_POINTERS, c_int),
     "cuMemPoolSetAttribute": (ptr, c_int, ptr),
     "cuMemPoolTrimTo": (ptr, c_size_t),
+    "cuMemPoolSetAccess": (ptr, ptr, c_size_t),
+    "cuDeviceCanAccessPeer": (_INTEGERS, c_int, c_int),
     "cuMemHostAlloc": (_POINTERS, c_size_t, c_uint),
     "cuMemFreeHost": (ptr,),
     "cuMemcpyHtoDAsync": (c_uint64, ptr, c_size_t, ptr),
@@ -131,6 +134,12 @@ class Driver:
             texts.append((text.value or b"unknown").decode())
         name, meaning = texts
         return DeviceError(f"{function} failed: {name} ({code}): {meaning}", code=code)
+
+
+def free_host(driver: Driver, address: int) -> None:
+    """Give page-locked memory back."""
+    with contextlib.suppress(DeviceError):  # the driver may be gone by now
+        driver.call("cuMemFreeHost", address)
 
 
 @cache

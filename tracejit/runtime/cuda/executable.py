@@ -6,41 +6,50 @@ hands their addresses to that function and returns: the device works on. Its are
 whatever the caller lets go of may be used again at once, as all work is on one stream.
 """
 
+import contextlib
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from ...codegen.error_word import CODE_SHIFT, HOST_ERROR, STEP_SHIFT
+from ... import config
+from ...codegen.error_word import (
+    CODE_SHIFT,
+    HOST_ERROR,
+    LIBRARY_ERROR,
+    LINALG_ERROR,
+    STEP_SHIFT,
+)
 from ...codegen.llvm.host import HOST_SYMBOL, MAIN_SYMBOL
 from ...codegen.llvm.launch import (
     DRIVER_SYMBOLS,
-    Launch,
     Launches,
     emit_launches,
     odd_buffers,
 )
 from ...codegen.llvm.target import host_target
 from ...codegen.triton.code import TritonKernel
-from ...codegen.triton.emit import emit_kernel
+from ...codegen.triton.emit import NOTHING, emit_kernel, sites_of
 from ...codegen.triton.externs import step_kernel
-from ...errors import HostFallbackWarning
+from ...errors import DeviceError, HostFallbackWarning
 from ...ir.ops.callback import callback_p, check_p
-from ...kernels.kernel import Buffer, Kernel
+from ...kernels.kernel import Kernel
 from ...kernels.schedule import Schedule
-from ...program.interp import extent_of
 from ...program.program import Extern, Program, ProgramBuffer, Run, nested
-from ..cpu.call import NativeFunction, data_pointer
+from ..cpu.call import NativeFunction
 from ..cpu.engine import engine_for
-from ..failures import index_error
+from ..failures import index_error, linalg_error
+from .cublaslt import library_kernel
 from .device import Device, aligned_pointers
 from .externs import DeviceCalls
 from .graphs import Graphs
-from .shadow import new_shadow
+from .linalg import library_step
+from .loading import loaded
+from .shadow import shadow_in, size_of
+from .tuner import tuner_of
 
 _RECORDED = range(2, 10_000)  # launches that are worth recording
-WARP = 32  # threads
 _ERRORS = "errors"
 
 
@@ -64,6 +73,7 @@ class CudaExecutable:
     def __init__(self, program: Program, device: Device) -> None:
         self.program, self.device = program, device
         self.sources: dict[str, TritonKernel] = {}
+        self._called: dict[str, Launches] = {}  # kernels that a library computes
         device.enter()
         start = time.perf_counter()
         self._prepare()
@@ -80,6 +90,7 @@ class CudaExecutable:
             symbol: device.upload(data, f"constant of {program.name}")
             for symbol, data in code.constants.items()
         }
+        device.settle([x.address for x in self._constants.values()])
         library = engine.load(image, self._imports())
         address = library.address(MAIN_SYMBOL)
         self._function = NativeFunction(address, argtypes=(), owner=library)
@@ -89,10 +100,14 @@ class CudaExecutable:
             "link": time.perf_counter() - built,
         }
         replays = code.launches in _RECORDED and not code.needs_bytes
+        replays = replays and all(x.is_recorded for x in code.libraries)
         is_alone = replays and not code.needs_host
         self._graphs = Graphs(device, self._function) if is_alone else None
         self._outputs = _labelled_outputs(program)
         self._tail = device.stream, device.context
+        has_state = any(x.select for x in code.libraries)
+        libraries = device.libraries if has_state else None
+        self._turn = libraries.lock if libraries else contextlib.nullcontext()
 
     def _imports(self) -> dict[str, int]:
         code, driver = self._code, self.device.driver
@@ -108,27 +123,49 @@ class CudaExecutable:
         wanted, odd = [], odd_buffers(self.program)
         for step in nested(self.program.steps):
             if isinstance(step, Run) and step.kernel.name not in self.sources:
-                source = emit_kernel(step.kernel, step.schedule)
-                self.sources[step.kernel.name] = source
                 names = odd[step.kernel.name]
-                wanted += [(c, aligned_pointers(c, names)) for c in source.codes]
+                source = self._emitted(step.kernel, step.schedule, names)
+                codes = () if source is None else source.codes
+                wanted += [(c, aligned_pointers(c, names)) for c in codes]
         self.device.prepare(wanted)
 
     def _load(
         self, kernel: Kernel, schedule: Schedule, odd: Collection[str]
     ) -> Launches:
-        source = self.sources.get(kernel.name) or emit_kernel(kernel, schedule)
-        self.sources[kernel.name] = source
+        source = self.sources.get(kernel.name)
+        if source is None and kernel.name not in self._called:
+            source = self._emitted(kernel, schedule, odd)
+        if source is None:
+            return self._called[kernel.name]
         return loaded(self.device, source, odd)
+
+    def _emitted(
+        self, kernel: Kernel, schedule: Schedule, odd: Collection[str]
+    ) -> TritonKernel | None:
+        """Return what a kernel becomes here; None if a library computes it."""
+        tuning, tuner = self.device.tuning, tuner_of(self.device)
+        choices = NOTHING
+        if tuner.is_asked:
+            sites = sites_of(kernel, schedule, tuning, odd)
+            choices = tuner.choices(sites)
+            called = library_kernel(self.device, sites, choices)
+            if called is not None:
+                self._called[kernel.name] = called
+                return None
+        source = emit_kernel(kernel, schedule, tuning, choices, odd)
+        self.sources[kernel.name] = source
+        return source
 
     def _load_extern(self, step: Extern) -> Launches | None:
         """Build and load what computes a step; say so if the host does."""
         if step.primitive in (callback_p, check_p):
             return None
-        source = step_kernel(self.program, step)
+        source = step_kernel(self.program, step, config.get("deterministic"))
         if source is None:
-            _warn_of_host(self.program, step)
-            return None
+            calls = library_step(self.device, self.program, step)
+            if calls is None:
+                _warn_of_host(self.program, step)
+            return calls
         self.sources[f"{source.name}.{len(self.sources)}"] = source
         names = [b.name for code in source.codes for b in code.buffers]
         own = {b.name for b in source.workspace}
@@ -166,21 +203,30 @@ class CudaExecutable:
             If there is no room for results and temporaries.
         """
         device = self.device
-        outputs = [new_shadow(device, *output) for output in self._outputs]
+        outputs = [
+            device.pool.allocate(size_of(shape, dtype), label)
+            for shape, dtype, label in self._outputs
+        ]
         arena = device.pool.allocate(
             self._code.arena_bytes, f"temporaries of {self.program.name}"
         )
-        places = [data_pointer(x) for x in outputs]
+        places = [x.address for x in outputs]
         everything = (*addresses, *places, arena.address)
-        if self._graphs is not None:
-            word = self._graphs.run(everything)
-        else:
-            word = self._function.at([*everything, *self._tail]) or 0
+        device.settle(addresses)
+        with self._turn:
+            if self._graphs is not None:
+                word = self._graphs.run(everything)
+            else:
+                word = self._function.at([*everything, *self._tail]) or 0
+        mark = device.marks.make()
+        for output in outputs:
+            output.mark = mark
         if self._code.error_words:
-            device.watch(self)
+            device.watch(self, mark)
         if word:
             raise self._error(word)
-        return outputs
+        shadows = zip(outputs, self._outputs, strict=True)
+        return [shadow_in(device, x, shape, dtype) for x, (shape, dtype, _) in shadows]
 
     def check(self) -> None:
         """Raise what a kernel has found since the last check; the device is done.
@@ -188,12 +234,16 @@ class CudaExecutable:
         Raises
         ------
         IndexRangeError
+        numpy.linalg.LinAlgError
+            For a matrix that is singular or not positive definite.
         """
         words = self._words.values.reshape(-1, 2)
         for k in np.flatnonzero(words[:, 0]):
             word, index = (int(x) for x in words[k])
             words[...] = 0
             step = self._code.steps[self._code.error_words[k]]
+            if word & 0xFF == LINALG_ERROR:
+                raise linalg_error(step)
             raise index_error(self.program, step, word, index)
 
     def _error(self, word: int) -> BaseException:
@@ -201,34 +251,14 @@ class CudaExecutable:
         if word & 0xFF == HOST_ERROR:
             return self._host.take_error()
         code = (word >> CODE_SHIFT) & 0xFFFFFFFF
-        error = self.device.driver.error("running a kernel", code)
+        if word & 0xFF == LIBRARY_ERROR:
+            what = step.primitive.name if isinstance(step, Extern) else "product"
+            failed = f"the library's {what} failed with status {code}"
+            error = DeviceError(failed, code=code)
+        else:
+            error = self.device.driver.error("running a kernel", code)
         error.source = ", ".join(step.source) or None
         return error
-
-
-def loaded(device: Device, source: TritonKernel, odd: Collection[str]) -> Launches:
-    """Build and load what a kernel of the IR became."""
-    launches = []
-    for code in source.codes:
-        function, built = device.function(code, odd)
-        launches.append(
-            Launch(
-                code.name,
-                function,
-                tuple(b.name for b in code.buffers),
-                code.can_fail,
-                code.grid,
-                WARP * built.facts.num_warps,
-                built.facts.shared,
-                built.global_scratch * code.grid,
-            )
-        )
-    return Launches(tuple(launches), {b.name: _bytes_of(b) for b in source.workspace})
-
-
-def _bytes_of(buffer: Buffer) -> int:
-    low, high = extent_of(buffer.shape, buffer.strides)
-    return (high - low) * buffer.dtype.itemsize
 
 
 def _labelled_outputs(

@@ -3,7 +3,8 @@
 A program of many kernels costs the host a launch each; recorded, it costs one. What is
 recorded has addresses in it, so that it is kept by them: memory that is let go of is
 used again in the same order, and calls in a loop come back to the same few addresses.
-The second call at an address list records; the first may be the only one.
+The second call at an address list records; the first may be the only one. What cannot
+be recorded (a library may refuse) is launched as it is from then on.
 """
 
 import contextlib
@@ -40,6 +41,7 @@ class Graphs:
         self._device, self._function = device, function
         self._known: OrderedDict[tuple[int, ...], int] = OrderedDict()
         self._lock = threading.Lock()
+        self._is_refused = False
         weakref.finalize(self, _forget, device.driver, self._known.values())
 
     def run(self, addresses: tuple[int, ...]) -> int:
@@ -47,35 +49,51 @@ class Graphs:
         device = self._device
         with self._lock:
             found = self._known.get(addresses)
+            if self._is_refused:
+                return self._launch(addresses, device.stream)
             if found is None:
                 self._remember(addresses, _SEEN)
                 return self._launch(addresses, device.stream)
             if found == _SEEN:
-                word, found = self._record(addresses)
-                if word:
+                recording = self._record(addresses)
+                if recording is None:
+                    word = self._launch(addresses, device.stream)
+                    self._is_refused = not word
                     return word
+                found = recording
             self._remember(addresses, found)
+            device.enter()
             device.driver.call("cuGraphLaunch", found, device.stream)
             return 0
 
     def _launch(self, addresses: tuple[int, ...], stream: int) -> int:
         return self._function.at([*addresses, stream, self._device.context]) or 0
 
-    def _record(self, addresses: tuple[int, ...]) -> tuple[int, int]:
-        """Return the error word of what is recorded, and the recording."""
+    def _record(self, addresses: tuple[int, ...]) -> int | None:
+        """Return a recording; None if something cannot be recorded."""
         driver, stream = self._device.driver, self._device.recording_stream
         self._device.enter()
-        driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
-        try:
-            word = self._launch(addresses, stream)
-        finally:
-            graph = driver.handle_last("cuStreamEndCapture", stream)
+        with self._device.recording:
+            driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
+            try:
+                word = self._launch(addresses, stream)
+            finally:
+                graph = self._end(stream)
+        if graph is None:
+            return None
         try:
             if word:
-                return word, 0
-            return 0, driver.handle("cuGraphInstantiateWithFlags", graph, 0)
+                return None
+            return driver.handle("cuGraphInstantiateWithFlags", graph, 0)
         finally:
             driver.call("cuGraphDestroy", graph)
+
+    def _end(self, stream: int) -> int | None:
+        """Return what was recorded; None if something that was asked for ended it."""
+        try:
+            return self._device.driver.handle_last("cuStreamEndCapture", stream)
+        except DeviceError:
+            return None
 
     def _remember(self, addresses: tuple[int, ...], recording: int) -> None:
         self._known[addresses] = recording

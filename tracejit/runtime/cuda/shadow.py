@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .device import Device
+from .memory import Allocation
 
 
 class Memory:
@@ -63,13 +64,43 @@ def shadow_at(
     return np.ndarray(shape, dtype, block, -first, steps)
 
 
-def new_shadow(
-    device: Device, shape: tuple[int, ...], dtype: np.dtype, label: str = "array"
+def size_of(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Return the bytes of a contiguous array."""
+    return math.prod(shape) * dtype.itemsize
+
+
+def shadow_in(
+    device: Device, allocation: Allocation, shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
-    """Return the shadow of a new C-contiguous array, whose elements are anything."""
-    size = math.prod(shape) * dtype.itemsize
-    allocation = device.pool.allocate(size, label)
+    """Return the shadow of a C-contiguous array in a block of memory."""
     return shadow_at(device, allocation.address, shape, dtype, owner=allocation)
+
+
+def uploaded(device: Device, array: np.ndarray, label: str = "array") -> np.ndarray:
+    """Return the shadow of a C-contiguous copy of an array."""
+    block = device.upload(np.ascontiguousarray(array), label)
+    return shadow_in(device, block, array.shape, array.dtype)
+
+
+def mark_of(shadow: np.ndarray) -> int | None:
+    """Return the mark after which a shadow's elements are there, if that is known."""
+    memory = memory_of(shadow)
+    owner = None if memory is None else memory.owner
+    return owner.mark if isinstance(owner, Allocation) else None
+
+
+def set_mark(shadow: np.ndarray, mark: int | None) -> None:
+    """Say when what was written to a shadow is there, unless others may write too.
+
+    Parameters
+    ----------
+    mark : int, optional
+        None from now on, if other libraries see the memory.
+    """
+    memory = memory_of(shadow)
+    owner = None if memory is None else memory.owner
+    if isinstance(owner, Allocation) and (mark is None or owner.mark is not None):
+        owner.mark = mark
 
 
 def memory_of(shadow: np.ndarray) -> Memory | None:

@@ -39,10 +39,13 @@ class Form:
     packed : bool
         Whether B is what `emit_pack`'s function wrote, and not B itself. The problem
         has no batch axes then.
+    adds : bool
+        Whether products are added to C as it is.
     """
 
     split: Split = Split.ROWS
     packed: bool = False
+    adds: bool = False
 
 
 def is_packed(problem: Problem, target: Target) -> bool:
@@ -208,12 +211,13 @@ class _Gemm:
         if whole:
             with self.em.loop(0, whole, 1) as loop:
                 more = self.em.op(f"icmp ne i64 {loop.index}, 0")
+                more = "true" if self.form.adds else more
                 start = multiply(self.em, loop.index, KC)
                 self._block(a, b, c, start, KC, more)
                 loop.yield_([])
         rest = self.problem.k - whole * KC
         if rest or not whole:
-            more = "true" if whole else "false"
+            more = "true" if whole or self.form.adds else "false"
             self._block(a, b, c, whole * KC, rest, more)
 
     def _packed_offset(self, start: Index) -> Index:

@@ -1,4 +1,4 @@
-"""Primitives that are no loop nests, as Triton kernels: scatters, scans, sorts.
+"""Primitives that are no loop nests, as Triton kernels: scatters, scans, sorts, parts.
 
 What a CPU runs as an `Extern` step by a compiled loop of NumPy runs on a device by one
 of these, written for the shapes and strides of the step. `extern_kernel` returns what
@@ -13,6 +13,7 @@ from ....kernels.kernel import Buffer
 from ....program.program import Extern, Program
 from ..code import TritonKernel
 from .cumulative import write_cumulative
+from .parts import write_complex, write_part
 from .scatter import write_scatter
 from .sort import write_sort
 
@@ -28,10 +29,15 @@ WRITERS: Mapping[str, Writer] = {
     "cummin": write_cumulative,
     "sort": write_sort,
     "argsort": write_sort,
+    "real": write_part,
+    "imag": write_part,
+    "complex": write_complex,
 }
 
 
-def step_kernel(program: Program, step: Extern) -> TritonKernel | None:
+def step_kernel(
+    program: Program, step: Extern, deterministic: bool = False
+) -> TritonKernel | None:
     """Return the kernels of a step; see `extern_kernel`.
 
     Its operands are called ``in0``, ``in1``, ... and its results ``out0``, ...
@@ -43,7 +49,8 @@ def step_kernel(program: Program, step: Extern) -> TritonKernel | None:
         ]
         for kind, names in (("in", step.inputs), ("out", step.outputs))
     )
-    return extern_kernel(step.primitive, step.params, *ends)
+    ins, outs = ends
+    return extern_kernel(step.primitive, step.params, ins, outs, deterministic)
 
 
 def extern_kernel(
@@ -51,6 +58,7 @@ def extern_kernel(
     params: Params,
     inputs: Sequence[Buffer],
     outputs: Sequence[Buffer],
+    deterministic: bool = False,
 ) -> TritonKernel | None:
     """Return the kernels that compute a primitive; None if there are none.
 
@@ -61,8 +69,12 @@ def extern_kernel(
         Of the equation.
     inputs, outputs : sequence of Buffer
         Operands and results, each under a name of its own.
+    deterministic : bool
+        Whether sums of floats must be the same at each run.
     """
     write = WRITERS.get(primitive.name)
     if write is None or not all(b.shape.count(0) == 0 for b in (*inputs, *outputs)):
         return None
+    if primitive.name == "scatter":
+        return write_scatter("scatter", inputs, outputs, params, deterministic)
     return write(primitive.name, inputs, outputs, params)

@@ -11,7 +11,7 @@ from .solve import (
     triangular_solve_p,
 )
 from .spectral import eig_p, eigh_p, eigvals_p
-from .svd import lstsq_p, pinv_p, svd_p, svdvals_p
+from .svd import lstsq_graph, lstsq_p, pinv_p, svd_p, svdvals_p
 
 __all__ = [
     "cholesky_p",
@@ -23,6 +23,7 @@ __all__ = [
     "householder_product_p",
     "inv_or_nan_p",
     "inv_p",
+    "lstsq_graph",
     "lstsq_p",
     "pinv_p",
     "qr_p",

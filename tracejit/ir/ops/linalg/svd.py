@@ -369,6 +369,38 @@ def _lstsq_jvp(
     return dx, b.emit(mul_p, total, 2.0), None, ds
 
 
+def lstsq_graph(avals: Avals, params: Params) -> Graph:
+    """Least squares by singular values, for targets that have no ``gelsd``.
+
+    The solution of least norm is V S⁻¹ Uᴴ y, with 0 in place of 1/s for s up to
+    rcond · max s, as many as the rank has not.
+    """
+    b = Builder("lstsq")
+    a, y, rcond = (b.input(aval) for aval in avals)
+    u, s, vh = b.emit_all(svd_p, (a,), {"full_matrices": False})
+    last, (m, n) = s.aval.ndim - 1, a.aval.shape[-2:]
+    top = b.emit(mul_p, rcond, b.emit(reduce_max_p, s, axes=(last,)))
+    dims = tuple(range(last))
+    top = b.emit(broadcast_in_dim_p, top, shape=s.aval.shape, dims=dims)
+    large = b.emit(gt_p, s, top)
+    safe = b.emit(select_p, large, s, b.literal(1, s.aval.dtype))
+    inverse = keep(b, large, b.emit(div_p, b.literal(1, s.aval.dtype), safe))
+    inner = matmul(b, adjoint(b, u), y)
+    scale = as_dtype(b, along_columns(b, inverse, inner), inner.aval.dtype)
+    x = matmul(b, adjoint(b, vh), b.emit(mul_p, inner, scale))
+    rank = as_dtype(b, large, np.dtype(np.int32))
+    rank = b.emit(reduce_sum_p, rank, axes=(last,))
+    rest = b.emit(sub_p, y, matmul(b, a, x))
+    squares = real_part(b, b.emit(mul_p, conjugate(b, rest), rest))
+    total = b.emit(reduce_sum_p, squares, axes=(last,))
+    if m <= n:
+        total = b.emit(mul_p, total, 0.0 if m == n else float("nan"))
+    full = b.emit(eq_p, rank, b.literal(n, rank.aval.dtype))
+    full = b.emit(broadcast_in_dim_p, full, shape=total.aval.shape, dims=dims)
+    undefined = b.literal(float("nan"), total.aval.dtype)
+    return b.build([x, b.emit(select_p, full, total, undefined), rank, s])
+
+
 def _bent(b: Builder, t: Atom, a: Atom, g: Atom, x: Atom, r: Atom) -> Atom:
     """G Gᴴ dAᴴ r + (1 - G A) dAᴴ Gᴴ x: what turns the spaces of A."""
     gh, th = adjoint(b, g), adjoint(b, t)

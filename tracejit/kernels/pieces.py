@@ -6,8 +6,8 @@ A `Piece` is a kernel and the order of its axes.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...kernels.joining import with_joined_axes, with_offsets
-from ...kernels.kernel import (
+from .joining import with_joined_axes, with_offsets
+from .kernel import (
     Axis,
     Buffer,
     Contract,
@@ -22,8 +22,8 @@ from ...kernels.kernel import (
     values_of,
     with_inner,
 )
-from ...kernels.maps import axes_in, values_in
-from ...kernels.schedule import Schedule
+from .maps import axes_in, values_in
+from .schedule import Schedule
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from ...ir import dtypes as dt
-from ...ir.graph import Literal
-from ...ir.ops.elementwise import convert_p, div_p, exp_p, mul_p, neg_p, sub_p
-from ...kernels.kernel import (
+from ..ir import dtypes as dt
+from ..ir.graph import Literal
+from ..ir.ops.elementwise import convert_p, div_p, exp_p, mul_p, neg_p, sub_p
+from .kernel import (
     Compute,
     Contract,
     Kernel,
@@ -32,14 +32,13 @@ from ...kernels.kernel import (
     result_of,
     values_of,
 )
-from .code import power_of_two
 from .pieces import Piece, axes_of, buffers_of, closure, names_read, needed_for, rebuilt
-from .values import HALVES
 
 # Columns of a result of which a program holds whole rows. 256 is the widest product of
 # Hopper's matrix unit (wgmma); twice as many would spill: already at 256, sm_90 has no
 # registers left where the epilogue takes an argmax.
 LARGEST_COLUMNS = 256
+HALVES = dt.FLOATS - {dt.FLOAT32, dt.FLOAT64}
 _LINEAR = {mul_p: (0, 1), div_p: (0,), neg_p: (0,), convert_p: (0,)}  # operands
 
 
@@ -61,7 +60,7 @@ class Online:
         The maximum.
     exponential : Compute
     sums : tuple of Reduce
-        Sums of exponentials.
+        Sums of exponentials. What is reduced over columns stands after them.
     batch, rows, columns, streamed, inner : frozenset of str
         Axes: one position a program, rows and columns of the result, those of the
         maximum, those of `scored`.
@@ -299,7 +298,11 @@ def _roles(search: _Search, weights: Value) -> Online | None:
         top=search.top,
         exponential=search.exponential,
         sums=tuple(
-            op for op in search.body if isinstance(op, Reduce) and op is not search.top
+            op
+            for op in search.body
+            if isinstance(op, Reduce)
+            and op is not search.top
+            and set(op.axes) & streamed
         ),
         batch=batch,
         rows=weights.axes - batch - streamed,
@@ -335,7 +338,7 @@ class _Checks:
         kernel, r = self.search.kernel, self.roles
         columns = prod(kernel.extent(a) for a in r.columns)
         full = all(a.extent for a in kernel.axes)
-        return full and power_of_two(columns) <= LARGEST_COLUMNS
+        return full and columns <= LARGEST_COLUMNS
 
     def _is_one_type(self) -> bool:
         """Tell whether all of the state is of one type in registers."""
@@ -388,8 +391,14 @@ class _Checks:
         r = self.roles
         stores = [op for op in self.body if isinstance(op, Store)]
         names = {name for op in stores for name in names_read(op)}
-        ops = closure(self.body, names, r.results)
-        return self._within([*ops, *stores], r.batch | r.rows | r.columns)
+        ops = [*closure(self.body, names, r.results), *stores]
+        rest = [op for op in ops if not _is_of_columns(op, r.columns)]
+        return self._within(rest, r.batch | r.rows | r.columns)
+
+
+def _is_of_columns(op: KernelOp, columns: frozenset[str]) -> bool:
+    """Tell whether an operation reduces rows of results, which a program holds."""
+    return isinstance(op, Reduce) and set(op.axes) == columns
 
 
 def _is_float(*values: Value) -> bool:
