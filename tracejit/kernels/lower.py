@@ -240,7 +240,7 @@ class _Lowering:
     def _reads(self, x: Var, at: Map) -> list[tuple[Var, Map]]:
         """Return the values, and where, that `x` is computed of element by element."""
         eqn = self.definitions.get(x)
-        if eqn is None:
+        if eqn is None or not x.aval.size:
             return []
         if eqn.primitive.kind is Kind.ELEMENTWISE:
             operands = (o for o in eqn.invars if isinstance(o, Var))
@@ -255,9 +255,9 @@ class _Lowering:
 
     def _emitted(self, x: Var, at: Map) -> Operand:
         eqn = self.definitions.get(x)
+        if not x.aval.size:  # no element is ever wanted: nothing must be read
+            return Literal(0, x.aval.dtype)
         if eqn is None:
-            if not x.aval.size:  # no element is ever wanted: nothing must be read
-                return Literal(0, x.aval.dtype)
             return self.load(self.buffers[x], at)
         if eqn.primitive.kind is Kind.ELEMENTWISE:
             operands = [self.value(o, at if o.aval.shape else ()) for o in eqn.invars]

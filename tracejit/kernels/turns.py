@@ -1,10 +1,10 @@
 """Loops that each element runs for itself, so that a kernel can hold them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..ir.aval import Shape, ShapedArray
 from ..ir.dtypes import is_complex
-from ..ir.graph import Eqn, Graph
+from ..ir.graph import Atom, Eqn, Graph
 from ..ir.ops.loops import ScanParams, scan_p
 from ..ir.ops.shape import broadcast_in_dim_p
 from ..ir.primitive import Kind
@@ -20,6 +20,12 @@ def is_pointwise_loop(eqn: Eqn) -> bool:
     if eqn.primitive is not scan_p or eqn.effects:
         return False
     return is_pointwise(ScanParams.of(eqn.params), [x.aval for x in eqn.invars])
+
+
+def has_read_numbers(eqn: Eqn, read: Collection[Atom]) -> bool:
+    """Tell whether a carry of rank 0 beside arrays is among what is read afterwards."""
+    numbers = [v for v in eqn.outvars if not v.aval.shape]
+    return len(numbers) < len(eqn.outvars) and any(v in read for v in numbers)
 
 
 def is_pointwise(p: ScanParams, avals: Sequence[ShapedArray]) -> bool:

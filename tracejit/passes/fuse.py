@@ -38,7 +38,7 @@ from ..ir.primitive import Effect, Kind
 from ..ir.printer import format_eqn
 from ..kernels.lower import REDUCE_OPS
 from ..kernels.maps import Map, axes_in
-from ..kernels.turns import is_pointwise_loop
+from ..kernels.turns import has_read_numbers, is_pointwise_loop
 from ..kernels.views import VIEWS, through_view
 from .fused_graph import fused_graph, is_lazy, reads_memory, users_through_views
 from .groups import (
@@ -98,9 +98,9 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
         if any(e.primitive is fusion_p for e in graph.eqns):
             return graph
         normal = normal_form(graph)
-        loops = {subgraph(e.params, "body") for e in normal.eqns if can_turn(e, limits)}
+        loops = bodies_of_kernels(normal, limits)
         inner = map_subgraphs(normal, lambda g: g if g in loops else fuse(g, context))
-        fusion = _Fusion(with_streams(inner, limits), limits)
+        fusion = _Fusion(with_streams(inner, limits), limits, loops)
         fused = fusion.run()
         context.notes.extend(map(str, fusion.boundaries()))
         return fused
@@ -111,8 +111,8 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
 class _Fusion:
     """One run of the pass over one graph."""
 
-    def __init__(self, graph: Graph, limits: Limits) -> None:
-        self.graph, self.limits = graph, limits
+    def __init__(self, graph: Graph, limits: Limits, loops: set[Graph]) -> None:
+        self.graph, self.limits, self.loops = graph, limits, loops
         self.definitions = {v: e for e in graph.eqns for v in e.outvars}
         self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
         self.users = users_through_views(graph)
@@ -188,7 +188,7 @@ class _Fusion:
         if eqn.primitive.kind is Kind.ELEMENTWISE:
             return self.limits.accepts(eqn)
         if eqn.primitive is scan_p:
-            return can_turn(eqn, self.limits)
+            return subgraph(eqn.params, "body") in self.loops
         has_arrays = all(isinstance(x, Var) for x in eqn.invars)
         if eqn.primitive is gather_p:
             return has_arrays and eqn.invars[0].aval.size > 0
@@ -578,7 +578,7 @@ class _Fusion:
         at = positions(shape)
         is_reduction = eqn.primitive.name in REDUCE_OPS
         is_plain = is_reduction or eqn.primitive.kind is Kind.ELEMENTWISE
-        is_plain |= eqn.primitive is scan_p
+        is_plain |= eqn.primitive is scan_p and self._is_fusible(eqn)
         for i, x in enumerate(eqn.invars):
             here: Map | None = at if is_plain and not reads_memory(eqn, i) else None
             if eqn.primitive is update_slice_p and i == 0:
@@ -604,6 +604,21 @@ class _Fusion:
             elif eqn.primitive in VIEWS:
                 inner = through_view(eqn, at, extents)
             yield from self._behind(operand, inner, shape)
+
+
+def bodies_of_kernels(graph: Graph, limits: Limits) -> set[Graph]:
+    """Return the bodies of the loops that kernels of a target can hold.
+
+    Carries of rank 0 beside arrays have no place in a kernel, so nothing may read them.
+    """
+    read = {x for e in graph.eqns for x in e.invars} | set(graph.outvars)
+    found: dict[Graph, bool] = {}
+    for eqn in graph.eqns:
+        if eqn.primitive is scan_p:
+            body = subgraph(eqn.params, "body")
+            is_kernel = can_turn(eqn, limits) and not has_read_numbers(eqn, read)
+            found[body] = found.get(body, True) and is_kernel
+    return {body for body, is_kernel in found.items() if is_kernel}
 
 
 def can_turn(eqn: Eqn, limits: Limits) -> bool:

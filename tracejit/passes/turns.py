@@ -22,7 +22,7 @@ from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.invariant import renamed
 from ..ir.liveness import live_equations
 from ..ir.ops.loops import ScanParams, scan_p
-from ..kernels.turns import is_pointwise, is_pointwise_loop
+from ..kernels.turns import has_read_numbers, is_pointwise, is_pointwise_loop
 from .manager import PassContext, keep_name, map_subgraphs
 from .normal_form import normal_form
 
@@ -40,8 +40,12 @@ def pointwise_loops(graph: Graph, context: PassContext) -> Graph:
         b.source = eqn.source
         ins = [env.get(x, x) for x in eqn.invars]
         outs: Sequence[Atom | None] | None = None
-        is_open = eqn.primitive is scan_p and not is_pointwise_loop(eqn)
-        if is_open and context.may_fire("pointwise_loop"):
+        is_ready = is_pointwise_loop(eqn) and not has_read_numbers(eqn, read)
+        if (
+            eqn.primitive is scan_p
+            and not is_ready
+            and context.may_fire("pointwise_loop")
+        ):
             wanted = [v in read for v in eqn.outvars]
             outs = _ready(b, ScanParams.of(eqn.params), ins, wanted)
             context.stats.fired["pointwise_loop"] += outs is not None
