@@ -52,6 +52,13 @@ def near(q, k, v):
     return hiding(q, k, v, 0.5)
 
 
+def window(q, k, v):
+    """Hide what is far away, on both sides."""
+    i, j = np.arange(q.shape[-2])[:, None], np.arange(k.shape[-2])
+    shown = (i - j < 9) & (j - i < 9)
+    return normalised(np.where(shown, scores(q, k), q.dtype.type(-1e4))) @ v
+
+
 def computed(q, k, v):
     """Operands that are computed where they are read."""
     return normalised(scores(np.tanh(q), k * q.dtype.type(0.5))) @ (v + v)
@@ -141,6 +148,7 @@ CASES = {
     "causal": (causal, operands(LONG, LONG), 5),
     "finite": (masked, operands(LONG, LONG, 1), 5),
     "near": (near, operands(140, 140, 1), 5),
+    "window": (window, operands(140, 140, 1), 5),
     "computed": (computed, operands(20, 140, columns=7), 4),
     "slopes": (sloped, operands(140, 140, 3, columns=7), 4),
     "groups": (

@@ -34,6 +34,9 @@ FUNCTIONS = {
     "integer power": lambda z: z**3,
     "mixed with real": lambda z: z * z.real + np.arange(4.0),
     "comparison": lambda z, w: (z == w) | (z != z.conj()),
+    "order": lambda z, w: (
+        (z < w) ^ (z.real + w.imag * 1j <= z) ^ (z >= 1) ^ (z.real + 0j > z)
+    ),
     "truth": lambda z: np.where(z, z, 1),
     "sum": lambda z: z.sum(axis=0) + z.mean() + np.cumsum(z, axis=1)[:, 1, None],
     "product of matrices": lambda z, w: z @ w.conj().T,

@@ -54,6 +54,7 @@ PASS_RULES = {
     "contract_fma": "add (mul x, y), z -> fma x, y, z",
     "reroll": "windows of equations that do the same -> scan",
     "pointwise_loop": "scan of elements by themselves -> one that a kernel can hold",
+    "split_complex": "complex arithmetic -> that of real and imaginary parts",
     "expand_window": "an operation over windows -> slices and elementwise operations",
 }
 

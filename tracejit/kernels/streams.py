@@ -21,6 +21,7 @@ from math import prod
 
 from ..ir.graph import Literal
 from ..ir.ops.elementwise import (
+    add_p,
     and_p,
     convert_p,
     exp_p,
@@ -44,6 +45,7 @@ from .kernel import (
     Reduce,
     Store,
     Value,
+    dtype_of,
     result_of,
 )
 from .maps import Affine, AxisIndex
@@ -322,11 +324,23 @@ def _position(makers: dict[str, KernelOp], x: Operand) -> Affine | None:
     if isinstance(x, Literal):
         return Affine((), int(x.value)) if x.aval.dtype.kind in "iu" else None
     op = makers[x.name]
-    if isinstance(op, Compute) and op.primitive is convert_p:
-        source = op.operands[0]
-        is_whole = isinstance(source, Value) and source.dtype.kind in "iu"
-        return _position(makers, source) if is_whole else None
+    if isinstance(op, Compute):
+        operands = [y for y in op.operands if _is_whole(y)]
+        found = [_position(makers, y) for y in operands]
+        known = [y for y in found if y is not None]
+        if len(known) < len(op.operands):
+            return None
+        if op.primitive is convert_p:
+            return known[0]
+        if op.primitive in (add_p, sub_p):
+            return known[0] + known[1] * (1 if op.primitive is add_p else -1)
+        return None
     is_plain = isinstance(op, Iota) and all(
         isinstance(atom, AxisIndex) for atom, _ in op.index.terms
     )
     return op.index if is_plain and isinstance(op, Iota) else None
+
+
+def _is_whole(x: Operand) -> bool:
+    """Tell whether a value is a signed integer: positions wrap around nowhere else."""
+    return dtype_of(x).kind == "i"

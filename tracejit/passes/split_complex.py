@@ -241,19 +241,6 @@ def _div(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
     )
 
 
-def _abs(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
-    return make.call("hypot", *_pair(ins[0]))
-
-
-def _sign(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
-    """Return z / abs z, and 0 for 0."""
-    z = _pair(ins[0])
-    size = make.call("hypot", *z)
-    nothing = make.is_zero(size)
-    size = make.select(nothing, make.number(1, size), size)
-    return Pair(*(make.div(part, size) for part in z))
-
-
 def _neg(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
     return Pair(*map(make.neg, _pair(ins[0])))
 
@@ -310,6 +297,20 @@ def _compared(name: str, join: str) -> Rule:
     def rule(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
         parts = zip(*map(_pair, ins), strict=True)
         return make.call(join, *(make.call(name, *operands) for operands in parts))
+
+    return rule
+
+
+def _ordered(name: str) -> Rule:
+    """Return the rule of an order: by real parts, and by imaginary ones of equals."""
+    strictly = name[0] + "t"
+
+    def rule(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
+        x, y = map(_pair, ins)
+        ahead, equal = make.call(strictly, x.re, y.re), make.call("eq", x.re, y.re)
+        return make.call(
+            "or", ahead, make.call("and", equal, make.call(name, x.im, y.im))
+        )
 
     return rule
 
@@ -466,8 +467,6 @@ _RULES: Mapping[str, Rule] = {
     **{name: _each(name) for name in _SAME_FOR_BOTH},
     **{name: _bilinear(name) for name in ("mul", "dot_general", "conv_general")},
     "div": _div,
-    "abs": _abs,
-    "sign": _sign,
     "neg": _neg,
     "conj": _conj,
     "real": _real,
@@ -477,6 +476,7 @@ _RULES: Mapping[str, Rule] = {
     "constant": _constant,
     "eq": _compared("eq", "and"),
     "ne": _compared("ne", "or"),
+    **{name: _ordered(name) for name in ("lt", "le", "gt", "ge")},
     "isnan": _compared("isnan", "or"),
     "isinf": _compared("isinf", "or"),
     "isfinite": _compared("isfinite", "and"),

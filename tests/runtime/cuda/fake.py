@@ -16,8 +16,9 @@ import numpy as np
 
 from tracejit.codegen.triton.build import Built, Facts
 from tracejit.program.interp import extent_of
+from tracejit.runtime.cuda.conditions import ConditionalNode
 from tracejit.runtime.cuda.device import Device
-from tracejit.runtime.cuda.driver import SIGNATURES, Driver
+from tracejit.runtime.cuda.driver import CONDITIONS, SIGNATURES, Driver
 
 from .happens_before import HOST, HappensBefore
 
@@ -25,6 +26,9 @@ OUT_OF_MEMORY, ILLEGAL_ADDRESS = 2, 700
 NAMES = {2: b"CUDA_ERROR_OUT_OF_MEMORY", 700: b"CUDA_ERROR_ILLEGAL_ADDRESS"}
 FIRST_ADDRESS = 1 << 45  # where nothing is mapped
 ATTRIBUTES = {75: 9, 76: 0, 16: 132, 97: 232448}
+
+
+SETTER, SETTER_NAME = 1 << 40, "set_condition"
 
 
 class Failure(Exception):
@@ -68,14 +72,18 @@ class FakeDriver:
         self.failing = {}  # function → code, for tests of errors
         self.errors = []
         self.recording, self.graphs = {}, {}
+        self.version = 13000
+        self.capturing, self.bodies = {}, {}  # stream → graph; graph → work
+        self.conditions, self.defaults = {}, {}  # handle → value; and to begin with
         self.contexts = {}  # and the device of each
         self.order = HappensBefore()
         self.locked, self.promised = set(), []  # page-locked blocks; copies to them
         self.lock = threading.RLock()
         self.handles = iter(range(1, 1 << 30))
+        types = {**SIGNATURES, **{name: row[1] for name, row in CONDITIONS.items()}}
         self.callbacks = {
-            name: ctypes.CFUNCTYPE(ctypes.c_int, *types)(self.entry(name))
-            for name, types in SIGNATURES.items()
+            name: ctypes.CFUNCTYPE(ctypes.c_int, *types[name])(self.entry(name))
+            for name in types
         }
         self.addresses = {
             name: ctypes.cast(callback, ctypes.c_void_p).value
@@ -125,7 +133,7 @@ class FakeDriver:
         self.give_int(out, self.count)
 
     def cuDriverGetVersion(self, out):
-        self.give_int(out, 13000)
+        self.give_int(out, self.version)
 
     def cuDeviceGet(self, out, ordinal):
         self.give_int(out, ordinal)
@@ -294,12 +302,70 @@ class FakeDriver:
             work(stream)
 
     def cuStreamBeginCapture(self, stream, mode):
-        self.recording[stream] = []
+        handle = next(self.handles)
+        self.capturing[stream] = handle
+        self.graphs[handle] = self.recording[stream] = []
 
     def cuStreamEndCapture(self, stream, out):
+        del self.recording[stream]
+        self.give(out, self.capturing.pop(stream))
+
+    def cuStreamBeginCaptureToGraph(self, stream, graph, nodes, edges, count, mode):
+        assert stream not in self.recording and not count
+        self.capturing[stream] = graph
+        self.recording[stream] = self.bodies[graph]
+
+    def cuStreamGetCaptureInfo(self, stream, state, number, graph, before, count):
+        self.give_int(state, 1)
+        self.give(graph, self.capturing[stream])
+        self.after = (ctypes.c_uint64 * 1)(len(self.recording[stream]))
+        self.give(before, ctypes.addressof(self.after))
+        count[0] = 1
+
+    def cuGraphConditionalHandleCreate(self, out, graph, context, default, flags):
+        assert flags == 1 and graph in self.capturing.values()
         handle = next(self.handles)
-        self.graphs[handle] = self.recording.pop(stream)
+        self.defaults[handle] = default
         self.give(out, handle)
+
+    def cuGraphAddNode(self, out, graph, before, count, params):
+        node = ctypes.cast(params, ctypes.POINTER(ConditionalNode))[0]
+        assert (node.kind, node.size, count) == (13, 1, 1)
+        stream = next(s for s, g in self.capturing.items() if g == graph)
+        work = self.recording[stream]
+        after = ctypes.cast(before, ctypes.POINTER(ctypes.c_uint64))[0]
+        assert after == len(work)  # it depends on what was asked for last
+        body = next(self.handles)
+        steps = self.bodies[body] = []
+        handle, is_loop = node.handle, node.condition == 1
+
+        def run(on):
+            for _ in range(1000):
+                if not self.conditions[handle]:
+                    return
+                for step in steps:
+                    step(on)
+                if not is_loop:
+                    return
+
+        work.append(run)
+        self.kept_bodies = (ctypes.c_void_p * 1)(body)
+        node.bodies = self.kept_bodies
+        self.give(out, next(self.handles))
+
+    def set_condition(self, stream, arguments):
+        values = [
+            ctypes.cast(arguments[k], ctypes.POINTER(ctypes.c_uint64))[0]
+            for k in range(3)
+        ]
+
+        def work(on):
+            handle, predicate, inverted = values
+            self.touch(on, predicate, False, "set_condition")
+            holds = bool(self.bytes_at(predicate, 1)[0])
+            self.conditions[handle] = holds != bool(inverted)
+
+        self.ask(stream, work)
 
     def cuGraphInstantiateWithFlags(self, out, graph, flags):
         handle = next(self.handles)
@@ -313,6 +379,7 @@ class FakeDriver:
 
     def cuGraphLaunch(self, graph, stream):
         self.order.work(stream)
+        self.conditions.update(self.defaults)
         for work in self.graphs[graph]:
             work(stream)
 
@@ -331,14 +398,19 @@ class FakeDriver:
         return Built(code.name, "", cubin, facts, self.scratch)
 
     def cuModuleLoadData(self, out, cubin):
-        self.give(out, int(cubin))
+        is_setter = b"cudaGraphSetConditional" in cubin
+        self.give(out, SETTER if is_setter else int(cubin))
 
     def cuModuleGetFunction(self, out, module, name):
-        assert self.codes[module - 1][0].name.encode() == name
+        kernel = SETTER_NAME if module == SETTER else self.codes[module - 1][0].name
+        assert kernel.encode() == name
         self.give(out, module)
 
     def cuLaunchKernel(self, function, *rest):
         x, y, z, threads, _, _, _, stream, arguments, _ = rest
+        if function == SETTER:
+            self.set_condition(stream, arguments)
+            return
         code, _ = self.codes[function - 1]
         assert (x, y, z, threads) == (code.grid, 1, 1, 32 * code.num_warps)
         slots = [

@@ -113,6 +113,9 @@ class FakeLibraries:
         for k, a in enumerate(self.listed(table, count)):
             work = self.fake.allocate(WORK * self.dtype.itemsize, False)
             self.potrf(half, n, a, ld, work, WORK, info + 4 * k)
+            matrix = self.matrix(a, n, n, ld)
+            other = np.tril_indices(n, -1) if half else np.triu_indices(n, 1)
+            matrix[other] = np.nan  # it is a place to work in
 
     def getrfBatched(self, n, table, ld, pivots, info, count):
         for k, a in enumerate(self.listed(table, count)):

@@ -5,6 +5,7 @@ make many copies, and the waits are taken away to see that they are missed.
 """
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 import numpy as np
@@ -104,6 +105,24 @@ def test_results_are_read_while_later_kernels_run(fake, device):
     assert fake.order.knows(HOST, device.stream, time)
 
 
+def test_many_threads_share_little_page_locked_memory(device):
+    x = tj.jit(lambda x: x * 2)(tj.to_device(X, device))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: x.numpy(), range(40)))
+    assert all(np.array_equal(y, 2 * X) for y in found)
+    device.synchronize()
+
+
+def test_what_was_copied_there_is_read_without_a_wait_for_kernels(fake, device):
+    x = tj.to_device(X, device)
+    tj.jit(lambda x: x * 2)(tj.to_device(X + 1, device))
+    time = fake.order.clock(device.stream)[device.stream]
+    np.testing.assert_array_equal(x.numpy(), X)
+    assert not fake.order.knows(HOST, device.stream, time)
+    x += 1
+    np.testing.assert_array_equal(x.numpy(), X + 1)
+
+
 def test_errors_of_later_kernels_are_left_to_those_who_wait_for_them(device):
     pick = tj.jit(lambda x, i: x[i])
     x = tj.to_device(X, device)
@@ -138,6 +157,13 @@ def test_memory_is_used_again_without_a_wait_of_the_host(fake, device):
     assert float(total) == 8 * X.sum() + 28 * X.size
     asked = [size for _, size, _ in called(fake, "cuMemAllocAsync")]
     assert asked.count(512) <= 5
+
+
+def test_few_copies_are_remembered(fake, device):
+    kept = [tj.to_device(X + k, device) for k in range(100)]
+    assert len(device.arrivals.pending) <= 64
+    total = tj.jit(lambda *xs: sum(x[0, 0] for x in xs))(*kept[::9])
+    assert float(total) == sum(range(100)[::9])
 
 
 def test_writes_are_read(device):

@@ -160,12 +160,16 @@ class RangeJob:
         Estimated nanoseconds.
     can_fail : bool
         Whether ranges write the error word.
+    per_thread : int
+        Ranges for each thread: a few where each packs something again, many where
+        they differ in work.
     """
 
     symbol: str
     threading: Threading
     work: int
     can_fail: bool
+    per_thread: int = _RANGES_PER_THREAD
 
     def emit(
         self, em: Emitter, task: Emitter, ranges: Ranges, parameters: Sequence[str]
@@ -173,7 +177,7 @@ class RangeJob:
         """Write the call into `em`, where ``%scratch`` has `Ranges.shared_bytes` and
         then room for this; return the task, None if there are not two pieces.
         """
-        many = _RANGES_PER_THREAD * self.threading.threads
+        many = self.per_thread * self.threading.threads
         length = -(-ranges.extent // many)
         length = -(-length // ranges.quantum) * ranges.quantum
         pieces = -(-ranges.extent // length)

@@ -26,7 +26,7 @@ from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
 from .parallel import ParallelNest, can_fail
 from .staged import Function, Ranges, StageEmitter
-from .streams import Planned, StreamEmitter, planned
+from .streams import UNITS_PER_THREAD, Planned, StreamEmitter, planned
 from .target import Target, aligned
 from .text import Emitter
 from .values import is_real
@@ -321,7 +321,8 @@ class _Emission:
             return Function(code.symbol, code.text, code.scratch_bytes)
 
         work, shares = self.work_ns, self.threading.shares(self.work_ns)
-        job = RangeJob(f"{self.symbol}.task", self.threading, work, False)
+        task = f"{self.symbol}.task"
+        job = RangeJob(task, self.threading, work, False, UNITS_PER_THREAD)
         code = StreamEmitter(
             self.symbol,
             plan,

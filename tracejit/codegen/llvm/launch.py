@@ -20,8 +20,9 @@ Loads that are out of range store into error words of their own (two i64 for eac
 in host memory that the device sees), which the caller reads once the device is done.
 """
 
+import enum
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -32,12 +33,14 @@ from ...kernels.schedule import Schedule
 from ...program.program import (
     Copy,
     Extern,
+    If,
     Loop,
     Program,
     ProgramBuffer,
     Run,
     Step,
     Storage,
+    While,
     nested,
 )
 from ...program.verify import is_dense
@@ -154,6 +157,23 @@ class HostInt:
 
 # Ints have 32 bits, None is null.
 Argument: TypeAlias = At | Number | Wide | Host | HostInt | Stream | int | None
+
+
+REGION_SYMBOL = "tracejit_region"
+
+
+class Region(enum.IntEnum):
+    """What native code that is recorded says to `REGION_SYMBOL`.
+
+    ``ptr (i64 region, ptr stream, ptr predicate)`` returns the stream to go on with,
+    null for a failure.
+    """
+
+    IF = 0  # what follows runs if the predicate holds
+    UNLESS = 1  # if it does not
+    LOOP = 2  # once, and again as long as `AGAIN` says so
+    AGAIN = 3
+    END = 4
 
 
 @dataclass(frozen=True)
@@ -280,6 +300,7 @@ def emit_launches(
     load: Loader,
     load_extern: ExternLoader,
     errors: str,
+    is_recorded: bool = False,
 ) -> LaunchCode:
     """Return the native function that runs a Program on a device.
 
@@ -296,8 +317,12 @@ def emit_launches(
         The same for a step that is no kernel of the IR; None if the host computes it.
     errors : str
         Symbol of the error words.
+    is_recorded : bool
+        Whether what it asks for is recorded as a CUDA graph: then tests, loops with
+        tests and branches are regions of that (see `Region`), and nothing waits.
     """
-    return _LaunchEmitter(program, target, load, load_extern, errors).emit()
+    emitter = _RecordingEmitter if is_recorded else _LaunchEmitter
+    return emitter(program, target, load, load_extern, errors).emit()
 
 
 def odd_buffers(program: Program) -> dict[str, frozenset[str]]:
@@ -585,3 +610,42 @@ class _LaunchEmitter(HostEmitter):
         )
         self._call_driver("cuStreamSynchronize", [("ptr", self.stream)], number)
         return self.em.load("i8", self.byte, 1)
+
+
+class _RecordingEmitter(_LaunchEmitter):
+    """Loops with tests, and branches, are regions of a recording."""
+
+    def _while(self, step: While, number: int) -> int:
+        """Write a region that tests, and does the rest and comes again if that held."""
+        outer = self.stream
+        self._region(Region.LOOP, None, number)
+        self._run_all(step.test)
+        self._region(Region.AGAIN, step.predicate, number)
+        self._chosen(Region.IF, step.predicate, step.steps, number)
+        self._region(Region.END, None, number)
+        self.stream = outer
+        return 0
+
+    def _if(self, step: If, number: int) -> int:
+        self._chosen(Region.IF, step.predicate, step.on_true, number)
+        self._chosen(Region.UNLESS, step.predicate, step.on_false, number)
+        return 0
+
+    def _chosen(
+        self, region: Region, predicate: str, steps: Sequence[Step], number: int
+    ) -> None:
+        """Write steps that run, or do not, once."""
+        outer = self.stream
+        self._region(region, predicate, number)
+        self._run_all(steps)
+        self._region(Region.END, None, number)
+        self.stream = outer
+
+    def _region(self, region: Region, predicate: str | None, number: int) -> None:
+        """Write a call that says what follows, and go on with the stream it returns."""
+        em = self.em
+        place = "null" if predicate is None else self._pointer(predicate)
+        arguments = [("i64", str(int(region))), ("ptr", self.stream), ("ptr", place)]
+        self.stream = em.extern("ptr", REGION_SYMBOL, arguments)
+        failed = em.op(f"icmp eq ptr {self.stream}, null")
+        self._leave_unless(em.op(f"zext i1 {failed} to i32"), number)

@@ -66,6 +66,7 @@ from .values import memory_type, register_type
 ROWS = 64
 BLOCK = 48
 _WHOLE = (64, 48, 60, 56, 52, 44, 40, 36, 32)  # blocks that may leave no rest
+UNITS_PER_THREAD = 16  # ranges; under a causal mask the last has twice the mean's work
 # Below this, exp gives zero: exp(-104) in float32, exp(-746) in float64.
 _UNDERFLOW = {4: 110.0, 8: 760.0}
 

@@ -21,7 +21,8 @@ Needs a piece whose parts are a `Stream`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import numpy as np
 
 from ...ir import dtypes as dt
 from ...ir.ops.elementwise import exp_p
@@ -196,16 +197,19 @@ class _Stream:
         """Write the loops over the streamed axes."""
         w = self.writer
         if not turns:
-            limits = _Limits(self).write()
-            with w.block(f"for koffset in range({limits}, BLOCK_K):"):
+            limits = _Limits(self)
+            with w.block(f"for koffset in range({limits.write()}, BLOCK_K):"):
                 self.step()
+            for rest in limits.write_rest():
+                with w.block(f"for koffset in range({rest}, BLOCK_K):"):
+                    self.step()
             return
-        first, *rest = turns
+        first, *inside = turns
         name = self.scalars[first] = f"turn_{first}"
         with w.block(f"for {name} in range(0, {self.piece.kernel.extent(first)}):"):
             if self.wide:
                 w.line(f"{name} = {name} + pid * 0")
-            self.loops(rest)
+            self.loops(inside)
 
     def positions(self, dim: Dim, start: str) -> None:
         """Write the positions along a dimension."""
@@ -421,14 +425,14 @@ class _Running:
 # --- blocks that a mask hides -----------------------------------------------------
 
 
-@dataclass(frozen=True)
 class _Limits:
     """Which blocks of the stream a program goes through.
 
-    Scores that a mask of positions hides do not count if their exponentials are zero:
-    in the forward pass where they are -inf, as then only rows without any score would
-    notice; where the maxima are known, if all are far enough above what is hidden.
-    What is hidden is then not multiplied by zero, which only infinite or NaN values in
+    Scores that a mask of positions hides do not count if their exponentials are zero.
+    In the forward pass they are where they are -inf (only rows without any score would
+    notice); else the hidden blocks come last, if the maxima are not far enough above
+    what is hidden by then. Where the maxima are known, they are looked at before. What
+    is hidden is then not multiplied by zero, which only infinite or NaN values in
     hidden places would show.
 
     Parameters
@@ -436,7 +440,10 @@ class _Limits:
     stream : _Stream
     """
 
-    stream: _Stream
+    def __init__(self, stream: _Stream) -> None:
+        self.stream = stream
+        self.later: Hidden | None = None  # a mask whose hidden blocks may come last
+        self.ends: set[str] = set()  # the limits that a mask moves
 
     def write(self) -> str:
         """Write the first position and the end; return both."""
@@ -444,20 +451,38 @@ class _Limits:
         mask = hidden(self.stream.piece.kernel)
         if mask is None or len(plan.m.axes) != 1 or len(plan.k.axes) != 1:
             return "0, K"
-        is_infinite = float(mask.fill.value) == -float("inf")
-        if self.stream.online is not None and not is_infinite:
-            return "0, K"
         w.line("k_begin, k_end = 0, K")
         w.line("m_first = pid % m_blocks * BLOCK_M")
         w.line("m_last = tl.minimum(m_first + BLOCK_M, M) - 1")
-        bounded = [self.bound(index) for index in mask.where]
-        if not any(bounded):
+        for index in mask.where:
+            self.bound(index)
+        if not self.ends:
             return "0, K"
         if self.stream.online is None:
             self.unless_felt(mask)
+        elif float(mask.fill.value) != -float("inf"):
+            self.later = mask
         return "k_begin, k_end"
 
-    def bound(self, index: Affine) -> bool:
+    def write_rest(self) -> list[str]:
+        """Write the limits of the hidden blocks that come last; return them."""
+        w, online = self.stream.writer, self.stream.online
+        if self.later is None or online is None:
+            return []
+        w.line("felt = tl.full([], 0, tl.int32)")
+        dtype = online.roles.scores.dtype
+        self.note(self.gap(self.later, online.run, dtype), self.stream.plan.m)
+        rest = []
+        if "k_begin" in self.ends:
+            w.line("k_before = tl.where(felt == 0, 0, k_begin)")
+            rest.append("0, k_before")
+        if "k_end" in self.ends:
+            w.line("k_after = tl.cdiv(k_end, BLOCK_K) * BLOCK_K")
+            w.line("k_after = tl.where(felt == 0, K, k_after)")
+            rest.append("k_after, K")
+        return rest
+
+    def bound(self, index: Affine) -> None:
         """Write the limit from an expression that must not be negative somewhere."""
         plan, w = self.stream.plan, self.stream.writer
         terms = {
@@ -467,28 +492,31 @@ class _Limits:
         }
         row, step = terms.pop(plan.m.axes[0], 0), terms.pop(plan.k.axes[0], 0)
         if terms or len(index.terms) != bool(row) + bool(step) or abs(step) != 1:
-            return False
+            return
         best = f"{row} * {'m_last' if row > 0 else 'm_first'} + {index.constant}"
         if step < 0:
+            self.ends.add("k_end")
             w.line(f"k_end = tl.minimum(k_end, tl.maximum({best} + 1, 0))")
         else:
+            self.ends.add("k_begin")
             first = f"tl.maximum(-({best}), 0) // BLOCK_K * BLOCK_K"
             w.line(f"k_begin = tl.maximum(k_begin, {first})")
-        return True
+
+    def gap(self, mask: Hidden, top: str, dtype: np.dtype) -> str:
+        """Return whether maxima are so far above a fill that exp gives zero."""
+        least = _UNDERFLOW_64 if dtype == dt.FLOAT64 else _UNDERFLOW_32
+        return f"{top} - float({str(float(mask.fill.value))!r}) > {least}"
 
     def unless_felt(self, mask: Hidden) -> None:
         """Write the whole stream as the limits where a maximum is not far enough."""
         w, plan = self.stream.writer, self.stream.plan
         assert isinstance(mask.top, Value)
-        is_wide = mask.top.dtype == dt.FLOAT64
-        least = _UNDERFLOW_64 if is_wide else _UNDERFLOW_32
-        fill = float(mask.fill.value)
-        gap = f"{{}} - float({str(fill)!r}) > {least}"
         name = value_name(mask.top.name)
+        gap = self.gap(mask, name, mask.top.dtype)
         along = mask.top.axes & frozenset(plan.k.axes)
         w.line("felt = tl.full([], 0, tl.int32)")
         if not along:
-            self.note(gap.format(name), plan.m)
+            self.note(gap, plan.m)
         else:
             for start, stop in (("0", "k_begin"), ("k_end", "K")):
                 with w.block(f"for koffset in range({start}, {stop}, BLOCK_K):"):
@@ -496,7 +524,7 @@ class _Limits:
                     self.stream.positions(plan.k, "koffset + tl.arange(0, BLOCK_K)")
                     ops = closure(self.stream.body, [mask.top.name], self.stream.ready)
                     self.stream.write_ops(ops)
-                    self.note(gap.format(name), plan.k)
+                    self.note(gap, plan.k)
         w.line("k_begin = tl.where(felt == 0, k_begin, 0)")
         w.line("k_end = tl.where(felt == 0, k_end, K)")
 

@@ -183,6 +183,10 @@ class Device:
     @cached_property
     def recording_stream(self) -> int:
         """A stream that nothing waits for, to record launches on, under `recording`."""
+        return self.new_recording_stream()
+
+    def new_recording_stream(self) -> int:
+        """Return another one."""
         self.enter()
         return self.driver.handle("cuStreamCreate", _NON_BLOCKING)
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from ctypes import POINTER, c_char_p, c_float, c_int, c_size_t, c_uint, c_uint64
 from ctypes import c_void_p as ptr
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from ...errors import DeviceError, NoDeviceError
@@ -72,6 +72,22 @@ SIGNATURES: Mapping[str, tuple[Any, ...]] = {
 }
 """What is called, and the types of its arguments; each returns a CUresult."""
 
+CONDITIONS: Mapping[str, tuple[int, tuple[Any, ...]]] = {
+    "cuGraphConditionalHandleCreate": (
+        12030,
+        (POINTER(c_uint64), ptr, ptr, c_uint, c_uint),
+    ),
+    "cuGraphAddNode": (12020, (_POINTERS, ptr, ptr, c_size_t, ptr)),
+    "cuStreamBeginCaptureToGraph": (12030, (ptr, ptr, ptr, ptr, c_size_t, c_int)),
+    "cuStreamGetCaptureInfo": (
+        12020,
+        (ptr, _INTEGERS, POINTER(c_uint64), _POINTERS, _POINTERS, _SIZES),
+    ),
+    "cuStreamUpdateCaptureDependencies": (12020, (ptr, _POINTERS, c_size_t, c_uint)),
+}
+"""The same of what drivers of CUDA 12.4 have, with the version that is meant."""
+_CONDITIONS_FROM = 12040
+
 
 class Driver:
     """The functions of a driver.
@@ -79,7 +95,7 @@ class Driver:
     Parameters
     ----------
     addresses : mapping of str to int
-        Of each function of `SIGNATURES`.
+        Of each function of `SIGNATURES`, and of those of `CONDITIONS` that there are.
 
     Examples
     --------
@@ -90,10 +106,17 @@ class Driver:
 
     def __init__(self, addresses: Mapping[str, int]) -> None:
         self.addresses = dict(addresses)
+        types = {**SIGNATURES, **{name: row[1] for name, row in CONDITIONS.items()}}
         self._functions = {
-            name: ctypes.CFUNCTYPE(c_int, *types)(addresses[name])
-            for name, types in SIGNATURES.items()
+            name: ctypes.CFUNCTYPE(c_int, *types[name])(address)
+            for name, address in addresses.items()
         }
+
+    @cached_property
+    def has_conditions(self) -> bool:
+        """Whether CUDA graphs may have branches and loops."""
+        is_new = self.integer("cuDriverGetVersion") >= _CONDITIONS_FROM
+        return is_new and all(name in self.addresses for name in CONDITIONS)
 
     def call(self, function: str, *arguments: Any) -> None:
         """Call a function by name.
@@ -179,14 +202,17 @@ def _addresses(library: ctypes.CDLL) -> dict[str, int]:
         )
     find.argtypes = (c_char_p, _POINTERS, c_int, c_uint64, ptr)
     found: dict[str, int] = {}
-    for name in SIGNATURES:
+    wanted = dict.fromkeys(SIGNATURES, _VERSION)
+    wanted |= {name: version for name, (version, _) in CONDITIONS.items()}
+    for name, version in wanted.items():
         address, status = ptr(), c_int()
         code = find(
-            name.encode(), ctypes.byref(address), _VERSION, 0, ctypes.byref(status)
+            name.encode(), ctypes.byref(address), version, 0, ctypes.byref(status)
         )
-        if code or not address.value:
+        if not code and address.value:
+            found[name] = address.value
+        elif name in SIGNATURES:
             raise NoDeviceError(
                 f"the CUDA driver has no {name}", hint="driver 525 or newer is needed"
             )
-        found[name] = address.value
     return found

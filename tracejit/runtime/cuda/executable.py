@@ -24,6 +24,8 @@ from ...codegen.error_word import (
 from ...codegen.llvm.host import HOST_SYMBOL, MAIN_SYMBOL
 from ...codegen.llvm.launch import (
     DRIVER_SYMBOLS,
+    REGION_SYMBOL,
+    LaunchCode,
     Launches,
     emit_launches,
     odd_buffers,
@@ -40,6 +42,7 @@ from ...program.program import Extern, Program, ProgramBuffer, Run, nested
 from ..cpu.call import NativeFunction
 from ..cpu.engine import engine_for
 from ..failures import index_error, linalg_error
+from .conditions import Conditions
 from .cublaslt import library_kernel
 from .device import Device, aligned_pointers
 from .externs import DeviceCalls
@@ -91,7 +94,7 @@ class CudaExecutable:
             for symbol, data in code.constants.items()
         }
         device.settle([x.address for x in self._constants.values()])
-        library = engine.load(image, self._imports())
+        library = engine.load(image, self._imports(code))
         address = library.address(MAIN_SYMBOL)
         self._function = NativeFunction(address, argtypes=(), owner=library)
         self.timings = {
@@ -99,18 +102,40 @@ class CudaExecutable:
             "build": built - emitted,
             "link": time.perf_counter() - built,
         }
-        replays = code.launches in _RECORDED and not code.needs_bytes
-        replays = replays and all(x.is_recorded for x in code.libraries)
-        is_alone = replays and not code.needs_host
-        self._graphs = Graphs(device, self._function) if is_alone else None
+        self._graphs = self._recordings()
         self._outputs = _labelled_outputs(program)
         self._tail = device.stream, device.context
         has_state = any(x.select for x in code.libraries)
         libraries = device.libraries if has_state else None
         self._turn = libraries.lock if libraries else contextlib.nullcontext()
 
-    def _imports(self) -> dict[str, int]:
-        code, driver = self._code, self.device.driver
+    def _recordings(self) -> Graphs | None:
+        """Return what records and replays the program; None if that cannot be."""
+        code, device = self._code, self.device
+        is_alone = all(x.is_recorded for x in code.libraries) and not code.needs_host
+        if code.launches not in _RECORDED or not is_alone:
+            return None
+        if not code.needs_bytes:
+            return Graphs(device, self._function)
+        if not device.driver.has_conditions:
+            return None
+        return Graphs(device, self._function, self._recorder)
+
+    def _recorder(self) -> NativeFunction:
+        """Return the function to be recorded, with its tests as parts of the graph."""
+        target, conditions = host_target("auto"), Conditions(self.device)
+        code = emit_launches(
+            self.program, target, self._load, self._load_extern, _ERRORS, True
+        )
+        assert code.constants.keys() == self._constants.keys()
+        engine = engine_for(target)
+        imports = self._imports(code) | {REGION_SYMBOL: conditions.address}
+        library = engine.load(engine.compile(code.text), imports)
+        address = library.address(MAIN_SYMBOL)
+        return NativeFunction(address, argtypes=(), owner=(library, conditions))
+
+    def _imports(self, code: LaunchCode) -> dict[str, int]:
+        driver = self.device.driver
         imports = {name: driver.addresses[name] for name in DRIVER_SYMBOLS}
         imports |= code.functions
         imports |= {name: x.address for name, x in self._constants.items()}

@@ -11,7 +11,8 @@ import contextlib
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 
 from ...errors import DeviceError
 from ..cpu.call import NativeFunction
@@ -35,10 +36,18 @@ class Graphs:
     function : NativeFunction
         Launches everything; returns an error word. Its last two arguments are a stream
         and a context.
+    recorder : callable, optional
+        Makes the function that is recorded, if that is another one.
     """
 
-    def __init__(self, device: Device, function: NativeFunction) -> None:
+    def __init__(
+        self,
+        device: Device,
+        function: NativeFunction,
+        recorder: Callable[[], NativeFunction] | None = None,
+    ) -> None:
         self._device, self._function = device, function
+        self._make_recorder = recorder
         self._known: OrderedDict[tuple[int, ...], int] = OrderedDict()
         self._lock = threading.Lock()
         self._is_refused = False
@@ -66,17 +75,26 @@ class Graphs:
             device.driver.call("cuGraphLaunch", found, device.stream)
             return 0
 
+    @cached_property
+    def _recorder(self) -> NativeFunction:
+        return self._make_recorder() if self._make_recorder else self._function
+
     def _launch(self, addresses: tuple[int, ...], stream: int) -> int:
         return self._function.at([*addresses, stream, self._device.context]) or 0
 
     def _record(self, addresses: tuple[int, ...]) -> int | None:
         """Return a recording; None if something cannot be recorded."""
-        driver, stream = self._device.driver, self._device.recording_stream
-        self._device.enter()
-        with self._device.recording:
+        device = self._device
+        driver, stream = device.driver, device.recording_stream
+        device.enter()
+        try:
+            recorder = self._recorder
+        except DeviceError:  # of what it needs of the driver
+            return None
+        with device.recording:
             driver.call("cuStreamBeginCapture", stream, _THREAD_LOCAL)
             try:
-                word = self._launch(addresses, stream)
+                word = recorder.at([*addresses, stream, device.context])
             finally:
                 graph = self._end(stream)
         if graph is None:

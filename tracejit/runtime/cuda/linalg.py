@@ -211,12 +211,15 @@ def _each(buffer: Buffer, rank: int = 2) -> At:
 def _write_cholesky(plan: _Plan) -> None:
     (x,), (out,) = plan.ins, plan.outs
     n, info = x.shape[-1], plan.numbers()
-    plan.kernel(matrices.lower_code(x, out))
-    if plan.is_batched:
-        arguments = (_UPPER, n, plan.listed(out), n, At(info.name), plan.count)
+    if plan.is_batched:  # the routine leaves anything in the other triangles
+        own = plan.place(x.dtype, x.shape)
+        plan.copy(x, own)
+        arguments = (_UPPER, n, plan.listed(own), n, At(info.name), plan.count)
         plan.solve("potrfBatched", *arguments)
         plan.kernel(matrices.failed_code(info))
+        plan.kernel(matrices.lower_code(own, out))
         return
+    plan.kernel(matrices.lower_code(x, out))
     work = plan.work("potrf", _UPPER, n, None, n)
     plan.solve("potrf", _UPPER, n, _each(out), n, *work, _each(info, 0))
     plan.kernel(matrices.failed_code(info))

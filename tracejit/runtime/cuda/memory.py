@@ -39,7 +39,8 @@ class Allocation:
     Attributes
     ----------
     mark : int, optional
-        After which all that was written to it is there; None if that is not known.
+        After which all that was written to it is there: 0 after a copy from elsewhere,
+        None if that is not known.
     """
 
     __slots__ = ("address", "label", "mark", "pool", "size")

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from .driver import Driver
 
 _SLOTS = 64  # events that marks share in turn
+_MOST = 64  # copies that are looked through at each call
 NO_TIMING = 2  # of an event
 
 
@@ -101,6 +102,8 @@ class Arrivals:
             event = free.pop() if free else self._new_event()
             self._driver.call("cuEventRecord", event, stream)
             self.pending.append(_Arrival(start, start + size, event, stream))
+            if len(self.pending) > _MOST:
+                self._settle(_MOST // 2)
 
     def _new_event(self) -> int:
         return self._driver.handle("cuEventCreate", NO_TIMING)

@@ -48,7 +48,7 @@ def copy_to_peer(shadow: np.ndarray, source: Device, to: Device) -> np.ndarray:
     source.marks.wait(stream, mark)
     places = allocation.address, to.context, address, source.context
     to.driver.call("cuMemcpyPeerAsync", *places, size, stream)
-    to.arrivals.add(allocation.address, size, stream)
+    to.transfers.sent(allocation)
     source.arrivals.add(address, size, stream)
     return shadow_in(to, allocation, shadow.shape, shadow.dtype)
 

@@ -56,17 +56,26 @@ class Staging:
         """Return a chunk that nothing uses; waits for one if there must be."""
         with self._changed:
             while True:
-                if self._free:
-                    return self._free.pop()
-                if len(self._made) < CHUNKS:
-                    self._made.append(_Chunk(self._driver))
-                    return self._made[-1]
+                chunk = self._free_or_new()
+                if chunk is not None:
+                    return chunk
                 if self._flying:
                     chunk = self._flying.popleft()
                     break
                 self._changed.wait()
         self._driver.call("cuEventSynchronize", chunk.event)
         return chunk
+
+    def take_free(self) -> _Chunk | None:
+        """Return a chunk that nothing uses, if there is one now."""
+        with self._changed:
+            return self._free_or_new()
+
+    def _free_or_new(self) -> _Chunk | None:
+        if not self._free and len(self._made) < CHUNKS:
+            self._made.append(_Chunk(self._driver))
+            return self._made[-1]
+        return self._free.pop() if self._free else None
 
     def give(self, chunk: _Chunk, is_flying: bool) -> None:
         """Take a chunk back; `is_flying` if its event is still to come."""
@@ -105,6 +114,7 @@ class Transfers:
         self.inward, self.outward = (
             driver.handle("cuStreamCreate", _STREAM_FLAGS) for _ in range(2)
         )
+        self._sent = 0  # the event of the last copy to the device
 
     def send(self, array: np.ndarray, label: str) -> Allocation:
         """Copy a C-contiguous array to the device; returns while that is on its way."""
@@ -119,29 +129,46 @@ class Transfers:
             driver.call("cuMemcpyHtoDAsync", to, chunk.address, size, stream)
             driver.call("cuEventRecord", chunk.event, stream)
             self._staging.give(chunk, is_flying=True)
-        self._arrivals.add(allocation.address, array.nbytes, stream)
+        self.sent(allocation)
         return allocation
+
+    def sent(self, allocation: Allocation) -> None:
+        """Note that a block is filled when all that `inward` was asked for is done."""
+        if not self._sent:
+            self._sent = self._driver.handle("cuEventCreate", NO_TIMING)
+        self._driver.call("cuEventRecord", self._sent, self.inward)
+        self._arrivals.add(allocation.address, allocation.size, self.inward)
+        allocation.mark = 0  # no kernel has a part in it
 
     def fetch(self, address: int, out: np.ndarray, mark: int) -> None:
         """Fill a C-contiguous array with what is on the device after a mark.
 
+        If that is 0, what is there was copied to the device, and nothing more.
+
         While one piece is copied from page-locked memory, the next one arrives there.
         """
         self._marks.wait(self.outward, mark)
+        if not mark:
+            self._driver.call("cuStreamWaitEvent", self.outward, self._sent, 0)
         to, ahead = data_pointer(out), deque[tuple[_Chunk, int, int]]()
         for start in range(0, out.nbytes, CHUNK):
             size = min(CHUNK, out.nbytes - start)
-            ahead.append((self._ask(address + start, size), to + start, size))
+            # Who holds one and waits for another might wait for who does the same.
+            chunk = self._staging.take_free() if ahead else self._staging.take()
+            if chunk is None:
+                self._store(*ahead.popleft())
+                chunk = self._staging.take()
+            self._ask(chunk, address + start, size)
+            ahead.append((chunk, to + start, size))
             if len(ahead) > 1:
                 self._store(*ahead.popleft())
         for piece in ahead:
             self._store(*piece)
 
-    def _ask(self, address: int, size: int) -> _Chunk:
-        chunk, driver = self._staging.take(), self._driver
+    def _ask(self, chunk: _Chunk, address: int, size: int) -> None:
+        driver = self._driver
         driver.call("cuMemcpyDtoHAsync", chunk.address, address, size, self.outward)
         driver.call("cuEventRecord", chunk.event, self.outward)
-        return chunk
 
     def _store(self, chunk: _Chunk, to: int, size: int) -> None:
         self._driver.call("cuEventSynchronize", chunk.event)
