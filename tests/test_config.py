@@ -41,6 +41,7 @@ def test_defaults():
         cache_bytes=1 << 30,
         fma=True,
         composites=True,
+        reroll=True,
         deterministic=False,
         threads=0,
         share_from=8000,
@@ -61,6 +62,7 @@ def test_defaults():
         ("TRACEJIT_ISA", " avx512 ", "isa", "avx512"),
         ("TRACEJIT_FMA", "0", "fma", False),
         ("TRACEJIT_COMPOSITES", "0", "composites", False),
+        ("TRACEJIT_REROLL", "0", "reroll", False),
         ("TRACEJIT_DETERMINISTIC", "1", "deterministic", True),
         ("TRACEJIT_THREADS", "3", "threads", 3),
         ("TRACEJIT_SHARE_FROM", "0", "share_from", 0),
@@ -207,6 +209,7 @@ def test_cache_key_changes_with_marked_switches_alone():
         "device",
         "fma",
         "composites",
+        "reroll",
         "deterministic",
         "threads",
         "share_from",
@@ -218,7 +221,7 @@ def test_cache_key_changes_with_marked_switches_alone():
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        rest = True, True, False, 0, 8000, False, "off", ""
+        rest = True, True, True, False, 0, 8000, False, "off", ""
         assert config.cache_key() == ("baseline", "cpu", *rest)
     assert config.cache_key() is before  # made once
 

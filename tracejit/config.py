@@ -145,6 +145,14 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="reroll",
+            env="TRACEJIT_REROLL",
+            type=bool,
+            default=True,
+            help="make long Python loops, which are traced turn by turn, loops again",
+            in_cache_key=True,
+        ),
+        Switch(
             name="deterministic",
             env="TRACEJIT_DETERMINISTIC",
             type=bool,
@@ -242,6 +250,7 @@ class Config:
     cache_bytes: int
     fma: bool
     composites: bool
+    reroll: bool
     deterministic: bool
     threads: int
     share_from: int
@@ -339,7 +348,13 @@ def get(name: Literal["isa", "device", "cache_dir", "tune", "tuning_file"]) -> s
 @overload
 def get(
     name: Literal[
-        "fma", "composites", "deterministic", "tf32", "verify", "native_calls"
+        "fma",
+        "composites",
+        "reroll",
+        "deterministic",
+        "tf32",
+        "verify",
+        "native_calls",
     ],
 ) -> bool: ...
 @overload

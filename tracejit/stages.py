@@ -74,7 +74,8 @@ class Traced:
         stages: list[tuple[str, Graph]] = []
         context.after = lambda name, graph: stages.append((name, graph))
         start = time.perf_counter()
-        passes = pipeline(limits, config.get("fma"), config.get("composites"))
+        switches = (config.get(n) for n in ("fma", "composites", "reroll"))
+        passes = pipeline(limits, *switches)
         graph, program = compile_to_program(
             self.graph, self.in_strides, passes, context, limits.splits_complex
         )

@@ -281,7 +281,9 @@ def test_k13_tiles_without_contraction():
 
 def test_every_invariant_has_a_test():
     numbers = re.findall(r"^(K\d+) ", verifier.__doc__ or "", re.M)
-    source = Path(__file__).read_text("utf-8")
+    here = Path(__file__)
+    files = here, here.with_name("test_repeat.py")
+    source = "".join(file.read_text("utf-8") for file in files)
     assert numbers == [f"K{i}" for i in range(1, len(numbers) + 1)]
     assert all(f'"{number}"' in source for number in numbers)
 

@@ -57,6 +57,10 @@ REFUSED = {
     Refusal.COST: (many_times, X),
     Refusal.PRODUCT: (lambda x: (x @ x) @ x, S),
     Refusal.MEMORY: (lambda x: np.exp(np.exp(x))[ROWS], X),
+    Refusal.TURNS: (
+        lambda x: tj.fori_loop(0, 9, lambda i, s: s * 0.5 + x, x).sum(1),
+        X,
+    ),
     Refusal.EXTERN: (lambda x: np.exp(np.sort(x, axis=1)), X),
     Refusal.CYCLE: (cycle, X),
 }

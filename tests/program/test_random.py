@@ -26,6 +26,7 @@ from tracejit.ir.graph import Graph
 from tracejit.ir.interp import evaluate
 from tracejit.passes.manager import PassContext, run_passes
 from tracejit.passes.pipelines import pipeline
+from tracejit.program.carries import without_carry_copies
 from tracejit.program.horizontal import merge_alike
 from tracejit.program.interp import run_program
 from tracejit.program.lower import lower_graph
@@ -64,7 +65,9 @@ def program_of(graph: Graph, seed: int, without: str = "") -> Program:
     lowered = merge_alike(lowered) if rng.random() < 0.5 else lowered
     is_looped = seed >= LOOP_SEEDS  # its loops start where steps before them end
     steps = lowered.steps if is_looped else looped(rng, lowered.steps)
-    return verify_program(plan_memory(replace(lowered, steps=steps)))
+    program = replace(lowered, steps=steps)
+    program = without_carry_copies(program) if seed % 4 else program
+    return verify_program(plan_memory(program))
 
 
 def strides(graph: Graph, rng: np.random.Generator) -> list[tuple[int, ...] | None]:

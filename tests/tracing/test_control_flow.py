@@ -337,9 +337,9 @@ def test_bodies_are_fused_and_native():
 
     steps = steps_of(f, X, np.ones((4, 3)))
     loops = [s for s in steps if isinstance(s, Loop)]
-    assert [s.count for s in loops] == [4]
+    assert [s.count for s in loops] == [2]  # to and fro between two carries
     assert not any(isinstance(s, Extern) for s in steps)
-    assert sum(isinstance(s, Run) for s in nested(loops[0].steps)) <= 2
+    assert sum(isinstance(s, Run) for s in nested(loops[0].steps)) <= 4
 
 
 def test_invariant_code_runs_once():

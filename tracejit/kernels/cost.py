@@ -8,7 +8,7 @@ value, and the bytes of the distinct elements of each buffer that loads and stor
 reach, each once: what a cache of any size could not save.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -21,6 +21,7 @@ from .kernel import (
     KernelOp,
     Load,
     Reduce,
+    Repeat,
     Store,
     dtype_of,
     result_of,
@@ -80,6 +81,8 @@ def _axes(op: KernelOp) -> set[str]:
 def _operation_ns(op: KernelOp) -> float:
     if isinstance(op, Contract):
         return PRODUCT_NS
+    if isinstance(op, Repeat):
+        return op.count * sum(map(_operation_ns, op.body))
     if not isinstance(op, Compute):
         return OPERATION_NS
     one = ShapedArray((), op.result.dtype)
@@ -124,7 +127,7 @@ def cost_of(kernel: Kernel) -> Cost:
     """
     reached: dict[str, int] = {}
     flops = 0.0
-    for op in kernel.body:
+    for op, times in _with_times(kernel.body):
         if isinstance(op, Load | Store):
             axes = set[str]().union(*map(axes_in, op.map))
             if isinstance(op, Load):
@@ -137,12 +140,22 @@ def cost_of(kernel: Kernel) -> Cost:
                 (one,),
                 op.params,
             )
-            flops += each * _size(kernel, op.result.axes)
+            flops += times * each * _size(kernel, op.result.axes)
         elif isinstance(op, Contract):
             flops += 2.0 * _size(kernel, op.lhs.axes | op.rhs.axes)
         elif isinstance(op, Reduce):
             flops += float(_size(kernel, {*op.result.axes, *op.axes}))
     return Cost(flops, _bytes(kernel.inputs, reached), _bytes(kernel.outputs, reached))
+
+
+def _with_times(
+    ops: Iterable[KernelOp], times: int = 1
+) -> Iterator[tuple[KernelOp, int]]:
+    """Yield operations, those inside of loops too, and how often each runs."""
+    for op in ops:
+        yield op, times
+        if isinstance(op, Repeat):
+            yield from _with_times(op.body, times * op.count)
 
 
 def _size(kernel: Kernel, axes: set[str] | frozenset[str]) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import IndexRangeError, InternalError
 from ..ir.graph import Literal
 from .kernel import (
+    Carried,
     Compute,
     Contract,
     Kernel,
@@ -20,6 +21,7 @@ from .kernel import (
     Load,
     Operand,
     Reduce,
+    Repeat,
     Store,
 )
 from .maps import Affine, AxisIndex, FloorDiv, IndexAtom, ValueIndex
@@ -65,6 +67,7 @@ class _Run:
         self.extents = tuple(a.extent for a in kernel.axes)
         self.place = {a.name: d for d, a in enumerate(kernel.axes)}
         self.values: dict[str, Array] = {}
+        self.carried: dict[str, list[Array]] = {}  # after loops, by their results
 
     def operation(self, op: KernelOp) -> None:
         if isinstance(op, Store):
@@ -79,12 +82,30 @@ class _Run:
             out = self.reduce(op)
         elif isinstance(op, Contract):
             out = self.contract(op)
+        elif isinstance(op, Repeat):
+            out = self.repeat(op)
+        elif isinstance(op, Carried):
+            out = self.carried[op.loop.name][op.place]
         else:
             out = self.index(op.index).astype(op.result.dtype)
         out = np.asarray(out)
         if out.dtype != op.result.dtype:
             raise InternalError(f"{op} of @{self.kernel.name} gave {out.dtype}")
         self.values[op.result.name] = self.spread(out, op.result.axes)
+
+    def repeat(self, op: Repeat) -> Array:
+        """Run a loop; return its first carry after the last turn."""
+        carried = [self.operand(x) for x in op.inits]
+        for turn in range(op.count):
+            self.values[op.turn.name] = np.asarray(turn)
+            for value, x in zip(op.carries, carried, strict=True):
+                self.values[value.name] = self.spread(x, value.axes)
+            for inner in op.body:
+                self.operation(inner)
+            carried = [self.operand(x) for x in op.nexts]
+        pairs = zip(carried, op.carries, strict=True)
+        self.carried[op.result.name] = [self.spread(x, v.axes) for x, v in pairs]
+        return self.carried[op.result.name][0]
 
     def spread(self, x: Array, axes: frozenset[str]) -> Array:
         """Return `x` with the extent of each of its axes, and one in all others."""

@@ -19,6 +19,7 @@ from .kernel import (
     Axis,
     Bound,
     Buffer,
+    Carried,
     Compute,
     Contract,
     Iota,
@@ -27,6 +28,7 @@ from .kernel import (
     Load,
     Operand,
     Reduce,
+    Repeat,
     Store,
     Value,
     indices_of,
@@ -98,6 +100,12 @@ def _can_join(kernel: Kernel, outer: str, inner: str) -> bool:
 
 
 def _op_joins(op: KernelOp, outer: str, inner: str, extent: int) -> bool:
+    if isinstance(op, Repeat):
+        both = [(outer in x.axes) == (inner in x.axes) for x in op.carries]
+        if not all(both):
+            return False
+        if not all(_op_joins(x, outer, inner, extent) for x in op.body):
+            return False
     result = result_of(op)
     if result is not None and (outer in result.axes) != (inner in result.axes):
         return False
@@ -148,6 +156,17 @@ def _without(op: KernelOp, axis: str) -> KernelOp:
         return replace(op, result=result, operands=tuple(map(value, op.operands)))
     if isinstance(op, Iota):
         return replace(op, result=result, index=at(op.index))
+    if isinstance(op, Carried):
+        return replace(op, result=result, loop=_less(op.loop, axis))
+    if isinstance(op, Repeat):
+        return replace(
+            op,
+            result=result,
+            carries=tuple(_less(x, axis) for x in op.carries),
+            inits=tuple(map(value, op.inits)),
+            body=tuple(_without(inner, axis) for inner in op.body),
+            nexts=tuple(map(value, op.nexts)),
+        )
     rest = tuple(a for a in op.axes if a != axis)
     if isinstance(op, Reduce):
         return replace(op, result=result, axes=rest, operand=value(op.operand))

@@ -4,7 +4,7 @@ An operation acts on the union of its operands' axes. ``reduce`` removes axes. T
 order in which axes become loops, vectors or threads is not here but in `schedule`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -129,7 +129,53 @@ class Store:
     value: Operand
 
 
-KernelOp: TypeAlias = Load | Compute | Iota | Reduce | Contract | Store
+@dataclass(frozen=True, eq=False)
+class Repeat:
+    """``result = repeat turn < count with carries = inits { body } next nexts``.
+
+    A loop that each element runs for itself, one turn after another. At the first turn
+    the carries are the inits, at each further one the nexts of the turn before. The
+    result is the first carry after the last turn; a `Carried` gives each of the others.
+
+    Parameters
+    ----------
+    result : Value
+    turn : Value
+        The number of the turn, i64 and the same for all elements.
+    count : int
+        At least 1.
+    carries : tuple of Value
+        At least one; bound inside of the body only, as `turn` is.
+    inits, nexts : tuple of Operand
+        One for each carry; they may vary along fewer axes than it does.
+    body : tuple of KernelOp
+        Loads at places that only `turn` decides, counts, computations, loops.
+    """
+
+    result: Value
+    turn: Value
+    count: int
+    carries: tuple[Value, ...]
+    inits: tuple["Operand", ...]
+    body: tuple["KernelOp", ...]
+    nexts: tuple["Operand", ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """``result = carried place of loop``: another carry after the last turn.
+
+    `loop` is the result of a `Repeat`.
+    """
+
+    result: Value
+    loop: Value
+    place: int
+
+
+KernelOp: TypeAlias = (
+    Load | Compute | Iota | Reduce | Contract | Store | Repeat | Carried
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +222,34 @@ def operands_of(op: KernelOp) -> Iterator[Operand]:
         yield op.rhs
     elif isinstance(op, Store):
         yield op.value
+    elif isinstance(op, Carried):
+        yield op.loop
+    elif isinstance(op, Repeat):
+        yield from op.inits
+        yield from _read_from_outside(op)
+
+
+def _read_from_outside(loop: Repeat) -> Iterator[Operand]:
+    """Yield what the turns of a loop read that is bound before it, each once."""
+    bound = {loop.turn.name, *(v.name for v in loop.carries)}
+    found: dict[str, Value] = {}
+    for op in loop.body:
+        found.update((v.name, v) for v in values_of(op) if v.name not in bound)
+        result = result_of(op)
+        if result is not None:
+            bound.add(result.name)
+    for x in loop.nexts:
+        if isinstance(x, Value) and x.name not in bound:
+            found[x.name] = x
+    yield from found.values()
+
+
+def with_inner(ops: Iterable[KernelOp]) -> Iterator[KernelOp]:
+    """Yield operations, each before those inside of it."""
+    for op in ops:
+        yield op
+        if isinstance(op, Repeat):
+            yield from with_inner(op.body)
 
 
 def result_of(op: KernelOp) -> Value | None:
@@ -227,4 +301,6 @@ def default_dtype(op: KernelOp, kernel: Kernel) -> np.dtype:
         return computed_dtype(op)
     if isinstance(op, Reduce) and not op.op.startswith("arg"):
         return dtype_of(op.operand)
+    if isinstance(op, Repeat):
+        return op.carries[0].dtype
     return op.lhs.dtype if isinstance(op, Contract) else INT64

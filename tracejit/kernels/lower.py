@@ -5,7 +5,7 @@ equations become operations, views become index maps, and reductions take over t
 axes that they remove. A value is emitted once per position it is needed at.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -13,16 +13,25 @@ import numpy as np
 
 from ..ir import dtypes as dt
 from ..ir.aval import Shape
-from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraphs
 from ..ir.ops.contract import dot_general_p, free_axes
 from ..ir.ops.elementwise import and_p, convert_p, eq_p, ge_p, lt_p, select_p
 from ..ir.ops.indexing import gather_p
-from ..ir.ops.shape import concatenate_p, ints, iota_p, pad_p, update_slice_p
+from ..ir.ops.loops import ScanParams, scan_p
+from ..ir.ops.shape import (
+    broadcast_in_dim_p,
+    concatenate_p,
+    ints,
+    iota_p,
+    pad_p,
+    update_slice_p,
+)
 from ..ir.primitive import Kind, Params, Primitive
 from .kernel import (
     Axis,
     Bound,
     Buffer,
+    Carried,
     Compute,
     Contract,
     Iota,
@@ -31,6 +40,7 @@ from .kernel import (
     Load,
     Operand,
     Reduce,
+    Repeat,
     Store,
     Value,
 )
@@ -115,7 +125,7 @@ def kernel_of(
         buffer = Buffer(f"out{i}", x.aval.dtype, x.aval.shape, tuple(s))
         outputs.append(buffer)
         lowering.store(buffer, x)
-    source = tuple(dict.fromkeys(s for e in graph.eqns for s in e.source))
+    source = tuple(dict.fromkeys(_lines(graph)))
     kernel = Kernel(
         name,
         tuple(inputs),
@@ -125,6 +135,14 @@ def kernel_of(
         source,
     )
     return kernel, schedule_of(kernel, lowering.space_axes)
+
+
+def _lines(graph: Graph) -> Iterator[str]:
+    """Yield the user's lines of a graph, those of bodies of loops too."""
+    for eqn in graph.eqns:
+        for inner in subgraphs(eqn.params):
+            yield from _lines(inner)
+        yield from eqn.source
 
 
 @dataclass
@@ -222,20 +240,24 @@ class _Lowering:
     def _reads(self, x: Var, at: Map) -> list[tuple[Var, Map]]:
         """Return the values, and where, that `x` is computed of element by element."""
         eqn = self.definitions.get(x)
-        if eqn is None:
+        if eqn is None or not x.aval.size:
             return []
         if eqn.primitive.kind is Kind.ELEMENTWISE:
             operands = (o for o in eqn.invars if isinstance(o, Var))
             return [(o, at if o.aval.shape else ()) for o in operands]
         if eqn.primitive in VIEWS and isinstance(eqn.invars[0], Var):
             return [(eqn.invars[0], through_view(eqn, at, self.extents))]
+        if eqn.primitive is scan_p:
+            fixed, inits, _ = ScanParams.of(eqn.params).split(eqn.invars)
+            operands = (o for o in (*fixed, *inits) if isinstance(o, Var))
+            return [(o, at if o.aval.shape else ()) for o in operands]
         return []
 
     def _emitted(self, x: Var, at: Map) -> Operand:
         eqn = self.definitions.get(x)
+        if not x.aval.size:  # no element is ever wanted: nothing must be read
+            return Literal(0, x.aval.dtype)
         if eqn is None:
-            if not x.aval.size:  # no element is ever wanted: nothing must be read
-                return Literal(0, x.aval.dtype)
             return self.load(self.buffers[x], at)
         if eqn.primitive.kind is Kind.ELEMENTWISE:
             operands = [self.value(o, at if o.aval.shape else ()) for o in eqn.invars]
@@ -248,7 +270,94 @@ class _Lowering:
                 return index
             params: Params = {"dtype": x.aval.dtype}
             return self.compute(convert_p, [index], params, x.aval.dtype)
+        if eqn.primitive is scan_p:
+            return self.scan(eqn, at)[eqn.outvars.index(x)]
         return OTHER[eqn.primitive.name](self, eqn, at)
+
+    # --- loops
+
+    def scan(self, eqn: Eqn, at: Map) -> list[Operand]:
+        """Return what a pointwise loop gives at one position, each element alone."""
+        bounds = tuple((b.index, b.extent) for b in self.bounds)
+        known = [self.values.get((v, at, bounds)) for v in eqn.outvars]
+        if all(x is not None for x in known):
+            return [x for x in known if x is not None]
+        fixed, inits, xs = ScanParams.of(eqn.params).split(eqn.invars)
+        operands = [
+            [self.value(o, at if o.aval.shape else ()) for o in part]
+            for part in (fixed, inits)
+        ]
+        outs = self.turns(ScanParams.of(eqn.params), operands[0], operands[1], xs, at)
+        for v, out in zip(eqn.outvars, outs, strict=True):
+            self.values[v, at, bounds] = out
+        return outs
+
+    def turns(
+        self,
+        p: ScanParams,
+        fixed: Sequence[Operand],
+        inits: Sequence[Operand],
+        xs: Sequence[Atom],
+        at: Map,
+    ) -> list[Operand]:
+        """Emit a loop; return its carries after the last turn."""
+        vars_fixed, vars_carried, vars_xs = p.split(p.body.invars)
+        along = self.axes_in(at)
+        carries = tuple(
+            self.fresh(along if v.aval.shape else frozenset(), v.aval.dtype)
+            for v in vars_carried
+        )
+        turn = self.fresh(frozenset(), dt.INT64)
+        outer, self.body = self.body, []
+        env: dict[Atom, Operand] = dict(zip(vars_fixed, fixed, strict=True))
+        env.update(zip(vars_carried, carries, strict=True))
+        index = Affine(((ValueIndex(turn.name), -1 if p.reverse else 1),))
+        index += p.length - 1 if p.reverse else 0
+        env.update((v, self.slice(x, index)) for v, x in zip(vars_xs, xs, strict=True))
+        for eqn in p.body.eqns:
+            self.turn_equation(eqn, env, at)
+        nexts = tuple(env.get(x, x) for x in p.body.outvars)
+        body, self.body = tuple(self.body), outer
+        result = self.fresh(carries[0].axes, carries[0].dtype)
+        ends = tuple(x for x in nexts if isinstance(x, Value | Literal))
+        self.body.append(
+            Repeat(result, turn, p.length, carries, tuple(inits), body, ends)
+        )
+        others = [self.fresh(v.axes, v.dtype) for v in carries[1:]]
+        for k, other in enumerate(others, 1):
+            self.body.append(Carried(other, result, k))
+        return [result, *others]
+
+    def slice(self, x: Atom, index: Affine) -> Operand:
+        """Return the number of an array of one axis that a turn reads."""
+        eqn = self.definitions.get(x) if isinstance(x, Var) else None
+        if eqn is not None and eqn.primitive is iota_p:
+            count = self.fresh(frozenset(), dt.INT64)
+            self.body.append(Iota(count, index))
+            if x.aval.dtype == dt.INT64:
+                return count
+            params: Params = {"dtype": x.aval.dtype}
+            return self.compute(convert_p, [count], params, x.aval.dtype)
+        assert isinstance(x, Var)
+        result = self.fresh(frozenset(), x.aval.dtype)
+        name = self.buffers[x].name
+        self.body.append(Load(result, name, (index,), check=(0,), clip=True))
+        return result
+
+    def turn_equation(self, eqn: Eqn, env: dict[Atom, Operand], at: Map) -> None:
+        """Emit one equation of the body of a loop."""
+        operands = [x if isinstance(x, Literal) else env[x] for x in eqn.invars]
+        if eqn.primitive is scan_p:
+            p = ScanParams.of(eqn.params)
+            fixed, inits, _ = p.split(operands)
+            outs = self.turns(p, fixed, inits, (), at)
+            env.update(zip(eqn.outvars, outs, strict=True))
+        elif eqn.primitive is broadcast_in_dim_p:
+            env[eqn.outvars[0]] = operands[0]
+        else:
+            dtype = eqn.outvars[0].aval.dtype
+            out = self.compute(eqn.primitive, operands, eqn.params, dtype)
+            env[eqn.outvars[0]] = out
 
     def load(
         self,

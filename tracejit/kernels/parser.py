@@ -20,6 +20,7 @@ from .kernel import (
     Axis,
     Bound,
     Buffer,
+    Carried,
     Compute,
     Contract,
     Iota,
@@ -28,6 +29,7 @@ from .kernel import (
     Load,
     Operand,
     Reduce,
+    Repeat,
     Store,
     Value,
     computed_dtype,
@@ -176,15 +178,23 @@ class KernelParser(TextParser):
             axes = frozenset(self.listed("{", "}", self.axis_name))
         dtype = self.dtype() if self.accept(":") else None
         self.expect("=")
-        op = self.right_side(Value(name, axes, dtype or INT64))
+        op = self.right_side(Value(name, axes, dtype or INT64), kernel)
         if dtype is None:
             value = Value(name, axes, default_dtype_of(op, kernel))
             op = replace(op, result=value)
         self.values[name] = op.result
         self.body.append(op)
 
-    def right_side(self, result: Value) -> Load | Compute | Iota | Reduce | Contract:
+    def right_side(
+        self, result: Value, kernel: Kernel
+    ) -> Load | Compute | Iota | Reduce | Contract | Repeat | Carried:
         word = self.peek().text
+        if self.accept("repeat"):
+            return self.repeat(result, kernel)
+        if self.accept("carried"):
+            place = self.integer()
+            self.expect("of")
+            return Carried(result, self.value(), place)
         if self.accept("load"):
             return self.load(result)
         if self.accept("iota"):
@@ -196,6 +206,51 @@ class KernelParser(TextParser):
         if not isinstance(op, Compute):
             raise self.fail(token, "an operation")
         return replace(op, result=result)
+
+    def repeat(self, result: Value, kernel: Kernel) -> Repeat:
+        """Read a loop; see `printer`."""
+        turn = Value(self.var(), frozenset(), INT64)
+        self.expect("<")
+        count = self.integer()
+        self.expect("with")
+        carries, inits = [], []
+        while True:
+            carry, init = self.carry()
+            carries.append(carry)
+            inits.append(init)
+            if not self.accept(","):
+                break
+        self.values.update((v.name, v) for v in (turn, *carries))
+        outer, self.body = self.body, []
+        self.expect("{")
+        self.skip_comments()
+        while not self.accept("}"):
+            self.operation(kernel)
+            self.skip_comments()
+        body, self.body = tuple(self.body), outer
+        self.expect("next")
+        nexts = []
+        for k, carry in enumerate(carries):
+            if k:
+                self.expect(",")
+            nexts.append(self.resolved(self.simple(), carry.dtype))
+        ends = tuple(carries), tuple(inits), body, tuple(nexts)
+        return Repeat(result, turn, count, *ends)
+
+    def carry(self) -> tuple[Value, Operand]:
+        """Read ``%z{i}: f32 = 0.0``."""
+        name = self.var()
+        axes = frozenset[str]()
+        if self.peek().text == "{":
+            axes = frozenset(self.listed("{", "}", self.axis_name))
+        self.expect(":")
+        value = Value(name, axes, self.dtype())
+        self.expect("=")
+        return value, self.resolved(self.simple(), value.dtype)
+
+    def simple(self) -> Operand | Token:
+        """Read a value or a literal."""
+        return self.value() if self.peek().kind == "var" else self.number()
 
     def load(self, result: Value) -> Load:
         buffer = self.buffer()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from .kernel import (
     Axis,
     Bound,
+    Carried,
     Compute,
     Contract,
     Iota,
@@ -19,11 +20,13 @@ from .kernel import (
     Load,
     Operand,
     Reduce,
+    Repeat,
     Store,
     Value,
     indices_of,
     result_of,
     values_of,
+    with_inner,
 )
 from .maps import (
     Affine,
@@ -101,6 +104,18 @@ class _Renaming:
             return replace(op, result=result, operands=operands)
         if isinstance(op, Iota):
             return Iota(result, self.index(op.index))
+        if isinstance(op, Carried):
+            return Carried(result, self.value(op.loop), op.place)
+        if isinstance(op, Repeat):
+            return Repeat(
+                result,
+                self.value(op.turn),
+                op.count,
+                tuple(map(self.value, op.carries)),
+                tuple(map(self.operand, op.inits)),
+                tuple(map(self.op, op.body)),
+                tuple(map(self.operand, op.nexts)),
+            )
         axes = tuple(self.name(a) for a in op.axes)
         if isinstance(op, Contract):
             return Contract(result, axes, self.value(op.lhs), self.value(op.rhs))
@@ -186,7 +201,8 @@ class _Components:
 
 
 def _part(kernel: Kernel, body: Sequence[KernelOp]) -> Kernel:
-    buffers = {op.buffer for op in body if isinstance(op, Load | Store)}
+    every = with_inner(body)
+    buffers = {op.buffer for op in every if isinstance(op, Load | Store)}
     axes = {name for op in body for kind, name in _names(op) if kind == "axis"}
     return replace(
         kernel,

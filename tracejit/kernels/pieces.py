@@ -20,6 +20,7 @@ from .kernel import (
     indices_of,
     result_of,
     values_of,
+    with_inner,
 )
 from .maps import axes_in, values_in
 from .schedule import Schedule
@@ -125,7 +126,7 @@ def rebuilt(
         Their order.
     """
     kernel = piece.kernel
-    read = {op.buffer for op in body if isinstance(op, Load)}
+    read = {op.buffer for op in with_inner(body) if isinstance(op, Load)}
     written = {op.buffer for op in body if isinstance(op, Store)}
     used: set[str] = set()
     for op in body:

@@ -11,8 +11,15 @@
 
 A binder carries the value's axes; its dtype is written only where the operation does
 not say it. A value that is used once, by the next line, is written inside that line.
-Strides are written where they are not those of a dense row-major array. What is printed
-here is parsed by `parser`, up to the names of values written inside a line.
+Strides are written where they are not those of a dense row-major array. Loops are
+
+    %y{i} = repeat %t < 100 with %z{i}: f32 = 0.0, %n{i}: f32 = %x {
+      %w{i} = (%z * %n) + 1.0
+    } next %w, %z
+    %m{i}: f32 = carried 1 of %y
+
+What is printed here is parsed by `parser`, up to the names of values written inside a
+line.
 """
 
 import re
@@ -26,6 +33,7 @@ from ..ir.dtypes import dtype_name
 from ..ir.printer import format_params, format_scalar
 from .kernel import (
     Buffer,
+    Carried,
     Compute,
     Contract,
     Iota,
@@ -34,6 +42,7 @@ from .kernel import (
     Load,
     Operand,
     Reduce,
+    Repeat,
     Store,
     Value,
     computed_dtype,
@@ -42,6 +51,7 @@ from .kernel import (
     indices_of,
     result_of,
     values_of,
+    with_inner,
 )
 from .maps import (
     Affine,
@@ -195,6 +205,9 @@ class _Lines:
         if isinstance(op, Compute):
             self.compute(op)
             return
+        if isinstance(op, Repeat):
+            self.repeat(op)
+            return
         right = self.right_side(op)
         self.flush()  # what `right` did not take comes first
         result = result_of(op)
@@ -202,7 +215,8 @@ class _Lines:
             assert isinstance(op, Store)
             self.lines.append(f"store %{op.buffer}{_map(op.map)} = {right}")
         else:
-            default = default_dtype(op, self.kernel)
+            is_carried = isinstance(op, Carried)  # its dtype is always written
+            default = None if is_carried else default_dtype(op, self.kernel)
             self.lines.append(f"{_binder(result, default)} = {right}")
 
     def right_side(self, op: KernelOp) -> str:
@@ -212,6 +226,17 @@ class _Lines:
         if isinstance(op, Reduce):
             return f"{_reduction(op)}: {self.operand(op.operand, None)}"
         return _right_side(op)
+
+    def repeat(self, op: Repeat) -> None:
+        """Write a loop: its head, its operations further in, what comes next."""
+        self.flush()
+        self.lines.append(f"{_binder(op.result, op.result.dtype)} = {_head(op)} {{")
+        start = len(self.lines)
+        for inner in op.body:
+            self.operation(inner)
+        self.flush()
+        self.lines[start:] = [f"  {line}" for line in self.lines[start:]]
+        self.lines.append(f"}} next {_nexts(op)}")
 
     # --- expressions
 
@@ -258,8 +283,24 @@ class _Lines:
         self.waiting.clear()
 
 
+def _head(op: Repeat) -> str:
+    """Return ``repeat %t < 8 with %a{i}: f32 = %x``."""
+    pairs = zip(op.carries, op.inits, strict=True)
+    carries = (f"{_binder(v, None)} = {format_operand(x, v.dtype)}" for v, x in pairs)
+    return f"repeat %{op.turn.name} < {op.count} with {', '.join(carries)}"
+
+
+def _nexts(op: Repeat) -> str:
+    pairs = zip(op.carries, op.nexts, strict=True)
+    return ", ".join(format_operand(x, v.dtype) for v, x in pairs)
+
+
 def _right_side(op: KernelOp) -> str:
     """Return what binds a value, of an operation that takes no expressions."""
+    if isinstance(op, Repeat):
+        return f"{_head(op)} {{ ... }} next {_nexts(op)}"
+    if isinstance(op, Carried):
+        return f"carried {op.place} of %{op.loop.name}"
     if isinstance(op, Load):
         return f"load %{op.buffer}{_map(op.map)}{_limits(op)}"
     if isinstance(op, Iota):
@@ -336,8 +377,11 @@ def literal_dtype(operands: Sequence[Operand]) -> np.dtype | None:
 
 def _uses(body: Sequence[KernelOp]) -> Counter[str]:
     """Count how often each value is read, in indices too."""
-    names = Counter(v.name for op in body for v in values_of(op))
-    for op in body:
+    every = list(with_inner(body))
+    names = Counter(v.name for op in every for v in values_of(op))
+    for op in every:
+        if isinstance(op, Repeat):
+            names.update(x.name for x in op.nexts if isinstance(x, Value))
         for index in indices_of(op):
             names.update(values_in(index))
     return names

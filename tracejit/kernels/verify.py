@@ -20,6 +20,10 @@ K13 The schedule has each axis once and a role for each; at most one is the vect
     of each independent part; grid axes are not reduced; tiles are there only for
     contractions.
 K14 Placements are of values of the kernel; those of blocks do not vary inside of one.
+K15 A loop has a turn, a count of at least one, and an init and a next of its dtype for
+    each carry, along no other axes than the carry; in it stands nothing that is summed
+    or stored, and what it loads is at places that only the turn decides. What is bound
+    inside is read inside only. A `carried` is of one of the carries of a loop.
 """
 
 from collections import Counter
@@ -34,13 +38,16 @@ from ..ir.primitive import REGISTRY, Kind
 from .interp import REDUCTIONS
 from .kernel import (
     Buffer,
+    Carried,
     Compute,
     Contract,
     Iota,
     Kernel,
     KernelOp,
     Load,
+    Operand,
     Reduce,
+    Repeat,
     Store,
     Value,
     computed_dtype,
@@ -85,18 +92,24 @@ class _Checks:
         self.inputs = {b.name: b for b in kernel.inputs}
         self.outputs = {b.name: b for b in kernel.outputs}
         self.values: dict[str, Value] = {}
+        self.loops: dict[str, Repeat] = {}  # by their results
+        self.gone: set[str] = set()  # values that were bound inside of loops
         self.index: int | None = None
 
     def all(self) -> None:
         self.parameters()
         for i, op in enumerate(self.kernel.body):
             self.index = i
-            self.operands(op)
-            self.indices(op)
-            self.operation(op)
-            self.bind(op)
+            self.one(op)
         self.index = None
         self.stores()
+
+    def one(self, op: KernelOp) -> None:
+        """Check an operation and bind its result."""
+        self.operands(op)
+        self.indices(op)
+        self.operation(op)
+        self.bind(op)
 
     def fail(self, number: str, message: str) -> NoReturn:
         fail(self.kernel, self.index, number, message)
@@ -136,21 +149,26 @@ class _Checks:
 
     def bind(self, op: KernelOp) -> None:
         result = result_of(op)
-        if result is None:
-            return
-        if result.name in self.values:
-            self.fail("K1", f"%{result.name} is bound twice")
-        self.values[result.name] = result
+        if result is not None:
+            self.bind_value(result)
+
+    def bind_value(self, value: Value) -> None:
+        if value.name in self.values or value.name in self.gone:
+            self.fail("K1", f"%{value.name} is bound twice")
+        self.values[value.name] = value
 
     # --- operands and indices
 
     def operands(self, op: KernelOp) -> None:
         for value in values_of(op):
-            found = self.values.get(value.name)
-            if found is None:
-                self.fail("K3", f"%{value.name} is not bound before its use")
-            if found != value:
-                self.fail("K3", f"%{value.name} is read as {value}, but is {found}")
+            self.read(value)
+
+    def read(self, value: Value) -> None:
+        found = self.values.get(value.name)
+        if found is None:
+            self.fail("K3", f"%{value.name} is not bound before its use")
+        if found != value:
+            self.fail("K3", f"%{value.name} is read as {value}, but is {found}")
 
     def indices(self, op: KernelOp) -> None:
         for index in indices_of(op):
@@ -226,6 +244,10 @@ class _Checks:
             self.reduce(op)
         elif isinstance(op, Contract):
             self.contract(op)
+        elif isinstance(op, Repeat):
+            self.repeat(op)
+        elif isinstance(op, Carried):
+            self.carried(op)
         else:
             self.store(op)
 
@@ -291,6 +313,51 @@ class _Checks:
             self.fail("K10", f"operands are {op.lhs.dtype} and {op.rhs.dtype}")
         axes = (op.lhs.axes | op.rhs.axes) - set(op.axes)
         self.result(op.result, axes, op.lhs.dtype)
+
+    def repeat(self, op: Repeat) -> None:
+        """Check a loop and what is inside of it."""
+        sizes = len(op.carries), len(op.inits), len(op.nexts)
+        if len(set(sizes)) > 1 or not op.carries:
+            self.fail("K15", "{} carries, {} inits and {} nexts".format(*sizes))
+        if op.count < 1:
+            self.fail("K15", f"a loop runs {op.count} times")
+        if (op.turn.dtype, op.turn.axes) != (INT64, frozenset()):
+            self.fail("K15", f"the turn %{op.turn.name} is no one i64")
+        outside = dict(self.values)
+        for value in (op.turn, *op.carries):
+            self.bind_value(value)
+        for inner in op.body:
+            self.inside(inner)
+            self.one(inner)
+        for carry, *ends in zip(op.carries, op.inits, op.nexts, strict=True):
+            for x in ends:
+                self.carry(carry, x)
+        self.gone |= self.values.keys() - outside.keys()
+        self.values = outside
+        self.loops[op.result.name] = op
+        self.result(op.result, op.carries[0].axes, op.carries[0].dtype)
+
+    def inside(self, op: KernelOp) -> None:
+        """Check that an operation may stand in a loop."""
+        if isinstance(op, Reduce | Contract | Store):
+            self.fail("K15", f"a loop cannot hold: {format_operation(op)}")
+        if isinstance(op, Load) and any(map(axes_in, indices_of(op))):
+            self.fail("K15", "a load in a loop is at places along axes")
+
+    def carry(self, carry: Value, x: Operand) -> None:
+        if isinstance(x, Value):
+            self.read(x)
+        if dtype_of(x) != carry.dtype:
+            self.fail("K15", f"%{carry.name} is {carry.dtype}, and made {dtype_of(x)}")
+        if isinstance(x, Value) and not x.axes <= carry.axes:
+            self.fail("K15", f"%{x.name} varies along other axes than %{carry.name}")
+
+    def carried(self, op: Carried) -> None:
+        loop = self.loops.get(op.loop.name)
+        if loop is None or not 0 <= op.place < len(loop.carries):
+            self.fail("K15", f"there is no carry {op.place} of %{op.loop.name}")
+        carry = loop.carries[op.place]
+        self.result(op.result, carry.axes, carry.dtype)
 
     def reduced(self, axes: tuple[str, ...], there: frozenset[str]) -> None:
         if len(set(axes)) < len(axes):

@@ -20,16 +20,25 @@ from math import prod
 from .. import log
 from ..ir import dtypes as dt
 from ..ir.aval import Shape, ShapedArray
-from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraph
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import fusion_p
 from ..ir.ops.custom import barrier_p
 from ..ir.ops.indexing import gather_p
-from ..ir.ops.shape import concatenate_p, constant_p, ints, pad_p, update_slice_p
+from ..ir.ops.loops import scan_p
+from ..ir.ops.shape import (
+    broadcast_in_dim_p,
+    concatenate_p,
+    constant_p,
+    ints,
+    pad_p,
+    update_slice_p,
+)
 from ..ir.primitive import Effect, Kind
 from ..ir.printer import format_eqn
 from ..kernels.lower import REDUCE_OPS
 from ..kernels.maps import Map, axes_in
+from ..kernels.turns import has_read_numbers, is_pointwise_loop
 from ..kernels.views import VIEWS, through_view
 from .fused_graph import fused_graph, is_lazy, reads_memory, users_through_views
 from .groups import (
@@ -89,8 +98,10 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
     def fuse(graph: Graph, context: PassContext) -> Graph:
         if any(e.primitive is fusion_p for e in graph.eqns):
             return graph
-        inner = map_subgraphs(normal_form(graph), lambda g: fuse(g, context))
-        fusion = _Fusion(with_streams(inner, limits), limits)
+        normal = normal_form(graph)
+        loops = bodies_of_kernels(normal, limits)
+        inner = map_subgraphs(normal, lambda g: g if g in loops else fuse(g, context))
+        fusion = _Fusion(with_streams(inner, limits), limits, loops)
         fused = fusion.run()
         context.notes.extend(map(str, fusion.boundaries()))
         return fused
@@ -101,8 +112,8 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
 class _Fusion:
     """One run of the pass over one graph."""
 
-    def __init__(self, graph: Graph, limits: Limits) -> None:
-        self.graph, self.limits = graph, limits
+    def __init__(self, graph: Graph, limits: Limits, loops: set[Graph]) -> None:
+        self.graph, self.limits, self.loops = graph, limits, loops
         self.definitions = {v: e for e in graph.eqns for v in e.outvars}
         self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
         self.users = users_through_views(graph)
@@ -177,6 +188,8 @@ class _Fusion:
             return False
         if eqn.primitive.kind is Kind.ELEMENTWISE:
             return self.limits.accepts(eqn)
+        if eqn.primitive is scan_p:
+            return subgraph(eqn.params, "body") in self.loops
         has_arrays = all(isinstance(x, Var) for x in eqn.invars)
         if eqn.primitive is gather_p:
             return has_arrays and eqn.invars[0].aval.size > 0
@@ -214,6 +227,7 @@ class _Fusion:
         if eqn.primitive.name in REDUCE_OPS:
             group.kept = kept_axes(eqn, reduced_axes(eqn))
         group.has_product = eqn.primitive is dot_general_p
+        group.has_turns = eqn.primitive is scan_p
         return group
 
     def _depend(self, group: Group, var: Var) -> None:
@@ -225,6 +239,7 @@ class _Fusion:
         """Put an equation into a group."""
         group.eqns.append(eqn)
         group.work += work_of(eqn)
+        group.has_turns |= eqn.primitive is scan_p
         for var in eqn.outvars:
             self.group_of[var] = group
             group.is_pinned |= var in self.outputs or bool(eqn.effects)
@@ -341,8 +356,12 @@ class _Fusion:
             return Refusal.SIZE
         if self._needs_later(group, reads):
             return Refusal.CYCLE
+        if group.has_turns and not may_join_turns(eqn):
+            return Refusal.TURNS
         if eqn.primitive.name in REDUCE_OPS:
             return self._refuses_reduction(eqn, group, reads)
+        if eqn.primitive is scan_p and not group.is_pointwise:
+            return Refusal.TURNS
         shape = eqn.outvars[0].aval.shape
         if group.axes_of(shape) is None:
             return Refusal.SPACE
@@ -472,6 +491,8 @@ class _Fusion:
         """Compute a group where the only equation that needs it reads it."""
         inside = {*other.eqns, eqn}
         made = (v for e in other.eqns for v in e.outvars)
+        if other.has_turns:
+            return Refusal.TURNS
         if other.is_pinned or any(not self.users[v] <= inside for v in made):
             return Refusal.SHARED
         if self.dependencies.depends(other.number, home.number):
@@ -511,6 +532,7 @@ class _Fusion:
         home.has_product |= other.has_product
         home.has_rows |= other.has_rows
         home.is_stream |= other.is_stream
+        home.has_turns |= other.has_turns
         home.work += other.work
         self.dependencies.merge(home.number, other.number)
         for eqn in other.eqns:
@@ -561,8 +583,9 @@ class _Fusion:
         at = positions(shape)
         is_reduction = eqn.primitive.name in REDUCE_OPS
         is_plain = is_reduction or eqn.primitive.kind is Kind.ELEMENTWISE
+        is_plain |= eqn.primitive is scan_p and self._is_fusible(eqn)
         for i, x in enumerate(eqn.invars):
-            here: Map | None = at if is_plain else None
+            here: Map | None = at if is_plain and not reads_memory(eqn, i) else None
             if eqn.primitive is update_slice_p and i == 0:
                 here = at
             if eqn.primitive is gather_p and i:
@@ -586,6 +609,38 @@ class _Fusion:
             elif eqn.primitive in VIEWS:
                 inner = through_view(eqn, at, extents)
             yield from self._behind(operand, inner, shape)
+
+
+def bodies_of_kernels(graph: Graph, limits: Limits) -> set[Graph]:
+    """Return the bodies of the loops that kernels of a target can hold.
+
+    Carries of rank 0 beside arrays have no place in a kernel, so nothing may read them.
+    """
+    read = {x for e in graph.eqns for x in e.invars} | set(graph.outvars)
+    found: dict[Graph, bool] = {}
+    for eqn in graph.eqns:
+        if eqn.primitive is scan_p:
+            body = subgraph(eqn.params, "body")
+            is_kernel = can_turn(eqn, limits) and not has_read_numbers(eqn, read)
+            found[body] = found.get(body, True) and is_kernel
+    return {body for body, is_kernel in found.items() if is_kernel}
+
+
+def can_turn(eqn: Eqn, limits: Limits) -> bool:
+    """Tell whether a kernel of a target can hold an equation as a loop."""
+    if not is_pointwise_loop(eqn):
+        return False
+    body = subgraph(eqn.params, "body")
+    inner = [e for e in body.eqns if e.primitive is not broadcast_in_dim_p]
+    return len(inner) <= limits.max_equations and all(
+        can_turn(e, limits) if e.primitive is scan_p else limits.accepts(e)
+        for e in inner
+    )
+
+
+def may_join_turns(eqn: Eqn) -> bool:
+    """Tell whether an equation may stand in a kernel with a loop of its elements."""
+    return eqn.primitive.kind is Kind.ELEMENTWISE or eqn.primitive is scan_p
 
 
 def read_shape(eqn: Eqn) -> Shape:

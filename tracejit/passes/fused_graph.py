@@ -13,6 +13,7 @@ from ..ir import dtypes as dt
 from ..ir.graph import Eqn, Graph, Var, subgraph
 from ..ir.ops.control import fusion_p
 from ..ir.ops.indexing import gather_p
+from ..ir.ops.loops import ScanParams, scan_p
 from ..ir.ops.shape import iota_p
 from ..ir.primitive import Params
 from ..ir.printer import format_eqn
@@ -27,6 +28,9 @@ def is_lazy(eqn: Eqn) -> bool:
 
 def reads_memory(eqn: Eqn, index: int) -> bool:
     """Tell whether an operand must lie in a buffer, whatever it is a view of."""
+    if eqn.primitive is scan_p:  # one number a turn
+        p = ScanParams.of(eqn.params)
+        return index >= p.consts + p.carries
     return eqn.primitive is gather_p and index == 0
 
 
@@ -204,7 +208,7 @@ class _Rebuilding:
         Lazy and repeated ones among them, unless they must lie in memory.
         """
         mine = set(group.eqns)
-        memory = {e.invars[0] for e in mine if reads_memory(e, 0)}
+        memory = {x for e in mine for i, x in enumerate(e.invars) if reads_memory(e, i)}
         body: dict[Eqn, None] = {}
         inputs: dict[Var, None] = {}
         stack = list(reversed(roots))

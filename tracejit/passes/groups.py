@@ -35,6 +35,7 @@ class Refusal(enum.Enum):
     SIZE = "the group is full"
     PRODUCT = "a matrix product reads its operands from memory"
     MEMORY = "a gather reads its source from memory"
+    TURNS = "one of the two is a loop that each element runs for itself"
     EXTERN = "one of the two runs in a library routine, not in a kernel"
 
 
@@ -53,6 +54,9 @@ class Group:
         One equation by itself, not for a kernel.
     has_product : bool
         It contains a contraction, whose results are its elements.
+    has_turns : bool
+        It contains a loop that each element runs for itself; then it is pointwise, as
+        sums would run the loop again in each of their phases.
     has_rows : bool
         Short rows are reduced for its elements that stand in these rows themselves:
         the loop along them must stay the innermost one.
@@ -73,6 +77,7 @@ class Group:
     kept: Shape | None = None
     is_opaque: bool = False
     has_product: bool = False
+    has_turns: bool = False
     has_rows: bool = False
     is_stream: bool = False
     eqns: list[Eqn] = field(default_factory=list)
@@ -159,6 +164,9 @@ def merged_loops(a: Group, b: Group) -> tuple[Shape, Shape | None] | None:
     """Return space and kept axes of a group with the equations of both, if any."""
     if a.has_product and b.has_product:
         return None
+    for one, two in ((a, b), (b, a)):
+        if one.has_turns and not two.is_pointwise:
+            return None
     loops = _merged_loops(a, b)
     if loops is not None and (a.is_stream or b.is_stream):
         space, kept = loops

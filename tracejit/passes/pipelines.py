@@ -5,6 +5,8 @@ from dataclasses import replace
 
 from ..ir.aval import Shape
 from ..ir.graph import Graph
+from ..ir.rerolling import Worth
+from ..program.carries import without_carry_copies
 from ..program.horizontal import merge_alike
 from ..program.lower import lower_graph
 from ..program.plan import plan_memory
@@ -20,12 +22,17 @@ from .fuse import fuse_with
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
 from .raising import expand_but, raise_composites
+from .rerolling import EXACT, LONG, rerolling
 from .split_complex import split_complex
+from .turns import pointwise_loops
 from .windows import expand_windows
 
 
 def pipeline(
-    limits: Limits, use_fma: bool = True, use_raise: bool = True
+    limits: Limits,
+    use_fma: bool = True,
+    use_raise: bool = True,
+    use_reroll: bool = True,
 ) -> tuple[Pass, ...]:
     """Return the passes from the traced graph to fusion groups, in order.
 
@@ -33,14 +40,16 @@ def pipeline(
     ----------
     limits : Limits
         What a kernel of the target may contain.
-    use_fma, use_raise : bool
-        Whether products and sums become ``fma``, and patterns composites.
+    use_fma, use_raise, use_reroll : bool
+        Whether products and sums become ``fma``, patterns composites, and repeated
+        windows of equations loops.
     """
 
     def fuse_up_to(max_ops: int) -> PassFn:
         return fuse_with(replace(limits, max_equations=max_ops))
 
     passes = [
+        _rerolling("reroll", LONG, "first: what follows sees one turn of a long loop"),
         Pass("raise", raise_composites, "patterns, while they are as traced"),
         Pass(
             "expand",
@@ -54,6 +63,8 @@ def pipeline(
         Pass("cse", cse, "equal equations once, before uses are counted"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),
+        _rerolling("reroll-exact", EXACT, "shorter loops, when rounding is fixed"),
+        Pass("turns", pointwise_loops, "bodies as kernels hold them, when all is done"),
         Pass(
             "fuse",
             fuse_with(limits),
@@ -67,7 +78,15 @@ def pipeline(
         "raise": not use_raise,
         "split-complex": not limits.splits_complex,
     }
+    left_out.update(dict.fromkeys(("reroll", "reroll-exact"), not use_reroll))
     return tuple(p for p in passes if not left_out.get(p.name, False))
+
+
+def _rerolling(name: str, worth: Worth, doc: str) -> Pass:
+    def at_least(least: int) -> PassFn:
+        return rerolling(worth, least)
+
+    return Pass(name, rerolling(worth), doc, {"least": int}, at_least)
 
 
 def known_passes() -> dict[str, Pass]:
@@ -88,5 +107,5 @@ def compile_to_program(
     """
     fused = run_passes(graph, passes, context)
     program = share_kernels(merge_alike(lower_graph(fused, in_strides, complex_views)))
-    program = plan_memory(program)
+    program = plan_memory(without_carry_copies(program))
     return fused, verify_program(program) if context.verify else program

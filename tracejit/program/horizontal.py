@@ -23,6 +23,8 @@ from ..kernels.kernel import (
     Load,
     Operand,
     Reduce,
+    Repeat,
+    Store,
 )
 from ..kernels.parts import joined
 from .plan import touched
@@ -111,7 +113,7 @@ def _joined(runs: Sequence[Run]) -> Run:
 
 def _operations(kernel: Kernel) -> Hashable | None:
     """Return what a pointwise kernel does, without names and extents; else None."""
-    if any(isinstance(op, Reduce | Contract) for op in kernel.body):
+    if any(isinstance(op, Reduce | Contract | Repeat) for op in kernel.body):
         return None
     numbers: dict[str, int] = {}
     return tuple(_operation(op, numbers) for op in kernel.body)
@@ -128,4 +130,5 @@ def _operation(op: KernelOp, numbers: dict[str, int]) -> Hashable:
             params = tuple((k, str(v)) for k, v in op.params.items())
             return op.primitive.name, operands, params, op.result.dtype
         return type(op).__name__, op.result.dtype, getattr(op, "check", ())
+    assert isinstance(op, Store)
     return "Store", known(op.value)

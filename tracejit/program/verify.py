@@ -11,7 +11,8 @@ P6  No step reads an arena buffer of which another one has taken the place meanw
 P7  No step reads an arena or output buffer before it is written.
 P8  Inputs and constants are not written.
 P9  Every output is written, whatever branches are taken.
-P10 What a step writes overlaps neither what it reads nor what else it writes.
+P10 What a step writes overlaps neither what it reads nor what else it writes, but for
+    a kernel that reads of a buffer only the element that it writes.
 P11 Buffers agree with what a step does: with the parameters of the kernel (dtype, and
     the same elements, perhaps with axes joined), with the avals of the primitive, and
     with one another in a copy; a predicate is one boolean; counts are not negative.
@@ -30,6 +31,7 @@ from typing import NoReturn
 from ..errors import TracejitError, VerifyError
 from ..ir.aval import Shape, ShapedArray
 from ..ir.dtypes import BOOL, DTYPE_TO_NAME, real_dtype
+from ..kernels.in_place import can_write_in_place
 from ..kernels.kernel import Buffer, Kernel, dense_strides
 from ..kernels.schedule import Schedule
 from ..kernels.verify import has_overlaps, verify_kernel
@@ -331,7 +333,7 @@ class _Steps:
         for name in (*ins, *outs):
             self.named(name)
         self.agreement(step)
-        self.overlaps(ins, outs)
+        self.overlaps(step, ins, outs)
         for name in ins:
             self.read(name, state)
         for name in outs:
@@ -360,7 +362,8 @@ class _Steps:
     def after_turns(self, loop: str, state: _State) -> _State:
         """Return the state after a loop: what is written in pieces is there."""
         pieces = _moving_with(loop, state)
-        wholes = {p.over({loop}, self.counts) for p in pieces}
+        parts = pieces | _side_by_side(pieces)
+        wholes = {p.over({loop}, self.counts) for p in parts}
         known = {w for w in wholes if not has_overlaps(w.shape, w.strides)}
         return replace(state, written=state.written - pieces | known)
 
@@ -421,7 +424,10 @@ class _Steps:
     def is_covered(self, region: "_Region", state: _State) -> bool:
         if region in state.written:
             return True
-        return any(w.covers(region, self.counts) for w in state.written)
+        if any(w.covers(region, self.counts) for w in state.written):
+            return True
+        mine = [w for w in state.written if w.root == region.root]
+        return any(w.covers(region, self.counts) for w in _side_by_side(mine))
 
     def read(self, name: str, state: _State) -> None:
         root = self.root(name)
@@ -450,10 +456,10 @@ class _Steps:
             lost = frozenset(pair for pair in lost if pair[0] != root.name)
         return _State(state.written - gone | {self.region(name)}, lost)
 
-    def overlaps(self, ins: Sequence[str], outs: Sequence[str]) -> None:
+    def overlaps(self, step: Step, ins: Sequence[str], outs: Sequence[str]) -> None:
         for i, name in enumerate(outs):
-            for other in (*ins, *outs[:i]):
-                if self.may_meet(name, other):
+            for k, other in enumerate((*ins, *outs[:i])):
+                if self.may_meet(name, other) and not _is_in_place(step, k, i):
                     self.fail("P10", f"%{name} is written and overlaps %{other}")
 
     def may_meet(self, name: str, other: str) -> bool:
@@ -534,6 +540,39 @@ class _Steps:
                 f"strides {strides}, %{buffer.name} is {typed(buffer)} with strides "
                 f"{list(buffer.strides)}",
             )
+
+
+def _is_in_place(step: Step, source: int, target: int) -> bool:
+    """Tell whether a step may write an output over an operand, by their positions."""
+    if not isinstance(step, Run) or source >= len(step.inputs):
+        return False
+    names = step.inputs[source], step.outputs[target]
+    ends = step.kernel.inputs[source].name, step.kernel.outputs[target].name
+    return names[0] == names[1] and can_write_in_place(step.kernel, *ends)
+
+
+def _side_by_side(regions: Collection[_Region]) -> set[_Region]:
+    """Return the blocks that regions without gaps form with those beside them."""
+    found: dict[tuple[str, tuple[Move, ...]], list[tuple[int, int]]] = {}
+    for r in regions:
+        if is_dense(r.shape, r.strides):
+            block = r.start, r.start + math.prod(r.shape)
+            found.setdefault((r.root, r.moves), []).append(block)
+    out: set[_Region] = set()
+    for (root, moves), blocks in found.items():
+        for start, stop in _joined_spans(blocks):
+            out.add(_Region(root, *normalized((stop - start,), (1,), start), moves))
+    return out
+
+
+def _joined_spans(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    out: list[tuple[int, int]] = []
+    for start, stop in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = out[-1][0], max(stop, out[-1][1])
+        else:
+            out.append((start, stop))
+    return out
 
 
 _Places = tuple[Shape, Shape, int, tuple[Move, ...]]

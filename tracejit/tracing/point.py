@@ -17,12 +17,16 @@ from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Graph
 from ..ir.raising import raise_graph
+from ..ir.rerolling import Worth, reroll
 from ..transforms.split import Split, split_graph
 from .arguments import Chosen, fit_leaves, function_name, spread, zeros
 from .inner import InnerTrace, Static, kind_of, run_graph, trace_inner, with_kind
 from .source import user_line
 from .trace import Role
 from .tree import TreeSpec, format_path, paths, unflatten
+
+# Short loops are differentiated as they are: their values stay in registers.
+LONG = Worth(elementwise=2000, others=2000, is_contracted=False)
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,11 @@ def trace_at(
                 source=user_line(),
             )
         spec = spec.children[0]
-    graph = raise_graph(inner.graph) if config.get("composites") else inner.graph
+    graph = inner.graph
+    if config.get("reroll"):
+        graph, _ = reroll(graph, LONG)
+    if config.get("composites"):
+        graph = raise_graph(graph)
     return Point(chosen, active, inner, graph, spec, has_aux)
 
 

@@ -8,13 +8,14 @@ reductions that are open in them, and pointers are advanced loop by loop.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...ir.graph import Literal
 from ...kernels.kernel import (
     Buffer,
+    Carried,
     Compute,
     Iota,
     Kernel,
@@ -22,9 +23,12 @@ from ...kernels.kernel import (
     Load,
     Operand,
     Reduce,
+    Repeat,
     Store,
     Value,
     result_of,
+    values_of,
+    with_inner,
 )
 from ...kernels.schedule import Schedule
 from ...kernels.tree import LANES, LEAF
@@ -35,7 +39,7 @@ from .memory import Memory, Place, lanes_mask
 from .phases import Analysis, Phase, Phases, with_scratch
 from .reduce import ArgFold, Fold, Shape, Sink, State
 from .target import Target, aligned
-from .text import Emitter
+from .text import Emitter, vec
 from .treesum import TreeSum, stack_bytes
 from .values import is_real, literal_text, memory_type, register_bits, register_type
 
@@ -46,6 +50,8 @@ _COLUMN_BUDGET = 128
 _POINTWISE_BUDGET = 24
 _MOST_POINTWISE_UNITS = 4
 _MATH_WEIGHT = 20
+_TURN_BUDGET = 300  # operations of all vectors that go through a loop together
+_TURN_TEMPORARIES = 2  # registers that a turn needs besides carries and constants
 _LEAST_STREAMED = 16  # bytes of a vector that can be stored past the caches
 
 
@@ -73,7 +79,7 @@ def lanes_of(kernel: Kernel, schedule: Schedule, target: Target) -> int:
     axis = schedule.vector_axis
     if axis is None:
         return 1
-    values = [v for v in map(result_of, kernel.body) if v is not None]
+    values = [v for v in map(result_of, with_inner(kernel.body)) if v is not None]
     dtypes = [v.dtype for v in values if axis in v.axes]
     dtypes += [b.dtype for b in kernel.outputs if not dtypes]
     floats = [d for d in dtypes if is_real(d)]
@@ -355,15 +361,29 @@ class Nest:
         """
         extent = self.extents[self.axis or ""]
         most = max(1, LANES // self.lanes)
+        loops = [op for op in ops if isinstance(op, Repeat)]
         weight = self.weight(ops)
         needed = 1 << (-(-max(extent, 1) // self.lanes) - 1).bit_length()
         if any(self._is_row_sum(op) for op in ops):
             units = most if weight * most <= _ROW_SUM_BUDGET else 1
+        elif loops:
+            units = min(map(self._units_of_turns, loops))
         elif any(self.analysis.depth(op) > self._vector_depth for op in ops):
             units = _power_below(_COLUMN_BUDGET // weight, most)
         else:
             units = _power_below(_POINTWISE_BUDGET // weight, _MOST_POINTWISE_UNITS)
         return min(units, most, needed)
+
+    def _units_of_turns(self, op: Repeat) -> int:
+        """Return how many vectors go through a loop together.
+
+        As many as have room in the registers, to wait less for one another's results.
+        """
+        outside = {v.name for v in values_of(op) if self.axis in v.axes}
+        held = len(op.carries) + len(outside) + _TURN_TEMPORARIES
+        registers = 32 if self.target.vector_bytes > 32 else 16
+        room = min(registers // held, _TURN_BUDGET // self.weight(op.body))
+        return _power_below(room, _MOST_POINTWISE_UNITS)
 
     @property
     def _vector_depth(self) -> int:
@@ -387,10 +407,52 @@ class Nest:
     def segment(self, ops: Sequence[KernelOp]) -> None:
         """Write operations of one depth, vector by vector; stores at the end."""
         ordered = sorted(ops, key=lambda op: isinstance(op, Store))
+        start = 0
+        for k, op in enumerate(ordered):
+            if isinstance(op, Repeat):
+                self._straight(ordered[start:k])
+                self._turns(op)
+                start = k + 1
+        self._straight(ordered[start:])
+
+    def _straight(self, ops: Sequence[KernelOp]) -> None:
         for unit in range(self.block.units if self.block else 1):
-            for op in ordered:
+            for op in ops:
                 if unit == 0 or self._is_vector(op):
                     self._operation(op, unit)
+
+    def _turns(self, op: Repeat) -> None:
+        """Write a loop over all vectors of a block, with its carries in registers."""
+        inits = [self._carry(v, x) for v, x in zip(op.carries, op.inits, strict=True)]
+        carried = [reg for regs in inits for reg in regs]
+        sizes = [len(regs) for regs in inits]
+        with self.em.loop(0, op.count, 1, carried) as loop:
+            self.env[op.turn.name] = [loop.index]
+            self._bind(op.carries, sizes, loop.carried)
+            self.segment(op.body)
+            pairs = zip(op.carries, op.nexts, strict=True)
+            nexts = [reg for v, x in pairs for reg in self._carry(v, x)]
+            loop.yield_([value for _, value in nexts])
+        names = [
+            replace(v, name=f"{op.result.name}.{k}") for k, v in enumerate(op.carries)
+        ]
+        self._bind(names, sizes, loop.results)
+        self.env[op.result.name] = self.env[names[0].name]
+
+    def _carry(self, carry: Value, x: Operand) -> list[tuple[str, str]]:
+        """Return the registers of a carry that becomes `x`, with their types."""
+        wide = self.axis is not None and self.axis in carry.axes
+        lanes = self.lanes if wide else 1
+        units = self.block.units if wide and self.block else 1
+        type_ = vec(register_type(carry.dtype), lanes)
+        return [(type_, self._operand(x, unit, lanes)) for unit in range(units)]
+
+    def _bind(
+        self, values: Sequence[Value], sizes: Sequence[int], registers: Sequence[str]
+    ) -> None:
+        rest = iter(registers)
+        for value, size in zip(values, sizes, strict=True):
+            self.env[value.name] = [next(rest) for _ in range(size)]
 
     def _is_vector(self, op: KernelOp) -> bool:
         """Tell whether an operation is done once per vector of a block."""
@@ -416,6 +478,8 @@ class Nest:
                 value = self._load(op, unit, wide)
             elif isinstance(op, Compute):
                 value = self._compute(op, unit, wide)
+            elif isinstance(op, Carried):
+                value = self.env[f"{op.loop.name}.{op.place}"][unit if wide else 0]
             else:
                 assert isinstance(op, Iota)
                 value = self._iota(op, unit, wide)

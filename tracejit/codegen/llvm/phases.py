@@ -35,10 +35,12 @@ from ...kernels.kernel import (
     KernelOp,
     Load,
     Reduce,
+    Repeat,
     Store,
     Value,
     operands_of,
     result_of,
+    with_inner,
 )
 from ...kernels.maps import Affine, Map, axis
 from ...kernels.schedule import Placement, Schedule
@@ -90,10 +92,15 @@ class Analysis:
         self.values: dict[str, Value] = {}
         self.makers: dict[str, KernelOp] = {}
         self.depths: dict[KernelOp, int] = {}
-        for op in kernel.body:
+        for op in with_inner(kernel.body):
             result = result_of(op)
             if result is not None:
                 self.values[result.name] = result
+            if isinstance(op, Repeat):
+                self.values.update((v.name, v) for v in (op.turn, *op.carries))
+        for op in kernel.body:
+            result = result_of(op)
+            if result is not None:
                 self.makers[result.name] = op
         for op in kernel.body:
             if isinstance(op, Reduce):

@@ -13,13 +13,16 @@ from ...kernels.joining import offset_of
 from ...kernels.kernel import (
     Bound,
     Buffer,
+    Carried,
     Compute,
     Iota,
     Kernel,
     KernelOp,
     Load,
     Operand,
+    Repeat,
     Store,
+    Value,
     dtype_of,
     indices_of,
 )
@@ -31,7 +34,7 @@ from .code import ERROR_NAME
 from .helpers import HELPERS
 from .indices import IndexText, bounds, identifier, is_wide
 from .tiles import Dim, Frame
-from .values import HALVES, constant, memory_type, number
+from .values import HALVES, constant, memory_type, number, register_type
 
 _KEPT = {"acc", "pid", "query", "dots", "weights"}
 _RESERVED = {"tl", "triton", "libdevice", "range", "float", *_KEPT, *HELPERS}
@@ -97,9 +100,46 @@ class Writer:
             dtype = op.result.dtype
             text = elementwise.expression(op.primitive, op.params, operands, dtype)
             self.bind(op.result.name, text, self.along(op.operands))
+        elif isinstance(op, Repeat):
+            self.repeat(op)
+        elif isinstance(op, Carried):
+            text = value_name(f"{op.loop.name}_{op.place}")
+            self.bind(op.result.name, text, self.frame.letters(op.result.axes))
         else:
             assert isinstance(op, Iota)
             self.iota(op)
+
+    def repeat(self, op: Repeat) -> None:
+        """Add a loop; its carries are variables, of one shape and type throughout."""
+        after = [f"{op.result.name}_{k}" for k in range(len(op.carries))]
+        for name, carry, x in zip(after, op.carries, op.inits, strict=True):
+            letters = self.frame.letters(carry.axes)
+            self.bind(name, self.carry(carry, x), letters)
+        counter = f"{value_name(op.turn.name)}_turn"
+        with self.block(f"for {counter} in range(0, {op.count}):"):
+            turn = f"tl.full((), 0, tl.int64) + {counter}"
+            self.bind(op.turn.name, turn, frozenset())
+            for name, carry in zip(after, op.carries, strict=True):
+                self.bind(carry.name, value_name(name), self.letters[name])
+            for inner in op.body:
+                self.write(inner)
+            for name, carry, x in zip(after, op.carries, op.nexts, strict=True):
+                self.line(f"{value_name(name)} = {self.carry(carry, x)}")
+        self.bind(op.result.name, value_name(after[0]), self.letters[after[0]])
+
+    def carry(self, carry: Value, x: Operand) -> str:
+        """Return what a carry becomes, along all dimensions of the carry."""
+        letters = self.frame.letters(carry.axes)
+        shape = self.frame.shape if letters else "()"
+        if isinstance(x, Literal):
+            value = number(x.value, carry.dtype)
+            return f"tl.full({shape}, {value}, {register_type(carry.dtype)})"
+        text = self.argument(x)
+        return (
+            text
+            if self.letters[x.name] == letters
+            else f"tl.broadcast_to({text}, {shape})"
+        )
 
     def operand(self, x: Operand) -> elementwise.Operand:
         """Return an operand as text."""
