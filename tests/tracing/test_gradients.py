@@ -298,3 +298,20 @@ def test_value_asked_for_in_an_inner_trace_specialises():
     x = np.arange(3.0)
     for n in (1, 2, 3, 1):
         np.testing.assert_array_equal(f(x, n), 2 * x if n > 2 else np.ones(3))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (2, 3, 32, 32)])
+def test_gradients_of_attention_with_as_many_keys_as_they_are_wide(shape):
+    """Maxima and sums of the scores' rows are results of the product's kernel, too."""
+
+    def attention(q, k, v):
+        s = q @ np.swapaxes(k, -1, -2) / 4
+        e = np.exp(s - s.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True) @ v
+
+    def gradients(q, k, v, g):
+        return tj.grad(lambda *a: np.sum(attention(*a) * g), argnums=(0, 1, 2))(q, k, v)
+
+    args = np.random.default_rng(0).normal(size=(4, *shape))
+    for got, want in zip(tj.jit(gradients)(*args), gradients(*args), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)

@@ -145,6 +145,15 @@ def _lines(graph: Graph) -> Iterator[str]:
         yield from eqn.source
 
 
+def _under_products(graph: Graph) -> frozenset[Atom]:
+    """Return what operands of the group's contractions are computed of, and they."""
+    found: set[Atom] = set()
+    for eqn in reversed(graph.eqns):
+        if eqn.primitive is dot_general_p or any(v in found for v in eqn.outvars):
+            found.update(x for x in eqn.invars if isinstance(x, Var))
+    return frozenset(found)
+
+
 @dataclass
 class _Lowering:
     """The kernel under construction."""
@@ -164,6 +173,7 @@ class _Lowering:
 
     def __post_init__(self) -> None:
         self.definitions = {v: e for e in self.graph.eqns for v in e.outvars}
+        self.under_products = _under_products(self.graph)
         self.axis_of: dict[int, str] = {}
         for d, n in enumerate(self.space.shape):
             if n != 1:
@@ -189,17 +199,19 @@ class _Lowering:
         self.axes_of_value[value.name] = axes
         return value
 
-    def inner_axis(self, shape: Shape, d: int, kept: Map, at: Map) -> str:
+    def inner_axis(
+        self, shape: Shape, d: int, kept: Map, at: Map, is_operand: bool = False
+    ) -> str:
         """Return the axis for dimension `d` of values of a shape, summed at `kept`.
 
         The group's own axis where they have the group's shape, unless that is chance:
-        rows of scores are not rows of the product that they are an operand of. Else the
-        same one for the same place, so that what several sums need is computed for them
-        once. Never one that the result of the sum, at `at`, runs along, or that bounds
-        limit.
+        rows of scores are not rows of the product that they are an operand of, wherever
+        else their sums are needed (`is_operand`). Else the same one for the same place,
+        so that what several sums need is computed for them once. Never one that the
+        result of the sum, at `at`, runs along, or that bounds limit.
         """
         taken = self.axes_in((*at, *(b.index for b in self.bounds)))
-        is_own = shape == self.space.shape and not self.in_product
+        is_own = shape == self.space.shape and not (self.in_product or is_operand)
         own = self.axis_of.get(d) if is_own else None
         outside = {self.axis_of.get(k) for k in range(d)}
         is_inner = d in self.space.reduced or taken <= outside
@@ -573,7 +585,8 @@ def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
         if d in axes and n == 1:
             index.append(Affine())
         elif d in axes:
-            names.append(low.inner_axis(x.aval.shape, d, at, at))
+            is_operand = x in low.under_products
+            names.append(low.inner_axis(x.aval.shape, d, at, at, is_operand))
             index.append(axis(names[-1]))
         else:
             index.append(next(kept))
