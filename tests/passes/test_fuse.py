@@ -161,3 +161,12 @@ def test_dependencies_hold_through_merges():
     d.add(e, c)
     assert d.depends(e, a)
     assert not d.can_merge(a, e)
+
+
+def test_what_a_loop_reads_by_turns_is_in_memory():
+    def f(x):
+        numbers = np.stack([np.sin(x * 0.5), x * 0.25])
+        return tj.scan(lambda c, z: (np.sin(z * 1.5) - c, None), x, numbers)[0] * 0.5
+
+    x = np.float64(0.7)
+    assert tj.jit(f)(x) == pytest.approx(f(x), rel=1e-14)

@@ -498,7 +498,7 @@ class _Fusion:
         if self.dependencies.depends(other.number, home.number):
             return Refusal.CYCLE
         mine = [(v, at) for v, at in reads if self.group_of.get(v) is other]
-        if reads_memory(eqn, 0) and self._is_source(eqn, mine):
+        if self._is_read_from_memory(eqn, mine):
             return Refusal.MEMORY
         shape = read_shape(eqn)
         if other.is_short and not all(_is_along_last(at, shape) for _, at in mine):
@@ -521,10 +521,11 @@ class _Fusion:
         home.work += other.work * max(evaluations / elements - 1.0, 0.0)
         return None
 
-    def _is_source(self, eqn: Eqn, reads: Sequence[Read]) -> bool:
-        """Tell whether a gather's source is one of the variables read."""
-        source = {v for v, _ in self._behind(eqn.invars[0], None, ())}
-        return any(v in source for v, _ in reads)
+    def _is_read_from_memory(self, eqn: Eqn, reads: Sequence[Read]) -> bool:
+        """Tell whether one of the variables read is what a gather or a loop indexes."""
+        indexed = [x for i, x in enumerate(eqn.invars) if reads_memory(eqn, i)]
+        sources = {v for x in indexed for v, _ in self._behind(x, None, ())}
+        return any(v in sources for v, _ in reads)
 
     def _take(self, home: Group, other: Group) -> None:
         """Move everything of a group into another."""

@@ -120,6 +120,7 @@ def test_small_jobs_leave_sleeping_workers_asleep(job: Counts) -> None:
     while job.pool.sleepers < job.pool.workers and time.monotonic() < deadline:
         time.sleep(0.01)
     assert job.pool.sleepers == job.pool.workers
+    time.sleep(0.1)  # they are counted, look for work once more, and sleep
     before = job.pool.jobs
     by_worker = job.run(100, 2, NEVER)
     assert job.pool.jobs == before
