@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -170,6 +171,15 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Only what a test makes itself is looked through by its collections."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("collected")
 def test_unused_libraries_are_unloaded(engine: Engine) -> None:
     """Ten megabytes of data a library: leaking them would show in seconds."""
     megabytes = 10
