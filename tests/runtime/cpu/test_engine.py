@@ -21,6 +21,14 @@ from tracejit.runtime.cpu.engine import Engine, Library, engine_for, parse_modul
 DOUBLE_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)
 
 
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Only what a test makes itself is looked through by its collections."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="module")
 def engine() -> Engine:
     return engine_for(host_target())
@@ -171,14 +179,6 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.fixture
-def collected() -> Iterator[None]:
-    """Only what a test makes itself is looked through by its collections."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.mark.usefixtures("collected")
 def test_unused_libraries_are_unloaded(engine: Engine) -> None:
     """Ten megabytes of data a library: leaking them would show in seconds."""
