@@ -93,6 +93,16 @@ def layernorm_grad(tj):
     return gradients
 
 
+def layernorm_grad_by_hand(x, gamma, beta, cotangent):
+    """The same as one writes it in NumPy, which has no gradients."""
+    deviation = np.sqrt(np.var(x, axis=-1, keepdims=True) + EPS)
+    unit = (x - np.mean(x, axis=-1, keepdims=True)) / deviation
+    scaled = cotangent * gamma
+    along = np.mean(scaled * unit, axis=-1, keepdims=True) * unit
+    by_x = (scaled - np.mean(scaled, axis=-1, keepdims=True) - along) / deviation
+    return by_x, np.sum(cotangent * unit, axis=0), np.sum(cotangent, axis=0)
+
+
 def layernorm_grad_jax(jax):
     def gradients(x, gamma, beta, cotangent):
         return jax.vjp(layernorm_jax(jax), x, gamma, beta)[1](cotangent)
@@ -212,6 +222,7 @@ def layernorm_grad_row(rows: int, columns: int) -> Row:
             normal(rng, columns),
             normal(rng, rows, columns),
         ),
+        numpy_fn=layernorm_grad_by_hand,
         tracejit_fn=layernorm_grad,
         jax_fn=layernorm_grad_jax,
         torch_fn=layernorm_grad_torch,
