@@ -17,14 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..indices import Index, multiply
-from ..target import Target
+from ..target import Target, aligned
 from ..text import Emitter
 from ..values import register_type
 from .micro import MicroKernel, Operands
 from .packing import PackA, PackB, Transposition, subtract
 from .problem import KC, PAD, Pair, Problem, Split, Tile, blocking_of
 
-_ALIGN = 64
 Range = tuple[Index, Index]
 
 
@@ -137,7 +136,7 @@ class _Gemm:
         if not self.blocking.pack_a:
             return 0
         size = self.blocking.chunk * (self.depth + PAD) * self.size
-        return -(-size // _ALIGN) * _ALIGN
+        return aligned(size)
 
     def packed_b_bytes(self, depth: int) -> int:
         """Bytes of packed strips of `depth` rows of B.
