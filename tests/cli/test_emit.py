@@ -78,7 +78,7 @@ def test_triton_modules_can_be_imported_as_they_are():
     text = softmax("triton")
     compile(text, "<triton>", "exec")
     assert "def softmax_k0(" in text
-    assert "\n# launch: softmax_k0[(1,)](in0_ptr, out0_ptr, xnumel=4, rnumel=8" in text
+    assert "\n# launch: softmax_k0[(1,)](x_ptr, out0_ptr, xnumel=4, rnumel=8" in text
 
 
 def test_triton_names_the_workspace_of_split_reductions(tmp_path):
@@ -96,7 +96,7 @@ def test_triton_parts_are_functions_of_one_module(tmp_path):
     text = shown(*args, "--target", "triton")
     compile(text, "<triton>", "exec")
     assert text.count("\ndef step_k0_") == 2 and "\ndef step_k0(" in text
-    pointers = "p0_in0_ptr, p1_in0_ptr, p0_out0_ptr, p1_out0_ptr"
+    pointers = "p0_a_ptr, p1_b_ptr, p0_out0_ptr, p1_out0_ptr"
     assert f"# launch: step_k0[(3,)]({pointers}, num_warps=" in text
 
 

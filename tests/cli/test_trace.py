@@ -95,7 +95,7 @@ def test_prints_every_level_in_order(model):
     changed = ["graph after raise", "graph after expand", "graph after fuse"]
     assert [t for t in titles if t.startswith("graph after")] == changed
     assert titles[-3:] == ["program", "kernels: 1", "llvm"]
-    assert "graph @softmax(%0: f32[4,8]) -> (f32[4,8])" in text
+    assert "graph @softmax(%x: f32[4,8]) -> (f32[4,8])" in text
     assert "; model.py:6" in text
     assert "reduce max over j" in text
     assert "schedule i: grid, j: vector" in text
@@ -120,7 +120,7 @@ def test_pass_that_changed_the_graph_is_shown(model):
 @pytest.mark.parametrize(
     ("level", "title", "text"),
     [
-        ("graph", "graph as traced", "mul %0, "),
+        ("graph", "graph as traced", "mul %x, "),
         ("program", "program", "run @scaled_k0"),
         ("kernels", "kernels: 1", "kernel @scaled_k0"),
         ("llvm", "llvm", "define"),
@@ -167,7 +167,7 @@ def test_function_of_a_module(model):
 def test_function_is_not_run_on_arrays(model):
     np.save("x.npy", np.full((2, 2), np.nan, np.float32))
     text = shown("model.py:softmax", "--arg", "@x.npy", "--level", "graph")
-    assert "%0: f32[2,2]" in text
+    assert "%x: f32[2,2]" in text
 
 
 def test_nested_and_keyword_arguments(model):

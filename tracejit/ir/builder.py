@@ -110,6 +110,7 @@ class Builder:
             outs = self.emit_all(
                 eqn.primitive, [read(x) for x in eqn.invars], eqn.params
             )
+            keep_names(eqn.outvars, outs)
             env.update(zip(eqn.outvars, outs, strict=True))
         self.source = outer
         return tuple(read(x) for x in graph.outvars)
@@ -156,3 +157,10 @@ class Builder:
             return None  # of equal checks, the first one is enough
         operands = tuple(x.key if isinstance(x, Literal) else x for x in ins)
         return primitive, operands, tuple(sorted(params.items()))
+
+
+def keep_names(olds: Sequence[Var], news: Sequence[Atom]) -> None:
+    """Give values that stand for others their names, unless they have their own."""
+    for old, new in zip(olds, news, strict=True):
+        if isinstance(new, Var) and not new.name:
+            new.name = old.name

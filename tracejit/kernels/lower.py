@@ -5,6 +5,7 @@ equations become operations, views become index maps, and reductions take over t
 axes that they remove. A value is emitted once per position it is needed at.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -60,6 +61,10 @@ REDUCE_OPS = {
     "argmin": "argmin",
 }
 NAMES = "ijlmnopqrstuvwxyz"
+_LAST_DIGITS = re.compile(r"_+(\d+)$")
+# Names of arguments that kernels have whatever the user calls his arrays.
+_OWN = r"(in|out)\d+|err"
+_MAY_NAME = re.compile(rf"(?!({_OWN})$)[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -115,16 +120,17 @@ def kernel_of(
         Strides of the buffers, in elements.
     """
     lowering = _Lowering(graph, space)
+    names = _BufferNames()
     inputs = [
-        Buffer(f"in{i}", v.aval.dtype, v.aval.shape, tuple(s))
+        Buffer(names.of(v, f"in{i}"), v.aval.dtype, v.aval.shape, tuple(s))
         for i, (v, s) in enumerate(zip(graph.invars, in_strides, strict=True))
     ]
     lowering.buffers = dict(zip(graph.invars, inputs, strict=True))
     outputs = []
     for i, (x, s) in enumerate(zip(graph.outvars, out_strides, strict=True)):
-        buffer = Buffer(f"out{i}", x.aval.dtype, x.aval.shape, tuple(s))
-        outputs.append(buffer)
-        lowering.store(buffer, x)
+        called = names.of(x, f"out{i}")
+        outputs.append(Buffer(called, x.aval.dtype, x.aval.shape, tuple(s)))
+        lowering.store(outputs[-1], x)
     source = tuple(dict.fromkeys(_lines(graph)))
     kernel = Kernel(
         name,
@@ -135,6 +141,20 @@ def kernel_of(
         source,
     )
     return kernel, schedule_of(kernel, lowering.space_axes)
+
+
+class _BufferNames:
+    """Names buffers after the user's variables, each one differently."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def of(self, x: Atom, default: str) -> str:
+        """Return the name of `x`, or `default` if it has none of its own."""
+        hint = x.name if isinstance(x, Var) else ""
+        name = default if hint in self.taken or not _MAY_NAME.fullmatch(hint) else hint
+        self.taken.add(name)
+        return name
 
 
 def _lines(graph: Graph) -> Iterator[str]:
@@ -165,6 +185,7 @@ class _Lowering:
     extents: dict[str, int] = field(default_factory=dict)
     bounds: tuple[Bound, ...] = ()
     count: int = 0
+    hint: str = ""  # the user's name for what is being computed
     in_product: bool = False  # what is lowered is an operand of a contraction
     space_axes: tuple[str, ...] = ()
     values: dict[object, Operand] = field(default_factory=dict)
@@ -193,8 +214,14 @@ class _Lowering:
         at = tuple(Affine() if n is None else axis(n) for n in names)
         self.body.append(Store(buffer.name, at, self.value(x, at)))
 
-    def fresh(self, axes: frozenset[str], dtype: np.dtype) -> Value:
-        value = Value(f"v{self.count}", axes, dtype)
+    def fresh(self, axes: frozenset[str], dtype: np.dtype, hint: str = "") -> Value:
+        """Return a new value, named after what is computed, and numbered.
+
+        No name of another kind ends in an underscore and digits.
+        """
+        hint = _LAST_DIGITS.sub(r"\1", hint or self.hint)
+        name = f"{hint}_{self.count}" if hint else f"v{self.count}"
+        value = Value(name, axes, dtype)
         self.count += 1
         self.axes_of_value[value.name] = axes
         return value
@@ -245,7 +272,9 @@ class _Lowering:
                 if needed:
                     waiting.extend(reversed(needed))
                     continue
+                outer, self.hint = self.hint, y.name
                 self.values[y, here, bounds] = self._emitted(y, here)
+                self.hint = outer
             waiting.pop()
         return self.values[x, at, bounds]
 
@@ -316,7 +345,7 @@ class _Lowering:
         vars_fixed, vars_carried, vars_xs = p.split(p.body.invars)
         along = self.axes_in(at)
         carries = tuple(
-            self.fresh(along if v.aval.shape else frozenset(), v.aval.dtype)
+            self.fresh(along if v.aval.shape else frozenset(), v.aval.dtype, v.name)
             for v in vars_carried
         )
         turn = self.fresh(frozenset(), dt.INT64)
@@ -367,9 +396,10 @@ class _Lowering:
         elif eqn.primitive is broadcast_in_dim_p:
             env[eqn.outvars[0]] = operands[0]
         else:
-            dtype = eqn.outvars[0].aval.dtype
-            out = self.compute(eqn.primitive, operands, eqn.params, dtype)
-            env[eqn.outvars[0]] = out
+            (out,) = eqn.outvars
+            outer, self.hint = self.hint, out.name
+            env[out] = self.compute(eqn.primitive, operands, eqn.params, out.aval.dtype)
+            self.hint = outer
 
     def load(
         self,

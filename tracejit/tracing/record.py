@@ -18,6 +18,7 @@ from .constants import CapturedConstant, captured_constants
 from .creation import wrapped_creation
 from .masked import Masked, unsupported_mask
 from .mutation import Change, changes_of, watch
+from .names import path_name
 from .numpy_rules import RULES
 from .signature import ARRAY, COMPLEX, FLOAT, INT, SCALAR, STATIC, Call, LeafKey
 from .storage import Kind, Storage
@@ -179,6 +180,7 @@ def _traced_leaves(
     leaves: list[Any] = []
     inputs: dict[Var, int] = {}
     storages: dict[int, Storage] = {}
+    names = call.leaf_names()
     for i, (leaf, key) in enumerate(zip(call.leaves, call.keys, strict=True)):
         if call.aliases and call.aliases[i] != i:
             leaves.append(leaves[call.aliases[i]])
@@ -186,6 +188,7 @@ def _traced_leaves(
             leaves.append(leaf)
         else:
             tracer, var = _argument(trace, i, leaf, key)
+            var.name = path_name(names[i])
             inputs[var] = i
             storages[i] = tracer.storage
             leaves.append(tracer)

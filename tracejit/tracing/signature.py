@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..ir import dtypes as dt
 from ..ir.placed import Placed
-from .tree import TreeSpec, flatten, paths, unflatten
+from .tree import Path, TreeSpec, flatten, format_path, paths, unflatten
 
 ARRAY, SCALAR, INT, FLOAT, COMPLEX, STATIC = (
     "array",
@@ -85,6 +85,8 @@ class Call:
         Which leaves are one object; see `aliases_of`.
     given : list
         The leaves as they were given: `leaves` has the shadows of arrays on devices.
+    parameters : tuple of str
+        The names of the positional arguments.
     """
 
     leaves: list[Any]
@@ -92,6 +94,7 @@ class Call:
     keys: tuple[LeafKey, ...]
     aliases: tuple[int, ...]
     given: list[Any]
+    parameters: tuple[str, ...]
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -123,13 +126,10 @@ class Call:
         return args, kwargs
 
     def leaf_names(self) -> list[str]:
-        """Return the leaves' places, as Python would write them."""
-        names = []
-        for path in paths(self.spec):
-            root, *rest = path
-            prefix = "args" if root == 0 else "kwargs"
-            names.append(prefix + "".join(f"[{k!r}]" for k in rest))
-        return names
+        """Return the leaves' places, as Python would write them: ``params['w']``."""
+        positional, named = self.spec.children
+        names = [leaf_name(self.parameters, path) for path in paths(positional)]
+        return names + [format_path(p[1:], str(p[0])) for p in paths(named)]
 
 
 class Signature:
@@ -148,10 +148,7 @@ class Signature:
     ) -> None:
         self.fn = fn
         self.static = frozenset(static_argnames)
-        try:
-            self.signature: inspect.Signature | None = inspect.signature(fn)
-        except (TypeError, ValueError):
-            self.signature = None
+        self.signature = signature_of(fn)
         self._has_defaults = _is_python(fn)
         self._forms: dict[tuple[int, tuple[str, ...]], Form] = {}
         known = set(self.signature.parameters) if self.signature else set()
@@ -183,7 +180,8 @@ class Signature:
         static = form.static_leaves(spec) if self.static else frozenset()
         keys = tuple([leaf_key(x, i in static) for i, x in enumerate(given)])
         leaves = [x.shadow if isinstance(x, Placed) else x for x in given]
-        return Call(leaves, spec, keys, aliases_of(leaves), given)
+        aliases = aliases_of(leaves)
+        return Call(leaves, spec, keys, aliases, given, form.parameters)
 
     def form(self, count: int, names: tuple[str, ...]) -> "Form":
         """Return how `count` positional arguments and keywords `names` are bound.
@@ -204,9 +202,9 @@ class Signature:
         # What is no Python code takes keywords as such: np.add(x, y, out=(z,)).
         if self.signature is None or not (self._has_defaults or self.static):
             static = self.static.intersection(names)
-            return Form(
-                count, names, tuple(given[:count]), keywords, frozenset(), static
-            )
+            known = argument_names(self.signature, count)
+            args = tuple(given[:count])
+            return Form(count, names, args, keywords, frozenset(), static, known)
         bound = self.signature.bind(*given[:count], **keywords)
         if self._has_defaults:
             bound.apply_defaults()
@@ -218,7 +216,34 @@ class Signature:
             bound.kwargs,
             frozenset(i for i, n in enumerate(positional) if n in self.static),
             frozenset(k for k, n in named.items() if {k, n} & self.static),
+            argument_names(self.signature, len(bound.args)),
         )
+
+
+def signature_of(fn: Callable[..., Any]) -> inspect.Signature | None:
+    """Return a callable's signature, None where it says none."""
+    try:
+        return inspect.signature(fn)
+    except (TypeError, ValueError):
+        return None
+
+
+def argument_names(signature: inspect.Signature | None, count: int) -> tuple[str, ...]:
+    """Return the names of positional arguments: ``args[2]`` where there is none."""
+    parameters = signature.parameters.values() if signature else ()
+    positional = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    )
+    names = [p.name for p in parameters if p.kind in positional][:count]
+    return *names, *(f"args[{i}]" for i in range(len(names), count))
+
+
+def leaf_name(names: Sequence[str], path: Path) -> str:
+    """Return a leaf of positional arguments, as Python would write it."""
+    first, *rest = path
+    assert isinstance(first, int)
+    return format_path(tuple(rest), names[first])
 
 
 def _parameters(bound: inspect.BoundArguments) -> tuple[list[str], dict[str, str]]:
@@ -259,6 +284,8 @@ class Form:
     static_args : frozenset of int
     static_kwargs : frozenset of str
         Parameters whose leaves specialise by value.
+    parameters : tuple of str
+        The names of the positional arguments.
     """
 
     count: int
@@ -267,6 +294,7 @@ class Form:
     kwargs: dict[str, object]
     static_args: frozenset[int]
     static_kwargs: frozenset[str]
+    parameters: tuple[str, ...]
 
     @cached_property
     def is_plain(self) -> bool:

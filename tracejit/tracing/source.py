@@ -43,8 +43,11 @@ def user_frame(depth: int = 1) -> FrameType | None:
 def user_line(depth: int = 2) -> str:
     """Return the user's line as ``"file.py:12"``, or an empty string."""
     frame = user_frame(depth)
-    if frame is None:
-        return ""
+    return "" if frame is None else line_of(frame)
+
+
+def line_of(frame: FrameType) -> str:
+    """Return the line that a frame is at, as ``"file.py:12"``."""
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 

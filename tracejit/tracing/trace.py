@@ -26,8 +26,9 @@ from ..ir.placed import Placed
 from ..ir.primitive import ArrayConstant, Param, Primitive
 from ..ir.simplify import SIMPLIFY
 from .capture import CapturedArray, CaptureFinder, Constant
+from .names import Assignments, path_name
 from .rules import Rules
-from .source import user_line
+from .source import line_of, user_frame, user_line
 from .storage import Array, Kind, OwnArray, Storage, blank
 from .tracer import Tracer
 
@@ -89,6 +90,7 @@ class Trace:
     active: bool = True
     thread: int = field(default_factory=threading.get_ident)
     _lifted: dict[int, tuple[Array, Tracer]] = field(default_factory=dict)
+    _assignments: Assignments = field(default_factory=Assignments)
 
     def __post_init__(self) -> None:
         self.builder = Builder(self.name, SIMPLIFY, value_number=True)
@@ -133,9 +135,12 @@ class Trace:
     ) -> tuple[Atom, ...]:
         """Record one equation with the user's line and return its results."""
         self.check_active()
-        line = user_line()
-        self.builder.source = (line,) if line else ()
-        return self.builder.emit_all(primitive, atoms, params)
+        frame = user_frame()
+        self.builder.source = () if frame is None else (line_of(frame),)
+        outs = self.builder.emit_all(primitive, atoms, params)
+        if len(outs) == 1:
+            self._assignments.record(frame, outs[0])
+        return outs
 
     def check_active(self) -> None:
         """Raise when the trace is over or runs on another thread.
@@ -324,7 +329,7 @@ class Trace:
 
     def _capture(self, capture: CapturedArray) -> Tracer:
         aval = ShapedArray(capture.array.shape, dt.canonical(capture.array.dtype))
-        var = self.builder.input(aval)
+        var = self.builder.input(aval, path_name(capture.name))
         self.captures.append(capture)
         capture.var = var
         why = f"the captured array {capture.name} is not an argument"

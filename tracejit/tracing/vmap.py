@@ -5,7 +5,6 @@ NumPy. Arguments without an axis, and what the function closes over, are the sam
 all examples.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from .inner import (
     with_kind,
 )
 from .placed import compiled_where_placed
+from .signature import argument_names, leaf_name, signature_of
 from .source import user_line
 from .storage import Kind
 from .trace import Role, current_trace
@@ -171,33 +171,14 @@ def _leaves(
         in_axes = tuple(in_axes)
     values, spec = flatten(args)
     axes = expand_axes(in_axes, spec, "in_axes", "the arguments")
-    names = [_leaf_name(_names(fn, len(args)), path) for path in paths(spec)]
+    parameters = argument_names(signature_of(fn), len(args))
+    names = [leaf_name(parameters, path) for path in paths(spec)]
     more, spec = flatten(kwargs)
     values += more
     axes += [0] * len(more)
     names += [format_path(path[1:], str(path[0])) for path in paths(spec)]
     rows = zip(names, values, axes, strict=True)
     return [_leaf(name, value, axis) for name, value, axis in rows]
-
-
-def _names(fn: Callable[..., Any], count: int) -> list[str]:
-    """Return the names of positional arguments, where they are known."""
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):
-        parameters = {}.values()
-    positional = (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    )
-    names = [p.name for p in parameters if p.kind in positional][:count]
-    return names + [f"args[{i}]" for i in range(len(names), count)]
-
-
-def _leaf_name(names: list[str], path: tuple[object, ...]) -> str:
-    first, *rest = path
-    assert isinstance(first, int)
-    return format_path(tuple(rest), names[first])
 
 
 def _leaf(name: str, value: Any, axis: Axis) -> MappedLeaf:

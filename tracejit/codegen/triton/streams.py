@@ -345,7 +345,7 @@ class _Stream:
 
 def _numbered(name: str, n: int) -> str:
     """Return the variable of the n-th product; the first has no number."""
-    return f"{name}_{n}" if n else name
+    return f"{name}{n}" if n else name
 
 
 class _Running:
