@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tracejit import api
+from tracejit import config as switches
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("dev", deadline=None, print_blob=True)
@@ -21,6 +22,7 @@ settings.register_profile("dev", deadline=None, print_blob=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the profile, and a seed if the command line gives none."""
     os.environ.setdefault("TRACEJIT_VERIFY", "1")  # for tests in other processes too
+    switches.set("verify", os.environ["TRACEJIT_VERIFY"] == "1")
     api.PATIENCE.calls = 0  # the second call of everything is a native one
     in_ci = "CI" in os.environ
     settings.load_profile("ci" if in_ci else "dev")

@@ -200,6 +200,45 @@ def test_memory_that_is_in_order(steps: str):
     verify_program(parse_program(with_steps(f"{START}  {steps}\n{END}")))
 
 
+HALVES = """\
+program @f(%x0, %x1) -> (%y2) arena(64) {
+  %x0: f32[2] = input 0
+  %x1: bool[] = input 1
+  %y2: f32[4] = output 0
+  %c3: f32[4] = constant dense<f32[4]: 1.0 2.0 3.0 4.0>
+  %t4: f32[4] = arena 0
+  %t5: f32[2] = alias %t4 + 0
+  %t6: f32[2] = alias %t4 + 2
+  if %x1 {
+    copy %c3 -> %t4
+  } else {
+    copy %x0 -> %t5
+    copy %x0 -> %t6
+  }
+  copy %t4 -> %y2
+}
+"""
+
+
+@pytest.mark.parametrize("one", ["%x1 {\n    copy %c3 -> %t4\n  } else {", "%x1 {"])
+def test_branches_may_write_the_same_in_other_pieces(one: str):
+    """Whichever of them writes it whole."""
+    text = HALVES
+    if one == "%x1 {":
+        head, _, rest = HALVES.partition("    copy %c3 -> %t4\n  } else {\n")
+        pieces, end, last = rest.partition("  }\n")
+        text = f"{head}{pieces}  }} else {{\n    copy %c3 -> %t4\n{end}{last}"
+    verify_program(parse_program(text))
+
+
+def test_a_piece_that_one_branch_leaves_out_is_missed():
+    check_breaks(
+        "P7",
+        HALVES.replace("    copy %x0 -> %t6\n", ""),
+        "%t4 is read before it is written",
+    )
+
+
 def test_an_alias_that_is_a_part_does_not_write_its_base():
     text = TEXT.replace("%v6: f32[3,2] strides(1,3)", "%v6: f32[2] strides(3)")
     text = text.replace(STEPS, f"  copy %c4 -> %v6 copy %t5 -> %t8\n{END}")

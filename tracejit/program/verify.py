@@ -276,10 +276,6 @@ class _State:
     written: frozenset[_Region] = frozenset()
     lost: frozenset[tuple[str, str]] = frozenset()
 
-    def joined(self, other: "_State") -> "_State":
-        """Return what is known where two ways meet."""
-        return _State(self.written & other.written, self.lost | other.lost)
-
 
 class _Steps:
     """Follows the steps, and what is in memory, P6 to P13."""
@@ -346,8 +342,8 @@ class _Steps:
             self.fail("P11", f"a loop runs {step.count} times")
         self.running.append(step.name)
         before, after = state, self.turn(step, state)
-        while before.joined(after) != before:
-            before = before.joined(after)
+        while (known := self.kept(before, after)) != before:
+            before = known
             after = self.turn(step, before)
         self.running.pop()
         if not step.count:
@@ -370,8 +366,10 @@ class _Steps:
     def branches(self, step: If, state: _State) -> _State:
         self.predicate(step.predicate)
         self.read(step.predicate, state)
-        on_true = self.follow(step.on_true, state)
-        return on_true.joined(self.follow(step.on_false, state))
+        one = self.follow(step.on_true, state)
+        other = self.follow(step.on_false, state)
+        both = self.kept(one, other), self.kept(other, one)
+        return replace(both[0], written=both[0].written | both[1].written)
 
     def while_(self, step: While, state: _State) -> _State:
         """Follow the test and the steps until another turn tells nothing new."""
@@ -380,7 +378,7 @@ class _Steps:
         while True:
             tested = self.follow(step.test, before)
             self.read(step.predicate, tested)
-            after = before.joined(self.follow(step.steps, tested))
+            after = self.kept(before, self.follow(step.steps, tested))
             if after == before:
                 return tested
             before = after
@@ -415,7 +413,15 @@ class _Steps:
     def is_written(self, name: str, state: _State) -> bool:
         if 0 in self.buffers[name].shape:
             return True
-        region = self.region(name)
+        return self.is_there(self.region(name), state)
+
+    def kept(self, one: _State, other: _State) -> _State:
+        """Return what of one state is there in another, in whatever pieces."""
+        written = frozenset(r for r in one.written if self.is_there(r, other))
+        return _State(written, one.lost | other.lost)
+
+    def is_there(self, region: _Region, state: _State) -> bool:
+        """Tell whether all of a region is written."""
         return self.is_covered(region, state) or any(
             all(self.is_covered(part, state) for part in parts)
             for parts in region.parts()

@@ -1,4 +1,4 @@
-"""The user's names in Triton text: they are there, and they take none that is in use."""
+"""The user's names in Triton text: there, and none of them one that is in use."""
 
 import ast
 import re
