@@ -25,7 +25,7 @@ line.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,6 +82,7 @@ INFIX = {
 }
 LINE_LIMIT = 60  # characters of an expression beyond which it is cut
 _UNPRINTABLE = re.compile(r"[^A-Za-z0-9_.]")
+_NAME = re.compile(r"%[A-Za-z0-9_.]+")
 
 
 def format_kernel(kernel: Kernel, schedule: Schedule | None = None) -> str:
@@ -97,6 +98,21 @@ def format_kernel(kernel: Kernel, schedule: Schedule | None = None) -> str:
     ``kernel @f(%x: f32[3]) -> (%y: f32[3]) axes(i: 3) { ... }``
     """
     return "\n".join(_Lines(kernel, schedule).all())
+
+
+def format_anonymous(
+    kernel: Kernel, schedule: Schedule | None = None
+) -> tuple[str, dict[str, str]]:
+    """Return a kernel's text with its names numbered as they come, and the numbers.
+
+    The same for kernels that compute the same, in the same order, on whatever lines.
+    """
+    text = format_kernel(replace(kernel, name="k", source=()), schedule)
+    numbers: dict[str, str] = {}
+    return (
+        _NAME.sub(lambda m: numbers.setdefault(m[0], f"%{len(numbers)}"), text),
+        numbers,
+    )
 
 
 def format_operation(op: KernelOp) -> str:

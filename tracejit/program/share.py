@@ -6,16 +6,13 @@
 Kernels are the same if their texts are, but for names and the lines they compute.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from ..kernels.kernel import Kernel
-from ..kernels.printer import format_kernel
+from ..kernels.printer import format_anonymous
 from ..kernels.schedule import Schedule
 from .program import Program, Run, nested, with_kernels
-
-_NAME = re.compile(r"%[A-Za-z0-9_.]+")
 
 
 def share_kernels(program: Program) -> Program:
@@ -24,7 +21,7 @@ def share_kernels(program: Program) -> Program:
     firsts: dict[str, Kernel] = {}  # by text
     for kernel, schedule in _kernels(program):
         if kernel.name not in texts:
-            text = _form(kernel, schedule)
+            text, _ = format_anonymous(kernel, schedule)
             texts[kernel.name] = text
             first = firsts.get(text, kernel)
             source = tuple(dict.fromkeys((*first.source, *kernel.source)))
@@ -36,13 +33,6 @@ def share_kernels(program: Program) -> Program:
         return firsts[texts[kernel.name]], schedule
 
     return with_kernels(program, shared)
-
-
-def _form(kernel: Kernel, schedule: Schedule) -> str:
-    """Return a kernel's text with its names numbered as they come."""
-    text = format_kernel(replace(kernel, name="k", source=()), schedule)
-    numbers: dict[str, str] = {}
-    return _NAME.sub(lambda m: numbers.setdefault(m[0], f"%{len(numbers)}"), text)
 
 
 def _kernels(program: Program) -> Iterator[tuple[Kernel, Schedule]]:

@@ -8,20 +8,18 @@ is known, so that code is deterministic without measurements.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 from ...errors import TracejitError
 from ...kernels.kernel import Buffer, Contract
 from ...kernels.pieces import Piece, buffers_of
-from ...kernels.printer import format_kernel
+from ...kernels.printer import format_anonymous
 from .code import TritonCode, Tuning
 
 POINTER, DESCRIPTOR, VECTOR, LIBRARY = "pointer", "descriptor", "vector", "library"
 FORMS = (POINTER, DESCRIPTOR, VECTOR, LIBRARY)
-_NAME = re.compile(r"%[\w.]+")
 
 
 @dataclass(frozen=True)
@@ -147,13 +145,7 @@ class Site:
     @cached_property
     def text(self) -> str:
         """What the key is the hash of: the kernel with names by first appearance."""
-        kernel = replace(self.piece.kernel, name="k", source=())
-        names: dict[str, str] = {}
-
-        def canonical(found: "re.Match[str]") -> str:
-            return names.setdefault(found[0], f"%{len(names)}")
-
-        text = _NAME.sub(canonical, format_kernel(kernel))
+        text, names = format_anonymous(self.piece.kernel)
         odd = sorted(names[f"%{b.name}"] for b in self.odd_buffers)
         return f"{text}\n{self.piece.loops} {odd} {self.tuning.facts}"
 
