@@ -239,15 +239,15 @@ def test_descriptors_are_tried_where_there_are_some():
 
     assert has(product(4096, 4096, 4096))
     assert not has(product(4096, 4096, 4096, arch="sm_80"))
-    assert not has(product(4096, 4096, 4096, odd={"in0", "in1"}))
-    assert has(product(4096, 4096, 4096, odd={"in0"}))  # for the other operand
+    assert not has(product(4096, 4096, 4096, odd={"x1", "x2"}))
+    assert has(product(4096, 4096, 4096, odd={"x1"}))  # for the other operand
     assert not has(product(4096, 4097, 4097))  # rows that are no lines
     assert not has(product(4096, 4096, 4096, F32))
     assert has(product(4096, 4096, 4096, F32, tf32=True))
 
 
 def test_operands_that_are_tiles():
-    site = product(64, 48, 32, odd={"in1"})
+    site = product(64, 48, 32, odd={"x2"})
     whole = Product(site.piece, site.odd)
     assert whole.tile(whole.op.lhs).order == ("m", "k")
     assert whole.tile(whole.op.rhs) is None

@@ -142,7 +142,7 @@ def test_loop_recomputes_and_phases_follow_each_other():
     assert code.form == "looped"
     loops = code.source.split("for roffset in range(0, rnumel, RBLOCK):")
     assert len(loops) == 4
-    assert ["tl.load(in0_ptr" in part for part in loops] == [False, True, True, True]
+    assert ["tl.load(x_ptr" in part for part in loops] == [False, True, True, True]
     assert "tl.store" in loops[3] and "tl.store" not in loops[2]
 
 
@@ -445,7 +445,7 @@ def test_products(interpreter, dtype):
 def test_halves_are_multiplied_as_halves():
     x = zeros(64, 64, dtype=BF16)
     (code,) = emitted(lambda x, w: x @ w, x, x).codes
-    assert "acc = tl.dot(v0, v1, acc)" in code.source
+    assert "acc = tl.dot(x_0, x_1, acc)" in code.source
     assert "0.0).to(" not in code.source
     assert "input_precision" not in code.source
 
@@ -705,7 +705,7 @@ def test_nan_goes_through_maxima(interpreter, persistent):
 def test_ends_of_rows_add_negative_zero():
     """A sum of nothing but -0.0 stays -0.0, as the tree says."""
     (code,) = emitted(lambda x: x.sum(axis=1), zeros(3, 5)).codes
-    assert "tl.sum(tl.where(rmask, v0, -0.0), 1)" in code.source
+    assert "tl.sum(tl.where(rmask, x_0, -0.0), 1)" in code.source
     (code,) = emitted(lambda x: x.sum(axis=1), zeros(3, 0)).codes
     assert re.search(r"tl.sum\(tl.where\(rmask, v\d, 0.0\), 1\)", code.source)
 
@@ -719,10 +719,10 @@ def test_source_stands_on_its_own_and_says_what_it_computes():
     assert lines[:2] == ["import triton", "import triton.language as tl"]
     assert re.match(r"# kernel @softmax_k0\(.*; test_kernels.py:\d+", lines[
         lines.index("@triton.jit", lines.index("# }")) - 7])  # fmt: skip
-    assert "#   %v1{i} = reduce max over j: %v0" in lines
+    assert "#   %v1{i} = reduce max over j: %x_0" in lines
     assert "def softmax_k0(" in lines
     assert code.signature == {
-        "in0_ptr": "*fp32",
+        "x_ptr": "*fp32",
         "out0_ptr": "*fp32",
         "xnumel": "constexpr",
         "rnumel": "constexpr",
