@@ -54,7 +54,7 @@ def categorical(
     key = checked_key("categorical", key)
     if not hasattr(logits, "dtype"):
         logits = np.asarray(logits, np.float64)
-    if logits.dtype not in dt.FLOATS:
+    if logits.dtype not in REAL_FLOATS:
         raise DTypeError(
             f"categorical: the logits are {logits.dtype}, not float",
             source=user_line(),

@@ -8,8 +8,9 @@ describes them.
 
 import numpy as np
 
+from ...ir.dtypes import FLOAT16, NARROW_FLOATS
 from .text import Emitter, constant, vec
-from .values import FLOAT16, HALVES, is_real, is_signed, register_type, rounded, widen
+from .values import is_real, is_signed, register_type, rounded, widen
 
 
 def convert(em: Emitter, value: str, source: np.dtype, to: np.dtype, lanes: int) -> str:
@@ -60,7 +61,7 @@ def _to_float(
     else:
         op = "sitofp" if is_signed(source) else "uitofp"
         value = _cast(em, op, value, before, after, lanes)
-    return rounded(em, to, value, lanes) if to in HALVES else value
+    return rounded(em, to, value, lanes) if to in NARROW_FLOATS else value
 
 
 def _float_to_int(
