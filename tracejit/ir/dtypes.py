@@ -92,6 +92,22 @@ def is_float(dtype: np.dtype) -> bool:
     return dtype in FLOATS
 
 
+def lowest(dtype: np.dtype) -> float:
+    """Return the least number of a floating-point dtype: -inf if it has that.
+
+    Examples
+    --------
+    >>> lowest(FLOAT32), lowest(FLOAT8_E4M3FN)
+    (-inf, -448.0)
+    """
+    return -highest(dtype)
+
+
+def highest(dtype: np.dtype) -> float:
+    """Return the greatest number of a floating-point dtype: inf if it has that."""
+    return 448.0 if dtype == FLOAT8_E4M3FN else np.inf
+
+
 def is_complex(dtype: np.dtype) -> bool:
     """Tell whether `dtype` is complex."""
     return dtype.kind == "c"

@@ -20,6 +20,7 @@ from ..ir.ops import elementwise as ew
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.ufunc import loop_dtypes, ufunc_p
 from ..ir.primitive import Primitive
+from ..ir.strided import strided
 from .source import user_line
 from .storage import Kind, contiguous_strides
 from .trace import Trace, current_trace
@@ -264,7 +265,6 @@ def layout_like(order: Sequence[int], atom: Atom) -> np.ndarray | None:
 def layout_of(order: Sequence[int], aval: ShapedArray) -> np.ndarray:
     """Return a dense blank whose axes lie in memory in `order`, outermost first."""
     inner = ShapedArray(tuple(aval.shape[d] for d in order), aval.dtype)
-    strided = np.lib.stride_tricks.as_strided
     blank = strided(np.empty(1, aval.dtype), inner.shape, contiguous_strides(inner))
     return blank.transpose(np.argsort(order))
 
