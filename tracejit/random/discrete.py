@@ -12,6 +12,7 @@ from ..tracing.control_flow import while_loop
 from ..tracing.functions.registry import normalize_axis
 from ..tracing.source import user_line
 from .arguments import (
+    REAL_FLOATS,
     ShapeLike,
     checked_dtype,
     checked_key,

@@ -57,9 +57,7 @@ class _Bits:
     def anchored(self, magnitude: str, format_: Float8) -> str:
         """Round to multiples of the smallest number; return how many, as integers."""
         anchor = self.as_float(format_.anchor)
-        total = self.em.op(
-            f"fadd {self.single} {self.as_float(magnitude)}, {anchor}"
-        )
+        total = self.em.op(f"fadd {self.single} {self.as_float(magnitude)}, {anchor}")
         return self.op("sub", self.of_float(total), format_.anchor)
 
     def multiples(self, count: str, format_: Float8) -> str:
