@@ -172,9 +172,7 @@ def test_pickles_name_their_device(x, device):
         np.testing.assert_array_equal(pickle.loads(data).numpy(), HOST)
 
 
-@pytest.mark.parametrize(
-    "dtype", ["i1", "u2", "i4", "i8", "f2", "f4", "?", *ML_DTYPES]
-)
+@pytest.mark.parametrize("dtype", ["i1", "u2", "i4", "i8", "f2", "f4", "?", *ML_DTYPES])
 def test_dtypes(dtype, device):
     host = np.array([0, 1, 1, 0], dtype)
     found = tj.to_device(host, device)

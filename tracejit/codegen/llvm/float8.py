@@ -82,7 +82,9 @@ def widen(em: Emitter, dtype: np.dtype, raw: str, lanes: int) -> str:
     first_nan = format_.largest + 1 + format_.has_infinity
     value = x.select(x.op("icmp uge", magnitude, first_nan), _NAN, value)
     sign = x.op("shl", x.op("and", bits, 0x80), 24)
-    return x.as_float(x.op("or", value, sign))
+    result = x.as_float(x.op("or", value, sign))
+    em.decoded[result] = raw
+    return result
 
 
 def rounded(em: Emitter, dtype: np.dtype, value: str, lanes: int) -> str:
@@ -105,7 +107,12 @@ def rounded(em: Emitter, dtype: np.dtype, value: str, lanes: int) -> str:
 
 
 def narrow(em: Emitter, dtype: np.dtype, value: str, lanes: int) -> str:
-    """Return the 8 bits of floats that are numbers of `dtype`."""
+    """Return the 8 bits of floats that are numbers of `dtype`.
+
+    Of what was only decoded they are those that were there.
+    """
+    if value in em.decoded:
+        return em.decoded[value]
     x, format_ = _Bits(em, lanes), FORMATS[dtype]
     bits = x.of_float(value)
     magnitude = x.op("and", bits, _MAGNITUDE)

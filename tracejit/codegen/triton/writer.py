@@ -69,6 +69,7 @@ class Writer:
         self.lines: list[str] = []
         self.depth = 1
         self.letters: dict[str, frozenset[str]] = {}
+        self.bits: dict[str, str] = {}  # of float8 numbers that were loaded
         self.can_fail = False
         self.index = IndexText(
             self.extents, lambda a: self.frame.axis_name(a), value_name
@@ -211,6 +212,10 @@ class Writer:
             if inside or other is not None:
                 text += f", other={other if op.fill is None and other else fill}"
         text = f"tl.load({text})"
+        if buffer.dtype in dt.FLOAT8S:  # stored as it is where nothing else is done
+            bits = f"{value_name(op.result.name)}_bits"
+            self.line(f"{bits} = {text}")
+            self.bits[op.result.name] = text = bits
         text = loaded(text, buffer.dtype) if widen else text
         self.bind(op.result.name, text, letters)
 
@@ -290,12 +295,15 @@ class Writer:
         buffer = self.kernel.buffer(op.buffer)
         (offset,) = op.map
         value = self.argument(op.value)
+        bits = self.bits.get(op.value.name) if isinstance(op.value, Value) else None
         letters = self.letters_of([offset])
         at = self.spread(self.index(offset), self.along([op.value]) - letters)
         masks = self.masks_of(letters | self.along([op.value]))
         mask = f", mask={_all(masks)}" if masks else ""
         is_narrow = buffer.dtype in dt.NARROW_FLOATS
-        if is_narrow or dtype_of(op.value) != buffer.dtype:
+        if bits is not None:
+            value = bits
+        elif is_narrow or dtype_of(op.value) != buffer.dtype:
             value = stored(value, buffer.dtype)
         self.line(f"tl.store({pointer(op.buffer)} + {at}, {value}{mask})")
 
@@ -303,7 +311,7 @@ class Writer:
 def value_name(name: str) -> str:
     """Return the variable of a value."""
     text = identifier(name)
-    is_taken = text in _RESERVED or text.endswith(("index", "mask", "numel", "_ptr"))
+    is_taken = text in _RESERVED or text.endswith(("index", "mask", "numel", "_ptr", "_bits"))
     return f"{text}_" if is_taken else text
 
 
