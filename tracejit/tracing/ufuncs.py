@@ -334,7 +334,15 @@ def _reciprocal(t: Trace, x: Atom) -> Atom:
 
 
 def _scaled(factor: float) -> Lowering:
-    return lambda t, x: t.emit(ew.mul_p, x, t.builder.literal(factor, x.aval.dtype))
+    def lower(t: Trace, x: Atom) -> Atom:
+        dtype = x.aval.dtype
+        # float8 would round the factor too.
+        wide = dt.FLOAT32 if dtype in dt.FLOAT8S else dtype
+        x = t.emit(ew.convert_p, x, dtype=wide)
+        x = t.emit(ew.mul_p, x, t.builder.literal(factor, wide))
+        return t.emit(ew.convert_p, x, dtype=dtype)
+
+    return lower
 
 
 def _is_special(primitive: Primitive, otherwise: bool) -> Lowering:

@@ -311,7 +311,9 @@ class Writer:
 def value_name(name: str) -> str:
     """Return the variable of a value."""
     text = identifier(name)
-    is_taken = text in _RESERVED or text.endswith(("index", "mask", "numel", "_ptr", "_bits"))
+    is_taken = text in _RESERVED or text.endswith(
+        ("index", "mask", "numel", "_ptr", "_bits")
+    )
     return f"{text}_" if is_taken else text
 
 
