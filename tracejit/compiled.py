@@ -163,4 +163,7 @@ def make_result(leaf: Any, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any
             return out
         return out[()] if leaf.kind is Kind.SCALAR else out.item()
     base = leaves[leaf.argument] if leaf.argument >= 0 else outs[leaf.output]
-    return base if leaf.whole else np.asarray(_Memory(base, leaf)).view(leaf.dtype)
+    if leaf.whole:
+        return base
+    view = np.asarray(_Memory(base, leaf))
+    return view if view.dtype == leaf.dtype else view.view(leaf.dtype)

@@ -336,10 +336,10 @@ def _reciprocal(t: Trace, x: Atom) -> Atom:
 def _scaled(factor: float) -> Lowering:
     def lower(t: Trace, x: Atom) -> Atom:
         dtype = x.aval.dtype
-        # float8 would round the factor too.
-        wide = dt.FLOAT32 if dtype in dt.FLOAT8S else dtype
-        x = t.emit(ew.convert_p, x, dtype=wide)
-        x = t.emit(ew.mul_p, x, t.builder.literal(factor, wide))
+        if dtype not in dt.FLOAT8S:
+            return t.emit(ew.mul_p, x, t.builder.literal(factor, dtype))
+        x = t.emit(ew.convert_p, x, dtype=dt.FLOAT32)  # the factor is no float8
+        x = t.emit(ew.mul_p, x, t.builder.literal(factor, dt.FLOAT32))
         return t.emit(ew.convert_p, x, dtype=dtype)
 
     return lower
