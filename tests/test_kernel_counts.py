@@ -6,6 +6,7 @@ Triton kernel, too, but where the table says why not.
 
 import copy
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -77,6 +78,16 @@ def causal_attention(q, k, v):
     return (e / e.sum(axis=-1, keepdims=True)) @ v
 
 
+def stored_product(x, w, b):
+    """Operands and result are stored as float8; the casts take no kernels."""
+    y = x.astype(np.float32) @ w.astype(np.float32) * np.float32(0.5) + b
+    return np.maximum(y, 0).astype(ml_dtypes.float8_e4m3fn)
+
+
+def stored_half_product(x, w):
+    return x.astype(ml_dtypes.bfloat16) @ w.astype(ml_dtypes.bfloat16)
+
+
 def linear_gelu(x, w, b):
     return gelu(x @ w + b)
 
@@ -120,6 +131,11 @@ ALL = [normal(*s) for s in SHAPES]
 QKV = [normal(2, 3, 16, 8) for _ in range(3)]
 NETWORK = [(normal(12, 8), normal(8)), (normal(8, 10), normal(10))]
 
+
+def float8(*shape):
+    return RNG.integers(-3, 4, shape).astype(ml_dtypes.float8_e4m3fn)
+
+
 SMALL = {
     # elements and rows
     "softmax": (softmax, (X,), 1),
@@ -147,6 +163,13 @@ SMALL = {
     # as many keys as columns: rows of scores are not rows of the result
     "square_attention": (attention, [normal(8, 8) for _ in range(3)], 1),
     "self_attention": (lambda x: attention(x, x, x), (normal(8, 8),), 1),
+    "stored_product": (stored_product, (float8(6, 5), float8(5, 7), normal(7)), 1),
+    "stored_half_product": (stored_half_product, (float8(6, 5), float8(5, 7)), 1),
+    "wide_stored_product": (
+        stored_product,
+        (float8(65, 64), float8(64, 80), normal(80)),
+        1,
+    ),
     "outer_product": (lambda x: np.tensordot(x, x[0], axes=0), (X,), 1),
     # losses, gradients, updates
     "cross_entropy": (tj.value_and_grad(cross_entropy), (normal(16, 10), LABELS), 2),
@@ -191,6 +214,8 @@ LARGE = {
     "wide_softmax_of_product": (lambda x: softmax(x @ x.T), (normal(257, 8),), 1),
 }
 PROGRAMS = {**SMALL, **LARGE}
+# NumPy's product of bfloat16 is float32.
+TOLERANCES = {"stored_half_product": 4e-3}
 # Programs that are more Triton kernels than kernels of the Program, and why.
 MORE_ON_TRITON = {
     # A sum over rows and columns of a product needs what many programs compute.
@@ -228,7 +253,8 @@ def test_programs_give_the_same(name):
     got, want = tj.jit(fn)(*mine), fn(*yours)
     pairs = zip(leaves([got, mine]), leaves([want, yours]), strict=True)
     for g, w in pairs:
-        np.testing.assert_allclose(g, w, rtol=2e-4, atol=2e-5)
+        wide = (np.asarray(v).astype(np.float64) for v in (g, w))
+        np.testing.assert_allclose(*wide, rtol=TOLERANCES.get(name, 2e-4), atol=2e-5)
 
 
 def leaves(tree):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ShapeError
+from .ir.strided import raw_dtype
 from .kernels.kernel import Kernel
 from .runtime.cpu.call import data_pointer
 from .runtime.cuda.device import Device
@@ -147,7 +148,7 @@ class _Memory:
             data=(address + leaf.offset, read_only or not leaf.writeable),
             shape=leaf.shape,
             strides=leaf.strides,
-            typestr=leaf.dtype.str,
+            typestr=raw_dtype(leaf.dtype).str,
         )
         self.__array_interface__ = interface
 
@@ -162,4 +163,7 @@ def make_result(leaf: Any, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any
             return out
         return out[()] if leaf.kind is Kind.SCALAR else out.item()
     base = leaves[leaf.argument] if leaf.argument >= 0 else outs[leaf.output]
-    return base if leaf.whole else np.asarray(_Memory(base, leaf))
+    if leaf.whole:
+        return base
+    view = np.asarray(_Memory(base, leaf))
+    return view if view.dtype == leaf.dtype else view.view(leaf.dtype)

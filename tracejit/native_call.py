@@ -20,6 +20,7 @@ from .call_plan import CallPlan, Compared, Layout, Leaf
 from .codegen.llvm.entry.match import SCALAR_WIDTHS, SPECIAL_RANKS
 from .codegen.llvm.entry.module import CONFIG, OVERRIDES, SLOW, TRACING
 from .compiled import Compiled
+from .ir.dtypes import OF_ML_DTYPES
 from .runtime.cpu.arena import ALIGNMENT, aligned_empty
 from .runtime.cpu.entry.machine import Machine
 from .runtime.cpu.entry.steps import NativeCall, StepList
@@ -356,7 +357,7 @@ class _Assembler:
         dtype = self.results[leaf.index][2]
         if leaf.kind is Kind.PYTHON:
             return dtype in _PYTHON_RESULTS
-        return dtype.kind in "biufc"
+        return dtype.kind in "biufc" and dtype not in OF_ML_DTYPES
 
     def _scalar_outputs(self) -> dict[int, int]:
         """Return the places of the outputs that become scalars: no array is needed."""

@@ -16,6 +16,7 @@ from .building import (
     targets,
 )
 
+ML_DTYPES = ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2
 ALL_TARGETS = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 
 
@@ -123,7 +124,7 @@ def test_result_does_not_depend_on_the_other_extents(target: Target) -> None:
 
 
 @ALL_TARGETS
-@pytest.mark.parametrize("dtype", ["i4", "u1", "i8", "f2", ml_dtypes.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", ["i4", "u1", "i8", "f2", *ML_DTYPES], ids=str)
 def test_other_dtypes(dtype: str, target: Target) -> None:
     a, b = random((9, 33), dtype), random((33, 21), dtype)
     out = guarded((9, 21), dtype)

@@ -16,6 +16,7 @@ from tracejit.runtime.cuda.bench import Bench
 from tracejit.runtime.cuda.cublaslt import library_choices
 from tracejit.runtime.cuda.tuner import Tuner
 
+E4M3 = ml_dtypes.float8_e4m3fn
 BF16, F16, F32, F64 = ml_dtypes.bfloat16, np.float16, np.float32, np.float64
 
 
@@ -51,6 +52,10 @@ SITES = {
     "float16": (np.matmul, [zeros(512, 512, dtype=F16), zeros(512, 512, dtype=F16)]),
     "float32": (np.matmul, [zeros(512, 512, dtype=F32), zeros(512, 512, dtype=F32)]),
     "float64": (np.matmul, [zeros(256, 256, dtype=F64), zeros(256, 256, dtype=F64)]),
+    "stored as float8": (
+        lambda x, w: x.astype(BF16) @ w.astype(BF16),
+        [zeros(1024, 512, dtype=E4M3), zeros(512, 768, dtype=E4M3)],
+    ),
     "few rows": (np.matmul, [zeros(4, 2048, dtype=F32), zeros(2048, 2048, dtype=F32)]),
     "rows": (softmax, [zeros(4096, 1000)]),
     "long rows": (softmax, [zeros(64, 50000, dtype=F32)]),

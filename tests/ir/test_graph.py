@@ -37,6 +37,8 @@ def test_canonical_takes_what_numpy_takes():
     assert dt.canonical(float) == np.float64
     assert dt.canonical("longlong") is dt.INT64
     assert dt.canonical(ml_dtypes.bfloat16) is dt.BFLOAT16
+    assert dt.canonical(ml_dtypes.float8_e4m3fn) is dt.FLOAT8_E4M3FN
+    assert dt.canonical("float8_e5m2") is dt.FLOAT8_E5M2
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,8 @@ def test_canonical_takes_what_numpy_takes():
         "datetime64[s]",
         [("a", "f4")],
         np.longdouble,
-        ml_dtypes.float8_e5m2,
+        ml_dtypes.float8_e4m3b11fnuz,
+        ml_dtypes.float8_e5m2fnuz,
     ],
     ids=str,
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .dtypes import COMPLEX, FLOATS, INTEGERS, dtype_name
+from .dtypes import COMPLEX, FLOAT32, FLOATS, INTEGERS, dtype_name
 from .graph import Atom, Eqn, Graph, Var
 from .primitive import ArrayConstant, Param, Params
 
@@ -51,7 +51,7 @@ def _format_float(value: Scalar, dtype: np.dtype) -> str:
         if value.tobytes() == np.asarray(np.nan, dtype).tobytes():
             return "nan"
         return f"bits(0x{value.tobytes()[::-1].hex()})"
-    if dtype.itemsize == 8 or dtype.itemsize == 2:
+    if dtype != FLOAT32:
         return repr(float(value))
     return str(np.float32(value))
 

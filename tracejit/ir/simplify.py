@@ -14,6 +14,8 @@ from .dtypes import (
     BFLOAT16,
     BOOL,
     COMPLEX,
+    FLOAT8_E4M3FN,
+    FLOAT8_E5M2,
     FLOATS,
     INEXACT,
     INTEGERS,
@@ -91,6 +93,8 @@ COMMUTATIVE = (add_p, mul_p, and_p, or_p, xor_p, eq_p, ne_p)
 FLOAT_BITS = {
     np.dtype(np.float16): (10, 5),
     BFLOAT16: (7, 8),
+    FLOAT8_E4M3FN: (3, 4),
+    FLOAT8_E5M2: (2, 5),
     np.dtype(np.float32): (23, 8),
     np.dtype(np.float64): (52, 11),
 }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ..errors import IndexRangeError, InternalError
+from ..ir.dtypes import NARROW_FLOATS
 from ..ir.graph import Literal
 from .kernel import (
     Carried,
@@ -203,7 +204,7 @@ class _Run:
         """Multiply in at least float32 and round once at the end."""
         lhs, rhs = self.values[op.lhs.name], self.values[op.rhs.name]
         dtype = op.result.dtype
-        if dtype.itemsize == 2 and dtype.kind in "fV":
+        if dtype in NARROW_FLOATS:
             lhs, rhs = lhs.astype(np.float32), rhs.astype(np.float32)
         places = [self.place[a] for a in op.axes]
         every = list(range(len(self.extents)))

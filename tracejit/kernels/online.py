@@ -38,7 +38,6 @@ from .pieces import Piece, axes_of, buffers_of, closure, names_read, needed_for,
 # Hopper's matrix unit (wgmma); twice as many would spill: already at 256, sm_90 has no
 # registers left where the epilogue takes an argmax.
 LARGEST_COLUMNS = 256
-HALVES = dt.FLOATS - {dt.FLOAT32, dt.FLOAT64}
 _LINEAR = {mul_p: (0, 1), div_p: (0,), neg_p: (0,), convert_p: (0,)}  # operands
 
 
@@ -236,7 +235,7 @@ def _without_row_values(
 
 
 def _raw_product(op: Contract, weights: Value, raw: Value) -> Contract:
-    dtype = dt.FLOAT32 if op.result.dtype in HALVES else op.result.dtype
+    dtype = dt.FLOAT32 if op.result.dtype in dt.NARROW_FLOATS else op.result.dtype
     result = replace(op.result, name=f"{op.result.name}_raw", dtype=dtype)
     lhs, rhs = (raw if x == weights else x for x in (op.lhs, op.rhs))
     return replace(op, result=result, lhs=lhs, rhs=rhs)
@@ -345,7 +344,7 @@ class _Checks:
         r = self.roles
         values = (r.scores, r.product.lhs, *(op.result for op in r.sums))
         dtypes = {x.dtype for x in values}
-        return dtypes <= HALVES | {dt.FLOAT32} or dtypes == {dt.FLOAT64}
+        return dtypes <= dt.NARROW_FLOATS | {dt.FLOAT32} or dtypes == {dt.FLOAT64}
 
     def _is_linear(self, value: Value) -> bool:
         chain = self.search.chain(value)

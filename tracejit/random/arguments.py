@@ -18,7 +18,7 @@ from ..tracing.trace import current_trace
 from ..tracing.tracer import Tracer
 
 ShapeLike = int | Sequence[int]
-REAL_FLOATS = tuple(sorted(dt.FLOATS, key=lambda d: d.itemsize))
+REAL_FLOATS = (dt.BFLOAT16, dt.FLOAT16, dt.FLOAT32, dt.FLOAT64)
 MAKE_A_KEY = "key = tj.random.key(0), then tj.random.split(key) for one key per use"
 
 

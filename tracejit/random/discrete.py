@@ -12,6 +12,7 @@ from ..tracing.control_flow import while_loop
 from ..tracing.functions.registry import normalize_axis
 from ..tracing.source import user_line
 from .arguments import (
+    REAL_FLOATS,
     ShapeLike,
     checked_dtype,
     checked_key,
@@ -54,7 +55,7 @@ def categorical(
     key = checked_key("categorical", key)
     if not hasattr(logits, "dtype"):
         logits = np.asarray(logits, np.float64)
-    if logits.dtype not in dt.FLOATS:
+    if logits.dtype not in REAL_FLOATS:
         raise DTypeError(
             f"categorical: the logits are {logits.dtype}, not float",
             source=user_line(),

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom
+from ..ir.strided import strided
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -74,7 +75,7 @@ def blank(aval: ShapedArray, layout: Array | None = None) -> Array:
         return np.empty(aval.shape, aval.dtype)
     else:
         strides = contiguous_strides(aval)
-    return np.lib.stride_tricks.as_strided(np.empty(1, aval.dtype), aval.shape, strides)
+    return strided(np.empty(1, aval.dtype), aval.shape, strides)
 
 
 def contiguous_strides(aval: ShapedArray) -> tuple[int, ...]:

@@ -455,7 +455,8 @@ class Tracer(Shadowed):
         if modulo is None:
             # As NumPy's operator: a root, which is not quite `power` at -0.0 and -inf.
             is_root = type(other) is float and other == 0.5 and self.dtype.kind == "f"
-            if is_root and self.kind is Kind.ARRAY:
+            is_numpys = self.dtype not in dt.OF_ML_DTYPES
+            if is_root and is_numpys and self.kind is Kind.ARRAY:
                 return np.sqrt(self)
             return self._pow(other)
         return pow(self._python("pow()"), other, modulo)

@@ -20,6 +20,7 @@ from ..ir.ops import elementwise as ew
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.ufunc import loop_dtypes, ufunc_p
 from ..ir.primitive import Primitive
+from ..ir.strided import strided
 from .source import user_line
 from .storage import Kind, contiguous_strides
 from .trace import Trace, current_trace
@@ -264,7 +265,6 @@ def layout_like(order: Sequence[int], atom: Atom) -> np.ndarray | None:
 def layout_of(order: Sequence[int], aval: ShapedArray) -> np.ndarray:
     """Return a dense blank whose axes lie in memory in `order`, outermost first."""
     inner = ShapedArray(tuple(aval.shape[d] for d in order), aval.dtype)
-    strided = np.lib.stride_tricks.as_strided
     blank = strided(np.empty(1, aval.dtype), inner.shape, contiguous_strides(inner))
     return blank.transpose(np.argsort(order))
 
@@ -334,7 +334,15 @@ def _reciprocal(t: Trace, x: Atom) -> Atom:
 
 
 def _scaled(factor: float) -> Lowering:
-    return lambda t, x: t.emit(ew.mul_p, x, t.builder.literal(factor, x.aval.dtype))
+    def lower(t: Trace, x: Atom) -> Atom:
+        dtype = x.aval.dtype
+        if dtype not in dt.FLOAT8S:
+            return t.emit(ew.mul_p, x, t.builder.literal(factor, dtype))
+        x = t.emit(ew.convert_p, x, dtype=dt.FLOAT32)  # the factor is no float8
+        x = t.emit(ew.mul_p, x, t.builder.literal(factor, dt.FLOAT32))
+        return t.emit(ew.convert_p, x, dtype=dtype)
+
+    return lower
 
 
 def _is_special(primitive: Primitive, otherwise: bool) -> Lowering:

@@ -53,6 +53,8 @@ class Tensor:
 
     def __init__(self, array, first=0):
         self.array, self.dtype, self.shape = array, array.dtype, array.shape
+        if "float8" in array.dtype.name:  # bytes, to kernels
+            self.dtype = np.dtype(np.uint8)
         self.first = first
 
     def data_ptr(self):

@@ -9,6 +9,7 @@ from tracejit.codegen.triton.code import Tuning
 from tracejit.codegen.triton.emit import NOTHING, emit_kernel, sites_of
 from tracejit.codegen.triton.limits import TRITON
 from tracejit.codegen.triton.ranking import first
+from tracejit.ir.strided import strided
 from tracejit.kernels.interp import run_kernel
 from tracejit.program.program import Run
 
@@ -40,9 +41,7 @@ class Guarded:
     def array(self):
         if 0 in self.shape:
             return np.empty(self.shape, self.memory.dtype)
-        return np.lib.stride_tricks.as_strided(
-            self.memory[self.first :], self.shape, self.steps
-        )
+        return strided(self.memory[self.first :], self.shape, self.steps)
 
 
 def outputs_by_kernel_interpreter(kernel, inputs):

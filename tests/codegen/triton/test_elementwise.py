@@ -25,11 +25,14 @@ UNSUPPORTED = {
     *(("pow", dt.dtype_name(d)) for d in dt.INTEGERS),  # no integer power in Triton
     ("nextafter", "f16"),  # the next float32 is not the next half
     ("nextafter", "bf16"),
+    ("nextafter", "f8e4m3fn"),
+    ("nextafter", "f8e5m2"),
     ("complex", "f32"),  # Triton has no complex numbers
     ("complex", "f64"),
 }
 # Units in the last place between NumPy's functions and the interpreter's.
 RTOL = {"f16": 2e-3, "bf16": 1.6e-2, "f32": 1e-6, "f64": 1e-13}
+RTOL |= {"f8e4m3fn": 0.13, "f8e5m2": 0.26}
 N = 41
 
 

@@ -11,6 +11,7 @@ import pytest
 import tracejit as tj
 from tracejit.runtime.cuda import array as arrays
 
+ML_DTYPES = (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
 HOST = np.arange(12.0).reshape(3, 4)
 
 
@@ -159,9 +160,10 @@ def test_the_cuda_array_interface(x, device):
     assert interface["shape"] == (3, 3)
     assert interface["strides"] == (32, 8)
     assert interface["data"][0] == x.shadow.__array_interface__["data"][0] + 8
-    half = tj.to_device(np.ones(2, ml_dtypes.bfloat16), device)
-    with pytest.raises(tj.errors.ArgumentError, match="DLPack"):
-        _ = half.__cuda_array_interface__
+    for dtype in ML_DTYPES:
+        narrow = tj.to_device(np.ones(2, dtype), device)
+        with pytest.raises(tj.errors.ArgumentError, match="DLPack"):
+            _ = narrow.__cuda_array_interface__
 
 
 def test_pickles_name_their_device(x, device):
@@ -170,9 +172,7 @@ def test_pickles_name_their_device(x, device):
         np.testing.assert_array_equal(pickle.loads(data).numpy(), HOST)
 
 
-@pytest.mark.parametrize(
-    "dtype", ["i1", "u2", "i4", "i8", "f2", "f4", "?", ml_dtypes.bfloat16]
-)
+@pytest.mark.parametrize("dtype", ["i1", "u2", "i4", "i8", "f2", "f4", "?", *ML_DTYPES])
 def test_dtypes(dtype, device):
     host = np.array([0, 1, 1, 0], dtype)
     found = tj.to_device(host, device)

@@ -36,6 +36,7 @@ class Other:
 
 
 DTYPES = ["f4", "f8", "f2", "i1", "i8", "u2", "?", "c8", ml_dtypes.bfloat16]
+DTYPES += [ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2]
 
 
 @pytest.mark.parametrize("old", [False, True])

@@ -18,7 +18,7 @@ from math import prod
 import numpy as np
 
 from ...errors import InternalError
-from ...ir.dtypes import FLOAT32
+from ...ir.dtypes import FLOAT32, NARROW_FLOATS
 from ...ir.ops.elementwise import convert_p, mul_p
 from ...kernels.kernel import (
     Buffer,
@@ -37,7 +37,7 @@ from ...kernels.schedule import Role, Schedule
 from ...kernels.schedules import placements_of
 from .gemm import Problem, Split
 from .phases import Analysis
-from .values import HALVES, is_real
+from .values import is_real
 
 SCRATCH = "scratch."
 _WIDE_INTEGER = 4  # bytes; narrower ones fill vectors better in the loop nest
@@ -156,7 +156,7 @@ class _Splitter:
         """Find temporaries and stages; return what is left to be done after them."""
         contract = self.contract
         store = self._only_store()
-        wide = FLOAT32 if contract.lhs.dtype in HALVES else contract.lhs.dtype
+        wide = FLOAT32 if contract.lhs.dtype in NARROW_FLOATS else contract.lhs.dtype
         direct = store is not None and contract.result.dtype == wide
         out = self._matrix(store.buffer, store.map) if direct and store else None
         if not _is_multiplied(wide) or self._is_vector_product():

@@ -1,15 +1,20 @@
 """Conversions between dtypes, as NumPy's ``astype`` does them on this machine.
 
 Integers wrap. Floats go to integers by truncation; a value out of range gives what a C
-cast gives on x86-64 (the narrow types keep the low bits of a wider conversion).
+cast gives on x86-64 (the narrow types keep the low bits of a wider conversion); of
+float8 it gives what ml_dtypes gives.
 Everything goes to bool by comparing with zero. Needs register values as `values`
 describes them.
 """
 
+import math
+
 import numpy as np
 
+from ...ir.dtypes import FLOAT8S, FLOAT16, FLOAT32, NARROW_FLOATS
+from ...ir.float8 import FORMATS
 from .text import Emitter, constant, vec
-from .values import FLOAT16, HALVES, is_real, is_signed, register_type, rounded, widen
+from .values import is_real, is_signed, register_type, rounded, widen
 
 
 def convert(em: Emitter, value: str, source: np.dtype, to: np.dtype, lanes: int) -> str:
@@ -20,6 +25,8 @@ def convert(em: Emitter, value: str, source: np.dtype, to: np.dtype, lanes: int)
         return _to_bool(em, value, source, lanes)
     if is_real(to):
         return _to_float(em, value, source, to, lanes)
+    if source in FLOAT8S:
+        return _float8_to_int(em, value, source, to, lanes)
     if is_real(source):
         return _float_to_int(em, value, source, to, lanes)
     return _resize(em, value, source, to, lanes)
@@ -60,7 +67,7 @@ def _to_float(
     else:
         op = "sitofp" if is_signed(source) else "uitofp"
         value = _cast(em, op, value, before, after, lanes)
-    return rounded(em, to, value, lanes) if to in HALVES else value
+    return rounded(em, to, value, lanes) if to in NARROW_FLOATS else value
 
 
 def _float_to_int(
@@ -74,6 +81,30 @@ def _float_to_int(
     wide = "i64" if after == "i32" else "i32"
     value = _cast(em, "fptosi", value, before, wide, lanes)
     return _cast(em, "trunc", value, wide, after, lanes)
+
+
+def _float8_to_int(
+    em: Emitter, value: str, source: np.dtype, to: np.dtype, lanes: int
+) -> str:
+    """As ml_dtypes does: NaN gives 0, infinities the last numbers there are."""
+    single, mask = vec("float", lanes), vec("i1", lanes)
+    whole = register_type(to)
+    infinity = constant("float", math.inf, lanes)
+    size = em.intrinsic("llvm.fabs", single, value)
+    is_finite = em.op(f"fcmp olt {single} {size}, {infinity}")
+    zero = constant("float", 0.0, lanes)
+    finite = em.op(f"select {mask} {is_finite}, {single} {value}, {single} {zero}")
+    result = _float_to_int(em, finite, FLOAT32, to, lanes)
+    if not FORMATS[source].has_infinity:
+        return result
+    ends = np.iinfo(to)
+    for sign, end in ((1, ends.max), (-1, ends.min)):
+        limit = constant("float", sign * math.inf, lanes)
+        is_end = em.op(f"fcmp oeq {single} {value}, {limit}")
+        yes = f"{vec(whole, lanes)} {constant(whole, int(end), lanes)}"
+        no = f"{vec(whole, lanes)} {result}"
+        result = em.op(f"select {mask} {is_end}, {yes}, {no}")
+    return result
 
 
 def _to_u64(em: Emitter, value: str, before: str, lanes: int) -> str:

@@ -18,13 +18,7 @@ from .convert import convert
 from .lanes import Lanes
 from .target import Target
 from .text import Emitter, constant, vec
-from .values import (
-    HALVES,
-    is_real,
-    is_signed,
-    register_bits,
-    rounded,
-)
+from .values import is_real, is_signed, register_bits, rounded
 
 Rule = Callable[..., str]
 _LONG = frozenset({"fmod", "remainder", "floor_divide"})
@@ -67,7 +61,7 @@ def _rule(name: str, dtype: np.dtype) -> Rule | None:
             return _EXACT_FLOAT[name]
         if name in _ROUNDED_FLOAT:
             return _ROUNDED_FLOAT[name]
-        if name in _SINGLE_ONLY and dtype not in HALVES:
+        if name in _SINGLE_ONLY and dtype not in dt.NARROW_FLOATS:
             return _SINGLE_ONLY[name]
         return _math_rule(name, dtype)
     rules = _BOOLEAN if dtype.kind == "b" else _INTEGER
@@ -176,7 +170,7 @@ def _float_sign(x: Lanes, a: str) -> str:
     zero = x.const(0.0)
     below = x.select(x.op("fcmp olt", a, zero), x.const(-1.0), a)
     signed = x.select(x.op("fcmp ogt", a, zero), x.const(1.0), below)
-    if x.dtype == dt.BFLOAT16:  # ml_dtypes keeps the sign of zero
+    if x.dtype in dt.OF_ML_DTYPES:  # ml_dtypes keeps the sign of zero
         return signed
     return x.select(x.op("fcmp oeq", a, zero), zero, signed)
 
@@ -250,7 +244,7 @@ def _remainder(x: Lanes, a: str, b: str) -> str:
 
 def _fma(x: Lanes, a: str, b: str, c: str) -> str:
     """A fused multiply-add with one rounding, on every machine."""
-    if x.dtype not in HALVES and (x.target.has_fma or x.element == "double"):
+    if x.dtype not in dt.NARROW_FLOATS and (x.target.has_fma or x.element == "double"):
         return x.call("llvm.fma", a, b, c)
     return _fma_in_double(x, a, b, c)
 
@@ -296,7 +290,7 @@ def _extend(x: Lanes, value: str) -> str:
 
 
 def _math_rule(name: str, dtype: np.dtype) -> Rule | None:
-    """Return the rule that calls `vmath`; halves are computed in float."""
+    """Return the rule that calls `vmath`; narrow types are computed in float."""
     name = _MATH_NAMES.get(name, name)
     code = _code(dtype)
     if (name, code) not in vmath.SUPPORTED:
@@ -315,7 +309,7 @@ def _comparison(code: str) -> Rule:
     return lambda x, a, b: x.op(f"fcmp {code}", a, b)
 
 
-# Results that need no rounding to a half type: choices, signs, comparisons.
+# Results that need no rounding to a narrow type: choices, signs, comparisons.
 _EXACT_FLOAT: Mapping[str, Rule] = {
     "neg": _instruction("fneg"),
     "abs": _intrinsic("llvm.fabs"),

@@ -48,14 +48,13 @@ from ...kernels.schedule import Role, Schedule
 from ...kernels.schedules import placements_of
 from ...kernels.streams import Hidden, Stream
 from .contraction import Nested
-from .values import HALVES
 
 TOP, SUM, SCALE = "stream.top", "stream.sum", "stream.scale"
 
 
 def wide(dtype: np.dtype) -> np.dtype:
     """Return the dtype that products of one are summed in."""
-    return dt.FLOAT32 if dtype in HALVES else dtype
+    return dt.FLOAT32 if dtype in dt.NARROW_FLOATS else dtype
 
 
 def tile_of(value: Value) -> str:

@@ -333,9 +333,20 @@ class Emitter:
         The body so far.
     block : str
         The label of the block being written.
+    decoded : dict of str to str
+        Registers that hold what others decode, by the names of the decoded ones: what
+        is stored without a change needs no encoding.
     """
 
-    __slots__ = ("_callees", "_count", "block", "declarations", "globals_", "lines")
+    __slots__ = (
+        "_callees",
+        "_count",
+        "block",
+        "declarations",
+        "decoded",
+        "globals_",
+        "lines",
+    )
 
     def __init__(
         self,
@@ -343,6 +354,7 @@ class Emitter:
         globals_: dict[str, str] | None = None,
     ) -> None:
         self.declarations = {} if declarations is None else declarations
+        self.decoded: dict[str, str] = {}
         self.globals_ = {} if globals_ is None else globals_
         self.lines: list[str] = []
         self.block = "entry"

@@ -7,14 +7,16 @@ bool    i8        i1
 ints    iN        iN; signedness is in the operations
 f16     half      float that holds a float16 number exactly
 bf16    i16       float that holds a bfloat16 number exactly
+f8*     i8        float that holds a float8 number exactly
 f32     float     float
 f64     double    double
 c64     i64       i64: its bits, which are moved and chosen only
 c128    i128      i128, likewise
 ======= ========= ==================================================
 
-The half types are computed in float and rounded after every operation, as NumPy does.
+The narrow types are computed in float and rounded after every operation, as NumPy does.
 bfloat16 is converted by integer arithmetic: the instructions for it flush subnormals.
+float8 too, in `float8`.
 Needs an `Emitter`; establishes `widen`, `narrow` and `rounded`, the only places that
 know this table.
 """
@@ -23,12 +25,11 @@ import sys
 
 import numpy as np
 
-from ...ir.dtypes import BFLOAT16
+from ...ir.dtypes import BFLOAT16, FLOAT8S, FLOAT16, FLOATS, NARROW_FLOATS
 from ...ir.graph import Literal
+from . import float8
 from .text import Emitter, constant, vec
 
-FLOAT16 = np.dtype(np.float16)
-HALVES = frozenset({FLOAT16, BFLOAT16})
 _FLOATS = {4: "float", 8: "double"}
 
 
@@ -36,7 +37,7 @@ def memory_type(dtype: np.dtype) -> str:
     """Return the LLVM type of an element in memory."""
     if dtype == FLOAT16:
         return "half"
-    if dtype.kind == "f":
+    if dtype.kind == "f" and dtype not in FLOAT8S:
         return _FLOATS[dtype.itemsize]
     return f"i{8 * dtype.itemsize}"
 
@@ -45,17 +46,17 @@ def register_type(dtype: np.dtype) -> str:
     """Return the LLVM type of a value in a register (of one lane)."""
     if dtype.kind == "b":
         return "i1"
-    return "float" if dtype in HALVES else memory_type(dtype)
+    return "float" if dtype in NARROW_FLOATS else memory_type(dtype)
 
 
 def register_bits(dtype: np.dtype) -> int:
     """Return the bits that a lane takes in a vector register; 8 for booleans."""
-    return 32 if dtype in HALVES else 8 * dtype.itemsize
+    return 32 if dtype in NARROW_FLOATS else 8 * dtype.itemsize
 
 
 def is_real(dtype: np.dtype) -> bool:
     """Tell whether values of `dtype` are in float or double registers."""
-    return dtype.kind == "f" or dtype == BFLOAT16
+    return dtype in FLOATS
 
 
 def is_signed(dtype: np.dtype) -> bool:
@@ -80,6 +81,8 @@ def widen(em: Emitter, dtype: np.dtype, raw: str, lanes: int) -> str:
         return em.op(f"icmp ne {vec('i8', lanes)} {raw}, {constant('i8', 0, lanes)}")
     if dtype == FLOAT16:
         return em.op(f"fpext {vec('half', lanes)} {raw} to {vec('float', lanes)}")
+    if dtype in FLOAT8S:
+        return float8.widen(em, dtype, raw, lanes)
     if dtype != BFLOAT16:
         return raw
     wide, single = vec("i32", lanes), vec("float", lanes)
@@ -89,11 +92,13 @@ def widen(em: Emitter, dtype: np.dtype, raw: str, lanes: int) -> str:
 
 
 def narrow(em: Emitter, dtype: np.dtype, value: str, lanes: int) -> str:
-    """Return what to store for a register value (halves are exact already)."""
+    """Return what to store for a register value (it is exact in `dtype` already)."""
     if dtype.kind == "b":
         return em.op(f"zext {vec('i1', lanes)} {value} to {vec('i8', lanes)}")
     if dtype == FLOAT16:
         return em.op(f"fptrunc {vec('float', lanes)} {value} to {vec('half', lanes)}")
+    if dtype in FLOAT8S:
+        return float8.narrow(em, dtype, value, lanes)
     if dtype != BFLOAT16:
         return value
     wide, single = vec("i32", lanes), vec("float", lanes)
@@ -103,9 +108,11 @@ def narrow(em: Emitter, dtype: np.dtype, value: str, lanes: int) -> str:
 
 
 def rounded(em: Emitter, dtype: np.dtype, value: str, lanes: int) -> str:
-    """Return a register value rounded to `dtype`: nothing to do but for halves."""
+    """Return a register value rounded to `dtype`: nothing to do for wide ones."""
     if dtype == FLOAT16:
         return widen(em, dtype, narrow(em, dtype, value, lanes), lanes)
+    if dtype in FLOAT8S:
+        return float8.rounded(em, dtype, value, lanes)
     return _bfloat_rounded(em, value, lanes) if dtype == BFLOAT16 else value
 
 

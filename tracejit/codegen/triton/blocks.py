@@ -2,7 +2,8 @@
 
 What an operand is computed from is computed on its block as it is loaded; past the end
 of the axes that are summed it is zero. Halves are multiplied as halves and summed in
-float32; float32 and float64 products are exact, unless tf32 is asked for.
+float32; float32 and float64 products are exact, unless tf32 is asked for. float8 is
+multiplied as float32.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from ...ir import dtypes as dt
 from ...kernels.kernel import Contract, KernelOp, Load, Value, values_of
 from ...kernels.pieces import axes_of
 from .tiles import Dim
-from .values import HALVES, memory_type
+from .values import memory_type
 from .writer import Writer, value_name
 
 SMALLEST = 16  # the least block of tl.dot
@@ -25,7 +26,7 @@ def dot(op: Contract, lhs: str, rhs: str, acc: str, tf32: bool = False) -> str:
     Products of float32 numbers are exact, or those of numbers rounded to `tf32`.
     """
     dtype = op.lhs.dtype
-    if dtype in HALVES:
+    if dtype in dt.HALVES:
         precision = ""  # their products are exact in float32
     elif dtype == dt.FLOAT64:
         precision = _FLOAT64
@@ -115,7 +116,8 @@ class Operand:
         if self.is_direct():
             (load,) = self.ops
             assert isinstance(load, Load)
-            w.load(load, "0.0", widen=False)
+            is_byte = self.value.dtype in dt.FLOAT8S
+            w.load(load, "0" if is_byte else "0.0", widen=is_byte)
             return whole(w, value_name(self.value.name), w.letters[self.value.name])
         for x in self.ops:
             w.write(x)
@@ -124,7 +126,7 @@ class Operand:
         if summed.mask:
             text = f"tl.where({summed.mask}, {text}, 0.0)"
             letters = letters | {summed.letter}
-        if self.value.dtype in HALVES:
+        if self.value.dtype in dt.HALVES:
             text = f"{text}.to({memory_type(self.value.dtype)})"
         return whole(w, text, letters)
 

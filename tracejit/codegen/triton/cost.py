@@ -17,7 +17,6 @@ from .choice import DESCRIPTOR, VECTOR, Choice
 from .code import Tuning
 from .machine import Machine, machine_of
 from .products import Shape
-from .values import HALVES
 
 _LAUNCH = 2500.0  # nanoseconds of one more kernel
 _LATENCY = 650.0  # nanoseconds until memory answers
@@ -53,7 +52,7 @@ class Cost:
     def on_matrix_units(self) -> bool:
         """Whether tl.dot becomes instructions of matrix units."""
         single = self.dtype == dt.FLOAT32 and self.tuning.tf32
-        return self.dtype in HALVES or single
+        return self.dtype in dt.HALVES or single
 
     def shared(self, choice: Choice) -> int:
         """Return bytes of shared memory, as if every stage had buffers."""

@@ -56,7 +56,7 @@ from ...kernels.pieces import (
 )
 from ...kernels.streams import stream_of
 from .code import Tuning, power_of_two
-from .values import HALVES, highest, is_real_float, lowest
+from .values import highest, is_real_float, lowest
 
 COLUMN_BLOCK = 64  # columns that a program reduces side by side
 _ALIGNED = 16  # elements that parts are a multiple of
@@ -174,7 +174,7 @@ def _as_sum(op: Contract) -> list[KernelOp]:
     axes = lhs.axes | rhs.axes
     name = op.result.name
     times = and_p if dtype.kind == "b" else mul_p
-    if dtype not in HALVES:
+    if dtype not in dt.NARROW_FLOATS:
         product = Value(f"{name}_product", axes, dtype)
         return [
             Compute(product, times, (lhs, rhs), {}),
@@ -542,7 +542,7 @@ class _Splitting:
 
     def _contracted_part(self, op: Contract) -> list[KernelOp]:
         """Return one contraction over a part, in which the parts are a batch."""
-        wide = dt.FLOAT32 if op.result.dtype in HALVES else op.result.dtype
+        wide = dt.FLOAT32 if op.result.dtype in dt.NARROW_FLOATS else op.result.dtype
         along = op.result.axes | {self.parts.outer}
         value = Value(f"{op.result.name}_part", along, wide)
         lhs, rhs = self._value(op.lhs), self._value(op.rhs)
@@ -557,7 +557,7 @@ class _Splitting:
         both = frozenset({parts.outer, parts.inner})
         along = (x.axes if isinstance(x, Value) else frozenset[str]()) | both
         name = op.result.name
-        if op.op in ("add", "mul") and dtype in HALVES:
+        if op.op in ("add", "mul") and dtype in dt.NARROW_FLOATS:
             wide = Value(f"{name}_wide", along, dt.FLOAT32)
             body.append(Compute(wide, convert_p, (x,), {"dtype": dt.FLOAT32}))
             x, dtype = wide, dt.FLOAT32

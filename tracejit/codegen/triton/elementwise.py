@@ -2,9 +2,10 @@
 
 `can_emit` tells what the table has; `expression` writes it. Integers and booleans are
 NumPy's to the bit. Floats are one IEEE operation where NumPy's are; functions are those
-of CUDA's libdevice, within a few units in the last place. float16 and bfloat16 are
-computed in float32 and rounded (an ``fma`` of them is rounded twice). A float out of
-an integer's range converts to what the GPU gives, as in C it may.
+of CUDA's libdevice, within a few units in the last place. Narrow floats
+(halves, float8) are computed in float32 and rounded (an ``fma`` of them is rounded
+twice). A float out of an integer's range converts to what the GPU gives, as in C it
+may; float8 gives what ml_dtypes gives.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +16,8 @@ import numpy as np
 from ...errors import UnsupportedError
 from ...ir import dtypes as dt
 from ...ir.primitive import Kind, Params, Primitive
+from . import float8
 from .values import (
-    HALVES,
     constant,
     is_real_float,
     is_signed,
@@ -126,8 +127,8 @@ def _rule(name: str, dtype: np.dtype) -> Rule | None:
         return _INTEGER.get(name)
     if name in _EXACT_FLOAT:
         return _EXACT_FLOAT[name]
-    if name in _NOT_HALVES:
-        return None if dtype in HALVES else _NOT_HALVES[name]
+    if name in _NOT_NARROW:
+        return None if dtype in dt.NARROW_FLOATS else _NOT_NARROW[name]
     return _ROUNDED_FLOAT.get(name)
 
 
@@ -144,6 +145,14 @@ def converted(x: Operand, to: np.dtype) -> str:
         wide = register_type(to)
         text = text if register_type(source) == wide else f"{text}.to({wide})"
         return rounded(text, to)
+    if source in dt.FLOAT8S:
+        whole = _truncated(f"finite_or_zero({text})", dt.FLOAT32, to)
+        return float8.integer(text, source, whole, to)
+    return _truncated(text, source, to)
+
+
+def _truncated(text: str, source: np.dtype, to: np.dtype) -> str:
+    """Return a conversion to an integer dtype."""
     if is_real_float(source) and to.itemsize < 8 and to != np.int32:
         # The low bits of a wider conversion, as in C on most machines.
         middle = "tl.int64" if to.itemsize == 4 else "tl.int32"
@@ -220,7 +229,7 @@ _COMPARISONS: Mapping[str, Rule] = {
 }
 _ANY = frozenset({"convert", "select", "stop_gradient"})
 
-# Results that need no rounding to a half type: choices, signs, integers, comparisons.
+# Results that need no rounding to a narrow type: choices, signs, integers, comparisons.
 _EXACT_FLOAT: Mapping[str, Rule] = {
     **_COMPARISONS,
     "neg": lambda a: f"{a.term} * -1.0",  # 0 - x would lose the sign of zero
@@ -240,7 +249,7 @@ _EXACT_FLOAT: Mapping[str, Rule] = {
     "isfinite": lambda a: f'tl.abs({a.argument}) < float("inf")',
     "signbit": _signbit,
 }
-_NOT_HALVES: Mapping[str, Rule] = {"nextafter": _call("libdevice.nextafter")}
+_NOT_NARROW: Mapping[str, Rule] = {"nextafter": _call("libdevice.nextafter")}
 _LIBDEVICE = {
     "pow": "pow",
     "cbrt": "cbrt",

@@ -7,6 +7,8 @@ and pasted on its own.
 
 import re
 
+from . import float8
+
 _SOURCES = '''
 @triton.jit
 def int_quotient(a, b):
@@ -243,7 +245,7 @@ def first_smallest(a, i, b, j):
 
 HELPERS: dict[str, str] = {
     re.findall(r"def (\w+)\(", text)[0]: text.strip()
-    for text in re.split(r"\n\n\n", _SOURCES.strip())
+    for text in re.split(r"\n\n\n+", f"{_SOURCES}\n\n{float8.SOURCES}".strip())
 }
 _IMPORTS = "import triton\nimport triton.language as tl\n"
 _LIBDEVICE = "from triton.language.extra import libdevice\n"

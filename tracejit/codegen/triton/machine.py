@@ -12,7 +12,6 @@ import numpy as np
 
 from ...ir import dtypes as dt
 from .code import Tuning
-from .values import HALVES
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Machine:
 
     def rate(self, dtype: np.dtype, tf32: bool) -> float:
         """Return the operations per nanosecond of products of a dtype."""
-        if dtype in HALVES:
+        if dtype in dt.HALVES:
             return self.half
         if dtype == dt.FLOAT64:
             return self.double

@@ -29,7 +29,7 @@ from .nests import Body
 from .products import LINE, Product, Tile
 from .rows import Row
 from .tiles import Dim, Frame
-from .values import memory_type, register_type, rounded
+from .values import register_type, rounded, stored
 from .writer import Writer, needs_64_bits, pointer, value_name
 
 
@@ -266,7 +266,7 @@ class _Writing:
         w = self.writer
         assert isinstance(op.value, Value)
         text = whole(w, w.argument(op.value), w.along([op.value]))
-        text = f"{text}.to({memory_type(w.kernel.buffer(op.buffer).dtype)})"
+        text = stored(text, w.kernel.buffer(op.buffer).dtype)
         text = f"tl.trans({text})" if tile.order[1] == "m" else text
         w.line(f"{self.plan.names[op]}.store([{self.place(tile)}], {text})")
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 
+from ...ir import dtypes as dt
 from ...kernels.kernel import (
     Contract,
     Load,
@@ -21,7 +22,6 @@ from ...kernels.maps import Affine, AxisIndex, Map
 from ...kernels.pieces import Piece, axes_of, needed_for
 from .blocks import MatrixDim
 from .code import power_of_two
-from .values import HALVES
 
 LINE = 16  # bytes; what descriptors need addresses and strides to be multiples of
 _PLACES = {"m": "[:, None]", "n": "[None, :]", "k": "[None, :]", "b": ""}
@@ -91,8 +91,8 @@ class Product:
             n,
             k,
             batch,
-            itemsize=dtype.itemsize,
-            is_half=dtype in HALVES,
+            itemsize=dt.FLOAT32.itemsize if dtype in dt.FLOAT8S else dtype.itemsize,
+            is_half=dtype in dt.HALVES,
             holds_rows=any(isinstance(x, Reduce) for x in body),
             tiles=1 + bool(self._tiles_loaded()),
         )
@@ -121,7 +121,7 @@ class Product:
         load = next(x for x in self.piece.kernel.body if result_of(x) == value)
         if users != [self.op] or not isinstance(load, Load):
             return None
-        if load.bounds or load.check:
+        if load.bounds or load.check or value.dtype in dt.FLOAT8S:
             return None
         return self._tile(load, "mk" if value is self.op.lhs else "kn")
 

@@ -37,7 +37,7 @@ from .code import Tuning, power_of_two
 from .nests import Body
 from .rows import Row
 from .tiles import Dim, Frame
-from .values import HALVES, memory_type, register_type, rounded
+from .values import memory_type, register_type, rounded
 from .writer import Writer, needs_64_bits, value_name
 
 _LARGEST = {"m": 128, "k": 64, "d": 256}
@@ -84,7 +84,7 @@ class _Plan:
 
     def __init__(self, piece: Piece, roles: Stream, tuning: Tuning) -> None:
         self.piece, self.tuning = piece, tuning
-        self.is_half = roles.summed[0].weights.dtype in HALVES
+        self.is_half = roles.summed[0].weights.dtype in dt.HALVES
         self.held = len(roles.summed) + len(roles.scored)
         self.n = self._dim("n", roles.columns, "[None, :]")
         self.m = self._dim("m", roles.rows, "[:, None]")
@@ -318,7 +318,7 @@ class _Stream:
         w, k = self.writer, self.plan.k
         w.frame = self.scores
         text = self.masked(s.weights)
-        if s.weights.dtype in HALVES:
+        if s.weights.dtype in dt.HALVES:
             text = f"{text}.to({memory_type(s.weights.dtype)})"
         weights, acc = _numbered("weights", n), _numbered("acc", n)
         w.line(f"{weights} = {text}")
@@ -395,7 +395,7 @@ class _Running:
     def exponential(self, text: str) -> str:
         """Return exp of an expression in registers."""
         dtype = self.roles.scores.dtype
-        wide = dt.FLOAT32 if dtype in HALVES else dtype
+        wide = dt.FLOAT32 if dtype in dt.NARROW_FLOATS else dtype
         return elementwise.expression(
             exp_p, {}, [elementwise.Operand(text, wide)], wide
         )

@@ -1,8 +1,8 @@
 """How dtypes are called in Triton, and what a value of each is computed in.
 
-Memory holds what the kernel says. In registers, float16 and bfloat16 are float32
-numbers that fit the half type: they are widened when loaded and rounded where the
-kernel computes a value of the half type.
+Memory holds what the kernel says. In registers, float16, bfloat16 and float8 are
+float32 numbers that fit the narrow type: they are widened when loaded and rounded where
+the kernel computes a value of the narrow type. To Triton, memory of float8 is bytes.
 """
 
 import math
@@ -12,20 +12,30 @@ import numpy as np
 
 from ...errors import DTypeError
 from ...ir import dtypes as dt
+from . import float8
 
 _CALL = re.compile(r"[\w.]+\([^()]*\)")
-HALVES = frozenset(dt.NAME_TO_DTYPE[n] for n in ("f16", "bf16"))
 
 _MEMORY = {
     "bool": "int1",
     **{f"i{n}": f"int{n}" for n in (8, 16, 32, 64)},
     **{f"u{n}": f"uint{n}" for n in (8, 16, 32, 64)},
+    "f8e4m3fn": "uint8",
+    "f8e5m2": "uint8",
     "f16": "float16",
     "bf16": "bfloat16",
     "f32": "float32",
     "f64": "float64",
 }
-_SIGNATURE = {"bool": "i1", "f16": "fp16", "bf16": "bf16", "f32": "fp32", "f64": "fp64"}
+_SIGNATURE = {
+    "bool": "i1",
+    "f8e4m3fn": "u8",
+    "f8e5m2": "u8",
+    "f16": "fp16",
+    "bf16": "bf16",
+    "f32": "fp32",
+    "f64": "fp64",
+}
 
 
 def is_real_float(dtype: np.dtype) -> bool:
@@ -57,7 +67,7 @@ def memory_type(dtype: np.dtype) -> str:
 
 def register_type(dtype: np.dtype) -> str:
     """Return the Triton type that values of `dtype` are computed in."""
-    return "tl.float32" if dtype in HALVES else memory_type(dtype)
+    return "tl.float32" if dtype in dt.NARROW_FLOATS else memory_type(dtype)
 
 
 def signature_type(dtype: np.dtype) -> str:
@@ -67,12 +77,41 @@ def signature_type(dtype: np.dtype) -> str:
 
 
 def rounded(text: str, dtype: np.dtype) -> str:
-    """Return an expression rounded to a half type, if `dtype` is one."""
-    if dtype not in HALVES:
+    """Return an expression rounded to a narrow type, if `dtype` is one."""
+    if dtype in dt.FLOAT8S:
+        return float8.rounded(text, dtype)
+    if dtype not in dt.HALVES:
         return text
     is_simple = text.isidentifier() or _CALL.fullmatch(text)
     inner = text if is_simple else f"({text})"
     return f"{inner}.to({memory_type(dtype)}).to(tl.float32)"
+
+
+def loaded(text: str, dtype: np.dtype) -> str:
+    """Return what was loaded in its register type."""
+    if dtype in dt.FLOAT8S:
+        return float8.loaded(text, dtype)
+    return f"{text}.to(tl.float32)" if dtype in dt.HALVES else text
+
+
+def stored(text: str, dtype: np.dtype) -> str:
+    """Return a register value of `dtype` as it is stored."""
+    if dtype in dt.FLOAT8S:
+        return float8.stored(text, dtype)
+    return f"{text}.to({memory_type(dtype)})"
+
+
+def stored_number(value: object, dtype: np.dtype) -> str:
+    """Return a constant as what memory of it holds, as a Python number.
+
+    Examples
+    --------
+    >>> stored_number(1.0, dt.FLOAT8_E5M2), stored_number(1.0, dt.FLOAT32)
+    ('60', '1.0')
+    """
+    if dtype in dt.FLOAT8S:
+        return str(int(np.asarray(value, dtype).view(np.uint8)))
+    return number(value, dtype)
 
 
 def number(value: object, dtype: np.dtype) -> str:
@@ -105,12 +144,12 @@ def constant(value: object, dtype: np.dtype) -> str:
 def lowest(dtype: np.dtype) -> object:
     """Return the neutral element of a maximum."""
     if is_real_float(dtype):
-        return -math.inf
+        return dt.lowest(dtype)
     return False if dtype.kind == "b" else np.iinfo(dtype).min
 
 
 def highest(dtype: np.dtype) -> object:
     """Return the neutral element of a minimum."""
     if is_real_float(dtype):
-        return math.inf
+        return dt.highest(dtype)
     return True if dtype.kind == "b" else np.iinfo(dtype).max

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from ...ir import dtypes as dt
 from ...ir.graph import Literal
 from ...kernels.joining import offset_of
 from ...kernels.kernel import (
@@ -34,7 +35,14 @@ from .code import ERROR_NAME
 from .helpers import HELPERS
 from .indices import IndexText, bounds, identifier, is_wide
 from .tiles import Dim, Frame
-from .values import HALVES, constant, memory_type, number, register_type
+from .values import (
+    constant,
+    loaded,
+    number,
+    register_type,
+    stored,
+    stored_number,
+)
 
 _KEPT = {"acc", "pid", "query", "dots", "weights"}
 _RESERVED = {"tl", "triton", "libdevice", "range", "float", *_KEPT, *HELPERS}
@@ -61,6 +69,7 @@ class Writer:
         self.lines: list[str] = []
         self.depth = 1
         self.letters: dict[str, frozenset[str]] = {}
+        self.bits: dict[str, str] = {}  # of float8 numbers that were loaded
         self.can_fail = False
         self.index = IndexText(
             self.extents, lambda a: self.frame.axis_name(a), value_name
@@ -183,7 +192,7 @@ class Writer:
     def load(self, op: Load, other: str | None = None, widen: bool = True) -> None:
         """Add a load; where it is masked, it gives the fill, or `other`.
 
-        Halves are widened to float32 unless `widen` is off.
+        Narrow floats are widened to float32 unless `widen` is off.
         """
         buffer = self.kernel.buffer(op.buffer)
         letters = self.letters_of(indices_of(op))
@@ -198,12 +207,16 @@ class Writer:
         text = f"{pointer(op.buffer)} + {at}"
         if masks or inside:
             text += f", mask={self.mask(op.result.name, [*masks, *inside])}"
-            fill = other if op.fill is None else number(op.fill.value, buffer.dtype)
+            value = 0 if op.fill is None else op.fill.value
+            fill = stored_number(value, buffer.dtype)
             if inside or other is not None:
-                text += f", other={fill or number(0, buffer.dtype)}"
+                text += f", other={other if op.fill is None and other else fill}"
         text = f"tl.load({text})"
-        if buffer.dtype in HALVES and widen:
-            text += ".to(tl.float32)"
+        if buffer.dtype in dt.FLOAT8S:  # stored as it is where nothing else is done
+            bits = f"{value_name(op.result.name)}_bits"
+            self.line(f"{bits} = {text}")
+            self.bits[op.result.name] = text = bits
+        text = loaded(text, buffer.dtype) if widen else text
         self.bind(op.result.name, text, letters)
 
     def mask(self, name: str, conditions: Sequence[str]) -> str:
@@ -282,19 +295,25 @@ class Writer:
         buffer = self.kernel.buffer(op.buffer)
         (offset,) = op.map
         value = self.argument(op.value)
+        bits = self.bits.get(op.value.name) if isinstance(op.value, Value) else None
         letters = self.letters_of([offset])
         at = self.spread(self.index(offset), self.along([op.value]) - letters)
         masks = self.masks_of(letters | self.along([op.value]))
         mask = f", mask={_all(masks)}" if masks else ""
-        if buffer.dtype in HALVES or dtype_of(op.value) != buffer.dtype:
-            value = f"{value}.to({memory_type(buffer.dtype)})"
+        is_narrow = buffer.dtype in dt.NARROW_FLOATS
+        if bits is not None:
+            value = bits
+        elif is_narrow or dtype_of(op.value) != buffer.dtype:
+            value = stored(value, buffer.dtype)
         self.line(f"tl.store({pointer(op.buffer)} + {at}, {value}{mask})")
 
 
 def value_name(name: str) -> str:
     """Return the variable of a value."""
     text = identifier(name)
-    is_taken = text in _RESERVED or text.endswith(("index", "mask", "numel", "_ptr"))
+    is_taken = text in _RESERVED or text.endswith(
+        ("index", "mask", "numel", "_ptr", "_bits")
+    )
     return f"{text}_" if is_taken else text
 
 

@@ -28,7 +28,6 @@ from .elementwise import check_dtype
 from .shape import ints, move_axis, reshape, rev_p, transpose_p
 
 Atoms = Sequence[Atom | None]
-HALVES = tuple(d for d in dt.FLOATS if d.itemsize == 2)
 LEADING = 3  # axes before the spatial ones
 
 
@@ -86,7 +85,7 @@ def _conv(
     """Look through windows at the padded operand; a matrix product for each group."""
     x, w = np.asarray(x), np.asarray(w)
     dtype = x.dtype
-    if dtype in HALVES:
+    if dtype in dt.NARROW_FLOATS:
         x, w = x.astype(np.float32), w.astype(np.float32)
     n, groups, channels = x.shape[:LEADING]
     filters, taps = w.shape[1], w.shape[LEADING:]

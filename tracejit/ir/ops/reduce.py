@@ -281,7 +281,7 @@ def _extremum_scan(name: str) -> TangentScan:
 
     Recursive doubling as for products, of sums of tangents and counts of places.
     """
-    best, worst = (maximum_p, -np.inf) if name == "max" else (minimum_p, np.inf)
+    best, worst = (maximum_p, dt.lowest) if name == "max" else (minimum_p, dt.highest)
     compare = gt_p if name == "max" else lt_p
 
     def join(b: Builder, mine: Atom, other: Atom, x: Atom, xs: Atom) -> Atom:
@@ -292,7 +292,7 @@ def _extremum_scan(name: str) -> TangentScan:
     def scan(b: Builder, x: Atom, t: Atom, axis: int) -> Atom:
         count = full_like(b, 1, x.aval)
         for step in _steps(x, axis):
-            xs = _delayed(b, x, axis, step, worst)
+            xs = _delayed(b, x, axis, step, worst(x.aval.dtype))
             ts, more = (_delayed(b, v, axis, step, 0.0) for v in (t, count))
             t, count = join(b, t, ts, x, xs), join(b, count, more, x, xs)
             x = b.emit(best, x, xs)

@@ -118,7 +118,7 @@ def lowest(dtype: np.dtype) -> float | int | bool:
     """Return what is not above any value of `dtype`."""
     if dtype.kind in "iu":
         return int(np.iinfo(dtype).min)
-    return False if dtype.kind == "b" else -np.inf
+    return False if dtype.kind == "b" else dt.lowest(dtype)
 
 
 def _flat_windows(

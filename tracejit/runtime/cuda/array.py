@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError
-from ...ir.dtypes import DTYPE_TO_NAME
+from ...ir.dtypes import DTYPE_TO_NAME, OF_ML_DTYPES
 from ...ir.placed import Placed
 from ..cpu.call import data_pointer
 from .device import Device, cuda_device
@@ -52,7 +52,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """The array as CuPy, Numba and PyTorch take it, without a copy."""
-        if self.dtype.kind == "V":
+        if self.dtype in OF_ML_DTYPES:
             raise ArgumentError(
                 f"the CUDA array interface has no {DTYPE_TO_NAME[self.dtype]}",
                 hint="pass the array through DLPack: torch.from_dlpack(x)",

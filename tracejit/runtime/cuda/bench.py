@@ -33,6 +33,8 @@ _THREAD_LOCAL = 1  # recording leaves other threads alone
 _TOLERANCES: Mapping[np.dtype, float] = {
     dt.NAME_TO_DTYPE["f16"]: 1e-2,
     dt.BFLOAT16: 5e-2,
+    dt.FLOAT8_E4M3FN: 0.15,
+    dt.FLOAT8_E5M2: 0.3,
     dt.FLOAT32: 5e-4,
     dt.FLOAT64: 1e-11,
 }

@@ -2,22 +2,24 @@
 
 Nothing is copied: one library keeps the memory until the other lets go of it. NumPy
 makes the struct for an array's shadow, of which the device and, for dtypes that NumPy
-has not itself, the dtype are put right. Source: dlpack.h, versions 0.8 and 1.0.
+has not itself, the dtype are put right. Source: dlpack.h, versions 0.8, 1.0 and 1.1.
 """
 
 import ctypes
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ...errors import ArgumentError, DTypeError
+from ...ir import dtypes as dt
+from ...ir.strided import raw_dtype
 from .device import Device
 from .shadow import shadow_at
 
 CUDA = 2  # kDLCUDA
 _CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
-_BFLOAT = 4
+# Of dtypes that NumPy's own capsules do not have; of one size each.
+_ML_CODES = {dt.BFLOAT16: 4, dt.FLOAT8_E4M3FN: 10, dt.FLOAT8_E5M2: 12}
 _OLD, _NEW = b"dltensor", b"dltensor_versioned"
 _LEGACY_STREAM, _NO_WAIT = 1, -1
 
@@ -100,13 +102,11 @@ def capsule_of(
     """
     if stream not in (None, _LEGACY_STREAM, _NO_WAIT):
         device.let_wait(stream)
-    is_bfloat = x.dtype == ml_dtypes.bfloat16
-    shadow = x.view(np.uint16) if is_bfloat else x
-    capsule = shadow.__dlpack__(max_version=max_version)
+    capsule = x.view(raw_dtype(x.dtype)).__dlpack__(max_version=max_version)
     _, managed = _managed(capsule)
     managed.tensor.device_type, managed.tensor.device_id = CUDA, device.ordinal
-    if is_bfloat:
-        managed.tensor.code = _BFLOAT
+    if x.dtype in _ML_CODES:
+        managed.tensor.code = _ML_CODES[x.dtype]
     return capsule
 
 
@@ -160,8 +160,10 @@ def borrow(x: Any, device: Device) -> np.ndarray:
 
 
 def _dtype(tensor: _Tensor) -> np.dtype:
-    if (tensor.code, tensor.bits) == (_BFLOAT, 16):
-        return np.dtype(ml_dtypes.bfloat16)
+    for dtype, code in _ML_CODES.items():
+        size = 8 * dtype.itemsize
+        if (tensor.code, tensor.bits, tensor.lanes) == (code, size, 1):
+            return dtype
     kind = next((k for k, code in _CODES.items() if code == tensor.code), None)
     if kind is None or tensor.lanes != 1:
         raise DTypeError(

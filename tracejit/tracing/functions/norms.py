@@ -18,7 +18,8 @@ from .registry import implements, lift, normalize_axes, normalize_axis
 @implements(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     _, (v,) = lift(x)
-    v = v if dt.is_inexact(v.dtype) else v.astype(np.float64)
+    is_wide = dt.is_inexact(v.dtype) and v.dtype not in dt.FLOAT8S
+    v = v if is_wide else v.astype(np.float64)
     is_plain = ord is None or (ord in ("f", "fro") and v.ndim == 2)
     if axis is None and (is_plain or (ord == 2 and v.ndim == 1)):
         return _euclidean(v, None, keepdims)

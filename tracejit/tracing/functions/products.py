@@ -28,8 +28,16 @@ def _operands(*values: Any) -> tuple[Trace, list[Tracer], np.dtype]:
 
 
 def _dot(trace: Trace, x: Atom, y: Atom, contract: Any, batch: Any = ((), ())) -> Atom:
-    """dot_general; booleans multiply by `and` and add by `or`, as in NumPy."""
-    if x.aval.dtype != dt.BOOL:
+    """dot_general; booleans multiply by `and` and add by `or`, as in NumPy.
+
+    float8 is multiplied in float32 and rounded once, as ml_dtypes does.
+    """
+    dtype = x.aval.dtype
+    if dtype in dt.FLOAT8S:
+        wide = [trace.emit(convert_p, v, dtype=dt.FLOAT32) for v in (x, y)]
+        out = trace.emit(dot_general_p, *wide, contract=contract, batch=batch)
+        return trace.emit(convert_p, out, dtype=dtype)
+    if dtype != dt.BOOL:
         return trace.emit(dot_general_p, x, y, contract=contract, batch=batch)
     wide = [trace.emit(convert_p, v, dtype=dt.INT64) for v in (x, y)]
     out = trace.emit(dot_general_p, *wide, contract=contract, batch=batch)
@@ -38,7 +46,7 @@ def _dot(trace: Trace, x: Atom, y: Atom, contract: Any, batch: Any = ((), ())) -
 
 def matmul(x1: Any, x2: Any) -> Tracer:
     """``x1 @ x2`` with broadcast batch axes and promoted vectors."""
-    trace, (x, y), dtype = _operands(x1, x2)
+    trace, (x, y), dtype = _operands(*_without_float8(np.matmul, x1, x2))
     if not x.ndim or not y.ndim:
         raise ShapeError(
             "matmul: an operand has no axes; matmul takes at least one",
@@ -77,7 +85,17 @@ def _batched(trace: Trace, x: Atom, y: Atom) -> Atom:
 GENERALIZED: dict[np.ufunc, Any] = {np.matmul: matmul}
 
 
+def _without_float8(ufunc: np.ufunc, *values: Any) -> Sequence[Any]:
+    """Convert operands, if one is float8, to what NumPy's loops of products take."""
+    _, xs = lift(*values)
+    if not any(x.dtype in dt.FLOAT8S for x in xs):
+        return values
+    common = ufunc.resolve_dtypes((*(x.dtype for x in xs), None))
+    return [x.astype(d) for x, d in zip(xs, common[:-1], strict=True)]
+
+
 def _vecdot(x1: Any, x2: Any) -> Any:
+    x1, x2 = _without_float8(np.matmul, x1, x2)
     return np.sum(np.conjugate(x1) * x2, axis=-1)
 
 
@@ -204,6 +222,11 @@ def einsum(*operands: Any, **kwargs: Any) -> Any:
     if not isinstance(operands[0], str):
         raise ufuncs.unsupported("np.einsum with lists of axes", "write subscripts")
     trace, xs, dtype = _operands(*operands[1:])
+    if dtype in dt.FLOAT8S:
+        raise ufuncs.unsupported(
+            f"np.einsum of {dtype}, which NumPy has not either",
+            "convert the operands: x.astype(np.float32)",
+        )
     terms, result = _subscripts(operands[0], [x.ndim for x in xs])
     atoms = [x.convert(dtype) for x in xs]
     pairs = [_take_diagonals(trace, t, a) for t, a in zip(terms, atoms, strict=True)]

@@ -345,6 +345,8 @@ def diff(
 def _without_nan(a: Any, neutral: float) -> tuple[Tracer, Tracer]:
     _, (x,) = lift(a)
     _, (bad,) = lift(np.isnan(x))
+    if x.dtype == dt.FLOAT8_E4M3FN:  # has no infinities
+        neutral = float(np.clip(neutral, dt.lowest(x.dtype), dt.highest(x.dtype)))
     return select(bad, x.dtype.type(neutral), x), bad
 
 

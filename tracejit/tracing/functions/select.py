@@ -54,6 +54,8 @@ def clip(
     low = min if is_given(min) else a_min
     high = max if is_given(max) else a_max
     _, (x,) = lift(a)
+    if x.dtype in dt.FLOAT8S:  # NumPy has no clip of them
+        x = x.astype(np.float32)
     result: Any = x
     if is_given(low):
         result = np.maximum(result, low, **kwargs)
@@ -149,8 +151,8 @@ def nan_to_num(
     x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
     _, (v,) = lift(x)
-    if not dt.is_float(v.dtype):
-        return v.copy()
+    if not dt.is_float(v.dtype) or v.dtype in dt.OF_ML_DTYPES:
+        return v.copy()  # NumPy does not know that those of ml_dtypes have NaN
     info = np.finfo(v.dtype)
     high = info.max if posinf is None else posinf
     low = info.min if neginf is None else neginf
@@ -235,9 +237,18 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     if not decimals:
         return np.rint(x)
     scale = 10.0 ** abs(decimals)
+    if x.dtype in dt.OF_ML_DTYPES:  # a product with a Python float is float32
+        return _round_narrow(x, np.float32(scale), decimals > 0)
     if decimals > 0:
         return np.rint(x * scale) / scale
     return np.rint(x / scale) * scale
+
+
+def _round_narrow(x: Tracer, scale: np.float32, is_fraction: bool) -> Any:
+    """Round to the dtype after each operation, as NumPy does."""
+    up, down = (np.multiply, np.divide) if is_fraction else (np.divide, np.multiply)
+    scaled = up(x.astype(np.float32), scale).astype(x.dtype)
+    return down(np.rint(scaled).astype(np.float32), scale).astype(x.dtype)
 
 
 @implements(np.interp)

@@ -7,11 +7,12 @@ then what lies before each piece, then the pieces are scanned from there.
 
 from collections.abc import Sequence
 
+from ....ir import dtypes as dt
 from ....ir.primitive import Params
 from ....kernels.kernel import Buffer, dense_strides
 from ..code import TritonCode, TritonKernel, power_of_two
 from ..reductions import Reduction
-from ..values import memory_type
+from ..values import loaded, rounded, stored
 from .text import ceil_div, code_of, in_row, index_type, size_of
 
 _BLOCK = 1024
@@ -81,19 +82,23 @@ class _Rows:
     def head(self, row: str, first: str, stop: str) -> list[str]:
         """Return the statements up to the loop over blocks."""
         load = f"tl.load({self.at(self.x)}, mask=mask, other={self.scan.neutral})"
+        x = f"{load}.to({self.scan.state_type})"
+        if self.x.dtype in dt.FLOAT8S:
+            x = loaded(f"tl.load({self.at(self.x)}, mask=mask, other=0)", self.x.dtype)
+            x = f"tl.where(mask, {x}, {self.scan.neutral})"
         return [
             f"    row = ({row}).to({self.index})",
             f"    carry = tl.full((), {self.scan.neutral}, {self.scan.state_type})",
             f"    for start in range({first}, {stop}, {self.block}):",
             f"        k = start + tl.arange(0, {self.block})",
             f"        mask = k < {self.length}",
-            f"        x = {load}.to({self.scan.state_type})",
+            f"        x = {x}",
         ]
 
     def body(self) -> list[str]:
         """Return the statements that scan a block and store it."""
         scan = self.scan
-        kept = f"y.to({memory_type(self.out.dtype)})"
+        kept = stored(rounded("y", self.out.dtype), self.out.dtype)
         return [
             f"        y = {scan.stepped('carry', scan.scan('x'))}",
             f"        tl.store({self.at(self.out)}, {kept}, mask=mask)",

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ....ir import dtypes as dt
 from ....kernels.kernel import Buffer
 from ..code import TritonCode
-from ..values import HALVES, is_real_float
+from ..values import is_real_float, loaded, rounded, stored
 from .places import Places
 from .sort import SortedRows, sort_rows
 from .text import BLOCK, ceil_div, code_of, index_type, offset
@@ -121,7 +122,7 @@ def _joined(op: str, dtype: np.dtype) -> str:
         "max": "nan_maximum({0}, {1})" if real else "larger({0}, {1})",
         "min": "nan_minimum({0}, {1})" if real else "smaller({0}, {1})",
     }[op]
-    if dtype in HALVES:
-        form = form.format("total.to(tl.float32)", "x.to(tl.float32)")
-        return f"({form}).to(total.dtype)"
+    if dtype in dt.NARROW_FLOATS:
+        joined = form.format(loaded("total", dtype), loaded("x", dtype))
+        return stored(rounded(joined, dtype), dtype)
     return f"({form.format('total', 'x')}).to(total.dtype)"

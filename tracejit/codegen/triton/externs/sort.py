@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ....ir import dtypes as dt
 from ....ir.primitive import Params
 from ....kernels.kernel import Buffer, dense_strides
 from ..code import TritonCode, TritonKernel, power_of_two
-from ..values import is_real_float
+from ..values import is_real_float, loaded
 from .text import BLOCK, ceil_div, code_of, in_row, index_type, size_of
 
 _LONGEST = 4096  # elements of a row that one program sorts: 12 bits of a place
@@ -208,7 +209,8 @@ def _key(x: Buffer) -> str:
     """
     if is_real_float(x.dtype):
         wide = x.dtype.itemsize == 8
-        return "wide_float_key(x)" if wide else "float_key(x.to(tl.float32))"
+        single = loaded("x", x.dtype) if x.dtype in dt.FLOAT8S else "x.to(tl.float32)"
+        return "wide_float_key(x)" if wide else f"float_key({single})"
     if x.dtype == np.uint64:
         return "(x.to(tl.int64, bitcast=True) ^ tl.full((), -(2**63), tl.int64))"
     if x.dtype.kind == "i" and x.dtype.itemsize <= 4:
