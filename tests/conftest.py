@@ -1,5 +1,7 @@
 """Every compiled function is verified, and has its native entry with the second call.
 
+Code on disk is left alone: each test run compiles what it runs.
+
 Hypothesis draws with a seed that is shown.
 
 In CI it draws the same examples at each run, elsewhere new ones.
@@ -11,6 +13,7 @@ import secrets
 import pytest
 from hypothesis import settings
 
+import tracejit
 from tracejit import api
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -21,6 +24,8 @@ settings.register_profile("dev", deadline=None, print_blob=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the profile, and a seed if the command line gives none."""
     os.environ.setdefault("TRACEJIT_VERIFY", "1")  # for tests in other processes too
+    os.environ.setdefault("TRACEJIT_CACHE_DIR", "off")
+    tracejit.config.set("cache_dir", os.environ["TRACEJIT_CACHE_DIR"])
     api.PATIENCE.calls = 0  # the second call of everything is a native one
     in_ci = "CI" in os.environ
     settings.load_profile("ci" if in_ci else "dev")
