@@ -4,7 +4,6 @@
 value-hashed variables were measured 7× slower to build.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -140,6 +139,8 @@ class Graph:
     @cached_property
     def key(self) -> str:
         """Structural hash: equal for graphs equal up to names and source lines."""
+        import hashlib  # noqa: PLC0415  # slow to load, for few processes
+
         return hashlib.sha256(repr(_structure(self)).encode()).hexdigest()
 
     @cached_property
