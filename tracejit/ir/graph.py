@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
+from numpy import asarray  # while a trace runs, `np.asarray` is a wrapper
 
 from .aval import ShapedArray
 from .primitive import ArrayConstant, Effect, Params, Primitive
@@ -49,7 +50,7 @@ class Literal:
     __slots__ = ("aval", "value")
 
     def __init__(self, value: object, dtype: np.dtype) -> None:
-        self.value = np.asarray(value, dtype)[()]
+        self.value = asarray(value, dtype)[()]
         self.aval = ShapedArray((), dtype)
 
     @property
