@@ -1,4 +1,4 @@
-"""Calls like earlier ones take no fresh pages: results, arenas and scratch are reused."""
+"""Calls like earlier ones take no fresh pages: their memory was used before."""
 
 import sys
 from collections.abc import Callable
