@@ -21,6 +21,7 @@ import tracejit
 
 LEVELS = {
     "_version": 0,
+    "collection": 0,
     "config": 0,
     "errors": 0,
     "log": 0,

@@ -17,6 +17,7 @@ import numpy as np
 
 from . import config, log
 from .call_plan import CallPlan, plan_for
+from .collection import paused
 from .compiled import Compiled
 from .guard import MISS, Guard
 from .ir.placed import Placed
@@ -325,7 +326,7 @@ class JitFunction(NativeCallable):
         compiled = None if found is None else found.compiled
         if found is not None and compiled is not None and compiled.captures_current():
             return found, compiled, dynamic
-        with self._lock:
+        with self._lock, paused():
             compiled = self._trace(call, dynamic, device).lower().compile()
             COUNTER.compiles += 1
             node = entry.insert(call.leaves, dynamic, compiled)
