@@ -112,8 +112,11 @@ def main(kind: str, program: str, name: str) -> None:
 
 
 def environment(cache: str) -> dict[str, str]:
-    """The environment in which every library keeps compiled code in `cache`."""
-    return os.environ | {
+    """The environment in which every library keeps compiled code in `cache`.
+
+    Python's own bytecode is kept where it is: installed libraries have it.
+    """
+    return _with_bytecode() | {
         "HOME": cache,
         "TRACEJIT_CACHE_DIR": f"{cache}/tracejit",
         "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor",
@@ -121,6 +124,10 @@ def environment(cache: str) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
+
+
+def _with_bytecode() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def in_process(*arguments: str, cache: str) -> dict[str, float] | str:
@@ -239,7 +246,9 @@ def _import(_: str, package: str) -> float | str:
     command = [sys.executable, "-c", text + "print(time.perf_counter() - t)"]
     times = []
     for _ in range(IMPORT_TRIES):
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=ROOT, env=_with_bytecode()
+        )
         if done.returncode:
             return done.stderr.strip().splitlines()[-1]
         times.append(float(done.stdout))

@@ -1,5 +1,7 @@
 """Every compiled function is verified, and has its native entry with the second call.
 
+Code on disk is left alone: each test run compiles what it runs.
+
 Hypothesis draws with a seed that is shown.
 
 In CI it draws the same examples at each run, elsewhere new ones.
@@ -23,6 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the profile, and a seed if the command line gives none."""
     os.environ.setdefault("TRACEJIT_VERIFY", "1")  # for tests in other processes too
     switches.set("verify", os.environ["TRACEJIT_VERIFY"] == "1")
+    os.environ.setdefault("TRACEJIT_CACHE_DIR", "off")
+    switches.set("cache_dir", os.environ["TRACEJIT_CACHE_DIR"])
     api.PATIENCE.calls = 0  # the second call of everything is a native one
     in_ci = "CI" in os.environ
     settings.load_profile("ci" if in_ci else "dev")

@@ -89,4 +89,4 @@ def test_the_default_folder_follows_the_environment(tmp_path):
         patch.dict(os.environ, {"XDG_CACHE_HOME": str(tmp_path)}),
         patch("sys.platform", "linux"),
     ):
-        assert default_folder() == tmp_path / "tracejit"
+        assert default_folder() == str(tmp_path / "tracejit")

@@ -10,6 +10,8 @@ the API and what is above it see them.
 """
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import tracejit
 
 LEVELS = {
     "_version": 0,
+    "collection": 0,
     "config": 0,
     "errors": 0,
     "log": 0,
@@ -34,7 +37,7 @@ LEVELS = {
     "device_call": 8,
     "device_guard": 8,
     "compiled": 8,
-    "devices": 8,
+    "placement": 8,
     "disk": 0,
     "call_plan": 8,
     "guard": 8,
@@ -277,3 +280,69 @@ def test_scan_finds_cycles(toy):
     for part in ("ir", "tracing"):
         texts = {f"{part}__of__a": "from .b import y", f"{part}__of__b": late}
         assert {*cycle(toy(**texts))} == {f"tracejit.{part}.a", f"tracejit.{part}.b"}
+
+
+# What a program that only imports the package, or traces, does without.
+LATE = (
+    "llvmlite",
+    "scipy",
+    "triton",
+    "rich",
+    "click",
+    "logging",
+    "subprocess",
+    "hashlib",
+    "json",
+    "numpy.random",
+    "numpy.polynomial",
+    "tracejit.kernels",
+    "tracejit.passes",
+    "tracejit.program",
+    "tracejit.stages",
+    "tracejit.native_call",
+    "tracejit.codegen.llvm.text",
+    "tracejit.codegen.triton",
+    "tracejit.runtime.cuda",
+    "tracejit.runtime.cpu.engine",
+    "tracejit.nn",
+    "tracejit.random",
+    "tracejit.testing",
+)
+# The first call on a CPU needs the compiler, but nothing of devices.
+NEVER_ON_CPU = ("scipy", "triton", "rich", "click", "logging", "subprocess")
+NEVER_ON_CPU += ("tracejit.codegen.triton", "tracejit.runtime.cuda")
+
+
+def loaded_after(program: str) -> set[str]:
+    """Return the modules that a process has loaded when it has run a program."""
+    text = f"{program}\nimport sys\nprint(*sys.modules)"
+    command = [sys.executable, "-c", text]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_loads_no_compiler():
+    found = loaded_after("import tracejit")
+    assert "tracejit.tracing.trace" in found
+    assert not found.intersection(LATE)
+
+
+def test_the_first_call_loads_what_a_cpu_needs():
+    found = loaded_after(
+        "import numpy as np, tracejit as tj\n"
+        "assert tj.jit(lambda x: x @ x + 1)(np.eye(3)).sum() == 12"
+    )
+    assert {"llvmlite", "tracejit.passes", "tracejit.kernels"} <= found
+    assert not found.intersection(NEVER_ON_CPU)
+
+
+def test_public_names_are_there_when_they_are_asked_for():
+    names = [
+        name
+        for name in (*tracejit.__all__, *dir(tracejit))
+        if not hasattr(tracejit, name)
+    ]
+    assert not names
+    assert set(tracejit.__all__) <= set(dir(tracejit))
+    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+        _ = tracejit.absent

@@ -8,7 +8,10 @@
 np.float64(5.0)
 """
 
-from . import callback, config, debug, errors, nn, random, testing
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import callback, config, debug, errors
 from ._version import __version__
 from .api import (
     JitFunction,
@@ -18,6 +21,7 @@ from .api import (
     custom_batching,
     custom_jvp,
     custom_vjp,
+    device_parts,
     grad,
     hessian,
     jacfwd,
@@ -33,7 +37,6 @@ from .api import (
     vjp,
     vmap,
 )
-from .devices import Array, Device, device, devices, synchronize, to_device
 from .tracing.control_flow import (
     associative_scan,
     cond,
@@ -43,6 +46,10 @@ from .tracing.control_flow import (
     switch,
     while_loop,
 )
+
+if TYPE_CHECKING:
+    from . import nn, random, testing
+    from .placement import Array, Device, device, devices, synchronize, to_device
 
 __all__ = [
     "Array",
@@ -88,3 +95,19 @@ __all__ = [
     "vmap",
     "while_loop",
 ]
+
+# Loaded when they are asked for: programs that do without them start faster.
+_MODULES = ("nn", "random", "testing")
+_OF_DEVICES = ("Array", "Device", "device", "devices", "synchronize", "to_device")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in _OF_DEVICES:
+        return getattr(device_parts(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

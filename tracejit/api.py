@@ -9,22 +9,20 @@ import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import config, log
 from .call_plan import CallPlan, plan_for
+from .collection import paused
 from .compiled import Compiled
-from .devices import Device, DeviceLike, device_for, device_of_captures
 from .guard import MISS, Guard
 from .ir.placed import Placed
-from .native_call import Refusal, machine_for, native_call
 from .runtime.cpu.entry.callable import NativeCallable, let_call, set_function
-from .runtime.cpu.entry.steps import NativeCall
 from .runtime.cpu.entry.support import why_not
-from .runtime.cuda.array import let_compute
-from .stages import Strides, Traced
 from .tracing.batching import custom_batching
 from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.custom import custom_jvp, custom_vjp
@@ -38,6 +36,14 @@ from .tracing.signature import INT, Call, Signature
 from .tracing.trace import current_trace
 from .tracing.tree import flatten, unflatten
 from .tracing.vmap import vmap
+
+# What compiles, enters machine code and drives devices loads when it is first needed:
+# most of the package, and most of what importing it would take.
+if TYPE_CHECKING:
+    from .placement import DeviceLike
+    from .runtime.cpu.entry.steps import NativeCall
+    from .runtime.cuda.device import Device
+    from .stages import Strides, Traced
 
 __all__ = [
     "JitFunction",
@@ -75,6 +81,7 @@ class TraceCounter:
 
 
 COUNTER = TraceCounter()
+CPU = "cpu"
 RECENT = 8  # specialisations whose guards a call asks before it goes the long way
 
 
@@ -187,7 +194,7 @@ class JitFunction(NativeCallable):
         self,
         fn: Callable[..., Any],
         static_argnames: tuple[str, ...] = (),
-        device: DeviceLike = None,
+        device: "DeviceLike" = None,
     ) -> None:
         functools.update_wrapper(self, fn)
         self.__wrapped__ = fn
@@ -228,10 +235,11 @@ class JitFunction(NativeCallable):
         guard.refusal = why_not()
         if guard.refusal:
             return
+        native = _native_calls()
         try:
-            machine = machine_for(JitFunction.__call__)
-            guard.native = native_call(guard.plan, guard.compiled, machine)
-        except Refusal as refusal:
+            machine = native.machine_for(JitFunction.__call__)
+            guard.native = native.native_call(guard.plan, guard.compiled, machine)
+        except native.Refusal as refusal:
             guard.refusal = str(refusal)
             log.emit("retrace", f"{self.__name__}: calls stay in Python: {refusal}")
 
@@ -240,7 +248,8 @@ class JitFunction(NativeCallable):
         found = (guard.native for guard in self._guards)
         self._chain = tuple(native for native in found if native is not None)
         if self._chain:
-            set_function(self, machine_for(JitFunction.__call__).call)
+            machine = _native_calls().machine_for(JitFunction.__call__)
+            set_function(self, machine.call)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the long way, which any call can take."""
@@ -275,10 +284,10 @@ class JitFunction(NativeCallable):
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
-    def trace(self, *args: Any, **kwargs: Any) -> Traced:
+    def trace(self, *args: Any, **kwargs: Any) -> "Traced":
         """Trace at these arguments, without compiling and without the cache."""
         call = self._signature.bind(args, kwargs)
-        return self._trace(call, frozenset(), device_for(call, self._device))
+        return self._trace(call, frozenset(), _device_for(call, self._device))
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """Shorthand for ``trace(...).lower()``."""
@@ -301,7 +310,7 @@ class JitFunction(NativeCallable):
             self._publish()
 
     def _specialization(self, call: Call) -> tuple[Node, Compiled, frozenset[int]]:
-        device = device_for(call, self._device)
+        device = _device_for(call, self._device)
         key = (call.key, config.cache_key(), device)
         entry = self._cache.get(key)
         if entry is None:
@@ -317,7 +326,7 @@ class JitFunction(NativeCallable):
         compiled = None if found is None else found.compiled
         if found is not None and compiled is not None and compiled.captures_current():
             return found, compiled, dynamic
-        with self._lock:
+        with self._lock, paused():
             compiled = self._trace(call, dynamic, device).lower().compile()
             COUNTER.compiles += 1
             node = entry.insert(call.leaves, dynamic, compiled)
@@ -329,8 +338,10 @@ class JitFunction(NativeCallable):
             self._cache.pop(next(iter(self._cache)))
 
     def _trace(
-        self, call: Call, dynamic: frozenset[int], device: Device | None
-    ) -> Traced:
+        self, call: Call, dynamic: frozenset[int], device: "Device | None"
+    ) -> "Traced":
+        from .stages import Traced  # noqa: PLC0415  # the compiler, see above
+
         COUNTER.traces += 1
         static = frozenset(
             i for i, k in enumerate(call.keys) if k.kind == INT and i not in dynamic
@@ -339,7 +350,7 @@ class JitFunction(NativeCallable):
         start = time.perf_counter()
         recording = record(self.__wrapped__, call, static, _identifier(self.__name__))
         seconds = time.perf_counter() - start
-        device = device_of_captures(recording, device)
+        device = _device_of_captures(recording, device)
         strides_of = _in_strides if device is None else _placed_strides
         return Traced(recording, strides_of(recording, call), seconds, device)
 
@@ -373,6 +384,41 @@ class JitFunction(NativeCallable):
 let_call(JitFunction)
 
 
+def _native_calls() -> ModuleType:
+    """Return the module that makes native calls."""
+    from . import native_call  # noqa: PLC0415
+
+    return native_call
+
+
+@cache
+def device_parts() -> ModuleType:
+    """Return `placement`, and have arrays on devices compute through `jit`."""
+    from . import placement  # noqa: PLC0415
+
+    placement.let_compute(_computing)
+    return placement
+
+
+def _device_for(call: Call, wanted: "DeviceLike") -> "Device | None":
+    """Return the device that a call runs on; None for the CPU."""
+    name = config.get("device") if wanted is None else wanted
+    if call.place is None and name == CPU:
+        return None
+    found: Device | None = device_parts().device_for(call, wanted)
+    return found
+
+
+def _device_of_captures(
+    recording: Recording, device: "Device | None"
+) -> "Device | None":
+    """Return the device that a call runs on, now that its captures are known."""
+    if not any(isinstance(c.owner, Placed) for c in recording.captures):
+        return device
+    found: Device | None = device_parts().device_of_captures(recording, device)
+    return found
+
+
 def _guard_for(plan: CallPlan, compiled: Compiled, call: Call) -> Guard | None:
     if compiled.device is None:
         return Guard(plan, compiled)
@@ -399,7 +445,7 @@ def _in_strides(recording: Recording, call: Call) -> tuple[tuple[int, ...] | Non
     return tuple(out)
 
 
-def _placed_strides(recording: Recording, call: Call) -> Strides:
+def _placed_strides(recording: Recording, call: Call) -> "Strides":
     """Element strides per graph input on a device, where the host's are contiguous."""
     given = [
         call.given[feed] if isinstance(feed, int) else feed.owner
@@ -422,7 +468,7 @@ def jit(
     fn: Callable[..., Any] | None = None,
     *,
     static_argnames: str | tuple[str, ...] = (),
-    device: DeviceLike = None,
+    device: "DeviceLike" = None,
 ) -> Any:
     """Compile a function of NumPy arrays.
 
@@ -476,6 +522,3 @@ def _computing(fn: Callable[..., Any]) -> Callable[..., Any]:
         return fn(*args, **kwargs)
 
     return call
-
-
-let_compute(_computing)

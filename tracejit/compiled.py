@@ -11,15 +11,15 @@ import numpy as np
 
 from .errors import ShapeError
 from .ir.strided import raw_dtype
-from .kernels.kernel import Kernel
 from .runtime.cpu.call import data_pointer
-from .runtime.cuda.device import Device
 from .runtime.overlap import byte_range, has_hazard
 from .tracing.record import OutputLeaf, Recording, StaticLeaf, ViewLeaf
 from .tracing.storage import Kind
 from .tracing.tree import unflatten
 
 if TYPE_CHECKING:
+    from .kernels.kernel import Kernel
+    from .runtime.cuda.device import Device
     from .stages import Lowered
 
 
@@ -34,7 +34,7 @@ class Compiled:
         Where it runs; the CPU if there is none.
     """
 
-    device: Device | None = None
+    device: "Device | None" = None
 
     def __init__(self, lowered: "Lowered", executable: Any) -> None:
         self.lowered = lowered
@@ -53,7 +53,7 @@ class Compiled:
         self._is_one_leaf = self.recording.spec.kind is None
 
     @property
-    def kernels(self) -> tuple[Kernel, ...]:
+    def kernels(self) -> tuple["Kernel", ...]:
         """The kernels, in the order they run."""
         return self.lowered.kernels
 

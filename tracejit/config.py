@@ -119,14 +119,15 @@ SWITCHES: Mapping[str, Switch] = {
             env="TRACEJIT_CACHE_DIR",
             type=str,
             default="auto",
-            help="folder of compiled kernels; auto is the usual one, off keeps none",
+            help="folder of compiled code; auto is the usual one, off keeps none",
         ),
         Switch(
             name="cache_bytes",
             env="TRACEJIT_CACHE_BYTES",
             type=int,
             default=1 << 30,
-            help="how large that folder may get; what was not used for long goes first",
+            help="how large each part of that folder (machine code of processors, "
+            "kernels of GPUs) may get; what was not used for long goes first",
         ),
         Switch(
             name="fma",

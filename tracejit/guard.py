@@ -7,16 +7,18 @@ then the long way decides. So a guard may be stricter than the key, never laxer.
 
 from collections.abc import Callable, Mapping
 from operator import and_, attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import config
 from .call_plan import CallPlan, Compared
 from .compiled import Compiled, as_input
 from .runtime.cpu.call import data_pointer
-from .runtime.cpu.entry.steps import NativeCall
 from .runtime.overlap import has_hazard
 from .tracing.signature import aliases_of
 from .tracing.tree import collect
+
+if TYPE_CHECKING:
+    from .runtime.cpu.entry.steps import NativeCall
 
 MISS: Final = object()
 _layout: Callable[[Any], tuple[object, ...]] = attrgetter("dtype", "shape", "strides")

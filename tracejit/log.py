@@ -5,36 +5,40 @@ retrace,fusion``). Establishes `emit`: one line on stderr through the standard
 ``logging`` module, under the logger ``tracejit.<artifact>``.
 """
 
-import logging
 import sys
+from functools import cache
+from typing import TYPE_CHECKING
 
 from . import config
 from .errors import InternalError
 
+if TYPE_CHECKING:
+    from logging import Logger
+
 ARTIFACTS = config.SWITCHES["log"].choices
 
 
-class _StderrHandler(logging.Handler):
-    """Writes to what `sys.stderr` is at the time, which tests and notebooks replace."""
+@cache
+def _logger() -> "Logger":
+    """Return the logger; a process that reports nothing never loads `logging`."""
+    import logging  # noqa: PLC0415
 
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            sys.stderr.write(self.format(record) + "\n")
-        except Exception:  # a log must not stop the program that it is about
-            self.handleError(record)
+    class StderrHandler(logging.Handler):
+        """Writes to what `sys.stderr` is now, which tests and notebooks replace."""
 
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                sys.stderr.write(self.format(record) + "\n")
+            except Exception:  # a log must not stop the program that it is about
+                self.handleError(record)
 
-def _make_logger() -> logging.Logger:
     logger = logging.getLogger("tracejit")
-    handler = _StderrHandler()
+    handler = StderrHandler()
     handler.setFormatter(logging.Formatter("[%(name)s] %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False  # or a configured root logger would print it again
     return logger
-
-
-_LOGGER = _make_logger()
 
 
 def is_enabled(artifact: str) -> bool:
@@ -66,4 +70,4 @@ def emit(artifact: str, message: str) -> None:
     >>> emit("retrace", "predict: x is f32[8,4], was f32[8,3]")
     """
     if is_enabled(artifact):
-        _LOGGER.getChild(artifact).info("%s", message)
+        _logger().getChild(artifact).info("%s", message)

@@ -9,11 +9,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from . import config, log
 from .codegen.llvm.limits import LLVM
 from .codegen.llvm.target import host_target
-from .codegen.triton.limits import TRITON
 from .compiled import Compiled
 from .ir.graph import Graph
 from .ir.printer import format_graph
@@ -25,8 +25,10 @@ from .program.blocks import with_blocks
 from .program.printer import format_program
 from .program.program import Program
 from .program.verify import verify_program
-from .runtime.cuda.device import Device
 from .tracing.record import Recording
+
+if TYPE_CHECKING:
+    from .runtime.cuda.device import Device
 
 Strides = tuple[tuple[int, ...] | None, ...]
 
@@ -49,7 +51,7 @@ class Traced:
     recording: Recording
     in_strides: Strides
     seconds: float = 0.0
-    device: Device | None = None
+    device: "Device | None" = None
 
     @property
     def graph(self) -> Graph:
@@ -69,7 +71,7 @@ class Traced:
             What a kernel may contain: that of where it is to run, if nothing is said.
         """
         if limits is None:
-            limits = LLVM if self.device is None else TRITON
+            limits = _limits_of(self.device)
         context = PassContext(verify=config.get("verify"))
         stages: list[tuple[str, Graph]] = []
         context.after = lambda name, graph: stages.append((name, graph))
@@ -92,6 +94,14 @@ class Traced:
             notes,
             self.device,
         )
+
+
+def _limits_of(device: "Device | None") -> Limits:
+    if device is None:
+        return LLVM
+    from .codegen.triton.limits import TRITON  # noqa: PLC0415  # as `compile`
+
+    return TRITON
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,7 @@ class Lowered:
     graphs: tuple[tuple[str, Graph], ...]
     timings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    device: Device | None = None
+    device: "Device | None" = None
 
     @property
     def stages(self) -> list[tuple[str, str]]:

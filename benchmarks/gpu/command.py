@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from tracejit import config
-from tracejit.devices import Device, find_device
+from tracejit.placement import Device, find_device
 
 from .. import machine, report
 from ..cold import Table

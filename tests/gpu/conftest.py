@@ -9,7 +9,7 @@ import os
 import pytest
 
 import tracejit as tj
-from tracejit.devices import find_device
+from tracejit.placement import find_device
 
 
 def pytest_collection_modifyitems(items):

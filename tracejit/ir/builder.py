@@ -15,6 +15,7 @@ from .primitive import Effect, Param, Primitive
 from .rewrite import NO_RULES, RuleSet, RuleStats
 
 Operand = Atom | bool | int | float | complex
+_ATOMS = (Var, Literal)
 
 
 class Builder:
@@ -85,7 +86,7 @@ class Builder:
         ins = self._atoms(operands)
         params = params or {}
         for rule in self.rules.by_primitive.get(primitive, ()):
-            if not self.stats.can_fire():
+            if self.stats.limit is not None and not self.stats.can_fire():
                 break
             replaced = rule.apply(self, primitive, ins, params)
             if replaced is not None:
@@ -121,8 +122,12 @@ class Builder:
 
     def _atoms(self, operands: Sequence[Operand]) -> tuple[Atom, ...]:
         atoms = tuple(operands)
-        if all(isinstance(x, Var | Literal) for x in atoms):
-            return atoms  # type: ignore[return-value]
+        for x in atoms:
+            if not isinstance(x, _ATOMS):
+                return self._with_literals(atoms)
+        return atoms  # type: ignore[return-value]
+
+    def _with_literals(self, atoms: tuple[Operand, ...]) -> tuple[Atom, ...]:
         dtype = next(
             (x.aval.dtype for x in atoms if isinstance(x, Var | Literal)), None
         )
@@ -141,7 +146,7 @@ class Builder:
             self.stats.fired["value_number"] += 1
             return found
         avals = primitive.out_avals([x.aval for x in ins], params)
-        outs = tuple(Var(a) for a in avals)
+        outs = tuple([Var(a) for a in avals])
         eqn = Eqn(primitive, ins, params, outs, self.source)
         self.eqns.append(eqn)
         for var in outs:
@@ -153,10 +158,13 @@ class Builder:
     def _number_key(
         self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
     ) -> object | None:
-        if self._numbered is None or primitive.effects(params) - {Effect.CHECK}:
+        if self._numbered is None:
+            return None
+        effects = primitive.effects(params)
+        if effects and effects - {Effect.CHECK}:
             return None  # of equal checks, the first one is enough
-        operands = tuple(x.key if isinstance(x, Literal) else x for x in ins)
-        return primitive, operands, tuple(sorted(params.items()))
+        operands = tuple([x.key if isinstance(x, Literal) else x for x in ins])
+        return primitive, operands, tuple(sorted(params.items())) if params else ()
 
 
 def keep_names(olds: Sequence[Var], news: Sequence[Atom]) -> None:

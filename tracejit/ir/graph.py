@@ -4,11 +4,11 @@
 value-hashed variables were measured 7× slower to build.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
+from numpy import asarray  # while a trace runs, `np.asarray` is a wrapper
 
 from .aval import ShapedArray
 from .primitive import ArrayConstant, Effect, Params, Primitive
@@ -50,7 +50,7 @@ class Literal:
     __slots__ = ("aval", "value")
 
     def __init__(self, value: object, dtype: np.dtype) -> None:
-        self.value = np.asarray(value, dtype)[()]
+        self.value = asarray(value, dtype)[()]
         self.aval = ShapedArray((), dtype)
 
     @property
@@ -140,6 +140,8 @@ class Graph:
     @cached_property
     def key(self) -> str:
         """Structural hash: equal for graphs equal up to names and source lines."""
+        import hashlib  # noqa: PLC0415  # slow to load, for few processes
+
         return hashlib.sha256(repr(_structure(self)).encode()).hexdigest()
 
     @cached_property

@@ -7,7 +7,6 @@ and passes read the cells declared here. `REGISTRY` maps names to primitives.
 """
 
 import enum
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +51,8 @@ class ArrayConstant:
     @property
     def digest(self) -> str:
         """SHA-256 of shape, dtype and bytes."""
+        import hashlib  # noqa: PLC0415  # slow to load, for few processes
+
         return hashlib.sha256(repr(self._key).encode()).hexdigest()
 
     def __repr__(self) -> str:

@@ -117,9 +117,11 @@ def _keeps_shape(x: Atom, y: Atom) -> bool:
 @rule("fold_scalars", *ELEMENTWISE, doc="add 1.0, 2.0 -> 3.0")
 def fold_scalars(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Evaluate an equation of literals."""
-    if not all(isinstance(x, Literal) for x in ins):
-        return None
-    values: list[Array] = [np.asarray(x.value) for x in ins if isinstance(x, Literal)]
+    values: list[Array] = []
+    for x in ins:
+        if not isinstance(x, Literal):
+            return None  # most often the first
+        values.append(np.asarray(x.value))
     dtype = p.out_avals([x.aval for x in ins], params)[0].dtype
     with np.errstate(all="ignore"):
         (out,) = p.evaluate(values, params)
@@ -447,8 +449,8 @@ def scalar_operand(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
     """Use the scalar behind a broadcast where another operand gives the shape."""
-    scalars = [_broadcast_scalar(b, x) for x in ins]
-    if not any(s is not None for s in scalars):
+    scalars = [_broadcast_scalar(b, x) if x.aval.shape else None for x in ins]
+    if all(s is None for s in scalars):
         return None
     shaped = [
         x for x, s in zip(ins, scalars, strict=True) if s is None and x.aval.shape
@@ -485,9 +487,13 @@ def lift_broadcast(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
     """Compute once what is the same everywhere."""
-    scalars = [x if not x.aval.shape else _broadcast_scalar(b, x) for x in ins]
-    known = [x for x in scalars if x is not None]
-    if len(known) != len(ins) or all(not x.aval.shape for x in ins):
+    known = []
+    for x in ins:
+        scalar = _broadcast_scalar(b, x) if x.aval.shape else x
+        if scalar is None:
+            return None  # most often the first
+        known.append(scalar)
+    if all(not x.aval.shape for x in ins):
         return None
     shape = p.out_avals([x.aval for x in ins], params)[0].shape
     return tuple(broadcast_to(b, x, shape) for x in b.emit_all(p, known, params))

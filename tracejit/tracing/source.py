@@ -48,7 +48,12 @@ def user_line(depth: int = 2) -> str:
 
 def line_of(frame: FrameType) -> str:
     """Return the line that a frame is at, as ``"file.py:12"``."""
-    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return _shown(frame.f_code.co_filename, frame.f_lineno)
+
+
+@lru_cache(maxsize=4096)
+def _shown(filename: str, line: int) -> str:
+    return f"{os.path.basename(filename)}:{line}"
 
 
 def is_called_from(frame: FrameType, name: str, function: object) -> bool:

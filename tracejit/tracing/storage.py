@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy import empty  # while a trace runs, `np.empty` is a wrapper
 
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom
@@ -72,10 +73,10 @@ def blank(aval: ShapedArray, layout: Array | None = None) -> Array:
     if layout is not None and not layout.flags.c_contiguous:
         strides = layout.strides
     elif aval.nbytes <= 1 << 16:
-        return np.empty(aval.shape, aval.dtype)
+        return empty(aval.shape, aval.dtype)
     else:
         strides = contiguous_strides(aval)
-    return strided(np.empty(1, aval.dtype), aval.shape, strides)
+    return strided(empty(1, aval.dtype), aval.shape, strides)
 
 
 def contiguous_strides(aval: ShapedArray) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy import asarray  # while a trace runs, `np.asarray` is a wrapper
 
 from ..errors import LeakedTracerError, TraceError
 from ..ir import dtypes as dt
@@ -210,7 +211,7 @@ class Trace:
             Argument leaves that decide the value.
         """
         storage = Storage(self, atom, known=known is not None, depends=depends)
-        shadow = np.asarray(known) if known is not None else blank(atom.aval, layout)
+        shadow = asarray(known) if known is not None else blank(atom.aval, layout)
         return Tracer(storage, (), shadow, kind)
 
     @property
@@ -294,7 +295,7 @@ class Trace:
         return self._lift_array(np.asarray(x))
 
     def _lift_python(self, x: object) -> Tracer:
-        known = np.asarray(x)
+        known = asarray(x)
         dtype = dt.canonical(known.dtype)
         return self.result(Literal(x, dtype), known, kind=Kind.PYTHON)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy import asarray  # while a trace runs, `np.asarray` is a wrapper
 
 from ..errors import ConcretizationError, ShapeError, TraceError, UnsupportedError
 from ..ir import dtypes as dt
@@ -250,7 +251,7 @@ class Tracer(Shadowed):
             return atom
         if isinstance(atom, Literal):
             with np.errstate(all="ignore"):
-                return Literal(np.asarray(atom.value).astype(dtype)[()], dtype)
+                return Literal(asarray(atom.value).astype(dtype)[()], dtype)
         if dt.is_complex(atom.aval.dtype) and not dt.is_complex(dtype):
             if dtype == dt.BOOL:
                 return self.home.emit(convert_p, atom, dtype=dtype)
@@ -638,7 +639,11 @@ def _check_reshape(x: Tracer, sizes: tuple[int, ...]) -> None:
 
 def depends_of(operands: Iterable[Tracer]) -> frozenset[int]:
     """Return the argument leaves that decide a value computed from `operands`."""
-    return frozenset().union(*(x.storage.depends for x in operands))
+    found: frozenset[int] = frozenset()
+    for x in operands:
+        if x.storage.depends:
+            found |= x.storage.depends
+    return found
 
 
 def _concretization_error(x: Tracer, what: str) -> ConcretizationError:

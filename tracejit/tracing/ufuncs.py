@@ -8,6 +8,7 @@ equation that runs NumPy's own loop.
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,59 @@ def unsupported(what: str, hint: str = "") -> UnsupportedError:
 
 def trace_of(values: Sequence[object]) -> Trace:
     """Return the innermost trace among `values`, else the running one."""
-    traces = [x.home for x in values if isinstance(x, Tracer)]
-    if traces:
-        return max(traces, key=lambda t: t.depth)
-    running = current_trace()
-    assert running is not None
-    return running
+    found: Trace | None = None
+    for x in values:
+        if isinstance(x, Tracer):
+            home = x.home
+            if found is None or (found is not home and home.depth > found.depth):
+                found = home
+    found = found or current_trace()
+    assert found is not None
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a ufunc gives for operands of known kinds, dtypes, shapes and strides.
+
+    Parameters
+    ----------
+    dtypes : tuple of numpy.dtype
+        Of the loop: operands, then results.
+    shape : tuple of int
+        Of the results.
+    order : list of int, optional
+        See `result_layout`; None for C order.
+    """
+
+    dtypes: Sequence[np.dtype]
+    shape: tuple[int, ...]
+    order: Sequence[int] | None
+
+
+_PLANS: dict[object, _Plan] = {}  # by all that decides a plan
+_MOST_PLANS = 4096
+
+
+def _plan_for(ufunc: np.ufunc, operands: Sequence[Tracer], dtype: Any) -> _Plan:
+    """Return the plan of a call; a program has few that differ."""
+    key: list[object] = [ufunc, dtype]
+    for x in operands:
+        shadow = x.shadow
+        key += x.kind is Kind.PYTHON, shadow.dtype, shadow.shape, shadow.strides
+    found = _PLANS.get(tuple(key))
+    if found is None:
+        if len(_PLANS) >= _MOST_PLANS:
+            _PLANS.clear()
+        found = _PLANS[tuple(key)] = _made_plan(ufunc, operands, dtype)
+    return found
+
+
+def _made_plan(ufunc: np.ufunc, operands: Sequence[Tracer], dtype: Any) -> _Plan:
+    dtypes = _loop(ufunc, operands, dtype)
+    shape = _broadcast_shape(ufunc, operands)
+    order = result_layout([x.shadow for x in operands], shape)
+    return _Plan(dtypes, shape, None if order == [*range(len(shape))] else order)
 
 
 def apply(
@@ -62,19 +110,19 @@ def apply(
         raise unsupported(f"signature= of {ufunc.__name__!r}", "use dtype=")
     trace = trace_of(inputs)
     operands = [trace.lift(x) for x in inputs]
-    dtypes = _loop(ufunc, inputs, operands, dtype)
-    shape = _broadcast_shape(ufunc, operands)
-    for x, d in zip(operands, dtypes, strict=False):
-        _check_python_int(x, d)
-    atoms = [x.convert(d) for x, d in zip(operands, dtypes, strict=False)]
-    outs = _lower(trace, ufunc, _aligned(trace, atoms, shape), shape, dtypes)
-    results = _wrap(trace, ufunc, operands, outs, dtypes)
+    plan = _plan_for(ufunc, operands, dtype)
+    atoms = []
+    for x, d in zip(operands, plan.dtypes, strict=False):
+        if x.kind is Kind.PYTHON:
+            _check_python_int(x, d)
+        atoms.append(x.convert(d))
+    outs = _lower(trace, ufunc, _aligned(trace, atoms, plan.shape), plan.shape)
+    results = _wrap(trace, ufunc, operands, outs, plan)
     return results[0] if len(results) == 1 else tuple(results)
 
 
 def _loop(
     ufunc: np.ufunc,
-    inputs: Sequence[object],
     operands: Sequence[Tracer],
     dtype: Any,
 ) -> list[np.dtype]:
@@ -131,7 +179,8 @@ def _broadcast_shape(ufunc: np.ufunc, operands: Sequence[Tracer]) -> tuple[int, 
 def _aligned(trace: Trace, atoms: Sequence[Atom], shape: tuple[int, ...]) -> list[Atom]:
     """Broadcast to one shape; rank-0 operands stay as they are."""
     return [
-        x if not x.aval.shape else broadcast_to(trace.builder, x, shape) for x in atoms
+        x if x.aval.shape in ((), shape) else broadcast_to(trace.builder, x, shape)
+        for x in atoms
     ]
 
 
@@ -140,7 +189,6 @@ def _lower(
     ufunc: np.ufunc,
     atoms: Sequence[Atom],
     shape: tuple[int, ...],
-    dtypes: Sequence[np.dtype],
 ) -> tuple[Atom, ...]:
     lowering = LOWERINGS.get(ufunc) or _scipy_lowering(ufunc)
     if lowering is not None:
@@ -149,6 +197,8 @@ def _lower(
     else:
         full = [broadcast_to(trace.builder, x, shape) for x in atoms]
         outs = trace.emit_all(ufunc_p, full, {"name": ufunc_name(ufunc)})
+    if all(x.aval.shape == shape for x in outs):
+        return outs
     return tuple(broadcast_to(trace.builder, x, shape) for x in outs)
 
 
@@ -180,16 +230,16 @@ def _wrap(
     ufunc: np.ufunc,
     operands: Sequence[Tracer],
     outs: Sequence[Atom],
-    dtypes: Sequence[np.dtype],
+    plan: _Plan,
 ) -> list[Tracer]:
     kind = Kind.SCALAR if not outs[0].aval.shape else Kind.ARRAY
-    known = _known(trace, ufunc, operands, outs, dtypes)
-    layout = result_layout([x.shadow for x in operands], outs[0].aval.shape)
+    known = _known(trace, ufunc, operands, outs, plan.dtypes)
     depends = depends_of(operands)
-    return [
-        trace.result(x, k, layout_like(layout, x), kind, depends)
-        for x, k in zip(outs, known, strict=True)
-    ]
+    results = []
+    for x, k in zip(outs, known, strict=True):
+        layout = None if plan.order is None else layout_of(plan.order, x.aval)
+        results.append(trace.result(x, k, layout, kind, depends))
+    return results
 
 
 def _known(
@@ -253,13 +303,6 @@ def _should_swap(padded: Sequence[list[int]], outer: int, inner: int) -> bool | 
                 return False
             told = True
     return told
-
-
-def layout_like(order: Sequence[int], atom: Atom) -> np.ndarray | None:
-    """Return a blank of the strides that `order` gives; None for C order."""
-    if list(order) == list(range(len(order))):
-        return None
-    return layout_of(order, atom.aval)
 
 
 def layout_of(order: Sequence[int], aval: ShapedArray) -> np.ndarray:

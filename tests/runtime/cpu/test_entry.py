@@ -6,8 +6,8 @@ import gc
 import numpy as np
 import pytest
 
+from tracejit.codegen.llvm.entry.layout import Layout
 from tracejit.codegen.llvm.entry.module import STEPS, emit_entry
-from tracejit.codegen.llvm.entry.writer import Layout
 from tracejit.codegen.llvm.target import host_target
 from tracejit.runtime.cpu.engine import parse_module
 from tracejit.runtime.cpu.entry import support

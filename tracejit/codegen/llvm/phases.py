@@ -92,6 +92,7 @@ class Analysis:
         self.values: dict[str, Value] = {}
         self.makers: dict[str, KernelOp] = {}
         self.depths: dict[KernelOp, int] = {}
+        self._uses: dict[KernelOp, list[str]] = {}
         for op in with_inner(kernel.body):
             result = result_of(op)
             if result is not None:
@@ -144,9 +145,12 @@ class Analysis:
 
     def uses(self, op: KernelOp) -> list[str]:
         """Return the names of the values an operation reads, in indices too."""
-        names = [v.name for v in operands_of(op) if isinstance(v, Value)]
-        for index in self.indices(op):
-            names.extend(sorted(values_in(index)))
+        names = self._uses.get(op)
+        if names is None:
+            names = [v.name for v in operands_of(op) if isinstance(v, Value)]
+            for index in self.indices(op):
+                names.extend(sorted(values_in(index)))
+            self._uses[op] = names
         return names
 
     def depth(self, op: KernelOp) -> int:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from functools import cache
-from pathlib import Path
 
 from ..._version import __version__
 from ...disk import DiskCache, key_of
@@ -118,7 +117,7 @@ def _start(
 def work() -> None:
     """Build what standard input says; the main program of a worker."""
     folder, limit, arch, wanted = pickle.load(sys.stdin.buffer)
-    disk = DiskCache(Path(folder), limit)
+    disk = DiskCache(folder, limit)
     for code, aligned in wanted:
         with contextlib.suppress(InternalError):  # is raised for whoever asks for it
             stored_build(code, arch, aligned, disk)

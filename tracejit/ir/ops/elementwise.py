@@ -7,6 +7,7 @@ same rule serves forward mode (g a tangent) and reverse mode (g a cotangent).
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -49,6 +50,7 @@ def check_dtype(name: str, aval: ShapedArray, allowed: Dtypes) -> None:
 def _elementwise_eval(
     name: str, arity: int, allowed: Dtypes, result: np.dtype | None
 ) -> Callable[..., ShapedArray]:
+    @lru_cache(maxsize=1024)  # of avals, which are one object each
     def abstract_eval(*avals: ShapedArray) -> ShapedArray:
         if len(avals) != arity:
             raise ShapeError(f"{name} takes {arity} operands, not {len(avals)}")

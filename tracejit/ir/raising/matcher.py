@@ -13,7 +13,7 @@ matches ``e / e.sum(axis, keepdims=True)`` with ``e = np.exp(x)`` in all its spe
 and not ``e / e.sum(other_axis)``, which stands elsewhere.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..aval import Shape
@@ -32,6 +32,7 @@ from ..ops.shape import (
 from ..primitive import Kind, Primitive
 
 COMMUTATIVE = (add_p, mul_p, eq_p)
+VIEWS = (broadcast_in_dim_p, reshape_p, transpose_p)
 MAX_STEPS = 12  # equations from the root of a pattern to the reduction it is about
 Axes = tuple[int | None, ...]
 Saved = tuple[Shape | None, dict[str, Atom], frozenset[Shape], dict[str, str]]
@@ -466,6 +467,91 @@ class Noted(Pattern):
             return False
         m.notes = {**m.notes, self.note: self.value}
         return True
+
+
+# --- what cannot match ------------------------------------------------------------
+
+
+def heads(pattern: Pattern) -> frozenset[Primitive] | None:
+    """Return what computes a value that matches, behind its views; None: anything."""
+    if isinstance(pattern, Op | Reduce):
+        return frozenset((pattern.primitive,))
+    if isinstance(pattern, Raised):
+        return frozenset((composite_p,))
+    if isinstance(pattern, Constant):
+        inner = heads(pattern.inner)
+        return None if inner is None else inner | {stop_gradient_p}
+    if isinstance(pattern, Noted):
+        return heads(pattern.inner)
+    if isinstance(pattern, Bind):
+        return None if pattern.inner is None else heads(pattern.inner)
+    if isinstance(pattern, OneOf):
+        found = [heads(choice) for choice in pattern.choices]
+        known = [h for h in found if h is not None]
+        return frozenset().union(*known) if len(known) == len(found) else None
+    return None
+
+
+class Outlook:
+    """Whether a root may match at all, by what computes its operands.
+
+    Most roots do not match, and most of those can be told by one look at the primitives
+    behind the operands' views, before anything is placed or bound.
+
+    Parameters
+    ----------
+    pattern : Pattern
+    """
+
+    def __init__(self, pattern: Pattern) -> None:
+        # Per way to match: the root's primitive, and what its operands may be.
+        self._ways = _ways(pattern)
+
+    def may_match(self, b: Builder, p: Primitive, ins: Sequence[Atom]) -> bool:
+        """Tell whether ``p ins`` may match; False is certain."""
+        if self._ways is None or p in VIEWS:
+            return True
+        found: list[Primitive | None] | None = None
+        for primitive, operands in self._ways:
+            if primitive is not p or len(operands) != len(ins):
+                continue
+            found = found or [_head(b, x) for x in ins]
+            if _fits(operands, found):
+                return True
+            if primitive in COMMUTATIVE and _fits(operands, found[::-1]):
+                return True
+        return False
+
+
+Way = tuple[Primitive, tuple[frozenset[Primitive] | None, ...]]
+
+
+def _ways(pattern: Pattern) -> list[Way] | None:
+    if isinstance(pattern, Op):
+        return [(pattern.primitive, tuple(heads(a) for a in pattern.args))]
+    if isinstance(pattern, Noted):
+        return _ways(pattern.inner)
+    if isinstance(pattern, Bind):
+        return None if pattern.inner is None else _ways(pattern.inner)
+    if isinstance(pattern, OneOf):
+        found = [_ways(choice) for choice in pattern.choices]
+        known = [way for ways in found if ways is not None for way in ways]
+        return None if None in found else known
+    return None
+
+
+def _head(b: Builder, x: Atom) -> Primitive | None:
+    """Return what computes `x`, or what it is a view of; None for inputs."""
+    eqn = b.definition(x)
+    while eqn is not None and eqn.primitive in VIEWS:
+        eqn = b.definition(eqn.invars[0])
+    return None if eqn is None else eqn.primitive
+
+
+def _fits(
+    wanted: Sequence[frozenset[Primitive] | None], found: Sequence[Primitive | None]
+) -> bool:
+    return all(w is None or f in w for w, f in zip(wanted, found, strict=True))
 
 
 # --- where to start ---------------------------------------------------------------

@@ -9,6 +9,7 @@ ones are dropped. Where something else uses one of them, the composite is taken 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from .. import dtypes as dt
 from ..builder import Builder
@@ -16,7 +17,7 @@ from ..graph import Atom, Eqn, Graph, Var, subgraph
 from ..ops.composite import Attributes, composite_p
 from ..primitive import Effect, Params, Primitive
 from ..rewrite import Rule
-from .matcher import Match, Pattern, match_space
+from .matcher import Match, Outlook, Pattern, match_space
 
 # further(b, copies, m): emit further results of the expansion
 Find = Callable[[Builder, Eqn, Pattern], Match | None]
@@ -75,6 +76,11 @@ class Recipe:
     suffix: str = ""
     shares: tuple[str, ...] = ()
 
+    @cached_property
+    def outlook(self) -> Outlook:
+        """Whether a root may match at all."""
+        return Outlook(self.pattern)
+
     def rule(self) -> Rule:
         """Return the rewrite rule."""
         name = f"raise_{self.name}{self.suffix}"
@@ -83,7 +89,7 @@ class Recipe:
     def _apply(
         self, b: Builder, p: Primitive, ins: Sequence[Atom], params: Params
     ) -> tuple[Atom, ...] | None:
-        if not dt.is_float(ins[0].aval.dtype):
+        if not dt.is_float(ins[0].aval.dtype) or not self.outlook.may_match(b, p, ins):
             return None
         avals = p.out_avals([x.aval for x in ins], params)
         root = Eqn(p, tuple(ins), params, (Var(avals[0]),), b.source)

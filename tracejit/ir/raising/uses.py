@@ -18,10 +18,9 @@ from collections.abc import Callable
 
 from ..graph import Eqn, Graph, Var
 from ..liveness import live_equations
-from ..ops.shape import broadcast_in_dim_p, reshape_p, transpose_p
+from .matcher import VIEWS
 
 Test = Callable[[Var], bool]
-VIEWS = (broadcast_in_dim_p, reshape_p, transpose_p)
 
 
 class Uses:

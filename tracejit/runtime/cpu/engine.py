@@ -14,10 +14,13 @@ import re
 import sys
 import threading
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..._version import __version__
 from ...codegen.llvm.library import llvm_library
 from ...codegen.llvm.target import Target
+from ...disk import configured, key_of
 from ...errors import InternalError
 from .builtins import BUILTINS, builtins_text
 
@@ -120,14 +123,36 @@ class Engine:
         self._builtins: Library | None = None
 
     def compile(self, text: str) -> bytes:
-        """Return the object code of an LLVM module.
+        """Return the object code of an LLVM module, from disk if it is there.
+
+        What it depends on is the text, the machine it is for and the compiler. Text
+        holds no addresses (`load` is given those), so that it is the same in every
+        process.
 
         Raises
         ------
         InternalError
             If the text is not a valid module; shows the line.
         """
+        disk = configured("objects")
+        if disk is None:
+            return self._build(text)
+        key = key_of(*self._compiler, text)
+        parts = disk.get(key)
+        if parts is not None and "object" in parts:
+            return parts["object"]
+        image = self._build(text)
+        disk.put(key, {"object": image})
+        return image
+
+    def _build(self, text: str) -> bytes:
         return bytes(self._machine.emit_object(parse_module(text)))
+
+    @cached_property
+    def _compiler(self) -> tuple[object, ...]:
+        """All that object code depends on besides the text."""
+        llvm = llvm_library()
+        return __version__, llvm.llvm_version_info, _OPT_LEVEL, self.target
 
     def assembly(self, text: str) -> str:
         """Return the assembly of an LLVM module, as `compile` would encode it.

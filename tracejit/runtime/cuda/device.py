@@ -11,7 +11,6 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,7 @@ from ... import config
 from ...codegen.triton.build import Built
 from ...codegen.triton.code import TritonCode, Tuning
 from ...codegen.triton.store import Wanted, build_together, stored_build
-from ...disk import DiskCache, default_folder
+from ...disk import configured
 from ...errors import DeviceError, NoDeviceError
 from .cublaslt_library import CublasLt, product_addresses
 from .driver import Driver, free_host, system_driver
@@ -299,12 +298,12 @@ class Device:
     def prepare(self, wanted: Sequence[Wanted]) -> None:
         """Build kernels that will be asked for, several at a time."""
         if self.builder is None:
-            build_together(wanted, self.arch, _disk())
+            build_together(wanted, self.arch, configured("kernels"))
 
     def _built(self, code: TritonCode, aligned: tuple[str, ...]) -> Built:
         if self.builder is not None:
             return self.builder(code, self.arch, aligned)
-        return stored_build(code, self.arch, aligned, _disk())
+        return stored_build(code, self.arch, aligned, configured("kernels"))
 
     def _load(self, built: Built) -> tuple[int, Built]:
         self.enter()
@@ -326,15 +325,6 @@ class Device:
 def aligned_pointers(code: TritonCode, odd: Collection[str]) -> tuple[str, ...]:
     """Return the pointer arguments of a kernel whose buffers are not among `odd`."""
     return tuple(f"{b.name}_ptr" for b in code.buffers if b.name not in odd)
-
-
-def _disk() -> DiskCache | None:
-    """Return the cache of kernels that the configuration names."""
-    name = config.get("cache_dir")
-    if name == "off":
-        return None
-    folder = default_folder() if name == "auto" else Path(name)
-    return DiskCache(folder / "kernels", config.get("cache_bytes"))
 
 
 class HostWords:

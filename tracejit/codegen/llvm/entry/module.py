@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ..target import Target
 from ..text import module_text
+from .layout import Layout
 from .match import MATCH_STEPS
 from .results import RESULT_STEPS
 from .run import RUN_STEPS
@@ -23,7 +24,6 @@ from .writer import (
     NEXT,
     WORD,
     Head,
-    Layout,
     Step,
     StepWriter,
     step_symbol,

@@ -14,9 +14,9 @@ that the list is for, or `MISS_HELD` when references are held by then.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ..text import Emitter
+from .layout import Layout
 
 MISS = 1
 MISS_HELD = 2
@@ -26,29 +26,6 @@ LANES = 8  # words that a step may read at once, and so beyond the end of a fram
 # step needs for a moment.
 NEXT, ARENA, KEY, VALUE, FRAME_BYTES = 0, 8, 16, 24, 32
 _PARAMETERS = ["ptr %op", "ptr %frame", "ptr %args", "ptr %value"]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Bytes from an object's start to a field, and sizes, on 64-bit CPython.
-
-    `runtime.cpu.entry.layout` compares them with objects before they are used.
-    """
-
-    type: int = 8
-    size: int = 16
-    tuple_items: int = 24
-    list_items: int = 24
-    scalar: int = 16
-    array_data: int = 16
-    array_rank: int = 24
-    array_shape: int = 32
-    array_strides: int = 40
-    array_dtype: int = 56
-    array_flags: int = 64
-    first_slot: int = 16
-    vectorcall: int = 16
-    chain: int = 24
 
 
 class Head:

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from ....codegen.llvm.entry.writer import Layout
+from ....codegen.llvm.entry.layout import Layout
 
 LAYOUT = Layout()
 FLAGS_OFFSET = 168  # of `tp_flags` in the struct of a type

@@ -7,16 +7,24 @@ import numpy as np
 
 from . import config
 from .errors import ArgumentError, TracejitError
-from .runtime.cuda.array import Array, on_device, on_peer
+from .runtime.cuda.array import Array, let_compute, on_device, on_peer
 from .runtime.cuda.device import Device, cuda_device, device_count
 from .runtime.cuda.dlpack import borrow, is_on
 from .tracing.record import Recording
 from .tracing.signature import Call
 
 DeviceLike = str | Device | None
-CPU = "cpu"
 
-__all__ = ["Array", "Device", "device", "devices", "synchronize", "to_device"]
+CPU = "cpu"
+__all__ = [
+    "Array",
+    "Device",
+    "device",
+    "devices",
+    "let_compute",
+    "synchronize",
+    "to_device",
+]
 
 
 def find_device(wanted: DeviceLike) -> Device | None:
