@@ -36,7 +36,7 @@ from ..values import memory_type, narrow, register_bits, widen
 from .code import Setting, StepCode
 
 _BLOCK = 512  # positions that are collected before they are applied
-_AHEAD = 8  # entries of the list between a prefetch and its use
+_AHEAD = 24  # entries of the list between a prefetch and its use
 _PREFETCHED = 4  # cache lines of a row
 _NEAR = 1 << 15  # bytes of a result that stay in the nearest cache
 _UNROLLED = 8  # whole vectors of a row before they become a loop
@@ -470,7 +470,10 @@ class _Range:
         return em.gep(self.cell, base, offset)
 
     def _prefetch(self, at: str, is_written: int) -> None:
-        """Fetch the first lines of a row; what stands behind the list does no harm."""
+        """Fetch the first lines of a row; what stands behind the list does no harm.
+
+        Updates are read once: they should not drive the result out of the caches.
+        """
         pairs = zip(self.window.shape, self.window.strides[1 - is_written], strict=True)
         reach = sum((n - 1) * abs(s) for n, s in pairs)
         lines = -(-(reach + 1) * self.scatter.dtype.itemsize // CACHE_LINE)
@@ -481,7 +484,7 @@ class _Range:
                 [
                     ("ptr", self.em.gep("i8", at, k * CACHE_LINE)),
                     ("i32", str(is_written)),
-                    ("i32", "3"),
+                    ("i32", "3" if is_written else "0"),
                     ("i32", "1"),
                 ],
             )
