@@ -1,4 +1,4 @@
-"""Primitives that are no loop nests, as LLVM functions: scatters.
+"""Primitives that are no loop nests, as LLVM functions: scatters, cumulative sums.
 
 What else an `Extern` step computes is done by one of NumPy's compiled loops, or in
 Python. `write_step` returns the functions for the shapes, strides and params of a step,
@@ -10,14 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from ....ir.primitive import Params, Primitive
 from ....kernels.kernel import Buffer
 from .code import Setting, StepCode
+from .cumulative import write_cumulative
 from .scatter import write_scatter
 
 Writer = Callable[
-    [Setting, Sequence[Buffer], Sequence[Buffer], Params], StepCode | None
+    [str, Setting, Sequence[Buffer], Sequence[Buffer], Params], StepCode | None
 ]
 
 WRITERS: Mapping[str, Writer] = {
     "scatter": write_scatter,
+    "cumsum": write_cumulative,
+    "cumprod": write_cumulative,
+    "cummax": write_cumulative,
+    "cummin": write_cumulative,
 }
 
 
@@ -39,4 +44,6 @@ def write_step(
     inputs, outputs : sequence of Buffer
     """
     write = WRITERS.get(primitive.name)
-    return None if write is None else write(setting, inputs, outputs, params)
+    if write is None:
+        return None
+    return write(primitive.name, setting, inputs, outputs, params)

@@ -141,6 +141,7 @@ def _parts(buffer: Buffer) -> Buffer:
 
 
 def write_scatter(
+    name: str,
     setting: Setting,
     inputs: Sequence[Buffer],
     outputs: Sequence[Buffer],
@@ -157,8 +158,9 @@ def write_scatter(
     work = int(count * (_POSITION_NS + 3 * scatter.row_bytes * BYTE_NS))
     em, job = setting.new_emitter(), None
     if setting.threading.shares(work):
-        name = f"{setting.symbol}.task"
-        task = RangeJob(name, setting.threading, work, scatter.is_checked, 1)
+        task = RangeJob(
+            f"{setting.symbol}.task", setting.threading, work, scatter.is_checked, 1
+        )
         job = task.emit(em, setting.new_emitter(), ranges, pointers)
     if job is None:
         values = [("ptr", p) for p in (*pointers, "%scratch", "%scratch", "%err")]
