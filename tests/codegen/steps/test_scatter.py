@@ -1,5 +1,7 @@
 """Scatters as LLVM functions: NumPy's bits, for any layout, target and threads."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -37,11 +39,16 @@ def evaluated(inputs: list[np.ndarray], params: Params) -> np.ndarray:
         return np.asarray(REGISTRY["scatter"].evaluate(inputs, params)[0])
 
 
-def check(inputs: list[np.ndarray], params: Params, target: Target) -> list[Ran]:
+def check(
+    inputs: list[np.ndarray],
+    params: Params,
+    target: Target,
+    threads: Sequence[tuple[Threading, int | None]] = THREADS,
+) -> list[Ran]:
     """Compare with NumPy to the bit, on one thread and on several."""
     want = evaluated(inputs, params)
     ran = []
-    for threading, seed in THREADS:
+    for threading, seed in threads:
         found = run_step("scatter", params, inputs, target, threading, seed)
         assert found is not None
         assert found.error == (0, 0)
@@ -70,7 +77,7 @@ def test_operations_are_numpys(dtype: str, op: str, target: Target) -> None:
     if is_complex and op not in ("add", "set"):
         assert run_step("scatter", params_of(op), case(dtype), target) is None
     else:
-        check(case(dtype), params_of(op), target)
+        check(case(dtype), params_of(op), target, THREADS[:1])
 
 
 def case(dtype: str) -> list[np.ndarray]:
@@ -149,8 +156,8 @@ def test_indices_of_any_dtype(dtype: str, target: Target) -> None:
 
 
 @ALL_TARGETS
-@pytest.mark.parametrize("place", [0, 1, 515, 999])
-@pytest.mark.parametrize("bad", [7, -8, 2**62, -(2**63)])
+@pytest.mark.parametrize("place", [0, 515, 999])
+@pytest.mark.parametrize("bad", [7, -8, -(2**63)])
 def test_the_first_index_out_of_range_is_reported(
     bad: int, place: int, target: Target
 ) -> None:
