@@ -5,9 +5,11 @@ import pytest
 
 from tracejit.codegen.llvm.phases import Analysis, Phases
 from tracejit.codegen.llvm.target import Target
+from tracejit.codegen.llvm.treesum import folding_order
 from tracejit.kernels.kernel import Kernel, Reduce
 from tracejit.kernels.schedule import Schedule
 from tracejit.kernels.schedules import schedule_of
+from tracejit.kernels.tree import tree_sum
 
 from .building import KernelBuilder, run_kernel, schedule, targets
 
@@ -57,3 +59,18 @@ def test_a_sum_of_sums_has_the_loops_of_the_first_sum_inside(target: Target) -> 
     run_kernel(kernel, plan, target, [x, x], [out])
     want = x + (x.sum(1) ** 2).sum(1)[:, None, None]
     np.testing.assert_allclose(out, want, rtol=1e-13)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 20, 32, 33, 63, 64])
+def test_folding_order_is_that_of_the_tree(count: int) -> None:
+    x = np.random.default_rng(count).normal(size=count).astype("f4")
+    kept: list[np.float32] = []
+    most = 0
+    for place, merges in folding_order(count):
+        kept.append(x[place])
+        most = max(most, len(kept))
+        for _ in range(merges):
+            last = kept.pop()
+            kept[-1] += last
+    assert kept == [tree_sum(x)]
+    assert most <= 7

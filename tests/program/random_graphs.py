@@ -4,6 +4,8 @@ Values that rounding may change (sums, products, transcendental functions) are o
 by continuous operations, so that every way of computing a graph gives close results.
 """
 
+from typing import Any
+
 import numpy as np
 
 from tracejit.ir import dtypes as dt
@@ -13,7 +15,7 @@ from tracejit.ir.graph import Atom, Graph, Literal, Var
 from tracejit.ir.ops.contract import dot_general_p
 from tracejit.ir.ops.control import call_p, cond_p
 from tracejit.ir.ops.elementwise import convert_p, select_p
-from tracejit.ir.ops.indexing import gather_p
+from tracejit.ir.ops.indexing import gather_p, scatter_p
 from tracejit.ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from tracejit.ir.ops.reduce import argmax_p, argmin_p, cumsum_p
 from tracejit.ir.ops.shape import (
@@ -43,15 +45,21 @@ MOST_ELEMENTS = 4000
 
 
 LOOP_SEEDS = 1 << 40  # from this seed on, graphs have loops
+SCATTER_SEEDS = 1 << 39  # from this seed up to those, scatters
 
 
 def random_graph(seed: int) -> tuple[Graph, list[np.ndarray]]:
-    """Return a graph and arguments for it; with loops from `LOOP_SEEDS` on."""
+    """Return a graph and arguments for it.
+
+    It has loops from `LOOP_SEEDS` on, scatters from `SCATTER_SEEDS` up to there.
+    """
     rng = np.random.default_rng(seed)
-    kind = LoopMaker if seed >= LOOP_SEEDS else Maker
+    kind: type[Maker] = LoopMaker if seed >= LOOP_SEEDS else Maker
+    if SCATTER_SEEDS <= seed < LOOP_SEEDS:
+        kind = ScatterMaker
     maker = kind(rng, Builder(f"g{seed}"))
     maker.inputs(int(rng.integers(1, 4)))
-    for _ in range(int(rng.integers(2, 14 if kind is Maker else 7))):
+    for _ in range(int(rng.integers(2, 7 if kind is LoopMaker else 14))):
         maker.step(nested=True)
     graph = maker.finished()
     args = [random_array(rng, v.aval) for v in graph.invars]
@@ -256,15 +264,20 @@ class Maker:
         return [self.emit(update_slice_p, x, other, start=start, stride=stride)]
 
     def gather(self, x: Atom) -> list[Atom]:
-        n, shape = x.aval.ndim, x.aval.shape
-        if not n or 0 in shape:
+        if not x.aval.ndim or 0 in x.aval.shape:
             return []
+        indices, how = self.places(x)
+        return [self.emit(gather_p, x, *indices, **how)]
+
+    def places(self, x: Atom) -> tuple[list[Atom], dict[str, Any]]:
+        """Return indices for some axes of an array, and the params that say which."""
+        n, shape = x.aval.ndim, x.aval.shape
         count = int(self.rng.integers(1, n + 1))
         axes = tuple(sorted(int(a) for a in self.rng.permutation(n)[:count]))
         batch = axes[0] if self.rng.random() < 0.3 else 0
         index_shape = (*shape[:batch], *self.shape()[: 3 - batch])
         mode = self.pick(["raise", "clip"])
-        indices = []
+        indices: list[Atom] = []
         for axis in axes:
             low = 0 if mode == "clip" else -shape[axis]
             found = self.rng.integers(low, shape[axis], index_shape)
@@ -273,7 +286,7 @@ class Maker:
         if self.rng.random() < 0.3:
             zero = Literal(0, dt.INT64)
             indices = [self.b.emit(REGISTRY["add"], i, zero) for i in indices]
-        return [self.emit(gather_p, x, *indices, axes=axes, batch=batch, mode=mode)]
+        return indices, {"axes": axes, "batch": batch, "mode": mode}
 
     def made(self, x: Atom) -> list[Atom]:
         shape = (*x.aval.shape, 2)
@@ -335,6 +348,37 @@ class Maker:
         if self.rng.random() < 0.1:
             outs.append(self.literal(dt.FLOAT32))
         return self.b.build(outs)
+
+
+class ScatterMaker(Maker):
+    """Adds scatters too, of what lies at other indices or of one number."""
+
+    def step(self, nested: bool) -> None:
+        x = self.any()
+        if self.rng.random() > 0.3 or not x.aval.ndim or 0 in x.aval.shape:
+            super().step(nested)
+            return
+        out = self.scatter(x)
+        if out.aval.size <= MOST_ELEMENTS:
+            self.values.append(out)
+
+    def scatter(self, x: Atom) -> Var:
+        """Return an array of which some places are written, some of them twice."""
+        indices, how = self.places(x)
+        source = x
+        if self.rng.random() < 0.3:
+            zero = self.literal(x.aval.dtype)
+            source = self.b.emit(broadcast_in_dim_p, zero, shape=x.aval.shape, dims=())
+        updates = self.emit(gather_p, x, *indices, **how)
+        if self.rng.random() < 0.3:
+            number = self.literal(x.aval.dtype)
+            shape = updates.aval.shape
+            updates = self.b.emit(broadcast_in_dim_p, number, shape=shape, dims=())
+        op = self.pick(["add", "add", "set", "max", "min", "mul"])
+        out = self.emit(scatter_p, source, updates, *indices, **how, op=op)
+        if op in ("add", "mul") and x.aval.dtype.kind == "f":
+            self.rounded.add(out)
+        return out
 
 
 class LoopMaker(Maker):

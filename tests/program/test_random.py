@@ -2,9 +2,10 @@
 
 Results of compiled ones lie between guards, which nothing may write to.
 
-`make test` takes 2,000 seeds and 400 of graphs with loops, each with one pass left out
-and one instruction set in turn; `make fuzz` 100,000 from a random one on, half of them
-with loops, in pieces that workers share. What fails says the seed that repeats it.
+`make test` takes 2,000 seeds, 400 of graphs with loops and 300 with scatters, each with
+one pass left out and one instruction set in turn; `make fuzz` 100,000 from a random one
+on, half of them with loops, a quarter with scatters, in pieces that workers share. What
+fails says the seed that repeats it.
 """
 
 import os
@@ -37,10 +38,11 @@ from tracejit.program.program import Loop, Program, Step
 from tracejit.program.verify import verify_program
 from tracejit.runtime.cpu.executable import CpuExecutable
 
-from .random_graphs import LOOP_SEEDS, random_graph
+from .random_graphs import LOOP_SEEDS, SCATTER_SEEDS, random_graph
 
 SEEDS = range(2000)
 LOOPS = range(LOOP_SEEDS, LOOP_SEEDS + 400)
+SCATTERS = range(SCATTER_SEEDS, SCATTER_SEEDS + 300)
 PIECE = 50  # programs in a test
 FOUND = (  # what failed once
     *(402, 589, 1011, 1092, 1606, 1003614, 1021632),
@@ -207,6 +209,12 @@ def test_programs_with_loops_give_what_their_graphs_give(start: int):
         check(seed)
 
 
+@pytest.mark.parametrize("start", SCATTERS[::PIECE])
+def test_programs_with_scatters_give_what_their_graphs_give(start: int):
+    for seed in range(start, start + PIECE):
+        check(seed)
+
+
 @pytest.mark.parametrize("seed", FOUND)
 @pytest.mark.parametrize("isa", ISAS)
 def test_what_failed_once(seed: int, isa: str):
@@ -223,7 +231,8 @@ def first_seed() -> int:
 @pytest.mark.fuzz
 @pytest.mark.parametrize("piece", range(PIECES))
 def test_fuzz(piece: int, first_seed: int):
-    kind = LOOP_SEEDS if piece % 2 and first_seed < LOOP_SEEDS else 0
+    kind = (0, LOOP_SEEDS, SCATTER_SEEDS, LOOP_SEEDS)[piece % 4]
+    kind = kind if first_seed < SCATTER_SEEDS else 0
     start = kind + first_seed + piece * EACH
     for seed in range(start, start + EACH):
         check(seed)

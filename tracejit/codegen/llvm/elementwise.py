@@ -110,13 +110,23 @@ def combine(
 
     Bools add by or and multiply by and, as in NumPy.
     """
-    name = {"max": "maximum", "min": "minimum"}.get(op, op)
-    if dtype.kind == "b":
-        name = {"add": "or", "mul": "and"}.get(name, name)
+    name = _step_name(op, dtype)
     rule = _rule(name, dtype)
     assert rule is not None, f"reduce {op} of {dtype} cannot be emitted"
     result = rule(Lanes(em, target, dtype, lanes), a, b)
     return rounded(em, dtype, result, lanes) if name in ("add", "mul") else result
+
+
+def can_combine(op: str, dtype: np.dtype) -> bool:
+    """Tell whether `combine` can write an operation."""
+    return dtype.kind != "c" and _rule(_step_name(op, dtype), dtype) is not None
+
+
+def _step_name(op: str, dtype: np.dtype) -> str:
+    name = {"max": "maximum", "min": "minimum"}.get(op, op)
+    if dtype.kind == "b":
+        return {"add": "or", "mul": "and"}.get(name, name)
+    return name
 
 
 # --- floats -----------------------------------------------------------------------

@@ -86,8 +86,8 @@ class HostEmitter(ABC):
         """Write a copy; see `_run`."""
 
     @abstractmethod
-    def _extern(self, step: Extern, number: int) -> None:
-        """Write what computes a primitive outside of kernels."""
+    def _extern(self, step: Extern, number: int) -> int:
+        """Write what computes a primitive outside of kernels; see `_run`."""
 
     @abstractmethod
     def _byte(self, name: str, number: int) -> str:
@@ -157,8 +157,9 @@ class HostEmitter(ABC):
         if isinstance(step, While):
             return self._while(step, number)
         if isinstance(step, Extern):
-            write = self._check_step if step.primitive is check_p else self._extern
-            write(step, number)
+            if step.primitive is not check_p:
+                return self._extern(step, number)
+            self._check_step(step, number)
             return 0
         return self._if(step, number)
 

@@ -591,14 +591,15 @@ class _LaunchEmitter(HostEmitter):
     def _integer(self, name: str) -> str:
         return self.em.op(f"ptrtoint ptr {self._pointer(name)} to i64")
 
-    def _extern(self, step: Extern, number: int) -> None:
+    def _extern(self, step: Extern, number: int) -> int:
         found = self.load_extern(step)
         if found is None:
             self._host_call(step, number)
-            return
+            return 0
         buffers = {f"in{k}": name for k, name in enumerate(step.inputs)}
         buffers |= {f"out{k}": name for k, name in enumerate(step.outputs)}
         self._launch_all(found, buffers, number)
+        return 0
 
     def _byte(self, name: str, number: int) -> str:
         """Wait for the device, and fetch the byte."""

@@ -57,6 +57,11 @@ class Memory:
 
     def __init__(self, em: Emitter, error: str) -> None:
         self.em, self.error = em, error
+        self._known: dict[tuple[str, str, str | None], tuple[str, str | None]] = {}
+
+    def begin(self) -> None:
+        """Start straight-line code: an index is checked once in it, for all vectors."""
+        self._known.clear()
 
     # Loads
 
@@ -264,12 +269,21 @@ class Memory:
         if mask is not None and lanes > 1 and not ev.is_vector(checked.index):
             # A scalar index matters if any lane reads with it.
             mask = em.any_lane(mask, lanes)
-        lanes = lanes if lanes > 1 and ev.is_vector(checked.index) else 1
-        type_ = vec("i64", lanes)
-        if lanes > 1:
-            index = ev.vector(checked.index, "i64")
-        else:
-            index = str(ev.scalar(checked.index))
+        if lanes > 1 and ev.is_vector(checked.index):
+            return self._safe(
+                checked, place, lanes, ev.vector(checked.index, "i64"), mask
+            )
+        index = str(ev.scalar(checked.index))
+        key = (f"{checked.dimension} {checked.extent} {checked.clip}", index, mask)
+        if key not in self._known:
+            self._known[key] = self._safe(checked, place, 1, index, mask)
+        return self._known[key]
+
+    def _safe(
+        self, checked: Checked, place: Place, lanes: int, index: str, mask: str | None
+    ) -> tuple[str, str | None]:
+        """Return an index that is in range, and where there is any."""
+        em, type_ = self.em, vec("i64", lanes)
         zero = constant("i64", 0, lanes)
         last = constant("i64", max(checked.extent - 1, 0), lanes)
         if checked.clip:

@@ -40,7 +40,7 @@ from .phases import Analysis, Phase, Phases, with_scratch
 from .reduce import ArgFold, Fold, Shape, Sink, State
 from .target import Target, aligned
 from .text import Emitter, vec
-from .treesum import TreeSum, stack_bytes
+from .treesum import TreeSum, folding_order, stack_bytes
 from .values import is_real, literal_text, memory_type, register_bits, register_type
 
 INT64 = np.dtype(np.int64)
@@ -50,6 +50,7 @@ _COLUMN_BUDGET = 128
 _POINTWISE_BUDGET = 24
 _MOST_POINTWISE_UNITS = 4
 _MATH_WEIGHT = 20
+_UNROLL_BUDGET = 400  # operations of all turns of a short sum that is written out
 _TURN_BUDGET = 300  # operations of all vectors that go through a loop together
 _TURN_TEMPORARIES = 2  # registers that a turn needs besides carries and constants
 _LEAST_STREAMED = 16  # bytes of a vector that can be stored past the caches
@@ -215,6 +216,9 @@ class Nest:
         if not sums or not extent:
             self._range(depth, ops, states, start, extent)
             return
+        if len(sums) == len(states) and self._unrolls(depth, ops, sums, extent):
+            self._unrolled(depth, ops, sums)
+            return
         whole = extent // LEAF if extent > LEAF else 0
         if whole:
             others = [s for s in states if s not in sums]
@@ -223,6 +227,39 @@ class Nest:
         if extent - whole * LEAF:
             rest = extent - whole * LEAF
             self._leaf(depth, ops, states, sums, whole, start, rest)
+
+    def _unrolls(
+        self,
+        depth: int,
+        ops: Sequence[KernelOp],
+        sums: Sequence[TreeSum],
+        extent: int,
+    ) -> bool:
+        """Tell whether a loop is a few turns of short code that nothing but sums leave.
+
+        Their tree is then one of registers. What must be loaded at places that are
+        known at run time, as rows of a table, is asked for early, too.
+        """
+        is_whole = extent == self.extents[self.loops[depth]]
+        if not is_whole or depth + 1 < len(self.loops):
+            return False
+        if any(isinstance(op, Repeat) for op in ops):
+            return False
+        units = self.block.units if self.block else 1
+        wide = sum(self._weight(op) for op in ops if self._is_vector(op))
+        size = extent * (self.weight(ops) + (units - 1) * wide)
+        return size <= _UNROLL_BUDGET and all(state.is_short for state in sums)
+
+    def _unrolled(
+        self, depth: int, ops: Sequence[KernelOp], sums: Sequence[TreeSum]
+    ) -> None:
+        """Write all turns of a loop, in the order in which their tree wants them."""
+        for state in sums:
+            state.keep()
+        for turn, merges in folding_order(self.extents[self.loops[depth]]):
+            self._body(depth, ops, turn, self.block)
+            for state in sums:
+                state.fold_kept(merges)
 
     def _leaf(
         self,
@@ -416,6 +453,7 @@ class Nest:
         self._straight(ordered[start:])
 
     def _straight(self, ops: Sequence[KernelOp]) -> None:
+        self.memory.begin()
         for unit in range(self.block.units if self.block else 1):
             for op in ops:
                 if unit == 0 or self._is_vector(op):

@@ -24,6 +24,7 @@ from ...program.program import (
     Copy,
     Extern,
     Program,
+    ProgramBuffer,
     Run,
     Step,
     Storage,
@@ -35,7 +36,9 @@ from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
 from .jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
-from .kernels import KernelCode, ModuleScope, emit_kernel
+from .kernels import KernelCode, ModuleScope, emit_kernel, symbol_of
+from .steps import write_step
+from .steps.code import Setting, StepCode
 from .target import CACHE_LINE, Target, aligned
 from .text import module_text
 
@@ -124,6 +127,7 @@ class _ProgramEmitter(HostEmitter):
         super().__init__(program, self.scope.emitter())
         self.target, self.resolve, self.threading = target, resolve, threading
         self.kernels: dict[str, KernelCode] = {}
+        self.written: dict[str, StepCode] = {}
         self.names: dict[tuple[str, frozenset[str]], str] = {}
         self.imports: dict[str, int] = {}
         unread = set(program.outputs) - buffers_read(program.steps)
@@ -154,14 +158,15 @@ class _ProgramEmitter(HostEmitter):
             em.lines.insert(start, f"  call void @{WAKE_SYMBOL}()")
         em.ret("i64", "0")
         main = em.function(MAIN_SYMBOL, ["ptr %pointers", "ptr %arena"], result="i64")
-        functions = [code.text for code in self.kernels.values()]
+        codes = [*self.kernels.values(), *self.written.values()]
+        functions = [code.text for code in codes]
         text = module_text(
             self.target,
             self.scope.declarations.values(),
             [*functions, main],
             self.scope.globals_.values(),
         )
-        scratch = max((k.scratch_bytes for k in self.kernels.values()), default=0)
+        scratch = max((code.scratch_bytes for code in codes), default=0)
         return ProgramCode(
             text,
             {**self.imports, **{k: x.ctypes.data for k, x in self.constants.items()}},
@@ -171,7 +176,7 @@ class _ProgramEmitter(HostEmitter):
             self.scratch_offset + scratch,
             self.error_offset,
             tuple(self.steps),
-            {name: code.text for name, code in self.kernels.items()},
+            {n: c.text for n, c in (*self.kernels.items(), *self.written.items())},
         )
 
     @property
@@ -240,14 +245,57 @@ class _ProgramEmitter(HostEmitter):
     def _byte(self, name: str, number: int) -> str:
         return self.em.load("i8", self._pointer(name), 1)
 
-    def _extern(self, step: Extern, number: int) -> None:
+    def _extern(self, step: Extern, number: int) -> int:
+        written = self._written(step)
+        if written is not None:
+            return self._call_step(step, *written, number)
         ins = [self.buffers[name] for name in step.inputs]
         outs = [self.buffers[name] for name in step.outputs]
         dtypes = tuple(b.dtype for b in ins), tuple(b.dtype for b in outs)
         loop = self.resolve(step.primitive, step.params, *dtypes)
         if loop is None:
             self._host_call(step, number)
-            return
+        else:
+            self._call_loop(step, loop, ins, outs, number)
+        return 0
+
+    def _written(self, step: Extern) -> tuple[str, StepCode] | None:
+        """Return our own code of a step, and its symbol; None if there is none."""
+        symbol = f"{symbol_of(self.program.name)}_{step.primitive.name}"
+        symbol = f"{symbol}{len(self.written)}"
+        emitter = self.scope.emitter
+        setting = Setting(symbol, self.target, emitter, self.threading)
+        ends = (
+            [self.buffers[name].as_parameter(name) for name in names]
+            for names in (step.inputs, step.outputs)
+        )
+        code = write_step(setting, step.primitive, step.params, *ends)
+        if code is None:
+            return None
+        self.written[symbol] = code
+        return symbol, code
+
+    def _call_step(self, step: Extern, symbol: str, code: StepCode, number: int) -> int:
+        copied = 0
+        inputs = step.inputs
+        if code.in_place:
+            start = Copy(inputs[0], step.outputs[0], step.source)
+            copied, inputs = self._copy(start, number), inputs[1:]
+        names = (*inputs, *step.outputs)
+        pointers = [*map(self._pointer, names), self.scratch, self.error]
+        self.em.call("void", symbol, [("ptr", p) for p in pointers])
+        if code.can_fail:
+            self._return_error(self.em.load("i64", self.error, 8), number)
+        return copied + code.shared_ns
+
+    def _call_loop(
+        self,
+        step: Extern,
+        loop: ExternLoop,
+        ins: Sequence[ProgramBuffer],
+        outs: Sequence[ProgramBuffer],
+        number: int,
+    ) -> None:
         self.imports.update(loop.imports)
         names = (*step.inputs, *step.outputs)
         if loop.in_place:

@@ -19,7 +19,7 @@ from ...kernels.kernel import Operand, Reduce
 from .elementwise import combine
 from .indices import Index, multiply
 from .target import Target, aligned
-from .text import Emitter, bits_of, constant, iota, shape_of, vec
+from .text import Emitter, bits_of, constant, shape_of, vec
 from .values import is_real, is_signed, register_bits, register_type
 
 Regs = list[str]
@@ -238,8 +238,9 @@ class Fold(_InRegisters):
 class ArgFold(_InRegisters):
     """argmax and argmin: the first place of the extremum; NaN counts as one.
 
-    Each lane keeps its best value and where it was. A lane starts with the worst value
-    at its own first place, so that places are right even where nothing is better.
+    Each lane keeps its best value and the place of the first element of the block that
+    it was in: `finish` adds where in a block the lane is. A lane starts with the worst
+    value in the first block, so that places are right even where nothing is better.
     """
 
     def __init__(self, em: Emitter, op: Reduce, shape: Shape) -> None:
@@ -248,22 +249,11 @@ class ArgFold(_InRegisters):
         self.element = register_type(self.dtype)
         worst = _least(self.dtype) if op.op == "argmax" else _greatest(self.dtype)
         self.place = "i32" if shape.count < 2**31 else "i64"
-        self.regs = []
-        for unit in range(shape.units):
-            self.regs.append(
-                (
-                    vec(self.element, shape.lanes),
-                    constant(self.element, worst, shape.lanes),
-                )
-            )
-            self.regs.append((vec(self.place, shape.lanes), self._first_place(unit)))
-
-    def _first_place(self, unit: int) -> str:
-        lanes = self.shape.lanes
-        if not self.shape.across or lanes == 1:
-            return constant(self.place, 0, lanes)
-        first = unit * lanes
-        return f"<{', '.join(f'{self.place} {first + k}' for k in range(lanes))}>"
+        start = constant(self.element, worst, shape.lanes)
+        zero = constant(self.place, 0, shape.lanes)
+        types = [vec(t, shape.lanes) for t in (self.element, self.place)]
+        self.regs = list(zip(types, (start, zero), strict=True)) * shape.units
+        self.block = zero
 
     def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
         """Take in one vector whose first element has place `flat`."""
@@ -272,22 +262,26 @@ class ArgFold(_InRegisters):
         wins = self._beats(value, best, lanes)
         if mask is not None:
             wins = em.op(f"and {vec('i1', lanes)} {wins}, {mask}")
-        here = self._places_of(flat)
+        if unit == 0:
+            self.block = self._splat(flat)
+        here = self.block
         self.regs[2 * unit] = type_, select(em, wins, type_, lanes, value, best)
         self.regs[2 * unit + 1] = places, select(em, wins, places, lanes, here, place)
 
-    def _places_of(self, flat: Index) -> str:
+    def _splat(self, flat: Index) -> str:
         em, lanes = self.em, self.shape.lanes
         if isinstance(flat, int):
-            start = constant(self.place, flat, lanes)
-        else:
-            if self.place == "i32":
-                flat = em.op(f"trunc i64 {flat} to i32")
-            start = em.splat(self.place, flat, lanes)
-        if not self.shape.across or lanes == 1:
-            return start
-        type_ = vec(self.place, lanes)
-        return em.op(f"add {type_} {start}, {iota(self.place, lanes)}")
+            return constant(self.place, flat, lanes)
+        if self.place == "i32":
+            flat = em.op(f"trunc i64 {flat} to i32")
+        return em.splat(self.place, flat, lanes)
+
+    def _placed(self, unit: int, block: str) -> str:
+        """Return the places of elements, for those of their blocks."""
+        lanes = self.shape.lanes
+        first = unit * lanes
+        along = ", ".join(f"{self.place} {first + k}" for k in range(lanes))
+        return self.em.op(f"add {vec(self.place, lanes)} {block}, <{along}>")
 
     def _compare(self, code: str, a: str, b: str, lanes: int) -> str:
         kind = "fcmp" if is_real(self.dtype) else "icmp"
@@ -309,6 +303,8 @@ class ArgFold(_InRegisters):
             (self.regs[k][1], self.regs[k + 1][1]) for k in range(0, len(self.regs), 2)
         ]
         if self.shape.across:
+            if self.shape.lanes > 1:
+                pairs = [(x, self._placed(k, at)) for k, (x, at) in enumerate(pairs)]
             return [self._wide(self._fold(pairs), 1)]
         return [self._wide(place, self.shape.lanes) for _, place in pairs]
 

@@ -56,6 +56,7 @@ class TreeSum:
         self.slot = stack
         self.pending = 0  # slots in use after `merge_partials`
         self.is_first = False  # whether updates find nothing in memory to add to
+        self.kept: list[list[str]] | None = None  # registers, one list for each vector
 
     # A leaf
 
@@ -63,6 +64,11 @@ class TreeSum:
     def single_axis(self) -> bool:
         """Whether the loop over the reduced axis can be cut into leaves."""
         return len(self.shape.extents) == 1
+
+    @property
+    def is_short(self) -> bool:
+        """Whether each virtual lane is one element, and a vector of results at most."""
+        return self.single_axis and 0 < self.count <= LANES and not self.shape.across
 
     def begin(self) -> None:
         """Start the only leaf of a sum over several axes."""
@@ -95,6 +101,9 @@ class TreeSum:
         if mask is not None:
             zeros = constant(self.element, -0.0, self.shape.lanes)
             value = select(self.em, mask, self.type, self.shape.lanes, value, zeros)
+        if self.kept is not None:
+            self.kept[unit].append(value)
+            return
         if self.in_registers:
             self.regs[unit] = self.type, self._add(self.regs[unit][1], value)
             return
@@ -103,6 +112,17 @@ class TreeSum:
         self._update_memory(unit, value, flat)
         if not self.single_axis and self.count > LEAF:
             self._leave(unit, flat)
+
+    def keep(self) -> None:
+        """Take elements in the order of `folding_order` from here on, in registers."""
+        self.kept = [[] for _ in range(self.shape.units)]
+
+    def fold_kept(self, merges: int) -> None:
+        """Add the last vectors that are kept to those before, `merges` times."""
+        for values in self.kept or ():
+            for _ in range(merges):
+                last = values.pop()
+                values[-1] = self._add(values[-1], last)
 
     def _update_memory(self, unit: int, value: str, flat: Index) -> None:
         em, lanes = self.em, self.shape.lanes
@@ -244,6 +264,8 @@ class TreeSum:
             units = 1 if self.shape.across else self.shape.units
             lanes = 1 if self.shape.across else self.shape.lanes
             return [constant(self.element, 0.0, lanes)] * units
+        if self.kept is not None:
+            return [value for (value,) in self.kept]
         self._combine_stack()
         if self.shape.across:
             return self._fold_across()
@@ -330,6 +352,33 @@ class TreeSum:
         if isinstance(flat, int):
             return flat // LEAF
         return self.em.op(f"lshr i64 {flat}, {LEAF.bit_length() - 1}")
+
+
+def folding_order(count: int) -> list[tuple[int, int]]:
+    """Return at most 64 elements in an order in which their sum needs few registers.
+
+    Each comes with how often two partial sums, the last two, are then added.
+
+    Examples
+    --------
+    >>> folding_order(5)
+    [(0, 0), (4, 1), (2, 1), (1, 0), (3, 2)]
+    """
+    order: list[tuple[int, int]] = []
+
+    def visit(lane: int, step: int) -> None:
+        """Take the elements lane, lane + step, ... of a row of 64."""
+        if step == LANES:
+            order.append((lane, 0))
+            return
+        visit(lane, 2 * step)
+        if lane + step < count:
+            visit(lane + step, 2 * step)
+            last, merges = order.pop()
+            order.append((last, merges + 1))
+
+    visit(0, 1)
+    return order
 
 
 def stack_bytes(op: Reduce, shape: Shape) -> int:
