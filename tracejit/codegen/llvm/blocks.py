@@ -20,6 +20,8 @@ from math import lcm, prod
 from ...kernels.kernel import Kernel, Reduce, Store
 from ...kernels.schedule import Schedule
 from .contraction import Nested, Product, Stages, stages_of
+from .conv import quantum_along
+from .conv_shape import Convolution, Window, convolution_of
 from .gemm import Split, blocking_of, is_packed, quantum
 from .indices import axes_in
 from .target import Target
@@ -108,16 +110,35 @@ def _blocked(
     once = tuple(s for s in stages.stages if not _varies(s, axis))
     ranged = tuple(s for s in stages.stages if _varies(s, axis))
     products = [s for s in ranged if isinstance(s, Product)]
-    if len(ranged) < 2 or not products:
+    convolved = _convolutions(ranged)
+    if len(ranged) < 2 or not (products or convolved):
         return None
     if not all(_can_range(s, axis, target) for s in ranged):
         return None
+    units = [quantum_along(c, axis, target) for c in convolved]
+    known = [u for u in units if u is not None]
+    if len(known) < len(units):
+        return None
     extent = kernel.extent(axis)
-    unit = lcm(*(quantum(p.problem, target, p.split or Split.ROWS) for p in products))
+    known += [quantum(p.problem, target, p.split or Split.ROWS) for p in products]
+    unit = lcm(*known)
     blocks = [_block(p, target) for p in products]
+    blocks += [_image_block(c, extent) for c in convolved]
     step = min(-(-min(blocks) // unit) * unit, -(-extent // unit) * unit)
     small = _shrunk(stages, axis, step)
     return Plan(small, once, ranged, axis, Split.ROWS, extent, unit, max(step, 1))
+
+
+def _convolutions(stages: Sequence[Stage]) -> list[Convolution]:
+    found = (convolution_of(s.kernel) for s in stages if isinstance(s, Nested))
+    return [c for c in found if c is not None]
+
+
+def _image_block(found: Convolution, extent: int) -> int:
+    """Return how much of an axis a block has, so that it stays in the cache."""
+    roles = (found.batch, found.group, found.filters, *found.windows)
+    results = prod(r.places if isinstance(r, Window) else r.extent for r in roles)
+    return max(1, _BATCH_ELEMENTS * extent // max(results, 1))
 
 
 def _varies(stage: Stage, axis: str) -> bool:

@@ -35,6 +35,7 @@ from ...kernels.kernel import (
 from ...kernels.maps import AxisIndex, Map, axis
 from ...kernels.schedule import Role, Schedule
 from ...kernels.schedules import placements_of
+from .conv_shape import has_convolution
 from .gemm import Problem, Split
 from .phases import Analysis
 from .values import HALVES, is_real
@@ -156,10 +157,13 @@ class _Splitter:
         """Find temporaries and stages; return what is left to be done after them."""
         contract = self.contract
         store = self._only_store()
+        is_convolution = has_convolution(self.kernel)
         wide = FLOAT32 if contract.lhs.dtype in HALVES else contract.lhs.dtype
         direct = store is not None and contract.result.dtype == wide
         out = self._matrix(store.buffer, store.map) if direct and store else None
-        if not _is_multiplied(wide) or self._is_vector_product():
+        if is_convolution:
+            self._convolved(*self._target(store if direct else None, wide))
+        elif not _is_multiplied(wide) or self._is_vector_product():
             out_buffer, out_map = self._target(store if direct else None, wide)
             self._summed(out_buffer, out_map, wide)
         else:
@@ -207,12 +211,23 @@ class _Splitter:
         rhs = self._operand(self.contract.rhs, dtype)
         found = None if out is None else self._problem(lhs, rhs, out, dtype)
         self._stored_directly = found is not None
+        self.stages.append(found or self._product_in_scratch(lhs, rhs, dtype))
+
+    def _product_in_scratch(self, lhs: Matrix, rhs: Matrix, dtype: np.dtype) -> Product:
+        """Return the product, into a matrix in scratch.
+
+        In the order of the loops that read it, or with its columns innermost.
+        """
+        free = (*self._batch, *self._rows, *self._columns)
+        out = self._product_matrix(dtype, self._ordered(free))
+        found = self._problem(lhs, rhs, out, dtype)
         if found is None:
-            out = self._product_matrix(dtype)
+            self.temporaries = [t for t in self.temporaries if t.name != out.buffer]
+            out = self._product_matrix(dtype, free)
             found = self._problem(lhs, rhs, out, dtype)
             found = found or self._problem(lhs, rhs, out, dtype, innermost=True)
-            assert found is not None
-        self.stages.append(found)
+        assert found is not None
+        return found
 
     def _problem(
         self,
@@ -379,10 +394,10 @@ class _Splitter:
         self.temporaries.append(buffer)
         return Matrix(buffer.name, 0, dict(zip(axes, strides, strict=True)))
 
-    def _product_matrix(self, dtype: np.dtype) -> Matrix:
-        """Return a matrix in scratch for the product."""
-        axes = [*self._batch, *self._rows, *self._columns]
-        axes.sort(key=lambda a: a != self.apart)  # blocks of it are contiguous
+    def _product_matrix(self, dtype: np.dtype, order: Sequence[str]) -> Matrix:
+        """Return a matrix in scratch for the product, with axes in some order."""
+        # Blocks of the axis apart are contiguous.
+        axes = sorted(order, key=lambda a: a != self.apart)
         out = self._temporary("product", axes, dtype)
         self._product_buffer = out.buffer
         self._product_map: Map = tuple(axis(a) for a in axes)
@@ -409,12 +424,21 @@ class _Splitter:
         return only if isinstance(only, Store) else None
 
     def _target(self, store: Store | None, dtype: np.dtype) -> tuple[str, Map]:
-        """Return where a product that is summed by a nest goes."""
+        """Return where a product goes that another kernel computes."""
         self._stored_directly = store is not None
         if store is not None:
             return store.buffer, store.map
-        matrix = self._product_matrix(dtype)
+        axes = (*self._batch, *self._rows, *self._columns)
+        matrix = self._product_matrix(dtype, self._ordered(axes))
         return matrix.buffer, self._product_map
+
+    def _convolved(self, buffer: str, place: Map) -> None:
+        """Add a stage that is a convolution."""
+        contract = self.contract
+        body = self._closure([contract.lhs.name, contract.rhs.name])
+        body += [contract, Store(buffer, place, contract.result)]
+        loops = [*self._ordered(contract.result.axes), *contract.axes]
+        self.stages.append(self._nested("conv", body, loops, None))
 
     def _summed(self, buffer: str, place: Map, dtype: np.dtype) -> None:
         """Add a stage that multiplies and sums in the loop nest."""

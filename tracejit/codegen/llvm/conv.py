@@ -92,7 +92,9 @@ def parts_along(found: Convolution, target: Target) -> dict[str, int]:
     over. One is an image and a group, or some filters of these where there are few;
     taps forward it is some images of a group, or some of the filters.
     """
-    batch, group, filters = (r.extent for r in (found.batch, found.group, found.filters))
+    batch, group, filters = (
+        r.extent for r in (found.batch, found.group, found.filters)
+    )
     if not has_taps_forward(found, target):
         cut = _equal_parts(filters, -(-_ENOUGH // (batch * group)), _LEAST_ROWS)
         return {"batch": batch, "group": group, "filters": cut}
@@ -102,6 +104,26 @@ def parts_along(found: Convolution, target: Target) -> dict[str, int]:
     can_cut = images == 1 and not rest
     cut = _equal_parts(vectors, most, _LEAST_VECTORS) if can_cut else 1
     return {"group": group, "batch": images, "filters": cut}
+
+
+def quantum_along(found: Convolution, axis: str, target: Target) -> int | None:
+    """Return what ranges of a kernel's axis are multiples of; None if it has none.
+
+    A range is a range of parts if the axis is the outermost that parts are cut from.
+    """
+    if has_taps_forward(found, target):
+        return None
+    for name, count in parts_along(found, target).items():
+        role = _role(found, name)
+        if role.axis == axis:
+            return role.extent // count
+        if role.extent > 1:
+            return None
+    return None
+
+
+def _role(found: Convolution, name: str) -> Role:
+    return {"batch": found.batch, "group": found.group, "filters": found.filters}[name]
 
 
 def _equal_parts(extent: int, most: int, least: int) -> int:
@@ -160,7 +182,7 @@ class _Emission:
     ) -> None:
         self.symbol, self.target, self.new_emitter = symbol, target, new_emitter
         self.parts = parts_along(found, target)
-        roles = {n: _part_of(getattr(found, n), k) for n, k in self.parts.items()}
+        roles = {n: _part_of(_role(found, n), k) for n, k in self.parts.items()}
         self.found = replace(found, **roles)  # of one part
         self.size = found.dtype.itemsize
         self.lanes = target.lanes(8 * self.size)
@@ -171,15 +193,14 @@ class _Emission:
 
     def part_at(self, part: str) -> list[str]:
         """Return where a part begins in x, w and the result."""
-        em, found, rest = self.em, self.found, part
+        em, rest = self.em, part
         pointers = ["%x", "%w", "%out"]
-        roles = {"batch": found.batch, "group": found.group, "filters": found.filters}
         for name, count in reversed(self.parts.items()):
             if count == 1:
                 continue
             index = em.op(f"urem i64 {rest}, {count}")
             rest = em.op(f"udiv i64 {rest}, {count}")
-            role = roles[name]
+            role = _role(self.found, name)
             steps = (role.extent * s for s in (role.x, role.w, role.out))
             moved = zip(pointers, steps, strict=True)
             pointers = [self.moved(p, index, step) for p, step in moved]

@@ -20,8 +20,9 @@ from ...kernels.tree import LANES
 from .blocks import plan_of
 from .collapse import Flat, flattened
 from .contraction import Nested, check_contraction
-from .conv import emit_convolution
-from .conv_shape import Convolution, convolution_of
+from .conv import ConvCode, emit_convolution, quantum_along
+from .conv_shape import Convolution, convolution_of, has_convolution
+from .indices import multiply
 from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
 from .parallel import ParallelNest, can_fail
@@ -203,6 +204,8 @@ class _Emission:
         emitter = self.scope.emitter
         code = emit_convolution(f"{symbol}.conv", convolution, self.target, emitter)
         values = [pointers[b] for b in convolution.buffers]
+        if self.span is not None:
+            return self._convolution_span(convolution, code)
         range_text = self._convolution_range(values)
         ranges = Ranges(
             None, f"{symbol}.range", code.extent, 1, 0, aligned(code.scratch_bytes)
@@ -225,6 +228,26 @@ class _Emission:
             False,
             ranges,
             self.work_ns if job else 0,
+        )
+
+    def _convolution_span(self, convolution: Convolution, code: ConvCode) -> KernelCode:
+        """Return the function over a range of the axis `span`."""
+        em = self.scope.emitter()
+        pointers = parameter_names(self.kernel)
+        assert self.span is not None
+        quantum = quantum_along(convolution, self.span, self.target)
+        assert quantum is not None
+        each = code.extent * quantum // self.kernel.extent(self.span)
+        values = [pointers[b] for b in convolution.buffers]
+        arguments = [("ptr", v) for v in (*values, "%scratch")]
+        for limit in ("%begin", "%end"):
+            part = em.op(f"sdiv exact i64 {limit}, {quantum}")
+            arguments.append(("i64", str(multiply(em, part, each))))
+        em.call("void", f"{self.symbol}.conv", arguments)
+        em.ret()
+        text = self.function(em, ["i64 %begin", "i64 %end"])
+        return KernelCode(
+            self.symbol, "\n".join((*code.texts, text)), code.scratch_bytes, False
         )
 
     def _convolution_range(self, values: Sequence[str]) -> str:
@@ -284,7 +307,7 @@ class _Emission:
         stream = planned(self.kernel, self.schedule)
         if stream is not None:
             return self.streamed(stream)
-        flat = flattened(self.kernel, self.schedule)
+        flat = self._flat_stages()
         numbers = self._numbers_in(flat)
         whole, pointers = _with_views(self.kernel, flat)
 
@@ -312,6 +335,13 @@ class _Emission:
             code.ranges,
             work if shares else 0,
         )
+
+    def _flat_stages(self) -> Flat:
+        """Return the kernel over as few axes as can be; windows need all of theirs."""
+        if has_convolution(self.kernel):
+            same = {op: op for op in self.kernel.body}
+            return Flat(self.kernel, self.schedule, {}, same)
+        return flattened(self.kernel, self.schedule)
 
     def streamed(self, plan: Planned) -> KernelCode:
         """Return functions that run a stream (see `streams`)."""
