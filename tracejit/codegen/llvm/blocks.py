@@ -21,7 +21,7 @@ from ...kernels.kernel import Kernel, Reduce, Store
 from ...kernels.schedule import Schedule
 from .contraction import Nested, Product, Stages, stages_of
 from .conv import quantum_along
-from .conv_shape import Convolution, Window, convolution_of
+from .conv_shape import Convolution, convolution_of
 from .gemm import Split, blocking_of, is_packed, quantum
 from .indices import axes_in
 from .target import Target
@@ -136,8 +136,8 @@ def _convolutions(stages: Sequence[Stage]) -> list[Convolution]:
 
 def _image_block(found: Convolution, extent: int) -> int:
     """Return how much of an axis a block has, so that it stays in the cache."""
-    roles = (found.batch, found.group, found.filters, *found.windows)
-    results = prod(r.places if isinstance(r, Window) else r.extent for r in roles)
+    roles = (found.batch, found.group, found.filters)
+    results = prod(r.extent for r in roles) * prod(w.places for w in found.windows)
     return max(1, _BATCH_ELEMENTS * extent // max(results, 1))
 
 

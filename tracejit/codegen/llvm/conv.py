@@ -182,8 +182,12 @@ class _Emission:
     ) -> None:
         self.symbol, self.target, self.new_emitter = symbol, target, new_emitter
         self.parts = parts_along(found, target)
-        roles = {n: _part_of(_role(found, n), k) for n, k in self.parts.items()}
-        self.found = replace(found, **roles)  # of one part
+        self.found = replace(  # what one part is
+            found,
+            batch=_part_of(found.batch, self.parts["batch"]),
+            group=_part_of(found.group, self.parts["group"]),
+            filters=_part_of(found.filters, self.parts["filters"]),
+        )
         self.size = found.dtype.itemsize
         self.lanes = target.lanes(8 * self.size)
         self.em = new_emitter()

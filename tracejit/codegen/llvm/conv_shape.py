@@ -236,7 +236,8 @@ class _Reading:
 
     def _role(self, left: int | None, right: int | None) -> Role | None:
         """Return the axis at a dimension of one operand, or the same one of both."""
-        names, strides = [], [0, 0]
+        names: list[str | None] = []
+        strides = [0, 0]
         for k, (d, load) in enumerate(((left, self.left), (right, self.right))):
             if d is not None:
                 names.append(_axis_name(load.map[d]))
@@ -248,7 +249,8 @@ class _Reading:
             return None
         if name is None:
             return Role(1, 0, 0, 0)
-        return Role(self.kernel.extent(name), *strides, self._along(name), name)
+        by_x, by_w = strides
+        return Role(self.kernel.extent(name), by_x, by_w, self._along(name), name)
 
     def _along(self, name: str | None) -> int:
         return (self.out or {}).get(name or "", 0)
