@@ -73,7 +73,7 @@ def plan_of(kernel: Kernel, schedule: Schedule, target: Target) -> Plan:
         plan = _blocked(kernel, schedule, target, schedule.loops[0])
         if plan is not None:
             return plan
-    stages = stages_of(kernel, schedule)
+    stages = stages_of(kernel, schedule, has_pairs=target.has_pairs)
     *once, last = stages.stages
     if not isinstance(last, Product):
         return Plan(stages, stages.stages, (), None, Split.ROWS, 0, 1, 1)
@@ -106,7 +106,7 @@ def _blocked(
     kernel: Kernel, schedule: Schedule, target: Target, axis: str
 ) -> Plan | None:
     """Return a plan in blocks of an axis; None if that cannot be or has no use."""
-    stages = stages_of(kernel, schedule, axis)
+    stages = stages_of(kernel, schedule, axis, target.has_pairs)
     once = tuple(s for s in stages.stages if not _varies(s, axis))
     ranged = tuple(s for s in stages.stages if _varies(s, axis))
     products = [s for s in ranged if isinstance(s, Product)]

@@ -18,7 +18,7 @@ from math import prod
 import numpy as np
 
 from ...errors import InternalError
-from ...ir.dtypes import FLOAT32
+from ...ir.dtypes import BFLOAT16, FLOAT32
 from ...ir.ops.elementwise import convert_p, mul_p
 from ...kernels.kernel import (
     Buffer,
@@ -108,7 +108,12 @@ class Stages:
     stages: tuple[Nested | Product, ...]
 
 
-def stages_of(kernel: Kernel, schedule: Schedule, apart: str | None = None) -> Stages:
+def stages_of(
+    kernel: Kernel,
+    schedule: Schedule,
+    apart: str | None = None,
+    has_pairs: bool = False,
+) -> Stages:
     """Take apart a kernel at its contractions.
 
     Parameters
@@ -118,6 +123,8 @@ def stages_of(kernel: Kernel, schedule: Schedule, apart: str | None = None) -> S
     apart : str, optional
         An axis that products do not join with others, so that the stages can be run
         over a part of it; see `Product.split`.
+    has_pairs : bool
+        Whether products of bfloat16 numbers take them as they are (`gemm.pairs`).
 
     Raises
     ------
@@ -127,7 +134,7 @@ def stages_of(kernel: Kernel, schedule: Schedule, apart: str | None = None) -> S
     temporaries: list[Buffer] = []
     stages: list[Nested | Product] = []
     while any(isinstance(op, Contract) for op in kernel.body):
-        splitter = _Splitter(kernel, schedule, apart, len(temporaries))
+        splitter = _Splitter(kernel, schedule, apart, has_pairs, len(temporaries))
         rest = splitter.split()
         temporaries += splitter.temporaries
         stages += splitter.stages
@@ -141,7 +148,12 @@ class _Splitter:
     """Builds the stages for the first contraction of a kernel."""
 
     def __init__(
-        self, kernel: Kernel, schedule: Schedule, apart: str | None, serial: int
+        self,
+        kernel: Kernel,
+        schedule: Schedule,
+        apart: str | None,
+        has_pairs: bool,
+        serial: int,
     ) -> None:
         self.kernel, self.schedule, self.apart = kernel, schedule, apart
         self.serial = serial
@@ -152,6 +164,7 @@ class _Splitter:
         self.temporaries: list[Buffer] = []
         self.stages: list[Nested | Product] = []
         self.made: dict[str, Matrix] = {}
+        self.halves = self._halves() if has_pairs else None
 
     def split(self) -> Nested | None:
         """Find temporaries and stages; return what is left to be done after them."""
@@ -198,6 +211,26 @@ class _Splitter:
 
     # The product
 
+    def _halves(self) -> tuple[Value, Value] | None:
+        """Return the operands as bfloat16 numbers, if they are such, perhaps widened.
+
+        Their products are exact in float32.
+        """
+        lhs, rhs = (self._narrow(v) for v in (self.contract.lhs, self.contract.rhs))
+        is_summed = self.contract.result.dtype in (BFLOAT16, FLOAT32)
+        return (lhs, rhs) if lhs and rhs and is_summed else None
+
+    def _narrow(self, value: Value) -> Value | None:
+        if value.dtype == BFLOAT16:
+            return value
+        op = self.makers[value.name]
+        if not isinstance(op, Compute) or op.primitive is not convert_p:
+            return None
+        (x,) = op.operands
+        if value.dtype != FLOAT32 or not isinstance(x, Value) or x.dtype != BFLOAT16:
+            return None
+        return x if x.axes == value.axes else None
+
     def _is_vector_product(self) -> bool:
         """Tell whether rows of both operands are contiguous and one is a vector."""
         if self._size(self._rows) > 1 and self._size(self._columns) > 1:
@@ -207,8 +240,9 @@ class _Splitter:
         return all(m is None or m.along(k) == 1 for m in operands)
 
     def _product(self, out: Matrix | None, dtype: np.dtype) -> None:
-        lhs = self._operand(self.contract.lhs, dtype)
-        rhs = self._operand(self.contract.rhs, dtype)
+        operands = self.halves or (self.contract.lhs, self.contract.rhs)
+        narrow = BFLOAT16 if self.halves else dtype
+        lhs, rhs = (self._operand(value, narrow) for value in operands)
         found = None if out is None else self._problem(lhs, rhs, out, dtype)
         self._stored_directly = found is not None
         self.stages.append(found or self._product_in_scratch(lhs, rhs, dtype))
@@ -244,7 +278,8 @@ class _Splitter:
         """
         ks = self._joined(self.contract.axes, lhs, rhs)
         if len(ks) > 1:
-            lhs, rhs = self._packed(lhs, dtype, 0), self._packed(rhs, dtype, 1)
+            narrow = BFLOAT16 if self.halves else dtype
+            lhs, rhs = self._packed(lhs, narrow, 0), self._packed(rhs, narrow, 1)
             ks = self._joined(self.contract.axes, lhs, rhs)
         assert len(ks) <= 1
         k, a_k, b_k = ks[0] if ks else (1, 0, 0)
@@ -259,13 +294,15 @@ class _Splitter:
         # A single column is one row of the transposed product, whose vectors are full.
         if is_row and not (is_column and n[0] == 1 and m[0] > 1):
             c = (m[2], 1)
+            a, b = (m[1], a_k), (b_k, n[1])
             problem = Problem(
-                dtype, m[0], n[0], k, (m[1], a_k), (b_k, n[1]), c, tuple(batch)
+                dtype, m[0], n[0], k, a, b, c, tuple(batch), self.halves is not None
             )
             return Product(problem, lhs, rhs, out, split)
         swapped = tuple((e, b, a, c) for e, a, b, c in batch)
+        a, b, c = (n[1], b_k), (a_k, m[1]), (n[2], 1)
         problem = Problem(
-            dtype, n[0], m[0], k, (n[1], b_k), (a_k, m[1]), (n[2], 1), swapped
+            dtype, n[0], m[0], k, a, b, c, swapped, self.halves is not None
         )
         turned = {Split.ROWS: Split.COLUMNS, Split.COLUMNS: Split.ROWS}
         split = split and turned.get(split, split)
@@ -342,7 +379,7 @@ class _Splitter:
         """Return an operand whose contracted axes are contiguous in memory."""
         if any(matrix.buffer == t.name for t in self.temporaries):
             return matrix
-        value = (self.contract.lhs, self.contract.rhs)[side]
+        value = (self.halves or (self.contract.lhs, self.contract.rhs))[side]
         return self._materialised(value, dtype)
 
     def _materialised(self, value: Value, dtype: np.dtype) -> Matrix:

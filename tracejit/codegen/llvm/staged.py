@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+import numpy as np
+
 from ...kernels.kernel import Buffer
 from .blocks import Plan, Stage, is_blocked
 from .contraction import Matrix, Nested, Product
 from .gemm import (
     Form,
-    Problem,
     Split,
     emit_gemm,
     emit_pack,
@@ -27,7 +28,7 @@ from .gemm import (
 )
 from .target import Target, aligned
 from .text import Emitter
-from .values import memory_type, register_type
+from .values import memory_type
 
 
 @dataclass(frozen=True)
@@ -301,12 +302,13 @@ class StageEmitter:
         needed = scratch_bytes(problem, self.target, form)
         area.needed = max(area.needed, needed)
         values = [
-            self._matrix(em, m, problem, limits[0]) for m in (stage.lhs, stage.rhs)
+            self._matrix(em, m, problem.operand, limits[0])
+            for m in (stage.lhs, stage.rhs)
         ]
         if form.packed:
             offset = self.shared.offsets[self.packed[id(stage)]]
             values[1] = em.gep("i8", "%shared", offset)
-        values.append(self._matrix(em, stage.out, problem, limits[0]))
+        values.append(self._matrix(em, stage.out, problem.dtype, limits[0]))
         values.append(em.gep("i8", area.base, area.used))
         numbers = [("i64", x) for x in limits]
         em.call("void", name, [*(("ptr", v) for v in values), *numbers])
@@ -316,18 +318,18 @@ class StageEmitter:
         self.texts.append(emit_pack(name, stage.problem, self.target, self.new_emitter))
         offset = self.shared.offsets[self.packed[id(stage)]]
         values = [
-            self._matrix(em, stage.rhs, stage.problem, "0"),
+            self._matrix(em, stage.rhs, stage.problem.operand, "0"),
             em.gep("i8", "%shared", offset),
         ]
         em.call("void", name, [("ptr", v) for v in values])
 
     # Addresses
 
-    def _matrix(self, em: Emitter, matrix: Matrix, problem: Problem, begin: str) -> str:
+    def _matrix(self, em: Emitter, matrix: Matrix, dtype: np.dtype, begin: str) -> str:
         known = {b.name: b for b in self.plan.stages.temporaries}
         name = matrix.buffer
         at = self.buffers.get(name) or self._pointer(em, known[name], begin)
-        return em.gep(register_type(problem.dtype), at, matrix.start)
+        return em.gep(memory_type(dtype), at, matrix.start)
 
     def _pointer(self, em: Emitter, buffer: Buffer, begin: str) -> str:
         """Return the address of a buffer's first element, were it there whole."""
