@@ -189,3 +189,13 @@ def test_gradients_of_filters_are_cut(channels, parts):
             grads.append(tj.jit(tj.grad(loss, 1))(x, w))
     assert grads[0].tobytes() == grads[1].tobytes() == grads[2].tobytes()
     np.testing.assert_allclose(grads[0], tj.grad(loss, 1)(x, w), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["bias and relu", "whole lines", "no padding"])
+def test_epilogues_run_along_memory(name):
+    """Vectors are neighbours in the result, not filters."""
+    function, args, _ = CASES[name]
+    args = [a.astype(np.float32) for a in args]
+    text = tj.jit(function).lower(*args).compile().as_text()
+    assert "llvm.masked.gather" not in text
+    assert "llvm.masked.scatter" not in text

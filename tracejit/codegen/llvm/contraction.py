@@ -515,7 +515,8 @@ class _Splitter:
         loops = [a for a in self.schedule.loops if a in used]
         vector = self.schedule.vector_axis
         if vector not in loops:
-            near = [a for a in self._columns or self._rows if a in loops]
+            free = self._ordered((*self._rows, *self._columns))
+            near = [a for a in free if a in loops]
             vector = near[-1] if near else None
         return self._nested("epilogue", live, loops, vector)
 
