@@ -104,7 +104,8 @@ _X86_ISAS = (
     _Isa("baseline", frozenset(), "x86-64", 16, False),
 )
 # Their conversions to bfloat16 and their bfloat16 arithmetic flush subnormals to zero,
-# which the numeric contract forbids; LLVM would use them for any `fptrunc`.
+# which the numeric contract forbids; LLVM would use them for any `fptrunc`. The
+# functions of `gemm.pairs`, which know when nothing is subnormal, ask for the first.
 _FLUSHING = ("avx512bf16", "avxneconvert", "avx10.2")
 ISA_NAMES = (*(isa.name for isa in _X86_ISAS), "generic")
 _GENERIC = _Isa("generic", frozenset(), "", 16, True)
