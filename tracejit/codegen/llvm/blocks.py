@@ -29,7 +29,7 @@ from .target import Target
 # A block of a batch axis has at least so many elements.
 _BATCH_ELEMENTS = 1 << 14
 # B is read again for each block of rows: it should stay in the last cache.
-_MOST_B_BYTES = 1 << 24
+MOST_B_BYTES = 1 << 24
 
 Stage = Nested | Product
 
@@ -165,7 +165,7 @@ def _can_range_product(stage: Product, target: Target) -> bool:
     problem = stage.problem
     if stage.split is None:  # summed over the axis
         return False
-    if problem.k * problem.n * problem.dtype.itemsize > _MOST_B_BYTES:
+    if problem.k * problem.n * problem.dtype.itemsize > MOST_B_BYTES:
         return False
     if stage.split is Split.ROWS:
         return not (problem.batch and is_packed(problem, target))

@@ -212,9 +212,8 @@ class _Emission:
         )
         job = None
         if self.threading.shares(self.work_ns):
-            task = f"{symbol}.task"
-            emit_job = RangeJob(task, self.threading, self.work_ns, False).emit
-            job = emit_job(em, emitter(), ranges, [*pointers.values()])
+            emit_job = RangeJob(symbol, self.threading, self.work_ns, False).emit
+            job = emit_job(em, emitter(), ranges, [*pointers.values()], "task")
         if job is None:
             names = (*pointers.values(), "%scratch", "%scratch", "%err")
             limits = [("i64", "0"), ("i64", str(code.extent))]
@@ -316,7 +315,7 @@ class _Emission:
             return Function(code.symbol, code.text, code.scratch_bytes)
 
         work, shares = self.work_ns, self.threading.shares(self.work_ns)
-        job = RangeJob(f"{self.symbol}.task", self.threading, work, self.can_fail)
+        job = RangeJob(self.symbol, self.threading, work, self.can_fail)
         code = StageEmitter(
             self.symbol,
             plan_of(whole, flat.schedule, self.target),
@@ -351,8 +350,7 @@ class _Emission:
             return Function(code.symbol, code.text, code.scratch_bytes)
 
         work, shares = self.work_ns, self.threading.shares(self.work_ns)
-        task = f"{self.symbol}.task"
-        job = RangeJob(task, self.threading, work, False, UNITS_PER_THREAD)
+        job = RangeJob(self.symbol, self.threading, work, False, UNITS_PER_THREAD)
         code = StreamEmitter(
             self.symbol,
             plan,

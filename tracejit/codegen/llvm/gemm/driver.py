@@ -104,7 +104,11 @@ def emit_gemm(
 def emit_pack(
     symbol: str, problem: Problem, target: Target, new_emitter: Callable[[], Emitter]
 ) -> str:
-    """Return functions that pack the whole of B: ``void symbol(ptr B, ptr packed)``."""
+    """Return functions that pack columns of B.
+
+    ``void symbol(ptr B, ptr packed, i64 begin, i64 end)``, of a range as `quantum` has
+    them along columns; all of them together are what the product wants.
+    """
     gemm = _Gemm(symbol, problem, target, Form(packed=True), new_emitter())
     return f"{gemm.emit_pack()}\n{gemm.transposition(new_emitter())}"
 
@@ -189,15 +193,15 @@ class _Gemm:
         return self.em.function(self.symbol, parameters, linkage="internal")
 
     def emit_pack(self) -> str:
-        """Return the function that packs the whole of B."""
+        """Return the function that packs columns of B."""
         for start, values in self._static_blocks():
             source = self._of_operand("%B", start, self.problem.b[0])
             to = self._at("%packed", self._packed_offset(start))
             has_pairs = self.problem.has_pairs
             minima = self._minima_at("%packed", start) if has_pairs else to
-            self._pack_b(source, to, values, (0, self.problem.n), minima)
+            self._pack_b(source, to, values, ("%begin", "%end"), minima)
         self.em.ret()
-        parameters = ["ptr %B", "ptr %packed"]
+        parameters = ["ptr %B", "ptr %packed", "i64 %begin", "i64 %end"]
         return self.em.function(self.symbol, parameters, linkage="internal")
 
     def transposition(self, em: Emitter) -> str:
