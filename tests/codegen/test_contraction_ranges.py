@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+import tracejit as tj
 from tracejit.codegen.llvm.blocks import Plan, plan_of
 from tracejit.codegen.llvm.collapse import flattened
 from tracejit.codegen.llvm.contraction import Product
@@ -335,3 +336,18 @@ def test_large_right_operand_is_not_read_again_for_each_block() -> None:
     value = case.k.compute("neg", product)
     case.finish(value, "ij", "ijk", "j", np.zeros((200, 60_000)))
     assert planned(case).axis is None
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_threads_share_the_packing_of_a_large_operand(dtype: str) -> None:
+    """It is packed once, in ranges of columns; no thread packs all of it."""
+    a, b = random(700, 1100).astype(dtype), random(1100, 1000).astype(dtype)
+    found = []
+    for threads in (1, 2, 3):
+        with tj.config.override(threads=threads, share_from=0):
+            call = tj.jit(np.matmul)
+            text = call.lower(a, b).compile().as_text()
+            assert (".packed0.range.task" in text) == (threads > 1)
+            found.append(call(a, b))
+    np.testing.assert_allclose(found[0], a @ b, atol=1e-2 if dtype == "f4" else 1e-11)
+    assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()

@@ -9,14 +9,14 @@ remains. Bounds that always hold are left out: a convolution of single elements 
 plain product.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..ir.aval import Shape
 from ..ir.graph import Eqn, Literal
 from ..ir.ops.conv import LEADING
 from ..ir.ops.shape import ints
 from .kernel import Axis, Bound, Buffer, Contract, Kernel, Load, Store, Value
-from .maps import Affine, FloorDiv, Mod, axes_in, axis
+from .maps import Affine, FloorDiv, Map, Mod, axes_in, axis
 from .schedule import Role, Schedule
 from .views import bounds_of
 
@@ -42,7 +42,9 @@ def conv_kernel(
     places, taps = [f"y{d}" for d in range(rank)], [f"t{d}" for d in range(rank)]
     extents = dict(zip(("n", "g", "o", *places), z.shape, strict=True))
     extents.update(zip(("c", *taps), w.shape[2:], strict=True))
-    index, bounds = _windows(eqn, extents)
+    index, bounds = windows(
+        eqn, tuple(map(axis, places)), tuple(map(axis, taps)), extents
+    )
     place = (axis("n"), axis("g"), axis("c"), *index)
     seen = frozenset[str]().union(*map(axes_in, place))
     left = Value("x", seen | {*places, *taps}, x.dtype)
@@ -61,16 +63,25 @@ def conv_kernel(
     return kernel, Schedule(tuple(extents), roles)
 
 
-def _windows(
-    eqn: Eqn, extents: dict[str, int]
+def windows(
+    eqn: Eqn, places: Map, taps: Map, extents: Mapping[str, int]
 ) -> tuple[list[Affine], tuple[Bound, ...]]:
-    """Return where a place and a tap read along each axis, and what must hold."""
+    """Return where a `conv_general` reads along each spatial axis, and what must hold.
+
+    Parameters
+    ----------
+    eqn : Eqn
+    places, taps : tuple of Affine
+        Of a result, and of an element of the window.
+    extents : mapping of str to int
+        Of the axes in both.
+    """
     shape, params = eqn.invars[0].aval.shape[LEADING:], eqn.params
     names = ("strides", "rhs_dilation", "low", "lhs_dilation")
-    rows = zip(shape, *(ints(params, n) for n in names), strict=True)
+    rows = zip(shape, places, taps, *(ints(params, n) for n in names), strict=True)
     index, bounds = [], []
-    for d, (extent, stride, dilation, low, holes) in enumerate(rows):
-        at = axis(f"y{d}") * stride + axis(f"t{d}") * dilation + -low
+    for extent, place, tap, stride, dilation, low, holes in rows:
+        at = place * stride + tap * dilation + -low
         if holes > 1:
             bounds.append(Bound(Affine(((Mod(at, holes), 1),)), 1))
             at = Affine(((FloorDiv(at, holes), 1),))

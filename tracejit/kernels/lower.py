@@ -16,6 +16,7 @@ from ..ir import dtypes as dt
 from ..ir.aval import Shape
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraphs
 from ..ir.ops.contract import dot_general_p, free_axes
+from ..ir.ops.conv import conv_general_p
 from ..ir.ops.elementwise import and_p, convert_p, eq_p, ge_p, lt_p, select_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.loops import ScanParams, scan_p
@@ -28,6 +29,7 @@ from ..ir.ops.shape import (
     update_slice_p,
 )
 from ..ir.primitive import Kind, Params, Primitive
+from .conv import windows
 from .kernel import (
     Axis,
     Bound,
@@ -87,8 +89,11 @@ class Space:
         """Return the axes of the space that the axes of a value are.
 
         None if no value of the group has that shape. Axes of one element, as
-        ``keepdims`` leaves them, stand for the axis at their place.
+        ``keepdims`` leaves them, stand for the axis at their place; the elements of
+        the space may have more or fewer of them.
         """
+        if len(shape) > len(self.shape):
+            return aligned_axes(shape, self.shape)
         if len(shape) == len(self.shape):
             axes = tuple(range(len(shape)))
         elif self.reduced:
@@ -98,7 +103,24 @@ class Space:
         if len(axes) != len(shape):
             return None
         fits = all(n in (1, self.shape[d]) for n, d in zip(shape, axes, strict=True))
-        return axes if fits else None
+        return axes if fits else aligned_axes(shape, self.shape)
+
+
+def aligned_axes(shape: Shape, space: Shape) -> tuple[int, ...] | None:
+    """Return the axes of a space that those of a shape are, if they differ by ones.
+
+    Axes of one element in the shape stand for any axis. None if they differ by more.
+
+    Examples
+    --------
+    >>> aligned_axes((8, 1, 5), (8, 5))
+    (0, 0, 1)
+    """
+    real = [d for d, n in enumerate(space) if n != 1]
+    if [space[d] for d in real] != [n for n in shape if n != 1]:
+        return None
+    rest = iter(real)
+    return tuple(next(rest) if n != 1 else 0 for n in shape)
 
 
 def kernel_of(
@@ -664,6 +686,26 @@ def _dot_general(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
     return result
 
 
+def _conv_general(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
+    """Contract a load through a window; both operands are in memory."""
+    x, w = eqn.invars
+    assert isinstance(x, Var)
+    assert isinstance(w, Var)
+    shape = w.aval.shape
+    names = [low.inner_axis(shape, d, at, at, True) for d in range(2, len(shape))]
+    channel, *taps = map(axis, names)
+    image, group, filter_, *places = at
+    index, bounds = windows(eqn, tuple(places), tuple(taps), low.extents)
+    outer, low.bounds = low.bounds, (*low.bounds, *bounds)
+    left = low.load(low.buffers[x], (image, group, channel, *index))
+    low.bounds = outer
+    right = low.load(low.buffers[w], (group, filter_, channel, *taps))
+    axes = (left.axes | right.axes) - set(names)
+    result = low.fresh(axes, eqn.outvars[0].aval.dtype)
+    low.body.append(Contract(result, tuple(names), left, right))
+    return result
+
+
 def _pair(x: object) -> tuple[Shape, Shape]:
     assert isinstance(x, tuple)
     return x[0], x[1]
@@ -690,6 +732,7 @@ def _varying(low: _Lowering, x: Operand, name: str, dtype: np.dtype) -> Value:
 
 OTHER = {
     dot_general_p.name: _summing(_dot_general),
+    conv_general_p.name: _conv_general,
     pad_p.name: _pad,
     concatenate_p.name: _concatenate,
     update_slice_p.name: _update_slice,

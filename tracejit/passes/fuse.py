@@ -23,6 +23,7 @@ from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraph
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import fusion_p
+from ..ir.ops.conv import conv_general_p
 from ..ir.ops.custom import barrier_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.loops import scan_p
@@ -36,7 +37,7 @@ from ..ir.ops.shape import (
 )
 from ..ir.primitive import Effect, Kind
 from ..ir.printer import format_eqn
-from ..kernels.lower import REDUCE_OPS
+from ..kernels.lower import REDUCE_OPS, aligned_axes
 from ..kernels.maps import Map, axes_in
 from ..kernels.turns import has_read_numbers, is_pointwise_loop
 from ..kernels.views import VIEWS, through_view
@@ -195,6 +196,9 @@ class _Fusion:
             return has_arrays and eqn.invars[0].aval.size > 0
         if eqn.primitive is dot_general_p:
             return has_arrays and eqn.outvars[0].aval.size > 0
+        if eqn.primitive is conv_general_p:
+            has_sums = all(x.aval.size for x in (*eqn.invars, *eqn.outvars))
+            return has_arrays and has_sums and self.limits.can_extend(eqn)
         if eqn.primitive.name in REDUCE_OPS:
             return has_arrays
         return eqn.primitive in PIECEWISE
@@ -226,9 +230,21 @@ class _Fusion:
         group = self._add_group(read_shape(eqn))
         if eqn.primitive.name in REDUCE_OPS:
             group.kept = kept_axes(eqn, reduced_axes(eqn))
-        group.has_product = eqn.primitive is dot_general_p
+        group.has_window = eqn.primitive is conv_general_p
+        group.has_product = group.has_window or eqn.primitive is dot_general_p
+        if group.has_window:
+            group.space = self._space_of_readers(eqn.outvars[0])
         group.has_turns = eqn.primitive is scan_p
         return group
+
+    def _space_of_readers(self, var: Var) -> Shape:
+        """Return the shape that a view gives a variable by leaving axes of one out."""
+        views = (
+            e.outvars[0] for e in self.graph.eqns if var in e.invars and is_lazy(e)
+        )
+        shapes = (v.aval.shape for v in views)
+        same = (s for s in shapes if aligned_axes(s, var.aval.shape) is not None)
+        return next(same, var.aval.shape)
 
     def _depend(self, group: Group, var: Var) -> None:
         other = self.group_of.get(var)
@@ -352,6 +368,8 @@ class _Fusion:
         """Return why an equation cannot join a group; None after making room for it."""
         if eqn.primitive is dot_general_p:
             return self._refuses_product(eqn, group)
+        if eqn.primitive is conv_general_p:
+            return Refusal.PRODUCT
         if len(group.eqns) >= self.limits.max_equations:
             return Refusal.SIZE
         if self._needs_later(group, reads):
@@ -409,7 +427,7 @@ class _Fusion:
             return Refusal.AXES
         if group.is_stream and kept != rows_of(group.space):
             return Refusal.AXES
-        after = Group(-1, group.space, kept)
+        after = Group(-1, group.space, kept, has_window=group.has_window)
         if after.is_column and (group.has_product or group.has_rows):
             return Refusal.AXES
         misfit = self._misfit(eqn, group, reads, after)
@@ -421,7 +439,8 @@ class _Fusion:
         """Take a product with the rows of a product in (attention), as its only use."""
         x, y = eqn.invars
         is_mine = isinstance(x, Var) and self.group_of.get(x) is group
-        if not is_mine or not group.has_product or group.kept is None:
+        is_product = group.has_product and not group.has_window
+        if not is_mine or not is_product or group.kept is None:
             return Refusal.PRODUCT
         if x.aval.shape != group.space or not _contracts_rows(eqn):
             return Refusal.PRODUCT
@@ -450,6 +469,8 @@ class _Fusion:
         """Merge the group of another operand into the group of an equation."""
         if len(home.eqns) + len(other.eqns) > self.limits.max_equations:
             return Refusal.SIZE
+        if eqn.primitive is conv_general_p:
+            return Refusal.PRODUCT
         refusal = self._merged(home, other, eqn, reads)
         if refusal is None:
             return None
@@ -467,7 +488,8 @@ class _Fusion:
             return Refusal.SPACE if home.space != other.space else Refusal.AXES
         if not self.dependencies.can_merge(home.number, other.number):
             return Refusal.CYCLE
-        both = Group(-1, *loops)
+        has_window = home.has_window or other.has_window
+        both = Group(-1, *loops, has_window=has_window)
         misfit = self._misfit(eqn, other, reads, both)
         for one, two in ((home, other), (other, home)):
             misfit = misfit or self._reads_misfit(one, two, both)
@@ -531,6 +553,7 @@ class _Fusion:
         """Move everything of a group into another."""
         home.is_pinned |= other.is_pinned
         home.has_product |= other.has_product
+        home.has_window |= other.has_window
         home.has_rows |= other.has_rows
         home.is_stream |= other.is_stream
         home.has_turns |= other.has_turns
@@ -566,7 +589,8 @@ class _Fusion:
             return False
         if not self.dependencies.can_merge(home.number, other.number):
             return False
-        both = Group(-1, *loops)
+        has_window = home.has_window or other.has_window
+        both = Group(-1, *loops, has_window=has_window)
         pairs = ((home, other), (other, home))
         if any(self._reads_misfit(a, b, both) for a, b in pairs):
             return False

@@ -12,6 +12,7 @@ from ..errors import InternalError
 from ..ir import dtypes as dt
 from ..ir.graph import Eqn, Graph, Var, subgraph
 from ..ir.ops.control import fusion_p
+from ..ir.ops.conv import conv_general_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.loops import ScanParams, scan_p
 from ..ir.ops.shape import iota_p
@@ -31,7 +32,8 @@ def reads_memory(eqn: Eqn, index: int) -> bool:
     if eqn.primitive is scan_p:  # one number a turn
         p = ScanParams.of(eqn.params)
         return index >= p.consts + p.carries
-    return eqn.primitive is gather_p and index == 0
+    is_source = eqn.primitive is gather_p and index == 0
+    return is_source or eqn.primitive is conv_general_p
 
 
 def users_through_views(graph: Graph) -> dict[Var, set[Eqn]]:

@@ -14,6 +14,7 @@ from math import prod
 
 from ..ir.aval import Shape
 from ..ir.graph import Eqn, Var
+from ..kernels.lower import aligned_axes
 from ..kernels.maps import Affine, Map, axis
 
 SHORT_ROW = 8  # elements of a row that are reduced again wherever the result is read
@@ -54,6 +55,9 @@ class Group:
         One equation by itself, not for a kernel.
     has_product : bool
         It contains a contraction, whose results are its elements.
+    has_window : bool
+        That contraction is a convolution. Shapes that differ from the space by axes of
+        one element are its own: those of groups are views.
     has_turns : bool
         It contains a loop that each element runs for itself; then it is pointwise, as
         sums would run the loop again in each of their phases.
@@ -77,6 +81,7 @@ class Group:
     kept: Shape | None = None
     is_opaque: bool = False
     has_product: bool = False
+    has_window: bool = False
     has_turns: bool = False
     has_rows: bool = False
     is_stream: bool = False
@@ -116,6 +121,8 @@ class Group:
         """
         if shape == self.space:
             return tuple(d for d, n in enumerate(shape) if n != 1)
+        if self.has_window and aligned_axes(shape, self.space) is not None:
+            return tuple(d for d, n in enumerate(self.space) if n != 1)
         if self.kept is None:
             return None
         places: Sequence[int] = self.kept

@@ -14,6 +14,7 @@ from ..ir.graph import Eqn
 from ..ir.primitive import Primitive
 from ..ir.raising import Meanings
 
+IsHeld = Callable[[Eqn], bool]
 CanEmit = Callable[[Primitive, tuple[np.dtype, ...]], bool]
 MAX_EQUATIONS = 512  # a kernel of more than some thousand operations compiles slowly
 
@@ -36,6 +37,9 @@ class Limits:
         Graphs in place of primitives that the target does not compute, by name.
     splits_complex : bool
         Whether complex arithmetic is to become real (see `split_complex`).
+    can_extend : callable
+        ``(eqn) -> bool``, for a `conv_general`: whether its kernel may compute more
+        from its result. Otherwise it is a kernel of its own.
     """
 
     target: str
@@ -44,6 +48,7 @@ class Limits:
     own: frozenset[str] = frozenset()
     meanings: Meanings = field(default_factory=dict)
     splits_complex: bool = False
+    can_extend: IsHeld = field(default=lambda eqn: False)
 
     def accepts(self, eqn: Eqn) -> bool:
         """Tell whether a kernel may contain an elementwise equation."""

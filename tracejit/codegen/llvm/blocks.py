@@ -20,6 +20,8 @@ from math import lcm, prod
 from ...kernels.kernel import Kernel, Reduce, Store
 from ...kernels.schedule import Schedule
 from .contraction import Nested, Product, Stages, stages_of
+from .conv import quantum_along
+from .conv_shape import Convolution, convolution_of
 from .gemm import Split, blocking_of, is_packed, quantum
 from .indices import axes_in
 from .target import Target
@@ -27,7 +29,7 @@ from .target import Target
 # A block of a batch axis has at least so many elements.
 _BATCH_ELEMENTS = 1 << 14
 # B is read again for each block of rows: it should stay in the last cache.
-_MOST_B_BYTES = 1 << 24
+MOST_B_BYTES = 1 << 24
 
 Stage = Nested | Product
 
@@ -71,7 +73,7 @@ def plan_of(kernel: Kernel, schedule: Schedule, target: Target) -> Plan:
         plan = _blocked(kernel, schedule, target, schedule.loops[0])
         if plan is not None:
             return plan
-    stages = stages_of(kernel, schedule)
+    stages = stages_of(kernel, schedule, has_pairs=target.has_pairs)
     *once, last = stages.stages
     if not isinstance(last, Product):
         return Plan(stages, stages.stages, (), None, Split.ROWS, 0, 1, 1)
@@ -104,20 +106,39 @@ def _blocked(
     kernel: Kernel, schedule: Schedule, target: Target, axis: str
 ) -> Plan | None:
     """Return a plan in blocks of an axis; None if that cannot be or has no use."""
-    stages = stages_of(kernel, schedule, axis)
+    stages = stages_of(kernel, schedule, axis, target.has_pairs)
     once = tuple(s for s in stages.stages if not _varies(s, axis))
     ranged = tuple(s for s in stages.stages if _varies(s, axis))
     products = [s for s in ranged if isinstance(s, Product)]
-    if len(ranged) < 2 or not products:
+    convolved = _convolutions(ranged)
+    if len(ranged) < 2 or not (products or convolved):
         return None
     if not all(_can_range(s, axis, target) for s in ranged):
         return None
+    units = [quantum_along(c, axis, target) for c in convolved]
+    known = [u for u in units if u is not None]
+    if len(known) < len(units):
+        return None
     extent = kernel.extent(axis)
-    unit = lcm(*(quantum(p.problem, target, p.split or Split.ROWS) for p in products))
+    known += [quantum(p.problem, target, p.split or Split.ROWS) for p in products]
+    unit = lcm(*known)
     blocks = [_block(p, target) for p in products]
+    blocks += [_image_block(c, extent) for c in convolved]
     step = min(-(-min(blocks) // unit) * unit, -(-extent // unit) * unit)
     small = _shrunk(stages, axis, step)
     return Plan(small, once, ranged, axis, Split.ROWS, extent, unit, max(step, 1))
+
+
+def _convolutions(stages: Sequence[Stage]) -> list[Convolution]:
+    found = (convolution_of(s.kernel) for s in stages if isinstance(s, Nested))
+    return [c for c in found if c is not None]
+
+
+def _image_block(found: Convolution, extent: int) -> int:
+    """Return how much of an axis a block has, so that it stays in the cache."""
+    roles = (found.batch, found.group, found.filters)
+    results = prod(r.extent for r in roles) * prod(w.places for w in found.windows)
+    return max(1, _BATCH_ELEMENTS * extent // max(results, 1))
 
 
 def _varies(stage: Stage, axis: str) -> bool:
@@ -144,7 +165,7 @@ def _can_range_product(stage: Product, target: Target) -> bool:
     problem = stage.problem
     if stage.split is None:  # summed over the axis
         return False
-    if problem.k * problem.n * problem.dtype.itemsize > _MOST_B_BYTES:
+    if problem.k * problem.n * problem.dtype.itemsize > MOST_B_BYTES:
         return False
     if stage.split is Split.ROWS:
         return not (problem.batch and is_packed(problem, target))

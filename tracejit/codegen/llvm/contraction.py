@@ -18,7 +18,7 @@ from math import prod
 import numpy as np
 
 from ...errors import InternalError
-from ...ir.dtypes import FLOAT32, NARROW_FLOATS
+from ...ir.dtypes import BFLOAT16, FLOAT32, NARROW_FLOATS
 from ...ir.ops.elementwise import convert_p, mul_p
 from ...kernels.kernel import (
     Buffer,
@@ -35,6 +35,7 @@ from ...kernels.kernel import (
 from ...kernels.maps import AxisIndex, Map, axis
 from ...kernels.schedule import Role, Schedule
 from ...kernels.schedules import placements_of
+from .conv_shape import has_convolution
 from .gemm import Problem, Split
 from .phases import Analysis
 from .values import is_real
@@ -107,7 +108,12 @@ class Stages:
     stages: tuple[Nested | Product, ...]
 
 
-def stages_of(kernel: Kernel, schedule: Schedule, apart: str | None = None) -> Stages:
+def stages_of(
+    kernel: Kernel,
+    schedule: Schedule,
+    apart: str | None = None,
+    has_pairs: bool = False,
+) -> Stages:
     """Take apart a kernel at its contractions.
 
     Parameters
@@ -117,6 +123,8 @@ def stages_of(kernel: Kernel, schedule: Schedule, apart: str | None = None) -> S
     apart : str, optional
         An axis that products do not join with others, so that the stages can be run
         over a part of it; see `Product.split`.
+    has_pairs : bool
+        Whether products of bfloat16 numbers take them as they are (`gemm.pairs`).
 
     Raises
     ------
@@ -126,7 +134,7 @@ def stages_of(kernel: Kernel, schedule: Schedule, apart: str | None = None) -> S
     temporaries: list[Buffer] = []
     stages: list[Nested | Product] = []
     while any(isinstance(op, Contract) for op in kernel.body):
-        splitter = _Splitter(kernel, schedule, apart, len(temporaries))
+        splitter = _Splitter(kernel, schedule, apart, has_pairs, len(temporaries))
         rest = splitter.split()
         temporaries += splitter.temporaries
         stages += splitter.stages
@@ -140,7 +148,12 @@ class _Splitter:
     """Builds the stages for the first contraction of a kernel."""
 
     def __init__(
-        self, kernel: Kernel, schedule: Schedule, apart: str | None, serial: int
+        self,
+        kernel: Kernel,
+        schedule: Schedule,
+        apart: str | None,
+        has_pairs: bool,
+        serial: int,
     ) -> None:
         self.kernel, self.schedule, self.apart = kernel, schedule, apart
         self.serial = serial
@@ -151,15 +164,19 @@ class _Splitter:
         self.temporaries: list[Buffer] = []
         self.stages: list[Nested | Product] = []
         self.made: dict[str, Matrix] = {}
+        self.halves = self._halves() if has_pairs else None
 
     def split(self) -> Nested | None:
         """Find temporaries and stages; return what is left to be done after them."""
         contract = self.contract
         store = self._only_store()
+        is_convolution = has_convolution(self.kernel)
         wide = FLOAT32 if contract.lhs.dtype in NARROW_FLOATS else contract.lhs.dtype
         direct = store is not None and contract.result.dtype == wide
         out = self._matrix(store.buffer, store.map) if direct and store else None
-        if not _is_multiplied(wide) or self._is_vector_product():
+        if is_convolution:
+            self._convolved(*self._target(store if direct else None, wide))
+        elif not _is_multiplied(wide) or self._is_vector_product():
             out_buffer, out_map = self._target(store if direct else None, wide)
             self._summed(out_buffer, out_map, wide)
         else:
@@ -194,6 +211,26 @@ class _Splitter:
 
     # The product
 
+    def _halves(self) -> tuple[Value, Value] | None:
+        """Return the operands as bfloat16 numbers, if they are such, perhaps widened.
+
+        Their products are exact in float32.
+        """
+        lhs, rhs = (self._narrow(v) for v in (self.contract.lhs, self.contract.rhs))
+        is_summed = self.contract.result.dtype in (BFLOAT16, FLOAT32)
+        return (lhs, rhs) if lhs and rhs and is_summed else None
+
+    def _narrow(self, value: Value) -> Value | None:
+        if value.dtype == BFLOAT16:
+            return value
+        op = self.makers[value.name]
+        if not isinstance(op, Compute) or op.primitive is not convert_p:
+            return None
+        (x,) = op.operands
+        if value.dtype != FLOAT32 or not isinstance(x, Value) or x.dtype != BFLOAT16:
+            return None
+        return x if x.axes == value.axes else None
+
     def _is_vector_product(self) -> bool:
         """Tell whether rows of both operands are contiguous and one is a vector."""
         if self._size(self._rows) > 1 and self._size(self._columns) > 1:
@@ -203,16 +240,28 @@ class _Splitter:
         return all(m is None or m.along(k) == 1 for m in operands)
 
     def _product(self, out: Matrix | None, dtype: np.dtype) -> None:
-        lhs = self._operand(self.contract.lhs, dtype)
-        rhs = self._operand(self.contract.rhs, dtype)
+        operands = self.halves or (self.contract.lhs, self.contract.rhs)
+        narrow = BFLOAT16 if self.halves else dtype
+        lhs, rhs = (self._operand(value, narrow) for value in operands)
         found = None if out is None else self._problem(lhs, rhs, out, dtype)
         self._stored_directly = found is not None
+        self.stages.append(found or self._product_in_scratch(lhs, rhs, dtype))
+
+    def _product_in_scratch(self, lhs: Matrix, rhs: Matrix, dtype: np.dtype) -> Product:
+        """Return the product, into a matrix in scratch.
+
+        In the order of the loops that read it, or with its columns innermost.
+        """
+        free = (*self._batch, *self._rows, *self._columns)
+        out = self._product_matrix(dtype, self._ordered(free))
+        found = self._problem(lhs, rhs, out, dtype)
         if found is None:
-            out = self._product_matrix(dtype)
+            self.temporaries = [t for t in self.temporaries if t.name != out.buffer]
+            out = self._product_matrix(dtype, free)
             found = self._problem(lhs, rhs, out, dtype)
             found = found or self._problem(lhs, rhs, out, dtype, innermost=True)
-            assert found is not None
-        self.stages.append(found)
+        assert found is not None
+        return found
 
     def _problem(
         self,
@@ -229,7 +278,8 @@ class _Splitter:
         """
         ks = self._joined(self.contract.axes, lhs, rhs)
         if len(ks) > 1:
-            lhs, rhs = self._packed(lhs, dtype, 0), self._packed(rhs, dtype, 1)
+            narrow = BFLOAT16 if self.halves else dtype
+            lhs, rhs = self._packed(lhs, narrow, 0), self._packed(rhs, narrow, 1)
             ks = self._joined(self.contract.axes, lhs, rhs)
         assert len(ks) <= 1
         k, a_k, b_k = ks[0] if ks else (1, 0, 0)
@@ -244,13 +294,15 @@ class _Splitter:
         # A single column is one row of the transposed product, whose vectors are full.
         if is_row and not (is_column and n[0] == 1 and m[0] > 1):
             c = (m[2], 1)
+            a, b = (m[1], a_k), (b_k, n[1])
             problem = Problem(
-                dtype, m[0], n[0], k, (m[1], a_k), (b_k, n[1]), c, tuple(batch)
+                dtype, m[0], n[0], k, a, b, c, tuple(batch), self.halves is not None
             )
             return Product(problem, lhs, rhs, out, split)
         swapped = tuple((e, b, a, c) for e, a, b, c in batch)
+        a, b, c = (n[1], b_k), (a_k, m[1]), (n[2], 1)
         problem = Problem(
-            dtype, n[0], m[0], k, (n[1], b_k), (a_k, m[1]), (n[2], 1), swapped
+            dtype, n[0], m[0], k, a, b, c, swapped, self.halves is not None
         )
         turned = {Split.ROWS: Split.COLUMNS, Split.COLUMNS: Split.ROWS}
         split = split and turned.get(split, split)
@@ -327,7 +379,7 @@ class _Splitter:
         """Return an operand whose contracted axes are contiguous in memory."""
         if any(matrix.buffer == t.name for t in self.temporaries):
             return matrix
-        value = (self.contract.lhs, self.contract.rhs)[side]
+        value = (self.halves or (self.contract.lhs, self.contract.rhs))[side]
         return self._materialised(value, dtype)
 
     def _materialised(self, value: Value, dtype: np.dtype) -> Matrix:
@@ -379,10 +431,10 @@ class _Splitter:
         self.temporaries.append(buffer)
         return Matrix(buffer.name, 0, dict(zip(axes, strides, strict=True)))
 
-    def _product_matrix(self, dtype: np.dtype) -> Matrix:
-        """Return a matrix in scratch for the product."""
-        axes = [*self._batch, *self._rows, *self._columns]
-        axes.sort(key=lambda a: a != self.apart)  # blocks of it are contiguous
+    def _product_matrix(self, dtype: np.dtype, order: Sequence[str]) -> Matrix:
+        """Return a matrix in scratch for the product, with axes in some order."""
+        # Blocks of the axis apart are contiguous.
+        axes = sorted(order, key=lambda a: a != self.apart)
         out = self._temporary("product", axes, dtype)
         self._product_buffer = out.buffer
         self._product_map: Map = tuple(axis(a) for a in axes)
@@ -409,12 +461,21 @@ class _Splitter:
         return only if isinstance(only, Store) else None
 
     def _target(self, store: Store | None, dtype: np.dtype) -> tuple[str, Map]:
-        """Return where a product that is summed by a nest goes."""
+        """Return where a product goes that another kernel computes."""
         self._stored_directly = store is not None
         if store is not None:
             return store.buffer, store.map
-        matrix = self._product_matrix(dtype)
+        axes = (*self._batch, *self._rows, *self._columns)
+        matrix = self._product_matrix(dtype, self._ordered(axes))
         return matrix.buffer, self._product_map
+
+    def _convolved(self, buffer: str, place: Map) -> None:
+        """Add a stage that is a convolution."""
+        contract = self.contract
+        body = self._closure([contract.lhs.name, contract.rhs.name])
+        body += [contract, Store(buffer, place, contract.result)]
+        loops = [*self._ordered(contract.result.axes), *contract.axes]
+        self.stages.append(self._nested("conv", body, loops, None))
 
     def _summed(self, buffer: str, place: Map, dtype: np.dtype) -> None:
         """Add a stage that multiplies and sums in the loop nest."""
@@ -454,7 +515,8 @@ class _Splitter:
         loops = [a for a in self.schedule.loops if a in used]
         vector = self.schedule.vector_axis
         if vector not in loops:
-            near = [a for a in self._columns or self._rows if a in loops]
+            free = self._ordered((*self._rows, *self._columns))
+            near = [a for a in free if a in loops]
             vector = near[-1] if near else None
         return self._nested("epilogue", live, loops, vector)
 

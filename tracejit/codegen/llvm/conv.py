@@ -18,7 +18,7 @@ fits, so as to stay in a cache of the second level.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
@@ -33,6 +33,11 @@ _BLOCK_BYTES = 512 << 10  # of scratch for one block
 _DEPTH = 1024  # channels times taps that tiles sum before they store
 _POSITIONS = 192  # places that tiles sum before they store, taps forward
 _TABLE = 256  # taps from which even loops replace a table
+_ENOUGH = 4  # parts, so that a few threads get equal shares
+# What each part packs for itself is used by so many filters, or images taps forward, or
+# by so many vectors of filters there.
+_LEAST_ROWS = 16
+_LEAST_VECTORS = 2
 NewEmitter = Callable[[], Emitter]
 
 
@@ -44,11 +49,11 @@ class ConvCode:
     ----------
     texts : tuple of str
         ``void @symbol(ptr x, ptr w, ptr out, ptr scratch, i64 begin, i64 end)`` is the
-        last one: it computes parts of the result that need nothing of each other.
+        last one: it computes parts of the result.
     scratch_bytes : int
         Of one call.
     extent : int
-        The number of parts: images and groups, or groups alone.
+        The number of parts, as `parts_along` counts them.
     """
 
     texts: tuple[str, ...]
@@ -78,6 +83,53 @@ def has_taps_forward(found: Convolution, target: Target) -> bool:
     here = max(found.batch.extent, 4) * -(-found.filters.extent // lanes) * places
     there = found.batch.extent * -(-places // lanes) * max(found.filters.extent, 4)
     return here <= 2 * there
+
+
+def parts_along(found: Convolution, target: Target) -> dict[str, int]:
+    """Return how many parts ``batch``, ``group`` and ``filters`` are cut into.
+
+    The outermost first. Parts need nothing of each other: none of these axes is summed
+    over. One is an image and a group, or some filters of these where there are few;
+    taps forward it is some images of a group, or some of the filters.
+    """
+    batch, group, filters = (
+        r.extent for r in (found.batch, found.group, found.filters)
+    )
+    if not has_taps_forward(found, target):
+        cut = _equal_parts(filters, -(-_ENOUGH // (batch * group)), _LEAST_ROWS)
+        return {"batch": batch, "group": group, "filters": cut}
+    most = -(-_ENOUGH // group)
+    images = _equal_parts(batch, most, _LEAST_ROWS)
+    vectors, rest = divmod(filters, target.lanes(8 * found.dtype.itemsize))
+    can_cut = images == 1 and not rest
+    cut = _equal_parts(vectors, most, _LEAST_VECTORS) if can_cut else 1
+    return {"group": group, "batch": images, "filters": cut}
+
+
+def quantum_along(found: Convolution, axis: str, target: Target) -> int | None:
+    """Return what ranges of a kernel's axis are multiples of; None if it has none.
+
+    A range is a range of parts if the axis is the outermost that parts are cut from.
+    """
+    if has_taps_forward(found, target):
+        return None
+    for name, count in parts_along(found, target).items():
+        role = _role(found, name)
+        if role.axis == axis:
+            return role.extent // count
+        if role.extent > 1:
+            return None
+    return None
+
+
+def _role(found: Convolution, name: str) -> Role:
+    return {"batch": found.batch, "group": found.group, "filters": found.filters}[name]
+
+
+def _equal_parts(extent: int, most: int, least: int) -> int:
+    """Return into how many equal parts to cut an axis: not too many or too small."""
+    counts = (n for n in range(most, 1, -1) if extent % n == 0 and extent // n >= least)
+    return next(counts, 1)
 
 
 class _Packing:
@@ -128,8 +180,14 @@ class _Emission:
     def __init__(
         self, symbol: str, found: Convolution, target: Target, new_emitter: NewEmitter
     ) -> None:
-        self.symbol, self.found, self.target = symbol, found, target
-        self.new_emitter = new_emitter
+        self.symbol, self.target, self.new_emitter = symbol, target, new_emitter
+        self.parts = parts_along(found, target)
+        self.found = replace(  # what one part is
+            found,
+            batch=_part_of(found.batch, self.parts["batch"]),
+            group=_part_of(found.group, self.parts["group"]),
+            filters=_part_of(found.filters, self.parts["filters"]),
+        )
         self.size = found.dtype.itemsize
         self.lanes = target.lanes(8 * self.size)
         self.em = new_emitter()
@@ -137,7 +195,22 @@ class _Emission:
         self.texts: list[str] = []
         self.tiles: list[Tiles] = []
 
-    def finish(self, scratch_bytes: int, extent: int) -> ConvCode:
+    def part_at(self, part: str) -> list[str]:
+        """Return where a part begins in x, w and the result."""
+        em, rest = self.em, part
+        pointers = ["%x", "%w", "%out"]
+        for name, count in reversed(self.parts.items()):
+            if count == 1:
+                continue
+            index = em.op(f"urem i64 {rest}, {count}")
+            rest = em.op(f"udiv i64 {rest}, {count}")
+            role = _role(self.found, name)
+            steps = (role.extent * s for s in (role.x, role.w, role.out))
+            moved = zip(pointers, steps, strict=True)
+            pointers = [self.moved(p, index, step) for p, step in moved]
+        return pointers
+
+    def finish(self, scratch_bytes: int) -> ConvCode:
         """Return all functions, the entry last."""
         self.em.ret()
         parameters = [f"ptr {n}" for n in ("%x", "%w", "%out", "%scratch")]
@@ -145,6 +218,7 @@ class _Emission:
         entry = self.em.function(self.symbol, parameters, linkage="internal")
         for tiles in self.tiles:
             self.texts.extend(tiles.texts())
+        extent = prod(self.parts.values())
         return ConvCode((*self.texts, entry), scratch_bytes, extent)
 
     def new_tiles(self, sums: Sums) -> Tiles:
@@ -184,6 +258,10 @@ class _Emission:
     def packing_function(self, name: str, packing: _Packing) -> None:
         """Add the function that packs `count` rows of places from `first` on."""
         self.function(name, lambda rows: _pack(rows, packing), "x to")
+
+
+def _part_of(role: Role, parts: int) -> Role:
+    return replace(role, extent=role.extent // parts)
 
 
 def _pack(rows: Rows, packing: _Packing) -> None:
@@ -263,23 +341,14 @@ class _PlacesForward(_Emission):
 
     def emit(self) -> ConvCode:
         """Return the code."""
-        em, found = self.em, self.found
-        groups, needed = found.group.extent, 0
-        with em.loop("%begin", "%end", 1) as loop:
-            n = em.op(f"udiv i64 {loop.index}, {groups}")
-            g = em.op(f"urem i64 {loop.index}, {groups}")
-            x = self.moved("%x", n, found.batch.x)
-            out = self.moved("%out", n, found.batch.out)
-            pointers = [
-                self.moved(x, g, found.group.x),
-                self.moved("%w", g, found.group.w),
-                self.moved(out, g, found.group.out),
-            ]
-            for k, parts in enumerate(product(*map(parts_of, found.windows))):
+        needed = 0
+        with self.em.loop("%begin", "%end", 1) as loop:
+            pointers = self.part_at(loop.index)
+            for k, parts in enumerate(product(*map(parts_of, self.found.windows))):
                 size = self._part(f"{self.symbol}.{k}", parts, pointers)
                 needed = max(needed, size)
             loop.yield_([])
-        return self.finish(needed, found.batch.extent * groups)
+        return self.finish(needed)
 
     def _part(self, name: str, parts: Sequence[Part], pointers: Sequence[str]) -> int:
         """Compute results that see the same taps; return the scratch they need."""
@@ -478,19 +547,17 @@ class _TapsForward(_Emission):
         self.packing_function(f"{self.symbol}.pack", packing)
         self._turning_function(lines)
         tiles = self.new_tiles(self._sums(packing))
-        with em.loop("%begin", "%end", 1) as g:
-            x = self.moved("%x", g.index, found.group.x)
-            w = self.moved("%w", g.index, found.group.w)
+        with em.loop("%begin", "%end", 1) as part:
+            x, w, out = self.part_at(part.index)
             self.rows.clear(self.sums_at, total)
             with em.loop(0, found.channels.extent, 1) as c:
                 here = self.moved(x, c.index, found.channels.x)
                 filters = self.moved(w, c.index, found.channels.w)
                 self._blocks(tiles, packing, here, filters)
                 c.yield_([])
-            self._copy_out(self.moved("%out", g.index, found.group.out))
-            g.yield_([])
-        scratch_bytes = packed + turned + total * self.size
-        return self.finish(scratch_bytes, found.group.extent)
+            self._copy_out(out)
+            part.yield_([])
+        return self.finish(packed + turned + total * self.size)
 
     def _sums(self, packing: _Packing) -> Sums:
         """Return what a tile sums: the places of the first line, then of the others."""

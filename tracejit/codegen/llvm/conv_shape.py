@@ -7,13 +7,14 @@ block of the operand is packed by: taps whose offsets differ by a multiple of th
 see the same packed row, shifted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 
 import numpy as np
 
-from ...kernels.kernel import Buffer, Contract, Kernel, Load, Store
-from ...kernels.maps import Affine, AxisIndex, FloorDiv, Map
+from ...ir.ops.conv import LEADING
+from ...kernels.kernel import Buffer, Contract, Kernel, Load, Store, result_of
+from ...kernels.maps import Affine, AxisIndex, FloorDiv
 
 REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -30,6 +31,8 @@ class Window:
         `holes` is the dilation of the operand: where something remains nothing is read.
     x, w, out : int
         Strides in memory, in elements.
+    axis : str or None
+        The kernel's axis of places, if it has more than one.
     """
 
     extent: int
@@ -42,16 +45,27 @@ class Window:
     x: int
     w: int
     out: int
+    axis: str | None = None
 
 
 @dataclass(frozen=True)
 class Role:
-    """An axis that is not spatial: its extent, and strides in x, w and the result."""
+    """An axis that is not spatial.
+
+    Parameters
+    ----------
+    extent : int
+    x, w, out : int
+        Strides in memory, in elements.
+    axis : str or None
+        Its name in the kernel, if it has more than one element.
+    """
 
     extent: int
     x: int
     w: int
     out: int
+    axis: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +133,22 @@ class Line:
         return self.phases.index(phase), shift
 
 
+def has_convolution(kernel: Kernel) -> bool:
+    """Tell whether the first contraction of a kernel is a convolution."""
+    makers = {v.name: op for op in kernel.body if (v := result_of(op))}
+    contract = next(op for op in kernel.body if isinstance(op, Contract))
+    left, right = makers[contract.lhs.name], makers[contract.rhs.name]
+    if not (isinstance(left, Load) and isinstance(right, Load)):
+        return False
+    stored = Buffer("out", contract.result.dtype, (), ())
+    alone = replace(
+        kernel,
+        outputs=(stored,),
+        body=(left, right, contract, Store(stored.name, (), contract.result)),
+    )
+    return convolution_of(alone) is not None
+
+
 def convolution_of(kernel: Kernel) -> Convolution | None:
     """Return the convolution that a kernel is; None if it is something else.
 
@@ -132,52 +162,129 @@ def convolution_of(kernel: Kernel) -> Convolution | None:
     assert isinstance(contract, Contract)
     assert isinstance(store, Store)
     buffers = [kernel.buffer(op.buffer) for op in (left, right, store)]
-    spatial = len(left.map) - 3
-    fits = spatial >= 1 and len(right.map) == len(store.map) == spatial + 3
+    spatial = len(left.map) - LEADING
+    fits = spatial >= 1 and len(right.map) == len(left.map)
     if not fits or any(b.dtype not in REALS for b in buffers):
         return None
     if [contract.lhs, contract.rhs] != [left.result, right.result]:
         return None
     if contract.axes != tuple(map(_axis_name, right.map[2:])):
         return None
-    roles = _roles(kernel, (left.map, right.map, store.map), buffers)
-    if roles is None:
+    reading = _Reading(kernel, left, right, _strides_along(store, buffers[2]))
+    found = reading.convolution()
+    if found is None:
         return None
-    windows = []
-    for d in range(3, spatial + 3):
-        at = [op.map[d] for op in (left, right, store)]
-        window = _window(kernel, at[0], at[1], at[2], [b.strides[d] for b in buffers])
-        if window is None:
-            return None
-        windows.append(window)
-    if all(w.taps == 1 and w.holes == 1 for w in windows) and not left.bounds:
-        return None
-    if spatial == 1:
-        windows.insert(0, Window(1, 1, 1, 1, 1, 0, 1, 0, 0, 0))
-    names = (left.buffer, right.buffer, store.buffer)
-    return Convolution(buffers[0].dtype, *roles, tuple(windows), names)
+    is_product = all(w.taps == 1 and w.holes == 1 for w in found.windows)
+    return None if is_product and not left.bounds else found
 
 
-def _roles(
-    kernel: Kernel, maps: tuple[Map, Map, Map], buffers: list[Buffer]
-) -> tuple[Role, Role, Role, Role] | None:
-    """Return batch, group, filters and channels."""
-    places = (
-        ((0, 0), (2, 0)),
-        ((0, 1), (1, 0), (2, 1)),
-        ((1, 1), (2, 2)),
-        ((0, 2), (1, 2)),
-    )
-    out = []
-    for uses in places:
-        names = [_axis_name(maps[which][d]) for which, d in uses]
-        if names[0] is None or len(set(names)) != 1:
+def _strides_along(store: Store, buffer: Buffer) -> dict[str, int] | None:
+    """Return the stride of what is stored along each axis; None if it is no array."""
+    out: dict[str, int] = {}
+    for index, stride in zip(store.map, buffer.strides, strict=True):
+        name = _axis_name(index)
+        if name is not None and name not in out:
+            out[name] = stride
+        elif index.terms or index.constant:
             return None
-        strides = [0, 0, 0]
-        for which, d in uses:
-            strides[which] = buffers[which].strides[d]
-        out.append(Role(kernel.extent(names[0]), *strides))
-    return out[0], out[1], out[2], out[3]
+    return out
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What is read off the loads of a convolution.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    left, right : Load
+        Of the operand and of the filters.
+    out : mapping of str to int or None
+        Strides of the result.
+    """
+
+    kernel: Kernel
+    left: Load
+    right: Load
+    out: dict[str, int] | None
+
+    def convolution(self) -> Convolution | None:
+        """Return the convolution, if it is one."""
+        batch = self._role(0, None)
+        group = self._role(1, 0)
+        filters = self._role(None, 1)
+        channels = self._role(2, 2)
+        windows = [self._window(d) for d in range(LEADING, len(self.left.map))]
+        if not (batch and group and filters and channels and all(windows)):
+            return None
+        found = [w for w in windows if w]
+        roles = (batch, group, filters)
+        known = {r.axis for r in roles} | {w.axis for w in found}
+        if self.out is None or not self.out.keys() <= known:
+            return None
+        if len(found) == 1:
+            found.insert(0, Window(1, 1, 1, 1, 1, 0, 1, 0, 0, 0))
+        names = self.left.buffer, self.right.buffer, self._stored
+        dtype = self.left.result.dtype
+        return Convolution(dtype, *roles, channels, tuple(found), names)
+
+    @property
+    def _stored(self) -> str:
+        store = self.kernel.body[-1]
+        assert isinstance(store, Store)
+        return store.buffer
+
+    def _role(self, left: int | None, right: int | None) -> Role | None:
+        """Return the axis at a dimension of one operand, or the same one of both."""
+        names: list[str | None] = []
+        strides = [0, 0]
+        for k, (d, load) in enumerate(((left, self.left), (right, self.right))):
+            if d is not None:
+                names.append(_axis_name(load.map[d]))
+                strides[k] = self.kernel.buffer(load.buffer).strides[d]
+                if names[-1] is None and load.map[d] != Affine():
+                    return None
+        name = names[0]
+        if any(n != name for n in names):
+            return None
+        if name is None:
+            return Role(1, 0, 0, 0)
+        by_x, by_w = strides
+        return Role(self.kernel.extent(name), by_x, by_w, self._along(name), name)
+
+    def _along(self, name: str | None) -> int:
+        return (self.out or {}).get(name or "", 0)
+
+    def _window(self, d: int) -> Window | None:
+        """Return what is read along one spatial axis."""
+        x, tap, holes = self.left.map[d], _axis_name(self.right.map[d]), 1
+        if tap is None:
+            return None
+        if len(x.terms) == 1 and isinstance(x.terms[0][0], FloorDiv):
+            if x.constant or x.terms[0][1] != 1:
+                return None
+            holes = x.terms[0][0].divisor
+            x = x.terms[0][0].inner
+        factors = {a.axis: c for a, c in x.terms if isinstance(a, AxisIndex)}
+        if len(factors) != len(x.terms) or tap not in factors or len(factors) > 2:
+            return None
+        place = next((a for a in factors if a != tap), None)
+        source, filters = (
+            self.kernel.buffer(b.buffer) for b in (self.left, self.right)
+        )
+        return Window(
+            source.shape[d],
+            self.kernel.extent(place) if place else 1,
+            self.kernel.extent(tap),
+            factors.get(place or "", 1),
+            factors[tap],
+            -x.constant,
+            holes,
+            source.strides[d],
+            filters.strides[d],
+            self._along(place),
+            place,
+        )
 
 
 def _axis_name(index: Affine) -> str | None:
@@ -186,45 +293,6 @@ def _axis_name(index: Affine) -> str | None:
         return None
     atom, coefficient = index.terms[0]
     return atom.axis if isinstance(atom, AxisIndex) and coefficient == 1 else None
-
-
-def _window(
-    kernel: Kernel, x: Affine, w: Affine, out: Affine, strides: list[int]
-) -> Window | None:
-    place, tap, holes = _axis_name(out), _axis_name(w), 1
-    if place is None or tap is None:
-        return None
-    if len(x.terms) == 1 and isinstance(x.terms[0][0], FloorDiv):
-        if x.constant or x.terms[0][1] != 1:
-            return None
-        holes = x.terms[0][0].divisor
-        x = x.terms[0][0].inner
-    factors = {a.axis: c for a, c in x.terms if isinstance(a, AxisIndex)}
-    if len(factors) != len(x.terms) or set(factors) != {place, tap}:
-        return None
-    extent = kernel.buffer(_loaded(kernel)).shape[_dimension(kernel, place)]
-    return Window(
-        extent,
-        kernel.extent(place),
-        kernel.extent(tap),
-        factors[place],
-        factors[tap],
-        -x.constant,
-        holes,
-        *strides,
-    )
-
-
-def _loaded(kernel: Kernel) -> str:
-    load = kernel.body[0]
-    assert isinstance(load, Load)
-    return load.buffer
-
-
-def _dimension(kernel: Kernel, place: str) -> int:
-    store = kernel.body[-1]
-    assert isinstance(store, Store)
-    return next(d for d, i in enumerate(store.map) if _axis_name(i) == place)
 
 
 @dataclass(frozen=True)

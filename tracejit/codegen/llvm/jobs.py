@@ -154,7 +154,7 @@ class RangeJob:
     Parameters
     ----------
     symbol : str
-        Of the task.
+        What that of the task begins with.
     threading : Threading
     work : int
         Estimated nanoseconds.
@@ -172,10 +172,16 @@ class RangeJob:
     per_thread: int = _RANGES_PER_THREAD
 
     def emit(
-        self, em: Emitter, task: Emitter, ranges: Ranges, parameters: Sequence[str]
+        self,
+        em: Emitter,
+        task: Emitter,
+        ranges: Ranges,
+        parameters: Sequence[str],
+        name: str,
     ) -> SharedCode | None:
         """Write the call into `em`, where ``%scratch`` has `Ranges.shared_bytes` and
-        then room for this; return the task, None if there are not two pieces.
+        then room for this; return the task, whose symbol ends in a name, or None if
+        there are not two pieces.
         """
         many = self.per_thread * self.threading.threads
         length = -(-ranges.extent // many)
@@ -195,15 +201,21 @@ class RangeJob:
         slots = [em.gep("i8", words, WORDS * k) for k in range(threads)]
         if self.can_fail:
             clear_errors(em, slots)
-        call_job(em, self.symbol, at, pieces, self.work, self.threading)
+        symbol = f"{self.symbol}.{name}"
+        call_job(em, symbol, at, pieces, self.work, self.threading)
         if self.can_fail:
             report_first(em, slots)
-        text = self._task(task, ranges, parameters, length)
+        text = self._task(symbol, task, ranges, parameters, length)
         size = context + SLOT * len(values)
         return SharedCode(text, aligned(size))
 
     def _task(
-        self, em: Emitter, ranges: Ranges, parameters: Sequence[str], length: int
+        self,
+        symbol: str,
+        em: Emitter,
+        ranges: Ranges,
+        parameters: Sequence[str],
+        length: int,
     ) -> str:
         read = ContextReader(em)
         for name in (*parameters, "%shared", "%owns", "%errors"):
@@ -217,7 +229,7 @@ class RangeJob:
         if self.can_fail:
             note_piece(em)
         em.ret()
-        return em.function(self.symbol, PARAMETERS, linkage="internal")
+        return em.function(symbol, PARAMETERS, linkage="internal")
 
     def _limits(self, em: Emitter, extent: int, length: int) -> tuple[Index, Index]:
         stop = multiply(em, "%end", length)

@@ -20,8 +20,9 @@ from ...kernels.tree import LANES
 from .blocks import plan_of
 from .collapse import Flat, flattened
 from .contraction import Nested, check_contraction
-from .conv import emit_convolution
-from .conv_shape import Convolution, convolution_of
+from .conv import ConvCode, emit_convolution, quantum_along
+from .conv_shape import Convolution, convolution_of, has_convolution
+from .indices import multiply
 from .jobs import SERIAL, RangeJob, Threading
 from .nest import parameter_names
 from .parallel import ParallelNest, can_fail
@@ -203,15 +204,16 @@ class _Emission:
         emitter = self.scope.emitter
         code = emit_convolution(f"{symbol}.conv", convolution, self.target, emitter)
         values = [pointers[b] for b in convolution.buffers]
+        if self.span is not None:
+            return self._convolution_span(convolution, code)
         range_text = self._convolution_range(values)
         ranges = Ranges(
             None, f"{symbol}.range", code.extent, 1, 0, aligned(code.scratch_bytes)
         )
         job = None
         if self.threading.shares(self.work_ns):
-            task = f"{symbol}.task"
-            emit_job = RangeJob(task, self.threading, self.work_ns, False).emit
-            job = emit_job(em, emitter(), ranges, [*pointers.values()])
+            emit_job = RangeJob(symbol, self.threading, self.work_ns, False).emit
+            job = emit_job(em, emitter(), ranges, [*pointers.values()], "task")
         if job is None:
             names = (*pointers.values(), "%scratch", "%scratch", "%err")
             limits = [("i64", "0"), ("i64", str(code.extent))]
@@ -225,6 +227,26 @@ class _Emission:
             False,
             ranges,
             self.work_ns if job else 0,
+        )
+
+    def _convolution_span(self, convolution: Convolution, code: ConvCode) -> KernelCode:
+        """Return the function over a range of the axis `span`."""
+        em = self.scope.emitter()
+        pointers = parameter_names(self.kernel)
+        assert self.span is not None
+        quantum = quantum_along(convolution, self.span, self.target)
+        assert quantum is not None
+        each = code.extent * quantum // self.kernel.extent(self.span)
+        values = [pointers[b] for b in convolution.buffers]
+        arguments = [("ptr", v) for v in (*values, "%scratch")]
+        for limit in ("%begin", "%end"):
+            part = em.op(f"sdiv exact i64 {limit}, {quantum}")
+            arguments.append(("i64", str(multiply(em, part, each))))
+        em.call("void", f"{self.symbol}.conv", arguments)
+        em.ret()
+        text = self.function(em, ["i64 %begin", "i64 %end"])
+        return KernelCode(
+            self.symbol, "\n".join((*code.texts, text)), code.scratch_bytes, False
         )
 
     def _convolution_range(self, values: Sequence[str]) -> str:
@@ -284,7 +306,7 @@ class _Emission:
         stream = planned(self.kernel, self.schedule)
         if stream is not None:
             return self.streamed(stream)
-        flat = flattened(self.kernel, self.schedule)
+        flat = self._flat_stages()
         numbers = self._numbers_in(flat)
         whole, pointers = _with_views(self.kernel, flat)
 
@@ -293,7 +315,7 @@ class _Emission:
             return Function(code.symbol, code.text, code.scratch_bytes)
 
         work, shares = self.work_ns, self.threading.shares(self.work_ns)
-        job = RangeJob(f"{self.symbol}.task", self.threading, work, self.can_fail)
+        job = RangeJob(self.symbol, self.threading, work, self.can_fail)
         code = StageEmitter(
             self.symbol,
             plan_of(whole, flat.schedule, self.target),
@@ -313,6 +335,13 @@ class _Emission:
             work if shares else 0,
         )
 
+    def _flat_stages(self) -> Flat:
+        """Return the kernel over as few axes as can be; windows need all of theirs."""
+        if has_convolution(self.kernel):
+            same = {op: op for op in self.kernel.body}
+            return Flat(self.kernel, self.schedule, {}, same)
+        return flattened(self.kernel, self.schedule)
+
     def streamed(self, plan: Planned) -> KernelCode:
         """Return functions that run a stream (see `streams`)."""
 
@@ -321,8 +350,7 @@ class _Emission:
             return Function(code.symbol, code.text, code.scratch_bytes)
 
         work, shares = self.work_ns, self.threading.shares(self.work_ns)
-        task = f"{self.symbol}.task"
-        job = RangeJob(task, self.threading, work, False, UNITS_PER_THREAD)
+        job = RangeJob(self.symbol, self.threading, work, False, UNITS_PER_THREAD)
         code = StreamEmitter(
             self.symbol,
             plan,

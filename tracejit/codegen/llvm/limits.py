@@ -1,6 +1,23 @@
 """What kernels for CPUs may contain."""
 
+from math import prod
+
+from ...ir.graph import Eqn
+from ...ir.ops.conv import LEADING
 from ...passes.limits import Limits
+from .conv_shape import REALS
 from .elementwise import can_emit
 
-LLVM = Limits("llvm", can_emit)
+
+def can_extend(eqn: Eqn) -> bool:
+    """Tell whether a convolution is computed image by image, with what follows it.
+
+    Sums over more places than there are results, as the gradients of filters are, run
+    over all of them at once, channel by channel.
+    """
+    w, out = eqn.invars[1].aval, eqn.outvars[0].aval
+    is_long = prod(w.shape[LEADING:]) > prod(out.shape[LEADING:])
+    return out.dtype in REALS and w.ndim > LEADING and not is_long
+
+
+LLVM = Limits("llvm", can_emit, can_extend=can_extend)

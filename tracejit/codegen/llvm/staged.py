@@ -12,22 +12,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+import numpy as np
+
 from ...kernels.kernel import Buffer
-from .blocks import Plan, Stage, is_blocked
+from .blocks import MOST_B_BYTES, Plan, Stage, is_blocked
 from .contraction import Matrix, Nested, Product
 from .gemm import (
     Form,
-    Problem,
     Split,
     emit_gemm,
     emit_pack,
     is_packed,
     packed_bytes,
+    quantum,
     scratch_bytes,
 )
 from .target import Target, aligned
 from .text import Emitter
-from .values import memory_type, register_type
+from .values import memory_type
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,19 @@ class SharedCode:
 
 
 # Writes a call, into the first emitter, that runs all ranges on several threads, and
-# its task into the second; None where that does not pay.
-Share = Callable[[Emitter, Emitter, Ranges, Sequence[str]], SharedCode | None]
+# its task into the second, with a symbol that ends in a name; None where that does not
+# pay.
+Share = Callable[[Emitter, Emitter, Ranges, Sequence[str], str], SharedCode | None]
 # Emits a kernel without contractions, over a range of an axis if one is named.
 EmitNested = Callable[[Nested, str | None], Function]
 
 
 @dataclass(frozen=True)
 class StagedCode:
-    """Functions for the stages of a kernel."""
+    """Functions for the stages of a kernel.
+
+    `ranges` is None, too, if they must follow what several threads pack.
+    """
 
     text: str
     scratch_bytes: int
@@ -166,17 +172,20 @@ class StageEmitter:
         return self.shared
 
     def _prepack(self, stage: Stage) -> bool:
-        """Tell whether a product is run for many blocks with the same B, packed."""
-        return (
-            isinstance(stage, Product)
-            and self.plan.axis is not None
-            and stage.split is Split.ROWS
-            and is_packed(stage.problem, self.target)
-        )
+        """Tell whether a product is run for many ranges with the same B, packed."""
+        if not isinstance(stage, Product) or not is_packed(stage.problem, self.target):
+            return False
+        if self.plan.axis is not None:
+            return stage.split is Split.ROWS
+        problem, is_shared = stage.problem, self.share is not None
+        size = problem.k * problem.n * problem.dtype.itemsize
+        can_pack = not problem.batch and size <= MOST_B_BYTES
+        return is_shared and can_pack and self.plan.split is Split.ROWS
 
     def emit(self, linkage: str) -> StagedCode:
         """Return the functions."""
-        has_once = bool(self.plan.once or self.packed)
+        self.packs = self._packs() if self.share else []
+        has_once = bool(self.plan.once or (self.packed and not self.packs))
         once = f"{self.symbol}.once" if has_once else None
         ranged = f"{self.symbol}.range" if self.plan.ranged else None
         if once:
@@ -188,6 +197,7 @@ class StageEmitter:
             plan, sizes = self.plan, (self.shared.size, self.own.size)
             ranges = Ranges(once, ranged, plan.extent, plan.quantum, *sizes)
         own = self._emit_whole(once, ranged, ranges, linkage)
+        ranges = None if self.packs else ranges
         return StagedCode("\n".join(self.texts), self.shared.size + own, ranges)
 
     def _emit_once(self, symbol: str) -> None:
@@ -197,11 +207,29 @@ class StageEmitter:
                 self._call_nested(em, stage, None, self.shared)
             else:
                 self._call_once(em, f"{self.symbol}.gemm{number}", stage)
-        for stage in self.plan.ranged:
-            if isinstance(stage, Product) and id(stage) in self.packed:
-                self._call_pack(em, stage)
+        for stage in self._packed_stages() if not self.packs else ():
+            self._call_pack(em, stage, "0", str(stage.problem.n))
         em.ret()
         self._add(em, symbol, ["%shared", "%err"], [], "internal")
+
+    def _packed_stages(self) -> list[Product]:
+        found = (s for s in self.plan.ranged if isinstance(s, Product))
+        return [s for s in found if id(s) in self.packed]
+
+    def _packs(self) -> list[Ranges]:
+        """Emit functions over ranges of columns that pack, to be run before others."""
+        out = []
+        for stage in self._packed_stages():
+            em, name = self.new_emitter(), self.packed[id(stage)]
+            self._call_pack(em, stage, "%begin", "%end")
+            em.ret()
+            symbol = f"{self.symbol}.{name}.range"
+            names = ["%shared", "%own", "%err"]
+            self._add(em, symbol, names, ["%begin", "%end"], "internal")
+            unit = quantum(stage.problem, self.target, Split.COLUMNS)
+            size = self.shared.size
+            out.append(Ranges(None, symbol, stage.problem.n, unit, size, 0))
+        return out
 
     def _emit_range(self, symbol: str) -> None:
         em, plan = self.new_emitter(), self.plan
@@ -230,19 +258,34 @@ class StageEmitter:
         shared, error = ("ptr", "%scratch"), ("ptr", "%err")
         if once:
             em.call("void", once, [*buffers, shared, error])
-        job = None
-        if self.share and ranges:
-            job = self.share(em, self.new_emitter(), ranges, self.parameters)
-        if job is not None:
-            self.texts.append(job.text)
-            size = job.scratch_bytes
+        for pack in self.packs:
+            name = pack.symbol.removeprefix(f"{self.symbol}.")
+            size = max(size, self._run(em, pack, f"{name}.task"))
+        if ranges:
+            size = max(size, self._run(em, ranges, "task"))
         elif ranged:
-            own = ("ptr", em.gep("i8", "%scratch", self.shared.size))
-            limits = [("i64", "0"), ("i64", str(self.plan.extent))]
-            em.call("void", ranged, [*buffers, shared, own, error, *limits])
+            self._run_serially(em, ranged, self.plan.extent)
         em.ret()
         self._add(em, self.symbol, ["%scratch", "%err"], [], linkage)
         return size
+
+    def _run(self, em: Emitter, ranges: Ranges, name: str) -> int:
+        """Write the run of all ranges, shared if that pays; return its own scratch."""
+        job = None
+        if self.share:
+            task = self.new_emitter()
+            job = self.share(em, task, ranges, self.parameters, name)
+        if job is None:
+            self._run_serially(em, ranges.symbol, ranges.extent)
+            return ranges.own_bytes
+        self.texts.append(job.text)
+        return job.scratch_bytes
+
+    def _run_serially(self, em: Emitter, symbol: str, extent: int) -> None:
+        own = em.gep("i8", "%scratch", self.shared.size)
+        pointers = [*self.parameters, "%scratch", own, "%err"]
+        limits = [("i64", "0"), ("i64", str(extent))]
+        em.call("void", symbol, [*(("ptr", p) for p in pointers), *limits])
 
     def _add(
         self,
@@ -301,33 +344,35 @@ class StageEmitter:
         needed = scratch_bytes(problem, self.target, form)
         area.needed = max(area.needed, needed)
         values = [
-            self._matrix(em, m, problem, limits[0]) for m in (stage.lhs, stage.rhs)
+            self._matrix(em, m, problem.operand, limits[0])
+            for m in (stage.lhs, stage.rhs)
         ]
         if form.packed:
             offset = self.shared.offsets[self.packed[id(stage)]]
             values[1] = em.gep("i8", "%shared", offset)
-        values.append(self._matrix(em, stage.out, problem, limits[0]))
+        values.append(self._matrix(em, stage.out, problem.dtype, limits[0]))
         values.append(em.gep("i8", area.base, area.used))
         numbers = [("i64", x) for x in limits]
         em.call("void", name, [*(("ptr", v) for v in values), *numbers])
 
-    def _call_pack(self, em: Emitter, stage: Product) -> None:
+    def _call_pack(self, em: Emitter, stage: Product, begin: str, end: str) -> None:
         name = f"{self.symbol}.{self.packed[id(stage)]}"
         self.texts.append(emit_pack(name, stage.problem, self.target, self.new_emitter))
         offset = self.shared.offsets[self.packed[id(stage)]]
         values = [
-            self._matrix(em, stage.rhs, stage.problem, "0"),
+            self._matrix(em, stage.rhs, stage.problem.operand, "0"),
             em.gep("i8", "%shared", offset),
         ]
-        em.call("void", name, [("ptr", v) for v in values])
+        columns = [("i64", begin), ("i64", end)]
+        em.call("void", name, [*(("ptr", v) for v in values), *columns])
 
     # Addresses
 
-    def _matrix(self, em: Emitter, matrix: Matrix, problem: Problem, begin: str) -> str:
+    def _matrix(self, em: Emitter, matrix: Matrix, dtype: np.dtype, begin: str) -> str:
         known = {b.name: b for b in self.plan.stages.temporaries}
         name = matrix.buffer
         at = self.buffers.get(name) or self._pointer(em, known[name], begin)
-        return em.gep(register_type(problem.dtype), at, matrix.start)
+        return em.gep(memory_type(dtype), at, matrix.start)
 
     def _pointer(self, em: Emitter, buffer: Buffer, begin: str) -> str:
         """Return the address of a buffer's first element, were it there whole."""

@@ -217,7 +217,9 @@ class StreamEmitter:
         own = self.used + aligned(self.needed)
         ranges = Ranges(None, ranged, extent, 1, 0, own)
         em, names = self.new_emitter(), [*self.parameters.values()]
-        job = self.share(em, self.new_emitter(), ranges, names) if self.share else None
+        job = None
+        if self.share:
+            job = self.share(em, self.new_emitter(), ranges, names, "task")
         if job is not None:
             self.texts.append(job.text)
             own = job.scratch_bytes
@@ -472,7 +474,9 @@ class StreamEmitter:
         symbol = self._function(
             key, lambda n: emit_pack(n, problem, self.target, self.new_emitter)
         )
-        em.call("void", symbol, [("ptr", pointer), ("ptr", self._scratch(name))])
+        pointers = [("ptr", pointer), ("ptr", self._scratch(name))]
+        columns = [("i64", "0"), ("i64", str(problem.n))]
+        em.call("void", symbol, [*pointers, *columns])
 
     def _scored(self, s: Scored, kernels: TileKernels, at: dict[str, Index]) -> None:
         em, name = self.em, s.product.result.name

@@ -54,6 +54,9 @@ class Target:
         Bytes in a vector register.
     has_fma : bool
         Whether a fused multiply-add is one instruction.
+    has_pairs : bool
+        Whether functions may ask for the feature ``avx512bf16``, whose products of
+        pairs of bfloat16 numbers flush subnormals.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Target:
     features: str
     vector_bytes: int
     has_fma: bool
+    has_pairs: bool = False
 
     @property
     def has_rounding(self) -> bool:
@@ -100,7 +104,8 @@ _X86_ISAS = (
     _Isa("baseline", frozenset(), "x86-64", 16, False),
 )
 # Their conversions to bfloat16 and their bfloat16 arithmetic flush subnormals to zero,
-# which the numeric contract forbids; LLVM would use them for any `fptrunc`.
+# which the numeric contract forbids; LLVM would use them for any `fptrunc`. The
+# functions of `gemm.pairs`, which know when nothing is subnormal, ask for the first.
 _FLUSHING = ("avx512bf16", "avxneconvert", "avx10.2")
 ISA_NAMES = (*(isa.name for isa in _X86_ISAS), "generic")
 _GENERIC = _Isa("generic", frozenset(), "", 16, True)
@@ -133,8 +138,10 @@ def host_target(isa: str = "auto") -> Target:
     best = families[0]
     chosen = best if isa == "auto" else _named_family(isa, families)
     if chosen is best:
+        has_pairs = bool(features.get("avx512bf16")) and best.vector_bytes == 64
         features.update({name: False for name in _FLUSHING if name in features})
-        return _target(chosen, triple, llvm.get_host_cpu_name(), features.flatten())
+        cpu = llvm.get_host_cpu_name()
+        return _target(chosen, triple, cpu, features.flatten(), has_pairs)
     return _target(chosen, triple, chosen.cpu, "")
 
 
@@ -156,12 +163,13 @@ def _named_family(name: str, families: list[_Isa]) -> _Isa:
     raise TracejitError(message, hint=f"choose 'auto' or one of: {available}")
 
 
-def _target(isa: _Isa, triple: str, cpu: str, features: str) -> Target:
+def _target(
+    isa: _Isa, triple: str, cpu: str, features: str, has_pairs: bool = False
+) -> Target:
     llvm = llvm_library()
     machine = llvm.Target.from_triple(triple).create_target_machine(
         cpu=cpu, features=features
     )
     layout = str(machine.target_data)
-    return Target(
-        isa.name, triple, layout, cpu, features, isa.vector_bytes, isa.has_fma
-    )
+    vectors = isa.vector_bytes, isa.has_fma, has_pairs
+    return Target(isa.name, triple, layout, cpu, features, *vectors)

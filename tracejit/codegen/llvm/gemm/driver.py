@@ -15,13 +15,23 @@ A block of B that was packed before (`emit_pack`) is not packed again.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..indices import Index, multiply
 from ..target import Target, aligned
 from ..text import Emitter
-from ..values import register_type
+from ..values import memory_type, register_type
 from .micro import MicroKernel, Operands
 from .packing import PackA, PackB, Transposition, subtract
+from .pairs import LANES as PAIRS
+from .pairs import (
+    PackPairsA,
+    PackPairsB,
+    PairKernel,
+    PairTransposition,
+    emit_choice,
+    minima_bytes,
+)
 from .problem import KC, PAD, Pair, Problem, Split, Tile, blocking_of
 
 Range = tuple[Index, Index]
@@ -61,7 +71,7 @@ def scratch_bytes(problem: Problem, target: Target, form: Form) -> int:
 def packed_bytes(problem: Problem, target: Target) -> int:
     """Return the size of B as `emit_pack`'s function writes it."""
     gemm = _Gemm("", problem, target, Form(packed=True), Emitter())
-    return gemm.packed_b_bytes(problem.k)
+    return gemm.packed_b_bytes(problem.steps)
 
 
 def emit_gemm(
@@ -85,9 +95,7 @@ def emit_gemm(
     gemm = _Gemm(symbol, problem, target, form, new_emitter())
     texts = [gemm.emit()]
     for tile in gemm.tiles.values():
-        em = new_emitter()
-        name = f"{symbol}.{tile.name}"
-        texts.append(MicroKernel(name, tile, gemm.operands, target, em).emit())
+        texts += gemm.kernels(tile, new_emitter)
     if gemm.blocking.pack_b and not form.packed:
         texts.append(gemm.transposition(new_emitter()))
     return "\n".join(texts)
@@ -96,7 +104,11 @@ def emit_gemm(
 def emit_pack(
     symbol: str, problem: Problem, target: Target, new_emitter: Callable[[], Emitter]
 ) -> str:
-    """Return functions that pack the whole of B: ``void symbol(ptr B, ptr packed)``."""
+    """Return functions that pack columns of B.
+
+    ``void symbol(ptr B, ptr packed, i64 begin, i64 end)``, of a range as `quantum` has
+    them along columns; all of them together are what the product wants.
+    """
     gemm = _Gemm(symbol, problem, target, Form(packed=True), new_emitter())
     return f"{gemm.emit_pack()}\n{gemm.transposition(new_emitter())}"
 
@@ -110,11 +122,13 @@ class _Gemm:
         self.symbol, self.problem, self.target, self.em = symbol, problem, target, em
         self.form = form
         self.element = register_type(problem.dtype)
+        self.operand = memory_type(problem.operand)
+        self.minima = ("", "")  # of rows and columns, where those of the first are
         self.size = problem.dtype.itemsize
         self.lanes = target.lanes(8 * self.size)
         self.blocking = blocking_of(problem, target)
         self.strip = self.blocking.vectors * self.lanes
-        self.depth = min(problem.k, KC)
+        self.depth = min(problem.steps, KC)
         self.tiles: dict[str, Tile] = {}
         self.operands = Operands(
             problem.dtype,
@@ -127,16 +141,24 @@ class _Gemm:
     def _packed_a(self) -> Pair:
         """Return the strides of packed A: the contiguous axis stays so."""
         if self.problem.a[0] == 1:
-            return 1, self.blocking.chunk
+            whole = aligned(self.blocking.chunk, PAIRS)
+            return 1, whole if self.problem.has_pairs else self.blocking.chunk
         return self.depth + PAD, 1
 
     @property
     def packed_a_bytes(self) -> int:
-        """Bytes of a packed block of A."""
+        """Bytes of a packed block of A, with its minima if there are pairs."""
         if not self.blocking.pack_a:
             return 0
-        size = self.blocking.chunk * (self.depth + PAD) * self.size
-        return aligned(size)
+        more = minima_bytes(self.blocking.chunk) if self.problem.has_pairs else 0
+        return self._minima_of_a + more
+
+    @property
+    def _minima_of_a(self) -> int:
+        """Where the minima of a packed block of A begin, in bytes."""
+        chunk = self.blocking.chunk
+        rows = aligned(chunk, PAIRS) if self.problem.has_pairs else chunk
+        return aligned(rows * (self.depth + PAD) * self.size)
 
     def packed_b_bytes(self, depth: int) -> int:
         """Bytes of packed strips of `depth` rows of B.
@@ -145,8 +167,20 @@ class _Gemm:
         """
         if not self.blocking.pack_b:
             return 0
+        blocks = -(-depth // KC)
+        return self._minima_of_b(depth) + blocks * self._minima_bytes
+
+    def _minima_of_b(self, depth: int) -> int:
+        """Where the minima of `depth` rows of B begin, in bytes, behind its strips."""
         strips = -(-self.problem.n // self.strip)
         return (strips * depth + self.lanes) * self.strip * self.size
+
+    @property
+    def _minima_bytes(self) -> int:
+        """Bytes of the minima of the columns of a block of k."""
+        if not self.problem.has_pairs:
+            return 0
+        return minima_bytes(-(-self.problem.n // self.strip) * self.strip)
 
     # The functions
 
@@ -159,13 +193,15 @@ class _Gemm:
         return self.em.function(self.symbol, parameters, linkage="internal")
 
     def emit_pack(self) -> str:
-        """Return the function that packs the whole of B."""
-        for start, depth in self._static_blocks():
-            source = self._at("%B", start * self.problem.b[0])
+        """Return the function that packs columns of B."""
+        for start, values in self._static_blocks():
+            source = self._of_operand("%B", start, self.problem.b[0])
             to = self._at("%packed", self._packed_offset(start))
-            self._pack_b(source, to, depth, (0, self.problem.n))
+            has_pairs = self.problem.has_pairs
+            minima = self._minima_at("%packed", start) if has_pairs else to
+            self._pack_b(source, to, values, ("%begin", "%end"), minima)
         self.em.ret()
-        parameters = ["ptr %B", "ptr %packed"]
+        parameters = ["ptr %B", "ptr %packed", "i64 %begin", "i64 %end"]
         return self.em.function(self.symbol, parameters, linkage="internal")
 
     def transposition(self, em: Emitter) -> str:
@@ -173,10 +209,22 @@ class _Gemm:
         by_row, by_column = self.problem.b
         if by_row != 1 or by_column == 1:
             return ""
-        square = Transposition(
-            em, self.problem.dtype, self.target, by_column, self.strip
-        )
+        form = PairTransposition if self.problem.has_pairs else Transposition
+        square = form(em, self.problem.dtype, self.target, by_column, self.strip)
         return square.emit(f"{self.symbol}.square")
+
+    def kernels(self, tile: Tile, new_emitter: Callable[[], Emitter]) -> list[str]:
+        """Return the functions of a tile."""
+        name, target = f"{self.symbol}.{tile.name}", self.target
+        if not self.problem.has_pairs:
+            kernel = MicroKernel(name, tile, self.operands, target, new_emitter())
+            return [kernel.emit()]
+        ways = {f"{name}.pairs": False, f"{name}.exact": True}
+        texts = [
+            PairKernel(way, tile, self.operands, target, new_emitter(), is_exact).emit()
+            for way, is_exact in ways.items()
+        ]
+        return [*texts, emit_choice(name, list(ways), tile, new_emitter())]
 
     # Loops from the outermost in
 
@@ -193,28 +241,35 @@ class _Gemm:
         extent, *strides = self.problem.batch[level]
         limits = (0, extent) if level else self._range(Split.BATCH)
         with self.em.loop(*limits, 1) as loop:
+            types = (self.operand, self.operand, self.element)
             moved = [
-                self._at(p, multiply(self.em, loop.index, s))
-                for p, s in zip(pointers, strides, strict=True)
+                self.em.gep(t, p, multiply(self.em, loop.index, s))
+                for t, p, s in zip(types, pointers, strides, strict=True)
             ]
             self._batches(level + 1, (moved[0], moved[1], moved[2]))
             loop.yield_([])
 
     def _static_blocks(self) -> list[tuple[int, int]]:
-        """Return the first value and the number of values of each block of k."""
-        k = self.problem.k
-        return [(start, min(KC, k - start)) for start in range(0, k, KC)]
+        """Return the first step and the number of values of each block of k."""
+        problem = self.problem
+        size = KC * problem.values_per_step
+        return [
+            (start, min(size, problem.k - start * problem.values_per_step))
+            for start in range(0, problem.steps, KC)
+        ]
 
     def _product(self, a: str, b: str, c: str) -> None:
-        whole = self.problem.k // KC if self.problem.k > KC else 0
+        k, each = self.problem.k, self.problem.values_per_step
+        size = KC * each
+        whole = k // size if k > size else 0
         if whole:
             with self.em.loop(0, whole, 1) as loop:
                 more = self.em.op(f"icmp ne i64 {loop.index}, 0")
                 more = "true" if self.form.adds else more
                 start = multiply(self.em, loop.index, KC)
-                self._block(a, b, c, start, KC, more)
+                self._block(a, b, c, start, size, more)
                 loop.yield_([])
-        rest = self.problem.k - whole * KC
+        rest = k - whole * size
         if rest or not whole:
             more = "true" if whole or self.form.adds else "false"
             self._block(a, b, c, whole * KC, rest, more)
@@ -225,31 +280,39 @@ class _Gemm:
         return multiply(self.em, start, strips * self.strip)
 
     def _block(
-        self, a: str, b: str, c: str, start: Index, depth: int, more: str
+        self, a: str, b: str, c: str, start: Index, values: int, more: str
     ) -> None:
-        """Add the products of `depth` values of k; to C itself if `more`."""
-        a = self._at(a, multiply(self.em, start, self.problem.a[1]))
+        """Add the products of `values` values of k; to C itself if `more`."""
+        depth = self._steps(values)
+        a = self._of_operand(a, start, self.problem.a[1])
+        self.minima = ("", "")
+        columns = ""
         if self.blocking.pack_b and self.form.packed:
+            columns = self._minima_at(b, start) if self.problem.has_pairs else b
             b = self._at(b, self._packed_offset(start))
         else:
-            b = self._at(b, multiply(self.em, start, self.problem.b[0]))
+            b = self._of_operand(b, start, self.problem.b[0])
         if self.blocking.pack_b and not self.form.packed:
             packed = self.em.gep("i8", "%scratch", self.packed_a_bytes)
-            self._pack_b(b, packed, depth, self._range(Split.COLUMNS))
+            columns = packed
+            if self.problem.has_pairs:
+                columns = self.em.gep("i8", packed, self._minima_of_b(self.depth))
+            self._pack_b(b, packed, values, self._range(Split.COLUMNS), columns)
             b = packed
+        self.minima = ("", columns)
         rows = self._range(Split.ROWS)
         if not self.blocking.pack_a:
             self._panels(a, b, c, rows, depth, more)
             return
-        self._packed_chunks(a, b, c, rows, depth, more)
+        self._packed_chunks(a, b, c, rows, values, more)
 
     def _packed_chunks(
-        self, a: str, b: str, c: str, rows: Range, depth: int, more: str
+        self, a: str, b: str, c: str, rows: Range, values: int, more: str
     ) -> None:
         em, chunk = self.em, self.blocking.chunk
-        pack = PackA(
-            em, self.problem.dtype, self.target, self.problem.a, self.operands.a
-        )
+        minima = "%scratch"
+        if self.problem.has_pairs:
+            minima = em.gep("i8", "%scratch", self._minima_of_a)
         with em.loop(*rows, chunk) as loop:
             end = em.intrinsic(
                 "llvm.smin",
@@ -257,12 +320,17 @@ class _Gemm:
                 em.op(f"add i64 {loop.index}, {chunk}"),
                 str(rows[1]),
             )
-            source = self._at(a, multiply(em, loop.index, self.problem.a[0]))
+            by = multiply(em, loop.index, self.problem.a[0])
+            source = em.gep(self.operand, a, by)
             count = subtract(em, end, loop.index)
-            pack.emit(source, "%scratch", count, depth)
+            self._pack_a(source, count, values, minima)
+            if self.problem.has_pairs:
+                back = em.gep("i32", minima, multiply(em, loop.index, -1))
+                self.minima = (back, self.minima[1])
             first = multiply(em, loop.index, -self.operands.a[0])
             packed = self._at("%scratch", first)  # where row 0 would be
-            self._panels(packed, b, c, (loop.index, end), depth, more)
+            limits = (loop.index, end)
+            self._panels(packed, b, c, limits, self._steps(values), more)
             loop.yield_([])
 
     def _panels(
@@ -280,30 +348,62 @@ class _Gemm:
                 tile = Tile(count, vectors, columns % self.lanes)
                 left = self._at(a, multiply(self.em, i, self.operands.a[0]))
                 out = self._at(to, multiply(self.em, i, self.problem.c[0]))
-                self._call(tile, left, right, out, depth, more)
+                self._call(tile, left, right, out, depth, more, (i, j))
 
             self._pieces(self.problem.m, self.blocking.rows[vectors - 1], rows, panel)
 
         self._strips(self._range(Split.COLUMNS), strip)
 
-    def _call(self, tile: Tile, a: str, b: str, c: str, depth: int, more: str) -> None:
+    def _call(
+        self,
+        tile: Tile,
+        a: str,
+        b: str,
+        c: str,
+        depth: int,
+        more: str,
+        place: tuple[Index, Index],
+    ) -> None:
         self.tiles[tile.name] = tile
         arguments = [("ptr", a), ("ptr", b), ("ptr", c)]
         arguments += [("i64", str(depth)), ("i1", more)]
+        if self.problem.has_pairs:
+            pairs = zip(self.minima, place, strict=True)
+            arguments += [("ptr", self.em.gep("i32", p, at)) for p, at in pairs]
         self.em.call("void", f"{self.symbol}.{tile.name}", arguments)
 
     # Helpers
 
-    def _pack_b(self, source: str, to: str, depth: int, columns: Range) -> None:
+    def _steps(self, values: int) -> int:
+        return -(-values // self.problem.values_per_step)
+
+    def _pack_a(self, source: str, rows: Index, values: int, minima: str) -> None:
+        em, problem = self.em, self.problem
+        if problem.has_pairs:
+            pairs = PackPairsA(em, problem.a, self.operands.a)
+            pairs.emit(source, "%scratch", rows, values, minima)
+            return
+        pack = PackA(em, problem.dtype, self.target, problem.a, self.operands.a)
+        pack.emit(source, "%scratch", rows, values)
+
+    def _pack_b(
+        self, source: str, to: str, values: int, columns: Range, minima: str
+    ) -> None:
+        square = f"{self.symbol}.square"
+        if self.problem.has_pairs:
+            pairs = PackPairsB(self.em, self.problem.b, self.strip, square)
+            strips = partial(self._strips, columns)
+            pairs.emit(source, to, values, strips, minima)
+            return
         pack = PackB(
             self.em,
             self.problem.dtype,
             self.target,
             self.problem.b,
             self.strip,
-            f"{self.symbol}.square",
+            square,
         )
-        pack.emit(source, to, depth, lambda body: self._strips(columns, body))
+        pack.emit(source, to, values, partial(self._strips, columns))
 
     def _strips(self, columns: Range, body: Callable[[Index, int], None]) -> None:
         self._pieces(self.problem.n, self.strip, columns, body)
@@ -341,6 +441,19 @@ class _Gemm:
                 loop.yield_([])
         if end - begin > whole:
             body(begin + whole, end - begin - whole)
+
+    def _of_operand(self, pointer: str, step: Index, stride: int) -> str:
+        """Return where a step of k begins in A or B, whose stride along k is given."""
+        by = stride * self.problem.values_per_step
+        return self.em.gep(self.operand, pointer, multiply(self.em, step, by))
+
+    def _minima_at(self, packed: str, start: Index) -> str:
+        """Return where the minima of a block of k are in the whole of B, packed."""
+        at = self.em.gep("i8", packed, self._minima_of_b(self.problem.steps))
+        if isinstance(start, int):
+            return self.em.gep("i8", at, start // KC * self._minima_bytes)
+        block = self.em.op(f"sdiv exact i64 {start}, {KC}")
+        return self.em.gep("i8", at, multiply(self.em, block, self._minima_bytes))
 
     def _at(self, pointer: str, offset: Index) -> str:
         return self.em.gep(self.element, pointer, offset)

@@ -62,6 +62,7 @@ class MicroKernel:
         self.is_float = operands.dtype.kind == "f"
         self.type = vec(self.element, self.lanes)
         self.zero = constant(self.element, 0.0, self.lanes)
+        self.attributes = "nounwind noinline"
 
     def emit(self) -> str:
         """Return the function."""
@@ -78,7 +79,7 @@ class MicroKernel:
         em.ret()
         parameters = ["ptr %A", "ptr %B", "ptr %C", "i64 %k", "i1 %more"]
         return em.function(
-            self.symbol, parameters, linkage="internal", attributes="nounwind noinline"
+            self.symbol, parameters, linkage="internal", attributes=self.attributes
         )
 
     def _rank_one(self, a: str, b: str, sums: list[str]) -> list[str]:

@@ -235,6 +235,7 @@ class Transposition(_Copies):
     ) -> None:
         super().__init__(em, dtype, target)
         self.step, self.width = step, width
+        self.source, self.alignment = self.element, self.size  # what runs are read as
 
     def emit(self, symbol: str) -> str:
         """Return the function."""
@@ -243,12 +244,13 @@ class Transposition(_Copies):
         runs = []
         for j in range(self.lanes):
             column = em.intrinsic("llvm.smin", "i64", str(j), last) if j else "0"
-            runs.append(self._at("%from", multiply(em, column, self.step)))
+            at = multiply(em, column, self.step)
+            runs.append(em.gep(self.source, "%from", at))
         whole = em.op(f"icmp eq i64 %rows, {self.lanes}")
         columns = em.if_else(
             whole,
             [self.type] * self.lanes,
-            lambda: [self._load(run, None) for run in runs],
+            lambda: [em.load(self.type, run, self.alignment) for run in runs],
             lambda: self._partial(runs),
         )
         for r, value in enumerate(transpose(em, self.element, columns)):
@@ -263,7 +265,8 @@ class Transposition(_Copies):
 
     def _partial(self, runs: list[str]) -> list[str]:
         mask = self.em.lane_mask(self.lanes, "%rows")
-        return [self._load(run, mask) for run in runs]
+        align, zero = self.alignment, self.zero
+        return [self.em.masked_load(self.type, run, mask, align, zero) for run in runs]
 
 
 def transpose(em: Emitter, element: str, rows: list[str]) -> list[str]:

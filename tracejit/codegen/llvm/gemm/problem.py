@@ -10,6 +10,7 @@ from math import lcm
 
 import numpy as np
 
+from ....ir.dtypes import BFLOAT16
 from ..target import Target
 
 KC = 512
@@ -49,6 +50,8 @@ class Problem:
         C's second one is 1.
     batch : tuple of (extent, stride in A, stride in B, stride in C)
         Outermost first.
+    has_pairs : bool
+        Whether A and B are bfloat16, multiplied in pairs along k; `dtype` is float32.
     """
 
     dtype: np.dtype
@@ -59,6 +62,22 @@ class Problem:
     b: Pair
     c: Pair
     batch: tuple[tuple[int, int, int, int], ...] = ()
+    has_pairs: bool = False
+
+    @property
+    def values_per_step(self) -> int:
+        """How many values of k are multiplied at a time."""
+        return 2 if self.has_pairs else 1
+
+    @property
+    def steps(self) -> int:
+        """How often a sum is added to along k."""
+        return -(-self.k // self.values_per_step)
+
+    @property
+    def operand(self) -> np.dtype:
+        """The dtype of A and B."""
+        return BFLOAT16 if self.has_pairs else self.dtype
 
     def extent(self, split: Split) -> int:
         """Return how much a range over the whole product counts."""
@@ -111,16 +130,18 @@ def blocking_of(problem: Problem, target: Target) -> Blocking:
     work = problem.m * problem.n * problem.k
     wide = target.vector_bytes >= _WIDE_REGISTERS
     sums = 24 if wide else 12
-    must_pack = problem.b[1] != 1
+    must_pack = problem.b[1] != 1 or problem.has_pairs
+    must_pack_a = problem.has_pairs
     if 0 < problem.m <= sums // 2:  # one panel, as wide as the registers allow
         vectors = sums // problem.m
         rows = (problem.m,) * vectors
-        return Blocking(vectors, rows, problem.m, False, must_pack)
+        return Blocking(vectors, rows, problem.m, must_pack_a, must_pack)
     if not wide:
         pack_b = problem.m >= _NARROW_ROWS and problem.n > 2 * target.vector_bytes // 4
         pack_a = pack_b and (problem.a[0] == 1 or work >= _NARROW_LARGE)
         return Blocking(2, (12, 6), _CHUNK, pack_a, pack_b or must_pack)
-    if work >= _LARGE and problem.m >= _LARGE_ROWS:
+    is_large = work >= _LARGE and problem.m >= _LARGE_ROWS
+    if is_large or problem.has_pairs:
         return Blocking(2, (14, 14), 112, True, True)
     return Blocking(4, (12, 12, 6, 6), _CHUNK, False, must_pack)
 
