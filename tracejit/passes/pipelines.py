@@ -14,6 +14,7 @@ from ..program.program import Program
 from ..program.share import share_kernels
 from ..program.verify import verify_program
 from .canonicalize import canonicalize
+from .components import by_component
 from .contract_fma import contract_fma
 from .cse import cse
 from .dce import dce
@@ -62,6 +63,7 @@ def pipeline(
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
+        Pass("components", by_component, "short vectors, when none are dead"),
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),
         _rerolling("reroll-exact", EXACT, "shorter loops, when rounding is fixed"),
         Pass("turns", pointwise_loops, "bodies as kernels hold them, when all is done"),
