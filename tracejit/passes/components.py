@@ -210,8 +210,8 @@ class _Rewriting:
             b.source = eqn.source
             if eqn not in self.chosen:
                 ins = [self.env[x] if isinstance(x, Var) else x for x in eqn.invars]
-                outs = b.emit_all(eqn.primitive, ins, eqn.params)
-                for var, out in zip(eqn.outvars, outs, strict=True):
+                made = b.emit_all(eqn.primitive, ins, eqn.params)
+                for var, out in zip(eqn.outvars, made, strict=True):
                     self.env[var] = out
                     keep_name(out, var)
             elif eqn.primitive in COMBINING:

@@ -22,6 +22,7 @@ from .fold import fold
 from .fuse import fuse_with
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
+from .powers import expand_powers
 from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
 from .split_complex import split_complex
@@ -60,6 +61,7 @@ def pipeline(
         Pass("windows", expand_windows, "early: what it gives is simplified as well"),
         Pass("split-complex", split_complex, "real arithmetic is simplified as well"),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
+        Pass("powers", expand_powers, "products, which equal others and join sums"),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
