@@ -20,6 +20,8 @@ from .cse import cse
 from .dce import dce
 from .fold import fold
 from .fuse import fuse_with
+from .joins import join_pieces
+from .layouts import lay_out
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
 from .powers import expand_powers
@@ -64,7 +66,9 @@ def pipeline(
         Pass("powers", expand_powers, "products, which equal others and join sums"),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
+        Pass("joins", join_pieces, "what they cover is dead"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
+        Pass("layouts", lay_out, "when all products are known that are run"),
         Pass("components", by_component, "short vectors, when none are dead"),
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),
         _rerolling("reroll-exact", EXACT, "shorter loops, when rounding is fixed"),
