@@ -17,10 +17,11 @@ computed in its place (`tracejit.program.pieces`).
 from collections import Counter
 from collections.abc import Sequence
 
+from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.ops.shape import concatenate_p, ints, slice_p, update_slice_p
-from ..program.pieces import MANY
+from ..program.pieces import MANY, are_worth_steps
 from .manager import PassContext, keep_name, on_all_graphs
 
 Piece = tuple[int, Atom]  # where it starts along the first axis
@@ -79,16 +80,26 @@ def _chains(graph: Graph) -> dict[Eqn, list[Eqn]]:
 
 
 def _is_in_rows(chain: Sequence[Eqn]) -> bool:
-    """Tell whether pieces are whole rows that do not overlap."""
+    """Tell whether pieces are whole rows that do not overlap, and large enough."""
+    whole = chain[0].outvars[0].aval
+    pieces: list[ShapedArray] = []
     at = 0
-    for first, eqn in sorted((_start(e), k) for k, e in enumerate(chain)):
-        x, piece = (v.aval for v in chain[eqn].invars)
-        is_row = piece.shape[1:] == x.shape[1:] and piece.size > 0
-        has_step = set(ints(chain[eqn].params, "stride")) != {1}
-        if first < at or not is_row or has_step:
+    for first, k in sorted((_start(e), k) for k, e in enumerate(chain)):
+        piece = chain[k].invars[1].aval
+        has_step = set(ints(chain[k].params, "stride")) != {1}
+        if first < at or piece.shape[1:] != whole.shape[1:] or has_step:
             return False
+        if first > at:
+            pieces.append(_rows_of(whole, first - at))
+        pieces.append(piece)
         at = first + piece.shape[0]
-    return True
+    if at < whole.shape[0]:
+        pieces.append(_rows_of(whole, whole.shape[0] - at))
+    return are_worth_steps(pieces)
+
+
+def _rows_of(whole: ShapedArray, count: int) -> ShapedArray:
+    return ShapedArray((count, *whole.shape[1:]), whole.dtype)
 
 
 def _start(eqn: Eqn) -> int:

@@ -14,7 +14,7 @@ results do: too much in each turn of a loop over time, whose weights stay the sa
     %4 = scan %3, ...
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from math import prod
 
 from ..ir import dtypes as dt
@@ -22,7 +22,7 @@ from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.custom import barrier_p
-from ..ir.ops.loops import ScanParams, scan_p
+from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.shape import reshape, transpose_p
 from .manager import PassContext, keep_name, on_all_graphs
 
@@ -75,18 +75,32 @@ def _count(eqn: Eqn, turned: dict[Var, int]) -> None:
             turned[x] += 1
     elif eqn.primitive is scan_p:
         p = ScanParams.of(eqn.params)
-        consts = zip(p.split(p.body.invars)[0], p.split(eqn.invars)[0], strict=True)
-        places = {v: x for v, x in consts if isinstance(x, Var) and x in turned}
-        for var, times in _inside(p.body, places).items():
-            turned[var] += times * p.length
+        fixed = p.split(p.body.invars)[0], p.split(eqn.invars)[0]
+        _count_turns(p.body, p.length, *fixed, turned)
+    elif eqn.primitive is while_p:
+        w = WhileParams.of(eqn.params)
+        outside = w.split(eqn.invars)[1]
+        _count_turns(w.body, MANY, w.body.invars[: len(outside)], outside, turned)
 
 
-def _inside(body: Graph, places: Mapping[Var, Var]) -> dict[Var, int]:
-    """Return how many products of one turn read each matrix."""
+def _count_turns(
+    body: Graph,
+    turns: int,
+    inside: Sequence[Var],
+    outside: Sequence[Atom],
+    turned: dict[Var, int],
+) -> None:
+    """Add the products of all turns of a loop, which knows matrices as `inside`."""
+    places = {
+        v: x
+        for v, x in zip(inside, outside, strict=True)
+        if isinstance(x, Var) and x in turned
+    }
     inner = dict.fromkeys(places, 0)
     for eqn in body.eqns:
         _count(eqn, inner)
-    return {places[v]: times for v, times in inner.items()}
+    for var, times in inner.items():
+        turned[places[var]] += times * turns
 
 
 def _is_small_product(eqn: Eqn) -> bool:

@@ -10,15 +10,15 @@ whole, so that what computes it can write it there:
     run @k1(...) -> (%b)           %b = alias %y9 + 64
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 
-from ..ir.aval import Shape
+from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Eqn, Var
 from ..ir.ops.shape import concatenate_p
 from .program import ProgramBuffer, Storage
 
-MANY = 8  # pieces
+MANY = 16  # pieces
 LEAST_BYTES = 256  # of a piece: a step to itself costs some ten nanoseconds
 
 
@@ -29,10 +29,14 @@ def is_in_pieces(eqn: Eqn) -> bool:
     axis = eqn.params["axis"]
     assert isinstance(axis, int)
     avals = [x.aval for x in eqn.invars]
-    nbytes = [a.size * a.dtype.itemsize for a in avals]
     is_outer = prod(avals[0].shape[:axis]) == 1
     has_arrays = all(isinstance(x, Var) for x in eqn.invars)
-    return has_arrays and is_outer and min(nbytes) >= LEAST_BYTES
+    return has_arrays and is_outer and are_worth_steps(avals)
+
+
+def are_worth_steps(pieces: Iterable[ShapedArray]) -> bool:
+    """Tell whether pieces are large enough for steps of their own."""
+    return all(a.size * a.dtype.itemsize >= LEAST_BYTES for a in pieces)
 
 
 def pieces_of(eqn: Eqn, strides: Shape) -> Iterator[tuple[Var, int]]:
