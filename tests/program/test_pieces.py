@@ -62,7 +62,21 @@ def numbers(x, w):
     return np.array([x[0, k] for k in range(20)])
 
 
-PROGRAMS = (collected, partly, stacked, computed_on, same_piece, inner_axis, numbers)
+def of_steps(x, w):
+    """Pieces that library routines, loops and branches make, none on a line's start."""
+    x = x[:, :61]
+    sorts = [np.sort(x * k, axis=1) for k in range(6)]
+    sums = [np.cumsum(x * k, axis=1) for k in range(6)]
+    loops = [tj.fori_loop(0, k, lambda i, x: x @ w[:61, :61], x) for k in range(2, 6)]
+    chosen = [tj.cond(x[0, 0] > k, np.sort, np.cos, x) for k in range(2)]
+    picked = [x[np.array([2, 0, k])] for k in range(4)]
+    return np.concatenate([*sorts, *sums, *loops, *chosen, *picked])
+
+
+PROGRAMS = (
+    *(collected, partly, stacked, computed_on),
+    *(same_piece, inner_axis, numbers, of_steps),
+)
 
 
 def steps(fn, kind):
