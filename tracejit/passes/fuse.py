@@ -41,6 +41,7 @@ from ..kernels.lower import REDUCE_OPS, aligned_axes
 from ..kernels.maps import Map, axes_in
 from ..kernels.turns import has_read_numbers, is_pointwise_loop
 from ..kernels.views import VIEWS, through_view
+from ..program.pieces import is_in_pieces
 from .fused_graph import fused_graph, is_lazy, reads_memory, users_through_views
 from .groups import (
     Dependencies,
@@ -201,17 +202,14 @@ class _Fusion:
             return has_arrays and has_sums and self.limits.can_extend(eqn)
         if eqn.primitive.name in REDUCE_OPS:
             return has_arrays
-        return eqn.primitive in PIECEWISE
+        return eqn.primitive in PIECEWISE and not is_in_pieces(eqn)
 
     def _alone(self, eqn: Eqn, reads: Sequence[Read]) -> None:
         group = self._add_group((), is_opaque=True)
         for var, _ in reads:
             self._depend(group, var)
             if eqn.primitive is not barrier_p:
-                is_stream = eqn.primitive is fusion_p
-                self.refusals[eqn, var] = (
-                    Refusal.PRODUCT if is_stream else Refusal.EXTERN
-                )
+                self.refusals[eqn, var] = _reason(eqn)
         if Effect.ORDERED in eqn.effects:
             if self.last_ordered is not None:
                 group.follows = self.last_ordered
@@ -324,10 +322,7 @@ class _Fusion:
             source = self.definitions.get(var)
             is_barrier = source is not None and source.primitive is barrier_p
             if var in self.group_of and self.group_of[var].is_opaque and not is_barrier:
-                is_stream = source is not None and source.primitive is fusion_p
-                self.refusals[eqn, var] = (
-                    Refusal.PRODUCT if is_stream else Refusal.EXTERN
-                )
+                self.refusals[eqn, var] = _reason(source)
         return None
 
     def _sibling(self, eqn: Eqn, reads: Sequence[Read]) -> Group | None:
@@ -634,6 +629,15 @@ class _Fusion:
             elif eqn.primitive in VIEWS:
                 inner = through_view(eqn, at, extents)
             yield from self._behind(operand, inner, shape)
+
+
+def _reason(alone: Eqn | None) -> Refusal:
+    """Return why nothing joins an equation that is no part of a group."""
+    if alone is not None and alone.primitive is fusion_p:
+        return Refusal.PRODUCT
+    if alone is not None and is_in_pieces(alone):
+        return Refusal.PIECES
+    return Refusal.EXTERN
 
 
 def bodies_of_kernels(graph: Graph, limits: Limits) -> set[Graph]:

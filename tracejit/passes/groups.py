@@ -37,6 +37,7 @@ class Refusal(enum.Enum):
     PRODUCT = "a matrix product reads its operands from memory"
     MEMORY = "a gather reads its source from memory"
     TURNS = "one of the two is a loop that each element runs for itself"
+    PIECES = "an array of many pieces is put together in memory"
     EXTERN = "one of the two runs in a library routine, not in a kernel"
 
 

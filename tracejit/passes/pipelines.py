@@ -14,13 +14,17 @@ from ..program.program import Program
 from ..program.share import share_kernels
 from ..program.verify import verify_program
 from .canonicalize import canonicalize
+from .components import by_component
 from .contract_fma import contract_fma
 from .cse import cse
 from .dce import dce
 from .fold import fold
 from .fuse import fuse_with
+from .joins import join_pieces
+from .layouts import lay_out
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
+from .powers import expand_powers
 from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
 from .split_complex import split_complex
@@ -59,9 +63,13 @@ def pipeline(
         Pass("windows", expand_windows, "early: what it gives is simplified as well"),
         Pass("split-complex", split_complex, "real arithmetic is simplified as well"),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
+        Pass("powers", expand_powers, "products, which equal others and join sums"),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
+        Pass("joins", join_pieces, "what they cover is dead"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
+        Pass("layouts", lay_out, "when all products are known that are run"),
+        Pass("components", by_component, "short vectors, when none are dead"),
         Pass("fma", contract_fma, "fix rounding while each equation is still one"),
         _rerolling("reroll-exact", EXACT, "shorter loops, when rounding is fixed"),
         Pass("turns", pointwise_loops, "bodies as kernels hold them, when all is done"),

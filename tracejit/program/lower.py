@@ -33,6 +33,7 @@ from ..ir.ops.shape import (
 from ..ir.primitive import ArrayConstant, Params
 from ..kernels.conv import conv_kernel
 from ..kernels.lower import Space, kernel_of
+from .pieces import is_in_pieces, is_piece, pieces_of
 from .program import (
     Copy,
     Extern,
@@ -158,6 +159,7 @@ class _Lowering:
     def equations(self, eqns: Sequence[Eqn]) -> None:
         """Lower equations in order."""
         joined = self.claim_parts(eqns) if self.complex_views else {}
+        self.claim_pieces(eqns)
         for eqn in eqns:
             graph = inlined_graph(eqn)
             if graph is not None:
@@ -183,6 +185,8 @@ class _Lowering:
                 self.home[eqn.outvars[0]] = part
             elif eqn in joined:
                 self.join(eqn, joined[eqn])
+            elif is_in_pieces(eqn):
+                self.join_pieces(eqn)
             elif eqn.primitive is barrier_p:
                 self.barrier(eqn)
             elif eqn.primitive is cond_p:
@@ -262,6 +266,52 @@ class _Lowering:
                     if isinstance(x, Var) and self._can_claim(x, made_by):
                         self.claimed[x] = part
         return joined
+
+    def claim_pieces(self, eqns: Sequence[Eqn]) -> None:
+        """Let equations write the pieces of an array to its memory."""
+        made_by = {v: e for e in eqns for v in e.outvars}
+        for eqn in filter(is_in_pieces, eqns):
+            whole = self.result(eqn.outvars[0])
+            for x, offset in pieces_of(eqn, whole.strides):
+                self._claim_piece(x, made_by, whole, offset)
+
+    def join_pieces(self, eqn: Eqn) -> None:
+        """Copy the pieces that are not there yet."""
+        whole = self.result(eqn.outvars[0])
+        for x, offset in pieces_of(eqn, whole.strides):
+            home, shape = self.operand(x), x.aval.shape
+            if not is_piece(home, whole, shape, offset):
+                self.copy(home, self.piece_of(whole, shape, whole.strides, offset))
+
+    def piece_of(
+        self, whole: ProgramBuffer, shape: Shape, strides: Shape, offset: int
+    ) -> ProgramBuffer:
+        """Return the alias of a part of a buffer."""
+        offset += whole.offset if whole.storage is Storage.ALIAS else 0
+        made = self.buffer(
+            ShapedArray(shape, whole.dtype),
+            Storage.ALIAS,
+            strides=strides,
+            base=whole.base or whole.name,
+            offset=offset,
+        )
+        return self.moving(made, whole.moves)
+
+    def _claim_piece(
+        self, x: Var, made_by: Mapping[Var, Eqn], whole: ProgramBuffer, offset: int
+    ) -> None:
+        """Let what computes a piece, or what it is a reshape of, write its place."""
+        shape, strides = x.aval.shape, whole.strides
+        source = made_by.get(x)
+        while source is not None and source.primitive is reshape_p:
+            (y,) = source.invars
+            found = _reshaped_strides(shape, strides, y.aval.shape)
+            if found is None or not isinstance(y, Var):
+                return
+            x, shape, strides = y, y.aval.shape, found[0]
+            source = made_by.get(x)
+        if self._can_claim(x, made_by):
+            self.claimed[x] = self.piece_of(whole, shape, strides, offset)
 
     def _can_claim(self, x: Var, made_by: Mapping[Var, Eqn]) -> bool:
         """Tell whether a value is the result of a step, with no place of its own."""

@@ -158,7 +158,10 @@ class _ProgramEmitter(HostEmitter):
             em.lines.insert(start, f"  call void @{WAKE_SYMBOL}()")
         em.ret("i64", "0")
         main = em.function(MAIN_SYMBOL, ["ptr %pointers", "ptr %arena"], result="i64")
-        codes = [*self.kernels.values(), *self.written.values()]
+        codes: list[KernelCode | StepCode] = [
+            *self.kernels.values(),
+            *self.written.values(),
+        ]
         functions = [code.text for code in codes]
         text = module_text(
             self.target,

@@ -21,6 +21,7 @@ from math import prod
 
 import numpy as np
 
+from ....ir.dtypes import NARROW_FLOATS
 from ....ir.primitive import Params
 from ....kernels.cost import BYTE_NS
 from ....kernels.kernel import Buffer
@@ -32,7 +33,7 @@ from ..memory import lanes_mask
 from ..staged import Ranges
 from ..target import Target
 from ..text import Emitter, constant, vec
-from ..values import HALVES, is_real, memory_type, register_type
+from ..values import is_real, memory_type, register_type
 from .code import Setting, StepCode
 
 CHUNK = 16
@@ -111,7 +112,7 @@ def write_cumulative(
     axis = params["axis"]
     assert isinstance(axis, int)
     dtype = out.dtype
-    if dtype.kind in "bc" or dtype in HALVES or not prod(out.shape):
+    if dtype.kind in "bc" or dtype in NARROW_FLOATS or not prod(out.shape):
         return None
     if op == "mul" and is_real(dtype):
         return None
@@ -132,8 +133,8 @@ def _written(setting: Setting, what: Cumulative) -> StepCode:
     ranges = Ranges(None, name, rows.extent, 1, 0, 0)
     em, job = setting.new_emitter(), None
     if setting.threading.shares(work):
-        task = RangeJob(f"{setting.symbol}.task", setting.threading, work, False, 4)
-        job = task.emit(em, setting.new_emitter(), ranges, pointers)
+        task = RangeJob(setting.symbol, setting.threading, work, False, 4)
+        job = task.emit(em, setting.new_emitter(), ranges, pointers, "task")
     if job is None:
         values = [("ptr", p) for p in (*pointers, "%scratch", "%scratch", "%err")]
         em.call("void", name, [*values, ("i64", "0"), ("i64", str(rows.extent))])

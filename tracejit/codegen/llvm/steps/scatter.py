@@ -158,10 +158,8 @@ def write_scatter(
     work = int(count * (_POSITION_NS + 3 * scatter.row_bytes * BYTE_NS))
     em, job = setting.new_emitter(), None
     if setting.threading.shares(work):
-        task = RangeJob(
-            f"{setting.symbol}.task", setting.threading, work, scatter.is_checked, 1
-        )
-        job = task.emit(em, setting.new_emitter(), ranges, pointers)
+        task = RangeJob(setting.symbol, setting.threading, work, scatter.is_checked, 1)
+        job = task.emit(em, setting.new_emitter(), ranges, pointers, "task")
     if job is None:
         values = [("ptr", p) for p in (*pointers, "%scratch", "%scratch", "%err")]
         limits = [("i64", "0"), ("i64", str(ranges.extent))]
