@@ -334,12 +334,12 @@ def test_host_calls() -> None:
     ordered, total = b.temporary(x.shape, "f8"), b.output(x.shape, "f8")
     steps = [
         extern("sort", [b.input(x)], [ordered], axis=1),
-        extern("cumsum", [ordered], [total], axis=1, reverse=False),
+        extern("cumprod", [ordered], [total], axis=1, reverse=False),
     ]
     executable = CpuExecutable(b.program(*steps), host_target())
     assert executable.code.needs_host
     np.testing.assert_array_equal(
-        executable.run([x])[0], np.cumsum(np.sort(x, axis=1), axis=1)
+        executable.run([x])[0], np.cumprod(np.sort(x, axis=1), axis=1)
     )
 
 
