@@ -19,6 +19,7 @@ from .blocks import MOST_B_BYTES, Plan, Stage, is_blocked
 from .contraction import Matrix, Nested, Product
 from .gemm import (
     Form,
+    Problem,
     Split,
     emit_gemm,
     emit_pack,
@@ -30,6 +31,8 @@ from .gemm import (
 from .target import Target, aligned
 from .text import Emitter
 from .values import memory_type
+
+_LEAST_SHARED = 1 << 19  # bytes of B: packing takes some 50 microseconds
 
 
 @dataclass(frozen=True)
@@ -177,14 +180,19 @@ class StageEmitter:
             return False
         if self.plan.axis is not None:
             return stage.split is Split.ROWS
-        problem, is_shared = stage.problem, self.share is not None
+        can_pack = not stage.problem.batch and self.plan.split is Split.ROWS
+        return can_pack and self._shares_packing(stage.problem)
+
+    def _shares_packing(self, problem: Problem) -> bool:
+        """Tell whether it pays that threads pack B together, before the rest."""
         size = problem.k * problem.n * problem.dtype.itemsize
-        can_pack = not problem.batch and size <= MOST_B_BYTES
-        return is_shared and can_pack and self.plan.split is Split.ROWS
+        return self.share is not None and _LEAST_SHARED <= size <= MOST_B_BYTES
 
     def emit(self, linkage: str) -> StagedCode:
         """Return the functions."""
-        self.packs = self._packs() if self.share else []
+        packed = self._packed_stages()
+        is_large = any(self._shares_packing(s.problem) for s in packed)
+        self.packs = self._packs() if is_large else []
         has_once = bool(self.plan.once or (self.packed and not self.packs))
         once = f"{self.symbol}.once" if has_once else None
         ranged = f"{self.symbol}.range" if self.plan.ranged else None
