@@ -217,9 +217,9 @@ class PackB(_Copies):
 class Transposition(_Copies):
     """Writes ``void (ptr from, ptr to, i64 rows, i64 columns)``: a square, transposed.
 
-    Reads `columns` (at least one) runs of `rows` contiguous elements, and writes as
-    many rows as a vector has lanes, whole ones: rows beyond `rows` are zero, columns
-    beyond `columns` are copies of the last.
+    Reads `columns` (at least one) runs of `rows` contiguous elements, and writes `rows`
+    rows of whole vectors: columns beyond `columns` are copies of the last. What follows
+    them may be another thread's.
 
     Parameters
     ----------
@@ -254,7 +254,8 @@ class Transposition(_Copies):
             lambda: self._partial(runs),
         )
         for r, value in enumerate(transpose(em, self.element, columns)):
-            em.store(self.type, value, self._at("%to", r * self.width), self.size)
+            with em.if_(em.op(f"icmp sgt i64 %rows, {r}")):
+                em.store(self.type, value, self._at("%to", r * self.width), self.size)
         em.ret()
         return em.function(
             symbol,
