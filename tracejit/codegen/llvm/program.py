@@ -158,15 +158,15 @@ class _ProgramEmitter(HostEmitter):
             em.lines.insert(start, f"  call void @{WAKE_SYMBOL}()")
         em.ret("i64", "0")
         main = em.function(MAIN_SYMBOL, ["ptr %pointers", "ptr %arena"], result="i64")
-        codes = [*self.kernels.values(), *self.written.values()]
-        functions = [code.text for code in codes]
+        codes: dict[str, KernelCode | StepCode] = {**self.kernels, **self.written}
+        functions = [code.text for code in codes.values()]
         text = module_text(
             self.target,
             self.scope.declarations.values(),
             [*functions, main],
             self.scope.globals_.values(),
         )
-        scratch = max((code.scratch_bytes for code in codes), default=0)
+        scratch = max((code.scratch_bytes for code in codes.values()), default=0)
         return ProgramCode(
             text,
             {**self.imports, **{k: x.ctypes.data for k, x in self.constants.items()}},
@@ -176,7 +176,7 @@ class _ProgramEmitter(HostEmitter):
             self.scratch_offset + scratch,
             self.error_offset,
             tuple(self.steps),
-            {n: c.text for n, c in (*self.kernels.items(), *self.written.items())},
+            {name: code.text for name, code in codes.items()},
         )
 
     @property

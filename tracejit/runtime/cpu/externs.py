@@ -184,8 +184,10 @@ class HostCalls:
         ins, outs = blocks[: len(step.inputs)], blocks[len(step.inputs) :]
         if step.primitive is sort_p and isinstance(outs[0], _HostBlock):
             # Where the result goes, and not in fresh memory that is copied from.
+            axis = step.params["axis"]
+            assert isinstance(axis, int)
             outs[0].put(ins[0].fetch())
-            outs[0].array.sort(axis=step.params["axis"])
+            outs[0].array.sort(axis=axis)
             return
         results = _evaluated(step, [block.fetch() for block in ins])
         for block, result in zip(outs, results, strict=True):
