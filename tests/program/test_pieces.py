@@ -66,7 +66,7 @@ def of_steps(x, w):
     """Pieces that library routines, loops and branches make, none on a line's start."""
     x = x[:, :61]
     sorts = [np.sort(x * k, axis=1) for k in range(6)]
-    sums = [np.cumsum(x * k, axis=1) for k in range(6)]
+    sums = [np.cumsum(np.round(x * k), axis=1) for k in range(6)]
     loops = [tj.fori_loop(0, k, lambda i, x: x @ w[:61, :61], x) for k in range(2, 6)]
     chosen = [tj.cond(x[0, 0] > k, np.sort, np.cos, x) for k in range(2)]
     picked = [x[np.array([2, 0, k])] for k in range(4)]

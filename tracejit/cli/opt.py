@@ -55,6 +55,10 @@ PASS_RULES = {
     "reroll": "windows of equations that do the same -> scan",
     "pointwise_loop": "scan of elements by themselves -> one that a kernel can hold",
     "split_complex": "complex arithmetic -> that of real and imaginary parts",
+    "expand_power": "a power with a small constant exponent -> products, roots",
+    "by_component": "arrays of short vectors -> an array a component",
+    "join_pieces": "writes into an array, piece by piece -> a join of the pieces",
+    "lay_out": "a transposed matrix that many products read -> a copy of it",
     "expand_window": "an operation over windows -> slices and elementwise operations",
 }
 

@@ -186,7 +186,7 @@ def test_only_plain_products_are_its(device):
     ("function", "shapes", "odd", "bytes_"),
     [
         (np.matmul, [(6, 16), (16, 8)], (), 16),
-        (np.matmul, [(6, 16), (16, 8)], {"in1"}, 4),
+        (np.matmul, [(6, 16), (16, 8)], {"x2"}, 4),
         (lambda x, w: x[:, 1:] @ w, [(6, 17), (16, 8)], (), 4),
         (np.matmul, [(3, 5, 7), (3, 7, 3)], (), 4),
     ],

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 import tracejit as tj
+from tracejit.codegen.llvm.conv_shape import has_convolution
 from tracejit.kernels.cost import cost_of
 from tracejit.kernels.kernel import Contract, Kernel, Reduce
 
@@ -88,8 +89,7 @@ def kernel_row(kernel: Kernel) -> KernelRow:
     cost = cost_of(kernel)
     kinds = []
     if any(isinstance(op, Contract) for op in kernel.body):
-        is_window = any(a.name.startswith("t") for a in kernel.axes)
-        kinds.append("convolution" if is_window else "product")
+        kinds.append("convolution" if has_convolution(kernel) else "product")
     if any(isinstance(op, Reduce) for op in kernel.body):
         kinds.append("reduction")
     what = " + ".join(kinds) or "elementwise"
