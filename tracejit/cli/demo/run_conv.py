@@ -13,7 +13,8 @@ from rich.console import Console
 
 import tracejit as tj
 from tracejit.kernels.cost import cost_of
-from tracejit.kernels.kernel import Contract, Kernel, Reduce
+from tracejit.kernels.kernel import Contract, Kernel, Load, Reduce
+from tracejit.kernels.maps import axes_in
 
 from .convnet import (
     conv_cross_entropy,
@@ -88,7 +89,8 @@ def kernel_row(kernel: Kernel) -> KernelRow:
     cost = cost_of(kernel)
     kinds = []
     if any(isinstance(op, Contract) for op in kernel.body):
-        is_window = any(a.name.startswith("t") for a in kernel.axes)
+        places = (i for op in kernel.body if isinstance(op, Load) for i in op.map)
+        is_window = any(len(axes_in(index)) > 1 for index in places)
         kinds.append("convolution" if is_window else "product")
     if any(isinstance(op, Reduce) for op in kernel.body):
         kinds.append("reduction")
