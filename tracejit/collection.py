@@ -1,7 +1,7 @@
 """Python's collector of cycles, which waits while a function compiles.
 
 Graphs are many small objects that live until the compiler is done. The collector would
-go through all of them again and again as they become more, a third of the time that a
+go through all of them again and again as they become more, a quarter of the time that a
 long program takes to compile, and would find nothing.
 """
 
