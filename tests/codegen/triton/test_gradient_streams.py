@@ -211,7 +211,7 @@ def test_streams_build(dtype):
 
 
 # One value before the loop over blocks, where all 255 registers are taken.
-SPILLED = {("float16", 64, "sm_80"): 8}
+SPILLED = {(F16, 64, "sm_80"): 8}
 
 
 @pytest.mark.triton
@@ -227,6 +227,6 @@ def test_streams_of_usual_sizes_build(dtype, columns, arch):
         for run in runs:
             (code,) = emit_kernel(*run).codes
             facts = build(code, arch).facts
-            allowed = SPILLED.get((dtype.name, columns, arch), 0)
+            allowed = SPILLED.get((dtype, columns, arch), 0)
             assert facts.shared <= shared, (code.name, facts)
             assert (facts.spilled or 0) <= allowed, (code.name, facts)
