@@ -4,7 +4,7 @@ Derivative rules, tracing and passes all emit through it. With `NO_RULES` and
 ``value_number=False`` it records just what it is told.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -100,6 +100,27 @@ class Builder:
 
     def inline(self, graph: Graph, args: Sequence[Atom]) -> tuple[Atom, ...]:
         """Replay the equations of `graph` on `args` and return its results."""
+        return self.replay(
+            graph, args, lambda e, ins: self.emit_all(e.primitive, ins, e.params)
+        )
+
+    def replay(
+        self,
+        graph: Graph,
+        args: Sequence[Atom],
+        emit: Callable[[Eqn, list[Atom]], Sequence[Atom]],
+    ) -> tuple[Atom, ...]:
+        """Have `emit` write each equation of `graph`; return the results on `args`.
+
+        Parameters
+        ----------
+        graph : Graph
+        args : sequence of Atom
+            What stands for the graph's inputs.
+        emit : callable
+            Takes an equation and what stands for its operands; returns what stands
+            for its results, which gets their names.
+        """
         env: dict[Var, Atom] = dict(zip(graph.invars, args, strict=True))
 
         def read(x: Atom) -> Atom:
@@ -108,13 +129,16 @@ class Builder:
         outer = self.source
         for eqn in graph.eqns:
             self.source = eqn.source or outer
-            outs = self.emit_all(
-                eqn.primitive, [read(x) for x in eqn.invars], eqn.params
-            )
-            keep_names(eqn.outvars, outs)
-            env.update(zip(eqn.outvars, outs, strict=True))
+            outs = emit(eqn, [read(x) for x in eqn.invars])
+            for var, out in zip(eqn.outvars, outs, strict=True):
+                env[var] = out
+                keep_name(out, var)
         self.source = outer
         return tuple(read(x) for x in graph.outvars)
+
+    def inputs_of(self, graph: Graph) -> list[Var]:
+        """Add the inputs of `graph` and return them."""
+        return [self.input(v.aval, v.name) for v in graph.invars]
 
     def build(self, outs: Sequence[Atom]) -> Graph:
         """Return the graph of what was emitted, with `outs` as its results."""
@@ -167,8 +191,7 @@ class Builder:
         return primitive, operands, tuple(sorted(params.items())) if params else ()
 
 
-def keep_names(olds: Sequence[Var], news: Sequence[Atom]) -> None:
-    """Give values that stand for others their names, unless they have their own."""
-    for old, new in zip(olds, news, strict=True):
-        if isinstance(new, Var) and not new.name:
-            new.name = old.name
+def keep_name(new: Atom, old: Var) -> None:
+    """Pass the printing hint of `old` on to the variable that stands for it."""
+    if isinstance(new, Var) and not new.name:
+        new.name = old.name

@@ -26,7 +26,7 @@ from math import prod
 
 from ..ir import dtypes as dt
 from ..ir.aval import Shape, ShapedArray
-from ..ir.builder import Builder
+from ..ir.builder import Builder, keep_name
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops.custom import barrier_p
 from ..ir.ops.elementwise import (
@@ -54,7 +54,7 @@ from ..ir.ops.shape import (
     transpose_p,
 )
 from ..ir.primitive import Kind, Primitive
-from .manager import PassContext, keep_name, on_all_graphs
+from .manager import PassContext, on_all_graphs
 
 SHORT = 4  # components
 LEAST = 1 << 12  # elements of an array that is worth it

@@ -15,14 +15,14 @@ computed in its place (`tracejit.program.pieces`).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.ops.shape import concatenate_p, ints, slice_p, update_slice_p
 from ..program.pieces import MANY, are_worth_steps
-from .manager import PassContext, keep_name, on_all_graphs
+from .manager import PassContext, on_all_graphs
 
 Piece = tuple[int, Atom]  # where it starts along the first axis
 
@@ -39,20 +39,17 @@ def _joined(graph: Graph, context: PassContext) -> Graph:
     if not chains:
         return graph
     b = Builder(graph.name)
-    env: dict[Atom, Atom] = {v: b.input(v.aval, v.name) for v in graph.invars}
-    for eqn in graph.eqns:
-        b.source = eqn.source
+    operands: dict[Eqn, Sequence[Atom]] = {}
+
+    def emit(eqn: Eqn, ins: list[Atom]) -> tuple[Atom, ...]:
+        operands[eqn] = ins
         chain = chains.get(eqn)
-        if chain is not None and context.may_fire("join_pieces"):
-            context.stats.fired["join_pieces"] += 1
-            outs: Sequence[Atom] = (_join(b, chain, env),)
-        else:
-            ins = [env.get(x, x) for x in eqn.invars]
-            outs = b.emit_all(eqn.primitive, ins, eqn.params)
-        for var, out in zip(eqn.outvars, outs, strict=True):
-            env[var] = out
-            keep_name(out, var)
-    return b.build([env.get(x, x) for x in graph.outvars])
+        if chain is None or not context.may_fire("join_pieces"):
+            return b.emit_all(eqn.primitive, ins, eqn.params)
+        context.stats.fired["join_pieces"] += 1
+        return (_join(b, chain, operands),)
+
+    return b.build(b.replay(graph, b.inputs_of(graph), emit))
 
 
 def _chains(graph: Graph) -> dict[Eqn, list[Eqn]]:
@@ -106,12 +103,13 @@ def _start(eqn: Eqn) -> int:
     return ints(eqn.params, "start")[0]
 
 
-def _join(b: Builder, chain: Sequence[Eqn], env: dict[Atom, Atom]) -> Atom:
+def _join(
+    b: Builder, chain: Sequence[Eqn], operands: Mapping[Eqn, Sequence[Atom]]
+) -> Atom:
     """Emit the join of the pieces of a chain, and of what was there before."""
-    before = env.get(chain[-1].invars[0], chain[-1].invars[0])
+    before = operands[chain[-1]][0]
     pieces = sorted(
-        ((_start(e), env.get(e.invars[1], e.invars[1])) for e in chain),
-        key=lambda piece: piece[0],
+        ((_start(e), operands[e][1]) for e in chain), key=lambda piece: piece[0]
     )
     parts: list[Atom] = []
     at = 0

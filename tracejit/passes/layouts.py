@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from math import prod
 
 from ..ir import dtypes as dt
-from ..ir.builder import Builder
+from ..ir.builder import Builder, keep_name
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.custom import barrier_p
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.shape import reshape, transpose_p
-from .manager import PassContext, keep_name, on_all_graphs
+from .manager import PassContext, on_all_graphs
 
 FEW = 128  # rows of results, beside which packing counts
 MANY = 8  # products that read a matrix
@@ -46,18 +46,18 @@ def _laid_out(graph: Graph, context: PassContext) -> Graph:
     if max(turned.values()) < MANY:
         return graph
     b = Builder(graph.name)
-    env: dict[Atom, Atom] = {v: b.input(v.aval, v.name) for v in graph.invars}
-    for eqn in graph.eqns:
-        b.source = eqn.source
-        ins = [env.get(x, x) for x in eqn.invars]
+
+    def emit(eqn: Eqn, ins: list[Atom]) -> tuple[Atom, ...]:
         outs = b.emit_all(eqn.primitive, ins, eqn.params)
-        for var, out in zip(eqn.outvars, outs, strict=True):
-            env[var] = out
-            keep_name(out, var)
-            if turned.get(var, 0) >= MANY and context.may_fire("lay_out"):
-                context.stats.fired["lay_out"] += 1
-                env[var] = _copied(b, out)
-    return b.build([env.get(x, x) for x in graph.outvars])
+        is_read = any(turned.get(v, 0) >= MANY for v in eqn.outvars)
+        if not is_read or not context.may_fire("lay_out"):
+            return outs
+        context.stats.fired["lay_out"] += 1
+        (matrix,) = outs
+        keep_name(matrix, eqn.outvars[0])
+        return (_copied(b, matrix),)
+
+    return b.build(b.replay(graph, b.inputs_of(graph), emit))
 
 
 def _is_turned_matrix(eqn: Eqn) -> bool:

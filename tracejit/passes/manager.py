@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import ParseError, TracejitError
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.graph import Eqn, Graph
 from ..ir.primitive import Param, Params
 from ..ir.rewrite import RuleSet, RuleStats
 from ..ir.verify import verify
@@ -222,25 +222,8 @@ def replay(
     """
     before = context.stats.total
     b = Builder(graph.name, rules, value_number, context.stats)
-    env: dict[Var, Atom] = {}
-    for var in graph.invars:
-        env[var] = b.input(var.aval, var.name)
-    for eqn in graph.eqns:
-        b.source = eqn.source
-        ins = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
-        outs = b.emit_all(eqn.primitive, ins, eqn.params)
-        for var, out in zip(eqn.outvars, outs, strict=True):
-            env[var] = out
-            keep_name(out, var)
-    if context.stats.total == before:
-        return graph
-    return b.build([env[x] if isinstance(x, Var) else x for x in graph.outvars])
-
-
-def keep_name(new: Atom, old: Var) -> None:
-    """Pass the printing hint of `old` on to the variable that stands for it."""
-    if isinstance(new, Var) and not new.name:
-        new.name = old.name
+    outs = b.inline(graph, b.inputs_of(graph))
+    return graph if context.stats.total == before else b.build(outs)
 
 
 def on_all_graphs(graph: Graph, run: Callable[[Graph], Graph]) -> Graph:

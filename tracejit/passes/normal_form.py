@@ -13,13 +13,14 @@ Axes of one element do not count. Each of these sums follows the fixed tree of
 `tracejit.kernels.tree` over the elements of its own axes, in row-major order.
 """
 
+from collections.abc import Sequence
+
 from ..ir.aval import Shape
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Var
+from ..ir.graph import Atom, Eqn, Graph
 from ..ir.ops.control import inlined_graph
 from ..ir.ops.shape import ints
 from ..ir.primitive import Kind
-from .manager import keep_name
 
 
 def normal_form(graph: Graph) -> Graph:
@@ -27,17 +28,11 @@ def normal_form(graph: Graph) -> Graph:
     if not any(inlined_graph(e) or _parts(e) for e in graph.eqns):
         return graph
     b = Builder(graph.name)
-    env: dict[Var, Atom] = {v: b.input(v.aval, v.name) for v in graph.invars}
-    for eqn in graph.eqns:
-        b.source = eqn.source
-        ins = tuple(env[x] if isinstance(x, Var) else x for x in eqn.invars)
-        for var, out in zip(eqn.outvars, _emitted(b, eqn, ins), strict=True):
-            env[var] = out
-            keep_name(out, var)
-    return b.build([env[x] if isinstance(x, Var) else x for x in graph.outvars])
+    args = b.inputs_of(graph)
+    return b.build(b.replay(graph, args, lambda eqn, ins: _emitted(b, eqn, ins)))
 
 
-def _emitted(b: Builder, eqn: Eqn, ins: tuple[Atom, ...]) -> tuple[Atom, ...]:
+def _emitted(b: Builder, eqn: Eqn, ins: Sequence[Atom]) -> tuple[Atom, ...]:
     inner = inlined_graph(eqn)
     if inner is not None:
         return b.inline(normal_form(inner), ins)

@@ -14,15 +14,15 @@ Before → after::
     %1: f32[3] = mul %0, %x
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from ..ir import dtypes as dt
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.graph import Atom, Eqn, Graph, Literal
 from ..ir.ops.elementwise import add_p, div_p, eq_p, mul_p, pow_p, select_p, sqrt_p
 from ..ir.ops.shape import full_like
-from .manager import PassContext, keep_name, on_all_graphs
+from .manager import PassContext, on_all_graphs
 
 Form = Callable[[Builder, Atom], Atom]
 FLOATS = (dt.FLOAT32, dt.FLOAT64)
@@ -38,20 +38,15 @@ def _expanded(graph: Graph, context: PassContext) -> Graph:
     if all(_form(e) is None for e in graph.eqns):
         return graph
     b = Builder(graph.name, value_number=True, stats=context.stats)
-    env: dict[Var, Atom] = {v: b.input(v.aval, v.name) for v in graph.invars}
-    for eqn in graph.eqns:
-        b.source = eqn.source
-        ins = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
+
+    def emit(eqn: Eqn, ins: Sequence[Atom]) -> tuple[Atom, ...]:
         form = _form(eqn)
-        if form is not None and context.may_fire("expand_power"):
-            context.stats.fired["expand_power"] += 1
-            outs: tuple[Atom, ...] = (form(b, ins[0]),)
-        else:
-            outs = b.emit_all(eqn.primitive, ins, eqn.params)
-        for var, out in zip(eqn.outvars, outs, strict=True):
-            env[var] = out
-            keep_name(out, var)
-    return b.build([env[x] if isinstance(x, Var) else x for x in graph.outvars])
+        if form is None or not context.may_fire("expand_power"):
+            return b.emit_all(eqn.primitive, ins, eqn.params)
+        context.stats.fired["expand_power"] += 1
+        return (form(b, ins[0]),)
+
+    return b.build(b.replay(graph, b.inputs_of(graph), emit))
 
 
 def _form(eqn: Eqn) -> Form | None:

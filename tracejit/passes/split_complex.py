@@ -28,12 +28,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..ir import dtypes as dt
-from ..ir.builder import Builder
+from ..ir.builder import Builder, keep_name
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops import elementwise as ew
 from ..ir.ops.shape import broadcast_to, constant_p
 from ..ir.primitive import REGISTRY, ArrayConstant, Params
-from .manager import PassContext, keep_name, on_all_graphs
+from .manager import PassContext, on_all_graphs
 
 
 class Pair(NamedTuple):

@@ -17,13 +17,13 @@ they are.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..ir.builder import Builder
+from ..ir.builder import Builder, keep_name
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.invariant import renamed
 from ..ir.liveness import live_equations
 from ..ir.ops.loops import ScanParams, scan_p
 from ..kernels.turns import has_read_numbers, is_pointwise, is_pointwise_loop
-from .manager import PassContext, keep_name, map_subgraphs
+from .manager import PassContext, map_subgraphs
 from .normal_form import normal_form
 
 

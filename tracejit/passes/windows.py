@@ -22,7 +22,7 @@ from math import prod
 from ..ir import dtypes as dt
 from ..ir.aval import Shape
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph, Literal, Var
+from ..ir.graph import Atom, Eqn, Graph, Literal
 from ..ir.ops.elementwise import (
     add_p,
     and_p,
@@ -52,7 +52,7 @@ from ..ir.ops.window import (
     window_place_p,
 )
 from ..ir.primitive import Params
-from .manager import PassContext, keep_name, on_all_graphs
+from .manager import PassContext, on_all_graphs
 
 WINDOWS = (window_max_p, window_argmax_p, window_pick_p, window_place_p)
 
@@ -66,19 +66,14 @@ def _expand(graph: Graph, context: PassContext) -> Graph:
     if not any(e.primitive in WINDOWS for e in graph.eqns):
         return graph
     b = Builder(graph.name, value_number=True, stats=context.stats)
-    env: dict[Var, Atom] = {v: b.input(v.aval, v.name) for v in graph.invars}
-    for eqn in graph.eqns:
-        b.source = eqn.source
-        ins = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
-        if eqn.primitive in WINDOWS and context.may_fire("expand_window"):
-            context.stats.fired["expand_window"] += 1
-            outs: tuple[Atom, ...] = (_expansion(b, eqn, ins),)
-        else:
-            outs = b.emit_all(eqn.primitive, ins, eqn.params)
-        for var, out in zip(eqn.outvars, outs, strict=True):
-            env[var] = out
-            keep_name(out, var)
-    return b.build([env[x] if isinstance(x, Var) else x for x in graph.outvars])
+
+    def emit(eqn: Eqn, ins: list[Atom]) -> tuple[Atom, ...]:
+        if eqn.primitive not in WINDOWS or not context.may_fire("expand_window"):
+            return b.emit_all(eqn.primitive, ins, eqn.params)
+        context.stats.fired["expand_window"] += 1
+        return (_expansion(b, eqn, ins),)
+
+    return b.build(b.replay(graph, b.inputs_of(graph), emit))
 
 
 def _expansion(b: Builder, eqn: Eqn, ins: list[Atom]) -> Atom:
