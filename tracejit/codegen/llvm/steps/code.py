@@ -1,9 +1,10 @@
 """What writers of steps that are no loop nests take, and what they give."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..jobs import Threading
+from ..jobs import RangeJob, Threading
+from ..staged import Ranges
 from ..target import Target
 from ..text import Emitter
 
@@ -53,3 +54,53 @@ class Setting:
     target: Target
     new_emitter: NewEmitter
     threading: Threading
+
+
+def step_over(
+    setting: Setting,
+    ranges: Ranges,
+    body: Emitter,
+    pointers: Sequence[str],
+    work: int,
+    per_thread: int,
+    can_fail: bool = False,
+    in_place: bool = False,
+) -> StepCode:
+    """Return a step that runs all ranges, on several threads if that pays.
+
+    Parameters
+    ----------
+    setting : Setting
+    ranges : Ranges
+    body : Emitter
+        Of the function of a range.
+    pointers : sequence of str
+        The parameters of the step, in order.
+    work : int
+        Estimated nanoseconds.
+    per_thread : int
+        How many ranges there are for each thread.
+    can_fail, in_place : bool
+        See `StepCode`.
+    """
+    own = [f"ptr {p}" for p in (*pointers, "%shared", "%own", "%err")]
+    limited = [*own, "i64 %begin", "i64 %end"]
+    inner = body.function(ranges.symbol, limited, linkage="internal")
+    em, job = setting.new_emitter(), None
+    if setting.threading.shares(work):
+        task = RangeJob(setting.symbol, setting.threading, work, can_fail, per_thread)
+        job = task.emit(em, setting.new_emitter(), ranges, pointers, "task")
+    if job is None:
+        values = [("ptr", p) for p in (*pointers, "%scratch", "%scratch", "%err")]
+        limits = [("i64", "0"), ("i64", str(ranges.extent))]
+        em.call("void", ranges.symbol, [*values, *limits])
+    em.ret()
+    names = [f"ptr {p}" for p in (*pointers, "%scratch", "%err")]
+    text = em.function(setting.symbol, names, linkage="internal")
+    return StepCode(
+        "\n".join((inner, *([job.text] if job else ()), text)),
+        job.scratch_bytes if job else ranges.own_bytes,
+        can_fail,
+        work if job else 0,
+        in_place,
+    )

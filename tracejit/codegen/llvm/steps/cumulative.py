@@ -28,13 +28,12 @@ from ....kernels.kernel import Buffer
 from ..elementwise import combine
 from ..externs import Layout
 from ..indices import Index, add, multiply
-from ..jobs import RangeJob
 from ..memory import lanes_mask
 from ..staged import Ranges
 from ..target import Target
 from ..text import Emitter, constant, vec
 from ..values import is_real, memory_type, register_type
-from .code import Setting, StepCode
+from .code import Setting, StepCode, step_over
 
 CHUNK = 16
 LEAF = 1024
@@ -121,31 +120,12 @@ def write_cumulative(
 
 
 def _written(setting: Setting, what: Cumulative) -> StepCode:
-    """Write the function for a range of rows, and its call or job."""
+    """Write the function for a range of rows, and that which runs them all."""
     rows = _Rows(what, setting.target, setting.new_emitter())
     rows.emit()
-    pointers = ["%x", "%out"]
-    parameters = [f"ptr {p}" for p in (*pointers, "%shared", "%own", "%err")]
-    limits = ["i64 %begin", "i64 %end"]
-    name = f"{setting.symbol}.range"
-    inner = rows.em.function(name, [*parameters, *limits], linkage="internal")
     work = int(prod(what.out.shape) * (_CHUNK_NS / CHUNK + 8 * BYTE_NS))
-    ranges = Ranges(None, name, rows.extent, 1, 0, 0)
-    em, job = setting.new_emitter(), None
-    if setting.threading.shares(work):
-        task = RangeJob(setting.symbol, setting.threading, work, False, 4)
-        job = task.emit(em, setting.new_emitter(), ranges, pointers, "task")
-    if job is None:
-        values = [("ptr", p) for p in (*pointers, "%scratch", "%scratch", "%err")]
-        em.call("void", name, [*values, ("i64", "0"), ("i64", str(rows.extent))])
-    em.ret()
-    names = [f"ptr {p}" for p in (*pointers, "%scratch", "%err")]
-    text = em.function(setting.symbol, names, linkage="internal")
-    return StepCode(
-        "\n".join((inner, *([job.text] if job else ()), text)),
-        job.scratch_bytes if job else 0,
-        shared_ns=work if job else 0,
-    )
+    ranges = Ranges(None, f"{setting.symbol}.range", rows.extent, 1, 0, 0)
+    return step_over(setting, ranges, rows.em, ["%x", "%out"], work, per_thread=4)
 
 
 class _Rows:

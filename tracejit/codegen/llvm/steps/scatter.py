@@ -28,12 +28,11 @@ from ...error_word import index_word
 from ..elementwise import can_combine, combine
 from ..externs import Layout, joined
 from ..indices import Index, add, multiply
-from ..jobs import RangeJob
 from ..staged import Ranges
 from ..target import CACHE_LINE, Target, aligned
 from ..text import Emitter, constant, vec
 from ..values import memory_type, narrow, register_bits, widen
-from .code import Setting, StepCode
+from .code import Setting, StepCode, step_over
 
 _BLOCK = 512  # positions that are collected before they are applied
 _AHEAD = 24  # entries of the list between a prefetch and its use
@@ -153,41 +152,27 @@ def write_scatter(
         return None
     pointers = ["%updates", *(f"%i{k}" for k in range(len(scatter.indices))), "%out"]
     written = _Range(scatter, setting.target, setting.new_emitter())
-    ranges, inner = _range(setting.symbol, scatter, written, pointers)
+    written.emit()
     count = prod(scatter.indices[0].shape)
     work = int(count * (_POSITION_NS + 3 * scatter.row_bytes * BYTE_NS))
-    em, job = setting.new_emitter(), None
-    if setting.threading.shares(work):
-        task = RangeJob(setting.symbol, setting.threading, work, scatter.is_checked, 1)
-        job = task.emit(em, setting.new_emitter(), ranges, pointers, "task")
-    if job is None:
-        values = [("ptr", p) for p in (*pointers, "%scratch", "%scratch", "%err")]
-        limits = [("i64", "0"), ("i64", str(ranges.extent))]
-        em.call("void", ranges.symbol, [*values, *limits])
-    em.ret()
-    names = [f"ptr {p}" for p in (*pointers, "%scratch", "%err")]
-    text = em.function(setting.symbol, names, linkage="internal")
-    return StepCode(
-        "\n".join((inner, *([job.text] if job else ()), text)),
-        job.scratch_bytes if job else ranges.own_bytes,
-        scatter.is_checked,
-        work if job else 0,
+    return step_over(
+        setting,
+        _ranges(setting.symbol, scatter, written),
+        written.em,
+        pointers,
+        work,
+        per_thread=1,
+        can_fail=scatter.is_checked,
         in_place=True,
     )
 
 
-def _range(
-    symbol: str, scatter: Scatter, written: "_Range", pointers: Sequence[str]
-) -> tuple[Ranges, str]:
-    """Write the function for a range of places; none begins inside of a cache line."""
-    written.emit()
-    parameters = [f"ptr {p}" for p in (*pointers, "%shared", "%own", "%err")]
-    limits = ["i64 %begin", "i64 %end"]
-    name = f"{symbol}.range"
-    text = written.em.function(name, [*parameters, *limits], linkage="internal")
+def _ranges(symbol: str, scatter: Scatter, written: "_Range") -> Ranges:
+    """Return the ranges of places; none begins inside of a cache line."""
     extent = scatter.places * prod(scatter.batches)
     quantum = -(-CACHE_LINE // scatter.row_bytes)
-    return Ranges(None, name, extent, quantum, 0, aligned(16 * written.room)), text
+    own = aligned(16 * written.room)
+    return Ranges(None, f"{symbol}.range", extent, quantum, 0, own)
 
 
 @dataclass(frozen=True)
