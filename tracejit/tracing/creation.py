@@ -235,6 +235,17 @@ def _wrapper(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
     return wrapped
 
 
+def _always(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
+    @functools.wraps(original)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        trace = current_trace()
+        if trace is None:
+            return original(*args, **kwargs)
+        return act(trace, original, args, kwargs)
+
+    return traced
+
+
 class _Installer:
     """Wraps the functions in the modules while at least one trace runs."""
 
@@ -280,6 +291,13 @@ def _targets() -> Iterator[tuple[Any, str, Callable[[Trace, Fn, Any, Any], Any]]
 
 
 _installer = _Installer()
+
+# Each creation function to one that makes traced arrays whoever calls it.
+TRACED: dict[Fn, Fn] = {
+    original: _always(original, act)
+    for module, name, act in _targets()
+    for original in (getattr(module, name),)
+}
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """The rules of all of NumPy, in one table that every trace is given."""
 
-from . import creation, functions, indexing, python_scalars, ufunc_calls
+from . import creation, indexing, numpys_own, python_scalars, ufunc_calls
 from .rules import Rules
 
 RULES = Rules(
     ufunc=ufunc_calls.dispatch,
-    function=functions.dispatch,
+    function=numpys_own.dispatch,
     get=indexing.get,
     set_item=indexing.set_item,
     binary=python_scalars.binary,

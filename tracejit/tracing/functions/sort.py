@@ -44,65 +44,6 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, *args: Any, **kwargs: Any) ->
     return argsort(a, axis)
 
 
-@implements(np.median)
-def median(
-    a: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    keepdims: bool = False,
-) -> Any:
-    _, (x,) = lift(a)
-    if isinstance(axis, tuple | list):
-        raise ufuncs.unsupported("np.median over several axes", "reshape first")
-    ndim = x.ndim
-    v = x.reshape(-1) if axis is None else x
-    d = 0 if axis is None else normalize_axis(axis, v.ndim)
-    n = v.shape[d]
-    ordered = np.moveaxis(sort(v, d), d, -1)
-    middle = ordered[..., (n - 1) // 2 : n // 2 + 1]
-    out_ = np.mean(middle, axis=-1)
-    last = ordered[..., -1]
-    out_ = np.where(last != last, last, out_) if x.dtype.kind == "f" else out_
-    if not np.ndim(out_):
-        out_ = out_[()]
-    if not keepdims:
-        return out_
-    shape = (1,) * ndim if axis is None else (*v.shape[:d], 1, *v.shape[d + 1 :])
-    return np.reshape(out_, shape)
-
-
-@implements(np.quantile)
-def quantile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: Any = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    **kwargs: Any,
-) -> Any:
-    if method != "linear" or keepdims or isinstance(axis, tuple):
-        raise ufuncs.unsupported("np.quantile with method=, keepdims= or several axes")
-    _, (x, level) = lift(a, q)
-    v = x.reshape(-1) if axis is None else x
-    d = 0 if axis is None else normalize_axis(axis, v.ndim)
-    ordered = np.moveaxis(sort(v, d), d, 0)
-    place = level * (v.shape[d] - 1)
-    low = np.floor(place).astype(np.int64)
-    high = np.minimum(low + 1, v.shape[d] - 1)
-    t = place - low
-    t = t.reshape(t.shape + (1,) * (ordered.ndim - 1))
-    left, right = ordered[low], ordered[high]
-    return (left + (right - left) * t).astype(np.result_type(v.dtype, np.float32))
-
-
-@implements(np.percentile)
-def percentile(a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
-    return quantile(a, np.true_divide(q, 100), *args, **kwargs)
-
-
 @implements(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     trace, (index,) = lift(x)

@@ -1,0 +1,268 @@
+"""Rules for order statistics: medians, quantiles and percentiles, with and without NaN.
+
+The sample is sorted once and read where the method says. Where NaN are left out, how
+many numbers remain is known at run time only, and so is where they are read.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...ir import dtypes as dt
+from .. import ufuncs
+from ..storage import Kind
+from ..tracer import Tracer
+from .registry import implements, is_given, lift, normalize_axes
+from .sort import sort
+
+# Where sample i lies among n sorted ones: (n, q) -> place. Hyndman and Fan, "Sample
+# Quantiles in Statistical Packages", The American Statistician 50 (1996), number 4 to 9.
+_CONTINUOUS: dict[str, tuple[float, float]] = {
+    "interpolated_inverted_cdf": (0, 1),
+    "hazen": (0.5, 0.5),
+    "weibull": (0, 0),
+    "median_unbiased": (1 / 3, 1 / 3),
+    "normal_unbiased": (3 / 8, 3 / 8),
+}
+_DISCRETE = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")
+METHODS = (*_CONTINUOUS, *_DISCRETE, "linear", "midpoint", "averaged_inverted_cdf")
+
+
+def _rows(x: Tracer, axis: Any) -> tuple[Tracer, tuple[int, ...]]:
+    """Put the axes that are reduced last, as one; also the result's kept shape."""
+    axes = normalize_axes(axis, x.ndim)
+    rest = tuple(d for d in range(x.ndim) if d not in axes)
+    kept = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
+    moved = x.transpose((*rest, *axes))
+    return moved.reshape((*(x.shape[d] for d in rest), -1)), kept
+
+
+def _whole(n: Any, place: Any, takes_lower: Any) -> Any:
+    """The sample at or after `place`, whichever `takes_lower` says, as an index."""
+    low = np.floor(place)
+    return np.clip(np.where(takes_lower, low, low + 1), 0, n - 1)
+
+
+def _discrete(method: str, n: Any, q: Any) -> Any:
+    """The index of the sample that a method without interpolation takes."""
+    if method in ("lower", "higher", "nearest"):
+        rounding = {"lower": np.floor, "higher": np.ceil, "nearest": _nearest}[method]
+        return rounding((n - 1) * q)
+    if method == "inverted_cdf":
+        place = n * q - 1
+        return _whole(n, place, place == np.floor(place))
+    place = n * q - 1 - 0.5
+    low = np.floor(place)
+    return _whole(n, place, (place == low) & (low % 2 == 1))
+
+
+def _nearest(place: Any) -> Any:
+    """To the nearest sample, halves to the even one."""
+    low = np.floor(place)
+    part = place - low
+    is_lower = (part < 0.5) | ((part == 0.5) & (low % 2 == 0))
+    return np.where(is_lower, low, low + 1)
+
+
+def _places(method: str, n: Any, q: Any) -> tuple[Any, Any, Any]:
+    """Two samples and how far between them the quantile lies, in float64."""
+    if method in _DISCRETE:
+        at = _discrete(method, n, q)
+        return at, at, 0.0
+    if method in _CONTINUOUS:
+        alpha, beta = _CONTINUOUS[method]
+        place = n * q + (alpha + q * (1 - alpha - beta)) - 1
+    elif method == "averaged_inverted_cdf":
+        place = n * q - 1
+    else:
+        place = (n - 1) * q
+    low = np.floor(place)
+    part = place - low
+    if method == "midpoint":
+        part = np.where(part == 0, 0.0, 0.5)
+    if method == "averaged_inverted_cdf":
+        part = np.where(part == 0, 0.5, 1.0)
+    return np.clip(low, 0, n - 1), np.clip(low + 1, 0, n - 1), part
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Which quantile: parts of 1, and the method.
+
+    Places are computed in the dtype `exact`, how far it lies between two samples is
+    rounded to `within`: that of the samples where the level is a Python number.
+    """
+
+    q: Any
+    method: str
+    exact: np.dtype
+    within: np.dtype
+
+
+def _level(x: Tracer, q: Any, per: int, method: str) -> _Level:
+    q = np.asarray(q) if isinstance(q, list | tuple) else q
+    share = q if per == 1 else q / per
+    if method not in METHODS:
+        raise ValueError(f"{method!r} is not a valid method. Use one of: {METHODS}")
+    if not isinstance(share, Tracer):
+        numbers = np.asarray(share)
+        if not np.all((numbers >= 0) & (numbers <= 1)):
+            raise ValueError("Quantiles must be in the range [0, 1]")
+        if method == "linear" and numbers.dtype.kind in "biu":
+            method = "lower"  # the samples at the ends
+    is_weak = type(q) in (int, float)
+    is_weak |= isinstance(q, Tracer) and q.kind is Kind.PYTHON
+    exact = np.dtype(np.float64) if is_weak else np.result_type(share.dtype, np.float16)
+    within = x.dtype if is_weak and dt.is_float(x.dtype) else exact
+    return _Level(share, method, exact, within)
+
+
+def _interpolated(low: Any, high: Any, part: Any) -> Any:
+    """Between two samples, from the nearer one, as NumPy does: exact at both ends."""
+    step = high - low
+    return np.where(part >= 0.5, high - step * (1 - part), low + step * part)
+
+
+def _between(
+    level: _Level, read: Callable[[Any], Any], n: Any, q: Any, trailing: int
+) -> Any:
+    """The quantile of samples that `read` gives at a place.
+
+    `trailing` axes of the samples come after those of `q`.
+    """
+    low, high, part = _places(level.method, n, q)
+    lower = read(low)
+    if level.method in _DISCRETE:
+        return lower
+    part = part.astype(level.within)
+    if np.ndim(part):
+        part = np.reshape(part, np.shape(part) + (1,) * trailing)
+    return _interpolated(lower, read(high), part)
+
+
+def _quantile(x: Tracer, level: _Level, axis: Any, keepdims: Any) -> Any:
+    rows, kept = _rows(x, axis)
+    ordered = np.moveaxis(sort(rows, -1), -1, 0)
+
+    def read(place: Any) -> Any:
+        return ordered[_index(place)]
+
+    q = level.q
+    out = _between(level, read, ordered.shape[0], q, ordered.ndim - 1)
+    if dt.is_float(x.dtype):
+        out = np.where(np.isnan(ordered[-1]), ordered[-1], out)
+    return _shaped(out, np.ndim(q), kept, keepdims)
+
+
+def _index(place: Any) -> Any:
+    if isinstance(place, Tracer):
+        return place.astype(np.int64)
+    return np.asarray(place).astype(np.int64) if np.ndim(place) else int(place)
+
+
+def _shaped(out: Any, levels: int, kept: tuple[int, ...], keepdims: Any) -> Any:
+    if is_given(keepdims) and keepdims:
+        out = np.reshape(out, np.shape(out)[:levels] + kept)
+    return out[()] if not np.ndim(out) else out
+
+
+def _nan_quantile(x: Tracer, level: _Level, axis: Any, keepdims: Any) -> Any:
+    if not dt.is_float(x.dtype):
+        return _quantile(x, level, axis, keepdims)
+    rows, kept = _rows(x, axis)
+    ordered = sort(rows, -1)
+    count = np.sum(~np.isnan(rows), axis=-1)
+    q, levels = level.q, np.ndim(level.q)
+    if levels:
+        q = np.reshape(q, np.shape(q) + (1,) * np.ndim(count))
+
+    def read(place: Any) -> Any:
+        return _at(ordered, place, levels)
+
+    out = _between(level, read, count.astype(level.exact), q, 0)
+    out = np.where(count == 0, x.dtype.type(np.nan), out)
+    return _shaped(out, levels, kept, keepdims)
+
+
+def _at(ordered: Any, place: Any, levels: int) -> Any:
+    """The samples of each row at its own places."""
+    index = np.maximum(place, 0).astype(np.int64)
+    wide = ordered if not levels else ordered[(None,) * levels]
+    return np.take_along_axis(wide, index[..., None], axis=-1)[..., 0]
+
+
+def _rule(compute: Callable[[Tracer, _Level, Any, Any], Any], per: int) -> Any:
+    """The rule of a function whose levels are parts of `per`."""
+
+    def rule(
+        a: Any,
+        q: Any,
+        axis: Any = None,
+        out: Any = None,
+        overwrite_input: bool = False,
+        method: str = "linear",
+        keepdims: Any = np._NoValue,
+        *,
+        weights: Any = None,
+        interpolation: Any = None,
+    ) -> Any:
+        _, (x,) = lift(a)
+        if weights is not None:
+            raise ufuncs.unsupported(
+                "weights= of quantiles", "sort with np.argsort and sum the weights"
+            )
+        if dt.is_complex(x.dtype):
+            raise TypeError("a must be an array of real numbers")
+        return compute(x, _level(x, q, per, method), axis, keepdims)
+
+    return rule
+
+
+quantile = implements(np.quantile)(_rule(_quantile, 1))
+percentile = implements(np.percentile)(_rule(_quantile, 100))
+nanquantile = implements(np.nanquantile)(_rule(_nan_quantile, 1))
+nanpercentile = implements(np.nanpercentile)(_rule(_nan_quantile, 100))
+
+
+@implements(np.median)
+def median(
+    a: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    keepdims: Any = False,
+) -> Any:
+    """The mean of the one or two numbers in the middle."""
+    _, (x,) = lift(a)
+    rows, kept = _rows(x, axis)
+    n = rows.shape[-1]
+    ordered = sort(rows, -1)
+    result = np.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], axis=-1)
+    if dt.is_float(x.dtype) and n:
+        last = ordered[..., -1]
+        result = np.where(np.isnan(last), last, result)
+    return _shaped(result, 0, kept, keepdims)
+
+
+@implements(np.nanmedian)
+def nanmedian(
+    a: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    keepdims: Any = np._NoValue,
+) -> Any:
+    """The mean of the one or two numbers in the middle of those that are not NaN."""
+    _, (x,) = lift(a)
+    if not dt.is_float(x.dtype):
+        return median(x, axis, keepdims=keepdims)
+    rows, kept = _rows(x, axis)
+    ordered = sort(rows, -1)
+    count = np.sum(~np.isnan(rows), axis=-1)
+    low = _at(ordered, (count - 1) // 2, 0)
+    high = _at(ordered, count // 2, 0)
+    high = np.where(count == 0, low, high)
+    middle = np.where(count % 2 == 1, low, np.mean(np.stack([low, high]), axis=0))
+    return _shaped(middle, 0, kept, keepdims)
