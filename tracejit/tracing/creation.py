@@ -43,13 +43,24 @@ FROM_NUMBERS = (
     "triu_indices",
     "meshgrid",
     "ix_",
+    "fromfunction",
+    "mask_indices",
     "hanning",
     "hamming",
     "blackman",
     "bartlett",
     "kaiser",
 )
-FROM_ARRAYS = ("array", "asarray", "asanyarray", "ascontiguousarray", "copy")
+FROM_ARRAYS = (
+    "array",
+    "asarray",
+    "asanyarray",
+    "asarray_chkfinite",
+    "ascontiguousarray",
+    "asfortranarray",
+    "copy",
+    "require",
+)
 RANDOM = [
     "rand",
     "randn",
@@ -189,6 +200,10 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     copies = fn.__name__ in ("array", "copy") and kwargs.get("copy", True) is not False
     if isinstance(x, Tracer):
         out = x if dtype is None else x.astype(dtype, copy=copies)
+        if fn.__name__ == "asarray_chkfinite":
+            functions.require(np.isfinite(out), "array must not contain infs or NaNs")
+        if fn.__name__ == "asfortranarray" and not out.flags.f_contiguous:
+            return out.copy("F")
         if x.kind is not Kind.ARRAY:
             out = out.as_scalar(Kind.ARRAY)
         elif out is x and copies:
@@ -294,9 +309,9 @@ _installer = _Installer()
 
 # Each creation function to one that makes traced arrays whoever calls it.
 TRACED: dict[Fn, Fn] = {
-    original: _always(original, act)
-    for module, name, act in _targets()
-    for original in (getattr(module, name),)
+    getattr(np, name): _always(getattr(np, name), act)
+    for names, act in ((FROM_NUMBERS, _made), (FROM_ARRAYS, _from_array))
+    for name in names
 }
 
 

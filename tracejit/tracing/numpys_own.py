@@ -12,7 +12,7 @@ Needs the creation functions of `creation` and the table of rules. Establishes
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -29,7 +29,6 @@ TRACED_AS_WRITTEN: frozenset[Fn] = frozenset(
     {
         np.apply_along_axis,
         np.apply_over_axes,
-        np.array_equiv,
         np.delete,
         np.ediff1d,
         np.fix,
@@ -40,43 +39,40 @@ TRACED_AS_WRITTEN: frozenset[Fn] = frozenset(
         np.poly,
         np.polyadd,
         np.polyder,
-        np.polydiv,
-        np.polyfit,
         np.polyint,
-        np.polymul,
         np.polysub,
         np.polyval,
         np.resize,
         np.trapezoid,
         np.unwrap,
         np.vander,
+        np.i0,
+        np.gradient,
+        np.pad,
+        np.histogramdd,
+        np.histogramdd,
+        np.linalg.multi_dot,
         np.real_if_close,
         np.dsplit,
         np.tril_indices_from,
         np.triu_indices_from,
         np.diag_indices_from,
         np.sort_complex,
-        np.einsum_path,
         np.fft.hfft,
         np.fft.ihfft,
         np.fft.rfftn,
         np.fft.irfftn,
         np.fft.rfft2,
         np.fft.irfft2,
-        np.i0,
         np.nancumsum,
         np.nancumprod,
-        np.isin,
-        np.nanargmax,
-        np.nanargmin,
-        np.histogram,
         np.histogram2d,
-        np.roots,
-        np.piecewise,
-        np.choose,
         np.common_type,
     }
 )
+
+
+_asarray = TRACED[np.asarray]
 
 
 def dispatch(func: Fn, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -88,22 +84,24 @@ def dispatch(func: Fn, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         When the function has no rule and its own code asks for values.
     """
     if func in functions.FUNCTIONS or func not in TRACED_AS_WRITTEN:
-        return functions.dispatch(func, args, kwargs)
+        result = functions.dispatch(func, args, kwargs)
+        if result is not NotImplemented:
+            return result
     try:
         return _as_written(func)(*args, **kwargs)
     except ConcretizationError as error:
         what = f"numpy.{func.__name__} of these arguments"
-        raise ufuncs.unsupported(what, error.hint) from error
+        raise ufuncs.unsupported(what, error.hint or "") from error
 
 
-@lru_cache(maxsize=None)
+@cache
 def _as_written(func: Fn) -> Fn:
     """The Python code of `func`, over traced creation functions."""
     code: FunctionType = func._implementation  # type: ignore[attr-defined]
     return _with_globals(code, _copy_of(code.__module__))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _copy_of(module: str) -> dict[str, Any]:
     """The globals of a module of NumPy, its functions and creation functions replaced.
 
@@ -112,7 +110,9 @@ def _copy_of(module: str) -> dict[str, Any]:
     old = vars(sys.modules[module])
     new = dict(old)
     for name, value in old.items():
-        if isinstance(value, FunctionType) and value.__globals__ is old:
+        if name in _REPLACED:
+            new[name] = _REPLACED[name]
+        elif isinstance(value, FunctionType) and value.__globals__ is old:
             new[name] = _with_globals(value, new)
         elif isinstance(value, ModuleType):
             new[name] = _Creating(value)
@@ -133,6 +133,29 @@ def _with_globals(function: FunctionType, scope: dict[str, Any]) -> FunctionType
     return copied
 
 
+class _Converter:
+    """Stands for the converter that NumPy's functions take their arrays through."""
+
+    def __init__(self, *arrays: Any) -> None:
+        self.arrays = tuple(_asarray(a) for a in arrays)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.arrays[i]
+
+    def as_arrays(self, **options: Any) -> tuple[Any, ...]:
+        return self.arrays
+
+    def wrap(self, array: Any, to_scalar: Any = None) -> Any:
+        return array
+
+    def result_type(self, extra_dtype: Any = None, ensure_inexact: bool = False) -> Any:
+        parts = [a.dtype for a in self.arrays]
+        if extra_dtype is not None:
+            parts.append(extra_dtype)
+        found = np.result_type(*parts)
+        return np.result_type(found, 0.0) if ensure_inexact else found
+
+
 class _Creating:
     """A module whose creation functions make traced arrays."""
 
@@ -140,6 +163,20 @@ class _Creating:
         self.module = module
 
     def __getattr__(self, name: str) -> Any:
+        if name in _REPLACED:
+            return _REPLACED[name]
         value = getattr(self.module, name)
         original = getattr(value, "__wrapped__", value)
         return TRACED.get(original, value) if callable(value) else value
+
+
+def _atleast_2d(arrays: Any) -> Any:
+    return functions.shape.atleast_2d(_asarray(arrays))
+
+
+# What NumPy's functions call that asks for values, is compiled, or takes lists.
+_REPLACED: dict[str, Any] = {
+    "_array_converter": _Converter,
+    "_get_outer_edges": functions.histograms.span,
+    "atleast_2d": _atleast_2d,
+}

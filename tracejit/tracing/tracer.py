@@ -49,8 +49,8 @@ METHODS: dict[str, Callable[..., Any]] = {
         "argmin",
         "argpartition",
         "argsort",
+        "choose",
         "clip",
-        "compress",
         "cumprod",
         "cumsum",
         "diagonal",
@@ -509,7 +509,8 @@ class Tracer(Shadowed):
         return self.transpose(order)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
-        if len(shape) == 1 and not hasattr(shape[0], "__index__"):
+        is_one = len(shape) == 1
+        if is_one and (np.ndim(shape[0]) or not hasattr(shape[0], "__index__")):
             shape = tuple(shape[0])
         return self._reshaped(tuple(n.__index__() for n in shape), order, copy)
 
@@ -614,6 +615,21 @@ class Tracer(Shadowed):
 
     def sort(self, axis: int = -1, kind: Any = None, order: Any = None) -> None:
         self[...] = np.sort(self, axis=axis)  # type: ignore[call-overload]
+
+    def partition(self, kth: Any, axis: int = -1, *args: Any, **kwargs: Any) -> None:
+        self[...] = np.partition(self, kth, axis)  # type: ignore[call-overload]
+
+    def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
+        return np.compress(condition, self, axis, out)
+
+    def view(self, dtype: Any = None, type: Any = None) -> "Tracer":
+        if dtype is None or (dtype is not np.ndarray and np.dtype(dtype) == self.dtype):
+            return self.derive(Reshaped(self.shape), self.shadow.view())
+        raise UnsupportedError(
+            f"a view of {self.dtype} as {dtype} is not traced",
+            source=user_line(),
+            hint="convert the values: x.astype(dtype)",
+        )
 
     def conj(self) -> Any:
         return np.conjugate(self)

@@ -191,7 +191,8 @@ def _lower(
     shape: tuple[int, ...],
 ) -> tuple[Atom, ...]:
     lowering = LOWERINGS.get(ufunc) or _scipy_lowering(ufunc)
-    if lowering is not None:
+    is_complex = dt.is_complex(atoms[0].aval.dtype)
+    if lowering is not None and not (is_complex and ufunc in _REAL_ONLY):
         out = lowering(trace, *atoms)
         outs: tuple[Atom, ...] = out if isinstance(out, tuple) else (out,)
     else:
@@ -410,6 +411,29 @@ def _conjugate(t: Trace, x: Atom) -> Atom:
     return t.emit(ew.conj_p, x) if dt.is_complex(x.aval.dtype) else x
 
 
+def _compared(primitive: Primitive, below: bool) -> Lowering:
+    """Compare; `below` is what holds of a negative number and an unsigned one."""
+
+    def lower(t: Trace, x: Atom, y: Atom) -> Atom:
+        if x.aval.dtype == y.aval.dtype:
+            return t.emit(primitive, x, y)
+        first = x.aval.dtype.kind == "i"  # int64 and uint64 have no common dtype
+        signed = x if first else y
+        zero = t.builder.literal(0, signed.aval.dtype)
+        is_negative = t.emit(ew.lt_p, signed, zero)
+        pair = (t.emit(ew.convert_p, v, dtype=np.dtype(np.uint64)) for v in (x, y))
+        outcome = below if first or primitive in (ew.eq_p, ew.ne_p) else not below
+        known = t.builder.literal(outcome, dt.BOOL)
+        same = t.emit(primitive, *pair)
+        full = broadcast_to(t.builder, known, same.aval.shape)
+        return t.emit(ew.select_p, is_negative, full, same)
+
+    return lower
+
+
+# Complex numbers are ordered and rounded by NumPy's own loops.
+_REAL_ONLY = frozenset({np.maximum, np.minimum, np.fmax, np.fmin, np.rint})
+
 LOWERINGS: dict[np.ufunc, Any] = {
     np.add: _by_kind({"b": ew.or_p, "": ew.add_p}),
     np.subtract: _plain(ew.sub_p),
@@ -466,12 +490,12 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.minimum: _by_kind({"b": ew.and_p, "": ew.minimum_p}),
     np.fmax: _by_kind({"b": ew.or_p, "": ew.fmax_p}),
     np.fmin: _by_kind({"b": ew.and_p, "": ew.fmin_p}),
-    np.equal: _plain(ew.eq_p),
-    np.not_equal: _plain(ew.ne_p),
-    np.less: _plain(ew.lt_p),
-    np.less_equal: _plain(ew.le_p),
-    np.greater: _plain(ew.gt_p),
-    np.greater_equal: _plain(ew.ge_p),
+    np.equal: _compared(ew.eq_p, False),
+    np.not_equal: _compared(ew.ne_p, True),
+    np.less: _compared(ew.lt_p, True),
+    np.less_equal: _compared(ew.le_p, True),
+    np.greater: _compared(ew.gt_p, False),
+    np.greater_equal: _compared(ew.ge_p, False),
     np.isnan: _is_special(ew.isnan_p, False),
     np.isinf: _is_special(ew.isinf_p, False),
     np.isfinite: _is_special(ew.isfinite_p, True),

@@ -6,8 +6,10 @@ from typing import Any
 from . import (
     create,
     decompositions,
+    histograms,
     linalg,
     norms,
+    places,
     products,
     quantiles,
     reduce,
@@ -15,6 +17,7 @@ from . import (
     shape,
     sort,
 )
+from .checks import require
 from .products import GENERALIZED
 from .registry import FUNCTIONS, dispatch
 from .select import where
@@ -24,6 +27,8 @@ from .shape import stack
 CREATION: dict[str, Callable[..., Any]] = {
     "full": create.full,
     "linspace": create.linspace,
+    "logspace": create.logspace,
+    "geomspace": create.geomspace,
     "arange": create.arange,
 }
 
@@ -34,11 +39,14 @@ __all__ = [
     "create",
     "decompositions",
     "dispatch",
+    "histograms",
     "linalg",
     "norms",
+    "places",
     "products",
     "quantiles",
     "reduce",
+    "require",
     "select",
     "shape",
     "sort",

@@ -1,5 +1,6 @@
 """Rules for creation functions that are given traced numbers."""
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from .. import ufuncs
 from ..storage import own
 from ..trace import Trace
 from ..tracer import Tracer
+from .checks import require
+from .registry import implements, lift
+from .select import promoted_dtype
 
 
 def full(
@@ -27,26 +31,101 @@ def linspace(
     trace: Trace,
     start: Any,
     stop: Any,
-    num: int = 50,
+    num: Any = 50,
     endpoint: bool = True,
     retstep: bool = False,
     dtype: Any = None,
-    axis: int = 0,
+    axis: Any = 0,
+    *,
+    device: Any = None,
 ) -> Any:
-    """``np.linspace`` between traced numbers, by NumPy's own steps."""
-    num = num.__index__()
+    """``np.linspace`` between traced numbers or arrays, by NumPy's own steps."""
+    num = operator.index(num)
+    if num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.")
     first, last = trace.lift(start), trace.lift(stop)
-    if first.ndim or last.ndim or retstep:
-        raise ufuncs.unsupported("np.linspace between arrays, or with retstep")
-    inner = np.result_type(first.dtype, last.dtype, np.float64(0).dtype)
+    inner = np.result_type(promoted_dtype(first, last), 0.0)
     low, high = first.astype(inner), last.astype(inner)
     parts = num - 1 if endpoint else num
-    step = (high - low) / max(parts, 1)
-    out = own(np.arange(num, dtype=inner)) * step + low
+    counts = np.arange(num, dtype=inner)
+    out, step = _steps(low, high, own(counts), parts)
     if endpoint and num > 1:
         out[-1] = high
     target = inner if dtype is None else np.dtype(dtype)
-    return out.astype(target, copy=False)
+    if target.kind in "iu" and inner.kind == "f":
+        out = np.floor(out)
+    result = np.moveaxis(out.astype(target, copy=False), 0, axis)
+    return (result, step) if retstep else result
+
+
+def _steps(low: Tracer, high: Tracer, counts: Any, parts: int) -> tuple[Any, Any]:
+    """Count in steps from `low`; a step too small to be one is a part of the whole."""
+    delta = high - low
+    counts = counts.reshape((-1,) + (1,) * np.ndim(delta))
+    if parts <= 0:
+        return counts * delta + low, delta * np.nan
+    step = delta / parts
+    exact = np.where(step == 0, counts / parts * delta, counts * step)
+    return exact + low, step
+
+
+@implements(np.linspace)
+def linspace_of(start: Any, stop: Any, *args: Any, **kwargs: Any) -> Any:
+    return linspace(lift(start, stop)[0], start, stop, *args, **kwargs)
+
+
+@implements(np.logspace)
+def logspace_of(start: Any, stop: Any, *args: Any, **kwargs: Any) -> Any:
+    return logspace(lift(start, stop)[0], start, stop, *args, **kwargs)
+
+
+def logspace(
+    trace: Trace,
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    base: Any = 10.0,
+    dtype: Any = None,
+    axis: Any = 0,
+) -> Any:
+    """``np.logspace``: powers of `base` whose exponents are evenly spaced."""
+    exponents = linspace(trace, start, stop, num, endpoint, axis=axis)
+    base = np.expand_dims(base, axis) if np.ndim(base) else base
+    out = np.power(base, exponents)
+    return out if dtype is None else out.astype(dtype)
+
+
+@implements(np.geomspace)
+def geomspace_of(start: Any, stop: Any, *args: Any, **kwargs: Any) -> Any:
+    return geomspace(lift(start, stop)[0], start, stop, *args, **kwargs)
+
+
+def geomspace(
+    trace: Trace,
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    axis: Any = 0,
+) -> Any:
+    """``np.geomspace`` between real numbers of one sign: both ends are exact."""
+    first, last = trace.lift(start), trace.lift(stop)
+    inner = np.result_type(promoted_dtype(first, last), 0.0)
+    if inner.kind == "c":
+        raise ufuncs.unsupported("np.geomspace between complex numbers")
+    low, high = first.astype(inner), last.astype(inner)
+    require((low != 0) & (high != 0), "Geometric sequence cannot include zero")
+    sign = np.sign(low)
+    ends = np.log10(low * sign), np.log10(high * sign)
+    out = np.power(10.0, linspace(trace, *ends, num, endpoint)) * sign
+    if num > 0:
+        out[0] = low
+    if endpoint and num > 1:
+        out[-1] = high
+    result = np.moveaxis(out, 0, axis)
+    return result if dtype is None else result.astype(dtype)
 
 
 def arange(trace: Trace, *args: Any, **kwargs: Any) -> Any:

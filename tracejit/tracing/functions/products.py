@@ -1,5 +1,6 @@
 """Rules for products: matmul, dot, einsum, tensordot, outer, kron, cross, convolve."""
 
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,13 +97,22 @@ def _without_float8(ufunc: np.ufunc, *values: Any) -> Sequence[Any]:
 
 def _vecdot(x1: Any, x2: Any) -> Any:
     x1, x2 = _without_float8(np.matmul, x1, x2)
-    return np.sum(np.conjugate(x1) * x2, axis=-1)
+    _, (x, y) = lift(x1, x2)
+    product = _conjugated(x) * y
+    if product.dtype == dt.BOOL:
+        return np.any(product, axis=-1)
+    return np.sum(product, axis=-1, dtype=product.dtype)
+
+
+def _conjugated(x: Any) -> Any:
+    """NumPy has no conjugate of booleans but as integers."""
+    return np.conjugate(x) if dt.is_complex(x.dtype) else x
 
 
 for _name, _rule in (
     ("vecdot", _vecdot),
     ("matvec", lambda a, v: matmul(a, v[..., None])[..., 0]),
-    ("vecmat", lambda v, a: matmul(np.conjugate(v)[..., None, :], a)[..., 0, :]),
+    ("vecmat", lambda v, a: matmul(_conjugated(v)[..., None, :], a)[..., 0, :]),
 ):
     if isinstance(getattr(np, _name, None), np.ufunc):
         GENERALIZED[getattr(np, _name)] = _rule
@@ -220,7 +230,7 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 def einsum(*operands: Any, **kwargs: Any) -> Any:
     """Any subscripts: operands are contracted two by two from the left."""
     if not isinstance(operands[0], str):
-        raise ufuncs.unsupported("np.einsum with lists of axes", "write subscripts")
+        operands = _from_lists(operands)
     trace, xs, dtype = _operands(*operands[1:])
     if dtype in dt.FLOAT8S:
         raise ufuncs.unsupported(
@@ -235,6 +245,21 @@ def einsum(*operands: Any, **kwargs: Any) -> Any:
         keep = set(result).union(*(t for t, _ in rest))
         pairs = [_contract_pair(trace, left, right, keep), *rest]
     return wrap(trace, _arrange(trace, *pairs[0], result))
+
+
+def _from_lists(operands: Sequence[Any]) -> tuple[Any, ...]:
+    """``(x, axes, y, axes, result)`` as subscripts and operands."""
+    pairs = len(operands) // 2
+    xs, lists = operands[: 2 * pairs : 2], operands[1 : 2 * pairs : 2]
+    text = ",".join(_letters(axes) for axes in lists)
+    if len(operands) % 2:
+        text += "->" + _letters(operands[-1])
+    return (text, *xs)
+
+
+def _letters(axes: Sequence[Any]) -> str:
+    alphabet = string.ascii_uppercase + string.ascii_lowercase
+    return "".join("..." if a is Ellipsis else alphabet[a] for a in axes)
 
 
 def _subscripts(text: str, ndims: Sequence[int]) -> tuple[list[str], str]:
@@ -328,3 +353,30 @@ def _arrange(trace: Trace, term: str, x: Atom, result: str) -> Atom:
     term, x = _sum_lone(trace, term, x, set(result))
     perm = tuple(term.index(c) for c in result)
     return trace.emit(transpose_p, x, perm=perm)
+
+
+@implements(np.polyfit)
+def polyfit(
+    x: Any,
+    y: Any,
+    deg: Any,
+    rcond: Any = None,
+    full: bool = False,
+    w: Any = None,
+    cov: Any = False,
+) -> Any:
+    """Least squares over scaled powers, as NumPy's; it does not warn of poor rank."""
+    if full or cov:
+        raise ufuncs.unsupported("full= and cov= of np.polyfit")
+    _, (points, values) = lift(x, y)
+    points, values = points + 0.0, values + 0.0
+    rcond = points.size * np.finfo(points.dtype).eps if rcond is None else rcond
+    left = np.vander(points, deg + 1)
+    if w is not None:
+        (weight,) = lift(w)[1]
+        weight = weight + 0.0
+        left = left * weight[:, None]
+        values = values * (weight[:, None] if values.ndim == 2 else weight)
+    scale = np.sqrt(np.sum(left * left, axis=0))
+    found = np.linalg.lstsq(left / scale, values, rcond)[0]
+    return (found.T / scale).T

@@ -12,13 +12,13 @@ import numpy as np
 
 from ...ir import dtypes as dt
 from .. import ufuncs
-from ..storage import Kind
+from ..storage import Kind, own
 from ..tracer import Tracer
 from .registry import implements, is_given, lift, normalize_axes
 from .sort import sort
 
 # Where sample i lies among n sorted ones: (n, q) -> place. Hyndman and Fan, "Sample
-# Quantiles in Statistical Packages", The American Statistician 50 (1996), number 4 to 9.
+# Quantiles in Statistical Packages", The American Statistician 50 (1996).
 _CONTINUOUS: dict[str, tuple[float, float]] = {
     "interpolated_inverted_cdf": (0, 1),
     "hazen": (0.5, 0.5),
@@ -48,8 +48,10 @@ def _whole(n: Any, place: Any, takes_lower: Any) -> Any:
 def _discrete(method: str, n: Any, q: Any) -> Any:
     """The index of the sample that a method without interpolation takes."""
     if method in ("lower", "higher", "nearest"):
-        rounding = {"lower": np.floor, "higher": np.ceil, "nearest": _nearest}[method]
-        return rounding((n - 1) * q)
+        place = (n - 1) * q
+        if method == "nearest":
+            return _nearest(place)
+        return np.floor(place) if method == "lower" else np.ceil(place)
     if method == "inverted_cdf":
         place = n * q - 1
         return _whole(n, place, place == np.floor(place))
@@ -102,7 +104,7 @@ class _Level:
 
 
 def _level(x: Tracer, q: Any, per: int, method: str) -> _Level:
-    q = np.asarray(q) if isinstance(q, list | tuple) else q
+    q = own(np.asarray(q)) if isinstance(q, list | tuple) else q
     share = q if per == 1 else q / per
     if method not in METHODS:
         raise ValueError(f"{method!r} is not a valid method. Use one of: {METHODS}")
@@ -159,7 +161,7 @@ def _quantile(x: Tracer, level: _Level, axis: Any, keepdims: Any) -> Any:
 def _index(place: Any) -> Any:
     if isinstance(place, Tracer):
         return place.astype(np.int64)
-    return np.asarray(place).astype(np.int64) if np.ndim(place) else int(place)
+    return own(np.asarray(place).astype(np.int64)) if np.ndim(place) else int(place)
 
 
 def _shaped(out: Any, levels: int, kept: tuple[int, ...], keepdims: Any) -> Any:

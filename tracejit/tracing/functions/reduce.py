@@ -10,12 +10,13 @@ from ...ir.graph import Atom
 from ...ir.ops import reduce as red
 from ...ir.ops.shape import reshape
 from ...ir.primitive import Primitive
-from .. import ufuncs
 from ..source import user_line
+from ..storage import own
 from ..tracer import Tracer
+from .checks import require
 from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
 from .select import where as select
-from .shape import atleast_2d, broadcast_to, concatenate
+from .shape import atleast_2d, broadcast_to, concatenate, moveaxis
 
 NoValue: Any = np._NoValue
 
@@ -44,8 +45,7 @@ def _kept(x: Tracer, out: Atom, axes: tuple[int, ...]) -> Tracer:
 def _with_where(x: Tracer, where: Any, neutral: object) -> Tracer:
     if not is_given(where) or where is True:
         return x
-    value = np.asarray(neutral).astype(x.dtype)[()]
-    return select(where, x, value)
+    return select(where, x, _initial(neutral, x.dtype))
 
 
 def _initial(initial: Any, dtype: np.dtype) -> Any:
@@ -187,9 +187,9 @@ def var(
     correction: Any = NoValue,
 ) -> Any:
     """Two passes, as NumPy: the mean, then the mean square of what is left."""
-    if is_given(where) and where is not True:
-        raise ufuncs.unsupported("where= of np.var", "use np.mean with where=")
     _, (x,) = lift(a)
+    if is_given(where) and where is not True:
+        return _variance(x, where, axis, dtype, ddof, keepdims, mean, correction)
     ddof = correction if is_given(correction) else ddof
     inner = np.dtype(dtype) if dtype is not None else x.dtype
     if inner.kind in "biu":
@@ -206,6 +206,30 @@ def var(
     count = max(_count(x, axis) - ddof, 0)
     result = np.true_divide(total, total.dtype.type(count))
     return result.astype(inner) if wide != inner else result
+
+
+def _variance(
+    x: Tracer,
+    counted: Any,
+    axis: Any,
+    dtype: Any,
+    ddof: float,
+    keepdims: Any,
+    middle: Any,
+    correction: Any,
+) -> Any:
+    """The variance of those elements that count."""
+    ddof = correction if is_given(correction) else ddof
+    if x.dtype.kind in "biu":
+        x = x.astype(np.float64)
+    if not is_given(middle):
+        middle = mean(x, axis, dtype, None, True, where=counted)
+    left = x - middle
+    square = (left * np.conjugate(left)).real
+    total = sum_(square, axis, dtype, None, keepdims, NoValue, counted)
+    counted = np.broadcast_to(counted, x.shape)
+    count = np.sum(counted, axis=axis, keepdims=keepdims) - ddof
+    return (total / np.maximum(count, 0).astype(total.dtype)).astype(total.dtype)
 
 
 @implements(np.std)
@@ -350,26 +374,29 @@ def _without_nan(a: Any, neutral: float) -> tuple[Tracer, Tracer]:
     return select(bad, x.dtype.type(neutral), x), bad
 
 
-@implements(np.nansum)
-def nansum(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = NoValue,
-) -> Any:
-    return sum_(_without_nan(a, 0)[0], axis, dtype, None, keepdims)
+def _nan_total(total: Any, neutral: int) -> Any:
+    def rule(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: Any = NoValue,
+        initial: Any = NoValue,
+        where: Any = NoValue,
+    ) -> Any:
+        x, _ = _without_nan(a, neutral)
+        return total(x, axis, dtype, None, keepdims, initial, where)
+
+    return rule
 
 
-@implements(np.nanprod)
-def nanprod(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = NoValue,
-) -> Any:
-    return prod(_without_nan(a, 1)[0], axis, dtype, None, keepdims)
+nansum = implements(np.nansum)(_nan_total(sum_, 0))
+nanprod = implements(np.nanprod)(_nan_total(prod, 1))
+
+
+def _counted(bad: Tracer, where: Any) -> Tracer:
+    """Which elements are numbers, and not left out."""
+    return ~bad & where if is_given(where) else ~bad
 
 
 @implements(np.nanmean)
@@ -379,19 +406,36 @@ def nanmean(
     dtype: Any = None,
     out: Any = None,
     keepdims: Any = NoValue,
+    *,
+    where: Any = NoValue,
 ) -> Any:
     x, bad = _without_nan(a, 0)
-    count = np.sum(~bad, axis=axis, keepdims=keepdims)
-    total = sum_(x, axis, dtype, None, keepdims)
+    if x.dtype.kind in "biu":
+        return mean(x, axis, dtype, None, keepdims, where=where)
+    counted = _counted(bad, where)
+    count = np.sum(counted, axis=axis, keepdims=keepdims)
+    total = sum_(x, axis, dtype, None, keepdims, NoValue, counted)
     return total / count.astype(total.dtype)
 
 
 def _nan_extremum(low: bool) -> Any:
     fill, reduce_ = (np.inf, min_) if low else (-np.inf, max_)
 
-    def rule(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NoValue) -> Any:
-        x, bad = _without_nan(a, fill)
-        found = reduce_(x, axis, None, keepdims)
+    def rule(
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = NoValue,
+        initial: Any = NoValue,
+        where: Any = NoValue,
+    ) -> Any:
+        (x,) = lift(a)[1]
+        if not dt.is_float(x.dtype):
+            return reduce_(x, axis, None, keepdims, initial, where)
+        x, bad = _without_nan(x, fill)
+        found = reduce_(x, axis, None, keepdims, initial, where)
+        if is_given(initial):
+            return found
         empty = np.all(bad, axis=axis, keepdims=keepdims)
         out_ = np.where(empty, x.dtype.type(np.nan), found)
         return out_ if out_.ndim else out_[()]
@@ -403,6 +447,25 @@ nanmax = implements(np.nanmax)(_nan_extremum(False))
 nanmin = implements(np.nanmin)(_nan_extremum(True))
 
 
+def _nan_arg(low: bool) -> Any:
+    fill, find = (np.inf, argmin) if low else (-np.inf, argmax)
+
+    def rule(
+        a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = NoValue
+    ) -> Any:
+        (x,) = lift(a)[1]
+        if dt.is_float(x.dtype):
+            x, bad = _without_nan(x, fill)
+            require(~np.all(bad, axis=axis), "All-NaN slice encountered")
+        return find(x, axis, keepdims=keepdims)
+
+    return rule
+
+
+nanargmax = implements(np.nanargmax)(_nan_arg(False))
+nanargmin = implements(np.nanargmin)(_nan_arg(True))
+
+
 @implements(np.nanvar)
 def nanvar(
     a: Any,
@@ -411,13 +474,18 @@ def nanvar(
     out: Any = None,
     ddof: float = 0,
     keepdims: Any = NoValue,
+    *,
+    where: Any = NoValue,
+    mean: Any = NoValue,
+    correction: Any = NoValue,
 ) -> Any:
     x, bad = _without_nan(a, 0)
-    middle = nanmean(a, axis, keepdims=True)
-    left = np.where(bad, x.dtype.type(0), x - middle)
-    count = np.sum(~bad, axis=axis, keepdims=keepdims) - ddof
-    total = sum_(left * left, axis, None, None, keepdims)
-    return total / count.astype(total.dtype)
+    if x.dtype.kind in "biu":
+        options = {"where": where, "mean": mean, "correction": correction}
+        return var(x, axis, dtype, None, ddof, keepdims, **options)
+    return _variance(
+        x, _counted(bad, where), axis, dtype, ddof, keepdims, mean, correction
+    )
 
 
 @implements(np.nanstd)
@@ -427,23 +495,64 @@ def nanstd(a: Any, *args: Any, **kwargs: Any) -> Any:
 
 @implements(np.gradient)
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """Central differences with unit or constant spacing."""
+    """Central differences, by steps or coordinates along each axis."""
     _, (x,) = lift(f)
+    x = x.astype(np.float64) if x.dtype.kind in "iu" else x
     axes = normalize_axes(axis, x.ndim)
     steps = list(varargs) * (len(axes) if len(varargs) == 1 else 1) or [1.0] * len(axes)
-    if edge_order != 1 or any(np.ndim(s) for s in steps):
-        raise ufuncs.unsupported("np.gradient with coordinates or edge_order=2")
-    out = [_gradient_along(x, d, h) for d, h in zip(axes, steps, strict=True)]
+    if len(steps) != len(axes):
+        raise TypeError("invalid number of arguments")
+    if edge_order > 2:
+        raise ValueError("'edge_order' greater than 2 not supported")
+    out = [
+        _gradient_along(x, d, h, edge_order) for d, h in zip(axes, steps, strict=True)
+    ]
     return out[0] if len(out) == 1 else tuple(out)
 
 
-def _gradient_along(x: Tracer, axis: int, step: Any) -> Any:
-    lead = (slice(None),) * axis
-    take = lambda a, z: x[(*lead, slice(a, z))]  # noqa: E731
-    middle = (take(2, None) - take(None, -2)) / (2 * step)
-    first = (take(1, 2) - take(0, 1)) / step
-    last = (take(-1, None) - take(-2, -1)) / step
-    return np.concatenate([first, middle, last], axis=axis)
+def _gradient_along(x: Tracer, axis: int, step: Any, edge_order: int) -> Any:
+    if x.shape[axis] < edge_order + 1:
+        raise ValueError(
+            "Shape of array too small to calculate a numerical gradient, at least "
+            "(edge_order + 1) elements are required."
+        )
+    v = moveaxis(x, axis, -1)
+    if np.ndim(step):
+        parts = _uneven(v, np.diff(step), edge_order)
+    else:
+        parts = _even(v, step, edge_order)
+    return np.moveaxis(np.concatenate(parts, axis=-1), -1, axis)
+
+
+def _even(v: Any, h: Any, edge_order: int) -> list[Any]:
+    """Differences over steps of `h`: at the first place, inside, at the last."""
+    inside = (v[..., 2:] - v[..., :-2]) / (2.0 * h)
+    if edge_order == 1:
+        first = (v[..., 1:2] - v[..., :1]) / h
+        return [first, inside, (v[..., -1:] - v[..., -2:-1]) / h]
+    a, b, c = -1.5 / h, 2.0 / h, -0.5 / h
+    first = a * v[..., :1] + b * v[..., 1:2] + c * v[..., 2:3]
+    a, b, c = 0.5 / h, -2.0 / h, 1.5 / h
+    return [first, inside, a * v[..., -3:-2] + b * v[..., -2:-1] + c * v[..., -1:]]
+
+
+def _uneven(v: Any, h: Any, edge_order: int) -> list[Any]:
+    """The same over steps `h` between coordinates, to the second order inside."""
+    left, right = h[:-1], h[1:]
+    a = -right / (left * (left + right))
+    b = (right - left) / (left * right)
+    c = left / (right * (left + right))
+    inside = a * v[..., :-2] + b * v[..., 1:-1] + c * v[..., 2:]
+    if edge_order == 1:
+        first = (v[..., 1:2] - v[..., :1]) / h[:1]
+        return [first, inside, (v[..., -1:] - v[..., -2:-1]) / h[-1:]]
+    p, q = h[:1], h[1:2]
+    a, b, c = -(2.0 * p + q) / (p * (p + q)), (p + q) / (p * q), -p / (q * (p + q))
+    first = a * v[..., :1] + b * v[..., 1:2] + c * v[..., 2:3]
+    p, q = h[-2:-1], h[-1:]
+    a, b, c = q / (p * (p + q)), -(q + p) / (p * q), (2.0 * q + p) / (q * (p + q))
+    last = a * v[..., -3:-2] + b * v[..., -2:-1] + c * v[..., -1:]
+    return [first, inside, last]
 
 
 @implements(np.cov)
@@ -458,9 +567,7 @@ def cov(
     *,
     dtype: Any = None,
 ) -> Any:
-    """Covariance of variables in rows (or columns), without weights."""
-    if fweights is not None or aweights is not None:
-        raise ufuncs.unsupported("weights of np.cov")
+    """Covariance of variables in rows (or columns), of observations with weights."""
     _, (x,) = lift(m)
     x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
     x = atleast_2d(x)
@@ -470,9 +577,24 @@ def cov(
         other = atleast_2d(y)
         x = concatenate([x, other if rowvar else other.T])
     ddof = (0 if bias else 1) if ddof is None else ddof
-    x = x - np.mean(x, axis=1, keepdims=True)
-    scale = x.dtype.type(x.shape[1] - ddof)
-    return np.squeeze(np.dot(x, np.conjugate(x.T)) / scale)
+    if fweights is None and aweights is None:
+        x = x - np.mean(x, axis=1, keepdims=True)
+        scale = x.dtype.type(x.shape[1] - ddof)
+        return np.squeeze(np.dot(x, np.conjugate(x.T)) / scale)
+    weights = _product_of_given(fweights, aweights)
+    total = np.sum(weights)
+    x = x - (np.sum(x * weights, axis=1) / total)[:, None]
+    lost = ddof if aweights is None else ddof * np.sum(weights * aweights) / total
+    return np.squeeze(np.dot(x, np.conjugate((x * weights).T)) / (total - lost))
+
+
+def _product_of_given(first: Any, second: Any) -> Any:
+    given = [lift(w)[1][0] for w in map(_as_own, (first, second)) if w is not None]
+    return given[0] if len(given) == 1 else given[0] * given[1]
+
+
+def _as_own(x: Any) -> Any:
+    return own(np.asarray(x)) if isinstance(x, list | tuple) else x
 
 
 @implements(np.corrcoef)

@@ -8,19 +8,41 @@ from ...ir import dtypes as dt
 from ...ir.ops.elementwise import select_p
 from ...ir.ops.indexing import gather_p
 from ...ir.ops.shape import broadcast_to, transpose_p
-from .. import indexing, ufuncs
+from .. import ufuncs
 from ..storage import Kind, own
 from ..tracer import Tracer
-from .registry import implements, is_given, lift, normalize_axis, wrap
+from .registry import implements, is_given, lift, normalize_axis, shadows, wrap
 
 
 def promoted_dtype(*xs: Tracer) -> np.dtype:
     """Return the dtype NumPy gives operands of these kinds (NEP 50)."""
-    parts: list[Any] = []
-    for x in xs:
-        weak = {"i": 0, "f": 0.0, "c": 0j}.get(x.dtype.kind)
-        parts.append(weak if x.kind is Kind.PYTHON and weak is not None else x.dtype)
+    return np.result_type(*(_as_operand(x) for x in xs))
+
+
+def _as_operand(x: Tracer) -> Any:
+    """A Python number of no meaning for one that is traced, else the dtype."""
+    weak = {"i": 0, "f": 0.0, "c": 0j}.get(x.dtype.kind)
+    return weak if x.kind is Kind.PYTHON and weak is not None else x.dtype
+
+
+@implements(np.result_type)
+def result_type(*arrays_and_dtypes: Any) -> np.dtype:
+    """Python scalars promote weakly, traced ones too."""
+    parts = [
+        x if not isinstance(x, Tracer) else _as_operand(x) for x in arrays_and_dtypes
+    ]
     return np.result_type(*parts)
+
+
+@implements(np.can_cast)
+def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
+    return bool(np.can_cast(from_.dtype, to, casting))
+
+
+@implements(np.einsum_path)
+def einsum_path(*operands: Any, **kwargs: Any) -> Any:
+    """The order depends on shapes alone."""
+    return np.einsum_path(*shadows(list(operands)), **kwargs)
 
 
 @implements(np.where)
@@ -127,10 +149,14 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
 @implements(np.compress)
 def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     _, (x,) = lift(a)
-    mask = np.asarray(condition.shadow if hasattr(condition, "shadow") else condition)
     if isinstance(condition, Tracer) and not condition.is_known:
-        raise ufuncs.unsupported("np.compress by a traced condition", "use np.where")
-    return take(x, np.nonzero(mask)[0], axis)
+        raise ufuncs.unsupported(
+            "np.compress by a traced condition, whose result has a shape that depends "
+            "on the data,",
+            "np.where(condition, x, other)",
+        )
+    mask = np.asarray(shadows(condition))
+    return take(x, own(np.nonzero(mask)[0]), axis)
 
 
 @implements(np.put)
@@ -186,6 +212,16 @@ def allclose(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     _, (x, y) = lift(a1, a2)
     if x.shape != y.shape:
+        return False
+    return _python_bool(x == y)
+
+
+@implements(np.array_equiv)
+def array_equiv(a1: Any, a2: Any) -> Any:
+    _, (x, y) = lift(a1, a2)
+    try:
+        np.broadcast_shapes(x.shape, y.shape)
+    except ValueError:
         return False
     return _python_bool(x == y)
 
@@ -255,10 +291,12 @@ def _round_narrow(x: Tracer, scale: np.float32, is_fraction: bool) -> Any:
 def interp(
     x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
 ) -> Any:
-    if period is not None:
-        raise ufuncs.unsupported("period= of np.interp", "wrap x and xp first")
     _, (v, px, py) = lift(x, xp, fp)
-    px, py, v = (a.astype(np.float64, copy=False) for a in (px, py, v))
+    px, v = (a.astype(np.float64, copy=False) for a in (px, v))
+    py = py.astype(np.result_type(py.dtype, np.float64), copy=False)
+    if period is not None:
+        v, px, py = _over_periods(v, px, py, abs(period))
+        left = right = None
     n = px.shape[0]
     place = np.searchsorted(px, v, side="right")
     hi = np.clip(place, 1, n - 1)
@@ -271,6 +309,15 @@ def interp(
         np.where(v > px[-1], py[-1] if right is None else right, py[-1]),
         out,
     )
+
+
+def _over_periods(v: Any, px: Any, py: Any, period: Any) -> tuple[Any, Any, Any]:
+    """One period of sorted points, and the point beside it at each end."""
+    px = px % period
+    order = np.argsort(px)
+    px, py = px[order], py[order]
+    px = np.concatenate([px[-1:] - period, px, px[:1] + period])
+    return v % period, px, np.concatenate([py[-1:], py, py[:1]])
 
 
 @implements(np.searchsorted)
@@ -286,17 +333,3 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
 @implements(np.digitize)
 def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     return searchsorted(bins, x, "left" if right else "right")
-
-
-def ufunc_at(ufunc: np.ufunc, x: Any, index: Any, value: Any = None) -> None:
-    """Carry out ``ufunc.at``."""
-    names = {np.add: "add", np.multiply: "mul", np.maximum: "max", np.minimum: "min"}
-    ufuncs.check_writable(x)
-    if ufunc is np.subtract:
-        ufunc, value = np.add, np.negative(value)
-    if ufunc not in names:
-        raise ufuncs.unsupported(
-            f"np.{ufunc.__name__}.at",
-            "add, subtract, multiply, maximum and minimum are",
-        )
-    indexing.at(x, index, value, names[ufunc])

@@ -6,7 +6,6 @@ import numpy as np
 
 from ...ir.ops.sort import argsort_p, sort_p
 from ...ir.primitive import Primitive
-from .. import ufuncs
 from .registry import implements, lift, normalize_axis, wrap
 
 
@@ -42,16 +41,3 @@ def partition(a: Any, kth: Any, axis: Any = -1, *args: Any, **kwargs: Any) -> An
 @implements(np.argpartition)
 def argpartition(a: Any, kth: Any, axis: Any = -1, *args: Any, **kwargs: Any) -> Any:
     return argsort(a, axis)
-
-
-@implements(np.bincount)
-def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
-    trace, (index,) = lift(x)
-    if not minlength:
-        raise ufuncs.unsupported(
-            "np.bincount without minlength=", "pass minlength=, the number of bins"
-        )
-    dtype = np.int64 if weights is None else np.float64
-    out = trace.constant(np.zeros(minlength, dtype), born_here=True)
-    np.add.at(out, index, 1 if weights is None else weights)
-    return out

@@ -1,0 +1,28 @@
+"""What NumPy would raise for an argument's values, asked when the function runs."""
+
+from typing import Any
+
+import numpy as np
+
+from ...ir import dtypes as dt
+from ...ir.ops.callback import check_p
+from ...ir.primitive import HostFunction
+from ..tracer import Tracer
+
+
+def require(holds: Any, message: str, error: type[Exception] = ValueError) -> None:
+    """Raise `error` unless all of `holds` is true, at once where that is known."""
+    if not isinstance(holds, Tracer):
+        if not np.all(holds):
+            raise error(message)
+        return
+    every: Any = np.all(holds)
+    if every.is_known:
+        require(every.shadow, message, error)
+        return
+
+    def fail() -> tuple[np.ndarray, ...]:
+        raise error(message)
+
+    host = HostFunction("check", fail)
+    every.home.emit_all(check_p, [every.convert(dt.BOOL)], {"fn": host})

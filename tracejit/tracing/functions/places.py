@@ -1,0 +1,256 @@
+"""Rules for places: flat and multiple indices, choices by index, writes at a mask."""
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from .. import ufuncs
+from ..storage import own
+from ..tracer import Tracer
+from .checks import require
+from .registry import implements, lift, normalize_axis, shadows, tracers_in
+from .select import where
+from .shape import moveaxis
+from .sort import argsort
+
+MODES = ("raise", "wrap", "clip")
+
+
+def _within(index: Any, n: int, mode: str, message: str) -> Any:
+    """Indices from 0 to n - 1: wrapped, clipped, or an error where they are not."""
+    if mode not in MODES:
+        raise ValueError(f"clipmode must be one of {MODES} (got {mode!r})")
+    if mode == "wrap":
+        return index % n
+    if mode == "clip":
+        return np.clip(index, 0, n - 1)
+    require((index >= 0) & (index < n), message)
+    return index
+
+
+def _steps(dims: tuple[int, ...], order: str) -> list[int]:
+    """How far apart neighbours along each axis lie in flat order."""
+    sizes = (*dims[1:], 1) if order == "C" else (1, *dims[:-1])
+    ends = sizes[::-1] if order == "C" else sizes
+    products = np.cumprod(ends).tolist()
+    return products[::-1] if order == "C" else products
+
+
+@implements(np.ravel_multi_index)
+def ravel_multi_index(
+    multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C"
+) -> Any:
+    _, indices = lift(*multi_index)
+    sizes = tuple(operator.index(d) for d in dims)
+    modes = mode if isinstance(mode, tuple) else (mode,) * len(sizes)
+    flat: Any = 0
+    rows = zip(indices, sizes, _steps(sizes, order), modes, strict=True)
+    for index, n, step, how in rows:
+        flat = flat + step * _within(
+            index, n, how, "invalid entry in coordinates array"
+        )
+    return flat
+
+
+@implements(np.unravel_index)
+def unravel_index(indices: Any, shape: Any, order: str = "C") -> Any:
+    _, (flat,) = lift(indices)
+    sizes = tuple(operator.index(d) for d in np.atleast_1d(shape))
+    flat = flat.astype(np.int64, copy=False)
+    total = int(np.prod(sizes))
+    flat = _within(flat, total, "raise", f"index is out of bounds for size {total}")
+    rows = zip(_steps(sizes, order), sizes, strict=True)
+    return tuple(flat // step % n for step, n in rows)
+
+
+@implements(np.choose)
+def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+    _, (index, *options) = lift(a, *choices)
+    message = "invalid entry in choice array"
+    index = _within(index, len(options), mode, message)
+    dtype = np.result_type(*(c.dtype for c in options))
+    shape = np.broadcast_shapes(index.shape, *(c.shape for c in options))
+    result: Any = np.broadcast_to(options[-1].astype(dtype), shape)
+    for k, choice in enumerate(options[:-1]):
+        result = where(index == k, choice.astype(dtype), result)
+    return result.copy() if len(options) == 1 else result
+
+
+@implements(np.isin)
+def isin(
+    element: Any,
+    test_elements: Any,
+    assume_unique: bool = False,
+    invert: bool = False,
+    *,
+    kind: Any = None,
+) -> Any:
+    _, (x, members) = lift(element, test_elements)
+    found = np.any(x[..., None] == members.reshape(-1), axis=-1)
+    return ~found if invert else found
+
+
+@implements(np.place)
+def place(arr: Any, mask: Any, vals: Any) -> None:
+    """The n-th place of the mask takes the n-th value, over and over."""
+    ufuncs.check_writable(arr)
+    _, (truth, values) = lift(mask, vals)
+    values = values.reshape(-1)
+    if not values.size:
+        raise ValueError("Cannot insert from an empty array!")
+    truth = truth.reshape(-1) != 0
+    turn = (np.cumsum(truth) - 1) % values.size
+    chosen = values[turn].astype(arr.dtype)
+    arr[...] = where(truth, chosen, arr.reshape(-1)).reshape(arr.shape)
+
+
+@implements(np.putmask)
+def putmask(a: Any, /, mask: Any, values: Any) -> None:
+    """Place n takes value n, over and over, where the mask is true."""
+    ufuncs.check_writable(a)
+    _, (truth, new) = lift(mask, values)
+    new = new.reshape(-1)
+    if not new.size:
+        return
+    chosen = new[own(np.arange(a.size) % new.size)].reshape(a.shape)
+    a[...] = where(truth.reshape(a.shape) != 0, chosen.astype(a.dtype), a)
+
+
+@implements(np.piecewise)
+def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
+    """Each function is computed everywhere; its condition says where it counts."""
+    _, (v,) = lift(x)
+    is_one = isinstance(condlist, bool) or not isinstance(condlist, list | tuple)
+    conditions = list(
+        lift(*([condlist] if is_one and np.ndim(condlist) == v.ndim else condlist))[1]
+    )
+    if len(funclist) == len(conditions) + 1:
+        others = ~np.any(np.stack(np.broadcast_arrays(*conditions)), axis=0)
+        conditions.append(others)
+    if len(funclist) != len(conditions):
+        n = len(conditions)
+        raise ValueError(
+            f"with {n} condition(s), either {n} or {n + 1} functions are expected"
+        )
+    out = np.zeros_like(v)
+    for condition, function in zip(conditions, funclist, strict=True):
+        value = function(v, *args, **kw) if callable(function) else function
+        out[...] = where(condition, lift(value)[1][0].astype(v.dtype), out)
+    return out
+
+
+@implements(np.ix_)
+def ix_(*args: Any) -> Any:
+    _, indices = lift(*args)
+    n = len(indices)
+    if any(x.ndim != 1 for x in indices):
+        raise ValueError("Cross index must be 1 dimensional")
+    rows = enumerate(indices)
+    return tuple(x.reshape((1,) * k + (-1,) + (1,) * (n - k - 1)) for k, x in rows)
+
+
+@implements(np.may_share_memory, np.shares_memory)
+def shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
+    """Whether two traced arrays are views of the same one: not which parts of it."""
+    if not isinstance(a, Tracer) or not isinstance(b, Tracer):
+        return False
+    return a.storage is b.storage
+
+
+@implements(np.lexsort)
+def lexsort(keys: Any, axis: int = -1) -> Any:
+    """Stable sorts, the last key last."""
+    _, rows = lift(*keys)
+    d = normalize_axis(axis, rows[0].ndim)
+    order = argsort(rows[0], d)
+    for row in rows[1:]:
+        order = np.take_along_axis(
+            order, argsort(np.take_along_axis(row, order, d), d), d
+        )
+    return order
+
+
+@implements(np.packbits)
+def packbits(a: Any, /, axis: Any = None, bitorder: str = "big") -> Any:
+    _, (x,) = lift(a)
+    if x.dtype.kind not in "biu":
+        raise TypeError("Expected an input array of integer or boolean data type")
+    x, axis = (x.reshape(-1), 0) if axis is None else (x, axis)
+    d = normalize_axis(axis, x.ndim)
+    bits = np.moveaxis(x != 0, d, -1).astype(np.uint8)
+    padding = [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[d] % 8)]
+    bits = np.pad(bits, padding)
+    bits = bits.reshape((*bits.shape[:-1], -1, 8))
+    packed = np.sum(bits << own(_shifts(bitorder)), axis=-1, dtype=np.uint8)
+    return moveaxis(packed, -1, d)
+
+
+def _shifts(bitorder: str) -> np.ndarray:
+    if bitorder not in ("big", "little"):
+        raise ValueError("'order' must be either 'little' or 'big'")
+    shifts = np.arange(8, dtype=np.uint8)
+    return shifts[::-1].copy() if bitorder == "big" else shifts
+
+
+@implements(np.unpackbits)
+def unpackbits(
+    a: Any, /, axis: Any = None, count: Any = None, bitorder: str = "big"
+) -> Any:
+    _, (x,) = lift(a)
+    if x.dtype != np.uint8:
+        raise TypeError("Expected an input array of unsigned byte data type")
+    x, axis = (x.reshape(-1), 0) if axis is None else (x, axis)
+    d = normalize_axis(axis, x.ndim)
+    moved = moveaxis(x, d, -1)
+    bits = (moved[..., None] >> own(_shifts(bitorder))) & np.uint8(1)
+    bits = bits.reshape((*bits.shape[:-2], -1))
+    if count is not None:
+        n = bits.shape[-1]
+        bits = (
+            bits[..., :count]
+            if count < n
+            else np.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, count - n)])
+        )
+    return np.moveaxis(bits, -1, d)
+
+
+# --- what has a shape that depends on the data --------------------------------------
+
+_ALTERNATIVES: dict[Any, str] = {
+    np.argwhere: "np.where(mask, a, b), or indices computed outside of the function",
+    np.flatnonzero: "np.where(mask, a, b), or indices computed outside of the function",
+    np.extract: "np.where(condition, x, other), or np.sum(x, where=condition)",
+    np.trim_zeros: "slices of a known length",
+    np.union1d: "np.isin, which gives a mask of known shape",
+    np.intersect1d: "np.isin, which gives a mask of known shape",
+    np.setdiff1d: "np.isin, which gives a mask of known shape",
+    np.setxor1d: "np.isin, which gives a mask of known shape",
+    np.unique: "np.sort, or np.bincount(x, minlength=n)",
+    np.roots: "np.linalg.eigvals of the companion matrix",
+    np.polymul: "np.convolve",
+    np.polydiv: "np.convolve, or a scan over coefficients",
+}
+
+
+def _by_value(function: Any, alternative: str) -> Any:
+    """The rule of a function whose result's shape depends on the values."""
+
+    def rule(*args: Any, **kwargs: Any) -> Any:
+        trace, _ = lift(*args)
+        if not all(x.is_known for x in tracers_in((*args, *kwargs.values()))):
+            raise ufuncs.unsupported(
+                f"np.{function.__name__} of traced values, whose result has a shape "
+                "that depends on the data,",
+                alternative,
+            )
+        found = function(*shadows(list(args)), **shadows(kwargs))
+        if isinstance(found, tuple):
+            return tuple(trace.constant(x, born_here=True) for x in found)
+        return trace.constant(np.asarray(found), born_here=True)
+
+    return rule
+
+
+for _function, _alternative in _ALTERNATIVES.items():
+    implements(_function)(_by_value(_function, _alternative))
