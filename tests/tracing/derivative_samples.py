@@ -129,6 +129,17 @@ np.nanvar: np.nanvar(x, 0)
 np.median: np.median(x), np.median(x, axis=0)
 np.quantile: np.quantile(x, 0.3), np.quantile(x, [0.2, 0.9], axis=1)
 np.percentile: np.percentile(x, 70, axis=1)
+np.nanmedian: np.nanmedian(np.where(i == 1, np.nan, x), axis=1)
+np.nanquantile: np.nanquantile(np.where(i == 1, np.nan, x), 0.4, axis=1), np.nanquantile(x, [0.2, 0.7])
+np.nanpercentile: np.nanpercentile(x, 30, axis=0)
+np.choose: np.choose(i % 2, [x, y])
+np.piecewise: np.piecewise(x, [x < 0.3, x > 0.6], [0.0, lambda t: t * t])
+np.linspace: np.linspace(x, y, 3), np.linspace(x[0, 0], 2.0, 5)
+np.logspace: np.logspace(u, v, 3)
+np.geomspace: np.geomspace(u, v, 3)
+np.polyfit: np.polyfit(u, v, 1)
+np.histogram: np.histogram(u, 3, range=(0, 1), weights=v)[0]
+np.histogram_bin_edges: np.histogram_bin_edges(x, 3)
 np.sort: np.sort(x), np.sort(x, axis=0), np.sort(x, axis=None)
 np.partition: np.partition(x, 2)
 np.cov: np.cov(x), np.cov(u, v)
@@ -275,13 +286,20 @@ WITHOUT_DERIVATIVE = {
         np.all np.any np.allclose np.array_equal np.isclose np.iscomplexobj np.isreal
         np.isrealobj np.equal np.not_equal np.less np.less_equal np.greater
         np.greater_equal np.isnan np.isinf np.isfinite np.signbit np.logical_and
-        np.logical_or np.logical_xor np.logical_not""",
+        np.logical_or np.logical_xor np.logical_not np.array_equiv np.can_cast np.isin
+        np.may_share_memory np.shares_memory""",
     "integers": """
         np.argmax np.argmin np.argsort np.argpartition np.count_nonzero np.digitize
         np.searchsorted np.linalg.matrix_rank np.ndim np.shape np.size
         np.bitwise_and np.bitwise_or
         np.bitwise_xor np.bitwise_count np.invert np.left_shift np.right_shift np.gcd
-        np.lcm""",
+        np.lcm np.ix_ np.lexsort np.nanargmax np.nanargmin np.packbits np.unpackbits
+        np.ravel_multi_index np.unravel_index""",
+    "no arrays": "np.result_type np.einsum_path",
+    "writes in place, tested with those": "np.place np.putmask",
+    "a shape that depends on the data": """
+        np.argwhere np.extract np.flatnonzero np.intersect1d np.polydiv np.polymul
+        np.roots np.setdiff1d np.setxor1d np.trim_zeros np.union1d np.unique""",
     "steps, with derivative zero": """
         np.floor_divide np.floor np.ceil np.trunc np.rint np.spacing np.nextafter
         """,
