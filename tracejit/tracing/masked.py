@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..errors import UnsupportedError
+from . import ufuncs
 from .source import user_line
 from .tracer import Tracer
 
@@ -44,10 +45,14 @@ class Masked(NDArrayOperatorsMixin):
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any
     ) -> "Masked":
-        kwargs.pop("out", None)  # in-place operators rebind the name to the result
+        # In-place operators rebind the name to the result.
+        (target,) = kwargs.pop("out", (None,))
         if method != "__call__" or kwargs or ufunc.nout != 1:
             raise unsupported_mask()
-        return Masked(ufunc(*(self._operand(x) for x in inputs)), self.mask)
+        result = ufunc(*(self._operand(x) for x in inputs))
+        if target is not None:
+            ufuncs.check_out(ufunc, target.full, result, "same_kind")
+        return Masked(result, self.mask)
 
     def _operand(self, x: Any) -> Any:
         if isinstance(x, Masked):

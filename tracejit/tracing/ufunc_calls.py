@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
 from . import functions, ufunc_methods, ufuncs
-from .source import user_line
 from .tracer import Tracer
 
 
@@ -72,23 +70,10 @@ def _write_out(
         if target is None:
             continue
         ufuncs.check_writable(target)
-        _check_out(ufunc, target, value, str(kwargs.get("casting", "same_kind")))
+        ufuncs.check_out(ufunc, target, value, str(kwargs.get("casting", "same_kind")))
         target.assign(value)  # type: ignore[attr-defined]
     final = tuple(v if t is None else t for t, v in zip(out, results, strict=True))
     return final[0] if len(final) == 1 else final
-
-
-def _check_out(ufunc: np.ufunc, target: Any, value: Any, casting: str) -> None:
-    if not np.can_cast(value.dtype, target.dtype, casting):  # type: ignore[arg-type]
-        raise np._core._exceptions._UFuncOutputCastingError(  # type: ignore[attr-defined]
-            ufunc, casting, value.dtype, target.dtype, 0
-        )
-    if np.broadcast_shapes(value.shape, target.shape) != target.shape:
-        raise ShapeError(
-            f"non-broadcastable output operand with shape {target.shape} doesn't match "
-            f"the broadcast shape {value.shape}",
-            source=user_line(),
-        )
 
 
 def _call_method(

@@ -110,6 +110,8 @@ def apply(
         raise unsupported(f"signature= of {ufunc.__name__!r}", "use dtype=")
     trace = trace_of(inputs)
     operands = [trace.lift(x) for x in inputs]
+    if ufunc in COMPARISONS:
+        operands = _beyond_range(trace, operands)
     plan = _plan_for(ufunc, operands, dtype)
     atoms = []
     for x, d in zip(operands, plan.dtypes, strict=False):
@@ -119,6 +121,28 @@ def apply(
     outs = _lower(trace, ufunc, _aligned(trace, atoms, plan.shape), plan.shape)
     results = _wrap(trace, ufunc, operands, outs, plan)
     return results[0] if len(results) == 1 else tuple(results)
+
+
+def _beyond_range(trace: Trace, operands: list[Tracer]) -> list[Tracer]:
+    """Integers and a Python number that their dtype cannot hold: compared exactly."""
+    first, second = operands
+    number = second if second.kind is Kind.PYTHON else first
+    array = first if number is second else second
+    if number.kind is not Kind.PYTHON or array.dtype.kind not in "iu":
+        return operands
+    if (
+        array.kind is Kind.PYTHON
+        or not number.is_known
+        or number.dtype.kind not in "iu"
+    ):
+        return operands
+    value, info = int(number.shadow), np.iinfo(array.dtype)
+    if info.min <= value <= info.max:
+        return operands
+    # One beyond the ends of 64 bits compares as the end does, to all narrower integers.
+    wide = np.int64 if value < 2**63 else np.uint64
+    exact = trace.constant(np.array(wide(value)), born_here=True)
+    return [x if x is not number else exact for x in operands]
 
 
 def _loop(
@@ -324,6 +348,20 @@ def check_writable(target: object) -> None:
         )
 
 
+def check_out(ufunc: np.ufunc, target: Any, value: Any, casting: str) -> None:
+    """Raise as NumPy does when a result does not fit its target."""
+    if not np.can_cast(value.dtype, target.dtype, casting):  # type: ignore[arg-type]
+        raise np._core._exceptions._UFuncOutputCastingError(  # type: ignore[attr-defined]
+            ufunc, casting, value.dtype, target.dtype, 0
+        )
+    if np.broadcast_shapes(value.shape, target.shape) != target.shape:
+        raise ShapeError(
+            f"non-broadcastable output operand with shape {target.shape} doesn't match "
+            f"the broadcast shape {value.shape}",
+            source=user_line(),
+        )
+
+
 # --- the table --------------------------------------------------------------------
 
 
@@ -431,6 +469,9 @@ def _compared(primitive: Primitive, below: bool) -> Lowering:
     return lower
 
 
+COMPARISONS = frozenset(
+    {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
+)
 # Complex numbers are ordered and rounded by NumPy's own loops.
 _REAL_ONLY = frozenset({np.maximum, np.minimum, np.fmax, np.fmin, np.rint})
 

@@ -88,8 +88,12 @@ def clip(
 
 @implements(np.select)
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
-    out = default
-    for cond, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+    if len(condlist) != len(choicelist):
+        raise ValueError("list of cases must be same length as list of conditions")
+    _, choices = lift(*choicelist, default)
+    dtype = promoted_dtype(*choices)
+    *choices, out = (c.astype(dtype) for c in choices)
+    for cond, choice in zip(reversed(condlist), reversed(choices), strict=True):
         out = np.where(cond, choice, out)
     return out
 
@@ -105,11 +109,21 @@ def take(
     index = trace.lift(
         own(np.asarray(indices)) if isinstance(indices, list) else indices
     )
+    if not x.shape[d]:
+        return _take_of_none(x, index, d)
     if mode == "wrap":
         index = index % x.shape[d]
     elif mode == "clip":
         index = clip(index, 0, x.shape[d] - 1)
     return x[(*(slice(None),) * d, index)]
+
+
+def _take_of_none(x: Tracer, index: Tracer, axis: int) -> Tracer:
+    """From an axis of no elements none can be taken, unless nothing is asked for."""
+    shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    if 0 not in shape:
+        raise IndexError("cannot do a non-empty take from an empty axes.")
+    return x.home.constant(np.zeros(shape, x.dtype), born_here=True)
 
 
 @implements(np.take_along_axis)
@@ -178,13 +192,13 @@ def nan_to_num(
 ) -> Any:
     _, (v,) = lift(x)
     if not dt.is_float(v.dtype) or v.dtype in dt.OF_ML_DTYPES:
-        return v.copy()  # NumPy does not know that those of ml_dtypes have NaN
+        return v.copy()[()]  # NumPy does not know that those of ml_dtypes have NaN
     info = np.finfo(v.dtype)
     high = info.max if posinf is None else posinf
     low = info.min if neginf is None else neginf
     out = np.where(np.isnan(v), v.dtype.type(nan), v)
     out = np.where(out == np.inf, v.dtype.type(high), out)
-    return np.where(out == -np.inf, v.dtype.type(low), out)
+    return np.where(out == -np.inf, v.dtype.type(low), out)[()]
 
 
 @implements(np.isclose)
@@ -192,6 +206,7 @@ def isclose(
     a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:
     _, (x, y) = lift(a, b)
+    y = y.astype(np.result_type(_as_operand(y), 1.0), copy=False)
     near = np.abs(x - y) <= atol + rtol * np.abs(y)
     close = (near & np.isfinite(y)) | (x == y)
     return close | (np.isnan(x) & np.isnan(y)) if equal_nan else close

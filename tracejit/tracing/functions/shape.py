@@ -346,7 +346,7 @@ def _pad_by_index(
 
 
 def _grid(x: Tracer) -> tuple[Tracer, Tracer]:
-    rows, cols = x.shape[-2:]
+    rows, cols = x.shape[-2:] if x.ndim > 1 else x.shape * 2
     trace = x.home
     i = trace.constant(np.arange(rows), born_here=True)
     j = trace.constant(np.arange(cols), born_here=True)
@@ -474,6 +474,11 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     ufuncs.check_writable(dst)
     _, (value,) = lift(src)
+    if not np.can_cast(value.dtype, dst.dtype, casting):
+        raise TypeError(
+            f"Cannot cast array data from {value.dtype!r} to {dst.dtype!r} according "
+            f"to the rule {casting!r}"
+        )
     dst[...] = value if where is True else np.where(where, value, dst)
 
 
