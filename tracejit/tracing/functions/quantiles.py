@@ -167,6 +167,7 @@ def _index(place: Any) -> Any:
 def _shaped(out: Any, levels: int, kept: tuple[int, ...], keepdims: Any) -> Any:
     if is_given(keepdims) and keepdims:
         out = np.reshape(out, np.shape(out)[:levels] + kept)
+        return out if np.ndim(out) else lift(out)[1][0].as_scalar(Kind.ARRAY)
     return out[()] if not np.ndim(out) else out
 
 

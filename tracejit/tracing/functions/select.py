@@ -92,9 +92,9 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
         raise ValueError("list of cases must be same length as list of conditions")
     _, choices = lift(*choicelist, default)
     dtype = promoted_dtype(*choices)
-    *choices, out = (c.astype(dtype) for c in choices)
-    for cond, choice in zip(reversed(condlist), reversed(choices), strict=True):
-        out = np.where(cond, choice, out)
+    *cases, out = (c.astype(dtype) for c in choices)
+    for cond, case in zip(reversed(condlist), reversed(cases), strict=True):
+        out = where(cond, case, out)
     return out
 
 

@@ -471,7 +471,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 
 
 @implements(np.copyto)
-def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
     ufuncs.check_writable(dst)
     _, (value,) = lift(src)
     if not np.can_cast(value.dtype, dst.dtype, casting):
@@ -479,6 +479,8 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
             f"Cannot cast array data from {value.dtype!r} to {dst.dtype!r} according "
             f"to the rule {casting!r}"
         )
+    if where is not True:
+        where = broadcast_to(where, dst.shape)
     dst[...] = value if where is True else np.where(where, value, dst)
 
 
