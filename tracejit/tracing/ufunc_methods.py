@@ -89,6 +89,8 @@ def _reduce(
     _check_order(ufunc, axes)
     rows = _operand(ufunc, x, dtype)
     masks = None
+    if where is not True:
+        functions.reduce.check_mask(x.shape, where)
     if where is not True and ufunc.identity is not None:
         rows = functions.where(where, rows, rows.dtype.type(ufunc.identity))
     elif where is not True:

@@ -45,7 +45,21 @@ def _kept(x: Tracer, out: Atom, axes: tuple[int, ...]) -> Tracer:
 def _with_where(x: Tracer, where: Any, neutral: object) -> Tracer:
     if not is_given(where) or where is True:
         return x
+    check_mask(x.shape, where)
     return select(where, x, _initial(neutral, x.dtype))
+
+
+def check_mask(shape: tuple[int, ...], where: Any) -> None:
+    """Raise where a mask does not broadcast to what it masks."""
+    mask = np.shape(where)
+    if len(mask) <= len(shape):
+        pairs = zip(mask[::-1], shape[::-1], strict=False)
+        if all(m in (1, n) for m, n in pairs):
+            return
+    raise ShapeError(
+        f"where= of shape {mask} does not broadcast to the array of shape {shape}",
+        source=user_line(),
+    )
 
 
 def _initial(initial: Any, dtype: np.dtype) -> Any:
