@@ -140,6 +140,15 @@ def multiply(em: Emitter, a: Index, factor: int) -> Index:
     return em.op(f"mul nsw i64 {a}, {factor}")
 
 
+def scaled(em: Emitter, a: Index, factor: Index) -> Index:
+    """Return a · factor, which may be a register."""
+    if isinstance(factor, int):
+        return multiply(em, a, factor)
+    if isinstance(a, int):
+        return multiply(em, factor, a)
+    return em.op(f"mul nsw i64 {a}, {factor}")
+
+
 class Evaluator:
     """Writes index expressions at one place of the loop nest.
 
