@@ -4,8 +4,7 @@ Per value of k it loads one row of B and broadcasts one column of A; 24 to 28 ve
 sums hide the latency of multiply-adds on machines with 32 registers, 12 on those with
 16. Tails of columns are masked, other row counts are other tiles.
 
-Products of one module share micro-kernels (`shared_kernel`): the stride of A's rows is a
-constant in them, as it is in the address of each load; strides that move pointers on are
+Products of one module share micro-kernels (`shared_kernel`), which have strides as
 arguments.
 """
 
@@ -21,6 +20,8 @@ from ..text import Emitter, constant, vec
 from ..values import register_type
 from .problem import Tile
 
+_MOST_POINTERS = 6
+
 
 @dataclass(frozen=True)
 class Operands:
@@ -30,7 +31,7 @@ class Operands:
     ----------
     dtype : numpy.dtype
     a_row, a_step : int
-        Strides of A along i and k. The latter, and those below, may be registers.
+        Strides of A along i and k; these and those below may be names of registers.
     b_row, c_row : int
         From one row of B, or of C, to the next.
     filled : bool
@@ -38,7 +39,7 @@ class Operands:
     """
 
     dtype: np.dtype
-    a_row: int
+    a_row: Index
     a_step: Index
     b_row: Index
     c_row: Index
@@ -47,21 +48,29 @@ class Operands:
     @property
     def strides(self) -> tuple[tuple[str, str], ...]:
         """The strides that are arguments of a shared micro-kernel."""
-        given = (self.a_step, self.b_row, self.c_row)
+        given = (self.a_row, self.a_step, self.b_row, self.c_row)
         return tuple(("i64", str(stride)) for stride in given)
 
-    def with_arguments(self) -> "Operands":
+    def with_arguments(self, tile: Tile) -> "Operands":
         """Return what a shared micro-kernel knows of these."""
-        step = 1 if self.a_step == 1 else "%a_step"  # the counter is the place then
-        return replace(self, a_step=step, b_row="%b_row", c_row="%c_row")
+        row = self.a_row if self._keeps_row(tile) else "%a_row"
+        step = 1 if self.a_step == 1 else "%a_step"
+        return replace(self, a_row=row, a_step=step, b_row="%b_row", c_row="%c_row")
 
-    @property
-    def name(self) -> str:
-        """What tells shared micro-kernels of a tile apart, as a part of a symbol."""
-        rows = f"{self.a_row}".replace("-", "m")
-        near = "_near" if self.a_step == 1 else ""
-        filled = "_filled" if self.filled else ""
-        return f"{register_type(self.dtype)}_{rows}{near}{filled}"
+    def name(self, tile: Tile) -> str:
+        """What tells shared micro-kernels apart, as a part of a symbol."""
+        words = [tile.name, register_type(self.dtype)]
+        if self._keeps_row(tile):
+            words.append(f"by_{self.a_row}".replace("-", "m"))
+        words += ["rows"] * (self.a_step == 1)
+        return "_".join(words + ["filled"] * (self.filled and tile.tail > 0))
+
+    def _keeps_row(self, tile: Tile) -> bool:
+        """Tell whether the stride of A's rows is part of the addresses of loads.
+
+        The pointers to many rows would not fit the registers.
+        """
+        return self.a_row == 1 or tile.rows > _MOST_POINTERS
 
 
 def shared_kernel(
@@ -71,12 +80,12 @@ def shared_kernel(
 
     Its arguments are those of a `MicroKernel` and ``operands.strides``.
     """
-    symbol = f"tracejit_tile{tile.name}_{operands.name}"
+    symbol = f"tracejit_tile_{operands.name(tile)}"
     em = new_emitter()
     if symbol not in em.globals_:
-        known = operands.with_arguments()
+        known = operands.with_arguments(tile)
         kernel = MicroKernel(symbol, tile, known, target, em)
-        em.globals_[symbol] = kernel.emit(("%a_step", "%b_row", "%c_row"))
+        em.globals_[symbol] = kernel.emit(("%a_row", "%a_step", "%b_row", "%c_row"))
     return symbol
 
 
@@ -130,7 +139,7 @@ class MicroKernel:
         row = [self._load_b(b, v) for v in range(self.tile.vectors)]
         out = []
         for i in range(self.tile.rows):
-            at = self._at(a, i * self.operands.a_row)
+            at = self._at(a, scaled(self.em, i, self.operands.a_row))
             scalar = self.em.load(self.element, at, self.size)
             x = self.em.splat(self.element, scalar, self.lanes)
             for v, y in enumerate(row):
