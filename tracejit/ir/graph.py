@@ -142,7 +142,7 @@ class Graph:
         """Structural hash: equal for graphs equal up to names and source lines."""
         import hashlib  # noqa: PLC0415  # slow to load, for few processes
 
-        return hashlib.sha256(repr(_structure(self)).encode()).hexdigest()
+        return hashlib.sha256(repr(structure_of(self)).encode()).hexdigest()
 
     @cached_property
     def effects(self) -> frozenset[Effect]:
@@ -183,7 +183,8 @@ def expansion_of(eqn: Eqn) -> Graph | None:
     return expand(tuple(x.aval for x in eqn.invars), eqn.params)
 
 
-def _structure(graph: Graph) -> tuple[object, ...]:
+def structure_of(graph: Graph) -> tuple[object, ...]:
+    """Return what a graph computes: equal for graphs equal up to names and lines."""
     numbers = {v: i for i, v in enumerate(graph.invars)}
 
     def atom(x: Atom) -> object:
@@ -206,4 +207,5 @@ def _param_key(value: object) -> object:
         return tuple(_param_key(v) for v in value)
     if isinstance(value, ArrayConstant):
         return value.digest
-    return value
+    # by its bits, as literals: NaN is itself, and -0.0 is not 0.0
+    return repr(value) if isinstance(value, float | complex) else value

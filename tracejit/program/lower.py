@@ -14,7 +14,7 @@ import numpy as np
 
 from ..ir.aval import Shape, ShapedArray
 from ..ir.dtypes import real_dtype
-from ..ir.graph import Atom, Eqn, Graph, Var, subgraph
+from ..ir.graph import Atom, Eqn, Graph, Var, structure_of, subgraph
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import cond_p, fusion_p, inlined_graph
 from ..ir.ops.conv import conv_general_p
@@ -32,7 +32,9 @@ from ..ir.ops.shape import (
 )
 from ..ir.primitive import ArrayConstant, Params
 from ..kernels.conv import conv_kernel
-from ..kernels.lower import Space, kernel_of
+from ..kernels.kernel import Kernel
+from ..kernels.lower import Space, kernel_of, lines_of
+from ..kernels.schedule import Schedule
 from .pieces import is_in_pieces, is_piece, pieces_of
 from .program import (
     Copy,
@@ -104,6 +106,7 @@ class _Lowering:
     steps: list[Step] = field(default_factory=list)
     claimed: dict[Var, ProgramBuffer] = field(default_factory=dict)
     kernels: int = 0
+    known: dict[object, tuple[Kernel, Schedule]] = field(default_factory=dict)
     loops: int = 0
 
     def buffer(
@@ -208,15 +211,35 @@ class _Lowering:
         graph = subgraph(eqn.params)
         ins = [self.operand(x) for x in eqn.invars]
         outs = [self.result(v) for v in eqn.outvars]
-        kernel, schedule = kernel_of(
+        kernel, schedule = self.kernel_of(
             graph,
             Space(ints(eqn.params, "space"), ints(eqn.params, "reduced")),
-            self.kernel_name(),
-            [b.strides for b in ins],
-            [b.strides for b in outs],
+            tuple(b.strides for b in ins),
+            tuple(b.strides for b in outs),
         )
         names = tuple(b.name for b in ins), tuple(b.name for b in outs)
         self.steps.append(Run(kernel, schedule, *names, eqn.source))
+
+    def kernel_of(
+        self,
+        graph: Graph,
+        space: Space,
+        in_strides: tuple[Shape, ...],
+        out_strides: tuple[Shape, ...],
+    ) -> tuple[Kernel, Schedule]:
+        """Return the kernel of a group; for groups that are alike the first one's.
+
+        Repeated layers are lowered once. The lines are those of the group itself.
+        """
+        name = self.kernel_name()
+        key = (structure_of(graph), space, in_strides, out_strides)
+        known = self.known.get(key)
+        if known is None:
+            known = kernel_of(graph, space, name, in_strides, out_strides)
+            self.known[key] = known
+            return known
+        kernel, schedule = known
+        return replace(kernel, source=lines_of(graph)), schedule
 
     def kernel_name(self) -> str:
         self.kernels += 1
