@@ -54,7 +54,11 @@ FRONT_ENDS = {"tracing", "numpy", "nn"}
 FRONT_END_SEES = LEVELS["transforms"]
 SEES_FRONT_ENDS = LEVELS["api"]
 HOMES = {  # a third-party package → the only parts that import it
-    "llvmlite": ("tracejit.codegen.llvm.library", "tracejit.runtime.cpu.engine"),
+    "llvmlite": (
+        "tracejit.codegen.llvm.library",
+        "tracejit.runtime.cpu.compilers",
+        "tracejit.runtime.cpu.engine",
+    ),
     "triton": ("tracejit.codegen.triton",),
 }
 PACKAGE = Path(tracejit.__file__).parent

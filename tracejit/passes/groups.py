@@ -210,9 +210,8 @@ def _columns(kept: set[Shape | None]) -> bool:
 class Dependencies:
     """Which groups come before which others, all the way; sets as bits of an int.
 
-    Groups that come after one are found through those that need it directly: there is a
-    way from `a` to `b` through others exactly if something that needs `a` directly comes
-    before `b`.
+    A third group stands between two exactly if one that needs the first directly comes
+    before the second.
     """
 
     def __init__(self) -> None:

@@ -37,10 +37,10 @@ from .externs import ExternLoop, LoopCall, pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
 from .jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .kernels import KernelCode, ModuleScope, emit_kernel, symbol_of
+from .modules import Functions
 from .steps import write_step
 from .steps.code import Setting, StepCode
 from .target import CACHE_LINE, Target, aligned
-from .text import module_text
 
 # Bytes of a result from which on it is stored past the caches: half of a large cache.
 UNCACHED_FROM = 1 << 24
@@ -57,6 +57,8 @@ class ProgramCode:
     ----------
     text : str
         One LLVM module.
+    pieces : tuple of str
+        The same functions in several modules, to be compiled side by side.
     imports : mapping of str to int
         Addresses of NumPy's loops and of constants.
     needs_host : bool
@@ -76,6 +78,7 @@ class ProgramCode:
     """
 
     text: str
+    pieces: tuple[str, ...]
     imports: Mapping[str, int]
     needs_host: bool
     needs_pool: bool
@@ -159,16 +162,19 @@ class _ProgramEmitter(HostEmitter):
         em.ret("i64", "0")
         main = em.function(MAIN_SYMBOL, ["ptr %pointers", "ptr %arena"], result="i64")
         codes: dict[str, KernelCode | StepCode] = {**self.kernels, **self.written}
-        functions = [code.text for code in codes.values()]
-        text = module_text(
-            self.target,
-            self.scope.declarations.values(),
-            [*functions, main],
-            self.scope.globals_.values(),
+        functions = Functions(
+            main,
+            {
+                **{code.symbol: code.text for code in self.kernels.values()},
+                **{symbol: code.text for symbol, code in self.written.items()},
+            },
+            self.scope.declarations,
+            self.scope.globals_,
         )
         scratch = max((code.scratch_bytes for code in codes.values()), default=0)
         return ProgramCode(
-            text,
+            functions.whole(self.target),
+            functions.pieces(self.target),
             {**self.imports, **{k: x.ctypes.data for k, x in self.constants.items()}},
             self.needs_host,
             self._needs_pool,

@@ -80,7 +80,7 @@ class CpuExecutable:
         code = emit_program(program, target, resolve_loop, threading)
         emitted = time.perf_counter()
         engine = engine_for(target)
-        image = engine.compile(code.text)
+        images = engine.compile_all(code.pieces, threading.threads)
         built = time.perf_counter()
         self._code = code
         self._host = HostCalls(code.steps, program.by_name)
@@ -89,7 +89,7 @@ class CpuExecutable:
             imports[HOST_SYMBOL] = self._host.address
         if code.needs_pool:
             imports.update(_pool_symbols(target))
-        library = engine.load(image, imports)
+        library = engine.load(images, imports)
         self._function = NativeFunction(library.address(MAIN_SYMBOL), owner=library)
         linked = time.perf_counter()
         self.timings = {
