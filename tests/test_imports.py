@@ -25,6 +25,7 @@ LEVELS = {
     "config": 0,
     "errors": 0,
     "log": 0,
+    "records": 0,
     "ir": 1,
     "transforms": 2,
     "kernels": 3,

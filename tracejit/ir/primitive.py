@@ -9,13 +9,14 @@ and passes read the cells declared here. `REGISTRY` maps names to primitives.
 import enum
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from ..errors import InternalError
+from ..records import dataclass
 from .aval import ShapedArray
 
 if TYPE_CHECKING:

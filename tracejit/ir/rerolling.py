@@ -23,10 +23,11 @@ from one turn to a sum of the next one, as it would be contracted there.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
+from ..records import dataclass
 from .aval import Shape
 from .builder import Builder
 from .graph import Atom, Eqn, Graph, Literal, Var

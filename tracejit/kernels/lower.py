@@ -7,7 +7,7 @@ axes that they remove. A value is emitted once per position it is needed at.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import numpy as np
@@ -29,6 +29,7 @@ from ..ir.ops.shape import (
     update_slice_p,
 )
 from ..ir.primitive import Kind, Params, Primitive
+from ..records import dataclass
 from .conv import windows
 from .kernel import (
     Axis,

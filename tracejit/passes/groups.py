@@ -9,13 +9,14 @@ loops over them would have to start anew.
 
 import enum
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 
 from ..ir.aval import Shape
 from ..ir.graph import Eqn, Var
 from ..kernels.lower import aligned_axes
 from ..kernels.maps import Affine, Map, axis
+from ..records import dataclass
 
 SHORT_ROW = 8  # elements of a row that are reduced again wherever the result is read
 

@@ -8,7 +8,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ..errors import ParseError, TracejitError
 from ..ir.builder import Builder
@@ -16,6 +16,7 @@ from ..ir.graph import Eqn, Graph
 from ..ir.primitive import Param, Params
 from ..ir.rewrite import RuleSet, RuleStats
 from ..ir.verify import verify
+from ..records import dataclass
 
 Option = bool | int | float | str
 

@@ -8,7 +8,7 @@ one writes them to its memory.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from ..kernels.conv import conv_kernel
 from ..kernels.kernel import Kernel
 from ..kernels.lower import Space, kernel_of, lines_of
 from ..kernels.schedule import Schedule
+from ..records import dataclass
 from .pieces import is_in_pieces, is_piece, pieces_of
 from .program import (
     Copy,

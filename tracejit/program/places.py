@@ -13,12 +13,13 @@ would be like no other stay as they are, as do steps inside of loops.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..ir.aval import Shape
 from ..kernels.kernel import Buffer, Kernel, KernelOp, Load, Repeat
 from ..kernels.maps import Affine, AxisIndex
 from ..kernels.printer import format_anonymous
+from ..records import dataclass
 from .program import Program, ProgramBuffer, Run, Step, Storage
 
 

@@ -9,9 +9,10 @@ one by one.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
+from ..records import dataclass
 from .program import Program, ProgramBuffer, Step, Storage, ends_of, nested
 
 ALIGNMENT = 64

@@ -7,12 +7,12 @@ the access is).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...kernels.kernel import Buffer, Load, Store
 from ...kernels.maps import Affine, AxisIndex, FloorDiv, IndexAtom, Mod, ValueIndex
+from ...records import dataclass
 from .text import Emitter, constant, iota, vec
 
 Interval = tuple[int, int]

@@ -23,7 +23,7 @@ in host memory that the device sees), which the caller reads once the device is 
 import enum
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import numpy as np
@@ -44,6 +44,7 @@ from ...program.program import (
     nested,
 )
 from ...program.verify import is_dense
+from ...records import dataclass
 from ..error_word import CODE_SHIFT, DRIVER_ERROR, LIBRARY_ERROR
 from .copies import copy_kernel
 from .externs import pointer_count

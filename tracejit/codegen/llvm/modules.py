@@ -12,8 +12,8 @@ The modules depend on the text alone, not on how many threads compile them.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from ...records import dataclass
 from .target import Target
 from .text import module_text
 

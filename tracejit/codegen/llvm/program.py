@@ -11,7 +11,7 @@ NumPy's loops, found by the resolver that the caller passes, and constants.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import TypeAlias
 
@@ -31,6 +31,7 @@ from ...program.program import (
     ends_of,
     nested,
 )
+from ...records import dataclass
 from ..error_word import ALIGNMENT_ERROR, LINALG_ERROR
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count

@@ -14,10 +14,10 @@ A block of B that was packed before (`emit_pack`) is not packed again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-from ..indices import Index, multiply
+from ....records import dataclass
+from ..indices import Index, multiply, scaled
 from ..target import Target, aligned
 from ..text import Emitter
 from ..values import memory_type, register_type
@@ -345,7 +345,7 @@ class _Gemm:
             if self.problem.has_pairs:
                 back = em.gep("i32", minima, multiply(em, loop.index, -1))
                 self.minima = (back, self.minima[1])
-            first = multiply(em, loop.index, -self.operands.a_row)
+            first = multiply(em, loop.index, -self._packed_a()[0])
             packed = self._at("%scratch", first)  # where row 0 would be
             limits = (loop.index, end)
             self._panels(packed, b, c, limits, self._steps(values), more)
@@ -364,7 +364,7 @@ class _Gemm:
 
             def panel(i: Index, count: int) -> None:
                 tile = Tile(count, vectors, columns % self.lanes)
-                left = self._at(a, multiply(self.em, i, self.operands.a_row))
+                left = self._at(a, scaled(self.em, i, self.operands.a_row))
                 out = self._at(to, multiply(self.em, i, self.problem.c[0]))
                 self._call(tile, left, right, out, depth, more, (i, j))
 

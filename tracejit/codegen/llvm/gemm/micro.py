@@ -9,10 +9,11 @@ arguments.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from ....records import dataclass
 from ..indices import Index, scaled
 from ..memory import lanes_mask
 from ..target import Target
