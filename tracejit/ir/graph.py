@@ -149,6 +149,16 @@ class Graph:
         """Union of the effects of all equations."""
         return frozenset().union(*(e.effects for e in self.eqns))
 
+    @cached_property
+    def has_subgraphs(self) -> bool:
+        """Whether an equation holds a graph in its params, however deep in tuples."""
+        return any(
+            _holds_graph(value)
+            for eqn in self.eqns
+            if eqn.params
+            for value in eqn.params.values()
+        )
+
     def __eq__(self, other: object) -> bool:
         return self is other
 
@@ -157,6 +167,12 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph @{self.name}: {len(self.eqns)} equations>"
+
+
+def _holds_graph(value: object) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_holds_graph, value))
+    return isinstance(value, Graph)
 
 
 def subgraphs(params: Params) -> Iterator[Graph]:

@@ -81,6 +81,8 @@ def _fold(graph: Graph, context: PassContext) -> Graph:
 
 def _evaluated(eqn: Eqn, known: _Known) -> list[Array] | None:
     """Return the values of an equation of known operands; None if it must stay."""
+    if any(isinstance(x, Var) and x not in known.arrays for x in eqn.invars):
+        return None
     sizes = [x.aval.nbytes for x in (*eqn.invars, *eqn.outvars)]
     if eqn.primitive in OPAQUE:
         return None

@@ -241,6 +241,8 @@ def on_all_graphs(graph: Graph, run: Callable[[Graph], Graph]) -> Graph:
 
 def map_subgraphs(graph: Graph, visit: Callable[[Graph], Graph]) -> Graph:
     """Replace the graphs held in params of `graph`; the same object if none changed."""
+    if not graph.has_subgraphs:
+        return graph
     eqns = tuple(with_subgraphs(e, visit) for e in graph.eqns)
     if all(a is b for a, b in zip(eqns, graph.eqns, strict=True)):
         return graph
