@@ -63,6 +63,8 @@ class _Ranges:
         first = bisect_left(self.stops, start)
         last = bisect_right(self.starts, stop)
         if first < last:
+            if self.starts[first] <= start and stop <= self.stops[first]:
+                return
             start = min(start, self.starts[first])
             stop = max(stop, self.stops[last - 1])
         self.starts[first:last] = [start]

@@ -8,7 +8,6 @@ function of the same library without the lock. Other Python threads run meanwhil
 
 import ctypes
 import itertools
-import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -64,7 +63,7 @@ class Compilers:
 
 
 def side_by_side(
-    build: Callable[[str], bytes], texts: Sequence[str], threads: int = 0
+    build: Callable[[str], bytes], texts: Sequence[str], threads: int
 ) -> list[bytes]:
     """Build each of some texts; the longest first, on several threads.
 
@@ -73,7 +72,7 @@ def side_by_side(
     build : callable
     texts : sequence of str
     threads : int
-        How many at most; 0 for the cores that the process may use.
+        How many at most.
 
     Returns
     -------
@@ -97,7 +96,7 @@ def side_by_side(
             except BaseException as error:  # raised by the caller
                 found[i] = error
 
-    count = min(threads or _cores(), len(texts), MOST_THREADS)
+    count = min(threads, len(texts), MOST_THREADS)
     helpers = [threading.Thread(target=work, daemon=True) for _ in range(count - 1)]
     for helper in helpers:
         helper.start()
@@ -110,12 +109,6 @@ def side_by_side(
             raise one
         out.append(one)
     return out
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _object_code(machine: "TargetMachine", module: "ModuleRef") -> bytes:

@@ -139,14 +139,14 @@ class Engine:
         disk.put(key, {"object": image})
         return image
 
-    def compile_all(self, texts: Sequence[str], threads: int = 0) -> list[bytes]:
+    def compile_all(self, texts: Sequence[str], threads: int = 1) -> list[bytes]:
         """Return the object code of several modules, compiled side by side.
 
         Parameters
         ----------
         texts : sequence of str
         threads : int
-            How many at most; 0 for the cores that the process may use.
+            How many at most.
 
         Raises
         ------

@@ -10,6 +10,7 @@ import ctypes
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from threading import Thread
 from typing import TypeAlias
 
 import numpy as np
@@ -80,6 +81,8 @@ class CpuExecutable:
         code = emit_program(program, target, resolve_loop, threading)
         emitted = time.perf_counter()
         engine = engine_for(target)
+        if code.needs_pool:  # compiled meanwhile
+            Thread(target=pool, args=(target,), daemon=True).start()
         images = engine.compile_all(code.pieces, threading.threads)
         built = time.perf_counter()
         self._code = code
