@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tracejit.program import lower
 from tracejit.program.blocks import with_blocks
 from tracejit.program.parser import parse_program
 from tracejit.program.printer import format_program
@@ -41,6 +42,29 @@ def test_equal_layers_share_a_kernel():
         program
     )
     np.testing.assert_allclose(tj.jit(layers)(*args), layers(*args), rtol=1e-5)
+
+
+def test_equal_layers_are_lowered_and_compiled_once(monkeypatch):
+    """A hundred layers with their gradients need what ten do."""
+    calls = []
+    kernel_of = lower.kernel_of
+
+    def counted(*args):
+        calls.append(args)
+        return kernel_of(*args)
+
+    monkeypatch.setattr(lower, "kernel_of", counted)
+
+    def loss(weights, biases, x):
+        return (layers(x, weights, biases) ** 2).sum()
+
+    def counts(depth):
+        calls.clear()
+        args = *weights_of(*[8] * (depth + 1)), np.ones((3, 8), np.float32)
+        program = tj.jit(tj.value_and_grad(loss, (0, 1))).lower(*args).program
+        return len(calls), len(program.kernels)
+
+    assert counts(10) == counts(100)
 
 
 def test_layers_of_other_sizes_have_their_own():
