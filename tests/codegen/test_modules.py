@@ -91,14 +91,24 @@ def test_each_function_is_compiled_once(small_pieces: None) -> None:
     ]
 
 
-def test_what_one_group_needs_stays_with_it(small_pieces: None) -> None:
-    units = {"first": unit("first", "read", 0), "second": unit("second", "first", 1)}
-    units["second"] = units["second"].replace("(i64 1)", "()")
+def test_what_one_group_needs_stays_with_it_unless_it_is_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    filler = "; as long as a module is to be\n" * 40
+    first, second = unit("first", "read", 0), unit("second", "first", 1)
+    units = {"first": first + filler, "second": second.replace("(i64 1)", "()")}
     functions = Functions(MAIN, units, {}, SOME.globals_)
+    monkeypatch.setattr(modules, "PIECE", 2 * len(SHARED))
+    assert linkage(functions)["read"] == "internal"
+    monkeypatch.setattr(modules, "PIECE", 2 * len(SHARED) - 1)
+    assert linkage(functions)["read"] == "hidden"
+
+
+def linkage(functions: Functions) -> dict[str, str]:
+    """Return how each function is defined."""
     pieces = functions.pieces(host_target())
-    found = {name: kind for text in pieces for kind, name in DEFINED.findall(text)}
-    assert found["read"] == "internal"
-    assert found["first"] == "hidden"
+    assert len(pieces) > 1
+    return {name: kind for text in pieces for kind, name in DEFINED.findall(text)}
 
 
 def layers(x: np.ndarray, *weights: np.ndarray) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 Needs the functions by the symbols that the host function calls. Kernels share nothing
 but tables of constants, which each module has, and functions that several kernels call:
-tiles of products, elementary functions. Those are in modules of their own, so that they
-are compiled once. What other modules call is *hidden*: seen by what is linked with it,
-and by nothing else.
+tiles of products, elementary functions. These, and long ones, are in modules of their
+own, so that they are compiled once. What other modules call is *hidden*: seen by what is
+linked with it, and by nothing else.
 
 The modules depend on the text alone, not on how many threads compile them.
 """
@@ -17,8 +17,9 @@ from ...records import dataclass
 from .target import Target
 from .text import module_text
 
-# Text that is worth a module: LLVM takes some 2 ms for one of a single instruction.
-PIECE = 40_000
+# Text that is worth a module: LLVM takes 10 ms for it, and 2 for a single instruction.
+PIECE = 12_000
+MOST_PIECES = 12  # about
 _SYMBOL = re.compile(r"@([\w.$]+)")
 _HEADER = re.compile(r"^define internal (.*?@([\w.$]+)\(.*\)) [^()]*\{$", re.MULTILINE)
 
@@ -56,23 +57,27 @@ class Functions:
         size = sum(map(len, (*self.units.values(), *self.globals_.values())))
         if size < 2 * PIECE:
             return (self.whole(target),)
-        return tuple(_Split(self, target).modules())
+        piece = max(PIECE, size // MOST_PIECES)
+        return tuple(_Split(self, target, piece).modules())
 
 
 class _Split:
     """Which function is in which module."""
 
-    def __init__(self, functions: Functions, target: Target) -> None:
+    def __init__(self, functions: Functions, target: Target, piece: int) -> None:
         self.functions, self.target = functions, target
         self.globals_ = functions.globals_
         self.uses = {name: _symbols(text) for name, text in self.globals_.items()}
-        texts = _grouped(functions.units)
+        texts = _grouped(functions.units, piece)
         self.groups: list[dict[str, str]] = [*texts, {"": functions.main}]
         needed = [self._needed(group.values()) for group in self.groups]
         users = Counter(name for names in needed for name in names)
-        several = {n: t for n, t in self.globals_.items() if users[n] > 1}
-        shared = {n: t for n, t in several.items() if _is_function(t)}
-        self.groups += _grouped(shared)
+        shared = {
+            name: text
+            for name, text in self.globals_.items()
+            if _is_function(text) and (users[name] > 1 or 2 * len(text) > PIECE)
+        }
+        self.groups += _grouped(shared, piece)
         self.exported = _headers({**functions.units, **shared})
 
     def modules(self) -> Iterable[str]:
@@ -120,12 +125,12 @@ def _is_function(text: str) -> bool:
     return text.startswith("define internal ")
 
 
-def _grouped(texts: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return texts, in order, in groups of at least `PIECE` but for the last."""
+def _grouped(texts: Mapping[str, str], piece: int) -> list[dict[str, str]]:
+    """Return texts, in order, in groups of at least `piece` but for the last."""
     groups: list[dict[str, str]] = []
-    size = PIECE
+    size = piece
     for name, text in texts.items():
-        if size >= PIECE:
+        if size >= piece:
             groups.append({})
             size = 0
         groups[-1][name] = text
