@@ -3,8 +3,8 @@
 Needs the functions by the symbols that the host function calls. Kernels share nothing
 but tables of constants, which each module has, and functions that several kernels call:
 tiles of products, elementary functions. These, and long ones, are in modules of their
-own, so that they are compiled once. What other modules call is *hidden*: seen by what is
-linked with it, and by nothing else.
+own, so that they are compiled once. What other modules call is *hidden*: seen by what
+is linked with it, and by nothing else.
 
 The modules depend on the text alone, not on how many threads compile them.
 """
