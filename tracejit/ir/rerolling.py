@@ -223,7 +223,7 @@ class _Rolling:
         return found
 
     @cached_property
-    def products(self) -> set[Var]:
+    def products(self) -> set[Atom]:
         """What would become part of a ``fma`` yet."""
         return set() if self.worth.is_contracted else _products(self.eqns)
 
