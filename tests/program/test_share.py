@@ -67,6 +67,18 @@ def test_equal_layers_are_lowered_and_compiled_once(monkeypatch):
     assert counts(10) == counts(100)
 
 
+def test_what_is_merged_and_what_is_not_keep_names_of_their_own():
+    def f(x, w):
+        y, z = np.sort(x * 2.0), np.sort(w * 2.0)
+        return np.sort(y * 2.0), z
+
+    args = np.arange(5.0), np.arange(5.0)[::-1].copy()
+    program = verify_program(tj.jit(f).lower(*args).program)
+    assert [len(run.outputs) for run in runs_of(program)] == [2, 1]
+    for a, b in zip(tj.jit(f)(*args), f(*args), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_layers_of_other_sizes_have_their_own():
     args = np.ones((3, 8), np.float32), *weights_of(8, 8, 5, 8, 8)
     program = tj.jit(layers).lower(*args).program

@@ -228,9 +228,11 @@ class _Lowering:
         in_strides: tuple[Shape, ...],
         out_strides: tuple[Shape, ...],
     ) -> tuple[Kernel, Schedule]:
-        """Return the kernel of a group; for groups that are alike the first one's.
+        """Return the kernel of a group: repeated layers are lowered once.
 
-        Repeated layers are lowered once. The lines are those of the group itself.
+        For a group like an earlier one it is that one's, with a name of its own (what
+        is merged may keep it) and the lines of the group itself. `share_kernels` knows
+        such kernels by their one body.
         """
         name = self.kernel_name()
         key = (structure_of(graph), space, in_strides, out_strides)
@@ -240,7 +242,7 @@ class _Lowering:
             self.known[key] = known
             return known
         kernel, schedule = known
-        return replace(kernel, source=lines_of(graph)), schedule
+        return replace(kernel, name=name, source=lines_of(graph)), schedule
 
     def kernel_name(self) -> str:
         self.kernels += 1

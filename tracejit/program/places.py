@@ -19,6 +19,7 @@ from ..ir.aval import Shape
 from ..kernels.kernel import Buffer, Kernel, KernelOp, Load, Repeat
 from ..kernels.maps import Affine, AxisIndex
 from ..kernels.printer import format_anonymous
+from ..kernels.schedule import Schedule
 from ..records import dataclass
 from .program import Program, ProgramBuffer, Run, Step, Storage
 
@@ -29,6 +30,21 @@ class _Moved:
 
     kernel: Kernel
     starts: tuple[Shape, ...]
+
+
+class Texts:
+    """Texts of kernels without names; what has one body and schedule has one text."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[str, Kernel, Schedule]] = {}
+
+    def __call__(self, kernel: Kernel, schedule: Schedule) -> str:
+        """Return a kernel's text with its names numbered as they come."""
+        key = id(kernel.body), id(schedule)
+        if key not in self._known:
+            text, _ = format_anonymous(kernel, schedule)
+            self._known[key] = text, kernel, schedule  # which live as long as the key
+        return self._known[key][0]
 
 
 def with_moved_places(program: Program) -> Program:
@@ -47,17 +63,20 @@ def with_moved_places(program: Program) -> Program:
 
 def _chosen(steps: Sequence[Step]) -> dict[str, _Moved]:
     """Return the kernels, by name, that are like others if they read parts."""
-    moved: dict[str, _Moved | None] = {}
-    alike: dict[str, list[str]] = defaultdict(list)
+    text_of = Texts()
+    moved: dict[str, _Moved] = {}
+    names: dict[str, list[str]] = defaultdict(list)  # by the text of the moved kernel
+    texts: dict[str, set[str]] = defaultdict(set)  # the same, of those before
     for step in steps:
         if isinstance(step, Run) and step.kernel.name not in moved:
-            name = step.kernel.name
-            found = moved[name] = _moved(step.kernel)
+            found = _moved(step.kernel)
             if found is not None:
                 text, _ = format_anonymous(found.kernel, step.schedule)
-                alike[text].append(name)
-    several = (name for names in alike.values() if len(names) > 1 for name in names)
-    return {name: one for name in several if (one := moved[name]) is not None}
+                moved[step.kernel.name] = found
+                names[text].append(step.kernel.name)
+                texts[text].add(text_of(step.kernel, step.schedule))
+    several = (text for text, before in texts.items() if len(before) > 1)
+    return {name: moved[name] for text in several for name in names[text]}
 
 
 def _moved(kernel: Kernel) -> _Moved | None:

@@ -11,22 +11,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..kernels.kernel import Kernel
-from ..kernels.printer import format_anonymous
 from ..kernels.schedule import Schedule
-from .places import with_moved_places
+from .places import Texts, with_moved_places
 from .program import Program, Run, nested, with_kernels
 
 
 def share_kernels(program: Program) -> Program:
     """Return the program with the first of each set of equal kernels in all places."""
     program = with_moved_places(program)
+    text_of = Texts()
     texts: dict[str, str] = {}  # by the kernel's name
     firsts: dict[str, Kernel] = {}  # by text
     for kernel, schedule in _kernels(program):
         if kernel.name not in texts:
-            texts[kernel.name], _ = format_anonymous(kernel, schedule)
-        text = texts[kernel.name]
-        firsts[text] = _with_lines(firsts.get(text, kernel), kernel.source)
+            text = texts[kernel.name] = text_of(kernel, schedule)
+            firsts[text] = _with_lines(firsts.get(text, kernel), kernel.source)
 
     def shared(kernel: Kernel, schedule: Schedule) -> tuple[Kernel, Schedule]:
         return firsts[texts[kernel.name]], schedule

@@ -389,7 +389,7 @@ class _LaunchEmitter(HostEmitter):
         self.byte = em.op("alloca i64")  # for a byte of the device, or an int
         at = len(em.lines)  # where the slots go, once their number is known
         self._call_driver("cuCtxSetCurrent", [("ptr", self.context)], 0)
-        self._place_buffers()
+        self._place_buffers(self.program.steps)
         self._run_all(self.program.steps)
         em.ret("i64", "0")
         em.lines[at:at] = self._slots()

@@ -45,6 +45,8 @@ from .target import CACHE_LINE, Target, aligned
 
 # Bytes of a result from which on it is stored past the caches: half of a large cache.
 UNCACHED_FROM = 1 << 24
+# Steps from which on addresses are not all written at the start.
+MANY_STEPS = 32
 
 Dtypes: TypeAlias = tuple[np.dtype, ...]
 Resolver: TypeAlias = Callable[[Primitive, Params, Dtypes, Dtypes], ExternLoop | None]
@@ -153,15 +155,26 @@ class _ProgramEmitter(HostEmitter):
         self.calls = em.gep("i8", self.arena, self.calls_offset)
         self.scratch = em.gep("i8", self.arena, self.scratch_offset)
         em.store("i64", "0", self.error, 8)
-        self._place_buffers()
-        self._check_alignment()
+        steps = self.program.steps
+        is_long = len(steps) > MANY_STEPS
+        is_straight = all(isinstance(s, Run | Copy | Extern) for s in steps)
+        self._place_buffers(steps if not is_long else ())
+        self._check_alignment(self._used(steps))
         start = len(em.lines)
-        shared_ns = self._run_all(self.program.steps)
+        shared_ns = self._run_each(steps) if is_long else self._run_all(steps)
         if shared_ns >= self.threading.wake_ns and self._needs_pool:
             em.declarations[WAKE_SYMBOL] = f"declare void @{WAKE_SYMBOL}()"
             em.lines.insert(start, f"  call void @{WAKE_SYMBOL}()")
         em.ret("i64", "0")
-        main = em.function(MAIN_SYMBOL, ["ptr %pointers", "ptr %arena"], result="i64")
+        main = em.function(
+            MAIN_SYMBOL,
+            ["ptr %pointers", "ptr %arena"],
+            result="i64",
+            # of many calls in a row nothing becomes faster
+            attributes="nounwind noinline optnone"
+            if is_long and is_straight
+            else "nounwind",
+        )
         codes: dict[str, KernelCode | StepCode] = {**self.kernels, **self.written}
         functions = Functions(
             main,
@@ -190,11 +203,25 @@ class _ProgramEmitter(HostEmitter):
     def _needs_pool(self) -> bool:
         return JOB_SYMBOL in self.scope.declarations
 
-    def _check_alignment(self) -> None:
+    def _run_each(self, steps: Sequence[Step]) -> int:
+        """Write steps, each after the addresses that it needs.
+
+        LLVM would take as long for hundreds of addresses that are kept, in memory in
+        any case, as for all kernels.
+        """
+        shared_ns = 0
+        for step in steps:
+            constants = (n for n, p in self.pointers.items() if p.startswith("@"))
+            self.pointers = {name: self.pointers[name] for name in constants}
+            self._place_buffers([step])
+            shared_ns += self._step(step)
+        return shared_ns
+
+    def _check_alignment(self, used: Sequence[str]) -> None:
         """Leave at once if a large result is not where its stores expect it."""
         em = self.em
-        for name in sorted(self.large & self.pointers.keys()):
-            address = em.op(f"ptrtoint ptr {self.pointers[name]} to i64")
+        for name in sorted(self.large.intersection(used)):
+            address = em.op(f"ptrtoint ptr {self._pointer(name)} to i64")
             odd = em.op(f"and i64 {address}, {CACHE_LINE - 1}")
             failed = em.op(f"icmp ne i64 {odd}, 0")
             word = em.op(f"select i1 {failed}, i64 {ALIGNMENT_ERROR}, i64 0")
