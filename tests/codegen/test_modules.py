@@ -148,3 +148,32 @@ def test_products_share_their_tiles() -> None:
         return ((x @ v) @ w) @ u
 
     assert set(tiles(other_widths, *widths).values()) == {1}
+
+
+def many_steps(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorts are steps of their own: forty of them, with constants between."""
+    for i in range(20):
+        x = np.sort(x * np.array([1.0, -1.0, 0.5, 2.0])) + i
+        y = np.sort(y - x[::-1])
+    return x, y
+
+
+def test_long_host_functions() -> None:
+    x, y = np.array([3.0, 1.0, 2.0, 5.0]), np.array([0.5, 4.0, -2.0, 1.0])
+    compiled = tj.jit(many_steps).compile(x, y)
+    assert "optnone" in compiled.as_text()
+    for a, b in zip(compiled([x, y]), many_steps(x, y), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_long_host_functions_with_loops() -> None:
+    def f(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y = many_steps(x, y)
+        y = tj.fori_loop(0, 9, lambda i, y: np.sort(y * 0.5 + x), y)
+        return many_steps(x, y)
+
+    x, y = np.array([3.0, 1.0, 2.0, 5.0]), np.array([0.5, 4.0, -2.0, 1.0])
+    compiled = tj.jit(f).compile(x, y)
+    assert "optnone" not in compiled.as_text()
+    for a, b in zip(compiled([x, y]), f(x, y), strict=True):
+        np.testing.assert_array_equal(a, b)
