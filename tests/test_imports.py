@@ -25,6 +25,7 @@ LEVELS = {
     "config": 0,
     "errors": 0,
     "log": 0,
+    "records": 0,
     "ir": 1,
     "transforms": 2,
     "kernels": 3,
@@ -54,7 +55,11 @@ FRONT_ENDS = {"tracing", "numpy", "nn"}
 FRONT_END_SEES = LEVELS["transforms"]
 SEES_FRONT_ENDS = LEVELS["api"]
 HOMES = {  # a third-party package → the only parts that import it
-    "llvmlite": ("tracejit.codegen.llvm.library", "tracejit.runtime.cpu.engine"),
+    "llvmlite": (
+        "tracejit.codegen.llvm.library",
+        "tracejit.runtime.cpu.compilers",
+        "tracejit.runtime.cpu.engine",
+    ),
     "triton": ("tracejit.codegen.triton",),
 }
 PACKAGE = Path(tracejit.__file__).parent

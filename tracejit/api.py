@@ -8,7 +8,7 @@ import threading
 import time
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from .collection import paused
 from .compiled import Compiled
 from .guard import MISS, Guard
 from .ir.placed import Placed
+from .records import dataclass
 from .runtime.cpu.entry.callable import NativeCallable, let_call, set_function
 from .runtime.cpu.entry.support import why_not
 from .tracing.batching import custom_batching

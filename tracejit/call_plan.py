@@ -6,7 +6,6 @@ portable `guard.Guard`, and the native entry's steps (`native_call`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from .compiled import Compiled, is_passed_as_is
 from .config import Config, current
+from .records import dataclass
 from .runtime.overlap import byte_range
 from .tracing.capture import CapturedArray
 from .tracing.constants import CapturedConstant

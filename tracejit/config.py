@@ -12,11 +12,12 @@ from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal, overload
 
 from .errors import TracejitError
+from .records import dataclass
 
 Value = bool | int | str | tuple[str, ...]
 

@@ -5,13 +5,13 @@ numbers of a call in one copy. What the function writes to is copied back.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .compiled import Compiled, as_input, make_result
 from .ir.placed import Placed
+from .records import dataclass
 from .runtime.cpu.call import data_pointer
 from .runtime.cuda.array import Array
 from .runtime.cuda.copies import aligned_copy, copy_on_device

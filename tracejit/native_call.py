@@ -9,7 +9,6 @@ such calls go on through the portable guard.
 import dataclasses
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from types import MemberDescriptorType
 
@@ -21,6 +20,7 @@ from .codegen.llvm.entry.match import SCALAR_WIDTHS, SPECIAL_RANKS
 from .codegen.llvm.entry.module import CONFIG, OVERRIDES, SLOW, TRACING
 from .compiled import Compiled
 from .ir.dtypes import OF_ML_DTYPES
+from .records import dataclass
 from .runtime.cpu.arena import ALIGNMENT, aligned_empty
 from .runtime.cpu.entry.machine import Machine
 from .runtime.cpu.entry.steps import NativeCall, StepList

@@ -7,7 +7,7 @@ results.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from .program.blocks import with_blocks
 from .program.printer import format_program
 from .program.program import Program
 from .program.verify import verify_program
+from .records import dataclass
 from .tracing.record import Recording
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tracejit.program import lower
 from tracejit.program.blocks import with_blocks
 from tracejit.program.parser import parse_program
 from tracejit.program.printer import format_program
@@ -41,6 +42,41 @@ def test_equal_layers_share_a_kernel():
         program
     )
     np.testing.assert_allclose(tj.jit(layers)(*args), layers(*args), rtol=1e-5)
+
+
+def test_equal_layers_are_lowered_and_compiled_once(monkeypatch):
+    """A hundred layers with their gradients need what ten do."""
+    calls = []
+    kernel_of = lower.kernel_of
+
+    def counted(*args):
+        calls.append(args)
+        return kernel_of(*args)
+
+    monkeypatch.setattr(lower, "kernel_of", counted)
+
+    def loss(weights, biases, x):
+        return (layers(x, weights, biases) ** 2).sum()
+
+    def counts(depth):
+        calls.clear()
+        args = *weights_of(*[8] * (depth + 1)), np.ones((3, 8), np.float32)
+        program = tj.jit(tj.value_and_grad(loss, (0, 1))).lower(*args).program
+        return len(calls), len(program.kernels)
+
+    assert counts(10) == counts(100)
+
+
+def test_what_is_merged_and_what_is_not_keep_names_of_their_own():
+    def f(x, w):
+        y, z = np.sort(x * 2.0), np.sort(w * 2.0)
+        return np.sort(y * 2.0), z
+
+    args = np.arange(5.0), np.arange(5.0)[::-1].copy()
+    program = verify_program(tj.jit(f).lower(*args).program)
+    assert [len(run.outputs) for run in runs_of(program)] == [2, 1]
+    for a, b in zip(tj.jit(f)(*args), f(*args), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_layers_of_other_sizes_have_their_own():

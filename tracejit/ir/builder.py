@@ -122,19 +122,16 @@ class Builder:
             for its results, which gets their names.
         """
         env: dict[Var, Atom] = dict(zip(graph.invars, args, strict=True))
-
-        def read(x: Atom) -> Atom:
-            return env[x] if isinstance(x, Var) else x
-
         outer = self.source
         for eqn in graph.eqns:
             self.source = eqn.source or outer
-            outs = emit(eqn, [read(x) for x in eqn.invars])
+            outs = emit(eqn, [env[x] if isinstance(x, Var) else x for x in eqn.invars])
             for var, out in zip(eqn.outvars, outs, strict=True):
                 env[var] = out
-                keep_name(out, var)
+                if var.name:
+                    keep_name(out, var)
         self.source = outer
-        return tuple(read(x) for x in graph.outvars)
+        return tuple([env[x] if isinstance(x, Var) else x for x in graph.outvars])
 
     def inputs_of(self, graph: Graph) -> list[Var]:
         """Add the inputs of `graph` and return them."""
@@ -164,11 +161,14 @@ class Builder:
     def _insert(
         self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
     ) -> tuple[Atom, ...]:
-        key = self._number_key(primitive, ins, params)
-        found = self._numbered.get(key) if self._numbered and key is not None else None
-        if found is not None and self.stats.can_fire():
-            self.stats.fired["value_number"] += 1
-            return found
+        key = (
+            None if self._numbered is None else self._number_key(primitive, ins, params)
+        )
+        if key is not None and self._numbered is not None:
+            found = self._numbered.get(key)
+            if found is not None and self.stats.can_fire():
+                self.stats.fired["value_number"] += 1
+                return found
         avals = primitive.out_avals([x.aval for x in ins], params)
         outs = tuple([Var(a) for a in avals])
         eqn = Eqn(primitive, ins, params, outs, self.source)
@@ -182,8 +182,6 @@ class Builder:
     def _number_key(
         self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
     ) -> object | None:
-        if self._numbered is None:
-            return None
         effects = primitive.effects(params)
         if effects and effects - {Effect.CHECK}:
             return None  # of equal checks, the first one is enough

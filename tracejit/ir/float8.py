@@ -4,10 +4,9 @@ Both are storage formats: arithmetic on them is done in float32 and rounded, as 
 ml_dtypes. See `Float8` for what distinguishes them.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from ..records import dataclass
 from .dtypes import FLOAT8_E4M3FN, FLOAT8_E5M2
 
 FLOAT32_MANTISSA = 23

@@ -142,12 +142,22 @@ class Graph:
         """Structural hash: equal for graphs equal up to names and source lines."""
         import hashlib  # noqa: PLC0415  # slow to load, for few processes
 
-        return hashlib.sha256(repr(_structure(self)).encode()).hexdigest()
+        return hashlib.sha256(repr(structure_of(self)).encode()).hexdigest()
 
     @cached_property
     def effects(self) -> frozenset[Effect]:
         """Union of the effects of all equations."""
         return frozenset().union(*(e.effects for e in self.eqns))
+
+    @cached_property
+    def has_subgraphs(self) -> bool:
+        """Whether an equation holds a graph in its params, however deep in tuples."""
+        return any(
+            _holds_graph(value)
+            for eqn in self.eqns
+            if eqn.params
+            for value in eqn.params.values()
+        )
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -157,6 +167,12 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph @{self.name}: {len(self.eqns)} equations>"
+
+
+def _holds_graph(value: object) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_holds_graph, value))
+    return isinstance(value, Graph)
 
 
 def subgraphs(params: Params) -> Iterator[Graph]:
@@ -183,7 +199,8 @@ def expansion_of(eqn: Eqn) -> Graph | None:
     return expand(tuple(x.aval for x in eqn.invars), eqn.params)
 
 
-def _structure(graph: Graph) -> tuple[object, ...]:
+def structure_of(graph: Graph) -> tuple[object, ...]:
+    """Return what a graph computes: equal for graphs equal up to names and lines."""
     numbers = {v: i for i, v in enumerate(graph.invars)}
 
     def atom(x: Atom) -> object:
@@ -206,4 +223,5 @@ def _param_key(value: object) -> object:
         return tuple(_param_key(v) for v in value)
     if isinstance(value, ArrayConstant):
         return value.digest
-    return value
+    # by its bits, as literals: NaN is itself, and -0.0 is not 0.0
+    return repr(value) if isinstance(value, float | complex) else value

@@ -5,8 +5,8 @@ not hoisted is what a derivative computes again and does not keep for each turn.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ..records import dataclass
 from .builder import Builder
 from .graph import Atom, Eqn, Graph, Var
 from .liveness import live_equations

@@ -4,11 +4,11 @@ A recursive-descent parser over a token list; errors carry line and column.
 """
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ParseError
+from ..records import dataclass
 from . import ops as _ops  # noqa: F401  (fills the registry)
 from .aval import ShapedArray
 from .dtypes import NAME_TO_DTYPE

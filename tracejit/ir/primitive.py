@@ -9,13 +9,14 @@ and passes read the cells declared here. `REGISTRY` maps names to primitives.
 import enum
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from ..errors import InternalError
+from ..records import dataclass
 from .aval import ShapedArray
 
 if TYPE_CHECKING:
@@ -310,6 +311,11 @@ class Primitive:
         ``(operand avals, params) -> graph`` of other primitives that means the same;
         the pass `expand` puts it in place, and it is differentiated where the primitive
         has no derivative of its own.
+
+    Attributes
+    ----------
+    known_avals : dict
+        What `out_avals` gave for elementwise operations without params.
     """
 
     name: str
@@ -328,6 +334,9 @@ class Primitive:
     effects: Callable[[Params], frozenset[Effect]] = lambda p: frozenset()
     variadic_results: bool = False
     expand: "Callable[[Avals, Params], Graph] | None" = None
+    known_avals: dict[Avals, Avals] = field(
+        init=False, default_factory=dict, repr=False
+    )
 
     @property
     def has_derivative(self) -> bool:
@@ -341,8 +350,15 @@ class Primitive:
 
     def out_avals(self, avals: Sequence[ShapedArray], params: Params) -> Avals:
         """Return the avals of the results as a tuple."""
-        out = self.abstract_eval(*avals, **params)
-        return out if isinstance(out, tuple) else (out,)
+        if params or self.kind is not Kind.ELEMENTWISE:
+            out = self.abstract_eval(*avals, **params)
+            return out if isinstance(out, tuple) else (out,)
+        key = tuple(avals)
+        known = self.known_avals.get(key)
+        if known is None:
+            out = self.abstract_eval(*avals)
+            known = self.known_avals[key] = out if isinstance(out, tuple) else (out,)
+        return known
 
     def evaluate(self, arrays: Sequence[Array], params: Params) -> tuple[Array, ...]:
         """Run `impl` and return the results as a tuple."""

@@ -23,10 +23,12 @@ from one turn to a sum of the next one, as it would be contracted there.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import cached_property
 
 import numpy as np
 
+from ..records import dataclass
 from .aval import Shape
 from .builder import Builder
 from .graph import Atom, Eqn, Graph, Literal, Var
@@ -196,17 +198,34 @@ class _Rolling:
 
     def __init__(self, graph: Graph, worth: Worth) -> None:
         self.graph, self.worth, self.eqns = graph, worth, graph.eqns
-        self.made = {
+        self.kinds = _kinds(self.eqns)
+
+    # What only graphs with windows need.
+
+    @cached_property
+    def made(self) -> dict[Var, tuple[int, int]]:
+        """Where each variable is made: its equation, and which result of it."""
+        return {
             v: (i, k) for i, e in enumerate(self.eqns) for k, v in enumerate(e.outvars)
         }
-        self.last_use: dict[Var, int] = {}
+
+    @cached_property
+    def last_use(self) -> dict[Var, int]:
+        """The position of the last equation that reads each variable."""
+        found: dict[Var, int] = {}
         for i, eqn in enumerate(self.eqns):
-            self.last_use.update((x, i) for x in eqn.invars if isinstance(x, Var))
-        for x in graph.outvars:
+            for x in eqn.invars:
+                if isinstance(x, Var):
+                    found[x] = i
+        for x in self.graph.outvars:
             if isinstance(x, Var):
-                self.last_use[x] = len(self.eqns)
-        self.kinds = _kinds(self.eqns)
-        self.products = set() if worth.is_contracted else _products(self.eqns)
+                found[x] = len(self.eqns)
+        return found
+
+    @cached_property
+    def products(self) -> set[Atom]:
+        """What would become part of a ``fma`` yet."""
+        return set() if self.worth.is_contracted else _products(self.eqns)
 
     def run(self) -> tuple[Graph, list[Rolled]]:
         """Return the graph with all loops that are found."""
@@ -578,15 +597,20 @@ def _kinds(eqns: Sequence[Eqn]) -> list[int]:
     for i, eqn in enumerate(eqns):
         key: object = i
         if not eqn.effects:
-            params = tuple((k, _param_key(v)) for k, v in sorted(eqn.params.items()))
-            if eqn.primitive is slice_p:
-                params = _slice_key(eqn)
-            avals = tuple(
-                (x.aval, isinstance(x, Literal)) for x in (*eqn.invars, *eqn.outvars)
-            )
-            key = eqn.primitive.name, params, avals
+            # a literal's aval stands in a tuple of its own
+            ins = [x.aval if isinstance(x, Var) else (x.aval,) for x in eqn.invars]
+            outs = [x.aval for x in eqn.outvars]
+            key = eqn.primitive, _params_key(eqn), tuple(ins), tuple(outs)
         out.append(numbers.setdefault(key, len(numbers)))
     return out
+
+
+def _params_key(eqn: Eqn) -> tuple[tuple[str, object], ...]:
+    if not eqn.params:
+        return ()
+    if eqn.primitive is slice_p:
+        return _slice_key(eqn)
+    return tuple((k, _param_key(v)) for k, v in sorted(eqn.params.items()))
 
 
 def _slice_key(eqn: Eqn) -> tuple[tuple[str, object], ...]:

@@ -7,9 +7,10 @@ replays of a graph through a builder with a chosen set of rules.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from ..records import dataclass
 from .primitive import Params, Primitive
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ depend on threads or vectors. What is known of one block is kept in a row (place
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from ..ir.ops.elementwise import (
     sub_p,
 )
 from ..ir.primitive import Primitive
+from ..records import dataclass
 from .kernel import (
     Axis,
     Bound,

@@ -9,10 +9,10 @@ reach, each once: what a cache of any size could not save.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from ..ir.aval import ShapedArray
+from ..records import dataclass
 from .kernel import (
     Buffer,
     Compute,

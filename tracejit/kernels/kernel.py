@@ -5,7 +5,6 @@ order in which axes become loops, vectors or threads is not here but in `schedul
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..ir.aval import Shape, ShapedArray
 from ..ir.dtypes import INT64
 from ..ir.graph import Literal
 from ..ir.primitive import Params, Primitive
+from ..records import dataclass
 from .maps import Affine, Map
 
 

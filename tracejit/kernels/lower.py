@@ -7,7 +7,7 @@ axes that they remove. A value is emitted once per position it is needed at.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import numpy as np
@@ -29,6 +29,7 @@ from ..ir.ops.shape import (
     update_slice_p,
 )
 from ..ir.primitive import Kind, Params, Primitive
+from ..records import dataclass
 from .conv import windows
 from .kernel import (
     Axis,
@@ -153,14 +154,13 @@ def kernel_of(
         called = names.of(x, f"out{i}")
         outputs.append(Buffer(called, x.aval.dtype, x.aval.shape, tuple(s)))
         lowering.store(outputs[-1], x)
-    source = tuple(dict.fromkeys(_lines(graph)))
     kernel = Kernel(
         name,
         tuple(inputs),
         tuple(outputs),
         tuple(Axis(n, e) for n, e in lowering.extents.items()),
         tuple(lowering.body),
-        source,
+        lines_of(graph),
     )
     return kernel, schedule_of(kernel, lowering.space_axes)
 
@@ -177,6 +177,11 @@ class _BufferNames:
         name = default if hint in self.taken or not _MAY_NAME.fullmatch(hint) else hint
         self.taken.add(name)
         return name
+
+
+def lines_of(graph: Graph) -> tuple[str, ...]:
+    """Return the user's lines that a group computes, each once."""
+    return tuple(dict.fromkeys(_lines(graph)))
 
 
 def _lines(graph: Graph) -> Iterator[str]:

@@ -5,8 +5,9 @@ and slices become maps, so they cost nothing.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from ..records import dataclass
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ structure, and which part of it each value and axis is. Needs any kernel.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from ..ir import dtypes as dt
 from ..ir.graph import Literal
 from ..ir.ops.elementwise import convert_p, div_p, exp_p, mul_p, neg_p, sub_p
+from ..records import dataclass
 from .kernel import (
     Compute,
     Contract,

@@ -6,8 +6,9 @@ or blocks of its own; the interpreter, arrays over its own axes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ..records import dataclass
 from .kernel import (
     Axis,
     Bound,

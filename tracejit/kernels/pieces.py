@@ -4,8 +4,8 @@ A `Piece` is a kernel and the order of its axes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from ..records import dataclass
 from .joining import with_joined_axes, with_offsets
 from .kernel import (
     Axis,

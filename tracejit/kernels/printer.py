@@ -25,12 +25,13 @@ line.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ..ir.dtypes import dtype_name
 from ..ir.printer import format_params, format_scalar
+from ..records import dataclass
 from .kernel import (
     Buffer,
     Carried,

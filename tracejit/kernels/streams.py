@@ -16,7 +16,6 @@ Needs any kernel.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from ..ir.graph import Literal
@@ -35,6 +34,7 @@ from ..ir.ops.elementwise import (
     sub_p,
 )
 from ..ir.primitive import Primitive
+from ..records import dataclass
 from .kernel import (
     Compute,
     Contract,

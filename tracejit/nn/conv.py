@@ -4,7 +4,6 @@ Needs `conv_general` and the tracing registry. In NumPy it looks through windows
 multiplies matrices; traced it is one `conv_general` between views.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..ir.aval import Shape
 from ..ir.graph import Atom
 from ..ir.ops.conv import conv_general_p, dilated
 from ..ir.ops.shape import inverse_permutation, reshape, transpose_p
+from ..records import dataclass
 from ..tracing.functions.registry import dispatch, implements, lift, wrap
 from ..tracing.storage import Kind
 from ..tracing.tracer import Tracer

@@ -5,7 +5,6 @@ the window, as in PyTorch; NaN is a maximum, as in NumPy. Means count the paddin
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..ir.aval import Shape
 from ..ir.ops.conv import conv_general_p
 from ..ir.ops.shape import full_like, inverse_permutation, reshape, transpose_p
 from ..ir.ops.window import places, window_max_p
+from ..records import dataclass
 from ..tracing.functions.registry import dispatch, implements, lift, wrap
 from ..tracing.source import user_line
 from ..tracing.storage import Kind

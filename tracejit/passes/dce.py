@@ -15,7 +15,7 @@ Before → after::
     return %0
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import is_
 
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
@@ -24,6 +24,7 @@ from ..ir.ops.custom import barrier_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.loops import scan_p, while_p
 from ..ir.ops.shape import broadcast_in_dim_p, constant_p
+from ..records import dataclass
 from .manager import PassContext, with_subgraphs
 from .narrow import narrowed_loop
 

@@ -12,7 +12,7 @@ Before → after::
     %1: i64[3] = constant {value=dense<i64[3]: 1 2 3>}
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import is_
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..ir.ops.callback import callback_p
 from ..ir.ops.custom import barrier_p
 from ..ir.ops.shape import broadcast_in_dim_p, constant_p, iota_p
 from ..ir.primitive import Array, ArrayConstant
+from ..records import dataclass
 from .manager import PassContext, on_all_graphs
 
 LIMIT_BYTES = 4096
@@ -80,6 +81,8 @@ def _fold(graph: Graph, context: PassContext) -> Graph:
 
 def _evaluated(eqn: Eqn, known: _Known) -> list[Array] | None:
     """Return the values of an equation of known operands; None if it must stay."""
+    if any(isinstance(x, Var) and x not in known.arrays for x in eqn.invars):
+        return None
     sizes = [x.aval.nbytes for x in (*eqn.invars, *eqn.outvars)]
     if eqn.primitive in OPAQUE:
         return None

@@ -14,7 +14,6 @@ in `normal_form`; establishes that each kernel of the Program is one equation.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from .. import log
@@ -42,6 +41,7 @@ from ..kernels.maps import Map, axes_in
 from ..kernels.turns import has_read_numbers, is_pointwise_loop
 from ..kernels.views import VIEWS, through_view
 from ..program.pieces import is_in_pieces
+from ..records import dataclass
 from .fused_graph import fused_graph, is_lazy, reads_memory, users_through_views
 from .groups import (
     Dependencies,

@@ -8,14 +8,15 @@ loops over them would have to start anew.
 """
 
 import enum
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import field
 from math import prod
 
 from ..ir.aval import Shape
 from ..ir.graph import Eqn, Var
 from ..kernels.lower import aligned_axes
 from ..kernels.maps import Affine, Map, axis
+from ..records import dataclass
 
 SHORT_ROW = 8  # elements of a row that are reduced again wherever the result is read
 
@@ -208,16 +209,21 @@ def _columns(kept: set[Shape | None]) -> bool:
 
 
 class Dependencies:
-    """Which groups come before which others, all the way; sets as bits of an int."""
+    """Which groups come before which others, all the way; sets as bits of an int.
+
+    A third group stands between two exactly if one that needs the first directly comes
+    before the second.
+    """
 
     def __init__(self) -> None:
-        self.before: list[int] = []
-        self.after: list[int] = []
+        self.before: list[int] = []  # all the way
+        self.needs: list[int] = []  # directly
+        self.needed: list[int] = []  # by which, directly
 
     def new(self) -> int:
         """Return the number of one more group."""
-        self.before.append(0)
-        self.after.append(0)
+        for sets in (self.before, self.needs, self.needed):
+            sets.append(0)
         return len(self.before) - 1
 
     def depends(self, late: int, early: int) -> bool:
@@ -228,26 +234,34 @@ class Dependencies:
         """Note that `late` needs `early`."""
         if late == early or self.depends(late, early):
             return
-        sources = self.before[early] | 1 << early
-        targets = self.after[late] | 1 << late
-        for n in bits(targets):
-            self.before[n] |= sources
-        for n in bits(sources):
-            self.after[n] |= targets
+        self.needs[late] |= 1 << early
+        self.needed[early] |= 1 << late
+        self._come_before(self.before[early] | 1 << early, [late])
 
     def can_merge(self, a: int, b: int) -> bool:
         """Tell whether no third group stands between two."""
-        return not (self.after[a] & self.before[b] or self.after[b] & self.before[a])
+        before, needed = self.before, self.needed
+        return not (needed[a] & before[b] or needed[b] & before[a])
 
     def merge(self, a: int, b: int) -> None:
         """Let `a` stand for both groups."""
         both = ~(1 << a | 1 << b)
-        self.before[a] = (self.before[a] | self.before[b]) & both
-        self.after[a] = (self.after[a] | self.after[b]) & both
-        for n in bits(self.after[a]):
-            self.before[n] |= self.before[a] | 1 << a
-        for n in bits(self.before[a]):
-            self.after[n] |= self.after[a] | 1 << a
+        for n in bits(self.needs[b] & both):
+            self.needed[n] = self.needed[n] & both | 1 << a
+        for n in bits(self.needed[b] & both):
+            self.needs[n] = self.needs[n] & both | 1 << a
+        for sets in (self.before, self.needs, self.needed):
+            sets[a] = (sets[a] | sets[b]) & both
+        self._come_before(self.before[a] | 1 << a, bits(self.needed[a]))
+
+    def _come_before(self, sources: int, late: Iterable[int]) -> None:
+        """Note what comes before some groups, and so before all that need them."""
+        waiting = list(late)
+        while waiting:
+            n = waiting.pop()
+            if sources & ~self.before[n]:
+                self.before[n] |= sources
+                waiting.extend(bits(self.needed[n]))
 
 
 def bits(mask: int) -> Iterator[int]:

@@ -5,7 +5,7 @@ and for passes on graphs alone. Whatever a target refuses runs as an extern step
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..ir import dtypes as dt
 from ..ir.graph import Eqn
 from ..ir.primitive import Primitive
 from ..ir.raising import Meanings
+from ..records import dataclass
 
 IsHeld = Callable[[Eqn], bool]
 CanEmit = Callable[[Primitive, tuple[np.dtype, ...]], bool]

@@ -8,7 +8,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ..errors import ParseError, TracejitError
 from ..ir.builder import Builder
@@ -16,6 +16,7 @@ from ..ir.graph import Eqn, Graph
 from ..ir.primitive import Param, Params
 from ..ir.rewrite import RuleSet, RuleStats
 from ..ir.verify import verify
+from ..records import dataclass
 
 Option = bool | int | float | str
 
@@ -240,6 +241,8 @@ def on_all_graphs(graph: Graph, run: Callable[[Graph], Graph]) -> Graph:
 
 def map_subgraphs(graph: Graph, visit: Callable[[Graph], Graph]) -> Graph:
     """Replace the graphs held in params of `graph`; the same object if none changed."""
+    if not graph.has_subgraphs:
+        return graph
     eqns = tuple(with_subgraphs(e, visit) for e in graph.eqns)
     if all(a is b for a, b in zip(eqns, graph.eqns, strict=True)):
         return graph

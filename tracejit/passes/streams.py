@@ -17,7 +17,6 @@ they are.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from ..ir.aval import Shape
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
@@ -27,6 +26,7 @@ from ..ir.ops.control import fusion_p
 from ..ir.ops.elementwise import exp_p
 from ..ir.ops.shape import ints, inverse_permutation, transpose_p
 from ..ir.primitive import Kind, Params
+from ..records import dataclass
 from .fused_graph import cloned, is_lazy
 from .limits import Limits
 

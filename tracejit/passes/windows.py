@@ -15,7 +15,6 @@ Before → after::
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 
@@ -52,6 +51,7 @@ from ..ir.ops.window import (
     window_place_p,
 )
 from ..ir.primitive import Params
+from ..records import dataclass
 from .manager import PassContext, on_all_graphs
 
 WINDOWS = (window_max_p, window_argmax_p, window_pick_p, window_place_p)

@@ -25,9 +25,10 @@ Needs a program as it is lowered: copies at the end of a turn are those to carri
 import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..kernels.in_place import can_write_in_place
+from ..records import dataclass
 from .plan import touched
 from .program import (
     Copy,

@@ -8,13 +8,13 @@ one writes them to its memory.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
 from ..ir.aval import Shape, ShapedArray
 from ..ir.dtypes import real_dtype
-from ..ir.graph import Atom, Eqn, Graph, Var, subgraph
+from ..ir.graph import Atom, Eqn, Graph, Var, structure_of, subgraph
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import cond_p, fusion_p, inlined_graph
 from ..ir.ops.conv import conv_general_p
@@ -32,7 +32,10 @@ from ..ir.ops.shape import (
 )
 from ..ir.primitive import ArrayConstant, Params
 from ..kernels.conv import conv_kernel
-from ..kernels.lower import Space, kernel_of
+from ..kernels.kernel import Kernel
+from ..kernels.lower import Space, kernel_of, lines_of
+from ..kernels.schedule import Schedule
+from ..records import dataclass
 from .pieces import is_in_pieces, is_piece, pieces_of
 from .program import (
     Copy,
@@ -104,6 +107,7 @@ class _Lowering:
     steps: list[Step] = field(default_factory=list)
     claimed: dict[Var, ProgramBuffer] = field(default_factory=dict)
     kernels: int = 0
+    known: dict[object, tuple[Kernel, Schedule]] = field(default_factory=dict)
     loops: int = 0
 
     def buffer(
@@ -208,15 +212,37 @@ class _Lowering:
         graph = subgraph(eqn.params)
         ins = [self.operand(x) for x in eqn.invars]
         outs = [self.result(v) for v in eqn.outvars]
-        kernel, schedule = kernel_of(
+        kernel, schedule = self.kernel_of(
             graph,
             Space(ints(eqn.params, "space"), ints(eqn.params, "reduced")),
-            self.kernel_name(),
-            [b.strides for b in ins],
-            [b.strides for b in outs],
+            tuple(b.strides for b in ins),
+            tuple(b.strides for b in outs),
         )
         names = tuple(b.name for b in ins), tuple(b.name for b in outs)
         self.steps.append(Run(kernel, schedule, *names, eqn.source))
+
+    def kernel_of(
+        self,
+        graph: Graph,
+        space: Space,
+        in_strides: tuple[Shape, ...],
+        out_strides: tuple[Shape, ...],
+    ) -> tuple[Kernel, Schedule]:
+        """Return the kernel of a group: repeated layers are lowered once.
+
+        For a group like an earlier one it is that one's, with a name of its own (what
+        is merged may keep it) and the lines of the group itself. `share_kernels` knows
+        such kernels by their one body.
+        """
+        name = self.kernel_name()
+        key = (structure_of(graph), space, in_strides, out_strides)
+        known = self.known.get(key)
+        if known is None:
+            known = kernel_of(graph, space, name, in_strides, out_strides)
+            self.known[key] = known
+            return known
+        kernel, schedule = known
+        return replace(kernel, name=name, source=lines_of(graph)), schedule
 
     def kernel_name(self) -> str:
         self.kernels += 1

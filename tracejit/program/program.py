@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..ir.aval import Shape
 from ..ir.primitive import Params, Primitive
 from ..kernels.kernel import Buffer, Kernel
 from ..kernels.schedule import Schedule
+from ..records import dataclass
 
 
 class Storage(enum.Enum):

@@ -25,7 +25,7 @@ Before the memory plan (no arena buffer has an offset) P5 and P6 hold trivially.
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NoReturn
 
 from ..errors import TracejitError, VerifyError
@@ -35,6 +35,7 @@ from ..kernels.in_place import can_write_in_place
 from ..kernels.kernel import Buffer, Kernel, dense_strides
 from ..kernels.schedule import Schedule
 from ..kernels.verify import has_overlaps, verify_kernel
+from ..records import dataclass
 from .interp import extent_of
 from .plan import ALIGNMENT
 from .printer import format_buffer, format_step

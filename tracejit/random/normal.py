@@ -6,7 +6,6 @@ So normal numbers have the same bits interpreted, compiled for any instruction s
 on a GPU.
 """
 
-from dataclasses import dataclass
 from math import factorial, log, pi, sqrt
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..ir import dtypes as dt
 from ..ir.aval import Shape
+from ..records import dataclass
 from .arguments import REAL_FLOATS, ShapeLike, checked_dtype, checked_key, checked_shape
 from .drawing import drawn, fma, words
 

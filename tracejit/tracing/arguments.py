@@ -7,7 +7,6 @@ own shape and dtype, and JAX's ``float0`` is taken for one as well.
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.ops.shape import full_like
+from ..records import dataclass
 from .inner import Argument, argument_like, kind_of, with_kind
 from .source import user_line
 from .storage import Kind

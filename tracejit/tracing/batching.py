@@ -10,7 +10,6 @@ as well (`trace_rule`).
 import functools
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from ..ir.aval import ShapedArray
 from ..ir.graph import Graph
 from ..ir.ops.custom import custom_batching_p
 from ..ir.primitive import HostRule
+from ..records import dataclass
 from .bind import bind
 from .custom import described, positional
 from .inner import Argument, InnerTrace, argument_like, trace_inner, with_kind

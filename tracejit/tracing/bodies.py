@@ -6,7 +6,7 @@ turn gives (as in NumPy, where they have none of their own), all else must agree
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..ir.builder import Builder
 from ..ir.graph import Atom, Graph, Var
 from ..ir.ops.elementwise import convert_p
 from ..ir.raising import raise_graph
+from ..records import dataclass
 from .inner import Argument, InnerTrace, argument_like, trace_inner
 from .source import user_line
 from .storage import Kind

@@ -7,7 +7,7 @@ guard: when another object is there at a later call, the function is traced agai
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from ..ir.graph import Var
 from ..ir.placed import Placed
+from ..records import dataclass
 
 MAX_DEPTH = 5
 MAX_OBJECTS = 20_000

@@ -7,13 +7,13 @@ simply runs.
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from .. import config
 from ..errors import TraceError
 from ..ir.ops.custom import Save, checkpoint_name_p, checkpoint_p
 from ..ir.raising import raise_graph
+from ..records import dataclass
 from .bind import bind
 from .inner import InnerTrace, argument_like, trace_inner, with_kind
 from .source import user_line

@@ -10,12 +10,13 @@ small containers. Installed libraries are taken to stay as they are.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
+from ..records import dataclass
 from .capture import (
     AttributeOf,
     Constant,

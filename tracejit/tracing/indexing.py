@@ -6,7 +6,6 @@ turned into integer arrays; others can only be assigned through.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..ir.graph import Atom
 from ..ir.ops.elementwise import select_p
 from ..ir.ops.indexing import gather_p, scatter_p
 from ..ir.ops.shape import broadcast_to, reshape, transpose_p
+from ..records import dataclass
 from . import ufuncs
 from .masked import Masked, unsupported_mask
 from .source import user_line

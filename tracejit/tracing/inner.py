@@ -9,7 +9,6 @@ may branch on what is differentiated (define by run).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph
 from ..ir.interp import evaluate
 from ..ir.primitive import Array, Effect
+from ..records import dataclass
 from .creation import wrapped_creation
 from .numpy_rules import RULES
 from .storage import Kind, Storage, blank

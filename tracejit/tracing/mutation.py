@@ -7,10 +7,10 @@ compared with how they were, and each call does the same to the caller's contain
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import TraceError
+from ..records import dataclass
 from .tree import Path, format_path, parts_of
 
 

@@ -4,11 +4,12 @@ Names are hints: they decide nothing, and two values may have the same one.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from opcode import opmap
 from types import CodeType, FrameType
 
 from ..ir.graph import Atom, Var
+from ..records import dataclass
 
 # Instructions that store what the one before them left, and where their argument
 # holds the local variable's number (two instructions may be written as one).

@@ -6,7 +6,6 @@ values and a linear map is `split_at`: the values are computed there, the map is
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..ir.aval import ShapedArray
 from ..ir.graph import Graph
 from ..ir.raising import raise_graph
 from ..ir.rerolling import Worth, reroll
+from ..records import dataclass
 from ..transforms.split import Split, split_graph
 from .arguments import Chosen, fit_leaves, function_name, spread, zeros
 from .inner import InnerTrace, Static, kind_of, run_graph, trace_inner, with_kind

@@ -5,7 +5,7 @@ written back, and how results are made: an output, an argument itself, a view of
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph, Var
+from ..records import dataclass
 from .capture import CapturedArray, CaptureFinder, Constant, Getter
 from .constants import CapturedConstant, captured_constants
 from .creation import wrapped_creation

@@ -5,10 +5,11 @@ that neither imports the other. `numpy_rules.RULES` fills the table.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from .trace import Trace

@@ -7,7 +7,7 @@ shape, dtype and strides; ints and floats by type alone.
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from types import FunctionType, MethodType
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..ir import dtypes as dt
 from ..ir.placed import Placed
+from ..records import dataclass
 from .tree import Path, TreeSpec, flatten, format_path, paths, unflatten
 
 ARRAY, SCALAR, INT, FLOAT, COMPLEX, STATIC = (

@@ -1,7 +1,6 @@
 """What tracers are made of: storages that writes replace, and blank shadows."""
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy import empty  # while a trace runs, `np.empty` is a wrapper
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom
 from ..ir.strided import strided
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from .trace import Trace

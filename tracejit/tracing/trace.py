@@ -12,7 +12,7 @@ import threading
 import warnings
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from numpy import asarray  # while a trace runs, `np.asarray` is a wrapper
@@ -26,6 +26,7 @@ from ..ir.ops.shape import broadcast_in_dim_p, constant_p, iota_p
 from ..ir.placed import Placed
 from ..ir.primitive import ArrayConstant, Param, Primitive
 from ..ir.simplify import SIMPLIFY
+from ..records import dataclass
 from .capture import CapturedArray, CaptureFinder, Constant
 from .names import Assignments, path_name
 from .rules import Rules

@@ -6,10 +6,11 @@ is a leaf. A `TreeSpec` is hashable and takes part in cache keys.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any
+
+from ..records import dataclass
 
 Leaf = object
 Path = tuple[object, ...]

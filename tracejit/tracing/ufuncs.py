@@ -8,7 +8,6 @@ equation that runs NumPy's own loop.
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ..ir.ops.shape import broadcast_to
 from ..ir.ops.ufunc import loop_dtypes, ufunc_p
 from ..ir.primitive import Primitive
 from ..ir.strided import strided
+from ..records import dataclass
 from .source import user_line
 from .storage import Kind, contiguous_strides
 from .trace import Trace, current_trace

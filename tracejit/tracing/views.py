@@ -5,7 +5,6 @@ base's; `write` gives the base's new value from the view's.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -24,6 +23,7 @@ from ..ir.ops.shape import (
     transpose_p,
     update_slice_p,
 )
+from ..records import dataclass
 
 # How a copy is laid out: by rows, by columns, or as the array it is made of.
 Order: TypeAlias = Literal["C", "F", "A", "K"]

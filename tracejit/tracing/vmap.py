@@ -6,7 +6,6 @@ all examples.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from ..errors import ShapeError, TraceError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
+from ..records import dataclass
 from ..transforms.vmap import batch_graph
 from .inner import (
     Argument,

@@ -20,7 +20,7 @@ Before → after, for ``exp``::
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
@@ -40,6 +40,7 @@ from ..ir.ops.elementwise import add_p
 from ..ir.ops.shape import broadcast_to, full_like
 from ..ir.primitive import Avals, Effect, Linearity, Params, Primitive
 from ..ir.simplify import SIMPLIFY
+from ..records import dataclass
 from .composites import JVP_RULES
 
 Maybe = Atom | None

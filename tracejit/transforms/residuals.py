@@ -20,7 +20,6 @@ Before → after, for a turn that has a sigmoid, ``1 / (1 + exp(-z))``::
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from ..ir import dtypes as dt
 from ..ir.graph import Atom, Eqn, Graph, Var
@@ -35,6 +34,7 @@ from ..ir.ops.elementwise import (
     sqrt_p,
     trunc_p,
 )
+from ..records import dataclass
 
 # Beside what `is_cheap` is: an instruction or two for each element.
 REPEATED = (div_p, sqrt_p, sign_p, floor_p, ceil_p, trunc_p, rint_p, copysign_p)

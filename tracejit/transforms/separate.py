@@ -15,7 +15,7 @@ Before → after, for a scan whose second carry is the tangent of the first::
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from ..ir.builder import Builder
@@ -25,6 +25,7 @@ from ..ir.ops.control import call_p, cond_p
 from ..ir.ops.custom import checkpoint_p, custom_batching_p
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.primitive import Avals, Primitive
+from ..records import dataclass
 from .linearize import (
     Mask,
     free_variables,

@@ -17,11 +17,11 @@ Before → after, for ``graph @f(%x) -> (sin %x)`` with respect to input 0::
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..ir.graph import Atom, Graph, Var
 from ..ir.liveness import live_equations
 from ..ir.ops.shape import full_like
+from ..records import dataclass
 from .jvp import check_wrt
 from .linearize import Derivatives, Mask, linearize_graph, new_builder
 from .transpose import transpose_graph

@@ -26,7 +26,7 @@ Before → after, for ``graph @f(%x: f32[3], %y: f32[3])`` with a batch of 8 for
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
@@ -72,6 +72,7 @@ from ..ir.primitive import (
     Primitive,
     shifted,
 )
+from ..records import dataclass
 from .linearize import new_builder
 
 Mask = tuple[bool, ...]

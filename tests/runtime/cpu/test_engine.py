@@ -158,6 +158,23 @@ def test_assembly(engine: Engine) -> None:
     assert "123456" in assembly
 
 
+def test_modules_compiled_side_by_side_have_the_same_code(engine: Engine) -> None:
+    texts = [constant_module(k, name=f"f{k}") for k in range(20)]
+    alone = [engine.compile(text) for text in texts]
+    assert engine.compile_all(texts, threads=4) == alone
+    assert engine.compile_all(texts, threads=1) == alone
+    library = engine.load(alone)
+    assert [call_int(library, f"f{k}") for k in range(20)] == [*range(20)]
+
+
+def test_an_error_in_one_of_several_modules_is_raised(engine: Engine) -> None:
+    texts = [constant_module(k) for k in range(6)]
+    texts[4] = "define i32 @value() {\n  ret i32 %nothing\n}\n"
+    with pytest.raises(InternalError, match="nothing"):
+        engine.compile_all(texts, threads=3)
+    assert engine.compile_all(texts[:4], threads=3) == [*map(engine.compile, texts[:4])]
+
+
 def test_engine_is_shared_per_target() -> None:
     target = host_target()
     with ThreadPoolExecutor(4) as pool:

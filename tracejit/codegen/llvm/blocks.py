@@ -14,11 +14,12 @@ each with scratch of its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import lcm, prod
 
 from ...kernels.kernel import Kernel, Reduce, Store
 from ...kernels.schedule import Schedule
+from ...records import dataclass
 from .contraction import Nested, Product, Stages, stages_of
 from .conv import quantum_along
 from .conv_shape import Convolution, convolution_of

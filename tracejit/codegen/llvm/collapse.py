@@ -5,11 +5,12 @@ Needs a kernel and its schedule; establishes an equal kernel over joined axes
 buffers, which `Flat` lists.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...kernels.joining import has_offset, with_joined_axes, with_offsets
 from ...kernels.kernel import Buffer, Kernel, KernelOp, Load, Store
 from ...kernels.schedule import Role, Schedule
+from ...records import dataclass
 
 
 @dataclass(frozen=True)

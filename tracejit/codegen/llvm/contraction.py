@@ -12,7 +12,7 @@ the loop nest.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -35,6 +35,7 @@ from ...kernels.kernel import (
 from ...kernels.maps import AxisIndex, Map, axis
 from ...kernels.schedule import Role, Schedule
 from ...kernels.schedules import placements_of
+from ...records import dataclass
 from .conv_shape import has_convolution
 from .gemm import Problem, Split
 from .phases import Analysis

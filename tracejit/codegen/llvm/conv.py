@@ -18,10 +18,11 @@ fits, so as to stay in a cache of the second level.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from math import prod
 
+from ...records import dataclass
 from .conv_rows import Rows
 from .conv_shape import Convolution, Line, Part, Role, Window, parts_of
 from .conv_tile import Even, Lines, Sums, Table, Tiles, tile_rows

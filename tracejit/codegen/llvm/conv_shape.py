@@ -7,7 +7,7 @@ block of the operand is packed by: taps whose offsets differ by a multiple of th
 see the same packed row, shifted.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import gcd
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from ...ir.ops.conv import LEADING
 from ...kernels.kernel import Buffer, Contract, Kernel, Load, Store, result_of
 from ...kernels.maps import Affine, AxisIndex, FloorDiv
+from ...records import dataclass
 
 REALS = (np.dtype(np.float32), np.dtype(np.float64))
 

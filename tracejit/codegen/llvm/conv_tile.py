@@ -9,10 +9,11 @@ they start, so a packed image serves all taps.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from ...records import dataclass
 from .indices import multiply
 from .target import Target
 from .text import Emitter, constant, vec

@@ -7,11 +7,11 @@ is negative and that the core dimensions are laid out as the loop wants them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ...errors import InternalError
 from ...ir.aval import Shape
 from ...program.program import Extern, ProgramBuffer, Step, nested
+from ...records import dataclass
 from .indices import Index, multiply
 from .text import Emitter
 

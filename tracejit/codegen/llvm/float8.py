@@ -7,11 +7,10 @@ entries would have to be gathered, which is slower.) All numbers in float regist
 normal ones, as processors are slow with others.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...ir.float8 import FORMATS, Float8
+from ...records import dataclass
 from .text import Emitter, constant, vec
 
 _INFINITY = 0x7F800000  # in bits of float32

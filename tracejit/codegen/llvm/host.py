@@ -95,9 +95,9 @@ class HostEmitter(ABC):
 
     # Buffers
 
-    def _place_buffers(self) -> None:
+    def _place_buffers(self, steps: Sequence[Step]) -> None:
         """Write the addresses of all that steps name and that does not move."""
-        for name in self._used(self.program.steps):
+        for name in self._used(steps):
             buffer = self.buffers[name]
             self._pointer(buffer.base if buffer.moves and buffer.base else name)
 

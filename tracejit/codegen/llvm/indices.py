@@ -7,12 +7,12 @@ the access is).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...kernels.kernel import Buffer, Load, Store
 from ...kernels.maps import Affine, AxisIndex, FloorDiv, IndexAtom, Mod, ValueIndex
+from ...records import dataclass
 from .text import Emitter, constant, iota, vec
 
 Interval = tuple[int, int]
@@ -137,6 +137,15 @@ def multiply(em: Emitter, a: Index, factor: int) -> Index:
         return a * factor
     if factor in (0, 1):
         return a if factor else 0
+    return em.op(f"mul nsw i64 {a}, {factor}")
+
+
+def scaled(em: Emitter, a: Index, factor: Index) -> Index:
+    """Return a · factor, which may be a register."""
+    if isinstance(factor, int):
+        return multiply(em, a, factor)
+    if isinstance(a, int):
+        return multiply(em, factor, a)
     return em.op(f"mul nsw i64 {a}, {factor}")
 
 

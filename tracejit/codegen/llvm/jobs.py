@@ -15,8 +15,8 @@ serial run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ...records import dataclass
 from .indices import Index, multiply
 from .staged import Ranges, SharedCode
 from .target import aligned

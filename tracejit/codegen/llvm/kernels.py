@@ -10,13 +10,14 @@ whole blocks of virtual lanes.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ...kernels.cost import work_ns
 from ...kernels.kernel import Buffer, Contract, Kernel, KernelOp, Reduce
 from ...kernels.parts import Part, parts_of
 from ...kernels.schedule import Role, Schedule
 from ...kernels.tree import LANES
+from ...records import dataclass
 from .blocks import plan_of
 from .collapse import Flat, flattened
 from .contraction import Nested, check_contraction

@@ -1,9 +1,8 @@
 """A notation for rules over lanes: `Lanes` turns operations into instructions."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from ...records import dataclass
 from .target import Target
 from .text import Emitter, constant, vec
 from .values import register_type

@@ -23,7 +23,7 @@ in host memory that the device sees), which the caller reads once the device is 
 import enum
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import numpy as np
@@ -44,6 +44,7 @@ from ...program.program import (
     nested,
 )
 from ...program.verify import is_dense
+from ...records import dataclass
 from ..error_word import CODE_SHIFT, DRIVER_ERROR, LIBRARY_ERROR
 from .copies import copy_kernel
 from .externs import pointer_count
@@ -388,7 +389,7 @@ class _LaunchEmitter(HostEmitter):
         self.byte = em.op("alloca i64")  # for a byte of the device, or an int
         at = len(em.lines)  # where the slots go, once their number is known
         self._call_driver("cuCtxSetCurrent", [("ptr", self.context)], 0)
-        self._place_buffers()
+        self._place_buffers(self.program.steps)
         self._run_all(self.program.steps)
         em.ret("i64", "0")
         em.lines[at:at] = self._slots()

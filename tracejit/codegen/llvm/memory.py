@@ -6,12 +6,12 @@ any stride and any index expression, without touching memory outside of the buff
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...ir.graph import Literal
 from ...kernels.kernel import Bound
+from ...records import dataclass
 from ..error_word import index_word
 from .indices import Access, Checked, Evaluator, add, multiply
 from .text import Emitter, constant, suffix, vec

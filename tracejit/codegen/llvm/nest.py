@@ -8,7 +8,7 @@ reductions that are open in them, and pointers are advanced loop by loop.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from ...kernels.kernel import (
 )
 from ...kernels.schedule import Schedule
 from ...kernels.tree import LANES, LEAF
+from ...records import dataclass
 from . import elementwise
 from .convert import convert
 from .indices import Access, Evaluator, Index, access_of, add, multiply, values_in

@@ -14,12 +14,12 @@ handed out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from ...kernels.cost import work_ns
 from ...kernels.kernel import Buffer, Kernel, KernelOp, Load, Reduce, result_of
 from ...kernels.schedule import Schedule
 from ...kernels.tree import LEAF
+from ...records import dataclass
 from .columns import ColumnNest
 from .indices import multiply
 from .jobs import (

@@ -25,7 +25,7 @@ then, and is one that threads can share.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...errors import InternalError
 from ...kernels.kernel import (
@@ -44,6 +44,7 @@ from ...kernels.kernel import (
 )
 from ...kernels.maps import Affine, Map, axis
 from ...kernels.schedule import Placement, Schedule
+from ...records import dataclass
 from .indices import axes_in, values_in
 
 

@@ -11,7 +11,7 @@ NumPy's loops, found by the resolver that the caller passes, and constants.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import TypeAlias
 
@@ -31,19 +31,22 @@ from ...program.program import (
     ends_of,
     nested,
 )
+from ...records import dataclass
 from ..error_word import ALIGNMENT_ERROR, LINALG_ERROR
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
 from .jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .kernels import KernelCode, ModuleScope, emit_kernel, symbol_of
+from .modules import Functions
 from .steps import write_step
 from .steps.code import Setting, StepCode
 from .target import CACHE_LINE, Target, aligned
-from .text import module_text
 
 # Bytes of a result from which on it is stored past the caches: half of a large cache.
 UNCACHED_FROM = 1 << 24
+# Steps from which on addresses are not all written at the start.
+MANY_STEPS = 32
 
 Dtypes: TypeAlias = tuple[np.dtype, ...]
 Resolver: TypeAlias = Callable[[Primitive, Params, Dtypes, Dtypes], ExternLoop | None]
@@ -57,6 +60,8 @@ class ProgramCode:
     ----------
     text : str
         One LLVM module.
+    pieces : tuple of str
+        The same functions in several modules, to be compiled side by side.
     imports : mapping of str to int
         Addresses of NumPy's loops and of constants.
     needs_host : bool
@@ -76,6 +81,7 @@ class ProgramCode:
     """
 
     text: str
+    pieces: tuple[str, ...]
     imports: Mapping[str, int]
     needs_host: bool
     needs_pool: bool
@@ -149,26 +155,40 @@ class _ProgramEmitter(HostEmitter):
         self.calls = em.gep("i8", self.arena, self.calls_offset)
         self.scratch = em.gep("i8", self.arena, self.scratch_offset)
         em.store("i64", "0", self.error, 8)
-        self._place_buffers()
-        self._check_alignment()
+        steps = self.program.steps
+        is_long = len(steps) > MANY_STEPS
+        is_straight = all(isinstance(s, Run | Copy | Extern) for s in steps)
+        self._place_buffers(steps if not is_long else ())
+        self._check_alignment(self._used(steps))
         start = len(em.lines)
-        shared_ns = self._run_all(self.program.steps)
+        shared_ns = self._run_each(steps) if is_long else self._run_all(steps)
         if shared_ns >= self.threading.wake_ns and self._needs_pool:
             em.declarations[WAKE_SYMBOL] = f"declare void @{WAKE_SYMBOL}()"
             em.lines.insert(start, f"  call void @{WAKE_SYMBOL}()")
         em.ret("i64", "0")
-        main = em.function(MAIN_SYMBOL, ["ptr %pointers", "ptr %arena"], result="i64")
+        main = em.function(
+            MAIN_SYMBOL,
+            ["ptr %pointers", "ptr %arena"],
+            result="i64",
+            # of many calls in a row nothing becomes faster
+            attributes="nounwind noinline optnone"
+            if is_long and is_straight
+            else "nounwind",
+        )
         codes: dict[str, KernelCode | StepCode] = {**self.kernels, **self.written}
-        functions = [code.text for code in codes.values()]
-        text = module_text(
-            self.target,
-            self.scope.declarations.values(),
-            [*functions, main],
-            self.scope.globals_.values(),
+        functions = Functions(
+            main,
+            {
+                **{code.symbol: code.text for code in self.kernels.values()},
+                **{symbol: code.text for symbol, code in self.written.items()},
+            },
+            self.scope.declarations,
+            self.scope.globals_,
         )
         scratch = max((code.scratch_bytes for code in codes.values()), default=0)
         return ProgramCode(
-            text,
+            functions.whole(self.target),
+            functions.pieces(self.target),
             {**self.imports, **{k: x.ctypes.data for k, x in self.constants.items()}},
             self.needs_host,
             self._needs_pool,
@@ -183,11 +203,25 @@ class _ProgramEmitter(HostEmitter):
     def _needs_pool(self) -> bool:
         return JOB_SYMBOL in self.scope.declarations
 
-    def _check_alignment(self) -> None:
+    def _run_each(self, steps: Sequence[Step]) -> int:
+        """Write steps, each after the addresses that it needs.
+
+        LLVM would take as long for hundreds of addresses that are kept, in memory in
+        any case, as for all kernels.
+        """
+        shared_ns = 0
+        for step in steps:
+            constants = (n for n, p in self.pointers.items() if p.startswith("@"))
+            self.pointers = {name: self.pointers[name] for name in constants}
+            self._place_buffers([step])
+            shared_ns += self._step(step)
+        return shared_ns
+
+    def _check_alignment(self, used: Sequence[str]) -> None:
         """Leave at once if a large result is not where its stores expect it."""
         em = self.em
-        for name in sorted(self.large & self.pointers.keys()):
-            address = em.op(f"ptrtoint ptr {self.pointers[name]} to i64")
+        for name in sorted(self.large.intersection(used)):
+            address = em.op(f"ptrtoint ptr {self._pointer(name)} to i64")
             odd = em.op(f"and i64 {address}, {CACHE_LINE - 1}")
             failed = em.op(f"icmp ne i64 {odd}, 0")
             word = em.op(f"select i1 {failed}, i64 {ALIGNMENT_ERROR}, i64 0")

@@ -8,7 +8,6 @@ for sums of floats, which follow the fixed tree.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from ...ir.graph import Literal
 from ...kernels.kernel import Operand, Reduce
+from ...records import dataclass
 from .elementwise import combine
 from .indices import Index, multiply
 from .target import Target, aligned

@@ -9,12 +9,13 @@ range at a time, so that ranges may run on different threads.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 
 import numpy as np
 
 from ...kernels.kernel import Buffer
+from ...records import dataclass
 from .blocks import MOST_B_BYTES, Plan, Stage, is_blocked
 from .contraction import Matrix, Nested, Product
 from .gemm import (

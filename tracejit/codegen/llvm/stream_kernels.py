@@ -9,7 +9,7 @@ Needs a kernel and its parts (`kernels.streams`); accesses that are linear in th
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
@@ -47,6 +47,7 @@ from ...kernels.pieces import closure, names_read, needed_for
 from ...kernels.schedule import Role, Schedule
 from ...kernels.schedules import placements_of
 from ...kernels.streams import Hidden, Stream
+from ...records import dataclass
 from .contraction import Nested
 
 TOP, SUM, SCALE = "stream.top", "stream.sum", "stream.scale"

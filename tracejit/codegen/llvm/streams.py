@@ -20,7 +20,7 @@ Needs a kernel whose parts are a stream, with plain accesses (`is_stream`).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -39,6 +39,7 @@ from ...kernels.streams import (
     hidden,
     stream_of,
 )
+from ...records import dataclass
 from .contraction import Nested
 from .gemm import Form, Problem, emit_gemm, emit_pack, is_packed, packed_bytes
 from .gemm import scratch_bytes as gemm_scratch

@@ -17,10 +17,10 @@ baseline   SSE2, that is any x86-64     16 B    no
 Every other architecture is "generic": 16-byte vectors.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 from ...errors import TracejitError
+from ...records import dataclass
 from .library import llvm_library
 
 CACHE_LINE = 64  # bytes; what buffers and scratch are aligned to

@@ -7,9 +7,9 @@ The name is a promise that transforms and schedules may use instead of the expan
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ...errors import ShapeError
+from ...records import dataclass
 from ..aval import Shape, ShapedArray
 from ..builder import Builder
 from ..graph import Atom, Graph

@@ -12,12 +12,12 @@ its constants and the carries and gives the next carries.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from ...errors import DTypeError, ShapeError
+from ...records import dataclass
 from .. import dtypes as dt
 from ..aval import ShapedArray
 from ..graph import Graph

@@ -7,8 +7,8 @@ the sum of the exponentials would be lost beside the maximum.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ...records import dataclass
 from ..builder import Builder
 from ..graph import Atom, Eqn, Graph, Var, subgraph
 from ..liveness import live_equations

@@ -14,8 +14,9 @@ and not ``e / e.sum(other_axis)``, which stands elsewhere.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ...records import dataclass
 from ..aval import Shape
 from ..builder import Builder
 from ..graph import Atom, Eqn, Literal, Var

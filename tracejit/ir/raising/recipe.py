@@ -8,9 +8,9 @@ ones are dropped. Where something else uses one of them, the composite is taken 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from ...records import dataclass
 from .. import dtypes as dt
 from ..builder import Builder
 from ..graph import Atom, Eqn, Graph, Var, subgraph

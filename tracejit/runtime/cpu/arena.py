@@ -7,11 +7,11 @@ kernels count on.
 """
 
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import InternalError
+from ...records import dataclass
 from .call import data_pointer
 
 ALIGNMENT = 64

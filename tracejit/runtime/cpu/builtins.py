@@ -7,7 +7,7 @@ have. This module writes them as LLVM text, in integer arithmetic, correctly rou
 compiles them when object code names one.
 """
 
-from dataclasses import dataclass
+from ...records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

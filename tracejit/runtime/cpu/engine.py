@@ -13,7 +13,7 @@ import itertools
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,11 @@ from ...codegen.llvm.target import Target
 from ...disk import configured, key_of
 from ...errors import InternalError
 from .builtins import BUILTINS, builtins_text
+from .compilers import OPT_LEVEL, Compilers, side_by_side, target_machine
 
 if TYPE_CHECKING:
-    from llvmlite.binding import ModuleRef, ResourceTracker
+    from llvmlite.binding import ContextRef, ModuleRef, ResourceTracker
 
-_OPT_LEVEL = 2
 _POSITION = re.compile(r"<string>:(\d+):(\d+): error: (.*)")
 _CONTEXT_LINES = 2
 
@@ -105,14 +105,8 @@ class Engine:
         _initialize()
         self.target = target
         llvm = llvm_library()
-        self._machine = llvm.Target.from_triple(target.triple).create_target_machine(
-            cpu=target.cpu,
-            features=target.features,
-            opt=_OPT_LEVEL,
-            reloc="pic",
-            codemodel="default",
-            jit=True,
-        )
+        self._machine = target_machine(target)
+        self._compilers = Compilers(target)
         # JITLink keeps the sections of an object together; the older linker aborts
         # where free addresses are further apart than relative addresses reach.
         self._jit = llvm.create_lljit_compiler(
@@ -145,14 +139,32 @@ class Engine:
         disk.put(key, {"object": image})
         return image
 
+    def compile_all(self, texts: Sequence[str], threads: int = 1) -> list[bytes]:
+        """Return the object code of several modules, compiled side by side.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        threads : int
+            How many at most.
+
+        Raises
+        ------
+        InternalError
+            If a text is not a valid module; shows the line.
+        """
+        return side_by_side(self.compile, texts, threads)
+
     def _build(self, text: str) -> bytes:
-        return bytes(self._machine.emit_object(parse_module(text)))
+        context = llvm_library().create_context()
+        with context, parse_module(text, context) as module:
+            return self._compilers.build(module)
 
     @cached_property
     def _compiler(self) -> tuple[object, ...]:
         """All that object code depends on besides the text."""
         llvm = llvm_library()
-        return __version__, llvm.llvm_version_info, _OPT_LEVEL, self.target
+        return __version__, llvm.llvm_version_info, OPT_LEVEL, self.target
 
     def assembly(self, text: str) -> str:
         """Return the assembly of an LLVM module, as `compile` would encode it.
@@ -165,14 +177,17 @@ class Engine:
         return str(self._machine.emit_assembly(parse_module(text)))
 
     def load(
-        self, code: bytes | str, symbols: Mapping[str, int] | None = None
+        self,
+        code: bytes | str | Sequence[bytes],
+        symbols: Mapping[str, int] | None = None,
     ) -> Library:
         """Load object code (or an LLVM module's text, compiled first).
 
         Parameters
         ----------
-        code : bytes or str
-            Object code from `compile` for the same target, or LLVM text.
+        code : bytes, str or sequence of bytes
+            Object code from `compile` for the same target, or LLVM text; several pieces
+            see each other's functions.
         symbols : mapping of str to int, optional
             Addresses of what the code imports: functions of other libraries, NumPy
             loops, data. Whatever they belong to must outlive the library. Functions of
@@ -185,9 +200,11 @@ class Engine:
             symbol that is not found is reported by `Library.address`, since linking is
             lazy.
         """
-        image = self.compile(code) if isinstance(code, str) else code
-        imports = {**self._builtins_in(image), **(symbols or {})}
-        return self._link(image, imports)
+        if isinstance(code, str):
+            code = self.compile(code)
+        images = [code] if isinstance(code, bytes) else code
+        imports = {**self._builtins_in(images), **(symbols or {})}
+        return self._link(images, imports)
 
     def lookup(self, library: str, symbol: str) -> "ResourceTracker":
         """Return a tracker that knows the address of `symbol` in a loaded library.
@@ -205,13 +222,10 @@ class Engine:
                 hint="pass the address of every function it calls in `symbols`",
             ) from error
 
-    def _link(self, image: bytes, imports: Mapping[str, int]) -> Library:
-        builder = (
-            llvm_library()
-            .JITLibraryBuilder()
-            .add_object_img(image)
-            .add_current_process()
-        )
+    def _link(self, images: Sequence[bytes], imports: Mapping[str, int]) -> Library:
+        builder = llvm_library().JITLibraryBuilder().add_current_process()
+        for image in images:
+            builder.add_object_img(image)
         for symbol, address in imports.items():
             builder.import_symbol(symbol, address)
         name = f"tracejit.{next(self._numbers)}"
@@ -220,23 +234,23 @@ class Engine:
         except RuntimeError as error:
             raise InternalError(f"cannot load object code: {error}") from error
 
-    def _builtins_in(self, image: bytes) -> dict[str, int]:
+    def _builtins_in(self, images: Sequence[bytes]) -> dict[str, int]:
         """Return addresses of the helper functions that this object code names.
 
         LLVM inserts calls to them while it selects instructions, so that only the
         object code shows which are needed. A name that is there by chance is harmless.
         """
-        needed = [name for name in BUILTINS if name.encode() in image]
+        needed = [n for n in BUILTINS if any(n.encode() in image for image in images)]
         if not needed:
             return {}
         with self._lock:
             if self._builtins is None:
-                self._builtins = self._link(self.compile(builtins_text()), {})
+                self._builtins = self._link([self.compile(builtins_text())], {})
         return {name: self._builtins.address(name) for name in needed}
 
 
-def parse_module(text: str) -> "ModuleRef":
-    """Parse and verify an LLVM module.
+def parse_module(text: str, context: "ContextRef | None" = None) -> "ModuleRef":
+    """Parse and verify an LLVM module, in LLVM's own context if none is given.
 
     Raises
     ------
@@ -244,7 +258,7 @@ def parse_module(text: str) -> "ModuleRef":
         If it is not valid; shows the lines around the error.
     """
     try:
-        module = llvm_library().parse_assembly(text)
+        module = llvm_library().parse_assembly(text, context)
         module.verify()
     except RuntimeError as error:
         raise InternalError(_explain(str(error), text)) from error

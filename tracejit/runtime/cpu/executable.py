@@ -10,6 +10,7 @@ import ctypes
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from threading import Thread
 from typing import TypeAlias
 
 import numpy as np
@@ -80,7 +81,9 @@ class CpuExecutable:
         code = emit_program(program, target, resolve_loop, threading)
         emitted = time.perf_counter()
         engine = engine_for(target)
-        image = engine.compile(code.text)
+        if code.needs_pool:  # compiled meanwhile
+            Thread(target=pool, args=(target,), daemon=True).start()
+        images = engine.compile_all(code.pieces, threading.threads)
         built = time.perf_counter()
         self._code = code
         self._host = HostCalls(code.steps, program.by_name)
@@ -89,7 +92,7 @@ class CpuExecutable:
             imports[HOST_SYMBOL] = self._host.address
         if code.needs_pool:
             imports.update(_pool_symbols(target))
-        library = engine.load(image, imports)
+        library = engine.load(images, imports)
         self._function = NativeFunction(library.address(MAIN_SYMBOL), owner=library)
         linked = time.perf_counter()
         self.timings = {

@@ -27,12 +27,12 @@ import ctypes
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from ...errors import InternalError
+from ...records import dataclass
 
 _INTERNAL_KINDS = "OSUTMm"  # objects, strings and times: never in a graph
 _CORE = re.compile(r"\(([^)]*)\)")

@@ -1,6 +1,6 @@
 """Where the fields of CPython's and NumPy's objects are, for the native call entry."""
 
-from dataclasses import dataclass
+from ....records import dataclass
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ changing them lets go of it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ....records import dataclass
 from ..target import Target
 from ..text import module_text
 from .layout import Layout

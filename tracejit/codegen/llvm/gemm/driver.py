@@ -14,15 +14,15 @@ A block of B that was packed before (`emit_pack`) is not packed again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-from ..indices import Index, multiply
+from ....records import dataclass
+from ..indices import Index, multiply, scaled
 from ..target import Target, aligned
 from ..text import Emitter
 from ..values import memory_type, register_type
-from .micro import MicroKernel, Operands
-from .packing import PackA, PackB, Transposition, subtract
+from .micro import Operands, shared_kernel
+from .packing import PackA, PackB, shared_square, subtract
 from .pairs import LANES as PAIRS
 from .pairs import (
     PackPairsA,
@@ -64,13 +64,13 @@ def is_packed(problem: Problem, target: Target) -> bool:
 
 def scratch_bytes(problem: Problem, target: Target, form: Form) -> int:
     """Return the scratch memory that a call of the product needs."""
-    gemm = _Gemm("", problem, target, form, Emitter())
+    gemm = _Gemm("", problem, target, form, Emitter)
     return gemm.packed_a_bytes + (0 if form.packed else gemm.packed_b_bytes(gemm.depth))
 
 
 def packed_bytes(problem: Problem, target: Target) -> int:
     """Return the size of B as `emit_pack`'s function writes it."""
-    gemm = _Gemm("", problem, target, Form(packed=True), Emitter())
+    gemm = _Gemm("", problem, target, Form(packed=True), Emitter)
     return gemm.packed_b_bytes(problem.steps)
 
 
@@ -92,13 +92,8 @@ def emit_gemm(
     new_emitter : callable
         Returns an emitter for one more function of the module.
     """
-    gemm = _Gemm(symbol, problem, target, form, new_emitter())
-    texts = [gemm.emit()]
-    for tile in gemm.tiles.values():
-        texts += gemm.kernels(tile, new_emitter)
-    if gemm.blocking.pack_b and not form.packed:
-        texts.append(gemm.transposition(new_emitter()))
-    return "\n".join(texts)
+    gemm = _Gemm(symbol, problem, target, form, new_emitter)
+    return "\n".join([gemm.emit(), *gemm.own])
 
 
 def emit_pack(
@@ -109,18 +104,26 @@ def emit_pack(
     ``void symbol(ptr B, ptr packed, i64 begin, i64 end)``, of a range as `quantum` has
     them along columns; all of them together are what the product wants.
     """
-    gemm = _Gemm(symbol, problem, target, Form(packed=True), new_emitter())
-    return f"{gemm.emit_pack()}\n{gemm.transposition(new_emitter())}"
+    gemm = _Gemm(symbol, problem, target, Form(packed=True), new_emitter)
+    return "\n".join([gemm.emit_pack(), *gemm.own])
 
 
 class _Gemm:
-    """Writes the driver and finds out which tiles it needs."""
+    """Writes the driver, and `own` functions that it calls and shares with none."""
 
     def __init__(
-        self, symbol: str, problem: Problem, target: Target, form: Form, em: Emitter
+        self,
+        symbol: str,
+        problem: Problem,
+        target: Target,
+        form: Form,
+        new_emitter: Callable[[], Emitter],
     ) -> None:
-        self.symbol, self.problem, self.target, self.em = symbol, problem, target, em
-        self.form = form
+        self.symbol, self.problem, self.target = symbol, problem, target
+        self.form, self.new_emitter = form, new_emitter
+        self.em = new_emitter()
+        self.own: list[str] = []
+        self.has_square = False  # among them
         self.element = register_type(problem.dtype)
         self.operand = memory_type(problem.operand)
         self.minima = ("", "")  # of rows and columns, where those of the first are
@@ -129,10 +132,10 @@ class _Gemm:
         self.blocking = blocking_of(problem, target)
         self.strip = self.blocking.vectors * self.lanes
         self.depth = min(problem.steps, KC)
-        self.tiles: dict[str, Tile] = {}
+        self.kernels: dict[Tile, str] = {}
         self.operands = Operands(
             problem.dtype,
-            self._packed_a() if self.blocking.pack_a else problem.a,
+            *(self._packed_a() if self.blocking.pack_a else problem.a),
             self.strip if self.blocking.pack_b else problem.b[0],
             problem.c[0],
             self.blocking.pack_b,
@@ -204,27 +207,42 @@ class _Gemm:
         parameters = ["ptr %B", "ptr %packed", "i64 %begin", "i64 %end"]
         return self.em.function(self.symbol, parameters, linkage="internal")
 
-    def transposition(self, em: Emitter) -> str:
-        """Return the function that transposes squares, if B needs it."""
+    def _square(self) -> str:
+        """Return the symbol of what transposes squares; empty if B needs none."""
         by_row, by_column = self.problem.b
         if by_row != 1 or by_column == 1:
             return ""
-        form = PairTransposition if self.problem.has_pairs else Transposition
-        square = form(em, self.problem.dtype, self.target, by_column, self.strip)
-        return square.emit(f"{self.symbol}.square")
-
-    def kernels(self, tile: Tile, new_emitter: Callable[[], Emitter]) -> list[str]:
-        """Return the functions of a tile."""
-        name, target = f"{self.symbol}.{tile.name}", self.target
+        dtype, target = self.problem.dtype, self.target
         if not self.problem.has_pairs:
-            kernel = MicroKernel(name, tile, self.operands, target, new_emitter())
-            return [kernel.emit()]
+            return shared_square(dtype, target, self.new_emitter)
+        symbol = f"{self.symbol}.square"
+        if not self.has_square:
+            em = self.new_emitter()
+            square = PairTransposition(em, dtype, target, by_column, self.strip)
+            self.own.append(square.emit(symbol))
+            self.has_square = True
+        return symbol
+
+    def _kernel(self, tile: Tile) -> str:
+        """Return the symbol of a tile's function."""
+        symbol = self.kernels.get(tile)
+        if symbol is None:
+            pairs = self.problem.has_pairs
+            symbol = self._pair_kernel(tile) if pairs else self._shared_kernel(tile)
+            self.kernels[tile] = symbol
+        return symbol
+
+    def _shared_kernel(self, tile: Tile) -> str:
+        return shared_kernel(tile, self.operands, self.target, self.new_emitter)
+
+    def _pair_kernel(self, tile: Tile) -> str:
+        name, new = f"{self.symbol}.{tile.name}", self.new_emitter
         ways = {f"{name}.pairs": False, f"{name}.exact": True}
-        texts = [
-            PairKernel(way, tile, self.operands, target, new_emitter(), is_exact).emit()
-            for way, is_exact in ways.items()
-        ]
-        return [*texts, emit_choice(name, list(ways), tile, new_emitter())]
+        for way, is_exact in ways.items():
+            kernel = PairKernel(way, tile, self.operands, self.target, new(), is_exact)
+            self.own.append(kernel.emit())
+        self.own.append(emit_choice(name, list(ways), tile, new()))
+        return name
 
     # Loops from the outermost in
 
@@ -327,7 +345,7 @@ class _Gemm:
             if self.problem.has_pairs:
                 back = em.gep("i32", minima, multiply(em, loop.index, -1))
                 self.minima = (back, self.minima[1])
-            first = multiply(em, loop.index, -self.operands.a[0])
+            first = multiply(em, loop.index, -self._packed_a()[0])
             packed = self._at("%scratch", first)  # where row 0 would be
             limits = (loop.index, end)
             self._panels(packed, b, c, limits, self._steps(values), more)
@@ -346,7 +364,7 @@ class _Gemm:
 
             def panel(i: Index, count: int) -> None:
                 tile = Tile(count, vectors, columns % self.lanes)
-                left = self._at(a, multiply(self.em, i, self.operands.a[0]))
+                left = self._at(a, scaled(self.em, i, self.operands.a_row))
                 out = self._at(to, multiply(self.em, i, self.problem.c[0]))
                 self._call(tile, left, right, out, depth, more, (i, j))
 
@@ -364,13 +382,14 @@ class _Gemm:
         more: str,
         place: tuple[Index, Index],
     ) -> None:
-        self.tiles[tile.name] = tile
         arguments = [("ptr", a), ("ptr", b), ("ptr", c)]
         arguments += [("i64", str(depth)), ("i1", more)]
         if self.problem.has_pairs:
             pairs = zip(self.minima, place, strict=True)
             arguments += [("ptr", self.em.gep("i32", p, at)) for p, at in pairs]
-        self.em.call("void", f"{self.symbol}.{tile.name}", arguments)
+        else:
+            arguments += self.operands.strides
+        self.em.call("void", self._kernel(tile), arguments)
 
     # Helpers
 
@@ -380,18 +399,17 @@ class _Gemm:
     def _pack_a(self, source: str, rows: Index, values: int, minima: str) -> None:
         em, problem = self.em, self.problem
         if problem.has_pairs:
-            pairs = PackPairsA(em, problem.a, self.operands.a)
+            pairs = PackPairsA(em, problem.a, self._packed_a())
             pairs.emit(source, "%scratch", rows, values, minima)
             return
-        pack = PackA(em, problem.dtype, self.target, problem.a, self.operands.a)
+        pack = PackA(em, problem.dtype, self.target, problem.a, self._packed_a())
         pack.emit(source, "%scratch", rows, values)
 
     def _pack_b(
         self, source: str, to: str, values: int, columns: Range, minima: str
     ) -> None:
-        square = f"{self.symbol}.square"
         if self.problem.has_pairs:
-            pairs = PackPairsB(self.em, self.problem.b, self.strip, square)
+            pairs = PackPairsB(self.em, self.problem.b, self.strip, self._square())
             strips = partial(self._strips, columns)
             pairs.emit(source, to, values, strips, minima)
             return
@@ -401,7 +419,7 @@ class _Gemm:
             self.target,
             self.problem.b,
             self.strip,
-            square,
+            self._square(),
         )
         pack.emit(source, to, values, partial(self._strips, columns))
 

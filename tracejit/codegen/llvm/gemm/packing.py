@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ..indices import Index, multiply
+from ..indices import Index, multiply, scaled
 from ..memory import lanes_mask
 from ..target import Target
 from ..text import Emitter, constant, vec
@@ -131,7 +131,7 @@ class PackB(_Copies):
     width : int
         Columns of a strip.
     square : str
-        The symbol of a `Transposition`.
+        The symbol of a `shared_square`.
     """
 
     def __init__(
@@ -195,6 +195,8 @@ class PackB(_Copies):
                 ("ptr", self._at(there, first)),
                 ("i64", str(rows)),
                 ("i64", str(count)),
+                ("i64", str(self.strides[1])),
+                ("i64", str(self.width)),
             ]
             self.em.call("void", self.square, values)
 
@@ -214,6 +216,21 @@ class PackB(_Copies):
             loop.yield_([])
 
 
+def shared_square(
+    dtype: np.dtype, target: Target, new_emitter: Callable[[], Emitter]
+) -> str:
+    """Return the symbol of a `Transposition`, one for all products of the module.
+
+    ``i64 step`` and ``i64 width`` are its last arguments.
+    """
+    symbol = f"tracejit_square_{register_type(dtype)}"
+    em = new_emitter()
+    if symbol not in em.globals_:
+        square = Transposition(em, dtype, target, "%step", "%width")
+        em.globals_[symbol] = square.emit(symbol, ("%step", "%width"))
+    return symbol
+
+
 class Transposition(_Copies):
     """Writes ``void (ptr from, ptr to, i64 rows, i64 columns)``: a square, transposed.
 
@@ -224,27 +241,27 @@ class Transposition(_Copies):
     Parameters
     ----------
     em, dtype, target
-    step : int
+    step : int or str
         Elements between the runs.
-    width : int
+    width : int or str
         Elements between the rows that are written.
     """
 
     def __init__(
-        self, em: Emitter, dtype: np.dtype, target: Target, step: int, width: int
+        self, em: Emitter, dtype: np.dtype, target: Target, step: Index, width: Index
     ) -> None:
         super().__init__(em, dtype, target)
         self.step, self.width = step, width
         self.source, self.alignment = self.element, self.size  # what runs are read as
 
-    def emit(self, symbol: str) -> str:
-        """Return the function."""
+    def emit(self, symbol: str, sizes: tuple[str, ...] = ()) -> str:
+        """Return the function, with more parameters for `sizes` if there are any."""
         em = self.em
         last = em.op("sub nsw i64 %columns, 1")
-        runs = []
-        for j in range(self.lanes):
-            column = em.intrinsic("llvm.smin", "i64", str(j), last) if j else "0"
-            at = multiply(em, column, self.step)
+        runs = ["%from"]
+        for j in range(1, self.lanes):
+            column = em.intrinsic("llvm.smin", "i64", str(j), last)
+            at = scaled(em, column, self.step)
             runs.append(em.gep(self.source, "%from", at))
         whole = em.op(f"icmp eq i64 %rows, {self.lanes}")
         columns = em.if_else(
@@ -255,11 +272,13 @@ class Transposition(_Copies):
         )
         for r, value in enumerate(transpose(em, self.element, columns)):
             with em.if_(em.op(f"icmp sgt i64 %rows, {r}")):
-                em.store(self.type, value, self._at("%to", r * self.width), self.size)
+                to = self._at("%to", scaled(em, r, self.width))
+                em.store(self.type, value, to, self.size)
         em.ret()
+        parameters = ["ptr %from", "ptr %to", "i64 %rows", "i64 %columns"]
         return em.function(
             symbol,
-            ["ptr %from", "ptr %to", "i64 %rows", "i64 %columns"],
+            [*parameters, *(f"i64 {name}" for name in sizes)],
             linkage="internal",
             attributes="nounwind noinline",
         )

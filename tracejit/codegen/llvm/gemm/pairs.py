@@ -317,10 +317,10 @@ class PackPairsB(_Pairs):
 class PairTransposition(Transposition):
     """A `Transposition` of pairs between runs that are `step` numbers apart."""
 
-    def emit(self, symbol: str) -> str:
+    def emit(self, symbol: str, sizes: tuple[str, ...] = ()) -> str:
         """Return the function."""
         self.source, self.alignment = "i16", 2
-        return super().emit(symbol)
+        return super().emit(symbol, sizes)
 
 
 def reduced(em: Emitter, minima: str) -> str:

@@ -5,12 +5,12 @@ constants of the blocking; nothing else in this package knows an instruction set
 """
 
 import enum
-from dataclasses import dataclass
 from math import lcm
 
 import numpy as np
 
 from ....ir.dtypes import BFLOAT16
+from ....records import dataclass
 from ..target import Target
 
 KC = 512

@@ -1,8 +1,8 @@
 """What writers of steps that are no loop nests take, and what they give."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from ....records import dataclass
 from ..jobs import RangeJob, Threading
 from ..staged import Ranges
 from ..target import Target

@@ -16,7 +16,6 @@ are halves, which NumPy rounds at every step.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -25,6 +24,7 @@ from ....ir.dtypes import NARROW_FLOATS
 from ....ir.primitive import Params
 from ....kernels.cost import BYTE_NS
 from ....kernels.kernel import Buffer
+from ....records import dataclass
 from ..elementwise import combine
 from ..externs import Layout
 from ..indices import Index, add, multiply

@@ -14,7 +14,7 @@ threads. The lists let apply prefetch, and run without a branch that is hard to 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -24,6 +24,7 @@ from ....ir.ops.shape import ints
 from ....ir.primitive import Params
 from ....kernels.cost import BYTE_NS
 from ....kernels.kernel import Buffer
+from ....records import dataclass
 from ...error_word import index_word
 from ..elementwise import can_combine, combine
 from ..externs import Layout, joined

@@ -7,8 +7,8 @@ reduction), Muller, Elementary Functions, 3rd ed., chapters 4 and 11 (the rest).
 """
 
 import math
-from dataclasses import dataclass
 
+from ....records import dataclass
 from .coefficients import PARTS
 from .vector import Pair, Vector
 

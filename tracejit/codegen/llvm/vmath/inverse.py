@@ -6,8 +6,8 @@ Functions, 3rd ed.; Kahan 1987, Branch cuts, for the hyperbolic ones.
 """
 
 import math
-from dataclasses import dataclass
 
+from ....records import dataclass
 from .coefficients import PARTS
 from .exponential import LN2
 from .logarithm import log, log1p

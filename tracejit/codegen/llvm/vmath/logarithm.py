@@ -6,8 +6,8 @@ rounds away. Formulas: Muller, Elementary Functions, 3rd ed., chapter 11.
 """
 
 import math
-from dataclasses import dataclass
 
+from ....records import dataclass
 from .coefficients import PARTS
 from .vector import Pair, Vector
 

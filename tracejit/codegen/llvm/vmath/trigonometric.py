@@ -8,10 +8,10 @@ Polynomials on r; formulas as in Muller, Elementary Functions, 3rd ed., chapter 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
+from ....records import dataclass
 from ..text import Emitter, shape_of, suffix
 from .coefficients import PARTS, TWO_OVER_PI, TWO_OVER_PI_BITS
 from .vector import Pair, Vector, narrow, widen

@@ -18,10 +18,10 @@ import sys
 import threading
 import weakref
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
+from ....records import dataclass
 from ..arena import ALIGNMENT
 from ..call import data_pointer
 

@@ -1,0 +1,179 @@
+"""A Program's functions in several modules: the same code, each function once."""
+
+import ctypes
+import re
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tracejit.codegen.llvm import modules
+from tracejit.codegen.llvm.modules import Functions
+from tracejit.codegen.llvm.target import host_target
+from tracejit.runtime.cpu.engine import engine_for
+
+DEFINED = re.compile(r"^define (\w+) .*?@([\w.$]+)\(", re.MULTILINE)
+TABLE = "@table = private constant [2 x i64] [i64 40, i64 2]"
+SHARED = """define internal i64 @read(i64 %k) nounwind noinline {
+entry:
+  %at = getelementptr i64, ptr @table, i64 %k
+  %value = load i64, ptr %at, align 8
+  ret i64 %value
+}
+"""
+
+
+def unit(name: str, callee: str, argument: int) -> str:
+    return f"""define internal i64 @{name}.inner() nounwind {{
+entry:
+  %x = call i64 @{callee}(i64 {argument})
+  ret i64 %x
+}}
+define internal i64 @{name}() nounwind {{
+entry:
+  %x = call i64 @{name}.inner()
+  ret i64 %x
+}}
+"""
+
+
+MAIN = """define i64 @main() {
+entry:
+  %a = call i64 @first()
+  %b = call i64 @second()
+  %sum = add i64 %a, %b
+  ret i64 %sum
+}
+"""
+SOME = Functions(
+    MAIN,
+    {"first": unit("first", "read", 0), "second": unit("second", "read", 1)},
+    {},
+    {"table": TABLE, "read": SHARED},
+)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each function is worth a module of its own."""
+    monkeypatch.setattr(modules, "PIECE", 1)
+
+
+def run(code: list[bytes], name: str = "main") -> int:
+    library = engine_for(host_target()).load(code)
+    return ctypes.CFUNCTYPE(ctypes.c_int64)(library.address(name))()
+
+
+def test_short_functions_are_one_module() -> None:
+    target = host_target()
+    assert SOME.pieces(target) == (SOME.whole(target),)
+
+
+def test_pieces_are_linked_to_the_same_effect(small_pieces: None) -> None:
+    target = host_target()
+    engine = engine_for(target)
+    pieces = SOME.pieces(target)
+    assert len(pieces) == 4
+    assert run(engine.compile_all(pieces)) == run([engine.compile(SOME.whole(target))])
+
+
+def test_each_function_is_compiled_once(small_pieces: None) -> None:
+    pieces = SOME.pieces(host_target())
+    assert sorted(x for text in pieces for x in DEFINED.findall(text)) == [
+        ("hidden", "first"),
+        ("hidden", "read"),
+        ("hidden", "second"),
+        ("i64", "main"),
+        ("internal", "first.inner"),
+        ("internal", "second.inner"),
+    ]
+
+
+def test_what_one_group_needs_stays_with_it_unless_it_is_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    filler = "; as long as a module is to be\n" * 40
+    first, second = unit("first", "read", 0), unit("second", "first", 1)
+    units = {"first": first + filler, "second": second.replace("(i64 1)", "()")}
+    functions = Functions(MAIN, units, {}, SOME.globals_)
+    monkeypatch.setattr(modules, "PIECE", 2 * len(SHARED))
+    assert linkage(functions)["read"] == "internal"
+    monkeypatch.setattr(modules, "PIECE", 2 * len(SHARED) - 1)
+    assert linkage(functions)["read"] == "hidden"
+
+
+def linkage(functions: Functions) -> dict[str, str]:
+    """Return how each function is defined."""
+    pieces = functions.pieces(host_target())
+    assert len(pieces) > 1
+    return {name: kind for text in pieces for kind, name in DEFINED.findall(text)}
+
+
+def layers(x: np.ndarray, *weights: np.ndarray) -> np.ndarray:
+    for w in weights:
+        x = np.tanh(x @ w.T) + np.sin(x @ w) + x
+    return x.sum()
+
+
+def arguments(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = [(48, 40)] + [(40, 40)] * count
+    return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+
+
+def test_a_program_in_pieces_computes_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inputs = arguments(3)
+    whole = tj.jit(layers)(*inputs)
+    monkeypatch.setattr(modules, "PIECE", 2000)
+    compiled = tj.jit(layers).compile(*inputs)
+    assert len(compiled.executable.code.pieces) > 4
+    assert compiled(inputs) == whole
+
+
+def tiles(function: Callable[..., object], *inputs: np.ndarray) -> Counter[str]:
+    text = tj.jit(function).compile(*inputs).executable.as_text()
+    return Counter(n for _, n in DEFINED.findall(text) if n.startswith("tracejit_tile"))
+
+
+def test_products_share_their_tiles() -> None:
+    one = tiles(layers, *arguments(1))
+    widths = [np.ones(s, np.float32) for s in ((48, 40), (40, 72), (72, 40), (40, 40))]
+    assert one and set(one.values()) == {1}
+
+    def other_widths(x, v, w, u):
+        return ((x @ v) @ w) @ u
+
+    assert set(tiles(other_widths, *widths).values()) == {1}
+
+
+def many_steps(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorts are steps of their own: forty of them, with constants between."""
+    for i in range(20):
+        x = np.sort(x * np.array([1.0, -1.0, 0.5, 2.0])) + i
+        y = np.sort(y - x[::-1])
+    return x, y
+
+
+def test_long_host_functions() -> None:
+    x, y = np.array([3.0, 1.0, 2.0, 5.0]), np.array([0.5, 4.0, -2.0, 1.0])
+    compiled = tj.jit(many_steps).compile(x, y)
+    assert "optnone" in compiled.as_text()
+    for a, b in zip(compiled([x, y]), many_steps(x, y), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_long_host_functions_with_loops() -> None:
+    def f(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y = many_steps(x, y)
+        y = tj.fori_loop(0, 9, lambda i, y: np.sort(y * 0.5 + x), y)
+        return many_steps(x, y)
+
+    x, y = np.array([3.0, 1.0, 2.0, 5.0]), np.array([0.5, 4.0, -2.0, 1.0])
+    compiled = tj.jit(f).compile(x, y)
+    assert "optnone" not in compiled.as_text()
+    for a, b in zip(compiled([x, y]), f(x, y), strict=True):
+        np.testing.assert_array_equal(a, b)
