@@ -24,9 +24,10 @@ from collections.abc import Callable, Sequence
 from ...kernels.kernel import KernelOp, Reduce, Value
 from ...kernels.tree import LANES, LEAF
 from .elementwise import combine
+from .gathers import GatherNest
 from .indices import Index, add, multiply
 from .memory import lanes_mask
-from .nest import Block, Nest, is_float_sum
+from .nest import Block, is_float_sum
 from .phases import Phase, Phases
 from .reduce import State
 from .target import Target
@@ -137,7 +138,7 @@ def leaf_rows(count: int) -> int:
     return (-(-count // LEAF)).bit_length() + 1
 
 
-class ColumnNest(Nest):
+class ColumnNest(GatherNest):
     """A nest that sums over rows in long runs through memory where it can."""
 
     def _range(
