@@ -192,7 +192,7 @@ class GatherNest(Nest):
         self.env, self.index, self.pointers = outer
 
     def _prefetch(self, at: str, itemsize: int) -> None:
-        """Prefetch a block. Rows may begin anywhere: its last byte is asked for, too."""
+        """Prefetch a block, and its last byte: rows may begin anywhere."""
         block, size = self._block, self.lanes * itemsize
         places = list(range(0, block.units * size, CACHE_LINE))
         if block.mask is None:
