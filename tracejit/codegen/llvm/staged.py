@@ -55,6 +55,8 @@ class Ranges:
         `begin` is a multiple of it, and so is `end`, unless it is `extent`.
     shared_bytes, own_bytes : int
         Scratch, aligned to 64 bytes. A range needs `own_bytes` for itself.
+    repeats_work : bool
+        Whether each range does something that others do, too.
     """
 
     once: str | None
@@ -63,6 +65,7 @@ class Ranges:
     quantum: int
     shared_bytes: int
     own_bytes: int
+    repeats_work: bool = True
 
 
 @dataclass(frozen=True)
@@ -203,10 +206,18 @@ class StageEmitter:
         ranges = None
         if ranged and self.plan.extent:
             plan, sizes = self.plan, (self.shared.size, self.own.size)
-            ranges = Ranges(once, ranged, plan.extent, plan.quantum, *sizes)
+            repeats = any(map(self._repeats_work, plan.ranged))
+            ranges = Ranges(once, ranged, plan.extent, plan.quantum, *sizes, repeats)
         own = self._emit_whole(once, ranged, ranges, linkage)
         ranges = None if self.packs else ranges
         return StagedCode("\n".join(self.texts), self.shared.size + own, ranges)
+
+    def _repeats_work(self, stage: Stage) -> bool:
+        """Tell whether each range of a product goes through all of an operand.
+
+        What it packs, or reads from where it lies. A packed one is read piece by piece.
+        """
+        return isinstance(stage, Product) and id(stage) not in self.packed
 
     def _emit_once(self, symbol: str) -> None:
         em = self.new_emitter()
