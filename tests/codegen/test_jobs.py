@@ -1,5 +1,7 @@
 """How ranges are cut for threads: all covered, in quanta, with equal shares."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def shares(extent: int, quantum: int, pieces: int, threads: int) -> list[int]:
     assert starts[0] == 0
     assert starts[-1] == extent
     busy = [0] * threads
-    for begin, end in zip(starts, starts[1:], strict=False):
+    for begin, end in itertools.pairwise(starts):
         assert begin < end
         busy[busy.index(min(busy))] += end - begin
     return busy
