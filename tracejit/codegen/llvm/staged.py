@@ -2,7 +2,8 @@
 
     K.once(buffers, shared, err)                        what runs once
     K.range(buffers, shared, own, err, begin, end)      the rest, over a range
-    K(buffers, scratch, err)                            both, over the whole
+    K.after(buffers, shared, err)                       what runs once, after that
+    K(buffers, scratch, err)                            all, over the whole
 
 `shared` is scratch that `K.once` writes and every range reads; `own` is scratch of one
 range at a time, so that ranges may run on different threads.
@@ -97,7 +98,8 @@ EmitNested = Callable[[Nested, str | None], Function]
 class StagedCode:
     """Functions for the stages of a kernel.
 
-    `ranges` is None, too, if they must follow what several threads pack.
+    `ranges` is None, too, if they must follow what several threads pack, or if
+    something follows them.
     """
 
     text: str
@@ -199,8 +201,11 @@ class StageEmitter:
         has_once = bool(self.plan.once or (self.packed and not self.packs))
         once = f"{self.symbol}.once" if has_once else None
         ranged = f"{self.symbol}.range" if self.plan.ranged else None
+        after = f"{self.symbol}.after" if self.plan.after else None
         if once:
-            self._emit_once(once)
+            self._emit_once(once, self.plan.once)
+        if after:
+            self._emit_once(after, self.plan.after)
         if ranged:
             self._emit_range(ranged)
         ranges = None
@@ -208,8 +213,8 @@ class StageEmitter:
             plan, sizes = self.plan, (self.shared.size, self.own.size)
             repeats = any(map(self._repeats_work, plan.ranged))
             ranges = Ranges(once, ranged, plan.extent, plan.quantum, *sizes, repeats)
-        own = self._emit_whole(once, ranged, ranges, linkage)
-        ranges = None if self.packs else ranges
+        own = self._emit_whole((once, after), ranged, ranges, linkage)
+        ranges = None if self.packs or after else ranges
         return StagedCode("\n".join(self.texts), self.shared.size + own, ranges)
 
     def _repeats_work(self, stage: Stage) -> bool:
@@ -219,14 +224,15 @@ class StageEmitter:
         """
         return isinstance(stage, Product) and id(stage) not in self.packed
 
-    def _emit_once(self, symbol: str) -> None:
+    def _emit_once(self, symbol: str, stages: Sequence[Stage]) -> None:
         em = self.new_emitter()
-        for number, stage in enumerate(self.plan.once):
+        for number, stage in enumerate(stages):
             if isinstance(stage, Nested):
                 self._call_nested(em, stage, None, self.shared)
             else:
                 self._call_once(em, f"{self.symbol}.gemm{number}", stage)
-        for stage in self._packed_stages() if not self.packs else ():
+        is_first = stages is self.plan.once
+        for stage in self._packed_stages() if is_first and not self.packs else ():
             self._call_pack(em, stage, "0", str(stage.problem.n))
         em.ret()
         self._add(em, symbol, ["%shared", "%err"], [], "internal")
@@ -266,13 +272,14 @@ class StageEmitter:
 
     def _emit_whole(
         self,
-        once: str | None,
+        around: tuple[str | None, str | None],
         ranged: str | None,
         ranges: Ranges | None,
         linkage: str,
     ) -> int:
         """Emit the kernel's own function; return the scratch its ranges need."""
         em, size = self.new_emitter(), self.own.size
+        once, after = around
         buffers = [("ptr", p) for p in self.parameters]
         shared, error = ("ptr", "%scratch"), ("ptr", "%err")
         if once:
@@ -284,6 +291,8 @@ class StageEmitter:
             size = max(size, self._run(em, ranges, "task"))
         elif ranged:
             self._run_serially(em, ranged, self.plan.extent)
+        if after:
+            em.call("void", after, [*buffers, shared, error])
         em.ret()
         self._add(em, self.symbol, ["%scratch", "%err"], [], linkage)
         return size

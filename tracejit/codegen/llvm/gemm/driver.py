@@ -32,7 +32,7 @@ from .pairs import (
     emit_choice,
     minima_bytes,
 )
-from .problem import KC, PAD, Pair, Problem, Split, Tile, blocking_of
+from .problem import KC, PAD, Pair, Problem, Split, Tile, blocking_of, fitted
 
 Range = tuple[Index, Index]
 
@@ -119,7 +119,8 @@ class _Gemm:
     def __init__(
         self, symbol: str, problem: Problem, target: Target, form: Form, em: Emitter
     ) -> None:
-        self.symbol, self.problem, self.target, self.em = symbol, problem, target, em
+        self.symbol, self.problem, self.em = symbol, problem, em
+        self.target = target = fitted(problem, target)
         self.form = form
         self.element = register_type(problem.dtype)
         self.operand = memory_type(problem.operand)
