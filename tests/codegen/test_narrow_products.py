@@ -81,10 +81,10 @@ def avx512():
 @pytest.mark.parametrize(("n", "dtype", "lanes"), [(8, "f4", 8), (4, "f8", 4)])
 def test_few_columns_take_half_vectors(n: int, dtype: str, lanes: int) -> None:
     target = avx512()
-    assert quantum(problem(64, n, 30, dtype), target, Split.COLUMNS) == 2 * lanes
-    wider = quantum(problem(64, n + 1, 30, dtype), target, Split.COLUMNS)
+    assert quantum(problem(66, n, 30, dtype), target, Split.COLUMNS) == 2 * lanes
+    wider = quantum(problem(66, n + 1, 30, dtype), target, Split.COLUMNS)
     assert wider == 4 * 2 * lanes
-    a, b = np.ones((64, 30), dtype), np.ones((30, n), dtype)
+    a, b = np.ones((66, 30), dtype), np.ones((30, n), dtype)
     text = tj.jit(np.matmul).trace(a, b).lower().compile().as_text()
     kind = {"f4": "float", "f8": "double"}[dtype]
     assert f"<{lanes} x {kind}> @llvm.fma" in text
@@ -95,9 +95,9 @@ def test_few_columns_take_half_vectors(n: int, dtype: str, lanes: int) -> None:
 @pytest.mark.parametrize(("k", "dtype"), [(1024, "f4"), (512, "f8")])
 def test_rows_that_share_a_set_of_the_cache_are_few(k, dtype, target) -> None:
     narrow = 9
-    assert max(blocking_of(problem(64, narrow, k, dtype), target).rows) == 8
-    assert max(blocking_of(problem(64, narrow, k - 8, dtype), target).rows) == 12
-    columns_first = Problem(np.dtype(dtype), 64, 9, k, (1, 64), (9, 1), (9, 1))
+    assert max(blocking_of(problem(66, narrow, k, dtype), target).rows) == 8
+    assert max(blocking_of(problem(66, narrow, k - 8, dtype), target).rows) == 12
+    columns_first = Problem(np.dtype(dtype), 66, 9, k, (1, 66), (9, 1), (9, 1))
     assert max(blocking_of(columns_first, target).rows) == 12
 
 
@@ -111,3 +111,11 @@ def test_few_columns(n, dtype, isa) -> None:
         np.testing.assert_array_equal(tj.jit(np.matmul)(a, b), a @ b)
         wide = tj.jit(lambda a, b: np.maximum(a @ b.T, 0))(a, b.T.copy())
     np.testing.assert_array_equal(wide, np.maximum(a @ b, 0))
+
+
+@pytest.mark.parametrize(("rows", "panel"), [(32, 8), (16, 8), (30, 6), (96, 6)])
+def test_panels_of_few_rows_are_whole(rows: int, panel: int) -> None:
+    """And so threads can have the same share of them."""
+    target = avx512()
+    assert quantum(problem(rows, 512, 128), target, Split.ROWS) % panel == 0
+    assert blocking_of(problem(rows, 512, 128), target).rows[-1] == panel

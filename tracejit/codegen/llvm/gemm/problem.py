@@ -25,6 +25,7 @@ _NARROW_ROWS = 192
 _WIDE_REGISTERS = 64  # bytes: the machines with 32 vector registers
 # Rows of C that stay in the cache while an epilogue follows them.
 _CHUNK = 96
+_FEW_PANELS = 64  # rows up to which a last panel that is not whole matters
 _WAY = 4096  # bytes after which lines share a set of the nearest cache, of 8 lines
 _FEW_ROWS = 8
 Pair = tuple[int, int]
@@ -159,6 +160,8 @@ def blocking_of(problem: Problem, target: Target) -> Blocking:
     is_large = work >= _LARGE and problem.m >= _LARGE_ROWS
     if is_large or problem.has_pairs:
         return Blocking(2, (14, 14), 112, True, True)
+    if problem.m <= _FEW_PANELS and -problem.m % 8 < -problem.m % 6:
+        return Blocking(3, (8, 8, 8), _CHUNK, False, must_pack)
     return Blocking(4, (many, many, 6, 6), _CHUNK, False, must_pack)
 
 
