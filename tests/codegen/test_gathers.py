@@ -31,6 +31,10 @@ def columns(table, index):
     return table[:, index] + 1
 
 
+def row_sums(table, index):
+    return table[index].sum(0)
+
+
 def of_sines(table, x):
     return table[(np.sin(x) * 100).astype("i8")] + 1
 
@@ -58,6 +62,14 @@ def test_rows_of_large_tables_are_fetched_early() -> None:
     assert prefetches(take_rows, TABLE, WORDS)
     assert prefetches(largest, TABLE, WORDS)
     assert prefetches(take_rows, WIDE, LINES)
+
+
+@pytest.mark.parametrize(("table", "is_in_order"), [(TABLE, True), (WIDE, False)])
+def test_rows_that_are_added_in_order_are_fetched_early(table, is_in_order) -> None:
+    """Those of many columns are added lane by lane, 64 apart."""
+    assert bool(prefetches(row_sums, table, LINES)) == is_in_order
+    got, want = tj.jit(row_sums)(table, LINES), row_sums(table.astype("f8"), LINES)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
 def test_each_row_of_a_short_sum_is_fetched_once() -> None:

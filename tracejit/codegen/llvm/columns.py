@@ -326,6 +326,7 @@ class _LongRows(_Stream):
     def run(self) -> None:
         """Leave the sums at the start of each stack."""
         em = self.em
+        self.nest.fetches = False
         with em.loop(0, LANES, 1) as loop:
             reversed_ = em.intrinsic("llvm.bitreverse", "i64", loop.index)
             lane = em.op(f"lshr i64 {reversed_}, {64 - _LANE_BITS}")
@@ -334,6 +335,7 @@ class _LongRows(_Stream):
             self._lane(lane, bases)
             self._merge(bases, self._trailing_ones(loop.index))
             loop.yield_([])
+        self.nest.fetches = True
 
     def _lane(self, lane: str, bases: Sequence[str]) -> None:
         """Sum one virtual lane over all leaves, into the rows at `bases`."""

@@ -155,7 +155,7 @@ def _lines(
 class GatherNest(Nest):
     """A nest that fetches rows early, and checks the rows of a short sum at once."""
 
-    _reports = False  # whether what is written only looks for the index that failed
+    fetches = True  # whether turns of loops come in order, so that rows can be foreseen
 
     @cached_property
     def _ahead(self) -> dict[KernelOp, Ahead]:
@@ -166,7 +166,7 @@ class GatherNest(Nest):
     def _load(self, op: Load, unit: int, wide: bool) -> str:
         value = super()._load(op, unit, wide)
         ahead = self._ahead.get(op)
-        if ahead is not None and wide and not unit and not self._reports:
+        if ahead is not None and wide and not unit and self.fetches:
             self._fetch(op, ahead)
         return value
 
@@ -217,11 +217,11 @@ class GatherNest(Nest):
         """Go through a loop again, for the first index that is out of range."""
         axis = self.loops[depth]
         env, pointers = dict(self.env), dict(self.pointers)
-        self._reports = True
+        self.fetches = False
         with self._carrying(0, self.extents[axis], 1, ()) as index:
             self.index[axis] = index
             self.advance(ops, axis, index)
             self.segment([op for op in ops if not isinstance(op, Reduce)])
             del self.index[axis]
-        self._reports = False
+        self.fetches = True
         self.env, self.pointers = env, pointers
