@@ -119,7 +119,9 @@ def _chain(op: Load, analysis: Analysis) -> tuple[KernelOp, ...]:
         maker = analysis.makers.get(name)
         if maker in order:
             return True
-        if not _is_link(maker, analysis) or len(order) >= _LONGEST_CHAIN:
+        if maker is None or not _is_link(maker, analysis):
+            return False
+        if len(order) >= _LONGEST_CHAIN:
             return False
         values = [x.name for x in operands_of(maker) if isinstance(x, Value)]
         if not all(map(visit, values)):
@@ -131,7 +133,7 @@ def _chain(op: Load, analysis: Analysis) -> tuple[KernelOp, ...]:
     return tuple(order) if all(map(visit, sorted(names))) else ()
 
 
-def _is_link(op: KernelOp | None, analysis: Analysis) -> bool:
+def _is_link(op: KernelOp, analysis: Analysis) -> bool:
     """Tell whether an operation can be done for a later turn: cheaply, and safely."""
     if isinstance(op, Load):
         indices = analysis.indices(op)
