@@ -156,6 +156,25 @@ def test_column_sums_are_cut_in_columns(rows: int, target: Target) -> None:
 
 
 @ALL_TARGETS
+@pytest.mark.parametrize("rows", [1025, 2048, 5000, 70_001])
+@pytest.mark.parametrize("columns", [1, 3, 7])
+def test_sums_of_few_columns_are_cut_in_rows(
+    rows: int, columns: int, target: Target
+) -> None:
+    x, out = data(rows, columns), guarded((columns,), "f4")
+    squares = guarded((columns,), "f4")
+    k = KernelBuilder("columns", j=columns, i=rows)
+    value = k.load(x, "i", "j")
+    k.store(out, k.compute("exp", k.reduce("add", ["i"], value)), "j")
+    square = k.compute("mul", value, value)
+    k.store(squares, k.reduce("add", ["i"], square), "j")
+    plan = schedule("j", "i", vector="j")
+    pieces = same_bits(k.kernel(), plan, target, [x], [out, squares])
+    assert pieces[0] > 1
+    np.testing.assert_allclose(squares, (x * x).sum(axis=0), rtol=1e-4)
+
+
+@ALL_TARGETS
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i4", "?"])
 @pytest.mark.parametrize("op", ["add", "max", "argmin"])
 @pytest.mark.parametrize("n", [1025, 40_000])

@@ -71,10 +71,12 @@ class Counts:
         self._run = ctypes.CFUNCTYPE(None, *kinds)(pool.symbols[JOB_SYMBOL])
         self._task = library.address("count")
 
-    def run(self, pieces: int, count: int, wake: int = ALWAYS) -> np.ndarray:
+    def run(
+        self, pieces: int, count: int, wake: int = ALWAYS, work: int = 1
+    ) -> np.ndarray:
         """Run a job; return pieces by worker, after checking that each ran once."""
         counts = np.zeros(64 + pieces + 8, np.int64)
-        self._run(self._task, counts.ctypes.data, pieces, 1, wake, count)
+        self._run(self._task, counts.ctypes.data, pieces, work, wake, count)
         assert (counts[64 : 64 + pieces] == 1).all()
         assert (counts[64 + pieces :] == 0).all()
         assert counts[:64].sum() == pieces
@@ -113,20 +115,46 @@ def test_many_python_threads_call_at_once(job: Counts) -> None:
         list(callers.map(work, range(6)))
 
 
+def let_sleep(pool: threads.Pool) -> None:
+    """Wait until all workers sleep."""
+    assert pool.workers >= 1
+    deadline = time.monotonic() + 10
+    while pool.sleepers < pool.workers and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert pool.sleepers == pool.workers
+    time.sleep(0.1)  # they are counted, look for work once more, and sleep
+
+
 def test_small_jobs_leave_sleeping_workers_asleep(job: Counts) -> None:
     job.run(100, 2)
-    assert job.pool.workers >= 1
-    deadline = time.monotonic() + 10
-    while job.pool.sleepers < job.pool.workers and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert job.pool.sleepers == job.pool.workers
-    time.sleep(0.1)  # they are counted, look for work once more, and sleep
+    let_sleep(job.pool)
     before = job.pool.jobs
     by_worker = job.run(100, 2, NEVER)
     assert job.pool.jobs == before
     assert by_worker[0] == 100
     job.run(100, 2)
     assert job.pool.jobs == before + 1
+
+
+def test_small_jobs_in_close_succession_wake_workers(job: Counts) -> None:
+    """The tenth of them fills what one job had to be, and can be joined."""
+    job.run(100, 2)
+    let_sleep(job.pool)
+    before = job.pool.jobs
+    for count in range(1, 31):
+        job.run(100, 2, wake=10**10, work=10**9)
+        assert job.pool.jobs == before or count >= 10
+    assert job.pool.jobs == before + 21
+
+
+def test_small_jobs_with_pauses_do_not(job: Counts) -> None:
+    job.run(100, 2)
+    let_sleep(job.pool)
+    before = job.pool.jobs
+    for _ in range(8):
+        job.run(100, 2, wake=4_000, work=1_000)
+        time.sleep(0.01)
+    assert job.pool.jobs == before
 
 
 def test_signals_go_to_python(job: Counts) -> None:

@@ -10,7 +10,11 @@ reads it, and the scratch that holds it is as small as a block:
              y[i:i+96] = gelu(%p + b)
 
 Ranges of the axis are independent of each other: they may run on different threads,
-each with scratch of its own.
+each with scratch of its own. A product of few rows is one block. It runs over ranges of
+its columns, if it is large enough to be shared, and what follows it once, after them:
+
+    over columns:  %p = x @ w                  → scratch of all 8 rows
+    after:         y = gelu(%p + b)
 """
 
 from collections.abc import Sequence
@@ -29,6 +33,8 @@ from .target import Target
 
 # A block of a batch axis has at least so many elements.
 _BATCH_ELEMENTS = 1 << 14
+# A product of few rows takes as long as reading B: from so many bytes threads share it.
+_LEAST_B_BYTES = 1 << 19
 # B is read again for each block of rows: it should stay in the last cache.
 MOST_B_BYTES = 1 << 24
 
@@ -56,6 +62,8 @@ class Plan:
         What the ends of ranges are multiples of, but for the last one.
     step : int
         Extent of a block.
+    after : tuple of Nested or Product
+        Run once, after all ranges.
     """
 
     stages: Stages
@@ -66,15 +74,22 @@ class Plan:
     extent: int
     quantum: int
     step: int
+    after: tuple[Stage, ...] = ()
 
 
 def plan_of(kernel: Kernel, schedule: Schedule, target: Target) -> Plan:
     """Return how the stages of a kernel run on a target."""
+    plan = None
     if schedule.loops:
         plan = _blocked(kernel, schedule, target, schedule.loops[0])
-        if plan is not None:
+        if plan is not None and plan.extent > plan.quantum:
             return plan
     stages = stages_of(kernel, schedule, has_pairs=target.has_pairs)
+    in_columns = _in_columns(stages, target)
+    if in_columns is not None:
+        return in_columns
+    if plan is not None:
+        return plan
     *once, last = stages.stages
     if not isinstance(last, Product):
         return Plan(stages, stages.stages, (), None, Split.ROWS, 0, 1, 1)
@@ -82,6 +97,32 @@ def plan_of(kernel: Kernel, schedule: Schedule, target: Target) -> Plan:
     extent = last.problem.extent(split)
     unit = quantum(last.problem, target, split)
     return Plan(stages, tuple(once), (last,), None, split, extent, unit, extent)
+
+
+def _in_columns(stages: Stages, target: Target) -> Plan | None:
+    """Return a plan for a product of few rows that something follows; else None."""
+    places = [k for k, s in enumerate(stages.stages) if isinstance(s, Product)]
+    if len(places) != 1 or places[0] == len(stages.stages) - 1:
+        return None
+    (place,) = places
+    product = stages.stages[place]
+    assert isinstance(product, Product)
+    problem = product.problem
+    size = problem.k * problem.n * problem.operand.itemsize
+    rows, unit = (quantum(problem, target, s) for s in (Split.ROWS, Split.COLUMNS))
+    if problem.batch or problem.m > rows or problem.n <= unit or size < _LEAST_B_BYTES:
+        return None
+    return Plan(
+        stages,
+        stages.stages[:place],
+        (product,),
+        None,
+        Split.COLUMNS,
+        problem.n,
+        unit,
+        problem.n,
+        stages.stages[place + 1 :],
+    )
 
 
 def best_split(product: Product, target: Target) -> Split:

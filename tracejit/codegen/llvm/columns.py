@@ -24,9 +24,10 @@ from collections.abc import Callable, Sequence
 from ...kernels.kernel import KernelOp, Reduce, Value
 from ...kernels.tree import LANES, LEAF
 from .elementwise import combine
+from .gathers import GatherNest
 from .indices import Index, add, multiply
 from .memory import lanes_mask
-from .nest import Block, Nest, is_float_sum
+from .nest import Block, is_float_sum
 from .phases import Phase, Phases
 from .reduce import State
 from .target import Target
@@ -100,6 +101,12 @@ class ColumnSums:
         """Return the address of row `number` of the stack, from `base` on."""
         return self._at(base, multiply(self.em, number, self.width))
 
+    def copy(self, source: str, to: str) -> None:
+        """Copy a row of sums."""
+        with self.em.loop(0, self.width, self.lanes) as loop:
+            self.store(to, loop.index, self.load(source, loop.index))
+            loop.yield_([])
+
     def fill(self, row: str) -> None:
         """Set a row to -0.0, which adds nothing."""
         with self.em.loop(0, self.width, self.lanes) as loop:
@@ -137,7 +144,7 @@ def leaf_rows(count: int) -> int:
     return (-(-count // LEAF)).bit_length() + 1
 
 
-class ColumnNest(Nest):
+class ColumnNest(GatherNest):
     """A nest that sums over rows in long runs through memory where it can."""
 
     def _range(
@@ -184,12 +191,21 @@ class ColumnNest(Nest):
         self, depth: int, phases: tuple[Phase, Phase], start: Index, columns: int
     ) -> None:
         """Run `phases` over some columns; see the module's text."""
-        before, after = phases
-        is_narrow = columns <= _NARROW * self.lanes
-        stream = (_ShortRows if is_narrow else _LongRows)(
+        before, _ = phases
+        stream = (ShortRows if self.is_narrow(columns) else _LongRows)(
             self, depth, before, start, columns
         )
         stream.run()
+        self.finish_chunk(stream, phases)
+
+    def is_narrow(self, columns: int) -> bool:
+        """Tell whether sums of all lanes of so many columns fit the nearest cache."""
+        return columns <= _NARROW * self.lanes
+
+    def finish_chunk(self, stream: "_Stream", phases: tuple[Phase, Phase]) -> None:
+        """Run what follows sums over rows, which lie at the start of each stack."""
+        depth, start, columns = stream.depth, stream.start, stream.columns
+        _, after = phases
         self.streams.clear()
 
         def finish(column: Index) -> None:
@@ -310,6 +326,7 @@ class _LongRows(_Stream):
     def run(self) -> None:
         """Leave the sums at the start of each stack."""
         em = self.em
+        self.nest.fetches = False
         with em.loop(0, LANES, 1) as loop:
             reversed_ = em.intrinsic("llvm.bitreverse", "i64", loop.index)
             lane = em.op(f"lshr i64 {reversed_}, {64 - _LANE_BITS}")
@@ -318,6 +335,7 @@ class _LongRows(_Stream):
             self._lane(lane, bases)
             self._merge(bases, self._trailing_ones(loop.index))
             loop.yield_([])
+        self.nest.fetches = True
 
     def _lane(self, lane: str, bases: Sequence[str]) -> None:
         """Sum one virtual lane over all leaves, into the rows at `bases`."""
@@ -360,7 +378,7 @@ class _LongRows(_Stream):
             self._batch(rows, begin, min(size, count - done), done == 0)
 
 
-class _ShortRows(_Stream):
+class ShortRows(_Stream):
     """Row by row; a row of the stack has the sums of all lanes and columns."""
 
     def _stack(self) -> tuple[int, int]:
@@ -368,23 +386,72 @@ class _ShortRows(_Stream):
 
     def run(self) -> None:
         """Leave the sums at the start of each stack."""
+        self.sum_part(0, self.count)
+        self.fold()
+
+    def fold(self) -> None:
+        """Fold the lanes of each sum."""
+        for state in self.sums:
+            state.fold()
+
+    def sum_part(self, begin: Index, count: int) -> None:
+        """Sum `count` rows from a leaf's first on, lane by lane."""
         bases = [state.stack for state in self.sums]
-        whole, rest = self.count // LEAF, self.count % LEAF
+        whole, rest = count // LEAF, count % LEAF
         if whole:
             with self.em.loop(0, whole, 1) as loop:
                 ones = self.em.intrinsic("llvm.ctpop", "i64", loop.index)
                 rows = self._rows_at(bases, ones)
-                self._leaf(rows, multiply(self.em, loop.index, LEAF), LEAF)
+                first = add(self.em, begin, multiply(self.em, loop.index, LEAF))
+                self._leaf(rows, first, LEAF)
                 self._merge(rows, self._trailing_ones(loop.index))
                 loop.yield_([])
         if rest:
             rows = self._rows_at(bases, whole.bit_count())
-            self._leaf(rows, whole * LEAF, rest)
+            self._leaf(rows, add(self.em, begin, whole * LEAF), rest)
             self._merge(rows, (~whole & (whole + 1)).bit_length() - 1)
         left = (whole + (rest > 0)).bit_count() - 1
         self._merge(self._rows_at(bases, left), left)
+
+    # Parts of sums, which threads share
+
+    @property
+    def part_bytes(self) -> int:
+        """Size of what `store_part` writes."""
+        return sum(state.width * state.size for state in self.sums)
+
+    def store_part(self, at: str) -> None:
+        """Write the sums of a part, all lanes of them."""
+        for state, place in zip(self.sums, self._places(at), strict=True):
+            state.copy(state.stack, place)
+
+    def merge_parts(self, at: str, whole: int, rest: bool) -> None:
+        """Sum parts: `whole` of equal size, a power of two of leaves, and a rest."""
+        bases = [state.stack for state in self.sums]
+        with self.em.loop(0, whole, 1) as loop:
+            ones = self.em.intrinsic("llvm.ctpop", "i64", loop.index)
+            rows = self._rows_at(bases, ones)
+            self._read_part(at, loop.index, rows)
+            self._merge(rows, self._trailing_ones(loop.index))
+            loop.yield_([])
+        if rest:
+            self._read_part(at, whole, self._rows_at(bases, whole.bit_count()))
+        left = whole.bit_count() + rest - 1
+        self._merge(self._rows_at(bases, left), left)
+
+    def _read_part(self, at: str, number: Index, rows: Sequence[str]) -> None:
+        source = self.em.gep("i8", at, multiply(self.em, number, self.part_bytes))
+        triples = zip(self.sums, self._places(source), rows, strict=True)
+        for state, place, row in triples:
+            state.copy(place, row)
+
+    def _places(self, at: str) -> list[str]:
+        """Return where the sums of each state lie in a part."""
+        places = []
         for state in self.sums:
-            state.fold()
+            places.append(at)
+            at = self.em.gep("i8", at, state.width * state.size)
+        return places
 
     def _leaf(self, rows: Sequence[str], start: Index, length: int) -> None:
         """Sum a leaf: the first row of each lane replaces what is there."""

@@ -15,9 +15,10 @@ serial run.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ...records import dataclass
-from .indices import Index, multiply
+from .indices import multiply
 from .staged import Ranges, SharedCode
 from .target import aligned
 from .text import Emitter
@@ -33,6 +34,8 @@ SLOT = 16  # bytes of a value in the context
 WORDS = 64  # bytes of a worker's error words: code, index, piece, whether noted
 _PIECE, _NOTED = 2, 3
 _RANGES_PER_THREAD = 2
+_LONGER = 1.02
+_MOST_PER_THREAD = 4  # where nothing is done once for each range
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,8 @@ class RangeJob:
     can_fail : bool
         Whether ranges write the error word.
     per_thread : int
-        Ranges for each thread: a few where each packs something again, many where
-        they differ in work.
+        Ranges for each thread, at most: a few where each packs something again, many
+        where they differ in work.
     """
 
     symbol: str
@@ -183,13 +186,12 @@ class RangeJob:
         then room for this; return the task, whose symbol ends in a name, or None if
         there are not two pieces.
         """
-        many = self.per_thread * self.threading.threads
-        length = -(-ranges.extent // many)
-        length = -(-length // ranges.quantum) * ranges.quantum
-        pieces = -(-ranges.extent // length)
+        threads = self.threading.threads
+        each = self.per_thread if ranges.repeats_work else _MOST_PER_THREAD
+        each = max(each, self.per_thread)
+        pieces = even_pieces(ranges.extent, ranges.quantum, threads, each)
         if pieces < 2:
             return None
-        threads = self.threading.threads
         errors = ranges.own_bytes * threads
         context = errors + WORDS * threads
         rest = em.gep("i8", "%scratch", ranges.shared_bytes)
@@ -205,7 +207,7 @@ class RangeJob:
         call_job(em, symbol, at, pieces, self.work, self.threading)
         if self.can_fail:
             report_first(em, slots)
-        text = self._task(symbol, task, ranges, parameters, length)
+        text = self._task(symbol, task, ranges, parameters, pieces)
         size = context + SLOT * len(values)
         return SharedCode(text, aligned(size))
 
@@ -215,14 +217,16 @@ class RangeJob:
         em: Emitter,
         ranges: Ranges,
         parameters: Sequence[str],
-        length: int,
+        pieces: int,
     ) -> str:
         read = ContextReader(em)
         for name in (*parameters, "%shared", "%owns", "%errors"):
             read.named(name, "ptr")
         read.own("%own", "%owns", str(ranges.own_bytes))
         read.own("%err", "%errors", str(WORDS if self.can_fail else 0))
-        begin, end = self._limits(em, ranges.extent, length)
+        begin = self._start(em, "%begin", ranges, pieces)
+        stop = self._start(em, "%end", ranges, pieces)
+        end = em.intrinsic("llvm.smin", "i64", stop, str(ranges.extent))
         pointers = [("ptr", p) for p in (*parameters, "%shared", "%own", "%err")]
         limits = [("i64", str(begin)), ("i64", str(end))]
         em.call("void", ranges.symbol, [*pointers, *limits])
@@ -231,7 +235,41 @@ class RangeJob:
         em.ret()
         return em.function(symbol, PARAMETERS, linkage="internal")
 
-    def _limits(self, em: Emitter, extent: int, length: int) -> tuple[Index, Index]:
-        stop = multiply(em, "%end", length)
-        end = em.intrinsic("llvm.smin", "i64", str(stop), str(extent))
-        return multiply(em, "%begin", length), end
+    def _start(self, em: Emitter, piece: str, ranges: Ranges, pieces: int) -> str:
+        """Return where a range begins: all have as many quanta, or one more."""
+        units = -(-ranges.extent // ranges.quantum)
+        if units % pieces == 0:
+            return str(multiply(em, piece, units // pieces * ranges.quantum))
+        unit = em.op(f"udiv i64 {multiply(em, piece, units)}, {pieces}")
+        return str(multiply(em, unit, ranges.quantum))
+
+
+def even_pieces(extent: int, quantum: int, threads: int, per_thread: int) -> int:
+    """Return how many ranges give threads the most equal shares.
+
+    As many as can be, up to `per_thread` for each thread, where the longest share is no
+    more than a fiftieth longer than with fewer.
+
+    Examples
+    --------
+    >>> even_pieces(32, 6, 2, 2), even_pieces(1024, 14, 2, 4)
+    (2, 8)
+    """
+    units = -(-extent // quantum)
+    best, shortest = 1, float(extent)
+    for each in range(1, per_thread + 1):
+        pieces = min(each * threads, units)
+        share = _longest_share(extent, quantum, pieces, threads)
+        if share <= _LONGER * shortest:
+            best, shortest = pieces, min(share, shortest)
+    return best
+
+
+def _longest_share(extent: int, quantum: int, pieces: int, threads: int) -> int:
+    """Return what one thread does at most, if each takes a range when it is free."""
+    units = -(-extent // quantum)
+    starts = [min(n * units // pieces * quantum, extent) for n in range(pieces + 1)]
+    shares = [0] * threads
+    for begin, end in pairwise(starts):
+        shares[shares.index(min(shares))] += end - begin
+    return max(shares)

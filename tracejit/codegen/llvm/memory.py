@@ -58,6 +58,17 @@ class Memory:
     def __init__(self, em: Emitter, error: str) -> None:
         self.em, self.error = em, error
         self._known: dict[tuple[str, str, str | None], tuple[str, str | None]] = {}
+        self._postpones = False
+        self._failure: str | None = None
+
+    def postpone(self) -> None:
+        """Only note from here on whether an index is out of range; see `postponed`."""
+        self._postpones, self._failure = True, None
+
+    def postponed(self) -> str | None:
+        """Report indices at once again; return whether one was out of range since."""
+        self._postpones = False
+        return self._failure
 
     def begin(self) -> None:
         """Start straight-line code: an index is checked once in it, for all vectors."""
@@ -235,7 +246,24 @@ class Memory:
             total = self.em.op(f"add {type_} {total}, {value}") if total else value
         return total, "i64"
 
+    def row(self, access: Access, place: Place) -> str:
+        """Return where a load of a vector begins, without a check of its indices."""
+        em, ev = self.em, place.evaluator
+        offset: int | str = 0
+        for index, stride in access.dynamic:
+            offset = add(em, offset, multiply(em, ev.scalar(index), stride))
+        for checked, stride in access.checked:
+            value = str(ev.scalar(checked.index))
+            negative = em.op(f"icmp slt i64 {value}, 0")
+            moved = em.op(f"add i64 {value}, {checked.extent}")
+            value = em.op(f"select i1 {negative}, i64 {moved}, i64 {value}")
+            offset = add(em, offset, em.op(f"mul i64 {value}, {stride}"))
+        return em.gep(memory_type(access.dtype), place.pointer, offset)
+
     # Bounds and checks
+
+    def _either(self, a: str | None, b: str) -> str:
+        return b if a is None else self.em.op(f"or i1 {a}, {b}")
 
     def _and(self, a: str | None, b: str, lanes: int) -> str:
         return b if a is None else self.em.op(f"and {vec('i1', lanes)} {a}, {b}")
@@ -305,9 +333,13 @@ class Memory:
         wrapped = em.op(f"select {bits} {negative}, {type_} {moved}, {type_} {index}")
         bad = em.op(f"icmp uge {type_} {wrapped}, {extent}")
         reported = bad if mask is None else em.op(f"and {bits} {bad}, {mask}")
-        with em.if_(em.any_lane(reported, lanes), unlikely=True) as failed:
-            self._report(checked, place, lanes, index, reported)
-            failed.yield_([])
+        failure = em.any_lane(reported, lanes)
+        if self._postpones:
+            self._failure = self._either(self._failure, failure)
+        else:
+            with em.if_(failure, unlikely=True) as failed:
+                self._report(checked, place, lanes, index, reported)
+                failed.yield_([])
         return em.op(f"select {bits} {bad}, {type_} {zero}, {type_} {wrapped}")
 
     def _report(

@@ -6,8 +6,9 @@ kernel calls a job, with a context in its scratch memory. A piece is
 - a row, where the outermost loop is not the vectors': rows are independent;
 - some blocks of vectors, where it is and nothing is reduced over it;
 - some columns, of sums over rows;
-- 2^p leaves of the summation tree, where the whole loop is reduced: its result goes
-  to memory, and the kernel merges the results as the tree says.
+- 2^p leaves of the summation tree, where the whole loop is reduced, or rows of a few
+  columns are: its result goes to memory, and the kernel merges the results as the tree
+  says.
 
 So results have the same bits whatever the number of threads and the way pieces are
 handed out.
@@ -20,7 +21,7 @@ from ...kernels.kernel import Buffer, Kernel, KernelOp, Load, Reduce, result_of
 from ...kernels.schedule import Schedule
 from ...kernels.tree import LEAF
 from ...records import dataclass
-from .columns import ColumnNest
+from .columns import ColumnNest, ShortRows
 from .indices import multiply
 from .jobs import (
     PARAMETERS,
@@ -131,8 +132,32 @@ class ParallelNest(ColumnNest):
             length = self._columns() if streamed else self._block_length()
             pieces = cut(extent, length)
         if pieces.count < 2:
-            return False
+            return axis == self.axis and self._share_rows(ops)
         self._share_loop(ops, pieces)
+        return True
+
+    def _share_rows(self, ops: Sequence[KernelOp]) -> bool:
+        """Share sums over the rows of a few columns; tell whether there are any.
+
+        A piece is 2^p leaves, whose sums go to memory lane by lane.
+        """
+        phases, columns = self.streamed(0, ops), self.extents[self.loops[0]]
+        if phases is None or not self.is_narrow(columns):
+            return False
+        rows = self.extents[self.loops[1]]
+        pieces = cut(rows, LEAF * self._leaves(rows))
+        if pieces.count < 2:
+            return False
+        stream = ShortRows(self, 0, phases[0], 0, columns)
+        name = f"partials.{len(self.functions)}"
+        offset = self._allocate(name, stream.part_bytes * pieces.count)
+        partials = self.em.gep("i8", "%scratch", offset)
+        part = self._part_of(ops)
+        part.sum_rows(phases[0], columns, pieces)
+        self._call(part, ops, pieces, self._context(part, partials))
+        stream.merge_parts(partials, pieces.whole, pieces.rest > 0)
+        stream.fold()
+        self.finish_chunk(stream, phases)
         return True
 
     def _leaves(self, extent: int) -> int:
@@ -388,6 +413,24 @@ class _Part(ColumnNest):
         if pieces.rest:
             with em.if_(self._is_last(pieces)):
                 piece(pieces.whole, pieces.rest)
+
+    def sum_rows(self, phase: Phase, columns: int, pieces: Pieces) -> None:
+        """Sum the rows of each piece, and write the sums to the partial results."""
+        em = self.em
+        stream = ShortRows(self, 0, phase, 0, columns)
+
+        def piece(number: int | str, length: int) -> None:
+            stream.sum_part(multiply(em, number, pieces.length), length)
+            offset = multiply(em, number, stream.part_bytes)
+            stream.store_part(em.gep("i8", "%partials", offset))
+
+        stop = em.intrinsic("llvm.smin", "i64", "%end", str(pieces.whole))
+        with self._carrying("%begin", stop, 1, ()) as number:
+            piece(number, pieces.length)
+        if pieces.rest:
+            with em.if_(self._is_last(pieces)):
+                piece(pieces.whole, pieces.rest)
+        self.streams.clear()
 
     def _is_last(self, pieces: Pieces) -> str:
         return self.em.op(f"icmp eq i64 %end, {pieces.count}")

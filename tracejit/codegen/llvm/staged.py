@@ -2,7 +2,8 @@
 
     K.once(buffers, shared, err)                        what runs once
     K.range(buffers, shared, own, err, begin, end)      the rest, over a range
-    K(buffers, scratch, err)                            both, over the whole
+    K.after(buffers, shared, err)                       what runs once, after that
+    K(buffers, scratch, err)                            all, over the whole
 
 `shared` is scratch that `K.once` writes and every range reads; `own` is scratch of one
 range at a time, so that ranges may run on different threads.
@@ -56,6 +57,8 @@ class Ranges:
         `begin` is a multiple of it, and so is `end`, unless it is `extent`.
     shared_bytes, own_bytes : int
         Scratch, aligned to 64 bytes. A range needs `own_bytes` for itself.
+    repeats_work : bool
+        Whether each range does something that others do, too.
     """
 
     once: str | None
@@ -64,6 +67,7 @@ class Ranges:
     quantum: int
     shared_bytes: int
     own_bytes: int
+    repeats_work: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ EmitNested = Callable[[Nested, str | None], Function]
 class StagedCode:
     """Functions for the stages of a kernel.
 
-    `ranges` is None, too, if they must follow what several threads pack.
+    `ranges` is None, too, if they must follow what several threads pack, or if
+    something follows them.
     """
 
     text: str
@@ -197,26 +202,38 @@ class StageEmitter:
         has_once = bool(self.plan.once or (self.packed and not self.packs))
         once = f"{self.symbol}.once" if has_once else None
         ranged = f"{self.symbol}.range" if self.plan.ranged else None
+        after = f"{self.symbol}.after" if self.plan.after else None
         if once:
-            self._emit_once(once)
+            self._emit_once(once, self.plan.once)
+        if after:
+            self._emit_once(after, self.plan.after)
         if ranged:
             self._emit_range(ranged)
         ranges = None
         if ranged and self.plan.extent:
             plan, sizes = self.plan, (self.shared.size, self.own.size)
-            ranges = Ranges(once, ranged, plan.extent, plan.quantum, *sizes)
-        own = self._emit_whole(once, ranged, ranges, linkage)
-        ranges = None if self.packs else ranges
+            repeats = any(map(self._repeats_work, plan.ranged))
+            ranges = Ranges(once, ranged, plan.extent, plan.quantum, *sizes, repeats)
+        own = self._emit_whole((once, after), ranged, ranges, linkage)
+        ranges = None if self.packs or after else ranges
         return StagedCode("\n".join(self.texts), self.shared.size + own, ranges)
 
-    def _emit_once(self, symbol: str) -> None:
+    def _repeats_work(self, stage: Stage) -> bool:
+        """Tell whether each range of a product goes through all of an operand.
+
+        What it packs, or reads from where it lies. A packed one is read piece by piece.
+        """
+        return isinstance(stage, Product) and id(stage) not in self.packed
+
+    def _emit_once(self, symbol: str, stages: Sequence[Stage]) -> None:
         em = self.new_emitter()
-        for number, stage in enumerate(self.plan.once):
+        for number, stage in enumerate(stages):
             if isinstance(stage, Nested):
                 self._call_nested(em, stage, None, self.shared)
             else:
                 self._call_once(em, f"{self.symbol}.gemm{number}", stage)
-        for stage in self._packed_stages() if not self.packs else ():
+        is_first = stages is self.plan.once
+        for stage in self._packed_stages() if is_first and not self.packs else ():
             self._call_pack(em, stage, "0", str(stage.problem.n))
         em.ret()
         self._add(em, symbol, ["%shared", "%err"], [], "internal")
@@ -256,13 +273,14 @@ class StageEmitter:
 
     def _emit_whole(
         self,
-        once: str | None,
+        around: tuple[str | None, str | None],
         ranged: str | None,
         ranges: Ranges | None,
         linkage: str,
     ) -> int:
         """Emit the kernel's own function; return the scratch its ranges need."""
         em, size = self.new_emitter(), self.own.size
+        once, after = around
         buffers = [("ptr", p) for p in self.parameters]
         shared, error = ("ptr", "%scratch"), ("ptr", "%err")
         if once:
@@ -274,6 +292,8 @@ class StageEmitter:
             size = max(size, self._run(em, ranges, "task"))
         elif ranged:
             self._run_serially(em, ranged, self.plan.extent)
+        if after:
+            em.call("void", after, [*buffers, shared, error])
         em.ret()
         self._add(em, self.symbol, ["%scratch", "%err"], [], linkage)
         return size

@@ -9,7 +9,9 @@ i64 threads)`` runs ``task(context, begin, end, worker)`` over all pieces, in ch
 that the caller and the workers claim, and returns when all are done. `work` is the
 estimated time in nanoseconds. Where all workers sleep and `work` is less than `wake`,
 where another Python thread has the pool, and where no worker could be started, the
-caller does it all in one call.
+caller does it all in one call. But jobs that follow each other so closely that workers
+would not fall asleep in between count together: from `wake` on they can be joined, from
+twice that on they wake workers, which then may be up only for the job after next.
 
 ``void tracejit_wake()`` wakes workers that sleep, for work that comes soon.
 
@@ -191,7 +193,7 @@ target datalayout = "{target.datalayout}"
 target triple = "{target.triple}"
 {declaration}
 """
-    parts = [head, _STATE, _park(), _claims(), _worker(pause), _start()]
+    parts = [head, _STATE, _park(), _claims(), _worker(pause), _start(), _lone()]
     job = f"""
 define void @{JOB_SYMBOL}(ptr %task, ptr %context, i64 %pieces, i64 %work,
                           i64 %wake, i64 %threads) nounwind {{
@@ -218,6 +220,8 @@ _STATE = f"""
 @workers = internal global i64 0
 @stopped = internal global i32 0
 @spin = internal global i64 1000
+@before = internal global i64 0
+@lone = internal global i64 0
 @mutex = internal global [128 x i8] zeroinitializer, align 64
 @condition = internal global [128 x i8] zeroinitializer, align 64
 @threads = internal global [{MOST_THREADS} x ptr] zeroinitializer, align 64
@@ -233,6 +237,7 @@ declare i32 @pthread_cond_broadcast(ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sigfillset(ptr)
 declare i32 @sched_yield()
+declare i32 @clock_gettime(i32, ptr)
 """
 
 
@@ -410,17 +415,55 @@ hired:
   %workers = load i64, ptr @workers
   %sleepers = load atomic i64, ptr @sleepers seq_cst, align 64
   %awake = icmp ult i64 %sleepers, %workers
-  %large = icmp uge i64 %work, %wake
+  %enough = icmp uge i64 %work, %wake
   %some = icmp ne i64 %workers, 0
-  %worth = or i1 %awake, %large
-  %share = and i1 %some, %worth
-  br i1 %share, label %post, label %free
+  br i1 %some, label %crewed, label %free
+crewed:
+  %worth = or i1 %awake, %enough
+  br i1 %worth, label %post, label %count_lone
+count_lone:
+  %twice = shl i64 %wake, 1
+  %together = call i64 @lone_work(i64 %work)
+  %burst = icmp uge i64 %together, %twice
+  %left = select i1 %burst, i64 %wake, i64 %together
+  store i64 %left, ptr @lone
+  %soon = icmp uge i64 %together, %wake
+  br i1 %soon, label %post, label %free
+"""
+
+
+def _lone() -> str:
+    """Return the work of the jobs that the caller did alone in close succession.
+
+    Close is what begins before a worker would have fallen asleep since the job before.
+    """
+    return f"""
+define internal i64 @lone_work(i64 %work) nounwind {{
+entry:
+  %time = alloca [2 x i64], align 16
+  %r = call i32 @clock_gettime(i32 {int(time.CLOCK_MONOTONIC)}, ptr %time)
+  %s = load i64, ptr %time
+  %fraction = getelementptr i64, ptr %time, i64 1
+  %ns = load i64, ptr %fraction
+  %whole = mul i64 %s, 1000000000
+  %now = add i64 %whole, %ns
+  %before = load i64, ptr @before
+  store i64 %now, ptr @before
+  %gap = sub i64 %now, %before
+  %close = add i64 %work, {round(SPIN_SECONDS * 1e9)}
+  %follows = icmp ult i64 %gap, %close
+  %old = load i64, ptr @lone
+  %kept = select i1 %follows, i64 %old, i64 0
+  %new = add i64 %kept, %work
+  ret i64 %new
+}}
 """
 
 
 def _post() -> str:
     """Put the job where the workers see it, wake them, and take part in it."""
     return f"""post:
+  %large = phi i1 [ %enough, %crewed ], [ %burst, %count_lone ]
   %most = mul i64 %threads, {_CHUNKS_PER_THREAD}
   %chunks = call i64 @llvm.umin.i64(i64 %pieces, i64 %most)
   store ptr %task, ptr @task

@@ -32,7 +32,7 @@ from .pairs import (
     emit_choice,
     minima_bytes,
 )
-from .problem import KC, PAD, Pair, Problem, Split, Tile, blocking_of
+from .problem import KC, PAD, Pair, Problem, Split, Tile, blocking_of, fitted
 
 Range = tuple[Index, Index]
 
@@ -119,7 +119,8 @@ class _Gemm:
         form: Form,
         new_emitter: Callable[[], Emitter],
     ) -> None:
-        self.symbol, self.problem, self.target = symbol, problem, target
+        self.symbol, self.problem = symbol, problem
+        self.target = target = fitted(problem, target)
         self.form, self.new_emitter = form, new_emitter
         self.em = new_emitter()
         self.own: list[str] = []

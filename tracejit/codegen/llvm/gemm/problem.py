@@ -5,6 +5,7 @@ constants of the blocking; nothing else in this package knows an instruction set
 """
 
 import enum
+from dataclasses import replace
 from math import lcm
 
 import numpy as np
@@ -25,6 +26,9 @@ _NARROW_ROWS = 192
 _WIDE_REGISTERS = 64  # bytes: the machines with 32 vector registers
 # Rows of C that stay in the cache while an epilogue follows them.
 _CHUNK = 96
+_FEW_PANELS = 64  # rows up to which a last panel that is not whole matters
+_WAY = 4096  # bytes after which lines share a set of the nearest cache, of 8 lines
+_FEW_ROWS = 8
 Pair = tuple[int, int]
 
 
@@ -125,8 +129,21 @@ class Blocking:
     pack_b: bool
 
 
+def fitted(problem: Problem, target: Target) -> Target:
+    """Return the target with vectors of half the size where those hold all columns.
+
+    Of such vectors two can be multiplied in a cycle, or as many as of whole ones.
+    """
+    half = target.vector_bytes // 2
+    is_narrow = 0 < problem.n * problem.dtype.itemsize <= half
+    if target.vector_bytes < _WIDE_REGISTERS or not is_narrow or problem.has_pairs:
+        return target
+    return replace(target, vector_bytes=half)
+
+
 def blocking_of(problem: Problem, target: Target) -> Blocking:
     """Return how a problem is cut on a target."""
+    target = fitted(problem, target)
     work = problem.m * problem.n * problem.k
     wide = target.vector_bytes >= _WIDE_REGISTERS
     sums = 24 if wide else 12
@@ -136,18 +153,28 @@ def blocking_of(problem: Problem, target: Target) -> Blocking:
         vectors = sums // problem.m
         rows = (problem.m,) * vectors
         return Blocking(vectors, rows, problem.m, must_pack_a, must_pack)
+    many = _FEW_ROWS if _collides(problem) else 12
     if not wide:
         pack_b = problem.m >= _NARROW_ROWS and problem.n > 2 * target.vector_bytes // 4
         pack_a = pack_b and (problem.a[0] == 1 or work >= _NARROW_LARGE)
-        return Blocking(2, (12, 6), _CHUNK, pack_a, pack_b or must_pack)
+        return Blocking(2, (many, 6), _CHUNK, pack_a, pack_b or must_pack)
     is_large = work >= _LARGE and problem.m >= _LARGE_ROWS
     if is_large or problem.has_pairs:
         return Blocking(2, (14, 14), 112, True, True)
-    return Blocking(4, (12, 12, 6, 6), _CHUNK, False, must_pack)
+    if problem.m <= _FEW_PANELS and -problem.m % 8 < -problem.m % 6:
+        return Blocking(3, (8, 8, 8), _CHUNK, False, must_pack)
+    return Blocking(4, (many, many, 6, 6), _CHUNK, False, must_pack)
+
+
+def _collides(problem: Problem) -> bool:
+    """Tell whether all rows of A begin in the same set of the nearest cache."""
+    row, column = problem.a
+    return column == 1 and row * problem.dtype.itemsize % _WAY == 0
 
 
 def quantum(problem: Problem, target: Target, split: Split) -> int:
     """Return what the ends of a range are multiples of, but for the last one."""
+    target = fitted(problem, target)
     blocking = blocking_of(problem, target)
     lanes = target.lanes(8 * problem.dtype.itemsize)
     strip = blocking.vectors * lanes
