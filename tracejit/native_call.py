@@ -347,7 +347,8 @@ class _Assembler:
     def _makes_results(self) -> bool:
         """Tell whether there are steps for all that the call returns."""
         spec_is_known = _is_plain(self.recording.spec)
-        return spec_is_known and all(map(self._makes, self.recording.results))
+        is_all = spec_is_known and self.compiled.makes_results
+        return is_all and all(map(self._makes, self.recording.results))
 
     def _makes(self, leaf: ResultLeaf) -> bool:
         if isinstance(leaf, ViewLeaf):
@@ -375,6 +376,9 @@ class _Assembler:
                 self.steps.pointers[at] = in_frame[k]
                 continue
             head = (self.outputs + 8 * k, at, self.steps.hold(dtype), len(shape))
+            if k in self.compiled.donors:
+                self._take_memory(k, head, shape)
+                continue
             nbytes = int(np.prod(shape)) * dtype.itemsize
             if k in parts:
                 self.steps.add("new_part", *head, *parts[k], *shape)
@@ -388,6 +392,17 @@ class _Assembler:
                 size = self.steps.hold(room_for(nbytes))
                 self.steps.add("new_pooled", *head, *shape, memory, size)
 
+    def _take_memory(
+        self, output: int, head: tuple[int, ...], shape: tuple[int, ...]
+    ) -> None:
+        """Have a result lie in the memory of an argument."""
+        if output in dict(self.recording.writes).values():
+            if not self._makes_results():
+                self.steps.add("object", id(None), self.outputs + 8 * output)
+            return
+        memory = self._place(self.compiled.donors[output])
+        self.steps.add("new_part", *head, memory, 0, *shape)
+
     def _parts(self, in_frame: dict[int, int]) -> dict[int, tuple[int, int]]:
         """Have many small results lie in the memory of one array.
 
@@ -400,7 +415,10 @@ class _Assembler:
         small = [
             k
             for k, n in enumerate(sizes)
-            if k not in in_frame and n <= _SMALL and len(self.results[k][1]) > 0
+            if k not in in_frame
+            and k not in self.compiled.donors
+            and n <= _SMALL
+            and len(self.results[k][1]) > 0
         ]
         if len(small) < _PARTS_FROM:
             return {}
@@ -414,7 +432,8 @@ class _Assembler:
     def _return(self, in_frame: dict[int, int]) -> int:
         """Write back what was written, make the result and return its place."""
         for leaf, output in self.recording.writes:
-            self.steps.add("copy", self._place(leaf), self.outputs + 8 * output)
+            if output not in self.compiled.donors:
+                self.steps.add("copy", self._place(leaf), self.outputs + 8 * output)
         place = self.steps.place()
         leaves = iter(self.recording.results)
 

@@ -52,7 +52,10 @@ Strides = Sequence[Shape | None]
 
 
 def lower_graph(
-    graph: Graph, in_strides: Strides, complex_views: bool = False
+    graph: Graph,
+    in_strides: Strides,
+    complex_views: bool = False,
+    out_strides: Mapping[int, Shape] | None = None,
 ) -> Program:
     """Return the Program of a graph.
 
@@ -64,8 +67,11 @@ def lower_graph(
         Element strides of the arguments; None for C-contiguous.
     complex_views : bool
         Whether ``real``, ``imag`` and ``complex`` are views, and no steps.
+    out_strides : mapping of int to tuple of int, optional
+        Element strides of results that are not C-contiguous: they are to lie in the
+        memory of arguments that are not.
     """
-    lowering = _Lowering(graph.name, complex_views)
+    lowering = _Lowering(graph.name, complex_views, out_strides or {})
     inputs = []
     for i, (var, strides) in enumerate(zip(graph.invars, in_strides, strict=True)):
         made = strides if strides is not None else contiguous(var.aval.shape)
@@ -99,6 +105,7 @@ class _Lowering:
 
     name: str
     complex_views: bool = False
+    out_strides: Mapping[int, Shape] = field(default_factory=dict)
     buffers: dict[str, ProgramBuffer] = field(default_factory=dict)
     home: dict[Var, ProgramBuffer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -141,7 +148,12 @@ class _Lowering:
                 continue
             if not self._writes(made_by[x]):
                 continue
-            self.claimed[x] = self.buffer(x.aval, Storage.OUTPUT, index=i)
+            self.claimed[x] = self.output(x, i)
+
+    def output(self, x: Atom, index: int) -> ProgramBuffer:
+        """Add the buffer of a result."""
+        strides = self.out_strides.get(index)
+        return self.buffer(x.aval, Storage.OUTPUT, strides, index)
 
     def result(self, var: Var) -> ProgramBuffer:
         """Return the buffer an equation writes `var` to."""
@@ -517,7 +529,7 @@ class _Lowering:
             if home.storage is Storage.OUTPUT and home.index == i:
                 names.append(home.name)
                 continue
-            out = self.buffer(x.aval, Storage.OUTPUT, index=i)
+            out = self.output(x, i)
             self.steps.append(Copy(home.name, out.name))
             names.append(out.name)
         return names

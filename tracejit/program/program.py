@@ -1,7 +1,7 @@
 """Programs: buffers and steps, what the native host function executes."""
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -17,7 +17,7 @@ class Storage(enum.Enum):
     """Who owns the memory of a buffer."""
 
     INPUT = "input"  # an argument or capture, by pointer and strides
-    OUTPUT = "output"  # allocated by the caller for a result, C-contiguous
+    OUTPUT = "output"  # a result: memory from the caller, or that of its `donor`
     ARENA = "arena"  # a place in the call's arena
     CONSTANT = "constant"  # data baked into the executable
     ALIAS = "alias"  # the memory of `base`, from `offset` elements on
@@ -54,6 +54,8 @@ class ProgramBuffer:
         For ALIAS: the loops that it moves with, outermost first.
     data : numpy.ndarray, optional
         For CONSTANT.
+    donor : str, optional
+        For OUTPUT, the input in whose memory it lies; see `donate`.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ProgramBuffer:
     offset: int = -1
     data: np.ndarray | None = None
     moves: tuple[Move, ...] = ()
+    donor: str | None = None
 
     def as_parameter(self, name: str) -> Buffer:
         """Return what a kernel that takes it by a name of its own knows of it."""
@@ -175,6 +178,16 @@ class Program:
         return {b.name: b for b in self.buffers}
 
     @property
+    def donors(self) -> dict[int, int]:
+        """The outputs that lie in the memory of an input: output to input."""
+        by_name = self.by_name
+        return {
+            k: by_name[donor].index
+            for k, name in enumerate(self.outputs)
+            if (donor := by_name[name].donor) is not None
+        }
+
+    @property
     def kernels(self) -> tuple[Kernel, ...]:
         """The kernels it runs, in order, each once."""
         runs = (s for s in nested(self.steps) if isinstance(s, Run))
@@ -182,6 +195,27 @@ class Program:
         for step in runs:
             found.setdefault(step.kernel.name, step.kernel)
         return tuple(found.values())
+
+
+def owner_of(buffer: ProgramBuffer, by_name: Mapping[str, ProgramBuffer]) -> str:
+    """Return the buffer whose memory another one is: base, and donor of that."""
+    root = buffer if buffer.base is None else by_name[buffer.base]
+    return root.donor or root.name
+
+
+def is_nothing(step: Step, by_name: Mapping[str, ProgramBuffer]) -> bool:
+    """Tell whether a step copies memory to where it is."""
+    if not isinstance(step, Copy):
+        return False
+    one, two = by_name[step.input], by_name[step.output]
+    return owner_of(one, by_name) == owner_of(two, by_name) and _place(one) == _place(
+        two
+    )
+
+
+def _place(buffer: ProgramBuffer) -> tuple[object, ...]:
+    offset = buffer.offset if buffer.storage is Storage.ALIAS else 0
+    return buffer.dtype, buffer.shape, buffer.strides, offset, buffer.moves
 
 
 def nested(steps: Sequence[Step]) -> Iterator[Step]:

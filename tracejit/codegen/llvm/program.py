@@ -139,6 +139,8 @@ class _ProgramEmitter(HostEmitter):
 
     def _is_large(self, name: str) -> bool:
         buffer = self.buffers[name]
+        if buffer.donor is not None:  # what is read is in the caches already
+            return False
         size = prod(buffer.shape) * buffer.dtype.itemsize
         return buffer.storage is Storage.OUTPUT and size >= UNCACHED_FROM
 
