@@ -93,8 +93,8 @@ class Traced:
         )
         if self.donated and mode == "on":
             warn_of_unused(self.recording, self.donated, program)
-        is_checked = self.donated and mode == "check"
-        lost = free_leaves(self.recording, self.donated) if is_checked else ()
+        is_seen = mode == "check" or (mode == "on" and self.device is not None)
+        lost = free_leaves(self.recording, self.donated) if is_seen else ()
         total = time.perf_counter() - start
         spent = sum(context.timings.values())
         timings = {"trace": self.seconds, "passes": spent, "schedule": total - spent}
@@ -139,7 +139,8 @@ class Lowered:
     device : Device, optional
         Where it is to run; the CPU if there is none.
     lost : tuple of int
-        Argument leaves that are overwritten after each call, to show who reads them.
+        Argument leaves that nobody may use after a call: NumPy's arrays are overwritten
+        where that is checked, arrays on devices raise.
     """
 
     recording: Recording
