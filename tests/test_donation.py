@@ -347,3 +347,51 @@ def test_pickles_and_remade_functions_donate_too():
     p, g = trees()
     made = remake(*args)(p, g)
     assert np.shares_memory(made["a"], p["a"])
+
+
+# Products, whose epilogues write over what they read
+
+
+def descend_by_product(w, x, y):
+    w -= 0.1 * (x.T @ y)
+
+
+def gradient_too(w, x, y):
+    g = x.T @ y
+    w -= 0.1 * g
+    return g
+
+
+def by_its_own_product(w, x, y):
+    w -= (w @ w) * 0.5
+
+
+def into_the_product(w, x, y):
+    w[...] = x.T @ y
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", [(5, 3, 5), (64, 700, 64), (131, 1500, 131)])
+@pytest.mark.parametrize(
+    ("fn", "donors"),
+    [
+        (descend_by_product, {0: 0}),
+        (gradient_too, {1: 0}),
+        (by_its_own_product, {}),
+        (into_the_product, {0: 0}),
+    ],
+)
+def test_epilogues_of_products(fn, donors, shape, dtype):
+    m, k, n = shape
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((k, m)), rng.standard_normal((k, n))
+    args = [rng.standard_normal((m, n)), x, y]
+    args = [a.astype(dtype) for a in args]
+    wanted = [args[0].copy(), *args[1:]]
+    compiled = tj.jit(fn)
+    assert compiled.lower(*args).program.donors == donors
+    got, want = compiled(*args), fn(*wanted)
+    scale = np.abs(wanted[0]).max() * np.finfo(dtype).eps * 64
+    np.testing.assert_allclose(args[0], wanted[0], rtol=0, atol=scale)
+    if want is not None:
+        np.testing.assert_allclose(got, want, rtol=0, atol=scale * 10)

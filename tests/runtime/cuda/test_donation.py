@@ -110,3 +110,21 @@ def test_the_same_array_twice(device):
     with pytest.raises(ArgumentError, match="donated, but g is the same array"):
         tj.jit(lambda p, g: p - g, donate_argnums=0)(x, x)
     np.testing.assert_array_equal(x.numpy(), X)
+
+
+def descend_by_product(w, x, y):
+    w -= 0.1 * (x.T @ y)
+
+
+@pytest.mark.parametrize("rows", [3, 70, 300])
+def test_an_epilogue_of_a_product_in_place(device, rows):
+    rng = np.random.default_rng(0)
+    host = [rng.standard_normal(s) for s in ((17, 33), (rows, 17), (rows, 33))]
+    host = [x.astype(np.float32) for x in host]
+    w, x, y = (tj.to_device(a, device) for a in host)
+    compiled = tj.jit(descend_by_product)
+    assert compiled.lower(w, x, y).program.donors == {0: 0}
+    for _ in range(2):
+        compiled(w, x, y)
+        descend_by_product(*host)
+        np.testing.assert_allclose(w.numpy(), host[0], rtol=0, atol=1e-4)
