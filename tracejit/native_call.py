@@ -17,7 +17,7 @@ import numpy as np
 
 from . import config
 from .call_plan import CallPlan, Compared, Layout, Leaf
-from .codegen.llvm.entry.match import SCALAR_WIDTHS, SPECIAL_RANKS
+from .codegen.llvm.entry.match import APART_WORDS, SCALAR_WIDTHS, SPECIAL_RANKS
 from .codegen.llvm.entry.module import CONFIG, OVERRIDES, SLOW, TRACING
 from .compiled import Compiled
 from .ir.dtypes import OF_ML_DTYPES
@@ -35,7 +35,6 @@ from .tracing.tree import TreeSpec
 
 _C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x001, 0x100, 0x400
 _COMPARED_BY_VALUE = (int, str, bytes)
-_MAX_PAIRS = 1 << 16  # of arrays that are looked at for overlap, one by one
 _MANY = 32  # such leaves from which on they are hashed
 # Results up to so many bytes lie in one array's memory if there are so many of them:
 # memory for each takes as long as the rest of a call, but any one of them keeps it all.
@@ -331,16 +330,16 @@ class _Assembler:
         for i in plan.first_of_each:
             layout = plan.leaves[i].layout
             if layout is not None:
-                rows.append((not plan.leaves[i].is_written, self._place(i), layout))
+                rows.append((plan.leaves[i].is_written, self._place(i), layout))
         for k, layout in enumerate(plan.captured):
-            rows.append((True, self.captured + 8 * k, layout))
-        rows = [row for row in rows if row[2].span[0] != row[2].span[1]]
-        rows.sort(key=lambda row: row[0])
-        written = sum(not row[0] for row in rows)
-        if written * len(rows) > _MAX_PAIRS:
-            raise Refusal("many arrays are written, whose overlap takes sorting")
-        words = [word for _, place, layout in rows for word in (place, *layout.span)]
-        self.steps.add("apart", len(rows), written, *words)
+            rows.append((False, self.captured + 8 * k, layout))
+        words = [
+            word
+            for is_written, place, layout in rows
+            if layout.span[0] != layout.span[1]
+            for word in (place, *layout.span, is_written, 0)
+        ]
+        self.steps.add("apart", len(words) // APART_WORDS, *words)
 
     # Results
 
