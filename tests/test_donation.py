@@ -8,6 +8,7 @@ import pytest
 
 import tracejit as tj
 from tracejit.errors import ArgumentError, DonationWarning
+from tracejit.program.program import Copy, Run
 from tracejit.runtime.cpu.entry import support
 
 X = np.arange(12.0).reshape(3, 4)
@@ -218,6 +219,94 @@ def test_sizes_that_fill_no_vectors(size, dtype):
     assert compiled.lower(x, y).program.donors == {0: 0}
     compiled(x, y)
     np.testing.assert_array_equal(x, wanted)
+
+
+def put(x, v):
+    x[1:4] = np.sqrt(v)
+
+
+def fill(x, v):
+    x[::3] = 1.5
+
+
+def add_to_part(x, v):
+    x[2:5] += v * 2
+
+
+def add_to_row(x, v):
+    x[1] *= x[1] + 1
+
+
+def put_reversed(x, v):
+    x[4:1:-1] = v
+
+
+def put_twice(x, v):
+    x[:3] = v
+    x[3:6] = v + 1
+
+
+def put_and_sum(x, v):
+    before = x.sum()
+    x[:3] = v
+    return before, x[4:] * 2
+
+
+def put_shifted(x, v):
+    x[1:4] = x[2:5] + v
+
+
+def put_mean(x, v):
+    x[1:4] = v - x[:3].mean()
+
+
+PARTS = {
+    put: (3, True),
+    fill: (2, True),
+    add_to_part: (3, True),
+    add_to_row: (1, True),
+    put_reversed: (3, True),
+    put_twice: (6, False),
+    put_and_sum: (6, False),
+    put_shifted: (6, False),
+    put_mean: (6, False),
+}
+
+
+@pytest.mark.parametrize("columns", [(), (4,)])
+@pytest.mark.parametrize("fn", PARTS, ids=lambda f: f.__name__)
+def test_writes_to_a_part_touch_that_part(calls, fn, columns):
+    """In place, a kernel or copy has the rows that are written, and no others."""
+    rows, is_part = PARTS[fn]
+    x = np.arange(6.0 * max(1, *columns, 0)).reshape(6, *columns)
+    v = x[1:4] + 0.5
+    compiled = tj.jit(fn)
+    program = compiled.lower(x, v).program
+    if is_part:
+        assert program.donors == {0: 0}
+        start, step = program.steps
+        assert (start.input, start.output) == (program.inputs[0], program.outputs[0])
+        written = {Run: lambda: step.outputs[0], Copy: lambda: step.output}
+        shape = program.buffer(written[type(step)]()).shape
+        assert np.prod(shape) == rows * np.prod(columns)
+    for _ in range(4):
+        got, wanted = x.copy(), x.copy()
+        one, two = compiled(got, v), fn(wanted, v)
+        np.testing.assert_array_equal(got, wanted)
+        assert (one is None) == (two is None)
+        for a, b in zip(one or (), two or (), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_part_of_a_row_of_a_large_array():
+    """One number of a million: nothing but it is read or written."""
+    x = np.zeros((1000, 1000))
+    put_one = tj.jit(lambda x, v: x.__setitem__((7, 5), v))
+    program = put_one.lower(x, 2.5).program
+    assert program.donors == {0: 0}
+    put_one(x, 2.5)
+    assert x[7, 5] == 2.5
+    assert np.count_nonzero(x) == 1
 
 
 # Errors and warnings

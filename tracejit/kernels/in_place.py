@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from .kernel import (
+    Buffer,
     Contract,
     Kernel,
     Load,
@@ -13,10 +14,12 @@ from .kernel import (
     values_of,
     with_inner,
 )
-from .maps import values_in
+from .maps import Affine, Map, values_in
 
 
-def can_write_in_place(kernel: Kernel, source: str, target: str) -> bool:
+def can_write_in_place(
+    kernel: Kernel, source: str, target: str, ahead: int = 0
+) -> bool:
     """Tell whether an output may be the very memory of an input.
 
     It may if the kernel reads of the input only the element that it writes, before it
@@ -29,16 +32,15 @@ def can_write_in_place(kernel: Kernel, source: str, target: str) -> bool:
     kernel : Kernel
     source, target : str
         The input, and the output.
+    ahead : int
+        Elements from the first one of the input to the first one of the output.
     """
     read, written = kernel.buffer(source), kernel.buffer(target)
-    if (read.shape, read.strides, read.dtype) != (
-        written.shape,
-        written.strides,
-        written.dtype,
-    ):
+    if read.dtype != written.dtype:
         return False
     stores = (op for op in kernel.body if isinstance(op, Store))
     store = next(op for op in stores if op.buffer == target)
+    place = _address(written, store.map) + ahead
     is_written = False
     for op in with_inner(kernel.body):
         if isinstance(op, Reduce):
@@ -46,10 +48,21 @@ def can_write_in_place(kernel: Kernel, source: str, target: str) -> bool:
         if isinstance(op, Store):
             is_written |= op.buffer == target
         elif isinstance(op, Load) and op.buffer == source:
-            is_there = op.map == store.map and not (op.check or op.bounds)
+            is_there = _is_same(_address(read, op.map), place)
+            is_there &= not (op.check or op.bounds)
             if is_written or not is_there:
                 return False
     return _comes_after_products(kernel, source, store)
+
+
+def _address(buffer: Buffer, map_: Map) -> Affine:
+    """Return where an element lies, in elements from the buffer's first one."""
+    steps = zip(map_, buffer.strides, strict=True)
+    return sum((index * stride for index, stride in steps), start=Affine())
+
+
+def _is_same(one: Affine, two: Affine) -> bool:
+    return one.constant == two.constant and {*one.terms} == {*two.terms}
 
 
 def _comes_after_products(kernel: Kernel, source: str, store: Store) -> bool:

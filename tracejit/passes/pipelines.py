@@ -25,6 +25,7 @@ from .joins import join_pieces
 from .layouts import lay_out
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
+from .partial_writes import partial_writes
 from .powers import expand_powers
 from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
@@ -116,29 +117,23 @@ def compile_to_program(
     With ``context.verify`` the Program and its kernels are verified too. Outputs take
     the memory that is offered where they can.
     """
+    graph, parts = partial_writes(graph, offers)
     fused = run_passes(graph, passes, context)
     layouts = {
         offer.outputs[0]: strides
         for offer in offers
         if offer.is_written and (strides := in_strides[offer.input]) is not None
     }
-    program = _program_of(fused, in_strides, complex_views, layouts, offers)
+
+    def lowered(layouts: Mapping[int, Shape]) -> Program:
+        """Lower the graph after its passes; all but the memory plan."""
+        program = lower_graph(fused, in_strides, complex_views, layouts, parts)
+        program = share_kernels(merge_alike(program))
+        return with_donations(without_carry_copies(program), offers)
+
+    program = lowered(layouts)
     refused = layouts.keys() - program.donors.keys()
     if refused:  # these outputs are new memory, which is contiguous
-        layouts = {k: x for k, x in layouts.items() if k not in refused}
-        program = _program_of(fused, in_strides, complex_views, layouts, offers)
+        program = lowered({k: x for k, x in layouts.items() if k not in refused})
     program = plan_memory(program)
     return fused, verify_program(program) if context.verify else program
-
-
-def _program_of(
-    graph: Graph,
-    in_strides: Sequence[Shape | None],
-    complex_views: bool,
-    layouts: Mapping[int, Shape],
-    offers: Sequence[Offer],
-) -> Program:
-    """Lower a graph after its passes; all but the memory plan."""
-    program = lower_graph(graph, in_strides, complex_views, layouts)
-    program = share_kernels(merge_alike(program))
-    return with_donations(without_carry_copies(program), offers)

@@ -33,6 +33,7 @@ from .program import (
     Run,
     Step,
     Storage,
+    ahead_of,
     ends_of,
     is_nothing,
     nested,
@@ -190,11 +191,7 @@ def _is_elementwise(
     ]
     return all(
         not _may_meet(buffers, a, b)
-        or (_is_one_place(buffers, a, b) and can_write_in_place(step.kernel, x, y))
+        or can_write_in_place(step.kernel, x, y, ahead_of(buffers[a], buffers[b]))
         for x, a in ins
         for y, b in outs
     )
-
-
-def _is_one_place(buffers: Mapping[str, ProgramBuffer], one: str, two: str) -> bool:
-    return is_nothing(Copy(one, two), buffers)

@@ -213,6 +213,15 @@ def is_nothing(step: Step, by_name: Mapping[str, ProgramBuffer]) -> bool:
     )
 
 
+def ahead_of(one: ProgramBuffer, two: ProgramBuffer) -> int:
+    """Return the elements from the start of one buffer to that of another.
+
+    Both are of one owner and dtype, and move alike.
+    """
+    first, second = (b.offset if b.storage is Storage.ALIAS else 0 for b in (one, two))
+    return second - first
+
+
 def _place(buffer: ProgramBuffer) -> tuple[object, ...]:
     offset = buffer.offset if buffer.storage is Storage.ALIAS else 0
     return buffer.dtype, buffer.shape, buffer.strides, offset, buffer.moves

@@ -53,6 +53,7 @@ from .program import (
     Step,
     Storage,
     While,
+    ahead_of,
     ends_of,
     is_nothing,
     nested,
@@ -523,10 +524,13 @@ class _Steps:
             return True
         if not isinstance(step, Run) or source >= len(step.inputs):
             return False
-        names = step.inputs[source], step.outputs[target]
-        places = [(self.owner(n), in_parts(self.buffers[n])) for n in names]
+        one, two = (
+            self.buffers[n] for n in (step.inputs[source], step.outputs[target])
+        )
+        if self.owner(one.name) is not self.owner(two.name) or one.moves != two.moves:
+            return False
         ends = step.kernel.inputs[source].name, step.kernel.outputs[target].name
-        return places[0] == places[1] and can_write_in_place(step.kernel, *ends)
+        return can_write_in_place(step.kernel, *ends, ahead_of(one, two))
 
     def owner(self, name: str) -> ProgramBuffer:
         return self.buffers[owner_of(self.buffers[name], self.buffers)]
