@@ -31,7 +31,9 @@ def partial_writes(
 
     The same object if there are none.
     """
-    writes = {e.outvars[0]: e for e in graph.eqns if e.primitive is update_slice_p}
+    writes: dict[Atom, Eqn] = {
+        e.outvars[0]: e for e in graph.eqns if e.primitive is update_slice_p
+    }
     found = dict(_candidates(graph, offers, writes))
     if not found:
         return graph, {}
