@@ -298,6 +298,40 @@ def test_writes_to_a_part_touch_that_part(calls, fn, columns):
             np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
+def descend_rows(table, i, g):
+    table[i] -= 0.5 * g
+    return table
+
+
+def count(table, i, g):
+    np.add.at(table, i, g)
+    return table
+
+
+def shifted_rows(table, i, g):
+    table[i] = table[:3] * 2
+    return table
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c16"])
+@pytest.mark.parametrize("fn", [descend_rows, count, shifted_rows])
+def test_donated_tables_are_updated_in_place(calls, fn, dtype):
+    """A call that is not given its table leaves that alone when an index is wrong."""
+    table = np.arange(40).reshape(10, 4).astype(dtype)
+    i, g = np.array([7, 0, 3]), np.arange(12).reshape(3, 4).astype(dtype)
+    compiled = tj.jit(fn, donate_argnums=0)
+    assert compiled.lower(table, i, g).program.donors == {0: 0}
+    assert tj.jit(fn).lower(table, i, g).program.donors == {}
+    for _ in range(4):
+        got, wanted = table.copy(), table.copy()
+        assert compiled(got, i, g) is got
+        fn(wanted, i, g)
+        np.testing.assert_array_equal(got, wanted)
+    with pytest.raises(IndexError):
+        tj.jit(fn)(table, i + 7, g)
+    np.testing.assert_array_equal(table, np.arange(40).reshape(10, 4))
+
+
 def test_a_part_of_a_row_of_a_large_array():
     """One number of a million: nothing but it is read or written."""
     x = np.zeros((1000, 1000))

@@ -21,6 +21,7 @@ what this pass decides a second time, its own way (P10, P14).
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..ir.ops.indexing import scatter_p
 from ..kernels.in_place import can_write_in_place
 from ..kernels.kernel import Load, with_inner
 from .interp import extent_of
@@ -36,6 +37,7 @@ from .program import (
     ahead_of,
     ends_of,
     is_nothing,
+    is_update,
     nested,
 )
 from .verify import can_lie_in
@@ -138,7 +140,7 @@ class _History:
 def may_fail(step: Step) -> bool:
     """Tell whether a step may set the error word, or call what may raise."""
     if isinstance(step, Extern):
-        return True
+        return step.primitive is not scatter_p or step.params["mode"] == "raise"
     if not isinstance(step, Run):
         return False
     loads = (op for op in with_inner(step.kernel.body) if isinstance(op, Load))
@@ -177,6 +179,13 @@ def _is_elementwise(
     """
     if isinstance(step, Copy):
         return not _may_meet(buffers, step.input, step.output)
+    if isinstance(step, Extern) and is_update(step, 0, buffers):
+        return not any(
+            _may_meet(buffers, a, b)
+            for a in step.inputs[1:]
+            if a in reads
+            for b in writes
+        )
     if not isinstance(step, Run):
         return False
     ins = [

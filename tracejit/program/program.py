@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..ir.aval import Shape
+from ..ir.ops.indexing import scatter_p
 from ..ir.primitive import Params, Primitive
 from ..kernels.kernel import Buffer, Kernel
 from ..kernels.schedule import Schedule
@@ -211,6 +212,23 @@ def is_nothing(step: Step, by_name: Mapping[str, ProgramBuffer]) -> bool:
     return owner_of(one, by_name) == owner_of(two, by_name) and _place(one) == _place(
         two
     )
+
+
+def is_update(step: Step, source: int, by_name: Mapping[str, ProgramBuffer]) -> bool:
+    """Tell whether a step starts its result as a copy of an operand, where that is.
+
+    So that it may write over it.
+
+    Parameters
+    ----------
+    step : Step
+    source : int
+        Which operand.
+    by_name : mapping of str to ProgramBuffer
+    """
+    if not isinstance(step, Extern) or step.primitive is not scatter_p or source:
+        return False
+    return is_nothing(Copy(step.inputs[0], step.outputs[0]), by_name)
 
 
 def ahead_of(one: ProgramBuffer, two: ProgramBuffer) -> int:

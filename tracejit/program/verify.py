@@ -12,7 +12,8 @@ P7  No step reads an arena or output buffer before it is written.
 P8  Inputs and constants are not written.
 P9  Every output is written, whatever branches are taken.
 P10 What a step writes overlaps neither what it reads nor what else it writes, but for
-    a kernel that reads of a buffer only the element that it writes.
+    a kernel that reads of a buffer only the element that it writes, and a scatter
+    that updates its operand.
 P11 Buffers agree with what a step does: with the parameters of the kernel (dtype, and
     the same elements, perhaps with axes joined), with the avals of the primitive, and
     with one another in a copy; a predicate is one boolean; counts are not negative.
@@ -56,6 +57,7 @@ from .program import (
     ahead_of,
     ends_of,
     is_nothing,
+    is_update,
     nested,
     owner_of,
 )
@@ -520,7 +522,7 @@ class _Steps:
 
     def is_in_place(self, step: Step, source: int, target: int) -> bool:
         """Tell whether a step may write an output over an operand, by positions."""
-        if is_nothing(step, self.buffers):
+        if is_nothing(step, self.buffers) or is_update(step, source, self.buffers):
             return True
         if not isinstance(step, Run) or source >= len(step.inputs):
             return False

@@ -128,3 +128,19 @@ def test_an_epilogue_of_a_product_in_place(device, rows):
         compiled(w, x, y)
         descend_by_product(*host)
         np.testing.assert_allclose(w.numpy(), host[0], rtol=0, atol=1e-4)
+
+
+def descend_rows(table, i, g):
+    table[i] -= 0.5 * g
+
+
+def test_a_donated_table_is_updated_in_place(device):
+    table, g = np.arange(40.0).reshape(10, 4), np.arange(12.0).reshape(3, 4)
+    i = np.array([7, 0, 3])
+    placed = [tj.to_device(x, device) for x in (table, i, g)]
+    compiled = tj.jit(descend_rows, donate_argnums=0)
+    assert compiled.lower(*placed).program.donors == {0: 0}
+    for _ in range(3):
+        compiled(*placed)
+        descend_rows(table, i, g)
+        np.testing.assert_array_equal(placed[0].numpy(), table)

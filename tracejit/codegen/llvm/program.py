@@ -29,6 +29,7 @@ from ...program.program import (
     Step,
     Storage,
     ends_of,
+    is_update,
     nested,
 )
 from ..error_word import ALIGNMENT_ERROR, LINALG_ERROR
@@ -281,8 +282,10 @@ class _ProgramEmitter(HostEmitter):
         copied = 0
         inputs = step.inputs
         if code.in_place:
-            start = Copy(inputs[0], step.outputs[0], step.source)
-            copied, inputs = self._copy(start, number), inputs[1:]
+            if not is_update(step, 0, self.buffers):
+                start = Copy(inputs[0], step.outputs[0], step.source)
+                copied = self._copy(start, number)
+            inputs = inputs[1:]
         names = (*inputs, *step.outputs)
         pointers = [*map(self._pointer, names), self.scratch, self.error]
         self.em.call("void", symbol, [("ptr", p) for p in pointers])
