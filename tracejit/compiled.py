@@ -71,7 +71,9 @@ class Compiled:
 
     @cached_property
     def _written(self) -> tuple[int, ...]:
-        return tuple(leaf for leaf, _ in self.recording.writes)
+        """The leaves that a call may write to."""
+        written = (leaf for leaf, _ in self.recording.writes)
+        return tuple(dict.fromkeys((*written, *self.donors.values())))
 
     def captures_current(self) -> bool:
         """Tell whether every captured array and constant is where it was found."""
