@@ -18,7 +18,7 @@ from tracejit.program.lower import lower_graph
 from tracejit.program.parser import parse_program
 from tracejit.program.plan import plan_memory
 from tracejit.program.printer import format_program
-from tracejit.program.program import Program
+from tracejit.program.program import Copy, Program, Run
 from tracejit.program.verify import verify_program
 from tracejit.runtime.cpu.executable import CpuExecutable
 
@@ -151,11 +151,16 @@ def failing_first(x, i, y):
     return z
 
 
-@pytest.mark.parametrize(("fn", "donors"), [(stepping, {}), (failing_first, {1: 0})])
-def test_a_step_that_may_fail_comes_before_the_first_write(fn, donors):
+@pytest.mark.parametrize(
+    ("fn", "is_direct"), [(stepping, False), (failing_first, True)]
+)
+def test_a_step_that_may_fail_comes_before_the_first_write(fn, is_direct):
+    """Else the write is the last step, a copy."""
     x, y = np.zeros(3), np.arange(4.0)
     program = tj.jit(fn).lower(x, np.array([1, 2]), y).program
-    assert program.donors == donors
+    assert program.donors == {1: 0}
+    last = program.steps[-1]
+    assert isinstance(last, Run if is_direct else Copy)
 
 
 def test_a_failing_call_leaves_arguments_as_they_were():

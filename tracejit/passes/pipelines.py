@@ -7,7 +7,7 @@ from ..ir.aval import Shape
 from ..ir.graph import Graph
 from ..ir.rerolling import Worth
 from ..program.carries import without_carry_copies
-from ..program.donate import Offer, with_donations
+from ..program.donate import Offer, with_donations, with_final_copies
 from ..program.horizontal import merge_alike
 from ..program.lower import lower_graph
 from ..program.plan import plan_memory
@@ -135,5 +135,5 @@ def compile_to_program(
     refused = layouts.keys() - program.donors.keys()
     if refused:  # these outputs are new memory, which is contiguous
         program = lowered({k: x for k, x in layouts.items() if k not in refused})
-    program = plan_memory(program)
+    program = plan_memory(with_final_copies(program, offers))
     return fused, verify_program(program) if context.verify else program

@@ -14,12 +14,16 @@ so no step that may fail comes after the first write, unless the caller gave the
 argument away. Arguments that are given away (`Offer.outputs` of several) take any
 output of their size and dtype.
 
+Small writes that cannot be done in place are copied to their argument by the program
+itself, at its end (`with_final_copies`).
+
 Needs a program as it is lowered, before its memory is planned. The verifier proves
 what this pass decides a second time, its own way (P10, P14).
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from ..ir.ops.indexing import scatter_p
 from ..kernels.in_place import can_write_in_place
@@ -41,6 +45,8 @@ from .program import (
     nested,
 )
 from .verify import can_lie_in
+
+MOST_COPIED = 1 << 20  # bytes of a write that the arena holds for good
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,33 @@ def with_donations(program: Program, offers: Sequence[Offer]) -> Program:
         return program
     placed = (replace(b, donor=taken.get(b.name)) for b in program.buffers)
     return replace(program, buffers=_inputs_first(tuple(placed)))
+
+
+def with_final_copies(program: Program, offers: Sequence[Offer]) -> Program:
+    """Return the program with the writes that are left copied back at its end.
+
+    What is written is computed in the arena, and then copied to the argument: after all
+    that may fail, by threads, without memory of its own for each call.
+    """
+    done = program.donors
+    left = [o for o in offers if o.is_written and o.outputs[0] not in done]
+    buffers, outputs, steps = program.by_name, [*program.outputs], [*program.steps]
+    for offer in left:
+        old = buffers[outputs[offer.outputs[0]]]
+        donor = buffers[program.inputs[offer.input]]
+        new = replace(old, name=f"y{len(buffers)}", strides=donor.strides)
+        new = replace(new, donor=donor.name)
+        is_small = prod(old.shape) * old.dtype.itemsize <= MOST_COPIED
+        if new.name in buffers or not (is_small and can_lie_in(new, donor)):
+            continue
+        buffers[old.name] = replace(old, storage=Storage.ARENA, index=-1)
+        buffers[new.name] = new
+        outputs[offer.outputs[0]] = new.name
+        steps.append(Copy(old.name, new.name))
+    if len(steps) == len(program.steps):
+        return program
+    found = _inputs_first(tuple(buffers.values()))
+    return replace(program, buffers=found, outputs=tuple(outputs), steps=tuple(steps))
 
 
 def _inputs_first(buffers: tuple[ProgramBuffer, ...]) -> tuple[ProgramBuffer, ...]:
