@@ -11,7 +11,7 @@ from tracejit.errors import VerifyError
 from tracejit.ir.graph import Graph
 from tracejit.passes.manager import run_passes
 from tracejit.program.carries import without_carry_copies
-from tracejit.program.donate import Offer, with_donations
+from tracejit.program.donate import Offer, with_donations, with_final_copies
 from tracejit.program.horizontal import merge_alike
 from tracejit.program.interp import run_program
 from tracejit.program.lower import lower_graph
@@ -183,12 +183,27 @@ def offered(graph: Graph) -> list[Offer]:
     return [Offer(k, outs, True) for k in range(len(graph.invars))]
 
 
-def placed_program(seed: int) -> Program:
+def written(graph: Graph) -> list[Offer]:
+    """Offers of inputs that are to hold a result of their aval afterwards."""
+    free, offers = set(range(len(graph.invars))), []
+    for out, x in enumerate(graph.outvars):
+        k = next((k for k in sorted(free) if graph.invars[k].aval == x.aval), None)
+        if k is not None:
+            free.remove(k)
+            offers.append(Offer(k, (out,), is_written=True))
+    return offers
+
+
+def placed_program(seed: int, is_written: bool = False) -> Program:
     graph, _, _ = references(seed)
     fused = run_passes(graph, PASSES)
     lowered = merge_alike(lower_graph(fused, [None] * len(graph.invars)))
     lowered = without_carry_copies(lowered)
-    return verify_program(plan_memory(with_donations(lowered, offered(graph))))
+    offers = written(graph) if is_written else offered(graph)
+    placed = with_final_copies(with_donations(lowered, offers), offers)
+    if is_written:
+        assert len(placed.donors) == len(offers)
+    return verify_program(plan_memory(placed))
 
 
 @pytest.mark.parametrize("start", [0, LOOP_SEEDS, SCATTER_SEEDS])
@@ -196,9 +211,10 @@ def test_random_programs_interpreted(start: int):
     found = 0
     for seed in range(start, start + 100):
         _, args, want = references(seed)
-        program = placed_program(seed)
-        found += len(program.donors)
-        assert_close(seed, run_program(program, args), want)
+        for is_written in (False, True):
+            program = placed_program(seed, is_written)
+            found += len(program.donors)
+            assert_close(seed, run_program(program, args), want)
     assert found > 20
 
 
@@ -206,7 +222,7 @@ def test_random_programs_compiled():
     found = 0
     for seed in (*range(40), *range(LOOP_SEEDS, LOOP_SEEDS + 20)):
         _, args, want = references(seed)
-        program = placed_program(seed)
+        program = placed_program(seed, bool(seed % 2))
         found += len(program.donors)
         executable = CpuExecutable(program, host_target("auto"))
         given = [np.array(x) for x in args]

@@ -23,6 +23,7 @@ what this pass decides a second time, its own way (P10, P14).
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from math import prod
 
 from ..ir.ops.indexing import scatter_p
@@ -109,10 +110,10 @@ def with_final_copies(program: Program, offers: Sequence[Offer]) -> Program:
     for offer in left:
         old = buffers[outputs[offer.outputs[0]]]
         donor = buffers[program.inputs[offer.input]]
-        new = replace(old, name=f"y{len(buffers)}", strides=donor.strides)
-        new = replace(new, donor=donor.name)
+        name = next(n for k in count(len(buffers)) if (n := f"y{k}") not in buffers)
+        new = replace(old, name=name, strides=donor.strides, donor=donor.name)
         is_small = prod(old.shape) * old.dtype.itemsize <= MOST_COPIED
-        if new.name in buffers or not (is_small and can_lie_in(new, donor)):
+        if not (is_small and can_lie_in(new, donor)):
             continue
         buffers[old.name] = replace(old, storage=Storage.ARENA, index=-1)
         buffers[new.name] = new
