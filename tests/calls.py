@@ -1,5 +1,6 @@
 """Arguments of many structures, and a function of them all, for tests of calls."""
 
+import sys
 from collections import namedtuple
 from dataclasses import dataclass
 
@@ -53,3 +54,15 @@ ARGUMENTS = [
     (tuple(X + k for k in range(40)), {}),
     (({f"layer{k}": X + k for k in range(300)},), {}),
 ]
+
+
+def warm(f, *args, **kwargs):
+    """Have the next call like this one go to machine code."""
+    for _ in range(2):
+        f(*args, **kwargs)
+    assert f._chain, [g.refusal for g in f._guards]
+
+
+def references(objects):
+    """Return how many references there are to each of some objects."""
+    return [sys.getrefcount(x) for x in objects]

@@ -42,6 +42,7 @@ def test_defaults():
         fma=True,
         composites=True,
         reroll=True,
+        donation="on",
         deterministic=False,
         threads=0,
         share_from=8000,
@@ -63,6 +64,7 @@ def test_defaults():
         ("TRACEJIT_FMA", "0", "fma", False),
         ("TRACEJIT_COMPOSITES", "0", "composites", False),
         ("TRACEJIT_REROLL", "0", "reroll", False),
+        ("TRACEJIT_DONATION", "check", "donation", "check"),
         ("TRACEJIT_DETERMINISTIC", "1", "deterministic", True),
         ("TRACEJIT_THREADS", "3", "threads", 3),
         ("TRACEJIT_SHARE_FROM", "0", "share_from", 0),
@@ -210,6 +212,7 @@ def test_cache_key_changes_with_marked_switches_alone():
         "fma",
         "composites",
         "reroll",
+        "donation",
         "deterministic",
         "threads",
         "share_from",
@@ -221,7 +224,7 @@ def test_cache_key_changes_with_marked_switches_alone():
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        rest = True, True, True, False, 0, 8000, False, "off", ""
+        rest = True, True, True, "on", False, 0, 8000, False, "off", ""
         assert config.cache_key() == ("baseline", "cpu", *rest)
     assert config.cache_key() is before  # made once
 

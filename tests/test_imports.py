@@ -38,6 +38,8 @@ LEVELS = {
     "device_call": 8,
     "device_guard": 8,
     "compiled": 8,
+    "donation": 8,
+    "offers": 8,
     "placement": 8,
     "disk": 0,
     "call_plan": 8,

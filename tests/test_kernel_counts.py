@@ -13,7 +13,7 @@ import pytest
 import tracejit as tj
 from tracejit.codegen.triton.emit import emit_kernel
 from tracejit.codegen.triton.limits import TRITON
-from tracejit.program.program import Run, nested
+from tracejit.program.program import Copy, Run, nested
 
 RNG = np.random.default_rng(3)
 X = np.linspace(0.1, 2.0, 12, dtype=np.float32).reshape(3, 4)
@@ -231,13 +231,23 @@ MORE_ON_TRITON = {
 def test_kernels_for_cpus(name):
     fn, args, count = PROGRAMS[name]
     lowered = tj.jit(fn).lower(*args)
-    assert len(lowered.program.steps) == len(lowered.kernels) == count
+    assert len(steps_of(lowered.program)) == len(lowered.kernels) == count
+
+
+def steps_of(program):
+    """Return the steps but for copies to arguments that cannot be written in place."""
+    donors = {program.inputs[k] for k in program.donors.values()}
+    return [
+        step
+        for step in program.steps
+        if not isinstance(step, Copy) or program.buffer(step.output).donor not in donors
+    ]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_kernels_for_triton(name):
     fn, args, count = PROGRAMS[name]
-    steps = tj.jit(fn).trace(*args).lower(TRITON).program.steps
+    steps = steps_of(tj.jit(fn).trace(*args).lower(TRITON).program)
     runs = [step for step in nested(steps) if isinstance(step, Run)]
     assert len(runs) == len(steps) == count
     codes = [

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from functools import cache
 from types import ModuleType
@@ -19,6 +19,7 @@ from . import config, log
 from .call_plan import CallPlan, plan_for
 from .collection import paused
 from .compiled import Compiled
+from .donation import check_apart, donated_arrays
 from .guard import MISS, Guard
 from .ir.placed import Placed
 from .records import dataclass
@@ -196,6 +197,8 @@ class JitFunction(NativeCallable):
         fn: Callable[..., Any],
         static_argnames: tuple[str, ...] = (),
         device: "DeviceLike" = None,
+        donate_argnums: tuple[int, ...] = (),
+        donate_argnames: tuple[str, ...] = (),
     ) -> None:
         functools.update_wrapper(self, fn)
         self.__wrapped__ = fn
@@ -203,7 +206,8 @@ class JitFunction(NativeCallable):
         self.__qualname__ = getattr(fn, "__qualname__", self.__name__)
         self._static_argnames = static_argnames
         self._device = device
-        self._signature = Signature(fn, static_argnames)
+        self._donates = donate_argnums, donate_argnames
+        self._signature = Signature(fn, static_argnames, *self._donates)
         self._cache: dict[object, Specializations] = {}
         self._guards: tuple[Guard, ...] = ()
         self._lock = threading.RLock()
@@ -255,7 +259,10 @@ class JitFunction(NativeCallable):
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the long way, which any call can take."""
         call = self._signature.bind(args, kwargs)
+        donated = donated_arrays(call)
         node, compiled, dynamic = self._specialization(call)
+        if donated:
+            check_apart(call, donated, compiled.recording.captures)
         if compiled.writes_overlap(call.given):
             log.emit("retrace", f"{self.__name__}: arguments overlap; run in NumPy")
             return self.__wrapped__(*args, **kwargs)
@@ -353,7 +360,8 @@ class JitFunction(NativeCallable):
         seconds = time.perf_counter() - start
         device = _device_of_captures(recording, device)
         strides_of = _in_strides if device is None else _placed_strides
-        return Traced(recording, strides_of(recording, call), seconds, device)
+        strides = strides_of(recording, call)
+        return Traced(recording, strides, seconds, device, donated_arrays(call))
 
     def __reduce__(self) -> Any:
         module = sys.modules.get(self.__module__)
@@ -368,7 +376,11 @@ class JitFunction(NativeCallable):
                 f"{self.__module__}"
             )
         remake = functools.partial(
-            jit, static_argnames=self._static_argnames, device=self._device
+            jit,
+            static_argnames=self._static_argnames,
+            device=self._device,
+            donate_argnums=self._donates[0],
+            donate_argnames=self._donates[1],
         )
         return remake, (self.__wrapped__,)
 
@@ -470,6 +482,8 @@ def jit(
     *,
     static_argnames: str | tuple[str, ...] = (),
     device: "DeviceLike" = None,
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
 ) -> Any:
     """Compile a function of NumPy arrays.
 
@@ -485,11 +499,25 @@ def jit(
         Where calls run: ``"cpu"``, ``"cuda"``, ``"cuda:1"``. If none is given: where
         their arrays are, or on the switch ``device``. On a CUDA device NumPy's arrays
         are copied there, and results are `tracejit.Array`.
+    donate_argnums : int or sequence of int
+        Positions of parameters whose arrays calls give away: results of their dtype and
+        size may lie in their memory, so that what they hold afterwards is undefined.
+        Nothing else may share that memory. Inside of another compiled function it
+        means nothing.
+    donate_argnames : str or sequence of str
+        Names of such parameters.
 
     Returns
     -------
     JitFunction
         Called like `fn`; gives what `fn` gives in NumPy.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is named that `fn` does not have. Calls raise `ArgumentError` for
+        donated arrays that are read-only or share memory with others, and warn once
+        (`DonationWarning`) of those that no result can lie in.
 
     Examples
     --------
@@ -501,11 +529,25 @@ def jit(
     array([0., 2., 4.])
     """
     if fn is None:
-        return lambda f: jit(f, static_argnames=static_argnames, device=device)
+        return functools.partial(
+            jit,
+            static_argnames=static_argnames,
+            device=device,
+            donate_argnums=donate_argnums,
+            donate_argnames=donate_argnames,
+        )
     if not callable(fn) or inspect.isclass(fn):
         raise TypeError(f"jit takes a function, not {fn!r}")
-    names = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
-    return JitFunction(fn, tuple(names), device)
+    numbers = (
+        (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
+    )
+    return JitFunction(
+        fn, _names(static_argnames), device, numbers, _names(donate_argnames)
+    )
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _computing(fn: Callable[..., Any]) -> Callable[..., Any]:

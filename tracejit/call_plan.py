@@ -74,7 +74,7 @@ class Leaf:
     layout : Layout, optional
         Of an array.
     is_written : bool
-        Whether the call writes to the array.
+        Whether the call may write to the array: it shares memory with no other.
     compared : Compared
     value : object
         What it is compared with.
@@ -148,7 +148,7 @@ class CallPlan:
 
     @property
     def written(self) -> tuple[int, ...]:
-        """The leaves that are written."""
+        """The leaves that may be written."""
         return tuple(i for i, x in enumerate(self.leaves) if x.is_written)
 
     @property
@@ -195,12 +195,12 @@ def plan_for(
 
 
 def _leaves(call: Call, compiled: Compiled, dynamic: frozenset[int]) -> Sequence[Leaf]:
-    written = dict(compiled.recording.writes)
+    changed = {*dict(compiled.recording.writes), *call.donated}
     pinned = compiled.recording.pinned
     leaves = []
     for i, (x, key) in enumerate(zip(call.leaves, call.keys, strict=True)):
         if key.kind == ARRAY:
-            leaves.append(Leaf(type(x), Layout.of(x), i in written))
+            leaves.append(Leaf(type(x), Layout.of(x), i in changed))
             continue
         is_constant = key.kind == INT and i not in dynamic
         matters = key.kind == STATIC or i in pinned or is_constant

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .donation import overwrite
 from .errors import ShapeError
 from .ir.strided import raw_dtype
 from .runtime.cpu.call import data_pointer
@@ -51,6 +52,12 @@ class Compiled:
         self._are_current += [c.is_current for c in self.recording.constants]
         self._new_arrays = _new_arrays(self.recording)
         self._is_one_leaf = self.recording.spec.kind is None
+        self._lost = lowered.lost
+        self.donors = {
+            output: leaf
+            for output, k in lowered.program.donors.items()
+            if isinstance(leaf := self.recording.inputs[k], int)
+        }
 
     @property
     def kernels(self) -> tuple["Kernel", ...]:
@@ -64,7 +71,9 @@ class Compiled:
 
     @cached_property
     def _written(self) -> tuple[int, ...]:
-        return tuple(leaf for leaf, _ in self.recording.writes)
+        """The leaves that a call may write to."""
+        written = (leaf for leaf, _ in self.recording.writes)
+        return tuple(dict.fromkeys((*written, *self.donors.values())))
 
     def captures_current(self) -> bool:
         """Tell whether every captured array and constant is where it was found."""
@@ -97,10 +106,22 @@ class Compiled:
         ]
         return self.finish(leaves, self.executable.run(inputs))
 
-    def finish(self, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any:
-        """Write back what was written, and return the function's result."""
+    def finish(self, leaves: Sequence[Any], outs: Sequence[np.ndarray | None]) -> Any:
+        """Write back what was written, and return the function's result.
+
+        Parameters
+        ----------
+        leaves : sequence
+            Of the call.
+        outs : sequence of numpy.ndarray
+            None for those that lie in the memory of a leaf.
+        """
+        outs = self._found(leaves, outs)
         for leaf, out in self.recording.writes:
-            np.copyto(leaves[leaf], outs[out])
+            if data_pointer(leaves[leaf]) != data_pointer(outs[out]):
+                np.copyto(leaves[leaf], outs[out])
+        for leaf in self._lost:
+            overwrite(leaves[leaf])
         results: list[Any]
         if self._new_arrays is not None:
             results = [outs[i] for i in self._new_arrays]
@@ -109,6 +130,26 @@ class Compiled:
         if self._is_one_leaf:
             return results[0]
         return unflatten(self.recording.spec, results)
+
+    def _found(
+        self, leaves: Sequence[Any], outs: Sequence[np.ndarray | None]
+    ) -> list[np.ndarray]:
+        """Return all outputs, with those that lie in the memory of leaves."""
+        avals = self.recording.graph.out_avals
+        return [
+            within(leaves[self.donors[k]], avals[k].shape) if out is None else out
+            for k, out in enumerate(outs)
+        ]
+
+    @property
+    def makes_results(self) -> bool:
+        """Whether there is nothing to do after a call but to make its results."""
+        return not self._lost
+
+
+def within(memory: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a new array of another's memory, with a shape of as many elements."""
+    return memory.view(np.ndarray).reshape(shape)
 
 
 def _new_arrays(recording: Recording) -> list[int] | None:

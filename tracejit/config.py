@@ -155,6 +155,16 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="donation",
+            env="TRACEJIT_DONATION",
+            type=str,
+            default="on",
+            help="on writes results into arguments that are donated or written to; off "
+            "writes into none; check overwrites donated arrays with NaN after a call",
+            in_cache_key=True,
+            choices=("on", "off", "check"),
+        ),
+        Switch(
             name="deterministic",
             env="TRACEJIT_DETERMINISTIC",
             type=bool,
@@ -253,6 +263,7 @@ class Config:
     fma: bool
     composites: bool
     reroll: bool
+    donation: str
     deterministic: bool
     threads: int
     share_from: int
@@ -346,7 +357,9 @@ def current() -> Config:
 
 
 @overload
-def get(name: Literal["isa", "device", "cache_dir", "tune", "tuning_file"]) -> str: ...
+def get(
+    name: Literal["isa", "device", "cache_dir", "donation", "tune", "tuning_file"],
+) -> str: ...
 @overload
 def get(
     name: Literal[

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .compiled import Compiled, as_input, make_result
+from .compiled import Compiled, as_input, make_result, within
 from .ir.placed import Placed
 from .records import dataclass
 from .runtime.cpu.call import data_pointer
-from .runtime.cuda.array import Array
+from .runtime.cuda.array import Array, lose
 from .runtime.cuda.copies import aligned_copy, copy_on_device
 from .runtime.cuda.device import Device
 from .runtime.cuda.executable import CudaExecutable
 from .runtime.cuda.memory import Allocation
-from .runtime.cuda.shadow import memory_of, uploaded
+from .runtime.cuda.shadow import memory_of, set_mark, uploaded
 from .tracing.capture import CapturedArray
 from .tracing.record import OutputLeaf, ResultLeaf, StaticLeaf
 from .tracing.storage import Kind
@@ -74,25 +74,49 @@ class DeviceCompiled(Compiled):
             if not shadows[i].flags.writeable:
                 raise ValueError("assignment destination is read-only")
         kept: list[object] = []  # until the work is asked for
-        addresses = self._addresses(leaves, kept)
-        return self.finish(leaves, self.executable.run_at(addresses))
+        shadows = self._inputs(leaves, kept)
+        addresses = [x if isinstance(x, int) else data_pointer(x) for x in shadows]
+        outs = self.executable.run_at(addresses)
+        self._take_copies(leaves, shadows, outs)
+        result = self.finish(leaves, outs)
+        self.lose(leaves)
+        return result
+
+    def _take_copies(
+        self,
+        leaves: list[Any],
+        inputs: Sequence[np.ndarray | int],
+        outs: list[np.ndarray | None],
+    ) -> None:
+        """Put in the results that lie in the copies of inputs, not in those."""
+        given = _shadows(leaves)
+        for k, leaf in self.donors.items():
+            used = inputs[self.recording.inputs.index(leaf)]
+            assert not isinstance(used, int)
+            if used is not given[leaf]:
+                outs[k] = within(used, self.recording.graph.out_avals[k].shape)
+
+    def lose(self, leaves: Sequence[Any]) -> None:
+        """Have nobody use the arrays that a call gave away."""
+        for i in self._lost:
+            if isinstance(leaves[i], Array):
+                lose(leaves[i])
 
     # Inputs
 
-    def _addresses(self, leaves: list[Any], kept: list[object]) -> list[int]:
-        """Return where each input is on the device."""
+    def _inputs(self, leaves: list[Any], kept: list[object]) -> list[np.ndarray | int]:
+        """Return the shadow of each input on the device, or the address of a number."""
         own = [row for row in self._numbers if not isinstance(leaves[row[1]], Placed)]
         numbers = self.numbers([leaves[i] for _, i, _ in own], [d for *_, d in own])
         kept.append(numbers)
         places = {k: at for (k, *_), at in zip(own, numbers.places, strict=True)}
-        out = []
+        out: list[np.ndarray | int] = []
         for k, (feed, dtype) in enumerate(self.feeds):
             if k in places:
                 out.append(places[k])
                 continue
             shadow = self._placed(leaves, feed, dtype)
-            kept.append(shadow)
-            out.append(data_pointer(shadow))
+            out.append(shadow)
         return out
 
     def numbers(self, values: Sequence[Any], dtypes: Sequence[np.dtype]) -> Numbers:
@@ -124,13 +148,20 @@ class DeviceCompiled(Compiled):
 
     # Results
 
-    def finish(self, leaves: Sequence[Any], outs: list[np.ndarray]) -> Any:
+    def finish(self, leaves: Sequence[Any], outs: Sequence[np.ndarray | None]) -> Any:
         """Write back what was written, and return the function's result.
 
         `leaves` are those of the call, or shadows where no result is one of them.
         """
-        for leaf, out in self.recording.writes:
-            self._write_back(leaves[leaf], outs[out])
+        for k, leaf in self.donors.items():
+            if outs[k] is None:
+                set_mark(_shadows(leaves)[leaf], self.device.marks.last)
+        written = {out: leaf for leaf, out in self.recording.writes}
+        for k, leaf in written.items():
+            out = outs[k]
+            if out is not None:
+                self._write_back(leaves[leaf], out)
+        outs = self._found(_shadows(leaves), outs)
         results = [self._result(r, leaves, outs) for r in self.recording.results]
         if self._is_one_leaf:
             return results[0]

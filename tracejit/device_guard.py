@@ -11,7 +11,7 @@ from typing import Any
 from .call_plan import CallPlan
 from .compiled import Compiled
 from .device_call import ALIGNMENT, DeviceCompiled
-from .guard import Guard
+from .guard import MISS, Guard
 from .runtime.cuda.array import Array
 from .tracing.record import ViewLeaf
 from .tracing.signature import Call
@@ -48,6 +48,7 @@ class _DeviceGuard(Guard):
         self.refusal = "its arrays are on a device"
         self._placed = placed
         self._device = compiled.device
+        self._loses = bool(compiled.lowered.lost)
         self._on = compiled
         self._dtypes = [dtype for _, dtype in self._scalars]
         self._unaligned = [ALIGNMENT - 1] * len(self._unaligned)
@@ -65,6 +66,13 @@ class _DeviceGuard(Guard):
                 return None
             leaves[i] = x.shadow
         return leaves
+
+    def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run the call and return its result, or return `MISS`."""
+        result = super().__call__(args, kwargs)
+        if self._loses and result is not MISS:
+            self._on.lose(super()._leaves(args, kwargs) or ())
+        return result
 
     def _run(self, leaves: list[Any] | tuple[Any, ...], addresses: list[int]) -> Any:
         block = self._on.numbers([leaves[i] for i, _ in self._scalars], self._dtypes)

@@ -122,6 +122,10 @@ class HostFallbackWarning(UserWarning):
     """A step of a program for a device runs on the host, with copies each way."""
 
 
+class DonationWarning(UserWarning):
+    """A donated argument is of no use: no result can lie in its memory."""
+
+
 class TuningFileWarning(UserWarning):
     """A file of measured choices is damaged or out of date: defaults are used."""
 

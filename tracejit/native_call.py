@@ -16,7 +16,7 @@ import numpy as np
 
 from . import config
 from .call_plan import CallPlan, Compared, Layout, Leaf
-from .codegen.llvm.entry.match import SCALAR_WIDTHS, SPECIAL_RANKS
+from .codegen.llvm.entry.match import APART_WORDS, SCALAR_WIDTHS, SPECIAL_RANKS
 from .codegen.llvm.entry.module import CONFIG, OVERRIDES, SLOW, TRACING
 from .compiled import Compiled
 from .ir.dtypes import OF_ML_DTYPES
@@ -35,7 +35,6 @@ from .tracing.tree import TreeSpec
 
 _C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x001, 0x100, 0x400
 _COMPARED_BY_VALUE = (int, str, bytes)
-_MAX_PAIRS = 1 << 16  # of arrays that are looked at for overlap, one by one
 _MANY = 32  # such leaves from which on they are hashed
 # Results up to so many bytes lie in one array's memory if there are so many of them:
 # memory for each takes as long as the rest of a call, but any one of them keeps it all.
@@ -331,23 +330,24 @@ class _Assembler:
         for i in plan.first_of_each:
             layout = plan.leaves[i].layout
             if layout is not None:
-                rows.append((not plan.leaves[i].is_written, self._place(i), layout))
+                rows.append((plan.leaves[i].is_written, self._place(i), layout))
         for k, layout in enumerate(plan.captured):
-            rows.append((True, self.captured + 8 * k, layout))
-        rows = [row for row in rows if row[2].span[0] != row[2].span[1]]
-        rows.sort(key=lambda row: row[0])
-        written = sum(not row[0] for row in rows)
-        if written * len(rows) > _MAX_PAIRS:
-            raise Refusal("many arrays are written, whose overlap takes sorting")
-        words = [word for _, place, layout in rows for word in (place, *layout.span)]
-        self.steps.add("apart", len(rows), written, *words)
+            rows.append((False, self.captured + 8 * k, layout))
+        words = [
+            word
+            for is_written, place, layout in rows
+            if layout.span[0] != layout.span[1]
+            for word in (place, *layout.span, is_written, 0)
+        ]
+        self.steps.add("apart", len(words) // APART_WORDS, *words)
 
     # Results
 
     def _makes_results(self) -> bool:
         """Tell whether there are steps for all that the call returns."""
         spec_is_known = _is_plain(self.recording.spec)
-        return spec_is_known and all(map(self._makes, self.recording.results))
+        is_all = spec_is_known and self.compiled.makes_results
+        return is_all and all(map(self._makes, self.recording.results))
 
     def _makes(self, leaf: ResultLeaf) -> bool:
         if isinstance(leaf, ViewLeaf):
@@ -375,6 +375,9 @@ class _Assembler:
                 self.steps.pointers[at] = in_frame[k]
                 continue
             head = (self.outputs + 8 * k, at, self.steps.hold(dtype), len(shape))
+            if k in self.compiled.donors:
+                self._take_memory(k, head, shape)
+                continue
             nbytes = int(np.prod(shape)) * dtype.itemsize
             if k in parts:
                 self.steps.add("new_part", *head, *parts[k], *shape)
@@ -388,6 +391,17 @@ class _Assembler:
                 size = self.steps.hold(room_for(nbytes))
                 self.steps.add("new_pooled", *head, *shape, memory, size)
 
+    def _take_memory(
+        self, output: int, head: tuple[int, ...], shape: tuple[int, ...]
+    ) -> None:
+        """Have a result lie in the memory of an argument."""
+        if output in dict(self.recording.writes).values():
+            if not self._makes_results():
+                self.steps.add("object", id(None), self.outputs + 8 * output)
+            return
+        memory = self._place(self.compiled.donors[output])
+        self.steps.add("new_part", *head, memory, 0, *shape)
+
     def _parts(self, in_frame: dict[int, int]) -> dict[int, tuple[int, int]]:
         """Have many small results lie in the memory of one array.
 
@@ -400,7 +414,10 @@ class _Assembler:
         small = [
             k
             for k, n in enumerate(sizes)
-            if k not in in_frame and n <= _SMALL and len(self.results[k][1]) > 0
+            if k not in in_frame
+            and k not in self.compiled.donors
+            and n <= _SMALL
+            and len(self.results[k][1]) > 0
         ]
         if len(small) < _PARTS_FROM:
             return {}
@@ -414,7 +431,8 @@ class _Assembler:
     def _return(self, in_frame: dict[int, int]) -> int:
         """Write back what was written, make the result and return its place."""
         for leaf, output in self.recording.writes:
-            self.steps.add("copy", self._place(leaf), self.outputs + 8 * output)
+            if output not in self.compiled.donors:
+                self.steps.add("copy", self._place(leaf), self.outputs + 8 * output)
         place = self.steps.place()
         leaves = iter(self.recording.results)
 

@@ -18,6 +18,7 @@ from .compiled import Compiled
 from .ir.graph import Graph
 from .ir.printer import format_graph
 from .kernels.kernel import Kernel
+from .offers import free_leaves, offers_of, warn_of_unused
 from .passes.limits import Limits
 from .passes.manager import PassContext
 from .passes.pipelines import compile_to_program, pipeline
@@ -47,12 +48,15 @@ class Traced:
         What tracing took.
     device : Device, optional
         Where it is to run; the CPU if there is none.
+    donated : mapping of int to str
+        Argument leaves that calls give away, with their names.
     """
 
     recording: Recording
     in_strides: Strides
     seconds: float = 0.0
     device: "Device | None" = None
+    donated: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def graph(self) -> Graph:
@@ -79,9 +83,19 @@ class Traced:
         start = time.perf_counter()
         switches = (config.get(n) for n in ("fma", "composites", "reroll"))
         passes = pipeline(limits, *switches)
+        mode = config.get("donation")
         graph, program = compile_to_program(
-            self.graph, self.in_strides, passes, context, limits.splits_complex
+            self.graph,
+            self.in_strides,
+            passes,
+            context,
+            limits.splits_complex,
+            offers_of(self.recording, self.donated, mode),
         )
+        if self.donated and mode == "on":
+            warn_of_unused(self.recording, self.donated, program)
+        is_seen = mode == "check" or (mode == "on" and self.device is not None)
+        lost = free_leaves(self.recording, self.donated) if is_seen else ()
         total = time.perf_counter() - start
         spent = sum(context.timings.values())
         timings = {"trace": self.seconds, "passes": spent, "schedule": total - spent}
@@ -94,6 +108,7 @@ class Traced:
             timings,
             notes,
             self.device,
+            lost,
         )
 
 
@@ -124,6 +139,9 @@ class Lowered:
         a reason of docs/fusion.md each.
     device : Device, optional
         Where it is to run; the CPU if there is none.
+    lost : tuple of int
+        Argument leaves that nobody may use after a call: NumPy's arrays are overwritten
+        where that is checked, arrays on devices raise.
     """
 
     recording: Recording
@@ -133,6 +151,7 @@ class Lowered:
     timings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     device: "Device | None" = None
+    lost: tuple[int, ...] = ()
 
     @property
     def stages(self) -> list[tuple[str, str]]:

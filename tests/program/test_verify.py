@@ -366,6 +366,64 @@ def test_p10_elements_of_a_result_at_one_place():
     check_breaks("P10", text, "elements of %t7 share places")
 
 
+DONATED = """\
+program @f(%x0, %x1) -> (%y2, %y3) arena(0) {
+  %x0: f32[2,3] strides(1,2) = input 0
+  %x1: f32[6] = input 1
+  %y2: f32[2,3] strides(1,2) = output 0 in %x0
+  %y3: f32[2,3] = output 1 in %x1
+  %a4: f32[3] strides(2) = alias %x0 + 0
+  %a5: f32[3] strides(2) = alias %y2 + 1
+  %a6: f32[3] strides(2) = alias %y2 + 0
+  %a7: f32[6] = alias %y3 + 0
+  copy %x1 -> %a7
+  copy %a4 -> %a5
+  copy %a4 -> %a6
+}
+"""
+
+
+def test_outputs_in_the_memory_of_inputs():
+    """The first and the last copy are of memory to itself."""
+    program = verify_program(parse_program(DONATED))
+    assert program.donors == {0: 0, 1: 1}
+    assert format_program(program) == DONATED
+    x = np.arange(6, dtype=np.float32)
+    one, two = run_program(program, [x.reshape(2, 3), x])
+    np.testing.assert_array_equal(one, [[0, 1, 2], [0, 1, 2]])
+    np.testing.assert_array_equal(two, x.reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("number", "old", "new", "message"),
+    [
+        ("P14", "1 in %x1", "1 in %x7", "%x7 is no input declared before it"),
+        ("P14", "1 in %x1", "1 in %y2", "%y2 is no input declared before it"),
+        ("P14", "1 in %x1", "1 in %x0", "another output lies in %x0"),
+        ("P14", "%x1: f32[6]", "%x1: f32[7]", "not that of %x1: f32[7]"),
+        ("P14", "%x1: f32[6]", "%x1: i32[6]", "not that of %x1: i32[6]"),
+        ("P14", "%x1: f32[6]", "%x1: f32[6] strides(2)", "not that of %x1: f32[6]"),
+        ("P14", "%a4 -> %a6", "%a4 -> %a6 copy %x0 -> %y2", "%x0 is read, but %a5"),
+        ("P10", "copy %a4 -> %a5", "copy %a4 -> %a9", "%a9 is written and overlaps"),
+        ("P7", "copy %a4 -> %a5", "copy %a5 -> %a6", "%a5 is read before"),
+    ],
+)
+def test_p14_memory_that_is_taken(number: str, old: str, new: str, message: str):
+    assert DONATED.count(old) == 1
+    another = "  %a9: f32[3] = alias %y2 + 0\n  copy %x1"
+    text = DONATED.replace(old, new)
+    check_breaks(number, text.replace("  copy %x1", another), message)
+
+
+def test_p14_what_a_turn_or_a_branch_has_taken():
+    for steps in (
+        "loop 2 { copy %a4 -> %a6  copy %x1 -> %a7  copy %a4 -> %a5  copy %x0 -> %y2 }",
+        "loop 2 { copy %x0 -> %y2  copy %a4 -> %a5 }",
+    ):
+        text = DONATED.replace("  copy %a4 -> %a5\n  copy %a4 -> %a6\n", steps)
+        check_breaks("P14", text, "%x0 is read, but %a5 may have taken it")
+
+
 def test_p12_two_kernels_of_one_name():
     program = parse_program(TEXT)
     first = program.steps[0]

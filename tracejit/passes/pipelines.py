@@ -1,12 +1,13 @@
 """The pipeline: what happens to a graph, in order, from trace to Program."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..ir.aval import Shape
 from ..ir.graph import Graph
 from ..ir.rerolling import Worth
 from ..program.carries import without_carry_copies
+from ..program.donate import Offer, with_donations, with_final_copies
 from ..program.horizontal import merge_alike
 from ..program.lower import lower_graph
 from ..program.plan import plan_memory
@@ -24,6 +25,7 @@ from .joins import join_pieces
 from .layouts import lay_out
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
+from .partial_writes import partial_writes
 from .powers import expand_powers
 from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
@@ -108,12 +110,30 @@ def compile_to_program(
     passes: Sequence[Pass],
     context: PassContext,
     complex_views: bool = False,
+    offers: Sequence[Offer] = (),
 ) -> tuple[Graph, Program]:
     """Run the passes, lower what they give, merge kernels, and plan memory.
 
-    With ``context.verify`` the Program and its kernels are verified too.
+    With ``context.verify`` the Program and its kernels are verified too. Outputs take
+    the memory that is offered where they can.
     """
+    graph, parts = partial_writes(graph, offers)
     fused = run_passes(graph, passes, context)
-    program = share_kernels(merge_alike(lower_graph(fused, in_strides, complex_views)))
-    program = plan_memory(without_carry_copies(program))
+    layouts = {
+        offer.outputs[0]: strides
+        for offer in offers
+        if offer.is_written and (strides := in_strides[offer.input]) is not None
+    }
+
+    def lowered(layouts: Mapping[int, Shape]) -> Program:
+        """Lower the graph after its passes; all but the memory plan."""
+        program = lower_graph(fused, in_strides, complex_views, layouts, parts)
+        program = share_kernels(merge_alike(program))
+        return with_donations(without_carry_copies(program), offers)
+
+    program = lowered(layouts)
+    refused = layouts.keys() - program.donors.keys()
+    if refused:  # these outputs are new memory, which is contiguous
+        program = lowered({k: x for k, x in layouts.items() if k not in refused})
+    program = plan_memory(with_final_copies(program, offers))
     return fused, verify_program(program) if context.verify else program

@@ -43,7 +43,7 @@ def run_program(program: Program, args: Sequence[Array]) -> tuple[Array, ...]:
     Returns
     -------
     tuple of numpy.ndarray
-        One per output, fresh.
+        One per output, fresh: what lies in the memory of an input, in that of a copy.
 
     Raises
     ------
@@ -78,6 +78,8 @@ class _Memory:
             start += buffer.offset * size
         elif buffer.storage is Storage.ARENA:
             block, start = self.arena, buffer.offset
+        elif buffer.donor is not None:
+            block, start = self.starts[buffer.donor]
         else:
             low, high = extent_of(buffer.shape, buffer.strides)
             block = np.full((high - low) * size, GARBAGE, np.uint8)

@@ -54,8 +54,28 @@ from .program import (
 Strides = Sequence[Shape | None]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Where in the memory of an input a result lies; the rest is as it was.
+
+    Parameters
+    ----------
+    input : int
+    start, stride : tuple of int
+        Of the slice, along each axis of the input.
+    """
+
+    input: int
+    start: Shape
+    stride: Shape
+
+
 def lower_graph(
-    graph: Graph, in_strides: Strides, complex_views: bool = False
+    graph: Graph,
+    in_strides: Strides,
+    complex_views: bool = False,
+    out_strides: Mapping[int, Shape] | None = None,
+    parts: Mapping[int, Part] | None = None,
 ) -> Program:
     """Return the Program of a graph.
 
@@ -67,8 +87,14 @@ def lower_graph(
         Element strides of the arguments; None for C-contiguous.
     complex_views : bool
         Whether ``real``, ``imag`` and ``complex`` are views, and no steps.
+    out_strides : mapping of int to tuple of int, optional
+        Element strides of results that are not C-contiguous: they are to lie in the
+        memory of arguments that are not.
+    parts : mapping of int to Part, optional
+        Results that are parts of others: these have the shape of an input, and begin
+        as a copy of it.
     """
-    lowering = _Lowering(graph.name, complex_views)
+    lowering = _Lowering(graph.name, complex_views, out_strides or {}, parts or {})
     inputs = []
     for i, (var, strides) in enumerate(zip(graph.invars, in_strides, strict=True)):
         made = strides if strides is not None else contiguous(var.aval.shape)
@@ -102,6 +128,9 @@ class _Lowering:
 
     name: str
     complex_views: bool = False
+    out_strides: Mapping[int, Shape] = field(default_factory=dict)
+    parts: Mapping[int, Part] = field(default_factory=dict)
+    wholes: dict[int, tuple[ProgramBuffer, ProgramBuffer]] = field(default_factory=dict)
     buffers: dict[str, ProgramBuffer] = field(default_factory=dict)
     home: dict[Var, ProgramBuffer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -140,12 +169,47 @@ class _Lowering:
     def claim_outputs(self, graph: Graph) -> None:
         """Let equations write results straight into OUTPUT buffers."""
         made_by = {v: e for e in graph.eqns for v in e.outvars}
+        for i, part in self.parts.items():
+            self.claim_part(graph, i, part, made_by)
         for i, x in enumerate(graph.outvars):
-            if not isinstance(x, Var) or x in self.claimed or x not in made_by:
+            if (
+                i in self.parts
+                or not isinstance(x, Var)
+                or x in self.claimed
+                or x not in made_by
+            ):
                 continue
             if not self._writes(made_by[x]):
                 continue
-            self.claimed[x] = self.buffer(x.aval, Storage.OUTPUT, index=i)
+            self.claimed[x] = self.output(x, i)
+
+    def claim_part(
+        self, graph: Graph, index: int, part: Part, made_by: Mapping[Var, Eqn]
+    ) -> None:
+        """Copy an input to a result, and let equations write their part of that."""
+        source, x = self.home[graph.invars[part.input]], graph.outvars[index]
+        whole = self.output(graph.invars[part.input], index)
+        self.copy(source, whole)
+        steps = list(zip(whole.strides, part.start, part.stride, strict=True))
+        strides = tuple(s * step for s, _, step in steps)
+        offset = sum(s * start for s, start, _ in steps)
+        place = self.piece_of(whole, x.aval.shape, strides, offset)
+        self.wholes[index] = whole, place
+        if isinstance(x, Var):
+            self._claim_piece(x, made_by, place, 0)
+
+    def finish_part(self, x: Atom, index: int) -> str:
+        """Copy what is not there yet; return the result that a part is of."""
+        whole, place = self.wholes[index]
+        home = self.operand(x)
+        if not is_piece(home, place, x.aval.shape, 0):
+            self.copy(home, place)
+        return whole.name
+
+    def output(self, x: Atom, index: int) -> ProgramBuffer:
+        """Add the buffer of a result."""
+        strides = self.out_strides.get(index)
+        return self.buffer(x.aval, Storage.OUTPUT, strides, index)
 
     def result(self, var: Var) -> ProgramBuffer:
         """Return the buffer an equation writes `var` to."""
@@ -539,11 +603,14 @@ class _Lowering:
         """Return the output buffers, copying results that live elsewhere."""
         names = []
         for i, x in enumerate(graph.outvars):
+            if i in self.parts:
+                names.append(self.finish_part(x, i))
+                continue
             home = self.operand(x)
             if home.storage is Storage.OUTPUT and home.index == i:
                 names.append(home.name)
                 continue
-            out = self.buffer(x.aval, Storage.OUTPUT, index=i)
+            out = self.output(x, i)
             self.steps.append(Copy(home.name, out.name))
             names.append(out.name)
         return names

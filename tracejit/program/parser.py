@@ -101,7 +101,10 @@ class ProgramParser(KernelParser):
             return replace(made, base=base, offset=offset, moves=self.moves())
         if storage is Storage.ARENA:
             return replace(made, offset=-1 if self.accept("?") else self.integer())
-        return replace(made, index=self.integer())
+        made = replace(made, index=self.integer())
+        if storage is Storage.OUTPUT and self.accept("in"):
+            return replace(made, donor=self.var())
+        return made
 
     def moves(self) -> tuple[Move, ...]:
         """Read ``+ 4*i5 + -1*i7``."""

@@ -12,7 +12,8 @@
 
 Arena buffers say where in the arena they start, in bytes; ``arena ?`` before that is
 planned. Aliases say how many elements after their base they start, and how far they
-move at each turn of a loop (``alias %x0 + 0 + 4*i5`` in ``loop i5: 10 {``). What is
+move at each turn of a loop (``alias %x0 + 0 + 4*i5`` in ``loop i5: 10 {``). An output
+in the memory of an input, which it overwrites, names it (``output 0 in %x0``). What is
 printed here is parsed by `parser`.
 """
 
@@ -68,7 +69,8 @@ def _home(buffer: ProgramBuffer) -> str:
         return f"alias %{buffer.base} + {buffer.offset}{moves}"
     if buffer.storage is Storage.ARENA:
         return f"arena {buffer.offset if buffer.offset >= 0 else '?'}"
-    return f"{buffer.storage.value} {buffer.index}"
+    place = f" in %{buffer.donor}" if buffer.donor is not None else ""
+    return f"{buffer.storage.value} {buffer.index}{place}"
 
 
 def _names(names: Sequence[str]) -> str:

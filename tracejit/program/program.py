@@ -1,13 +1,14 @@
 """Programs: buffers and steps, what the native host function executes."""
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 
 from ..ir.aval import Shape
+from ..ir.ops.indexing import scatter_p
 from ..ir.primitive import Params, Primitive
 from ..kernels.kernel import Buffer, Kernel
 from ..kernels.schedule import Schedule
@@ -18,7 +19,7 @@ class Storage(enum.Enum):
     """Who owns the memory of a buffer."""
 
     INPUT = "input"  # an argument or capture, by pointer and strides
-    OUTPUT = "output"  # allocated by the caller for a result, C-contiguous
+    OUTPUT = "output"  # a result: memory from the caller, or that of its `donor`
     ARENA = "arena"  # a place in the call's arena
     CONSTANT = "constant"  # data baked into the executable
     ALIAS = "alias"  # the memory of `base`, from `offset` elements on
@@ -55,6 +56,8 @@ class ProgramBuffer:
         For ALIAS: the loops that it moves with, outermost first.
     data : numpy.ndarray, optional
         For CONSTANT.
+    donor : str, optional
+        For OUTPUT, the input in whose memory it lies; see `donate`.
     """
 
     name: str
@@ -67,6 +70,7 @@ class ProgramBuffer:
     offset: int = -1
     data: np.ndarray | None = None
     moves: tuple[Move, ...] = ()
+    donor: str | None = None
 
     def as_parameter(self, name: str) -> Buffer:
         """Return what a kernel that takes it by a name of its own knows of it."""
@@ -176,6 +180,16 @@ class Program:
         return {b.name: b for b in self.buffers}
 
     @property
+    def donors(self) -> dict[int, int]:
+        """The outputs that lie in the memory of an input: output to input."""
+        by_name = self.by_name
+        return {
+            k: by_name[donor].index
+            for k, name in enumerate(self.outputs)
+            if (donor := by_name[name].donor) is not None
+        }
+
+    @property
     def kernels(self) -> tuple[Kernel, ...]:
         """The kernels it runs, in order, each once."""
         runs = (s for s in nested(self.steps) if isinstance(s, Run))
@@ -183,6 +197,53 @@ class Program:
         for step in runs:
             found.setdefault(step.kernel.name, step.kernel)
         return tuple(found.values())
+
+
+def owner_of(buffer: ProgramBuffer, by_name: Mapping[str, ProgramBuffer]) -> str:
+    """Return the buffer whose memory another one is: base, and donor of that."""
+    root = buffer if buffer.base is None else by_name[buffer.base]
+    return root.donor or root.name
+
+
+def is_nothing(step: Step, by_name: Mapping[str, ProgramBuffer]) -> bool:
+    """Tell whether a step copies memory to where it is."""
+    if not isinstance(step, Copy):
+        return False
+    one, two = by_name[step.input], by_name[step.output]
+    return owner_of(one, by_name) == owner_of(two, by_name) and _place(one) == _place(
+        two
+    )
+
+
+def is_update(step: Step, source: int, by_name: Mapping[str, ProgramBuffer]) -> bool:
+    """Tell whether a step starts its result as a copy of an operand, where that is.
+
+    So that it may write over it.
+
+    Parameters
+    ----------
+    step : Step
+    source : int
+        Which operand.
+    by_name : mapping of str to ProgramBuffer
+    """
+    if not isinstance(step, Extern) or step.primitive is not scatter_p or source:
+        return False
+    return is_nothing(Copy(step.inputs[0], step.outputs[0]), by_name)
+
+
+def ahead_of(one: ProgramBuffer, two: ProgramBuffer) -> int:
+    """Return the elements from the start of one buffer to that of another.
+
+    Both are of one owner and dtype, and move alike.
+    """
+    first, second = (b.offset if b.storage is Storage.ALIAS else 0 for b in (one, two))
+    return second - first
+
+
+def _place(buffer: ProgramBuffer) -> tuple[object, ...]:
+    offset = buffer.offset if buffer.storage is Storage.ALIAS else 0
+    return buffer.dtype, buffer.shape, buffer.strides, offset, buffer.moves
 
 
 def nested(steps: Sequence[Step]) -> Iterator[Step]:

@@ -2,8 +2,8 @@
 
 P1  Every buffer that is named is declared, once and before those that are its aliases.
 P2  Inputs and outputs are the INPUT and OUTPUT buffers, each once, with its position.
-P3  A buffer has a stride for each axis; outputs are C-contiguous; constants have data
-    of their shape and dtype.
+P3  A buffer has a stride for each axis; outputs are C-contiguous, or have the layout of
+    the input in whose memory they lie; constants have data of their shape and dtype.
 P4  An alias has a base that is no alias itself, its dtype or that of the base's parts,
     and lies inside of it, at every turn of the loops that it moves with.
 P5  Once one arena buffer is planned all are: aligned, and inside of the arena.
@@ -12,12 +12,16 @@ P7  No step reads an arena or output buffer before it is written.
 P8  Inputs and constants are not written.
 P9  Every output is written, whatever branches are taken.
 P10 What a step writes overlaps neither what it reads nor what else it writes, but for
-    a kernel that reads of a buffer only the element that it writes.
+    a kernel that reads of a buffer only the element that it writes, and a scatter
+    that updates its operand.
 P11 Buffers agree with what a step does: with the parameters of the kernel (dtype, and
     the same elements, perhaps with axes joined), with the avals of the primitive, and
     with one another in a copy; a predicate is one boolean; counts are not negative.
 P12 Kernels hold their own invariants, with their schedules; a name is of one kernel.
 P13 Loops have names of their own; what moves with a loop is named inside of it only.
+P14 An output that lies in the memory of an input has its dtype, and its layout or as
+    many elements without gaps; no other output does. No step reads of an input what an
+    output may have overwritten by then, whatever turns and branches came before.
 
 Before the memory plan (no arena buffer has an offset) P5 and P6 hold trivially.
 """
@@ -51,8 +55,12 @@ from .program import (
     Step,
     Storage,
     While,
+    ahead_of,
     ends_of,
+    is_nothing,
+    is_update,
     nested,
+    owner_of,
 )
 
 
@@ -110,12 +118,29 @@ class _Buffers:
             self.fail("P3", buffer, message)
         if buffer.dtype not in DTYPE_TO_NAME:
             self.fail("P3", buffer, f"{buffer.dtype} is no dtype that can be computed")
-        if buffer.storage is Storage.OUTPUT and strides != dense_strides(shape):
-            self.fail("P3", buffer, "an output is not C-contiguous")
+        if buffer.storage is Storage.OUTPUT:
+            self.output(buffer)
+        elif buffer.donor is not None:
+            self.fail("P14", buffer, "only outputs lie in the memory of an input")
         if buffer.storage is Storage.CONSTANT:
             data = buffer.data
             if data is None or (data.shape, data.dtype) != (shape, buffer.dtype):
                 self.fail("P3", buffer, "the data of a constant do not fit it")
+
+    def output(self, buffer: ProgramBuffer) -> None:
+        """Check the layout of an output, and of the input in whose memory it lies."""
+        is_dense = buffer.strides == dense_strides(buffer.shape)
+        if buffer.donor is None:
+            if not is_dense:
+                self.fail("P3", buffer, "an output is not C-contiguous")
+            return
+        donor = self.declared.get(buffer.donor)
+        if donor is None or donor.storage is not Storage.INPUT:
+            self.fail("P14", buffer, f"%{buffer.donor} is no input declared before it")
+        if any(b.donor == donor.name for b in self.declared.values()):
+            self.fail("P14", buffer, f"another output lies in %{donor.name}")
+        if not can_lie_in(buffer, donor):
+            self.fail("P14", buffer, f"its layout is not that of {described(donor)}")
 
     def alias(self, buffer: ProgramBuffer) -> None:
         base = self.declared.get(buffer.base or "")
@@ -166,6 +191,17 @@ class _Buffers:
             if stop > size:
                 message = f"bytes [{start}, {stop}) are not inside of {size}"
                 self.fail("P5", buffer, message)
+
+
+def can_lie_in(output: ProgramBuffer, donor: ProgramBuffer) -> bool:
+    """Tell whether the layout of an input is that of an output, or as good."""
+    if output.dtype != donor.dtype or has_overlaps(donor.shape, donor.strides):
+        return False
+    if (output.shape, output.strides) == (donor.shape, donor.strides):
+        return True
+    sizes = math.prod(output.shape), math.prod(donor.shape)
+    both = (output.shape, output.strides), (donor.shape, donor.strides)
+    return sizes[0] == sizes[1] and all(s == dense_strides(n) for n, s in both)
 
 
 def described(buffer: ProgramBuffer) -> str:
@@ -272,10 +308,13 @@ class _State:
         Elements that are there.
     lost : frozenset of (str, str)
         Buffers that were there, and which buffer took their place.
+    spoiled : frozenset of str
+        Buffers in the memory of inputs that may have been written.
     """
 
     written: frozenset[_Region] = frozenset()
     lost: frozenset[tuple[str, str]] = frozenset()
+    spoiled: frozenset[str] = frozenset()
 
 
 class _Steps:
@@ -333,8 +372,11 @@ class _Steps:
         self.overlaps(step, ins, outs)
         for name in ins:
             self.read(name, state)
+        known = state
         for name in outs:
             state = self.write(name, state)
+        if is_nothing(step, self.buffers):
+            return replace(state, spoiled=known.spoiled)
         return state
 
     def loop(self, step: Loop, state: _State) -> _State:
@@ -419,7 +461,7 @@ class _Steps:
     def kept(self, one: _State, other: _State) -> _State:
         """Return what of one state is there in another, in whatever pieces."""
         written = frozenset(r for r in one.written if self.is_there(r, other))
-        return _State(written, one.lost | other.lost)
+        return _State(written, one.lost | other.lost, one.spoiled | other.spoiled)
 
     def is_there(self, region: _Region, state: _State) -> bool:
         """Tell whether all of a region is written."""
@@ -439,6 +481,7 @@ class _Steps:
     def read(self, name: str, state: _State) -> None:
         root = self.root(name)
         if root.storage in (Storage.INPUT, Storage.CONSTANT):
+            self.intact(name, state)
             return
         if self.is_written(name, state):
             return
@@ -446,6 +489,12 @@ class _Steps:
             if lost == root.name:
                 self.fail("P6", f"%{name} is read, but %{by} has taken its place")
         self.fail("P7", f"%{name} is read before it is written")
+
+    def intact(self, name: str, state: _State) -> None:
+        """Check that no output has been written where a part of an input is read."""
+        for other in sorted(state.spoiled):
+            if self.may_meet(name, other, at_once=False):
+                self.fail("P14", f"%{name} is read, but %{other} may have taken it")
 
     def write(self, name: str, state: _State) -> _State:
         """Return the state after `name` is written."""
@@ -461,24 +510,48 @@ class _Steps:
         lost = state.lost | {(w.root, root.name) for w in gone}
         if _bytes_of(buffer) == _bytes_of(root):
             lost = frozenset(pair for pair in lost if pair[0] != root.name)
-        return _State(state.written - gone | {self.region(name)}, lost)
+        spoiled = state.spoiled
+        if root.donor is not None:
+            spoiled |= {name}
+        return _State(state.written - gone | {self.region(name)}, lost, spoiled)
 
     def overlaps(self, step: Step, ins: Sequence[str], outs: Sequence[str]) -> None:
         for i, name in enumerate(outs):
             for k, other in enumerate((*ins, *outs[:i])):
-                if self.may_meet(name, other) and not _is_in_place(step, k, i):
+                if self.may_meet(name, other) and not self.is_in_place(step, k, i):
                     self.fail("P10", f"%{name} is written and overlaps %{other}")
 
-    def may_meet(self, name: str, other: str) -> bool:
-        """Tell whether two buffers may have bytes in common."""
-        one, two = self.root(name), self.root(other)
+    def is_in_place(self, step: Step, source: int, target: int) -> bool:
+        """Tell whether a step may write an output over an operand, by positions."""
+        if is_nothing(step, self.buffers) or is_update(step, source, self.buffers):
+            return True
+        if not isinstance(step, Run) or source >= len(step.inputs):
+            return False
+        one, two = (
+            self.buffers[n] for n in (step.inputs[source], step.outputs[target])
+        )
+        if self.owner(one.name) is not self.owner(two.name) or one.moves != two.moves:
+            return False
+        ends = step.kernel.inputs[source].name, step.kernel.outputs[target].name
+        return can_write_in_place(step.kernel, *ends, ahead_of(one, two))
+
+    def owner(self, name: str) -> ProgramBuffer:
+        return self.buffers[owner_of(self.buffers[name], self.buffers)]
+
+    def may_meet(self, name: str, other: str, at_once: bool = True) -> bool:
+        """Tell whether two buffers may have bytes in common.
+
+        At the same turn of loops, or one of them at any turn.
+        """
+        one, two = self.owner(name), self.owner(other)
         if 0 in self.buffers[name].shape or 0 in self.buffers[other].shape:
             return False
         if one is not two:
             return two.name in self.rivals.get(one.name, ())
         if is_interleaved(*(in_parts(self.buffers[n]) for n in (name, other))):
             return False
-        together = self.buffers[name].moves == self.buffers[other].moves
+        moves = self.buffers[name].moves, self.buffers[other].moves
+        together = at_once and moves[0] == moves[1]
         (a, b), (c, d) = (self.span(n, not together) for n in (name, other))
         return a < d and c < b
 
@@ -547,15 +620,6 @@ class _Steps:
                 f"strides {strides}, %{buffer.name} is {typed(buffer)} with strides "
                 f"{list(buffer.strides)}",
             )
-
-
-def _is_in_place(step: Step, source: int, target: int) -> bool:
-    """Tell whether a step may write an output over an operand, by their positions."""
-    if not isinstance(step, Run) or source >= len(step.inputs):
-        return False
-    names = step.inputs[source], step.outputs[target]
-    ends = step.kernel.inputs[source].name, step.kernel.outputs[target].name
-    return names[0] == names[1] and can_write_in_place(step.kernel, *ends)
 
 
 def _side_by_side(regions: Collection[_Region]) -> set[_Region]:

@@ -88,6 +88,8 @@ class Call:
         The leaves as they were given: `leaves` has the shadows of arrays on devices.
     parameters : tuple of str
         The names of the positional arguments.
+    donated : frozenset of int
+        Leaves of parameters that are given away.
     """
 
     leaves: list[Any]
@@ -96,6 +98,7 @@ class Call:
     aliases: tuple[int, ...]
     given: list[Any]
     parameters: tuple[str, ...]
+    donated: frozenset[int] = frozenset()
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -133,6 +136,12 @@ class Call:
         return names + [format_path(p[1:], str(p[0])) for p in paths(named)]
 
 
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
+
+
 class Signature:
     """A function's signature, as far as `jit` needs it.
 
@@ -142,24 +151,59 @@ class Signature:
         Of any kind: a Python function, a ufunc, a builtin, a `functools.partial`.
     static_argnames : tuple of str
         Parameters whose leaves specialise by value.
+    donate_argnums : tuple of int
+        Positions of parameters whose arrays are given away.
+    donate_argnames : tuple of str
+        Names of such parameters.
     """
 
     def __init__(
-        self, fn: Callable[..., Any], static_argnames: tuple[str, ...]
+        self,
+        fn: Callable[..., Any],
+        static_argnames: tuple[str, ...] = (),
+        donate_argnums: tuple[int, ...] = (),
+        donate_argnames: tuple[str, ...] = (),
     ) -> None:
         self.fn = fn
         self.static = frozenset(static_argnames)
         self.signature = signature_of(fn)
         self._has_defaults = _is_python(fn)
         self._forms: dict[tuple[int, tuple[str, ...]], Form] = {}
+        self._check_names("static_argnames", self.static)
+        self._check_names("donate_argnames", frozenset(donate_argnames))
+        self.donated_at = frozenset(donate_argnums)
+        named = map(self._name_at, sorted(donate_argnums))
+        names = (n for n in named if n is not None)
+        self.donated = frozenset((*donate_argnames, *names))
+
+    def _check_names(self, what: str, names: frozenset[str]) -> None:
         known = set(self.signature.parameters) if self.signature else set()
-        unknown = self.static - known
+        unknown = names - known
         if unknown and not self._takes_any_keyword():
-            name = getattr(fn, "__name__", "the function")
             raise TypeError(
-                f"static_argnames {sorted(unknown)} are not parameters of {name}, "
+                f"{what} {sorted(unknown)} are not parameters of {self._name}, "
                 f"which has {sorted(known)}"
             )
+
+    def _name_at(self, position: int) -> str | None:
+        """Return the parameter at a position that is donated; None for ``*args``."""
+        if self.signature is None:
+            return None
+        parameters = [*self.signature.parameters.values()]
+        positional = [p for p in parameters if p.kind in _POSITIONAL]
+        if 0 <= position < len(positional):
+            return positional[position].name
+        takes_more = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+        if position >= 0 and takes_more:
+            return None
+        raise TypeError(
+            f"donate_argnums {position} is out of range: {self._name} takes "
+            f"{len(positional)} positional arguments"
+        )
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.fn, "__name__", "the function")
 
     def _takes_any_keyword(self) -> bool:
         if self.signature is None:
@@ -182,7 +226,8 @@ class Signature:
         keys = tuple([leaf_key(x, i in static) for i, x in enumerate(given)])
         leaves = [x.shadow if isinstance(x, Placed) else x for x in given]
         aliases = aliases_of(leaves)
-        return Call(leaves, spec, keys, aliases, given, form.parameters)
+        donated = form.donated_leaves(spec) if form.has_donations else frozenset()
+        return Call(leaves, spec, keys, aliases, given, form.parameters, donated)
 
     def form(self, count: int, names: tuple[str, ...]) -> "Form":
         """Return how `count` positional arguments and keywords `names` are bound.
@@ -205,7 +250,22 @@ class Signature:
             static = self.static.intersection(names)
             known = argument_names(self.signature, count)
             args = tuple(given[:count])
-            return Form(count, names, args, keywords, frozenset(), static, known)
+            donated = frozenset(
+                i
+                for i, n in enumerate(known)
+                if i in self.donated_at or n in self.donated
+            )
+            return Form(
+                count,
+                names,
+                args,
+                keywords,
+                frozenset(),
+                static,
+                known,
+                donated,
+                self.donated.intersection(names),
+            )
         bound = self.signature.bind(*given[:count], **keywords)
         if self._has_defaults:
             bound.apply_defaults()
@@ -218,6 +278,12 @@ class Signature:
             frozenset(i for i, n in enumerate(positional) if n in self.static),
             frozenset(k for k, n in named.items() if {k, n} & self.static),
             argument_names(self.signature, len(bound.args)),
+            frozenset(
+                i
+                for i, n in enumerate(positional)
+                if n in self.donated or i in self.donated_at
+            ),
+            frozenset(k for k, n in named.items() if {k, n} & self.donated),
         )
 
 
@@ -232,11 +298,7 @@ def signature_of(fn: Callable[..., Any]) -> inspect.Signature | None:
 def argument_names(signature: inspect.Signature | None, count: int) -> tuple[str, ...]:
     """Return the names of positional arguments: ``args[2]`` where there is none."""
     parameters = signature.parameters.values() if signature else ()
-    positional = (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    )
-    names = [p.name for p in parameters if p.kind in positional][:count]
+    names = [p.name for p in parameters if p.kind in _POSITIONAL][:count]
     return *names, *(f"args[{i}]" for i in range(len(names), count))
 
 
@@ -287,6 +349,9 @@ class Form:
         Parameters whose leaves specialise by value.
     parameters : tuple of str
         The names of the positional arguments.
+    donated_args : frozenset of int
+    donated_kwargs : frozenset of str
+        Parameters whose arrays are given away.
     """
 
     count: int
@@ -296,6 +361,13 @@ class Form:
     static_args: frozenset[int]
     static_kwargs: frozenset[str]
     parameters: tuple[str, ...]
+    donated_args: frozenset[int] = frozenset()
+    donated_kwargs: frozenset[str] = frozenset()
+
+    @property
+    def has_donations(self) -> bool:
+        """Whether any parameter is given away."""
+        return bool(self.donated_args or self.donated_kwargs)
 
     @cached_property
     def is_plain(self) -> bool:
@@ -316,16 +388,25 @@ class Form:
 
     def static_leaves(self, spec: TreeSpec) -> frozenset[int]:
         """Return the leaves of static parameters; `spec` is of ``(args, kwargs)``."""
-        found: list[int] = []
-        start = 0
-        for names, tree in zip(
-            (self.static_args, self.static_kwargs), spec.children, strict=True
-        ):
-            for name, child in zip(tree.keys, tree.children, strict=True):
-                if name in names:
-                    found.extend(range(start, start + child.size))
-                start += child.size
-        return frozenset(found)
+        return _leaves_of(spec, self.static_args, self.static_kwargs)
+
+    def donated_leaves(self, spec: TreeSpec) -> frozenset[int]:
+        """Return the leaves of donated parameters; see `static_leaves`."""
+        return _leaves_of(spec, self.donated_args, self.donated_kwargs)
+
+
+def _leaves_of(
+    spec: TreeSpec, positions: frozenset[int], keywords: frozenset[str]
+) -> frozenset[int]:
+    """Return the leaves of some parameters; `spec` is of ``(args, kwargs)``."""
+    found: list[int] = []
+    start = 0
+    for names, tree in zip((positions, keywords), spec.children, strict=True):
+        for name, child in zip(tree.keys, tree.children, strict=True):
+            if name in names:
+                found.extend(range(start, start + child.size))
+            start += child.size
+    return frozenset(found)
 
 
 def _is_python(fn: object) -> bool:

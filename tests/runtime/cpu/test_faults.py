@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tracejit.runtime.cpu.executable import OUTPUTS
 
 resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.skipif(
@@ -77,6 +78,32 @@ def test_an_optimiser_step_over_its_own_results() -> None:
         p, m = step(p, m, g)
     assert faults() - before < g.nbytes // PAGE // 8
     assert p.shape == m.shape == g.shape
+
+
+def descend(p: list[np.ndarray], g: list[np.ndarray]) -> None:
+    for x, y in zip(p, g, strict=True):
+        x -= 0.01 * y
+
+
+def descended(p: list[np.ndarray], g: list[np.ndarray]) -> list[np.ndarray]:
+    return [x - 0.01 * y for x, y in zip(p, g, strict=True)]
+
+
+@pytest.mark.parametrize("is_donated", [False, True])
+def test_steps_in_place_take_no_memory(is_donated: bool) -> None:
+    """Neither new nor from the pool, in the first calls as in later ones."""
+    step = tj.jit(descended, donate_argnums=0) if is_donated else tj.jit(descend)
+    g = [np.ones((512, 512)) for _ in range(4)]
+    p = [x * 0 for x in g]
+    step([x.copy() for x in p], g)  # compiles
+    counters = OUTPUTS.counters
+    known = counters.new, counters.reused
+    before = faults()
+    for _ in range(CALLS):
+        p = step(p, g) or p
+    assert (counters.new, counters.reused) == known
+    assert faults() - before < p[0].nbytes // PAGE // 8
+    np.testing.assert_allclose(p[-1], -0.01 * CALLS)
 
 
 def test_the_measure_sees_fresh_pages() -> None:

@@ -31,6 +31,7 @@ from ...program.program import (
     Storage,
     While,
     ends_of,
+    is_nothing,
     nested,
 )
 from ..error_word import STEP_SHIFT
@@ -127,6 +128,8 @@ class HostEmitter(ABC):
             return em.gep("i8", self.arena, buffer.offset)
         if buffer.storage is Storage.CONSTANT:
             return self._constant(buffer)
+        if buffer.donor is not None:
+            return self._pointer(buffer.donor)
         index = buffer.index
         if buffer.storage is Storage.OUTPUT:
             index += len(self.program.inputs)
@@ -150,6 +153,8 @@ class HostEmitter(ABC):
         self.steps.append(step)
         if isinstance(step, Run):
             return self._run(step, number)
+        if is_nothing(step, self.buffers):
+            return 0
         if isinstance(step, Copy):
             return self._copy(step, number)
         if isinstance(step, Loop):

@@ -29,6 +29,7 @@ from ...program.program import (
     Step,
     Storage,
     ends_of,
+    is_update,
     nested,
 )
 from ...records import dataclass
@@ -145,6 +146,8 @@ class _ProgramEmitter(HostEmitter):
 
     def _is_large(self, name: str) -> bool:
         buffer = self.buffers[name]
+        if buffer.donor is not None:  # what is read is in the caches already
+            return False
         size = prod(buffer.shape) * buffer.dtype.itemsize
         return buffer.storage is Storage.OUTPUT and size >= UNCACHED_FROM
 
@@ -313,8 +316,10 @@ class _ProgramEmitter(HostEmitter):
         copied = 0
         inputs = step.inputs
         if code.in_place:
-            start = Copy(inputs[0], step.outputs[0], step.source)
-            copied, inputs = self._copy(start, number), inputs[1:]
+            if not is_update(step, 0, self.buffers):
+                start = Copy(inputs[0], step.outputs[0], step.source)
+                copied = self._copy(start, number)
+            inputs = inputs[1:]
         names = (*inputs, *step.outputs)
         pointers = [*map(self._pointer, names), self.scratch, self.error]
         self.em.call("void", symbol, [("ptr", p) for p in pointers])

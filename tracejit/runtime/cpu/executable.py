@@ -105,6 +105,7 @@ class CpuExecutable:
         self._inputs = [buffers[name] for name in program.inputs]
         self._expected = [_layout(buffer) for buffer in self._inputs]
         self._outputs = [_output(buffers[name]) for name in program.outputs]
+        self._donors = program.donors
 
     @property
     def kernels(self) -> Mapping[str, str]:
@@ -131,7 +132,8 @@ class CpuExecutable:
         Returns
         -------
         list of numpy.ndarray
-            The results: new C-contiguous arrays, of rank 0 for scalars.
+            The results: new C-contiguous arrays, of rank 0 for scalars, and for those
+            in the memory of an input an array of that memory.
 
         Raises
         ------
@@ -143,9 +145,15 @@ class CpuExecutable:
             For a matrix that is singular or not positive definite.
         """
         self._check(inputs)
-        return self.run_at([data_pointer(x) for x in inputs])
+        outs = self.run_at([data_pointer(x) for x in inputs])
+        return [
+            inputs[self._donors[k]].view(np.ndarray).reshape(self._outputs[k][1])
+            if out is None
+            else out
+            for k, out in enumerate(outs)
+        ]
 
-    def run_at(self, addresses: Sequence[int]) -> list[np.ndarray]:
+    def run_at(self, addresses: Sequence[int]) -> list[np.ndarray | None]:
         """Run the program once, on inputs that are known to fit.
 
         Parameters
@@ -155,16 +163,20 @@ class CpuExecutable:
 
         Returns
         -------
-        list of numpy.ndarray
+        list of (numpy.ndarray or None)
+            None for what lies in the memory of an input.
 
         Raises
         ------
         IndexRangeError, numpy.linalg.LinAlgError
             As `run`.
         """
-        outputs = [allocate(shape, dtype) for allocate, shape, dtype in self._outputs]
+        outputs = [
+            None if k in self._donors else allocate(shape, dtype)
+            for k, (allocate, shape, dtype) in enumerate(self._outputs)
+        ]
         arena = self._arenas.acquire()
-        places = [*addresses, *map(data_pointer, outputs)]
+        places = [*addresses, *(0 if x is None else data_pointer(x) for x in outputs)]
         word = self._function.at(places, arena.address)
         if word:
             error = self._error(int(word), arena.address)
@@ -212,6 +224,11 @@ class CpuExecutable:
     def results(self) -> Sequence[tuple[Allocator, tuple[int, ...], np.dtype]]:
         """How each result is allocated, its shape and its dtype."""
         return self._outputs
+
+    @property
+    def donors(self) -> Mapping[int, int]:
+        """The results in the memory of an input: result to input."""
+        return self._donors
 
     @property
     def pool(self) -> OutputPool:

@@ -264,6 +264,31 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
         return bound
 
 
+class LostArray(Array):
+    """What an array on a device becomes that was donated: nothing can be done with it.
+
+    A result has its memory now, or may have.
+    """
+
+    __slots__ = ()
+
+    @property
+    def shadow(self) -> np.ndarray:  # type: ignore[override]
+        """Raise, as there is none."""
+        raise ArgumentError(
+            "an array on a device was donated to a compiled function, so that its "
+            "memory may hold a result now",
+            hint="use the result, or donate a copy: x.copy()",
+        )
+
+
+def lose(array: Array) -> None:
+    """Have whatever is done with an array raise from now on."""
+    if type(array) is Array:
+        del array.shadow
+        array.__class__ = LostArray
+
+
 def _decides(x: object) -> bool:
     """Tell whether an operand is of another library, or traced, and knows better."""
     is_known = isinstance(x, Array | np.ndarray | np.generic)

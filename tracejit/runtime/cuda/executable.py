@@ -104,6 +104,7 @@ class CudaExecutable:
         }
         self._graphs = self._recordings()
         self._outputs = _labelled_outputs(program)
+        self._donors = program.donors
         self._tail = device.stream, device.context
         has_state = any(x.select for x in code.libraries)
         libraries = device.libraries if has_state else None
@@ -207,7 +208,7 @@ class CudaExecutable:
         """Return the LLVM module that launches the kernels."""
         return self._code.text
 
-    def run_at(self, addresses: Sequence[int]) -> list[np.ndarray]:
+    def run_at(self, addresses: Sequence[int]) -> list[np.ndarray | None]:
         """Ask the device to run the program once.
 
         Parameters
@@ -219,6 +220,7 @@ class CudaExecutable:
         -------
         list of numpy.ndarray
             Shadows of the results: C-contiguous, and there once the device is done.
+            None for those in the memory of an input.
 
         Raises
         ------
@@ -229,13 +231,15 @@ class CudaExecutable:
         """
         device = self.device
         outputs = [
-            device.pool.allocate(size_of(shape, dtype), label)
-            for shape, dtype, label in self._outputs
+            None
+            if k in self._donors
+            else device.pool.allocate(size_of(shape, dtype), label)
+            for k, (shape, dtype, label) in enumerate(self._outputs)
         ]
         arena = device.pool.allocate(
             self._code.arena_bytes, f"temporaries of {self.program.name}"
         )
-        places = [x.address for x in outputs]
+        places = [0 if x is None else x.address for x in outputs]
         everything = (*addresses, *places, arena.address)
         device.settle(addresses)
         with self._turn:
@@ -244,14 +248,17 @@ class CudaExecutable:
             else:
                 word = self._function.at([*everything, *self._tail]) or 0
         mark = device.marks.make()
-        for output in outputs:
+        for output in filter(None, outputs):
             output.mark = mark
         if self._code.error_words:
             device.watch(self, mark)
         if word:
             raise self._error(word)
         shadows = zip(outputs, self._outputs, strict=True)
-        return [shadow_in(device, x, shape, dtype) for x, (shape, dtype, _) in shadows]
+        return [
+            None if x is None else shadow_in(device, x, shape, dtype)
+            for x, (shape, dtype, _) in shadows
+        ]
 
     def check(self) -> None:
         """Raise what a kernel has found since the last check; the device is done.

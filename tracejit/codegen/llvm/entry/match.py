@@ -8,6 +8,8 @@ Those that look at captured arrays may, and come after `hold`.
 from ..text import vec
 from .writer import KEY, LANES, MISS, MISS_HELD, VALUE, WORD, Step, StepWriter
 
+APART_WORDS = _ROW = 5  # of a row of `apart`
+_ADDRESS = 4  # which of them is the address of the first byte
 _FILTER = 4096  # bits
 _MULTIPLIER = -7046029254386353131  # 2**64 divided by the golden ratio, made odd
 
@@ -344,34 +346,84 @@ def _is_among(w: StepWriter, value: str, first: str, count: str) -> str:
 
 
 def _apart(w: StepWriter) -> None:
-    """Words: count, count of those written, rows of place, first byte, end.
+    """Words: count, rows of place, first byte, end, whether it is written, address.
 
-    The written arrays come first. Arrays are apart if no written one overlaps another.
+    Arrays are apart if no written one overlaps another. Rows are sorted by address,
+    and stay so for the next call, whose arrays often are where they were.
     """
-    count, written = w.word(1), w.word(2)
-    with w.loop(0, written, 1, [("i1", "false")]) as outer:
-        first, end = _span(w, outer.index)
-        after = w.op(f"add i64 {outer.index}, 1")
-        with w.loop(after, count, 1, [("i1", outer.carried[0])]) as inner:
-            other_first, other_end = _span(w, inner.index)
-            a = w.op(f"icmp ult i64 {first}, {other_end}")
-            b = w.op(f"icmp ult i64 {other_first}, {end}")
-            overlap = w.op(f"and i1 {a}, {b}")
-            inner.yield_([w.op(f"or i1 {inner.carried[0]}, {overlap}")])
-        outer.yield_([inner.results[0]])
-    w.require(w.op(f"xor i1 {outer.results[0]}, true"))
-    words = w.op(f"mul i64 {count}, 3")
-    w.go_on(w.op(f"add i64 {words}, 3"))
+    count, rows = w.word(1), w.gep("i64", "%op", 2)
+    at = w.op("alloca i64, align 8")
+    with w.loop(0, count, 1) as loop:
+        row = _row(w, rows, loop.index)
+        place = w.gep("i8", "%frame", w.load("i64", row, WORD))
+        data = w.field("i64", w.load("ptr", place, WORD), w.layout.array_data)
+        first = w.load("i64", w.gep("i64", row, 1), WORD)
+        start = w.op(f"add i64 {data}, {first}")
+        w.store("i64", start, w.gep("i64", row, _ADDRESS), WORD)
+        _move_down(w, rows, loop.index, at)
+        loop.yield_([])
+    w.require(w.op(f"xor i1 {_has_hazard(w, rows, count)}, true"))
+    words = w.op(f"mul i64 {count}, {_ROW}")
+    w.go_on(w.op(f"add i64 {words}, 2"))
 
 
-def _span(w: StepWriter, index: str) -> tuple[str, str]:
-    """Return the first byte and the end of an array of `apart`."""
-    row = w.gep("i64", w.gep("i64", "%op", 3), w.op(f"mul i64 {index}, 3"))
-    place = w.gep("i8", "%frame", w.load("i64", row, WORD))
-    data = w.field("i64", w.load("ptr", place, WORD), w.layout.array_data)
-    first = w.load("i64", w.gep("i64", row, 1), WORD)
-    end = w.load("i64", w.gep("i64", row, 2), WORD)
-    return w.op(f"add i64 {data}, {first}"), w.op(f"add i64 {data}, {end}")
+def _row(w: StepWriter, rows: str, index: str) -> str:
+    return w.gep("i64", rows, w.op(f"mul i64 {index}, {_ROW}"))
+
+
+def _move_down(w: StepWriter, rows: str, index: str, at: str) -> None:
+    """Move a row down to where it is sorted; `at` is memory for its index."""
+    test, swap, done = w.fresh("test"), w.fresh("swap"), w.fresh("sorted")
+    compare = w.fresh("compare")
+    w.store("i64", index, at, WORD)
+    w.line(f"br label %{test}")
+    w.label(test)
+    k = w.load("i64", at, WORD)
+    w.line(f"br i1 {w.op(f'icmp eq i64 {k}, 0')}, label %{done}, label %{compare}")
+    w.label(compare)
+    row = _row(w, rows, k)
+    address = w.load("i64", w.gep("i64", row, _ADDRESS), WORD)
+    before = w.load("i64", w.gep("i64", row, _ADDRESS - _ROW), WORD)
+    later = w.op(f"icmp ugt i64 {before}, {address}")
+    w.line(f"br i1 {later}, label %{swap}, label %{done}")
+    w.label(swap)
+    for word in range(_ROW):
+        here, there = w.gep("i64", row, word), w.gep("i64", row, word - _ROW)
+        one, two = w.load("i64", here, WORD), w.load("i64", there, WORD)
+        w.store("i64", one, there, WORD)
+        w.store("i64", two, here, WORD)
+    w.store("i64", w.op(f"sub i64 {k}, 1"), at, WORD)
+    w.line(f"br label %{test}")
+    w.label(done)
+
+
+def _has_hazard(w: StepWriter, rows: str, count: str) -> str:
+    """Return whether sorted rows have a written one that overlaps another.
+
+    As `runtime.overlap.has_hazard`: against the end of all, and of the written ones,
+    so far.
+    """
+    carried = [("i64", "0"), ("i64", "0"), ("i1", "false")]
+    with w.loop(0, count, 1, carried) as loop:
+        end, written_end, found = loop.carried
+        row = _row(w, rows, loop.index)
+        first, stop, is_written, start = (
+            w.load("i64", w.gep("i64", row, k), WORD) for k in range(1, _ROW)
+        )
+        stop = w.op(f"add i64 {start}, {w.op(f'sub i64 {stop}, {first}')}")
+        writes = w.op(f"icmp ne i64 {is_written}, 0")
+        on_written = w.op(f"icmp ult i64 {start}, {written_end}")
+        on_any = w.op(f"icmp ult i64 {start}, {end}")
+        hit = w.op(f"or i1 {on_written}, {w.op(f'and i1 {writes}, {on_any}')}")
+        own_end = w.op(f"select i1 {writes}, i64 {stop}, i64 0")
+        loop.yield_(
+            [
+                w.intrinsic("llvm.umax", "i64", end, stop),
+                w.intrinsic("llvm.umax", "i64", written_end, own_end),
+                w.op(f"or i1 {found}, {hit}"),
+            ]
+        )
+    return loop.results[2]
 
 
 def _hold(w: StepWriter) -> None:
