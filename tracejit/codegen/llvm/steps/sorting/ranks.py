@@ -19,7 +19,7 @@ def is_short(target: Target, width: int, length: int) -> bool:
 
 
 class RankWriter:
-    """Writes ``void @row(ptr x, ptr out, ptr scratch)`` for short rows of one length.
+    """Writes ``void (ptr x, ptr out, ptr scratch)`` for short rows of one length.
 
     Parameters
     ----------
@@ -47,8 +47,13 @@ class RankWriter:
         """What a row needs."""
         return 2 * self.row_bytes
 
-    def emit(self) -> str:
-        """Write the function; return its symbol."""
+    def call(self, em: Emitter, x: str, out: str, scratch: str) -> None:
+        """Write the call that sorts a row."""
+        values = [("ptr", x), ("ptr", out), ("ptr", scratch)]
+        em.call("void", f"{self.functions.symbol}.ranks", values)
+
+    def emit(self) -> None:
+        """Write the function."""
         em = self.em
         whole = self.length // self.lanes * self.lanes
         for lanes, start, stop in ((self.lanes, 0, whole), (1, whole, self.length)):
@@ -59,7 +64,7 @@ class RankWriter:
             loop.yield_([])
         self._move()
         em.ret()
-        return self.functions.put("row", em, ("ptr %x", "ptr %out", "ptr %scratch"))
+        self.functions.put("ranks", em, ("ptr %x", "ptr %out", "ptr %scratch"))
 
     def _at(self, pointer: str, index: str) -> str:
         return self.em.gep(self.plain.raw, pointer, index)

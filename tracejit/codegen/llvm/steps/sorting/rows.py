@@ -16,7 +16,8 @@ from ..code import Setting, StepCode, step_over
 from .keys import Cells, has_keys
 from .pieces import Functions
 from .ranks import RankWriter, is_short
-from .row import RowWriter
+from .row import WholeRow
+from .split import SplitWriter, is_split
 
 _MOST_SIDE = 1 << 20  # bytes of rows that are collected together
 _MOVE_NS = 2.0  # to collect or to spread an element
@@ -97,21 +98,21 @@ class _StepWriter:
         self.setting, self.rows = setting, rows
         self.functions = Functions(setting.symbol, setting.target, setting.new_emitter)
         self.em = setting.new_emitter()
-        cells, length = Cells(rows.x.dtype, rows.has_order), rows.length
-        threading = setting.threading
-        self.is_long = rows.count < threading.threads
-        writer: RankWriter | RowWriter
-        if is_short(setting.target, cells.width, length):
-            writer = RankWriter(self.functions, cells, length)
-            self.row_bytes = writer.scratch_bytes
-        else:
-            own = threading if self.is_long else SERIAL
-            writer = RowWriter(self.functions, cells, length, own)
-            self.is_long = writer.pieces > 1
-            self.row_bytes = writer.room.size
-        self.writer = writer
+        self.cells = Cells(rows.x.dtype, rows.has_order)
+        self.writer = self._writer()
         self.rest = rows.rest()
         self.group = 1 if rows.is_dense else self._group()
+
+    def _writer(self) -> RankWriter | SplitWriter | WholeRow:
+        """Return what writes the function of a row."""
+        cells, length = self.cells, self.rows.length
+        threading = self.setting.threading
+        if is_short(self.setting.target, cells.width, length):
+            return RankWriter(self.functions, cells, length)
+        own = threading if self.rows.count < threading.threads else SERIAL
+        if is_split(cells, length, own):
+            return SplitWriter(self.functions, cells, length, own)
+        return WholeRow(self.functions, cells, length)
 
     def _group(self) -> int:
         """Return how many rows are collected together."""
@@ -124,15 +125,15 @@ class _StepWriter:
     def emit(self) -> StepCode:
         """Return the step."""
         rows, writer = self.rows, self.writer
-        symbol = writer.emit()
+        writer.emit()
         along = self.rest.shape[-1] if self.rest.shape else 1
         groups = -(-along // self.group)
         extent = rows.count // along * groups
         with self.em.loop("%begin", "%end", 1) as loop:
-            self._some(loop.index, groups, along, symbol)
+            self._some(loop.index, groups, along)
             loop.yield_([])
         self.em.ret()
-        own = aligned(self.row_bytes)
+        own = aligned(self.writer.scratch_bytes)
         if not rows.is_dense:
             own += sum(self._side_bytes)
         ranges = Ranges(None, f"{self.setting.symbol}.range", extent, 1, 0, own)
@@ -153,8 +154,7 @@ class _StepWriter:
     def _step(self, ranges: Ranges, work: int) -> StepCode:
         setting = self.setting
         shared = 0
-        if isinstance(self.writer, RowWriter) and self.is_long:
-            self.writer.task()
+        if isinstance(self.writer, SplitWriter) and self.writer.is_shared:
             # Rows share their own work: they are sorted one after another.
             setting = Setting(
                 setting.symbol, setting.target, setting.new_emitter, SERIAL
@@ -166,7 +166,7 @@ class _StepWriter:
 
     # A group of rows
 
-    def _some(self, number: str, groups: int, along: int, symbol: str) -> None:
+    def _some(self, number: str, groups: int, along: int) -> None:
         """Sort the rows of one group: with `groups` of them along the last axis."""
         em = self.em
         column: Index = 0
@@ -178,19 +178,19 @@ class _StepWriter:
             outer = number
         at = [self._place(k, outer, column) for k in (0, 1)]
         if self.rows.is_dense:
-            self._call(symbol, *at)
+            self.writer.call(em, *at, "%own")
             return
         count: Index = self.group
         if along % self.group:
             rest = em.op(f"sub nsw i64 {along}, {column}")
             count = em.intrinsic("llvm.smin", "i64", rest, str(self.group))
-        here = em.gep("i8", "%own", aligned(self.row_bytes))
+        here = em.gep("i8", "%own", aligned(self.writer.scratch_bytes))
         there = em.gep("i8", here, self._side_bytes[0])
         self._between(0, at[0], here, count)
         with em.loop(0, count, 1) as loop:
             start = multiply(em, loop.index, self.rows.length)
             ends = [em.gep(t, p, start) for t, p in zip(self._types, (here, there))]
-            self._call(symbol, *ends)
+            self.writer.call(em, *ends, "%own")
             loop.yield_([])
         self._between(1, at[1], there, count)
 
@@ -218,10 +218,6 @@ class _StepWriter:
                 place = em.op(f"udiv i64 {place}, {inner}")
             total = add(em, total, multiply(em, place, stride))
         return em.gep(self._types[k], ("%x", "%out")[k], total)
-
-    def _call(self, symbol: str, x: str, out: str) -> None:
-        arguments = [("ptr", x), ("ptr", out), ("ptr", "%own")]
-        self.em.call("void", symbol, arguments)
 
     def _between(self, k: int, array: str, side: str, count: Index) -> None:
         """Collect rows side by side, or spread what they became."""
