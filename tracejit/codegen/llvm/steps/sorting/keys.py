@@ -147,6 +147,11 @@ class Cells:
         whole = em.load(vec("i64", lanes), pointer, self.align)
         return em.op(f"trunc {vec('i64', lanes)} {whole} to {raw}")
 
+    def keys(self, em: Emitter, pointer: str, index: str, lanes: int) -> str:
+        """Return the keys of cells that lie side by side."""
+        at = em.gep(self.type_, pointer, index)
+        return order_key(em, self.dtype, self.values(em, at, lanes), lanes)
+
     def pack(self, em: Emitter, value: str, place: str) -> str:
         """Return the cell of a value (its bits) that was at a place (i64)."""
         if self.width == 64:
@@ -156,8 +161,11 @@ class Cells:
         low = em.op(f"zext {self.raw} {value} to i64")
         return em.op(f"or i64 {high}, {low}")
 
-    def place(self, em: Emitter, pointer: str) -> str:
-        """Load where the value of a cell was."""
+    def place(self, em: Emitter, pointer: str, number: str) -> str:
+        """Return where the value of a cell was; values are where they are."""
+        if not self.has_order:
+            return number
+        at = em.gep(self.type_, pointer, number)
         if self.width == 64:
-            return em.load("i64", em.gep("i64", pointer, 1), 8)
-        return em.op(f"lshr i64 {em.load('i64', pointer, 8)}, 32")
+            return em.load("i64", em.gep("i64", at, 1), 8)
+        return em.op(f"lshr i64 {em.load('i64', at, 8)}, 32")

@@ -50,7 +50,7 @@ class RankWriter:
     def call(self, em: Emitter, x: str, out: str, scratch: str) -> None:
         """Write the call that sorts a row."""
         values = [("ptr", x), ("ptr", out), ("ptr", scratch)]
-        em.call("void", f"{self.functions.symbol}.ranks", values)
+        em.call("void", self.functions.symbol_of("ranks"), values)
 
     def emit(self) -> None:
         """Write the function."""
@@ -134,8 +134,6 @@ class RankWriter:
             if self.cells.has_order:
                 em.store("i64", loop.index, em.gep("i64", "%out", rank), 8)
             else:
-                value = em.load(
-                    plain.raw, self._at("%x", loop.index), plain.bytes
-                )
+                value = em.load(plain.raw, self._at("%x", loop.index), plain.bytes)
                 em.store(plain.raw, value, self._at("%out", rank), plain.bytes)
             loop.yield_([])

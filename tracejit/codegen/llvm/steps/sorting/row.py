@@ -15,6 +15,7 @@ from collections.abc import Callable
 from ...target import aligned
 from ...text import Emitter
 from .keys import Cells
+from .ordered import leave_in_order
 from .pieces import BLOCK, TYPES, Digits, Functions, PieceWriter
 
 _FEW = 4096  # elements of a row whose tables should be small
@@ -33,8 +34,9 @@ class RowWriter:
 
         void (ptr src, ptr out, ptr ours, ptr others, ptr room, i64 size)
 
-    `ours` has room for the row's cells, and so has `others` if cells are larger than
-    what the result has; it may be `src`. In `room` are tables, and a block.
+    `ours` and `others` have room for the row's cells. If the row comes in cells, `others`
+    may be `src`; if cells are not larger than what the result has, it may be `out`. In
+    `room` are tables, and a block.
 
     Parameters
     ----------
@@ -63,7 +65,8 @@ class RowWriter:
     def emit(self) -> str:
         """Write everything; return the symbol of the function."""
         em, writer = self.em, self.writer
-        leave_in_order(em, writer, self.source, "%size", "%src", "%out")
+        has_order, ends = self.cells.has_order, ("%src", "%out")
+        leave_in_order(em, self.functions, self.source, has_order, ends, "%size")
         self._call(f"@{writer.count_all(self.source)}", "%src", "%out", "%room", "0")
         self._passes(self._useful())
         em.ret()
@@ -81,7 +84,7 @@ class RowWriter:
 
     def _useful(self) -> str:
         """Write sums over all tables; return the bits of digits that differ."""
-        em, sums = self.em, write_sums(self.functions, self.digits, 1)
+        em, sums = self.em, write_sums(self.functions, self.digits, 1, "sums")
         with em.loop(0, self.digits.count, 1, [("i64", "0")]) as loop:
             values = [("ptr", self._table(loop.index)), ("i64", "%size")]
             differs = em.call("i1", sums, values)
@@ -119,16 +122,19 @@ class RowWriter:
             loop.yield_([*arrays[:3], left, arrays[3]])
 
     def _arrays(self, useful: str) -> tuple[str, str]:
-        """Return where the first pass writes, and where the second one does."""
+        """Return where the first pass writes, and where the second one does.
+
+        The last one writes the result: an odd number of passes may begin with it.
+        """
         em = self.em
         if self.cells.bytes == 16:
             return "%ours", "%others"
         count = em.intrinsic("llvm.ctpop", "i64", useful)
         odd = em.op(f"trunc i64 {count} to i1")
-        return (
-            em.op(f"select i1 {odd}, ptr %out, ptr %ours"),
-            em.op(f"select i1 {odd}, ptr %ours, ptr %out"),
-        )
+        first = em.op(f"select i1 {odd}, ptr %out, ptr %ours")
+        is_ours = em.op("icmp eq ptr %others, %out")
+        other = em.op(f"select i1 {odd}, ptr %ours, ptr %out")
+        return first, em.op(f"select i1 {is_ours}, ptr {other}, ptr %others")
 
     def _chooser(self) -> Callable[[str, str], str]:
         """Return what gives the function of a pass: the first or last may be others."""
@@ -186,31 +192,13 @@ class WholeRow:
     def call(self, em: Emitter, x: str, out: str, scratch: str) -> None:
         """Write the call that sorts a row."""
         ours = em.gep("i8", scratch, self.room_bytes)
-        others = em.gep("i8", ours, self.array_bytes) if self.arrays > 1 else ours
+        others = em.gep("i8", ours, self.array_bytes) if self.arrays > 1 else out
         values = (x, out, ours, others, scratch, str(self.length))
         pairs = list(zip(ROW_TYPES, values, strict=True))
-        em.call("void", f"{self.row.functions.symbol}.row", pairs)
+        em.call("void", self.row.functions.symbol_of("row"), pairs)
 
 
-def leave_in_order(
-    em: Emitter, writer: PieceWriter, source: Cells, size: str, x: str, out: str
-) -> None:
-    """Write the end of the function for rows that are in order, or against it."""
-    suffix = ".split" if writer.digits.is_split else ""
-    for name, broken, is_turned in (("rises", "ugt", False), ("falls", "ule", True)):
-        check = writer.check(source, f"{name}{suffix}", broken)
-        symbol = writer.ordered(source, is_turned)
-        holds = em.call("i1", check, [("ptr", x), ("i64", size)])
-        with em.if_(holds, unlikely=True) as branch:
-            values = (x, out, "null", "0", "null", "0", size)
-            em.call("void", symbol, list(zip(TYPES, values, strict=True)))
-            after = em.fresh("unreachable")
-            em.ret()
-            em.label(after)
-            branch.yield_([])
-
-
-def write_sums(functions: Functions, digits: Digits, pieces: int) -> str:
+def write_sums(functions: Functions, digits: Digits, pieces: int, name: str) -> str:
     """Write ``i1 (ptr table, i64 size)``: counts become the first places of each.
 
     Of several pieces, which have a table each, the first come first within a value. It
@@ -222,19 +210,13 @@ def write_sums(functions: Functions, digits: Digits, pieces: int) -> str:
     with em.loop(0, digits.values, 1, carried) as loop:
         before, differs = loop.carried
         at, total = em.gep("i32", "%table", loop.index), before
-        total = _piece_sums(em, at, total, pieces, digits.table_bytes)
+        for piece in range(pieces):
+            place = em.gep("i8", at, piece * digits.table_bytes)
+            count = em.load("i32", place, 4)
+            em.store("i32", total, place, 4)
+            total = em.op(f"add i32 {total}, {count}")
         here = em.op(f"sub i32 {total}, {before}")
         some = em.op(f"icmp ne i32 {here}, {size}")
         loop.yield_([total, em.op(f"and i1 {differs}, {some}")])
     em.ret("i1", loop.results[1])
-    name = "sums.split" if digits.is_split else "sums"
     return functions.put(name, em, ("ptr %table", "i64 %size"), "i1")
-
-
-def _piece_sums(em: Emitter, at: str, total: str, pieces: int, step: int) -> str:
-    for piece in range(pieces):
-        place = em.gep("i8", at, piece * step)
-        count = em.load("i32", place, 4)
-        em.store("i32", total, place, 4)
-        total = em.op(f"add i32 {total}, {count}")
-    return total

@@ -11,7 +11,6 @@ from ...indices import Index, add, multiply
 from ...jobs import SERIAL
 from ...staged import Ranges
 from ...target import CACHE_LINE, aligned
-from ...text import Emitter
 from ..code import Setting, StepCode, step_over
 from .keys import Cells, has_keys
 from .pieces import Functions
@@ -161,7 +160,7 @@ class _StepWriter:
             )
             shared = work
         code = step_over(setting, ranges, self.em, ["%x", "%out"], work, per_thread=4)
-        text = "\n".join((*self.functions.texts, code.text))
+        text = "\n".join((*self.functions.texts.values(), code.text))
         return StepCode(text, code.scratch_bytes, False, shared or code.shared_ns)
 
     # A group of rows

@@ -1,7 +1,7 @@
 """A long row, sorted in parts that fit into a cache: one for each thread at a time.
 
-    splitters   of 255 elements, sorted, every eighth
-    count       how many elements of each piece have reached how many splitters
+    splitters   of 255 elements, sorted, every sixteenth
+    count       how many splitters each element has reached: its part
     scatter     elements to their part: parts are in order, and in each, elements are
                 in the order in which they came
     sort        each part by itself
@@ -16,16 +16,29 @@ from dataclasses import dataclass
 from ...jobs import PARAMETERS as TASK_PARAMETERS
 from ...jobs import SLOT, ContextReader, Threading, call_job, write_context
 from ...target import aligned
-from ...text import Emitter
+from ...text import Emitter, constant, vec
 from .keys import Cells, order_key
-from .pieces import BLOCK, NAMES, TYPES, Digits, Functions, PieceWriter
+from .ordered import leave_in_order
+from .pieces import (
+    NAMES,
+    PARAMETERS,
+    TYPES,
+    Digits,
+    Functions,
+    clear,
+    counted,
+    move,
+    vectors,
+)
 from .ranks import RankWriter
-from .row import ROW_TYPES, RowWriter, digits_of, leave_in_order, write_sums
+from .row import ROW_TYPES, RowWriter, digits_of, write_sums
 
 LEAST = 1 << 16  # elements of a row that is split for the sake of threads
 _LARGE = 1 << 23  # bytes of a row that is split for the sake of the caches
 _SAMPLES = 255
-_PARTS = Digits(5, 1, is_split=True)
+_PARTS = Digits(4, 1)
+_TOGETHER = 4  # vectors that are compared with one splitter
+_BLOCK = 1024  # elements whose parts are found before they are counted
 _PIECES_PER_THREAD = 2
 _MOVE_NS, _SORT_NS = 1.5, 4.0  # of an element
 
@@ -50,6 +63,7 @@ class Room:
     rooms: int
     cells: int
     ours: int
+    numbers: int
     size: int
 
 
@@ -77,7 +91,6 @@ class SplitWriter:
         digits = digits_of(cells.width, parts)
         self.row = RowWriter(functions, cells, cells, digits)
         self.ranks = RankWriter(functions, self.plain, _SAMPLES)
-        self.writer = PieceWriter(functions, cells, _PARTS)
         self.room = self._room()
         self.em = functions.new_emitter()
 
@@ -109,32 +122,91 @@ class SplitWriter:
             self.own_bytes * (self.threading.threads if self.is_shared else 1),
             aligned(self.length * self.cells.bytes),
             aligned(self.length * self.cells.bytes),
+            aligned(self.length),
         )
         return Room(*(sum(parts[:k]) for k in range(len(parts) + 1)))
 
     def call(self, em: Emitter, x: str, out: str, scratch: str) -> None:
         """Write the call that sorts a row."""
         values = [("ptr", x), ("ptr", out), ("ptr", scratch)]
-        em.call("void", f"{self.functions.symbol}.split", values)
+        em.call("void", self.functions.symbol_of("split"), values)
 
     def emit(self) -> None:
         """Write everything."""
-        em, writer, room = self.em, self.writer, self.room
+        em, room = self.em, self.room
         self.row.emit()
-        self._task("on_pieces", self._piece_of, ("function", *NAMES[:4], "rooms"))
+        self._task("on_pieces", self._piece_of, ("function", *NAMES[:4], "numbers"))
         self._task("on_parts", self._part_of, ("src", "out", "ours", "table", "rooms"))
-        leave_in_order(em, writer, self.plain, str(self.length), "%x", "%out")
-        by = self._splitters()
-        ends = ["%x", self._at(room.cells), self._at(room.tables), by]
-        self._moved(writer.count(self.plain), ends)
-        sums = write_sums(self.functions, _PARTS, self.pieces)
-        values = [("ptr", self._at(room.tables)), ("i64", str(self.length))]
-        em.call("i1", sums, values)
-        self._moved(writer.scatter(self.plain, False), ends)
+        ends, count = ("%x", "%out"), str(self.length)
+        has_order = self.cells.has_order
+        leave_in_order(em, self.functions, self.plain, has_order, ends, count)
+        values = ["%x", self._at(room.cells), self._at(room.tables), self._splitters()]
+        self._moved(self._count(), values)
+        sums = write_sums(self.functions, _PARTS, self.pieces, "sums.parts")
+        em.call("i1", sums, [("ptr", self._at(room.tables)), ("i64", count)])
+        self._moved(self._scatter(), values)
         self._sorted()
         em.ret()
         parameters = ("ptr %x", "ptr %out", "ptr %scratch")
         self.functions.put("split", em, parameters)
+
+    # Functions over pieces: a block is the numbers of the parts of all elements
+
+    def _count(self) -> str:
+        em = self.functions.new_emitter()
+        parts, plain = self._parts(), self.plain
+        clear(em, _PARTS.values, self.functions.target)
+        with em.loop("%first", "%last", _BLOCK) as blocks:
+            rest = em.op(f"sub nsw i64 %last, {blocks.index}")
+            count = em.intrinsic("llvm.smin", "i64", rest, str(_BLOCK))
+            at = em.gep(plain.raw, "%src", blocks.index)
+            numbers = em.gep("i8", "%block", blocks.index)
+            values = [("ptr", at), ("ptr", numbers), ("i64", count), ("i64", "%by")]
+            em.call("void", parts, values)
+            with em.loop(0, count, 1) as loop:
+                counted(em, "%table", _number(em, numbers, loop.index))
+                loop.yield_([])
+            blocks.yield_([])
+        em.ret()
+        return self.functions.put("count", em, PARAMETERS)
+
+    def _parts(self) -> str:
+        """Write ``void (ptr src, ptr numbers, i64 count, i64 splitters)``."""
+        em, plain = self.functions.new_emitter(), self.plain
+        splitters = em.op("inttoptr i64 %by to ptr")
+
+        def body(index: str, lanes: int) -> None:
+            key = plain.keys(em, "%src", index, lanes)
+            type_, bits = vec(plain.raw, lanes), vec("i1", lanes)
+            zero, one = (constant(plain.raw, n, lanes) for n in (0, 1))
+            with em.loop(0, _PARTS.values - 1, 1, [(type_, zero)]) as loop:
+                at = em.gep(plain.raw, splitters, loop.index)
+                limit = em.load(plain.raw, at, plain.bytes)
+                limit = em.splat(plain.raw, limit, lanes)
+                reached = em.op(f"icmp uge {type_} {key}, {limit}")
+                more = em.op(f"add {type_} {loop.carried[0]}, {one}")
+                total = f"select {bits} {reached}, {type_} {more}, {type_} "
+                loop.yield_([em.op(total + loop.carried[0])])
+            number, narrow = loop.results[0], vec("i8", lanes)
+            if plain.width > 8:
+                number = em.op(f"trunc {type_} {number} to {narrow}")
+            em.store(narrow, number, em.gep("i8", "%numbers", index), 1)
+
+        lanes = _TOGETHER * self.functions.target.lanes(plain.width)
+        vectors(em, "0", "%count", lanes, body)
+        em.ret()
+        parameters = ("ptr %src", "ptr %numbers", "i64 %count", "i64 %by")
+        return self.functions.put("parts", em, parameters)
+
+    def _scatter(self) -> str:
+        em = self.functions.new_emitter()
+        with em.loop("%first", "%last", 1) as loop:
+            number = _number(em, "%block", loop.index)
+            at = em.op(f"zext i32 {counted(em, '%table', number)} to i64")
+            move(em, self.plain, self.cells, loop.index, at)
+            loop.yield_([])
+        em.ret()
+        return self.functions.put("scatter.parts", em, PARAMETERS)
 
     def _at(self, offset: int) -> str:
         return self.em.gep("i8", "%scratch", offset)
@@ -142,7 +214,7 @@ class SplitWriter:
     # Splitters
 
     def _splitters(self) -> str:
-        """Write the keys of every eighth sample; return where they are, as i64."""
+        """Write the keys of every sixteenth sample; return where they are, as i64."""
         em, raw, size = self.em, self.plain.raw, self.plain.bytes
         samples, ordered = self._at(self.room.samples), self._at(self.room.splitters)
         self.ranks.emit()
@@ -167,9 +239,10 @@ class SplitWriter:
     def _moved(self, function: str, ends: Sequence[str]) -> None:
         """Write the run of a function over all pieces."""
         types = ("ptr", *TYPES[:4], "ptr")
-        values = (f"@{function}", *ends, self._at(self.room.rooms))
+        values = (f"@{function}", *ends, self._at(self.room.numbers))
         work = int(self.length * _MOVE_NS / 2)
-        self._job("on_pieces", zip(types, values, strict=True), self.pieces, work)
+        pairs = zip(types, values, strict=True)
+        self._job("on_pieces", pairs, self.pieces, work)
 
     def _sorted(self) -> None:
         """Write the run over all parts; counters say where each ends."""
@@ -185,7 +258,7 @@ class SplitWriter:
     ) -> None:
         em, context = self.em, self._at(self.room.context)
         write_context(em, context, list(values))
-        task = f"{self.functions.symbol}.{name}"
+        task = self.functions.symbol_of(name)
         if self.is_shared:
             call_job(em, task, context, count, work, self.threading)
             return
@@ -200,7 +273,8 @@ class SplitWriter:
         read = ContextReader(em)
         for value in names:
             read.named(f"%{value}", "i64" if value == "by" else "ptr")
-        read.own("%room", "%rooms", str(self.own_bytes))
+        if "rooms" in names:
+            read.own("%room", "%rooms", str(self.own_bytes))
         with em.loop("%begin", "%end", 1) as loop:
             body(em, loop.index)
             loop.yield_([])
@@ -213,7 +287,7 @@ class SplitWriter:
         last = em.intrinsic("llvm.smin", "i64", last, str(self.length))
         offset = em.op(f"mul i64 {number}, {_PARTS.table_bytes}")
         table = em.gep("i8", "%table", offset)
-        values = ("%src", "%dst", table, "%by", "%room", first, last)
+        values = ("%src", "%dst", table, "%by", "%numbers", first, last)
         text = ", ".join(f"{t} {v}" for t, v in zip(TYPES, values, strict=True))
         em.line(f"call void %function({text})")
 
@@ -227,7 +301,7 @@ class SplitWriter:
         values = (source, out, ours, source, "%room", count)
         with em.if_(em.op(f"icmp ne i64 {count}, 0")) as branch:
             pairs = list(zip(ROW_TYPES, values, strict=True))
-            em.call("void", f"{self.functions.symbol}.row", pairs)
+            em.call("void", self.functions.symbol_of("row"), pairs)
             branch.yield_([])
 
     def _end_before(self, em: Emitter, number: str) -> str:
@@ -236,3 +310,9 @@ class SplitWriter:
             before = em.gep("i32", em.gep("i32", "%table", number), -1)
             branch.yield_([em.load("i32", before, 4)])
         return branch.results[0]
+
+
+def _number(em: Emitter, numbers: str, index: str) -> str:
+    """Load the number of an element's part, as i64."""
+    number = em.load("i8", em.gep("i8", numbers, index), 1)
+    return em.op(f"zext i8 {number} to i64")
