@@ -1,6 +1,6 @@
 """A long row, sorted in parts that fit into a cache: one for each thread at a time.
 
-    splitters   of 255 elements, sorted, every sixteenth
+    splitters   from 255 elements, sorted, at equal distances
     count       how many splitters each element has reached: its part
     scatter     elements to their part: parts are in order, and in each, elements are
                 in the order in which they came
@@ -33,14 +33,18 @@ from .pieces import (
 from .ranks import RankWriter
 from .row import ROW_TYPES, RowWriter, digits_of, write_sums
 
-LEAST = 1 << 16  # elements of a row that is split for the sake of threads
-_LARGE = 1 << 23  # bytes of a row that is split for the sake of the caches
+_LEAST = 1 << 17  # elements of a row that is split for the sake of threads
+_LARGE = 1 << 21  # bytes of a row that is split for the sake of the caches
 _SAMPLES = 255
-_PARTS = Digits(4, 1)
 _TOGETHER = 4  # vectors that are compared with one splitter
 _BLOCK = 1024  # elements whose parts are found before they are counted
 _PIECES_PER_THREAD = 2
 _MOVE_NS, _SORT_NS = 1.5, 4.0  # of an element
+
+
+def _parts_of(size: int) -> Digits:
+    """Return the parts of a row of so many bytes, as values of one digit: 16 to 64."""
+    return Digits(min(max(4, (size // _LARGE).bit_length() + 2), 6), 1)
 
 
 def is_split(cells: Cells, length: int, threading: Threading) -> bool:
@@ -48,7 +52,7 @@ def is_split(cells: Cells, length: int, threading: Threading) -> bool:
     if length * cells.bytes >= _LARGE:
         return True
     work = int(length * (_MOVE_NS + _SORT_NS))
-    return length >= LEAST and threading.shares(work)
+    return length >= _LEAST and threading.shares(work)
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,10 @@ class SplitWriter:
         self.threading = threading
         self.plain = Cells(cells.dtype, False)
         self.is_shared = threading.shares(self.work)
+        self.parts = _parts_of(length * cells.bytes)
         self.pieces = _PIECES_PER_THREAD * threading.threads if self.is_shared else 1
         self.piece = -(-length // self.pieces)
-        parts = length // _PARTS.values
-        digits = digits_of(cells.width, parts)
+        digits = digits_of(cells.width, length // self.parts.values)
         self.row = RowWriter(functions, cells, cells, digits)
         self.ranks = RankWriter(functions, self.plain, _SAMPLES)
         self.room = self._room()
@@ -111,7 +115,7 @@ class SplitWriter:
 
     def _room(self) -> Room:
         size = self.cells.dtype.itemsize
-        tables = _PARTS.table_bytes * self.pieces
+        tables = self.parts.table_bytes * self.pieces
         samples = aligned(_SAMPLES * size)
         parts = (
             tables,
@@ -142,7 +146,7 @@ class SplitWriter:
         leave_in_order(em, self.functions, self.plain, has_order, ends, count)
         values = ["%x", self._at(room.cells), self._at(room.tables), self._splitters()]
         self._moved(self._count(), values)
-        sums = write_sums(self.functions, _PARTS, self.pieces, "sums.parts")
+        sums = write_sums(self.functions, self.parts, self.pieces, "sums.parts")
         em.call("i1", sums, [("ptr", self._at(room.tables)), ("i64", count)])
         self._moved(self._scatter(), values)
         self._sorted()
@@ -155,7 +159,7 @@ class SplitWriter:
     def _count(self) -> str:
         em = self.functions.new_emitter()
         parts, plain = self._parts(), self.plain
-        clear(em, _PARTS.values, self.functions.target)
+        clear(em, self.parts.values, self.functions.target)
         with em.loop("%first", "%last", _BLOCK) as blocks:
             rest = em.op(f"sub nsw i64 %last, {blocks.index}")
             count = em.intrinsic("llvm.smin", "i64", rest, str(_BLOCK))
@@ -179,7 +183,7 @@ class SplitWriter:
             key = plain.keys(em, "%src", index, lanes)
             type_, bits = vec(plain.raw, lanes), vec("i1", lanes)
             zero, one = (constant(plain.raw, n, lanes) for n in (0, 1))
-            with em.loop(0, _PARTS.values - 1, 1, [(type_, zero)]) as loop:
+            with em.loop(0, self.parts.values - 1, 1, [(type_, zero)]) as loop:
                 at = em.gep(plain.raw, splitters, loop.index)
                 limit = em.load(plain.raw, at, plain.bytes)
                 limit = em.splat(plain.raw, limit, lanes)
@@ -214,7 +218,7 @@ class SplitWriter:
     # Splitters
 
     def _splitters(self) -> str:
-        """Write the keys of every sixteenth sample; return where they are, as i64."""
+        """Write keys at equal distances among samples; return where they are, as i64."""
         em, raw, size = self.em, self.plain.raw, self.plain.bytes
         samples, ordered = self._at(self.room.samples), self._at(self.room.splitters)
         self.ranks.emit()
@@ -224,8 +228,8 @@ class SplitWriter:
             em.store(raw, value, em.gep(raw, samples, loop.index), size)
             loop.yield_([])
         self.ranks.call(em, samples, ordered, self._at(self.room.ranks))
-        step = (_SAMPLES + 1) // _PARTS.values
-        with em.loop(1, _PARTS.values, 1) as loop:
+        step = (_SAMPLES + 1) // self.parts.values
+        with em.loop(1, self.parts.values, 1) as loop:
             at = em.op(f"mul i64 {loop.index}, {step}")
             bits = em.load(raw, em.gep(raw, ordered, at), size)
             key = order_key(em, self.plain.dtype, bits, 1)
@@ -247,11 +251,11 @@ class SplitWriter:
     def _sorted(self) -> None:
         """Write the run over all parts; counters say where each ends."""
         room = self.room
-        last = room.tables + (self.pieces - 1) * _PARTS.table_bytes
+        last = room.tables + (self.pieces - 1) * self.parts.table_bytes
         offsets = (room.ours, last, room.rooms)
         values = (self._at(room.cells), "%out", *map(self._at, offsets))
         work = int(self.length * _SORT_NS)
-        self._job("on_parts", [("ptr", v) for v in values], _PARTS.values, work)
+        self._job("on_parts", [("ptr", v) for v in values], self.parts.values, work)
 
     def _job(
         self, name: str, values: Iterable[tuple[str, str]], count: int, work: int
@@ -285,7 +289,7 @@ class SplitWriter:
         first = em.op(f"mul i64 {number}, {self.piece}")
         last = em.op(f"add i64 {first}, {self.piece}")
         last = em.intrinsic("llvm.smin", "i64", last, str(self.length))
-        offset = em.op(f"mul i64 {number}, {_PARTS.table_bytes}")
+        offset = em.op(f"mul i64 {number}, {self.parts.table_bytes}")
         table = em.gep("i8", "%table", offset)
         values = ("%src", "%dst", table, "%by", "%numbers", first, last)
         text = ", ".join(f"{t} {v}" for t, v in zip(TYPES, values, strict=True))
