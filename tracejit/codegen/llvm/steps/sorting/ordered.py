@@ -1,14 +1,11 @@
-"""Rows that are in order already, or strictly against it: copied, or turned.
+"""Rows that are in order already: copied.
 
-A row that is neither is left after a few elements, as a rule. What is strictly against
-the order has no equal elements, so that turning it keeps what a stable sort keeps.
+A row that is not is left at the first vector that shows it.
 """
 
 from ...text import Emitter, iota, vec
 from .keys import Cells
 from .pieces import Functions, vectors
-
-_PARAMETERS = ("ptr %src", "ptr %dst", "i64 %count")
 
 
 def leave_in_order(
@@ -19,7 +16,7 @@ def leave_in_order(
     ends: tuple[str, str],
     count: str,
 ) -> None:
-    """Write the end of a function for rows that are in order, or against it.
+    """Write the end of a function for rows that are in order.
 
     Parameters
     ----------
@@ -35,15 +32,15 @@ def leave_in_order(
     count : str
         How many elements it has.
     """
-    for name, broken, is_turned in (("rises", "ugt", False), ("falls", "ule", True)):
-        check = _check(functions, source, name, broken)
-        written = _Ordered(functions, source, has_order, is_turned).emit()
-        holds = em.call("i1", check, [("ptr", ends[0]), ("i64", count)])
-        with em.if_(holds, unlikely=True) as branch:
-            values = [("ptr", ends[0]), ("ptr", ends[1]), ("i64", count)]
-            em.call("void", written, values)
-            _leave(em, "void", "")
-            branch.yield_([])
+    suffix = ".packed" if source.has_order else ""
+    check = _check(functions, source, f"rises{suffix}")
+    copy = _copy(functions, source, has_order, f"copy{suffix}")
+    holds = em.call("i1", check, [("ptr", ends[0]), ("i64", count)])
+    with em.if_(holds, unlikely=True) as branch:
+        values = [("ptr", ends[0]), ("ptr", ends[1]), ("i64", count)]
+        em.call("void", copy, values)
+        _leave(em, "void", "")
+        branch.yield_([])
 
 
 def _leave(em: Emitter, type_: str, value: str) -> None:
@@ -53,13 +50,8 @@ def _leave(em: Emitter, type_: str, value: str) -> None:
     em.label(rest)
 
 
-def _name(source: Cells, name: str) -> str:
-    return f"{name}.packed" if source.has_order else name
-
-
-def _check(functions: Functions, source: Cells, name: str, broken: str) -> str:
-    """Write ``i1 (ptr src, i64 count)``: no pair of neighbours is `broken`."""
-    name = _name(source, name)
+def _check(functions: Functions, source: Cells, name: str) -> str:
+    """Write ``i1 (ptr src, i64 count)``: no element comes before its predecessor."""
     if name in functions.texts:
         return functions.symbol_of(name)
     em = functions.new_emitter()
@@ -67,7 +59,7 @@ def _check(functions: Functions, source: Cells, name: str, broken: str) -> str:
     def body(index: str, lanes: int) -> None:
         after = em.op(f"add nsw i64 {index}, 1")
         keys = [source.keys(em, "%src", at, lanes) for at in (index, after)]
-        bad = em.op(f"icmp {broken} {vec(source.raw, lanes)} {', '.join(keys)}")
+        bad = em.op(f"icmp ugt {vec(source.raw, lanes)} {', '.join(keys)}")
         with em.if_(em.any_lane(bad, lanes)) as branch:
             _leave(em, "i1", "false")
             branch.yield_([])
@@ -78,41 +70,27 @@ def _check(functions: Functions, source: Cells, name: str, broken: str) -> str:
     return functions.put(name, em, ("ptr %src", "i64 %count"), "i1")
 
 
-class _Ordered:
-    """Writes ``void (ptr src, ptr dst, i64 count)``, which copies or turns."""
+def _copy(functions: Functions, source: Cells, has_order: bool, name: str) -> str:
+    """Write ``void (ptr src, ptr dst, i64 count)``: elements or their places."""
+    if name in functions.texts:
+        return functions.symbol_of(name)
+    em = functions.new_emitter()
 
-    def __init__(
-        self, functions: Functions, source: Cells, has_order: bool, is_turned: bool
-    ) -> None:
-        self.functions, self.source = functions, source
-        self.has_order, self.is_turned = has_order, is_turned
-        self.em = functions.new_emitter()
+    def values(index: str, lanes: int) -> None:
+        type_ = vec(source.raw, lanes)
+        value = em.load(type_, em.gep(source.raw, "%src", index), source.bytes)
+        em.store(type_, value, em.gep(source.raw, "%dst", index), source.bytes)
 
-    def emit(self) -> str:
-        """Write the function; return its symbol."""
-        name = _name(self.source, "turn" if self.is_turned else "copy")
-        if name in self.functions.texts:
-            return self.functions.symbol_of(name)
-        width = 64 if self.has_order else self.source.width
-        is_single = self.is_turned or self.source.has_order
-        lanes = 1 if is_single else self.functions.target.lanes(width)
-        vectors(self.em, "0", "%count", lanes, self._some)
-        self.em.ret()
-        return self.functions.put(name, self.em, _PARAMETERS)
-
-    def _some(self, index: str, lanes: int) -> None:
-        em, at = self.em, index
-        if self.is_turned:
-            last = em.op("sub nsw i64 %count, 1")
-            at = em.op(f"sub nsw i64 {last}, {index}")
-        if not self.has_order:
-            type_, size = vec(self.source.raw, lanes), self.source.bytes
-            value = em.load(type_, em.gep(self.source.raw, "%src", at), size)
-            em.store(type_, value, em.gep(self.source.raw, "%dst", index), size)
-            return
-        type_, to = vec("i64", lanes), em.gep("i64", "%dst", index)
-        place = self.source.place(em, "%src", at)
+    def places(index: str, lanes: int) -> None:
+        type_, place = vec("i64", lanes), source.place(em, "%src", index)
         if lanes > 1:
             place = em.splat("i64", place, lanes)
             place = em.op(f"add {type_} {place}, {iota('i64', lanes)}")
-        em.store(type_, place, to, 8)
+        em.store(type_, place, em.gep("i64", "%dst", index), 8)
+
+    lanes = functions.target.lanes(64 if has_order else source.width)
+    lanes = 1 if source.has_order else lanes
+    vectors(em, "0", "%count", lanes, places if has_order else values)
+    em.ret()
+    parameters = ("ptr %src", "ptr %dst", "i64 %count")
+    return functions.put(name, em, parameters)

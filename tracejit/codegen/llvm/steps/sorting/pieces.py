@@ -3,9 +3,8 @@
     void (ptr src, ptr dst, ptr table, i64 by, ptr block, i64 first, i64 last)
 
 `first` and `last` are elements of the row. A table has a counter of 32 bits for each
-value of a digit; `block` is room for the digits of `BLOCK` elements: they are computed
-in vectors, and then used one by one. `by` is how far the digit's bits are from the lowest
-of the key.
+value of a digit; `block` is room for the keys of `BLOCK` elements: they are computed in
+vectors, and then used one by one. `by` is how far a digit is from the lowest bit.
 
 ========== ==========================================================================
 count_all  all digits' tables, one after another, of how many elements have each value

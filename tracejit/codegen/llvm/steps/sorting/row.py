@@ -1,6 +1,6 @@
 """A row that lies along memory, sorted by digits of its keys from the lowest on.
 
-    in order already, or strictly against it    copied, or turned
+    in order    copied
     otherwise   tables of all digits, in one pass over the row
                 where in the row each digit's elements go, by sums over the tables
                 for each digit that is not the same everywhere: scatter
@@ -34,9 +34,9 @@ class RowWriter:
 
         void (ptr src, ptr out, ptr ours, ptr others, ptr room, i64 size)
 
-    `ours` and `others` have room for the row's cells. If the row comes in cells, `others`
-    may be `src`; if cells are not larger than what the result has, it may be `out`. In
-    `room` are tables, and a block.
+    `ours` and `others` have room for the row's cells. If the row comes in cells,
+    `others` may be `src`; if cells are not larger than what the result has, it may be
+    `out`. In `room` are tables, and a block.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The rows of an array, each sorted by one function: where they lie, who sorts them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from .....ir.primitive import Params
@@ -155,9 +155,7 @@ class _StepWriter:
         shared = 0
         if isinstance(self.writer, SplitWriter) and self.writer.is_shared:
             # Rows share their own work: they are sorted one after another.
-            setting = Setting(
-                setting.symbol, setting.target, setting.new_emitter, SERIAL
-            )
+            setting = replace(setting, threading=SERIAL)
             shared = work
         code = step_over(setting, ranges, self.em, ["%x", "%out"], work, per_thread=4)
         text = "\n".join((*self.functions.texts.values(), code.text))
@@ -173,23 +171,27 @@ class _StepWriter:
         if groups > 1:
             column = multiply(em, em.op(f"urem i64 {number}, {groups}"), self.group)
             outer = em.op(f"udiv i64 {number}, {groups}")
-        elif along == 1:
-            outer = number
         at = [self._place(k, outer, column) for k in (0, 1)]
         if self.rows.is_dense:
-            self.writer.call(em, *at, "%own")
+            self.writer.call(em, at[0], at[1], "%own")
             return
         count: Index = self.group
         if along % self.group:
             rest = em.op(f"sub nsw i64 {along}, {column}")
             count = em.intrinsic("llvm.smin", "i64", rest, str(self.group))
+        self._collected(at, count)
+
+    def _collected(self, at: Sequence[str], count: Index) -> None:
+        """Collect rows, sort them, and spread what they became."""
+        em = self.em
         here = em.gep("i8", "%own", aligned(self.writer.scratch_bytes))
         there = em.gep("i8", here, self._side_bytes[0])
         self._between(0, at[0], here, count)
         with em.loop(0, count, 1) as loop:
             start = multiply(em, loop.index, self.rows.length)
-            ends = [em.gep(t, p, start) for t, p in zip(self._types, (here, there))]
-            self.writer.call(em, *ends, "%own")
+            pairs = zip(self._types, (here, there), strict=True)
+            ends = [em.gep(type_, pointer, start) for type_, pointer in pairs]
+            self.writer.call(em, ends[0], ends[1], "%own")
             loop.yield_([])
         self._between(1, at[1], there, count)
 

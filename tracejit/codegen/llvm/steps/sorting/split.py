@@ -72,7 +72,7 @@ class Room:
 
 
 class SplitWriter:
-    """Writes ``void @row(ptr x, ptr out, ptr scratch)`` for rows of one length.
+    """Writes ``void (ptr x, ptr out, ptr scratch)`` for long rows of one length.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ class SplitWriter:
     # Splitters
 
     def _splitters(self) -> str:
-        """Write keys at equal distances among samples; return where they are, as i64."""
+        """Write keys from among samples; return where they are, as i64."""
         em, raw, size = self.em, self.plain.raw, self.plain.bytes
         samples, ordered = self._at(self.room.samples), self._at(self.room.splitters)
         self.ranks.emit()
