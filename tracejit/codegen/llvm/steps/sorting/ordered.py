@@ -1,6 +1,7 @@
-"""Rows that are in order already: copied.
+"""Rows that are in order already: they are copied while that is found out.
 
-A row that is not is left at the first vector that shows it.
+A row that is not is left at the first vector that shows it; what was written until then
+is written again.
 """
 
 from ...text import Emitter, iota, vec
@@ -32,13 +33,12 @@ def leave_in_order(
     count : str
         How many elements it has.
     """
-    suffix = ".packed" if source.has_order else ""
-    check = _check(functions, source, f"rises{suffix}")
-    copy = _copy(functions, source, has_order, f"copy{suffix}")
-    holds = em.call("i1", check, [("ptr", ends[0]), ("i64", count)])
+    name = "ordered.packed" if source.has_order else "ordered"
+    if name not in functions.texts:
+        _write(functions, source, has_order, name)
+    values = [("ptr", ends[0]), ("ptr", ends[1]), ("i64", count)]
+    holds = em.call("i1", functions.symbol_of(name), values)
     with em.if_(holds, unlikely=True) as branch:
-        values = [("ptr", ends[0]), ("ptr", ends[1]), ("i64", count)]
-        em.call("void", copy, values)
         _leave(em, "void", "")
         branch.yield_([])
 
@@ -50,30 +50,8 @@ def _leave(em: Emitter, type_: str, value: str) -> None:
     em.label(rest)
 
 
-def _check(functions: Functions, source: Cells, name: str) -> str:
-    """Write ``i1 (ptr src, i64 count)``: no element comes before its predecessor."""
-    if name in functions.texts:
-        return functions.symbol_of(name)
-    em = functions.new_emitter()
-
-    def body(index: str, lanes: int) -> None:
-        after = em.op(f"add nsw i64 {index}, 1")
-        keys = [source.keys(em, "%src", at, lanes) for at in (index, after)]
-        bad = em.op(f"icmp ugt {vec(source.raw, lanes)} {', '.join(keys)}")
-        with em.if_(em.any_lane(bad, lanes)) as branch:
-            _leave(em, "i1", "false")
-            branch.yield_([])
-
-    pairs = em.op("sub nsw i64 %count, 1")
-    vectors(em, "0", pairs, functions.target.lanes(source.width), body)
-    em.ret("i1", "true")
-    return functions.put(name, em, ("ptr %src", "i64 %count"), "i1")
-
-
-def _copy(functions: Functions, source: Cells, has_order: bool, name: str) -> str:
-    """Write ``void (ptr src, ptr dst, i64 count)``: elements or their places."""
-    if name in functions.texts:
-        return functions.symbol_of(name)
+def _write(functions: Functions, source: Cells, has_order: bool, name: str) -> None:
+    """Write ``i1 (ptr src, ptr dst, i64 count)``: whether a row could be copied."""
     em = functions.new_emitter()
 
     def values(index: str, lanes: int) -> None:
@@ -88,9 +66,20 @@ def _copy(functions: Functions, source: Cells, has_order: bool, name: str) -> st
             place = em.op(f"add {type_} {place}, {iota('i64', lanes)}")
         em.store(type_, place, em.gep("i64", "%dst", index), 8)
 
-    lanes = functions.target.lanes(64 if has_order else source.width)
-    lanes = 1 if source.has_order else lanes
-    vectors(em, "0", "%count", lanes, places if has_order else values)
-    em.ret()
-    parameters = ("ptr %src", "ptr %dst", "i64 %count")
-    return functions.put(name, em, parameters)
+    copied = places if has_order else values
+
+    def body(index: str, lanes: int) -> None:
+        after = em.op(f"add nsw i64 {index}, 1")
+        keys = [source.keys(em, "%src", at, lanes) for at in (index, after)]
+        bad = em.op(f"icmp ugt {vec(source.raw, lanes)} {', '.join(keys)}")
+        with em.if_(em.any_lane(bad, lanes)) as branch:
+            _leave(em, "i1", "false")
+            branch.yield_([])
+        copied(index, lanes)
+
+    pairs = em.op("sub nsw i64 %count, 1")
+    lanes = 1 if source.has_order else functions.target.lanes(source.width)
+    vectors(em, "0", pairs, lanes, body)
+    copied(pairs, 1)
+    em.ret("i1", "true")
+    functions.put(name, em, ("ptr %src", "ptr %dst", "i64 %count"), "i1")

@@ -4,13 +4,18 @@
 
 That is a number of comparisons in the square of the length, but of whole vectors, with
 no branch that depends on the values and no table to clear: the fastest up to some
-hundred elements.
+hundred elements. A few vectors of elements are in registers, while all others pass by:
+of equal ones, those before them count, and those after them do not.
 """
 
-from ...target import CACHE_LINE, Target, aligned
+from collections.abc import Sequence
+
+from ...target import Target, aligned
 from ...text import Emitter, constant, iota, vec
 from .keys import Cells, order_key, signed_key
 from .pieces import Functions
+
+_MOST_TOGETHER = 4  # vectors in registers
 
 
 def is_short(target: Target, width: int, length: int) -> bool:
@@ -32,9 +37,11 @@ class RankWriter:
         self.functions, self.length = functions, length
         self.cells, self.plain = cells, Cells(cells.dtype, False)
         self.lanes = functions.target.lanes(cells.width)
+        self.together = min(_MOST_TOGETHER, -(-length // self.lanes))
         self.em = functions.new_emitter()
         # Keys are read in whole vectors, and ranks are written so.
-        self.row_bytes = aligned(-(-length // self.lanes) * CACHE_LINE)
+        step = self.together * self.lanes
+        self.row_bytes = aligned(-(-length // step) * step * self.plain.bytes)
 
     @property
     def work(self) -> int:
@@ -59,7 +66,7 @@ class RankWriter:
         for lanes, start, stop in ((self.lanes, 0, whole), (1, whole, self.length)):
             if start < stop:
                 self._keys(lanes, start, stop)
-        with em.loop(0, self.length, self.lanes) as loop:
+        with em.loop(0, self.length, self.together * self.lanes) as loop:
             self._ranks(loop.index)
             loop.yield_([])
         self._move()
@@ -80,35 +87,64 @@ class RankWriter:
             loop.yield_([])
 
     def _ranks(self, first: str) -> None:
-        """Count for the elements of one vector: others before, in, and behind it."""
+        """Count for some vectors: elements before them, among them, and behind them."""
         em, lanes, raw = self.em, self.lanes, self.plain.raw
-        type_ = vec(raw, lanes)
-        mine = em.load(type_, self._at("%scratch", first), self.plain.bytes)
-        end = em.op(f"add nsw i64 {first}, {lanes}")
-        end = em.intrinsic("llvm.smin", "i64", end, str(self.length))
-        count = constant(raw, 0, lanes)
-        for start, stop, op in (("0", first, "sle"), (end, self.length, "slt")):
-            with em.loop(start, stop, 1, [(type_, count)]) as loop:
-                theirs = self._theirs(loop.index)
-                is_before = em.op(f"icmp {op} {type_} {theirs}, {mine}")
-                loop.yield_([self._counted(loop.carried[0], is_before)])
-            (count,) = loop.results
-        with em.loop(first, end, 1, [(type_, count)]) as loop:
-            is_before = self._near(loop.index, first, mine)
-            loop.yield_([self._counted(loop.carried[0], is_before)])
-        to = em.gep("i8", self._at("%scratch", first), self.row_bytes)
-        em.store(type_, loop.results[0], to, self.plain.bytes)
+        type_, size = vec(raw, lanes), self.plain.bytes
+        starts = [first]
+        for k in range(1, self.together + 1):
+            starts.append(em.op(f"add nsw i64 {first}, {k * lanes}"))
+        mine = [em.load(type_, self._at("%scratch", at), size) for at in starts[:-1]]
+        counts = [constant(raw, 0, lanes)] * self.together
+        stops = [
+            em.intrinsic("llvm.smin", "i64", at, str(self.length)) for at in starts[1:]
+        ]
+        if self.length > self.together * lanes:
+            counts = self._counts("0", first, mine, counts, self.together, None)
+            end = str(self.length)
+            counts = self._counts(stops[-1], end, mine, counts, 0, None)
+        for k, (start, stop) in enumerate(zip(starts, stops, strict=False)):
+            counts = self._counts(start, stop, mine, counts, self.together - k - 1, k)
+        for at, count in zip(starts, counts, strict=False):
+            to = em.gep("i8", self._at("%scratch", at), self.row_bytes)
+            em.store(type_, count, to, size)
+
+    def _counts(
+        self,
+        start: str,
+        stop: str,
+        mine: Sequence[str],
+        counts: Sequence[str],
+        later: int,
+        near: int | None,
+    ) -> list[str]:
+        """Write a loop over elements that lie before the last `later` of our vectors.
+
+        They lie in the vector `near`, if there is one, and behind the others.
+        """
+        em, type_ = self.em, vec(self.plain.raw, self.lanes)
+        carried = [(type_, count) for count in counts]
+        with em.loop(start, stop, 1, carried) as loop:
+            theirs = self._theirs(loop.index)
+            found = []
+            for k, (key, count) in enumerate(zip(mine, loop.carried, strict=True)):
+                if k == near:
+                    mask = self._near(loop.index, start, theirs, key)
+                else:
+                    op = "sle" if k >= len(mine) - later else "slt"
+                    mask = em.op(f"icmp {op} {type_} {theirs}, {key}")
+                found.append(self._counted(count, mask))
+            loop.yield_(found)
+        return loop.results
 
     def _theirs(self, index: str) -> str:
         em, raw = self.em, self.plain.raw
         key = em.load(raw, self._at("%scratch", index), self.plain.bytes)
         return em.splat(raw, key, self.lanes)
 
-    def _near(self, index: str, first: str, mine: str) -> str:
+    def _near(self, index: str, first: str, theirs: str, mine: str) -> str:
         """Return which elements of a vector one of the same vector comes before."""
         em, lanes, raw = self.em, self.lanes, self.plain.raw
         type_, bits = vec(raw, lanes), vec("i1", lanes)
-        theirs = self._theirs(index)
         less = em.op(f"icmp slt {type_} {theirs}, {mine}")
         same = em.op(f"icmp eq {type_} {theirs}, {mine}")
         lane = em.op(f"sub nsw i64 {index}, {first}")
@@ -119,9 +155,14 @@ class RankWriter:
         return em.op(f"or {bits} {less}, {tied}")
 
     def _counted(self, count: str, mask: str) -> str:
-        em, type_ = self.em, vec(self.plain.raw, self.lanes)
-        one = em.op(f"sext {vec('i1', self.lanes)} {mask} to {type_}")
-        return em.op(f"sub {type_} {count}, {one}")
+        em, lanes, raw = self.em, self.lanes, self.plain.raw
+        type_, bits = vec(raw, lanes), vec("i1", lanes)
+        if self.functions.target.name != "avx512":
+            # A mask is a vector of ones, that is -1, there.
+            one = em.op(f"sext {bits} {mask} to {type_}")
+            return em.op(f"sub {type_} {count}, {one}")
+        more = em.op(f"add {type_} {count}, {constant(raw, 1, lanes)}")
+        return em.op(f"select {bits} {mask}, {type_} {more}, {type_} {count}")
 
     def _move(self) -> None:
         """Write elements, or their places, to where their ranks say."""
