@@ -20,7 +20,7 @@ import numpy as np
 from .....ir.dtypes import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from ...text import Emitter, constant, vec
 
-_INFINITY = {
+INFINITY = {
     FLOAT16: 0x7C00,
     BFLOAT16: 0x7F80,
     FLOAT32: 0x7F80_0000,
@@ -30,7 +30,7 @@ _INFINITY = {
 
 def has_keys(dtype: np.dtype) -> bool:
     """Tell whether values of a dtype have keys: real numbers of 8 to 64 bits."""
-    return dtype.kind in "biu" or dtype in _INFINITY
+    return dtype.kind in "biu" or dtype in INFINITY
 
 
 def order_key(em: Emitter, dtype: np.dtype, bits: str, lanes: int) -> str:
@@ -62,7 +62,7 @@ def order_key(em: Emitter, dtype: np.dtype, bits: str, lanes: int) -> str:
         return bits
     if dtype.kind == "i":
         return em.op(f"xor {type_} {bits}, {number(1 << width - 1)}")
-    infinity = _INFINITY[dtype]
+    infinity = INFINITY[dtype]
     least = (1 << width - 1) - infinity  # what -inf would have without the shift
     below = em.op(f"sub {type_} {number(-least)}, {bits}")
     above = em.op(f"add {type_} {bits}, {number(infinity)}")

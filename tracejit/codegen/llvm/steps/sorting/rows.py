@@ -13,6 +13,7 @@ from ...staged import Ranges
 from ...target import CACHE_LINE, aligned
 from ..code import Setting, StepCode, step_over
 from .keys import Cells, has_keys
+from .network import NetworkWriter, is_networked
 from .pieces import Functions
 from .ranks import RankWriter, is_short
 from .row import WholeRow
@@ -102,16 +103,20 @@ class _StepWriter:
         self.rest = rows.rest()
         self.group = 1 if rows.is_dense else self._group()
 
-    def _writer(self) -> RankWriter | SplitWriter | WholeRow:
+    def _writer(self) -> NetworkWriter | RankWriter | SplitWriter | WholeRow:
         """Return what writes the function of a row."""
-        cells, length = self.cells, self.rows.length
-        threading = self.setting.threading
-        if is_short(self.setting.target, cells.width, length):
-            return RankWriter(self.functions, cells, length)
+        cells, length, functions = self.cells, self.rows.length, self.functions
+        threading, target = self.setting.threading, self.setting.target
+        if is_networked(target, cells, length):
+            is_few = is_short(target, cells.width, length)
+            slow = (RankWriter if is_few else WholeRow)(functions, cells, length)
+            return NetworkWriter(functions, cells, length, slow)
+        if is_short(target, cells.width, length):
+            return RankWriter(functions, cells, length)
         own = threading if self.rows.count < threading.threads else SERIAL
         if is_split(cells, length, own):
-            return SplitWriter(self.functions, cells, length, own)
-        return WholeRow(self.functions, cells, length)
+            return SplitWriter(functions, cells, length, own)
+        return WholeRow(functions, cells, length)
 
     def _group(self) -> int:
         """Return how many rows are collected together."""
