@@ -6,30 +6,37 @@
     so on, then vectors at half the distance, a quarter, ..., then lanes of each
 
 That is a bitonic network, which is not stable: it serves where equal values have equal
-bits. Rows with -0.0 or with what is no number are left to another function.
+bits. Rows with -0.0 or with what is no number are left to another function. For places,
+integers are keys with places in their lower half: no two are equal.
 """
 
 from collections.abc import Callable, Sequence
 
 from ...target import Target, aligned
-from ...text import Emitter, constant, vec
-from .keys import INFINITY, Cells
+from ...text import Emitter, constant, iota, vec
+from .keys import INFINITY, Cells, signed_key
 from .ordered import leave_in_order
 from .pieces import Functions
 from .ranks import RankWriter
 from .row import WholeRow
 
 _MOST = {"avx512": 2048, "avx2": 512}
-_FEWEST = 8
+_FEWEST = 16
+_PLACES = (1 << 32) - 1
 _VECTOR_NS = 0.8  # for an exchange of two vectors, or of a vector's lanes
 
 
 def is_networked(target: Target, cells: Cells, length: int) -> bool:
     """Tell whether rows of a length are sorted by a network."""
-    if cells.has_order or cells.width == 8:
+    if cells.width == 8 or (cells.has_order and cells.width == 64):
         return False
-    most = _MOST.get(target.name, 1024 // cells.width)
+    most = _MOST.get(target.name, 1024 // _width(cells))
     return _FEWEST <= length <= most
+
+
+def _width(cells: Cells) -> int:
+    """Return the bits of what is compared."""
+    return 64 if cells.has_order else cells.width
 
 
 class NetworkWriter:
@@ -39,7 +46,6 @@ class NetworkWriter:
     ----------
     functions : Functions
     cells : Cells
-        Without places.
     length : int
     slow : RankWriter or WholeRow
         What sorts rows whose equal values have different bits.
@@ -54,17 +60,19 @@ class NetworkWriter:
     ) -> None:
         self.functions, self.cells, self.length = functions, cells, length
         self.slow, self.em = slow, functions.new_emitter()
-        self.lanes = functions.target.lanes(cells.width)
+        self.plain, self.width = Cells(cells.dtype, False), _width(cells)
+        self.raw, self.size = f"i{self.width}", self.width // 8
+        self.lanes = functions.target.lanes(self.width)
         vectors = -(-length // self.lanes)
         self.levels = (vectors - 1).bit_length()
         self.vectors = 1 << self.levels
-        self.row_bytes = aligned(self.vectors * self.lanes * cells.bytes)
-        self.is_real = cells.dtype in INFINITY
+        self.row_bytes = aligned(self.vectors * self.lanes * self.size)
+        self.is_special = cells.dtype in INFINITY and not cells.has_order
 
     @property
     def scratch_bytes(self) -> int:
         """What a row needs."""
-        return self.row_bytes + (self.slow.scratch_bytes if self.is_real else 0)
+        return self.row_bytes + (self.slow.scratch_bytes if self.is_special else 0)
 
     @property
     def work(self) -> int:
@@ -84,7 +92,8 @@ class NetworkWriter:
         em = self.em
         if isinstance(self.slow, WholeRow):
             ends, count = ("%x", "%out"), str(self.length)
-            leave_in_order(em, self.functions, self.cells, False, ends, count)
+            has_order = self.cells.has_order
+            leave_in_order(em, self.functions, self.plain, has_order, ends, count)
         self._enter()
         self._each_vector(self._sorted_lanes)
         if self.levels:
@@ -97,33 +106,50 @@ class NetworkWriter:
 
     def _enter(self) -> None:
         """Write integers to scratch; leave rows with special values to the other."""
-        em, raw = self.em, self.cells.raw
+        em = self.em
         whole = self.length // self.lanes * self.lanes
         special = "false"
         for lanes, start, stop in ((self.lanes, 0, whole), (1, whole, self.length)):
             if start == stop:
                 continue
-            bits = vec("i1", lanes)
-            none = constant("i1", False, lanes)
-            with em.loop(start, stop, lanes, [(bits, none)]) as loop:
-                at = em.gep(raw, "%x", loop.index)
-                value = self.cells.values(em, at, lanes)
-                found = loop.carried[0]
-                if self.is_real:
-                    odd = self._is_special(value, lanes)
-                    found = em.op(f"or {bits} {found}, {odd}")
-                self._put(self._turned(value, lanes), loop.index, lanes)
-                loop.yield_([found])
+            carried = [(vec("i1", lanes), constant("i1", False, lanes))]
+            with em.loop(start, stop, lanes, carried) as loop:
+                loop.yield_([self._entered(loop.index, loop.carried[0], lanes)])
             any_ = em.any_lane(loop.results[0], lanes)
             special = em.op(f"or i1 {special}, {any_}")
-        if self.is_real:
+        if self.is_special:
             self._leave_special(special)
-        most = str((1 << self.cells.width - 1) - 1)
+        most = str((1 << self.width - 1) - 1)
         with em.loop(self.length, self.vectors * self.lanes, 1) as loop:
             self._put(most, loop.index, 1)
             loop.yield_([])
 
-    def _is_special(self, value: str, lanes: int) -> str:
+    def _entered(self, index: str, special: str, lanes: int) -> str:
+        """Write integers; return in which lanes there was a special value."""
+        em, plain = self.em, self.plain
+        if self.cells.has_order:
+            self._put(self._with_places(index, lanes), index, lanes)
+            return special
+        value = plain.values(em, em.gep(plain.raw, "%x", index), lanes)
+        self._put(self._turned(value, lanes), index, lanes)
+        if not self.is_special:
+            return special
+        odd = self._found_special(value, lanes)
+        return em.op(f"or {vec('i1', lanes)} {special}, {odd}")
+
+    def _with_places(self, index: str, lanes: int) -> str:
+        """Return keys above places, for signed comparisons."""
+        em, plain, type_ = self.em, self.plain, vec("i64", lanes)
+        key = plain.keys(em, "%x", index, lanes)
+        key = signed_key(em, key, plain.width, lanes)
+        wide = em.op(f"sext {vec(plain.raw, lanes)} {key} to {type_}")
+        high = em.op(f"shl {type_} {wide}, {constant('i64', 32, lanes)}")
+        place = em.splat("i64", index, lanes)
+        if lanes > 1:
+            place = em.op(f"add {type_} {place}, {iota('i64', lanes)}")
+        return em.op(f"or {type_} {high}, {place}")
+
+    def _found_special(self, value: str, lanes: int) -> str:
         em, type_ = self.em, vec(self.cells.raw, lanes)
         infinity = INFINITY[self.cells.dtype]
         least = -(1 << self.cells.width - 1)
@@ -152,7 +178,7 @@ class NetworkWriter:
         type_, width = vec(cells.raw, lanes), cells.width
         if cells.dtype.kind == "i":
             return value
-        if not self.is_real:
+        if not self.is_special:
             least = constant(cells.raw, -(1 << width - 1), lanes)
             return em.op(f"xor {type_} {value}, {least}")
         last = constant(cells.raw, width - 1, lanes)
@@ -161,34 +187,39 @@ class NetworkWriter:
         return em.op(f"xor {type_} {value}, {rest}")
 
     def _leave(self) -> None:
-        em, raw, size = self.em, self.cells.raw, self.cells.bytes
+        em = self.em
         whole = self.length // self.lanes * self.lanes
         for lanes, start, stop in ((self.lanes, 0, whole), (1, whole, self.length)):
             if start == stop:
                 continue
             with em.loop(start, stop, lanes) as loop:
-                value = em.load(vec(raw, lanes), self._at(loop.index), size)
-                value = self._turned(value, lanes)
-                to = em.gep(raw, "%out", loop.index)
-                em.store(vec(raw, lanes), value, to, size)
+                type_ = vec(self.raw, lanes)
+                value = em.load(type_, self._at(loop.index), self.size)
+                if self.cells.has_order:
+                    places = constant("i64", _PLACES, lanes)
+                    value = em.op(f"and {type_} {value}, {places}")
+                else:
+                    value = self._turned(value, lanes)
+                to = em.gep(self.raw, "%out", loop.index)
+                em.store(type_, value, to, self.size)
                 loop.yield_([])
 
     def _at(self, index: str) -> str:
-        return self.em.gep(self.cells.raw, "%scratch", index)
+        return self.em.gep(self.raw, "%scratch", index)
 
     def _put(self, value: str, index: str, lanes: int) -> None:
-        type_ = vec(self.cells.raw, lanes)
-        self.em.store(type_, value, self._at(index), self.cells.bytes)
+        type_ = vec(self.raw, lanes)
+        self.em.store(type_, value, self._at(index), self.size)
 
     # Lanes of a vector
 
     @property
     def _type(self) -> str:
-        return vec(self.cells.raw, self.lanes)
+        return vec(self.raw, self.lanes)
 
     def _each_vector(self, change: Callable[[str], str]) -> None:
         with self.em.loop(0, self.vectors * self.lanes, self.lanes) as loop:
-            value = self.em.load(self._type, self._at(loop.index), self.cells.bytes)
+            value = self.em.load(self._type, self._at(loop.index), self.size)
             self._put(change(value), loop.index, self.lanes)
             loop.yield_([])
 
@@ -259,12 +290,12 @@ class NetworkWriter:
             first = em.op(f"add i64 {loop.index}, {above}")
             second = em.op(f"xor i64 {first}, {other}")
             ends = [em.gep(self._type, "%scratch", k) for k in (first, second)]
-            a, b = (em.load(self._type, at, self.cells.bytes) for at in ends)
+            a, b = (em.load(self._type, at, self.size) for at in ends)
             if is_turned:
                 b = self._shuffled(b, b, turn)
             less, more = self._ordered(a, b)
             if is_turned:
                 more = self._shuffled(more, more, turn)
             for value, at in ((less, ends[0]), (more, ends[1])):
-                em.store(self._type, value, at, self.cells.bytes)
+                em.store(self._type, value, at, self.size)
             loop.yield_([])
