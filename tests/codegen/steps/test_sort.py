@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tracejit.codegen.llvm.jobs import SERIAL, Threading
-from tracejit.codegen.llvm.steps.sorting import ranks, row, split
+from tracejit.codegen.llvm.steps.sorting import network, ranks, row, split
+from tracejit.codegen.llvm.steps.sorting.keys import Cells
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.ir.primitive import REGISTRY
 
@@ -64,7 +65,7 @@ def lengths(dtype: np.dtype, target: Target) -> list[int]:
     last = max(n for n in range(256) if ranks.is_short(target, width, n))
     if target != HOST:
         return [33, last + 1]
-    return [1, 2, 3, 16, 31, 32, 33, last, last + 1]
+    return [1, 2, 3, 15, 16, 31, 32, 33, last, last + 1]
 
 
 @ALL_TARGETS
@@ -72,6 +73,23 @@ def lengths(dtype: np.dtype, target: Target) -> list[int]:
 def test_every_dtype_and_length(dtype: np.dtype, target: Target) -> None:
     for n in lengths(dtype, target):
         check(values(dtype, n, n), 0, target, THREADS[:1])
+
+
+@ALL_TARGETS
+@pytest.mark.parametrize("dtype", ["f2", "u2", "f4", "i8", "f8"])
+def test_networks(dtype: str, target: Target) -> None:
+    cells = Cells(np.dtype(dtype), False)
+    fitting = [n for n in range(3000) if network.is_networked(target, cells, n)]
+    for n in {20, fitting[-1] // 3, fitting[-1], fitting[-1] + 1}:
+        x = np.random.default_rng(n).normal(size=n) * 1000
+        x = (np.abs(x) if dtype[0] == "u" else x).astype(dtype)
+        check(x, 0, target, THREADS[:1])
+        x[n // 2] = x.max()
+        x[[0, -1]] = 0
+        check(x, 0, target, THREADS[:1])
+        if dtype[0] == "f":
+            x[n // 3], x[-2] = -0.0, np.nan
+            check(x, 0, target, THREADS[:1])
 
 
 @ALL_TARGETS
@@ -87,6 +105,7 @@ def test_digits_change_with_the_length(dtype: str, target: Target) -> None:
 def early_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of a thousand elements are long."""
     monkeypatch.setattr(split, "_LEAST", 1000)
+    monkeypatch.setattr(network, "_MOST", {"avx512": 64, "avx2": 64})
 
 
 @ALL_DTYPES

@@ -21,6 +21,7 @@ from .ranks import RankWriter
 from .row import WholeRow
 
 _MOST = {"avx512": 2048, "avx2": 512}
+_MOST_OF_HALVES = 256  # their places take only two passes by digits
 _FEWEST = 16
 _PLACES = (1 << 32) - 1
 _VECTOR_NS = 0.8  # for an exchange of two vectors, or of a vector's lanes
@@ -31,6 +32,8 @@ def is_networked(target: Target, cells: Cells, length: int) -> bool:
     if cells.width == 8 or (cells.has_order and cells.width == 64):
         return False
     most = _MOST.get(target.name, 1024 // _width(cells))
+    if cells.has_order and cells.width == 16:
+        most = min(most, _MOST_OF_HALVES)
     return _FEWEST <= length <= most
 
 
