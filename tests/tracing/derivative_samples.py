@@ -277,8 +277,8 @@ WITHOUT_DERIVATIVE = {
         np.greater_equal np.isnan np.isinf np.isfinite np.signbit np.logical_and
         np.logical_or np.logical_xor np.logical_not""",
     "integers": """
-        np.argmax np.argmin np.argsort np.argpartition np.count_nonzero np.digitize
-        np.searchsorted np.linalg.matrix_rank np.ndim np.shape np.size
+        np.argmax np.argmin np.argsort np.argpartition np.lexsort np.count_nonzero
+        np.digitize np.searchsorted np.linalg.matrix_rank np.ndim np.shape np.size
         np.bitwise_and np.bitwise_or
         np.bitwise_xor np.bitwise_count np.invert np.left_shift np.right_shift np.gcd
         np.lcm""",
