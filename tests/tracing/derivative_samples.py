@@ -289,8 +289,8 @@ WITHOUT_DERIVATIVE = {
         np.logical_or np.logical_xor np.logical_not np.array_equiv np.can_cast np.isin
         np.may_share_memory np.shares_memory""",
     "integers": """
-        np.argmax np.argmin np.argsort np.argpartition np.count_nonzero np.digitize
-        np.searchsorted np.linalg.matrix_rank np.ndim np.shape np.size
+        np.argmax np.argmin np.argsort np.argpartition np.lexsort np.count_nonzero
+        np.digitize np.searchsorted np.linalg.matrix_rank np.ndim np.shape np.size
         np.bitwise_and np.bitwise_or
         np.bitwise_xor np.bitwise_count np.invert np.left_shift np.right_shift np.gcd
         np.lcm np.ix_ np.lexsort np.nanargmax np.nanargmin np.packbits np.unpackbits

@@ -23,7 +23,7 @@ np.any(x > 0.9); np.all(x > 0.0, axis=0); np.argmax(x); x.argmin(1); np.argmax(x
 np.cumsum(x); np.cumsum(x, axis=1); np.cumprod(x, 0); np.maximum.accumulate(x, axis=1); np.diff(x); np.diff(x, n=2, axis=0)
 np.add.reduce(x); np.multiply.reduce(x, axis=1); np.add.accumulate(i, axis=0); np.multiply.outer(x[0], y[0]); np.average(x, weights=y)
 np.nansum(x); np.nanmean(x, 0); np.nanmax(x); np.nanstd(x); np.median(x); np.median(x, axis=0); np.quantile(x, 0.3); np.percentile(x, 70, axis=1)
-np.sort(x); np.sort(x, axis=0); np.argsort(x, axis=1); np.sort(x, axis=None); np.searchsorted(np.sort(x[0]), y[0]); np.digitize(x, np.sort(y[0]))
+np.sort(x); np.sort(x, axis=0); np.argsort(x, axis=1); np.sort(x, axis=None); np.lexsort(x); np.lexsort((np.floor(y), x > 0), axis=0); np.searchsorted(np.sort(x[0]), y[0]); np.digitize(x, np.sort(y[0]))
 x.T; x.reshape(-1); x.reshape(3, -1); np.transpose(x, (1, 0)); np.swapaxes(x, 0, 1); np.moveaxis(x, 0, -1); x[None]; np.expand_dims(x, 1)
 np.squeeze(x[:, None]); np.broadcast_to(x[0], (2, 4)); np.flip(x); np.flip(x, 0); np.fliplr(x); np.rot90(x); np.rot90(x, 2); np.roll(x, 1); np.roll(x, -2, axis=1)
 np.concatenate([x, y]); np.concatenate([x, i], axis=1); np.stack([x, y]); np.stack([x, y], -1); np.vstack([x[0], y[0]]); np.hstack([x, y]); np.dstack([x, y])

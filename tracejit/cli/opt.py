@@ -58,6 +58,7 @@ PASS_RULES = {
     "expand_power": "a power with a small constant exponent -> products, roots",
     "by_component": "arrays of short vectors -> an array a component",
     "join_pieces": "writes into an array, piece by piece -> a join of the pieces",
+    "sort_once": "a sort of what is ordered too -> taken in that order",
     "lay_out": "a transposed matrix that many products read -> a copy of it",
     "expand_window": "an operation over windows -> slices and elementwise operations",
 }

@@ -29,6 +29,7 @@ from .partial_writes import partial_writes
 from .powers import expand_powers
 from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
+from .sorts import sort_once
 from .split_complex import split_complex
 from .turns import pointwise_loops
 from .windows import expand_windows
@@ -68,6 +69,7 @@ def pipeline(
         Pass("powers", expand_powers, "products, which equal others and join sums"),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
+        Pass("sorts", sort_once, "when equal operands are one"),
         Pass("joins", join_pieces, "what they cover is dead"),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
         Pass("layouts", lay_out, "when all products are known that are run"),

@@ -22,13 +22,14 @@ what this pass decides a second time, its own way (P10, P14).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from math import prod
 
 from ..ir.ops.indexing import scatter_p
 from ..kernels.in_place import can_write_in_place
 from ..kernels.kernel import Load, with_inner
+from ..records import dataclass
 from .interp import extent_of
 from .plan import touched
 from .program import (

@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -33,6 +34,12 @@ class Ran:
 
 def buffer_of(name: str, array: np.ndarray) -> Buffer:
     return Buffer(name, array.dtype, array.shape, strides_of(array))
+
+
+@lru_cache(64)
+def _compiled(target: Target, module: str) -> bytes:
+    """Compile a module once for all data of a test."""
+    return engine_for(target).compile(module)
 
 
 def run_step(
@@ -66,7 +73,7 @@ def run_step(
     module = module_text(target, lines, [text], scope.globals_.values())
     address = ctypes.cast(jobs.callback, ctypes.c_void_p).value
     assert address is not None
-    library = engine_for(target).load(module, {JOB_SYMBOL: address})
+    library = engine_for(target).load(_compiled(target, module), {JOB_SYMBOL: address})
     scratch = np.full(code.scratch_bytes + 192, 0xA5, np.uint8)
     start = -scratch.ctypes.data % 64 + 64
     error = np.zeros(2, np.int64)

@@ -14,6 +14,7 @@ from tracejit.runtime.cpu.externs import resolve_loop
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal(size=(40, 12)).astype("f4")
 WORDS = RNG.integers(0, 40, (30, 7))
+WEIGHTS = np.arange(1, 6, dtype="f4")[:, None]
 
 
 def lowered(f: Callable[..., object], *args: np.ndarray) -> tuple[Program, ProgramCode]:
@@ -74,3 +75,38 @@ def test_a_sum_of_few_rows_needs_no_scratch() -> None:
     assert text.count("%scratch") == 1  # the parameter
     # Each index is checked once, and again where a bad one is looked for.
     assert text.count("icmp uge i64") == WORDS.shape[1] + 1
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        np.sort,
+        lambda x: np.argpartition(x, 3, axis=0)[:3],
+        lambda x: np.partition(x, 3)[:, 3],
+        lambda x: np.median(x, axis=0),
+        lambda x: np.percentile(x, [10, 90], axis=1),
+        lambda x: np.lexsort((x[0], x[1] > 0)),
+    ],
+)
+def test_sorts_and_what_is_built_on_them_run_natively(
+    f: Callable[..., np.ndarray],
+) -> None:
+    _, code = lowered(f, TABLE)
+    assert not code.needs_host
+    np.testing.assert_allclose(tj.jit(f)(TABLE), f(TABLE), rtol=1e-6)
+
+
+def test_a_sort_and_its_gradient_order_once() -> None:
+    def f(table: np.ndarray) -> np.ndarray:
+        return np.sum(np.sort(table, axis=0)[:5] * WEIGHTS)
+
+    program, code = lowered(tj.value_and_grad(f), TABLE)
+    externs = [s.primitive.name for s in program.steps if isinstance(s, Extern)]
+    assert externs == ["argsort", "scatter"]
+    assert not code.needs_host
+    value, gradient = tj.jit(tj.value_and_grad(f))(TABLE)
+    order = np.argsort(TABLE, axis=0)[:5]
+    want = np.zeros_like(TABLE)
+    np.put_along_axis(want, order, np.broadcast_to(WEIGHTS, order.shape), axis=0)
+    np.testing.assert_allclose(gradient, want)
+    np.testing.assert_allclose(value, f(TABLE), rtol=1e-5)

@@ -13,7 +13,6 @@ LLVM from adding up rows as they come.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
@@ -27,6 +26,7 @@ from ...kernels.kernel import (
     operands_of,
     result_of,
 )
+from ...records import dataclass
 from . import elementwise
 from .indices import add, axes_in, values_in
 from .nest import Nest

@@ -17,7 +17,6 @@ from numpy.linalg import _umath_linalg
 from ...codegen.error_word import HOST_ERROR
 from ...codegen.llvm.externs import ExternLoop, LoopStatus
 from ...errors import locate
-from ...ir.ops.sort import sort_p
 from ...ir.ops.ufunc import find_ufunc
 from ...ir.primitive import Params, Primitive
 from ...program.program import Extern, ProgramBuffer, Step
@@ -182,13 +181,6 @@ class HostCalls:
             for k, name in enumerate(names)
         ]
         ins, outs = blocks[: len(step.inputs)], blocks[len(step.inputs) :]
-        if step.primitive is sort_p and isinstance(outs[0], _HostBlock):
-            # Where the result goes, and not in fresh memory that is copied from.
-            axis = step.params["axis"]
-            assert isinstance(axis, int)
-            outs[0].put(ins[0].fetch())
-            outs[0].array.sort(axis=axis)
-            return
         results = _evaluated(step, [block.fetch() for block in ins])
         for block, result in zip(outs, results, strict=True):
             block.put(result)

@@ -12,7 +12,6 @@ from .checks import require
 from .registry import implements, lift, normalize_axis, shadows, tracers_in
 from .select import where
 from .shape import moveaxis
-from .sort import argsort
 
 MODES = ("raise", "wrap", "clip")
 
@@ -156,19 +155,6 @@ def shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
     if not isinstance(a, Tracer) or not isinstance(b, Tracer):
         return False
     return a.storage is b.storage
-
-
-@implements(np.lexsort)
-def lexsort(keys: Any, axis: int = -1) -> Any:
-    """Stable sorts, the last key last."""
-    _, rows = lift(*keys)
-    d = normalize_axis(axis, rows[0].ndim)
-    order = argsort(rows[0], d)
-    for row in rows[1:]:
-        order = np.take_along_axis(
-            order, argsort(np.take_along_axis(row, order, d), d), d
-        )
-    return order
 
 
 @implements(np.packbits)

@@ -5,12 +5,12 @@ many numbers remain is known at run time only, and so is where they are read.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...ir import dtypes as dt
+from ...records import dataclass
 from .. import ufuncs
 from ..storage import Kind, own
 from ..tracer import Tracer

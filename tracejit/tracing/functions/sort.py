@@ -32,6 +32,19 @@ def argsort(
     return _ordered(argsort_p, a, axis)
 
 
+@implements(np.lexsort)
+def lexsort(keys: Any, axis: int = -1) -> Any:
+    """By the first key, then by the next: orders are stable, so the last one counts."""
+    order: Any = None
+    for key in keys:
+        if order is None:
+            order = np.argsort(key, axis=axis)
+            continue
+        ordered = np.take_along_axis(key, order, axis)
+        order = np.take_along_axis(order, np.argsort(ordered, axis=axis), axis)
+    return order
+
+
 @implements(np.partition)
 def partition(a: Any, kth: Any, axis: Any = -1, *args: Any, **kwargs: Any) -> Any:
     """A full sort is a partition at every place."""

@@ -1,4 +1,4 @@
-"""Primitives that are no loop nests, as LLVM functions: scatters, cumulative sums.
+"""Primitives that are no loop nests, as LLVM functions: scatters, sums, sorts.
 
 What else an `Extern` step computes is done by one of NumPy's compiled loops, or in
 Python. `write_step` returns the functions for the shapes, strides and params of a step,
@@ -12,6 +12,7 @@ from ....kernels.kernel import Buffer
 from .code import Setting, StepCode
 from .cumulative import write_cumulative
 from .scatter import write_scatter
+from .sorting import write_sort
 
 Writer = Callable[
     [str, Setting, Sequence[Buffer], Sequence[Buffer], Params], StepCode | None
@@ -23,6 +24,8 @@ WRITERS: Mapping[str, Writer] = {
     "cumprod": write_cumulative,
     "cummax": write_cumulative,
     "cummin": write_cumulative,
+    "sort": write_sort,
+    "argsort": write_sort,
 }
 
 

@@ -1,0 +1,243 @@
+"""The rows of an array, each sorted by one function: where they lie, who sorts them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+from .....ir.primitive import Params
+from .....kernels.kernel import Buffer
+from .....records import dataclass
+from ...externs import Layout
+from ...indices import Index, add, multiply
+from ...jobs import SERIAL
+from ...staged import Ranges
+from ...target import CACHE_LINE, aligned
+from ..code import Setting, StepCode, step_over
+from .keys import Cells, has_keys
+from .network import NetworkWriter, is_networked
+from .pieces import Functions
+from .ranks import RankWriter, is_short
+from .row import WholeRow
+from .split import SplitWriter, is_split
+
+_MOST_SIDE = 1 << 20  # bytes of rows that are collected together
+_MOVE_NS = 2.0  # to collect or to spread an element
+_LONGEST = 1 << 31
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is sorted.
+
+    Parameters
+    ----------
+    x, out : Buffer
+    axis : int
+    has_order : bool
+        Whether the result has places, as int64, and not values.
+    """
+
+    x: Buffer
+    out: Buffer
+    axis: int
+    has_order: bool
+
+    @property
+    def length(self) -> int:
+        """How many elements a row has."""
+        return self.out.shape[self.axis]
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return prod(self.out.shape) // self.length
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """The strides of the operand and of the result along a row."""
+        return self.x.strides[self.axis], self.out.strides[self.axis]
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether rows are where a function can read and write them."""
+        return self.steps == (1, 1) or self.length == 1
+
+    def rest(self) -> Layout:
+        """Return the other axes, the one with the smallest steps last."""
+        found = [
+            (n, self.x.strides[d], self.out.strides[d])
+            for d, n in enumerate(self.out.shape)
+            if d != self.axis and n > 1
+        ]
+        found.sort(key=lambda axis: -abs(axis[1]))
+        return Layout(
+            tuple(n for n, _, _ in found),
+            (tuple(a for _, a, _ in found), tuple(b for *_, b in found)),
+        )
+
+
+def write_sort(
+    name: str,
+    setting: Setting,
+    inputs: Sequence[Buffer],
+    outputs: Sequence[Buffer],
+    params: Params,
+) -> StepCode | None:
+    """Return the functions of ``sort`` or ``argsort``; see `write_step`."""
+    (x,), (out,), axis = inputs, outputs, params["axis"]
+    assert isinstance(axis, int)
+    rows = Rows(x, out, axis, name == "argsort")
+    if not has_keys(x.dtype) or not prod(out.shape) or rows.length >= _LONGEST:
+        return None
+    return _StepWriter(setting, rows).emit()
+
+
+class _StepWriter:
+    """Writes the function over a range of groups of rows, and what it calls."""
+
+    def __init__(self, setting: Setting, rows: Rows) -> None:
+        self.setting, self.rows = setting, rows
+        self.functions = Functions(setting.symbol, setting.target, setting.new_emitter)
+        self.em = setting.new_emitter()
+        self.cells = Cells(rows.x.dtype, rows.has_order)
+        self.writer = self._writer()
+        self.rest = rows.rest()
+        self.group = 1 if rows.is_dense else self._group()
+
+    def _writer(self) -> NetworkWriter | RankWriter | SplitWriter | WholeRow:
+        """Return what writes the function of a row."""
+        cells, length, functions = self.cells, self.rows.length, self.functions
+        threading, target = self.setting.threading, self.setting.target
+        if is_networked(target, cells, length):
+            is_few = is_short(target, cells.width, length)
+            slow = (RankWriter if is_few else WholeRow)(functions, cells, length)
+            return NetworkWriter(functions, cells, length, slow)
+        if is_short(target, cells.width, length):
+            return RankWriter(functions, cells, length)
+        own = threading if self.rows.count < threading.threads else SERIAL
+        if is_split(cells, length, own):
+            return SplitWriter(functions, cells, length, own)
+        return WholeRow(functions, cells, length)
+
+    def _group(self) -> int:
+        """Return how many rows are collected together."""
+        size = self.rows.out.dtype.itemsize + self.rows.x.dtype.itemsize
+        fitting = _MOST_SIDE // (size * self.rows.length)
+        along = self.rest.shape[-1] if self.rest.shape else 1
+        most = CACHE_LINE // self.rows.x.dtype.itemsize
+        return max(1, min(fitting, along, most))
+
+    def emit(self) -> StepCode:
+        """Return the step."""
+        rows, writer = self.rows, self.writer
+        writer.emit()
+        along = self.rest.shape[-1] if self.rest.shape else 1
+        groups = -(-along // self.group)
+        extent = rows.count // along * groups
+        with self.em.loop("%begin", "%end", 1) as loop:
+            self._some(loop.index, groups, along)
+            loop.yield_([])
+        self.em.ret()
+        own = aligned(self.writer.scratch_bytes)
+        if not rows.is_dense:
+            own += sum(self._side_bytes)
+        ranges = Ranges(None, f"{self.setting.symbol}.range", extent, 1, 0, own)
+        work = rows.count * writer.work
+        if not rows.is_dense:
+            work += int(_MOVE_NS * prod(rows.out.shape))
+        return self._step(ranges, work)
+
+    @property
+    def _side_bytes(self) -> tuple[int, int]:
+        """What collected rows take, and sorted ones before they are spread."""
+        count = self.group * self.rows.length
+        return (
+            aligned(count * self.rows.x.dtype.itemsize),
+            aligned(count * self.rows.out.dtype.itemsize),
+        )
+
+    def _step(self, ranges: Ranges, work: int) -> StepCode:
+        setting = self.setting
+        shared = 0
+        if isinstance(self.writer, SplitWriter) and self.writer.is_shared:
+            # Rows share their own work: they are sorted one after another.
+            setting = replace(setting, threading=SERIAL)
+            shared = work
+        code = step_over(setting, ranges, self.em, ["%x", "%out"], work, per_thread=4)
+        text = "\n".join((*self.functions.texts.values(), code.text))
+        return StepCode(text, code.scratch_bytes, False, shared or code.shared_ns)
+
+    # A group of rows
+
+    def _some(self, number: str, groups: int, along: int) -> None:
+        """Sort the rows of one group: with `groups` of them along the last axis."""
+        em = self.em
+        column: Index = 0
+        outer: Index = number
+        if groups > 1:
+            column = multiply(em, em.op(f"urem i64 {number}, {groups}"), self.group)
+            outer = em.op(f"udiv i64 {number}, {groups}")
+        at = [self._place(k, outer, column) for k in (0, 1)]
+        if self.rows.is_dense:
+            self.writer.call(em, at[0], at[1], "%own")
+            return
+        count: Index = self.group
+        if along % self.group:
+            rest = em.op(f"sub nsw i64 {along}, {column}")
+            count = em.intrinsic("llvm.smin", "i64", rest, str(self.group))
+        self._collected(at, count)
+
+    def _collected(self, at: Sequence[str], count: Index) -> None:
+        """Collect rows, sort them, and spread what they became."""
+        em = self.em
+        here = em.gep("i8", "%own", aligned(self.writer.scratch_bytes))
+        there = em.gep("i8", here, self._side_bytes[0])
+        self._between(0, at[0], here, count)
+        with em.loop(0, count, 1) as loop:
+            start = multiply(em, loop.index, self.rows.length)
+            pairs = zip(self._types, (here, there), strict=True)
+            ends = [em.gep(type_, pointer, start) for type_, pointer in pairs]
+            self.writer.call(em, ends[0], ends[1], "%own")
+            loop.yield_([])
+        self._between(1, at[1], there, count)
+
+    @property
+    def _types(self) -> tuple[str, str]:
+        rows = self.rows
+        return f"i{8 * rows.x.dtype.itemsize}", f"i{8 * rows.out.dtype.itemsize}"
+
+    def _place(self, k: int, outer: Index, column: Index) -> str:
+        """Return where a row begins in the operand, or in the result."""
+        em = self.em
+        total: Index = 0
+        shape, strides = self.rest.shape, self.rest.strides[k]
+        if not shape:
+            return ("%x", "%out")[k]
+        total = multiply(em, column, strides[-1])
+        shape, strides = shape[:-1], strides[:-1]
+        inner = prod(shape)
+        for n, stride in zip(shape, strides, strict=True):
+            place = outer
+            if inner != prod(shape):
+                place = em.op(f"urem i64 {place}, {inner}")
+            inner //= n
+            if inner > 1:
+                place = em.op(f"udiv i64 {place}, {inner}")
+            total = add(em, total, multiply(em, place, stride))
+        return em.gep(self._types[k], ("%x", "%out")[k], total)
+
+    def _between(self, k: int, array: str, side: str, count: Index) -> None:
+        """Collect rows side by side, or spread what they became."""
+        em, type_ = self.em, self._types[k]
+        size = (self.rows.x, self.rows.out)[k].dtype.itemsize
+        step, across = self.rows.steps[k], self.rest.strides[k][-1:] or (0,)
+        with em.loop(0, self.rows.length, 1) as along:
+            near = em.gep(type_, side, along.index)
+            far = em.gep(type_, array, multiply(em, along.index, step))
+            with em.loop(0, count, 1) as loop:
+                here = em.gep(type_, near, multiply(em, loop.index, self.rows.length))
+                there = em.gep(type_, far, multiply(em, loop.index, across[0]))
+                source, to = (here, there) if k else (there, here)
+                em.store(type_, em.load(type_, source, size), to, size)
+                loop.yield_([])
+            along.yield_([])
