@@ -47,6 +47,14 @@ def test_aligned_stores_go_past_the_caches_and_are_fenced() -> None:
     assert "!nontemporal !1" not in text_of(lambda x: x - x.max(1)[:, None], odd_rows)
 
 
+@pytest.mark.parametrize("heavy", [np.tanh, np.sqrt, lambda x: x / (1 + np.exp(-x))])
+def test_what_takes_time_to_compute_does_not(heavy) -> None:
+    x = np.ones((64, 1024), np.float32)
+    assert "!nontemporal !1" not in text_of(lambda x: heavy(x) + 1, x)
+    rows = text_of(lambda x: x / np.sum(heavy(x), axis=1)[:, None], x)
+    assert "!nontemporal !1" in rows  # the last pass over a row is a division
+
+
 def test_what_a_later_kernel_reads_stays_in_the_caches() -> None:
     x = np.arange(4096, dtype="f4")
     b = ProgramBuilder()

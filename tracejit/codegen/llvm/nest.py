@@ -53,6 +53,8 @@ _MATH_WEIGHT = 20
 _UNROLL_BUDGET = 400  # operations of all turns of a short sum that is written out
 _TURN_BUDGET = 300  # operations of all vectors that go through a loop together
 _TURN_TEMPORARIES = 2  # registers that a turn needs besides carries and constants
+_STREAM_BUDGET = 10  # operations for each vector that is stored past the caches
+_SLOW = {"div": 3, "sqrt": 8}  # operations that such an operation takes the time of
 _LEAST_STREAMED = 16  # bytes of a vector that can be stored past the caches
 
 
@@ -156,6 +158,7 @@ class Nest:
         self.streams: dict[str, Sink] = {}  # sums that are no states; see `columns`
         self.block: Block | None = None
         self.planned_units = 0
+        self.is_light = False  # whether what is being written is bound by memory
 
     def emit(self) -> None:
         """Write everything, without the return."""
@@ -439,11 +442,19 @@ class Nest:
         is_math = elementwise.is_math(op.primitive.name)
         return _MATH_WEIGHT if is_math else 1
 
+    def _time(self, op: KernelOp) -> int:
+        """Return how many simple operations take the time of one; loops take long."""
+        if isinstance(op, Repeat):
+            return _STREAM_BUDGET + 1
+        slow = isinstance(op, Compute) and self.axis in op.result.axes
+        return max(self._weight(op), _SLOW.get(op.primitive.name, 1) if slow else 1)
+
     # Straight-line code
 
     def segment(self, ops: Sequence[KernelOp]) -> None:
         """Write operations of one depth, vector by vector; stores at the end."""
         ordered = sorted(ops, key=lambda op: isinstance(op, Store))
+        self.is_light = sum(map(self._time, ops)) <= _STREAM_BUDGET
         start = 0
         for k, op in enumerate(ordered):
             if isinstance(op, Repeat):
@@ -606,7 +617,13 @@ class Nest:
         self.memory.store(access, place, value, wide, past)
 
     def _is_past_caches(self, op: Store, access: Access) -> bool:
-        """Tell whether a vector is stored past the caches, aligned to its size."""
+        """Tell whether a vector is stored past the caches, aligned to its size.
+
+        The stores must follow one another quickly: with computation between them they
+        take several times as long as others (docs/performance.md).
+        """
+        if not self.is_light:
+            return False
         if self.bases.get(op.buffer, op.buffer) not in self.uncached:
             return False
         size = access.dtype.itemsize
