@@ -151,7 +151,9 @@ class Memory:
             picks = [
                 lanes + k * stride - start
                 if start <= k * stride < start + lanes
-                else k if value else lanes
+                else k
+                if value
+                else lanes
                 for k in range(lanes)
             ]
             order = ", ".join(f"i32 {pick}" for pick in picks)

@@ -6,11 +6,14 @@ ones cut, so that a function has the same bits however many lanes it is emitted 
 
 from collections.abc import Callable, Sequence
 
-from ..text import vec
+from ..text import constant, vec
 from .vector import Vector
 
 REGISTER = 512  # bits
 _CURRENT_ROUNDING = "4"
+_ABOUT_ONE = "7"  # of getmant: in [3/4, 3/2), without a sign
+# Of fixupimm: the result, NaN as it came, a new NaN, infinities.
+RESPONSES = {"result": 0, "nan": 2, "none": 3, "-inf": 4, "inf": 5}
 
 # An element type, and the name of a vector of it.
 Operand = tuple[str, str]
@@ -22,29 +25,54 @@ def scaled(v: Vector, x: str, n: str) -> str:
     return _by_register(v, _scalef, [(v.element, x), (v.element, n)])
 
 
+def in_registers(v: Vector, formula: Instruction, x: str) -> str:
+    """Return a formula of one argument, which is written for whole registers."""
+    return _by_register(v, formula, [(v.element, x)])
+
+
 def looked_up(v: Vector, table: Sequence[float], index: str) -> str:
-    """Return elements of a table that fills a register, by the low bits of integers."""
-    lanes = REGISTER // v.width
-    assert len(table) == lanes
-    elements = ", ".join(f"{v.element} {_text(v, x)}" for x in table)
-
-    def permute(whole: Vector, at: str) -> str:
-        kind = {"float": "sf", "double": "df"}[v.element]
-        name = f"llvm.x86.avx512.permvar.{kind}.{REGISTER}"
-        arguments = [(whole.type, f"<{elements}>"), (whole.itype, at)]
-        return v.em.extern(whole.type, name, arguments)
-
-    return _by_register(v, permute, [(v.ielement, index)])
+    """Return entries of a table that fills a register, by the low bits of integers."""
+    entries = ", ".join(f"float {constant('float', x, 1)}" for x in table)
+    arguments = [(v.type, f"<{entries}>"), (v.itype, index)]
+    return v.em.extern(v.type, "llvm.x86.avx512.permvar.sf.512", arguments)
 
 
-def _text(v: Vector, value: float) -> str:
-    return Vector(v.em, v.element, 1, v.precision, v.target).const(value)
+def getexp(v: Vector, x: str) -> str:
+    """Return floor(log2 |x|), -inf for 0, inf for infinity."""
+    arguments = [(v.type, x), *_every_lane(v)]
+    return v.em.extern(v.type, "llvm.x86.avx512.mask.getexp.ps.512", arguments)
+
+
+def getmant(v: Vector, x: str) -> str:
+    """Return the significand of |x| in [3/4, 3/2); 1 for 0 and infinity."""
+    arguments = [(v.type, x), ("i32", _ABOUT_ONE), *_every_lane(v)]
+    return v.em.extern(v.type, "llvm.x86.avx512.mask.getmant.ps.512", arguments)
+
+
+def fixed_up(v: Vector, result: str, x: str, classes: Sequence[str]) -> str:
+    """Return a result, or what it is to be for a class of arguments.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        For quiet and signaling NaN, 0, 1, -inf, inf, negative and positive numbers:
+        a key of ``RESPONSES``.
+    """
+    table = sum(RESPONSES[name] << 4 * k for k, name in enumerate(classes))
+    arguments = [(v.type, result), (v.type, x), (v.itype, v.int_const(table))]
+    arguments += [("i32", "0"), *_every_lane(v)[1:]]
+    return v.em.extern(v.type, "llvm.x86.avx512.mask.fixupimm.ps.512", arguments)
+
+
+def _every_lane(v: Vector) -> list[Operand]:
+    """Return the operands that say: all lanes, and round as ever."""
+    mask = (f"i{v.lanes}", "-1")
+    return [(v.type, "zeroinitializer"), mask, ("i32", _CURRENT_ROUNDING)]
 
 
 def _scalef(v: Vector, x: str, n: str) -> str:
     kind = {"float": "ps", "double": "pd"}[v.element]
-    arguments = [(v.type, x), (v.type, n), (v.type, "zeroinitializer")]
-    arguments += [(f"i{v.lanes}", "-1"), ("i32", _CURRENT_ROUNDING)]
+    arguments = [(v.type, x), (v.type, n), *_every_lane(v)]
     name = f"llvm.x86.avx512.mask.scalef.{kind}.{REGISTER}"
     return v.em.extern(v.type, name, arguments)
 
@@ -59,9 +87,7 @@ def _by_register(
         wide = [_widened(v, element, x, lanes) for element, x in operands]
         return _first(v, instruction(whole, *wide), lanes)
     parts = [
-        instruction(
-            whole, *(_part(v, element, x, k, lanes) for element, x in operands)
-        )
+        instruction(whole, *(_part(v, element, x, k, lanes) for element, x in operands))
         for k in range(0, v.lanes, lanes)
     ]
     return _joined(v, parts, lanes)
