@@ -95,3 +95,16 @@ def test_a_result_that_is_not_aligned_is_an_error(monkeypatch) -> None:
     x = np.ones(4096, np.float32)
     with pytest.raises(InternalError, match="not aligned to 64 bytes"):
         tj.jit(lambda x: x * 2)(x)
+
+
+def test_the_next_row_is_fetched_where_a_row_is_read_again() -> None:
+    def text(rows: int, fn) -> str:
+        x = np.ones((rows, 1024), np.float32)
+        return text_of(fn, x)
+
+    def variances(x):
+        return np.var(x, axis=1)
+
+    assert "llvm.prefetch" in text(2048, variances)
+    assert "llvm.prefetch" not in text(512, variances)  # the caches have it anyway
+    assert "llvm.prefetch" not in text(2048, lambda x: np.sum(x, axis=1))

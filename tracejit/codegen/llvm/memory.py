@@ -90,6 +90,15 @@ class Memory:
         raw = self._fetch(access, place, lanes, at, offsets, element, mask, other)
         return widen(self.em, access.dtype, raw, lanes)
 
+    def fetch(self, access: Access, place: Place, ahead: int) -> None:
+        """Have the second cache get what is so many elements after a load; any may be.
+
+        Addresses outside of the buffer do no harm.
+        """
+        at = self.em.gep(memory_type(access.dtype), place.pointer, ahead)
+        read, second, data = (("i32", str(n)) for n in (0, 2, 1))
+        self.em.extern("void", "llvm.prefetch.p0", [("ptr", at), read, second, data])
+
     def _other(self, dtype: np.dtype, fill: Literal | None, lanes: int) -> str:
         """Return what lanes outside of the bounds read, as it would lie in memory."""
         if fill is None or (fill.value == 0 and not np.signbit(float(fill.value))):

@@ -53,6 +53,9 @@ _MATH_WEIGHT = 20
 _UNROLL_BUDGET = 400  # operations of all turns of a short sum that is written out
 _TURN_BUDGET = 300  # operations of all vectors that go through a loop together
 _TURN_TEMPORARIES = 2  # registers that a turn needs besides carries and constants
+_FETCHED = 1 << 22  # bytes of rows from which on they are fetched before they are read
+_FETCH_AHEAD = 1 << 13  # bytes from a load to what is fetched then, at least
+_LONGEST_FETCHED = 1 << 16  # bytes of rows; the nearest caches hold several
 _STREAM_BUDGET = 10  # operations for each vector that is stored past the caches
 _SLOW = {"div": 3, "sqrt": 8}  # operations that such an operation takes the time of
 _LEAST_STREAMED = 16  # bytes of a vector that can be stored past the caches
@@ -158,6 +161,7 @@ class Nest:
         self.streams: dict[str, Sink] = {}  # sums that are no states; see `columns`
         self.block: Block | None = None
         self.planned_units = 0
+        self.ahead: dict[KernelOp, int] = {}  # elements to what is fetched at a load
         self.is_light = False  # whether what is being written is bound by memory
 
     def emit(self) -> None:
@@ -171,12 +175,35 @@ class Nest:
         phases, rows = with_scratch(phases, self.analysis, depth)
         for row in rows.values():
             self._allocate_row(row)
-        for phase in phases:
+        for number, phase in enumerate(phases):
             self.segment(phase.direct)
+            if number == 1 and depth:
+                self._look_ahead(depth, phases[0].inner, phase.inner)
             if phase.is_beside:
                 self._level(depth + 1, phase.inner)
             elif phase.inner:
                 self._phase(depth, phase)
+            self.ahead = {}
+
+    def _look_ahead(
+        self, depth: int, before: Sequence[KernelOp], ops: Sequence[KernelOp]
+    ) -> None:
+        """Note what is read a second time in a row: there the next rows are fetched.
+
+        The first phase of a row waits for memory, and the second has none to wait for.
+        """
+        known = {self._key(self._access(op)) for op in before if isinstance(op, Load)}
+        for op in ops:
+            if not isinstance(op, Load) or op.buffer not in self.parameters:
+                continue
+            access = self._access(op)
+            size = access.dtype.itemsize
+            rows = self.loops[depth - 1]
+            step = size * access.linear.get(rows, 0)
+            is_row = self._key(access) in known and access.linear.get(self.axis or "")
+            is_large = step * self.extents[rows] >= _FETCHED
+            if is_row and is_large and step <= _LONGEST_FETCHED:
+                self.ahead[op] = step * -(-_FETCH_AHEAD // step) // size
 
     def _phase(self, depth: int, phase: Phase) -> None:
         axis = self.loops[depth]
@@ -594,6 +621,8 @@ class Nest:
         access = self._access(op)
         varies = wide and self._address_varies(op, access)
         place = self._place(op, access, unit, varies)
+        if varies and op in self.ahead:
+            self.memory.fetch(access, place, self.ahead[op])
         value = self.memory.load(access, place, op.bounds, op.fill, varies)
         if wide and not varies:
             return self.em.splat(register_type(op.result.dtype), value, self.lanes)
