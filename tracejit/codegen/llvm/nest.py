@@ -473,8 +473,9 @@ class Nest:
         """Return how many simple operations take the time of one; loops take long."""
         if isinstance(op, Repeat):
             return _STREAM_BUDGET + 1
-        slow = isinstance(op, Compute) and self.axis in op.result.axes
-        return max(self._weight(op), _SLOW.get(op.primitive.name, 1) if slow else 1)
+        if not isinstance(op, Compute) or self.axis not in op.result.axes:
+            return 1
+        return max(self._weight(op), _SLOW.get(op.primitive.name, 1))
 
     # Straight-line code
 

@@ -1,4 +1,4 @@
-"""Tables of the vector math: one entry for each of sixteen parts of a range.
+"""Tables of the vector math: one entry for each sixteenth part of a range.
 
 Written by ``python tools/fit_tables.py``, which says what they are; do not edit.
 ``..._COEFFICIENTS`` have one table for each degree, lowest first.

@@ -120,7 +120,9 @@ def _reduce_large(v: Vector, x: str, values: list[str]) -> list[str]:
     em, carried = v.em, _typed(v, values)
     if v.lanes == 1:
         return _reduce_one(v, x)
-    is_large = _is_large(v, x)
+    # Infinities are NaN already.
+    finite = v.cmp("olt", v.abs(x), math.inf)
+    is_large = v.logical("and", _is_large(v, x), finite)
     with em.loop(0, v.lanes, 1, carried) as loop:
         mask = em.op(f"extractelement {v.mask} {is_large}, i64 {loop.index}")
         old = _typed(v, loop.carried)
