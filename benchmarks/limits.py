@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import llvmlite.binding as llvm
@@ -22,6 +23,16 @@ SIZES = (2**18, 2**20, 2**23, 2**25, 2**28)  # bytes moved by all threads togeth
 SECONDS = 0.02
 TRIES = 5
 CHAINS = 12
+# A call from Python takes as long as moving a few hundred KiB.
+PER_CALL = 2**23
+# The end of a function that moves the same bytes several times.
+AGAIN = """\
+  %later = add i64 %time, 1
+  %once_more = icmp slt i64 %later, %times
+  br i1 %once_more, label %again, label %end
+end:
+  ret void
+}"""
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,8 @@ def program(width: int) -> str:
     """The text of the three loops."""
     vec = f"<{width} x float>"
     count = range(CHAINS)
-    phis = "\n".join(
-        f"  %a{k} = phi {vec} [ splat (float 1.0), %entry ], [ %b{k}, %loop ]"
+    sums_from = "\n".join(
+        f"  %a{k} = phi {vec} [ splat (float 1.0), %BEFORE ], [ %b{k}, %loop ]"
         for k in count
     )
     steps = "\n".join(
@@ -97,7 +108,7 @@ entry:
   br label %loop
 loop:
   %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-{phis}
+{sums_from.replace("BEFORE", "entry")}
 {steps}
   %next = add i64 %i, 1
   %more = icmp slt i64 %next, %turns
@@ -107,12 +118,15 @@ done:
   store {vec} %s{CHAINS - 1}, ptr %to, align 64
   ret void
 }}
-define void @read(ptr %to, ptr %from, i64 %vectors) {{
+define void @read(ptr %to, ptr %from, i64 %vectors, i64 %times) {{
 entry:
+  br label %again
+again:
+  %time = phi i64 [ 0, %entry ], [ %later, %done ]
   br label %loop
 loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-{phis}
+  %i = phi i64 [ 0, %again ], [ %next, %loop ]
+{sums_from.replace("BEFORE", "again")}
 {places}
 {loads}
   %next = add i64 %i, {CHAINS}
@@ -121,8 +135,7 @@ loop:
 done:
 {sums}
   store {vec} %s{CHAINS - 1}, ptr %to, align 64
-  ret void
-}}
+{AGAIN}
 {_copy("copy", vec, "")}
 {_copy("stream", vec, ", !nontemporal !0")}
 !0 = !{{i32 1}}
@@ -139,22 +152,24 @@ def _copy(name: str, vec: str, mark: str) -> str:
         for k in range(CHAINS)
     )
     return f"""
-define void @{name}(ptr %to, ptr %from, i64 %vectors) {{
+define void @{name}(ptr %to, ptr %from, i64 %vectors, i64 %times) {{
 entry:
+  br label %again
+again:
+  %time = phi i64 [ 0, %entry ], [ %later, %done ]
   br label %loop
 loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %i = phi i64 [ 0, %again ], [ %next, %loop ]
 {moves}
   %next = add i64 %i, {CHAINS}
   %more = icmp slt i64 %next, %vectors
   br i1 %more, label %loop, label %done
 done:
-  ret void
-}}"""
+{AGAIN}"""
 
 
 class Loops:
-    """The loops, compiled for this machine, as functions of addresses and a count."""
+    """The loops, compiled for this machine, as functions of addresses and counts."""
 
     def __init__(self) -> None:
         llvm.initialize_native_target()
@@ -171,14 +186,19 @@ class Loops:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), machine)
         self._engine.finalize_object()
 
-    def __getattr__(self, name: str) -> Callable[[int, int, int], None]:
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        counts = [ctypes.c_int64] * (1 if name == "fma" else 2)
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *counts)
         return kind(self._engine.get_function_address(name))
 
 
 def aligned(size: int) -> np.ndarray:
-    """Bytes whose address is a multiple of 64, already touched."""
-    memory = np.zeros(size + 64, np.uint8)
+    """Bytes whose address is a multiple of 64, in memory of their own.
+
+    Each is written, as pages of zeros that were only read are all the same page, which
+    lies in the first cache.
+    """
+    memory = np.full(size + 64, 1, np.uint8)
     offset = -memory.ctypes.data % 64
     return memory[offset : offset + size]
 
@@ -231,17 +251,16 @@ def measure_limits(
 def _bandwidth(loops: Loops, size: int, threads: int, seconds: float) -> float:
     """1e9 bytes a second of the best way of moving `size` bytes by all threads."""
     step = CHAINS * 4 * loops.width
+    times = max(PER_CALL // size, 1)
     best = 0.0
     for name, arrays in (("read", 1), ("copy", 2), ("stream", 2)):
         each = max(size // threads // arrays // step, 1) * step
         parts = [(aligned(each), aligned(each)) for _ in range(threads)]
-        function = getattr(loops, name)
-
-        def job(part: tuple[np.ndarray, np.ndarray], function=function) -> Callable:
-            to, source = (memory.ctypes.data for memory in part)
-            vectors = part[0].size // (4 * loops.width)
-            return lambda: function(to, source, vectors)
-
-        moved = arrays * each * threads
-        best = max(best, rate([job(part) for part in parts], moved, seconds) / 1e9)
+        counts = (each // (4 * loops.width), times)
+        jobs = [
+            partial(getattr(loops, name), to.ctypes.data, source.ctypes.data, *counts)
+            for to, source in parts
+        ]
+        moved = arrays * each * threads * times
+        best = max(best, rate(jobs, moved, seconds) / 1e9)
     return best
