@@ -56,8 +56,8 @@ _TURN_TEMPORARIES = 2  # registers that a turn needs besides carries and constan
 _FETCHED = 1 << 22  # bytes of rows from which on they are fetched before they are read
 _FETCH_AHEAD = 1 << 13  # bytes from a load to what is fetched then, at least
 _LONGEST_FETCHED = 1 << 16  # bytes of rows; the nearest caches hold several
-_STREAM_BUDGET = 10  # operations for each vector that is stored past the caches
-_SLOW = {"div": 3, "sqrt": 8}  # operations that such an operation takes the time of
+_STREAM_BUDGET = 11  # operations for each vector that is stored past the caches
+_SLOW = {"div": 3, "sqrt": 9}  # operations that such an operation takes the time of
 _LEAST_STREAMED = 16  # bytes of a vector that can be stored past the caches
 
 
@@ -470,9 +470,9 @@ class Nest:
         return _MATH_WEIGHT if is_math else 1
 
     def _time(self, op: KernelOp) -> int:
-        """Return how many simple operations take the time of one; loops take long."""
+        """Return how many simple operations take the time of one."""
         if isinstance(op, Repeat):
-            return _STREAM_BUDGET + 1
+            return op.count * sum(map(self._time, op.body))
         if not isinstance(op, Compute) or self.axis not in op.result.axes:
             return 1
         return max(self._weight(op), _SLOW.get(op.primitive.name, 1))
@@ -482,7 +482,8 @@ class Nest:
     def segment(self, ops: Sequence[KernelOp]) -> None:
         """Write operations of one depth, vector by vector; stores at the end."""
         ordered = sorted(ops, key=lambda op: isinstance(op, Store))
-        self.is_light = sum(map(self._time, ops)) <= _STREAM_BUDGET
+        stores = sum(isinstance(op, Store) for op in ops)
+        self.is_light = sum(map(self._time, ops)) <= _STREAM_BUDGET * stores
         start = 0
         for k, op in enumerate(ordered):
             if isinstance(op, Repeat):
