@@ -1,7 +1,8 @@
 """``python -m benchmarks SUITE``: measure ours beside its peers, in one process.
 
 Suites of rows: core, overhead, models. Suites of numbers from processes of their own:
-compile, memory. ``gpu``, ``compare`` and ``readme`` are commands of their own.
+compile, memory. ``gpu``, ``cliffs``, ``compare`` and ``readme`` are commands of their
+own.
 """
 
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from . import cold, compare, machine, readme, report
+from . import cliffs, cold, compare, machine, readme, report
 from .contenders import OURS, PEERS
 from .gpu.command import main as gpu
 from .keep import keep
@@ -25,7 +26,12 @@ from .rows import SUITES
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 TABLES = {"compile": cold.compile_tables, "memory": cold.memory_tables}
-COMMANDS = {"gpu": gpu, "compare": compare.main, "readme": readme.main}
+COMMANDS = {
+    "gpu": gpu,
+    "compare": compare.main,
+    "readme": readme.main,
+    "cliffs": cliffs.main,
+}
 ALL = "all"
 
 

@@ -47,6 +47,14 @@ def test_aligned_stores_go_past_the_caches_and_are_fenced() -> None:
     assert "!nontemporal !1" not in text_of(lambda x: x - x.max(1)[:, None], odd_rows)
 
 
+@pytest.mark.parametrize("heavy", [np.tanh, np.sqrt, lambda x: x / (1 + np.exp(-x))])
+def test_what_takes_time_to_compute_does_not(heavy) -> None:
+    x = np.ones((64, 1024), np.float32)
+    assert "!nontemporal !1" not in text_of(lambda x: heavy(x) + 1, x)
+    rows = text_of(lambda x: x / np.sum(heavy(x), axis=1)[:, None], x)
+    assert "!nontemporal !1" in rows  # the last pass over a row is a division
+
+
 def test_what_a_later_kernel_reads_stays_in_the_caches() -> None:
     x = np.arange(4096, dtype="f4")
     b = ProgramBuilder()
@@ -87,3 +95,16 @@ def test_a_result_that_is_not_aligned_is_an_error(monkeypatch) -> None:
     x = np.ones(4096, np.float32)
     with pytest.raises(InternalError, match="not aligned to 64 bytes"):
         tj.jit(lambda x: x * 2)(x)
+
+
+def test_the_next_row_is_fetched_where_a_row_is_read_again() -> None:
+    def text(rows: int, fn) -> str:
+        x = np.ones((rows, 1024), np.float32)
+        return text_of(fn, x)
+
+    def variances(x):
+        return np.var(x, axis=1)
+
+    assert "llvm.prefetch" in text(2048, variances)
+    assert "llvm.prefetch" not in text(512, variances)  # the caches have it anyway
+    assert "llvm.prefetch" not in text(2048, lambda x: np.sum(x, axis=1))

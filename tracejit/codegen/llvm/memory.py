@@ -17,6 +17,10 @@ from .indices import Access, Checked, Evaluator, add, multiply
 from .text import Emitter, constant, suffix, vec
 from .values import literal_text, memory_type, narrow, widen
 
+# Elements so many apart are loaded as vectors between which they are picked: a gather
+# takes longer than eight loads and shuffles do.
+_MOST_APART = 8
+
 
 @dataclass(frozen=True)
 class Place:
@@ -97,6 +101,15 @@ class Memory:
         raw = self._fetch(access, place, lanes, at, offsets, element, mask, other)
         return widen(self.em, access.dtype, raw, lanes)
 
+    def fetch(self, access: Access, place: Place, ahead: int) -> None:
+        """Have the second cache get what is so many elements after a load; any may be.
+
+        Addresses outside of the buffer do no harm.
+        """
+        at = self.em.gep(memory_type(access.dtype), place.pointer, ahead)
+        read, second, data = (("i32", str(n)) for n in (0, 2, 1))
+        self.em.extern("void", "llvm.prefetch.p0", [("ptr", at), read, second, data])
+
     def _other(self, dtype: np.dtype, fill: Literal | None, lanes: int) -> str:
         """Return what lanes outside of the bounds read, as it would lie in memory."""
         if fill is None or (fill.value == 0 and not np.signbit(float(fill.value))):
@@ -130,6 +143,8 @@ class Memory:
         if not offsets and stride == -1 and mask is None:
             first = em.gep(cell, at, 1 - lanes)
             return self._reversed(type_, em.load(type_, first, align), lanes)
+        if not offsets and 1 < stride <= _MOST_APART and mask is None:
+            return self._every(stride, cell, at, lanes, align)
         where = self._addresses(cell, at, offsets, element, stride, lanes)
         mask = mask or constant("i1", True, lanes)
         arguments = [
@@ -140,6 +155,33 @@ class Memory:
         ]
         name = f"llvm.masked.gather.{suffix(type_)}.v{lanes}p0"
         return em.extern(type_, name, arguments)
+
+    def _every(self, stride: int, cell: str, at: str, lanes: int, align: int) -> str:
+        """Load elements `stride` apart: whole vectors, of which each gives a few lanes.
+
+        The last vector ends with the last element, so that nothing beyond it is read.
+        """
+        em, type_ = self.em, vec(cell, lanes)
+        last = stride * (lanes - 1)
+        starts = [*range(0, last - lanes + 1, lanes), last - lanes + 1]
+        value = ""
+        for start in starts:
+            loaded = em.load(type_, em.gep(cell, at, start), align)
+            # Earlier lanes stay, of this vector come those that begin in it.
+            picks = [
+                lanes + k * stride - start
+                if start <= k * stride < start + lanes
+                else k
+                if value
+                else lanes
+                for k in range(lanes)
+            ]
+            order = ", ".join(f"i32 {pick}" for pick in picks)
+            value = em.op(
+                f"shufflevector {type_} {value or 'poison'}, {type_} {loaded}, "
+                f"<{lanes} x i32> <{order}>"
+            )
+        return value
 
     def _reversed(self, type_: str, value: str, lanes: int) -> str:
         order = ", ".join(f"i32 {k}" for k in reversed(range(lanes)))

@@ -54,6 +54,11 @@ _MATH_WEIGHT = 20
 _UNROLL_BUDGET = 400  # operations of all turns of a short sum that is written out
 _TURN_BUDGET = 300  # operations of all vectors that go through a loop together
 _TURN_TEMPORARIES = 2  # registers that a turn needs besides carries and constants
+_FETCHED = 1 << 22  # bytes of rows from which on they are fetched before they are read
+_FETCH_AHEAD = 1 << 13  # bytes from a load to what is fetched then, at least
+_LONGEST_FETCHED = 1 << 16  # bytes of rows; the nearest caches hold several
+_STREAM_BUDGET = 11  # operations for each vector that is stored past the caches
+_SLOW = {"div": 3, "sqrt": 9}  # operations that such an operation takes the time of
 _LEAST_STREAMED = 16  # bytes of a vector that can be stored past the caches
 
 
@@ -157,6 +162,8 @@ class Nest:
         self.streams: dict[str, Sink] = {}  # sums that are no states; see `columns`
         self.block: Block | None = None
         self.planned_units = 0
+        self.ahead: dict[KernelOp, int] = {}  # elements to what is fetched at a load
+        self.is_light = False  # whether what is being written is bound by memory
 
     def emit(self) -> None:
         """Write everything, without the return."""
@@ -169,12 +176,35 @@ class Nest:
         phases, rows = with_scratch(phases, self.analysis, depth)
         for row in rows.values():
             self._allocate_row(row)
-        for phase in phases:
+        for number, phase in enumerate(phases):
             self.segment(phase.direct)
+            if number == 1 and depth:
+                self._look_ahead(depth, phases[0].inner, phase.inner)
             if phase.is_beside:
                 self._level(depth + 1, phase.inner)
             elif phase.inner:
                 self._phase(depth, phase)
+            self.ahead = {}
+
+    def _look_ahead(
+        self, depth: int, before: Sequence[KernelOp], ops: Sequence[KernelOp]
+    ) -> None:
+        """Note what is read a second time in a row: there the next rows are fetched.
+
+        The first phase of a row waits for memory, and the second has none to wait for.
+        """
+        known = {self._key(self._access(op)) for op in before if isinstance(op, Load)}
+        for op in ops:
+            if not isinstance(op, Load) or op.buffer not in self.parameters:
+                continue
+            access = self._access(op)
+            size = access.dtype.itemsize
+            rows = self.loops[depth - 1]
+            step = size * access.linear.get(rows, 0)
+            is_row = self._key(access) in known and access.linear.get(self.axis or "")
+            is_large = step * self.extents[rows] >= _FETCHED
+            if is_row and is_large and step <= _LONGEST_FETCHED:
+                self.ahead[op] = step * -(-_FETCH_AHEAD // step) // size
 
     def _phase(self, depth: int, phase: Phase) -> None:
         axis = self.loops[depth]
@@ -440,11 +470,21 @@ class Nest:
         is_math = elementwise.is_math(op.primitive.name)
         return _MATH_WEIGHT if is_math else 1
 
+    def _time(self, op: KernelOp) -> int:
+        """Return how many simple operations take the time of one."""
+        if isinstance(op, Repeat):
+            return op.count * sum(map(self._time, op.body))
+        if not isinstance(op, Compute) or self.axis not in op.result.axes:
+            return 1
+        return max(self._weight(op), _SLOW.get(op.primitive.name, 1))
+
     # Straight-line code
 
     def segment(self, ops: Sequence[KernelOp]) -> None:
         """Write operations of one depth, vector by vector; stores at the end."""
         ordered = sorted(ops, key=lambda op: isinstance(op, Store))
+        stores = sum(isinstance(op, Store) for op in ops)
+        self.is_light = sum(map(self._time, ops)) <= _STREAM_BUDGET * stores
         start = 0
         for k, op in enumerate(ordered):
             if isinstance(op, Repeat):
@@ -584,6 +624,8 @@ class Nest:
         access = self._access(op)
         varies = wide and self._address_varies(op, access)
         place = self._place(op, access, unit, varies)
+        if varies and op in self.ahead:
+            self.memory.fetch(access, place, self.ahead[op])
         value = self.memory.load(access, place, op.bounds, op.fill, varies)
         if wide and not varies:
             return self.em.splat(register_type(op.result.dtype), value, self.lanes)
@@ -607,7 +649,13 @@ class Nest:
         self.memory.store(access, place, value, wide, past)
 
     def _is_past_caches(self, op: Store, access: Access) -> bool:
-        """Tell whether a vector is stored past the caches, aligned to its size."""
+        """Tell whether a vector is stored past the caches, aligned to its size.
+
+        The stores must follow one another quickly: with computation between them they
+        take several times as long as others (docs/performance.md).
+        """
+        if not self.is_light:
+            return False
         if self.bases.get(op.buffer, op.buffer) not in self.uncached:
             return False
         size = access.dtype.itemsize

@@ -13,7 +13,15 @@ from collections.abc import Callable, Sequence
 
 from ..target import Target
 from ..text import Emitter, vec
-from . import basic, exponential, inverse, logarithm, special, trigonometric
+from . import (
+    basic,
+    exponential,
+    inverse,
+    logarithm,
+    lookup,
+    special,
+    trigonometric,
+)
 from .vector import Vector, narrow, widen
 
 Formula = Callable[..., str]
@@ -46,6 +54,12 @@ _FORMULAS: dict[str, Formula] = {
     "hypot": special.hypot,
     "logaddexp": special.logaddexp,
     "pow": special.power,
+}
+# Of float32, where there are tables in registers.
+BY_TABLES: dict[str, Formula] = {
+    "tanh": lookup.tanh,
+    "erf": lookup.erf,
+    "log": lookup.log,
 }
 # Exact, in their own type on every machine.
 _BASIC: dict[str, Formula] = {
@@ -146,6 +160,8 @@ def _inline(
     if dtype == "f64":
         return formula(Vector(em, "double", lanes, "f64", target), *args)
     if target.has_fma and name not in _IN_DOUBLES:
+        if target.name == "avx512":
+            formula = BY_TABLES.get(name, formula)
         return formula(Vector(em, "float", lanes, "f32", target), *args)
     wide = Vector(em, "double", lanes, "f32", target)
     return narrow(wide, formula(wide, *(widen(wide, x) for x in args)))

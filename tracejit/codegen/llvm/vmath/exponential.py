@@ -9,6 +9,7 @@ reduction), Muller, Elementary Functions, 3rd ed., chapters 4 and 11 (the rest).
 import math
 
 from ....records import dataclass
+from . import registers
 from .coefficients import PARTS
 from .vector import Pair, Vector
 
@@ -50,23 +51,34 @@ def exp(v: Vector, x: str) -> str:
     """Return e^x."""
     high, low = PARTS["ln2", v.element]
     bounded = v.at_least(_EXP_ZERO[v.element], x)
+    if v.target.has_scaling:
+        bounded = v.at_most(math.ceil(_EXP_INF[v.element]), bounded)
     n, i = v.nearest(bounded, 1 / LN2)
     r = v.fma(n, -low, v.fma(n, -high, bounded))
     p = v.polynomial((1.0, 1.0, *v.coefficients("exp")), r)
-    result = v.scale(p, v.exponent_shift(i))
-    return _overflow(v, x, result, _EXP_INF[v.element])
+    return _scaled(v, x, p, n, i, _EXP_INF[v.element])
+
+
+def _scaled(v: Vector, x: str, p: str, n: str, i: str, bound: float) -> str:
+    """Return p 2**n, which is infinite for x above a bound; p is NaN where x is.
+
+    With `Target.has_scaling` n is bounded too, to a little more than what overflows.
+    """
+    if v.target.has_scaling:
+        return registers.scaled(v, p, n)
+    return _overflow(v, x, v.scale(p, v.exponent_shift(i)), bound)
 
 
 def exp2(v: Vector, x: str) -> str:
     """Return 2^x; exact for integers."""
     limit = float(v.bias + 1)
     bounded = v.at_least(-limit - v.mantissa, x)
+    if v.target.has_scaling:
+        bounded = v.at_most(limit, bounded)
     n, i = v.nearest(bounded)
     r = v.mul(v.sub(bounded, n), LN2)
     p = v.polynomial((1.0, 1.0, *v.coefficients("exp")), r)
-    return _overflow(
-        v, x, v.scale(p, v.exponent_shift(i)), largest_below(limit, v.mantissa)
-    )
+    return _scaled(v, x, p, n, i, largest_below(limit, v.mantissa))
 
 
 def largest_below(power: float, mantissa: int) -> float:

@@ -118,9 +118,13 @@ def _define(
 def _reduce_large(v: Vector, x: str, values: list[str]) -> list[str]:
     """Go through the lanes; replace q, r and r_low of those that are large."""
     em, carried = v.em, _typed(v, values)
+    # Infinities have given NaN.
+    finite = v.cmp("olt", v.abs(x), math.inf)
     if v.lanes == 1:
-        return _reduce_one(v, x)
-    is_large = _is_large(v, x)
+        with em.if_(finite, carried) as branch:
+            branch.yield_(_reduce_one(v, x))
+        return branch.results
+    is_large = v.logical("and", _is_large(v, x), finite)
     with em.loop(0, v.lanes, 1, carried) as loop:
         mask = em.op(f"extractelement {v.mask} {is_large}, i64 {loop.index}")
         old = _typed(v, loop.carried)

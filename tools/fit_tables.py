@@ -1,0 +1,249 @@
+"""Fit the tables of the vector math: polynomials for sixteen parts of a range.
+
+    python tools/fit_tables.py > tracejit/codegen/llvm/vmath/tables.py
+
+Needs mpmath. Each part has a polynomial in the distance from its *center*, a number
+near its middle that is chosen so that the function, and its slope, are almost float32
+numbers there: then no rounding of the first coefficients counts. Fits are minimax in
+relative error, rounded one by one (see `fit_coefficients`).
+"""
+
+import math
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mpmath as mp
+from fit_coefficients import Fit, Remez, fit_rounded, round_to
+
+PARTS = 16
+TINY = mp.mpf(10) ** -8
+SEARCHED = 40_000  # float32 numbers on either side of a middle
+GOOD = mp.mpf(2) ** -30  # errors below this may grow when coefficients are rounded
+GROWTH = mp.mpf("1.6")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An odd function to tabulate on [0, top), by parts `step` long around multiples.
+
+    Parameters
+    ----------
+    exact : callable
+    value, slope : callable
+        The function and its derivative in doubles, for the search of centers.
+    near : tuple of float, Fit
+        The first coefficients around 0, and what the others are fitted to.
+    degree : int
+    last : float, optional
+        What the last center is to be near, if not a multiple of `step`: where numbers
+        are far apart beside the distance of the function from 1.
+    """
+
+    name: str
+    exact: Callable[[mp.mpf], mp.mpf]
+    value: Callable[[float], float]
+    slope: Callable[[float], float]
+    near: tuple[tuple[float, ...], Fit]
+    step: float
+    top: float
+    degree: int
+    last: float | None = None
+
+
+def float32_near(x: float, offset: int) -> float:
+    """Return the number that is `offset` numbers after x."""
+    (bits,) = struct.unpack("<i", struct.pack("<f", x))
+    return float(struct.unpack("<f", struct.pack("<i", bits + offset))[0])
+
+
+def rounding(x: float) -> float:
+    """Return the relative error of rounding x to float32."""
+    return abs(struct.unpack("<f", struct.pack("<f", x))[0] - x) / abs(x)
+
+
+def center_near(curve: Curve, middle: float) -> float:
+    """Return a number near `middle` at which value and slope are almost float32."""
+
+    def badness(x: float) -> float:
+        by_value = rounding(curve.value(x)) * 2.0**33
+        return max(by_value, rounding(curve.slope(x)) * 2.0**28)
+
+    numbers = (float32_near(middle, k) for k in range(-SEARCHED, SEARCHED))
+    return min(numbers, key=badness)
+
+
+def fit_part(
+    curve: Curve, center: mp.mpf, low: mp.mpf, high: mp.mpf, first: mp.mpf
+) -> list[mp.mpf]:
+    """Return the rounded polynomial around a center whose value is given."""
+    fit = Fit(
+        curve.name,
+        lambda t: curve.exact(center + t),
+        lambda t: 1 / curve.exact(center + t),
+        low,
+        high,
+        {},
+    )
+    remez, fixed = Remez(fit, curve.degree), [first]
+    best = remez.solve(fixed)
+    error = max(map(abs, remez.errors(best)))
+    for k in range(1, curve.degree):
+        fixed.append(round_to(best[k], "f32"))
+        try:
+            found = remez.solve(fixed)
+        except ArithmeticError:
+            break
+        found_error = max(map(abs, remez.errors(found)))
+        if found_error > max(GROWTH * error, GOOD):
+            break
+        best, error = found, found_error
+    return [round_to(c, "f32") for c in best]
+
+
+def tabulate(curve: Curve) -> tuple[list[float], list[list[float]]]:
+    """Return the centers, and the coefficients of each part, lowest first."""
+    first, near = curve.near
+    rows = [[*first, *fit_rounded(near, "f32")[0]]]
+    centers, half = [0.0], mp.mpf(curve.step) / 2
+    for k in range(1, PARTS):
+        middle = k * curve.step
+        is_last = k == PARTS - 1
+        at = curve.last if is_last and curve.last is not None else middle
+        centers.append(center_near(curve, at))
+        center = mp.mpf(centers[-1])
+        end = mp.mpf(curve.top) if is_last else middle + half
+        value = round_to(curve.exact(center), "f32")
+        row = fit_part(curve, center, middle - half - center, end - center, value)
+        rows.append([float(c) for c in row])
+    return centers, [row + [0.0] * (curve.degree + 1 - len(row)) for row in rows]
+
+
+CURVES = (
+    Curve(
+        "tanh",
+        mp.tanh,
+        math.tanh,
+        lambda x: 1 / math.cosh(x) ** 2,
+        # tanh t = t + t^2 p(t)
+        (
+            (0.0, 1.0),
+            Fit(
+                "tanh",
+                lambda t: (mp.tanh(t) / t - 1) / t,
+                lambda t: t * t / mp.tanh(t),
+                TINY,
+                mp.mpf("0.25"),
+                {"f32": 5},
+            ),
+        ),
+        0.5,
+        9.02,
+        7,
+    ),
+    Curve(
+        "erf",
+        mp.erf,
+        math.erf,
+        lambda x: 2 / math.sqrt(math.pi) * math.exp(-x * x),
+        # erf t = t + t p(t)
+        (
+            (0.0,),
+            Fit(
+                "erf",
+                lambda t: mp.erf(t) / t - 1,
+                lambda t: t / mp.erf(t),
+                TINY,
+                mp.mpf("0.13"),
+                {"f32": 5},
+            ),
+        ),
+        0.26,
+        3.95,
+        6,
+        3.8325,  # erf is 1 - 2**-24
+    ),
+)
+
+# log m for m in [3/4, 3/2): by its first four bits, steps of 1/16 from 1 on, then steps
+# of 1/32 below 1. Around 1 the inverse is 1, so that small results keep their bits.
+LOG_PARTS = [(1 + k / 16, 1 + (k + 1) / 16) for k in range(8)]
+LOG_PARTS += [(0.75 + k / 32, 0.75 + (k + 1) / 32) for k in range(8)]
+LOG_BITS = 17  # after the point, of logarithms in the table
+LOG_SEARCHED = 60_000
+AROUND_ONE = (0, 15)
+
+
+def inverse_near(low: float, high: float) -> float:
+    """Return a number near the inverse of the middle whose logarithm is short."""
+
+    def badness(x: float) -> mp.mpf:
+        scaled = math.log(x) * 2.0**LOG_BITS
+        return abs(scaled - round(scaled))
+
+    middle = 2 / (low + high)
+    return min(
+        (float32_near(middle, k) for k in range(-LOG_SEARCHED, LOG_SEARCHED)),
+        key=badness,
+    )
+
+
+def log_tables() -> dict[str, list[float]]:
+    """Return inverses, their logarithms, and log(1 + r) = r + r^2 p(r)."""
+    inverses = [
+        1.0 if k in AROUND_ONE else inverse_near(*part)
+        for k, part in enumerate(LOG_PARTS)
+    ]
+    logs = [round(-math.log(x) * 2.0**LOG_BITS) / 2.0**LOG_BITS for x in inverses]
+    pairs = list(zip(LOG_PARTS, inverses, strict=True))
+    fit = Fit(
+        "log",
+        lambda r: (mp.log1p(r) - r) / r**2,
+        lambda r: abs(r**2 / mp.log1p(r)),
+        mp.mpf(min(low * x - 1 for (low, _), x in pairs)) * mp.mpf("1.001"),
+        mp.mpf(max(high * x - 1 for (_, high), x in pairs)) * mp.mpf("1.001"),
+        {"f32": 3},
+    )
+    below = [1.0 if low < 1 else 0.0 for low, _ in LOG_PARTS]
+    return {
+        "LOG_INVERSES": inverses,
+        "LOG_VALUES": logs,
+        "LOG_BELOW_ONE": below,
+        "LOG_POLYNOMIAL": fit_rounded(fit, "f32")[0],
+    }
+
+
+HEADER = '''"""Tables of the vector math: one entry for each sixteenth part of a range.
+
+Written by ``python tools/fit_tables.py``, which says what they are; do not edit.
+``..._COEFFICIENTS`` have one table for each degree, lowest first.
+"""
+'''
+
+
+def numbers(values: list[float], indent: str = "") -> str:
+    """Return lines of a tuple."""
+    lines = "".join(f"{indent}    {x!r},\n" for x in values)
+    return f"(\n{lines}{indent})"
+
+
+def main() -> None:
+    """Print the tables."""
+    out = [HEADER]
+    for curve in CURVES:
+        centers, rows = tabulate(curve)
+        name = curve.name.upper()
+        out.append(f"\n{name}_STEP = {curve.step!r}\n{name}_TOP = {curve.top!r}\n")
+        out.append(f"{name}_CENTERS = {numbers(centers)}\n")
+        out.append(f"{name}_COEFFICIENTS = (\n")
+        for column in zip(*rows, strict=True):
+            out.append(f"    {numbers(list(column), '    ')},\n")
+        out.append(")\n")
+    for name, values in log_tables().items():
+        out.append(f"\n{name} = {numbers(values)}\n")
+    sys.stdout.write("".join(out))
+
+
+if __name__ == "__main__":
+    main()

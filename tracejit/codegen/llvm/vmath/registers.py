@@ -1,0 +1,131 @@
+"""Instructions of AVX-512 over vectors of any number of lanes.
+
+Needs a target with 64-byte registers. Vectors that do not fill one are widened, longer
+ones cut, so that a function has the same bits however many lanes it is emitted for.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ..text import constant, vec
+from .vector import Vector
+
+REGISTER = 512  # bits
+_CURRENT_ROUNDING = "4"
+_ABOUT_ONE = "7"  # of getmant: in [3/4, 3/2), without a sign
+# Of fixupimm: the result, NaN as it came, a new NaN, infinities.
+RESPONSES = {"result": 0, "nan": 2, "none": 3, "-inf": 4, "inf": 5}
+
+# An element type, and the name of a vector of it.
+Operand = tuple[str, str]
+Instruction = Callable[..., str]
+
+
+def scaled(v: Vector, x: str, n: str) -> str:
+    """Return x 2**n for an integral n, rounded once."""
+    return _by_register(v, _scalef, [(v.element, x), (v.element, n)])
+
+
+def in_registers(v: Vector, formula: Instruction, x: str) -> str:
+    """Return a formula of one argument, which is written for whole registers."""
+    return _by_register(v, formula, [(v.element, x)])
+
+
+def looked_up(v: Vector, table: Sequence[float], index: str) -> str:
+    """Return entries of a table that fills a register, by the low bits of integers."""
+    entries = ", ".join(f"float {constant('float', x, 1)}" for x in table)
+    arguments = [(v.type, f"<{entries}>"), (v.itype, index)]
+    return v.em.extern(v.type, "llvm.x86.avx512.permvar.sf.512", arguments)
+
+
+def getexp(v: Vector, x: str) -> str:
+    """Return floor(log2 |x|), -inf for 0, inf for infinity."""
+    arguments = [(v.type, x), *_every_lane(v)]
+    return v.em.extern(v.type, "llvm.x86.avx512.mask.getexp.ps.512", arguments)
+
+
+def getmant(v: Vector, x: str) -> str:
+    """Return the significand of |x| in [3/4, 3/2); 1 for 0 and infinity."""
+    arguments = [(v.type, x), ("i32", _ABOUT_ONE), *_every_lane(v)]
+    return v.em.extern(v.type, "llvm.x86.avx512.mask.getmant.ps.512", arguments)
+
+
+def fixed_up(v: Vector, result: str, x: str, classes: Sequence[str]) -> str:
+    """Return a result, or what it is to be for a class of arguments.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        For quiet and signaling NaN, 0, 1, -inf, inf, negative and positive numbers:
+        a key of ``RESPONSES``.
+    """
+    table = sum(RESPONSES[name] << 4 * k for k, name in enumerate(classes))
+    arguments = [(v.type, result), (v.type, x), (v.itype, v.int_const(table))]
+    arguments += [("i32", "0"), *_every_lane(v)[1:]]
+    return v.em.extern(v.type, "llvm.x86.avx512.mask.fixupimm.ps.512", arguments)
+
+
+def _every_lane(v: Vector) -> list[Operand]:
+    """Return the operands that say: all lanes, and round as ever."""
+    mask = (f"i{v.lanes}", "-1")
+    return [(v.type, "zeroinitializer"), mask, ("i32", _CURRENT_ROUNDING)]
+
+
+def _scalef(v: Vector, x: str, n: str) -> str:
+    kind = {"float": "ps", "double": "pd"}[v.element]
+    arguments = [(v.type, x), (v.type, n), *_every_lane(v)]
+    name = f"llvm.x86.avx512.mask.scalef.{kind}.{REGISTER}"
+    return v.em.extern(v.type, name, arguments)
+
+
+def _by_register(
+    v: Vector, instruction: Instruction, operands: Sequence[Operand]
+) -> str:
+    """Return an instruction's result for vectors of as many lanes as `v` has."""
+    lanes = REGISTER // v.width
+    whole = Vector(v.em, v.element, lanes, v.precision, v.target)
+    if v.lanes < lanes:
+        wide = [_widened(v, element, x, lanes) for element, x in operands]
+        return _first(v, instruction(whole, *wide), lanes)
+    parts = [
+        instruction(whole, *(_part(v, element, x, k, lanes) for element, x in operands))
+        for k in range(0, v.lanes, lanes)
+    ]
+    return _joined(v, parts, lanes)
+
+
+def _shuffle(v: Vector, type_: str, a: str, b: str, picks: Sequence[int | None]) -> str:
+    order = ", ".join(f"i32 {'poison' if k is None else k}" for k in picks)
+    return v.em.op(
+        f"shufflevector {type_} {a}, {type_} {b}, <{len(picks)} x i32> <{order}>"
+    )
+
+
+def _widened(v: Vector, element: str, x: str, lanes: int) -> str:
+    if v.lanes == 1:
+        whole = vec(element, lanes)
+        return v.em.op(f"insertelement {whole} poison, {element} {x}, i64 0")
+    picks = [k if k < v.lanes else None for k in range(lanes)]
+    return _shuffle(v, vec(element, v.lanes), x, "poison", picks)
+
+
+def _first(v: Vector, x: str, lanes: int) -> str:
+    whole = vec(v.element, lanes)
+    if v.lanes == 1:
+        return v.em.op(f"extractelement {whole} {x}, i64 0")
+    return _shuffle(v, whole, x, "poison", range(v.lanes))
+
+
+def _part(v: Vector, element: str, x: str, start: int, lanes: int) -> str:
+    if v.lanes == lanes:
+        return x
+    picks = range(start, start + lanes)
+    return _shuffle(v, vec(element, v.lanes), x, "poison", picks)
+
+
+def _joined(v: Vector, parts: list[str], lanes: int) -> str:
+    while len(parts) > 1:
+        type_, picks = vec(v.element, lanes), range(2 * lanes)
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [_shuffle(v, type_, a, b, picks) for a, b in pairs]
+        lanes *= 2
+    return parts[0]
