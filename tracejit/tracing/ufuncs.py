@@ -190,7 +190,7 @@ def _lower(
     atoms: Sequence[Atom],
     shape: tuple[int, ...],
 ) -> tuple[Atom, ...]:
-    lowering = LOWERINGS.get(ufunc) or _scipy_lowering(ufunc)
+    lowering = LOWERINGS.get(ufunc) or _scipy_lowering(ufunc, atoms)
     if lowering is not None:
         out = lowering(trace, *atoms)
         outs: tuple[Atom, ...] = out if isinstance(out, tuple) else (out,)
@@ -202,10 +202,12 @@ def _lower(
     return tuple(broadcast_to(trace.builder, x, shape) for x in outs)
 
 
-def _scipy_lowering(ufunc: np.ufunc) -> Lowering | None:
+def _scipy_lowering(ufunc: np.ufunc, atoms: Sequence[Atom]) -> Lowering | None:
+    """Return the formula of a ufunc of SciPy's; they are of real numbers."""
     lowering = SCIPY_LOWERINGS.get(ufunc.__name__)
-    is_scipys = lowering is not None and ufunc_name(ufunc).startswith("scipy.")
-    return lowering if is_scipys else None
+    if lowering is None or any(dt.is_complex(x.aval.dtype) for x in atoms):
+        return None
+    return lowering if ufunc_name(ufunc).startswith("scipy.") else None
 
 
 def ufunc_name(ufunc: np.ufunc) -> str:
@@ -488,8 +490,5 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.right_shift: _plain(ew.shift_right_p),
     np.conjugate: _conjugate,
 }
-SCIPY_LOWERINGS: dict[str, Lowering] = {
-    "erf": _plain(ew.erf_p),
-    "erfc": _plain(ew.erfc_p),
-    "expit": _plain(ew.logistic_p),
-}
+# By name; `functions.special` fills it.
+SCIPY_LOWERINGS: dict[str, Lowering] = {}

@@ -13,6 +13,7 @@ from . import (
     select,
     shape,
     sort,
+    special,
 )
 from .products import GENERALIZED
 from .registry import FUNCTIONS, dispatch
@@ -40,6 +41,7 @@ __all__ = [
     "select",
     "shape",
     "sort",
+    "special",
     "stack",
     "where",
 ]
