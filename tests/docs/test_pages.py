@@ -5,6 +5,9 @@ import pytest
 from .blocks import run_blocks
 
 
-@pytest.mark.parametrize("page", ["random.md", "transformations.md"])
+PAGES = ["nn.md", "random.md", "scipy.md", "transformations.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_python_blocks_run(page: str):
     assert run_blocks(page) >= 2

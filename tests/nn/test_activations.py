@@ -21,7 +21,8 @@ def slope(f, x):
 
 def both_ways(f, *args, ulps=0):
     """The result in NumPy, and compiled: the same to 8 units in the last place, and
-    to `ulps` of 1."""
+    to `ulps` of 1.
+    """
     eager, jitted = f(*args), tj.jit(f)(*args)
     assert jitted.dtype == eager.dtype
     assert jitted.shape == eager.shape

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.aval import Shape
 from ..tracing.functions.registry import normalize_axis
 from .arguments import mistake
 from .operands import chosen, floats, is_narrow, operand, wide
@@ -78,6 +79,7 @@ def cross_entropy(
     if labels.dtype.kind in "iu":
         parts = _of_labels(log_p, labels, weights, label_smoothing, ignore_index)
     else:
+        _check_probabilities(labels.shape, logits.shape)
         target = np.moveaxis(floats(labels), last, -1)
         parts = _of_probabilities(log_p, target, weights, label_smoothing), None
     return _reduced_by_weight(*parts, reduction).astype(logits.dtype, copy=False)
@@ -124,13 +126,16 @@ def _of_labels(
     return np.where(counts, losses, 0), each
 
 
-def _of_probabilities(log_p: Any, target: Any, weights: Any, smoothing: float) -> Any:
-    if target.shape != log_p.shape:
+def _check_probabilities(target: Shape, logits: Shape) -> None:
+    if target != logits:
         raise mistake(
-            f"cross_entropy: probabilities of shape {target.shape} for logits of shape "
-            f"{log_p.shape}",
+            f"cross_entropy: probabilities of shape {target} for logits of shape "
+            f"{logits}",
             hint="classes are integers: labels.astype(int)",
         )
+
+
+def _of_probabilities(log_p: Any, target: Any, weights: Any, smoothing: float) -> Any:
     target = target.astype(log_p.dtype, copy=False)
     if smoothing:
         target = (1 - smoothing) * target + smoothing / log_p.shape[-1]

@@ -28,8 +28,9 @@ def operand(x: Any) -> Any:
     if isinstance(x, Tracer):
         return x
     trace = current_trace()
-    if trace is not None and isinstance(x, np.ndarray):
-        return trace.lift(x)
+    if trace is not None:
+        is_number = isinstance(x, bool | int | float | complex)
+        return trace.lift(np.asarray(x)[()] if is_number else x)
     return x if hasattr(x, "dtype") and hasattr(x, "shape") else np.asarray(x)
 
 

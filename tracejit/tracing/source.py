@@ -1,4 +1,4 @@
-"""Finding the user's line: the innermost frame that is neither tracejit nor NumPy."""
+"""Finding the user's line: the innermost frame that is no tracejit, NumPy or SciPy."""
 
 import dis
 import os
@@ -13,15 +13,23 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _DEMO = os.path.join(_PACKAGE, "cli", "demo") + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _LIBRARIES = tuple(f"{os.sep}{d}{os.sep}" for d in ("site-packages", "dist-packages"))
+_SCIPY = tuple(f"{d}scipy{os.sep}" for d in _LIBRARIES)
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
 @lru_cache(maxsize=4096)
 def is_internal(filename: str) -> bool:
-    """Tell whether a file belongs to tracejit or NumPy."""
+    """Tell whether a file belongs to tracejit, NumPy or SciPy."""
     if filename.startswith(_DEMO):
         return False
-    return filename.startswith((_PACKAGE, _NUMPY, "<__array"))
+    is_ours = filename.startswith((_PACKAGE, _NUMPY, "<__array"))
+    return is_ours or is_scipys(filename)
+
+
+@lru_cache(maxsize=4096)
+def is_scipys(filename: str) -> bool:
+    """Tell whether a file belongs to SciPy."""
+    return any(d in filename for d in _SCIPY)
 
 
 @lru_cache(maxsize=4096)
@@ -33,7 +41,7 @@ def is_library(filename: str) -> bool:
 
 
 def user_frame(depth: int = 1) -> FrameType | None:
-    """Return the innermost frame outside of tracejit and NumPy."""
+    """Return the innermost frame outside of tracejit, NumPy and SciPy."""
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and is_internal(frame.f_code.co_filename):
         frame = frame.f_back
@@ -44,6 +52,35 @@ def user_line(depth: int = 2) -> str:
     """Return the user's line as ``"file.py:12"``, or an empty string."""
     frame = user_frame(depth)
     return "" if frame is None else line_of(frame)
+
+
+def scipy_call() -> tuple[str, str] | None:
+    """Return the module and the function of SciPy that the user's code is calling.
+
+    Examples
+    --------
+    >>> scipy_call() is None
+    True
+    """
+    modules = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_internal(frame.f_code.co_filename):
+        if is_scipys(frame.f_code.co_filename):
+            modules.append(str(frame.f_globals.get("__name__", "")))
+            name = frame.f_code.co_name
+        frame = frame.f_back
+    public = [m.split(".")[1] for m in modules if m.count(".")]
+    public = [m for m in public if not m.startswith("_")]
+    if not public or frame is None:
+        return None
+    callee = _callees(frame.f_code).get(frame.f_lasti)
+    if callee is None:
+        return public[-1], name
+    kind, called = callee
+    if kind == "name":  # perhaps under another name
+        found = {**frame.f_globals, **frame.f_locals}.get(called)
+        called = getattr(found, "__name__", called)
+    return public[-1], called
 
 
 def line_of(frame: FrameType) -> str:
