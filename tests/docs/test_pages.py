@@ -4,7 +4,6 @@ import pytest
 
 from .blocks import run_blocks
 
-
 PAGES = ["nn.md", "random.md", "scipy.md", "transformations.md"]
 
 
