@@ -3,10 +3,10 @@
 The order is config, errors, log → ir → transforms → kernels → program → passes →
 codegen → runtime → stages, api → cli, debug, nn, random, scipy, testing, the package
 itself: a module imports from its own level and from lower ones. Kernels stand below
-programs because the steps of a program refer to kernels; passes stand above both because fusion
-asks the index maps of kernels what can be one loop nest. The front ends (tracing,
-numpy) stand beside that line: they see the graph and its transformations, and only
-the API and what is above it see them.
+programs because the steps of a program refer to kernels; passes stand above both
+because fusion asks the index maps of kernels what can be one loop nest. The front ends
+(tracing, numpy) stand beside that line: they see the graph and its transformations, and
+only the API and what is above it see them.
 """
 
 import ast
