@@ -43,7 +43,7 @@ def dropout(x: Any, rate: float, key: Any, *, training: bool = True) -> Any:
     --------
     >>> import numpy as np, tracejit as tj
     >>> dropout(np.ones(6), 0.5, tj.random.key(1))
-    array([0., 2., 0., 2., 2., 0.])
+    array([2., 0., 2., 2., 0., 0.])
     """
     if not 0 <= rate <= 1:
         raise ArgumentError(

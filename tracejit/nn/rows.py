@@ -74,7 +74,7 @@ def logsumexp(x: Any, axis: Axes | None = None, keepdims: bool = False) -> Any:
     --------
     >>> import numpy as np
     >>> logsumexp(np.array([[1000.0, 1000.0], [-np.inf, -np.inf]]), axis=1)
-    array([1000.69314718,         -inf])
+    array([1000.69314718,          -inf])
     """
     axes = axes_of(axis, x.ndim)
     if 0 in (x.shape[d] for d in axes):

@@ -69,18 +69,32 @@ def scipy_call() -> tuple[str, str] | None:
             modules.append(str(frame.f_globals.get("__name__", "")))
             name = frame.f_code.co_name
         frame = frame.f_back
+    if not modules or frame is None:
+        return None
+    name = _called_name(frame) or name
     public = [m.split(".")[1] for m in modules if m.count(".")]
     public = [m for m in public if not m.startswith("_")]
-    if not public or frame is None:
-        return None
+    return (public[-1] if public else _scipy_module_of(name)), name
+
+
+def _called_name(frame: FrameType) -> str | None:
+    """Return the name of what a frame calls, perhaps known there under another."""
     callee = _callees(frame.f_code).get(frame.f_lasti)
     if callee is None:
-        return public[-1], name
+        return None
     kind, called = callee
-    if kind == "name":  # perhaps under another name
-        found = {**frame.f_globals, **frame.f_locals}.get(called)
-        called = getattr(found, "__name__", called)
-    return public[-1], called
+    if kind == "attribute":
+        return called
+    found = {**frame.f_globals, **frame.f_locals}.get(called)
+    return str(getattr(found, "__name__", called))
+
+
+def _scipy_module_of(name: str) -> str:
+    """Return the loaded public module of SciPy that has a function of that name."""
+    for module in ("special", "linalg"):
+        if hasattr(sys.modules.get(f"scipy.{module}"), name):
+            return module
+    return "_lib"
 
 
 def line_of(frame: FrameType) -> str:
