@@ -48,7 +48,7 @@ from .tracing.control_flow import (
 )
 
 if TYPE_CHECKING:
-    from . import nn, random, testing
+    from . import nn, random, scipy, testing
     from .placement import Array, Device, device, devices, synchronize, to_device
 
 __all__ = [
@@ -85,6 +85,7 @@ __all__ = [
     "register_primitive",
     "remat",
     "scan",
+    "scipy",
     "stop_gradient",
     "switch",
     "synchronize",
@@ -97,7 +98,7 @@ __all__ = [
 ]
 
 # Loaded when they are asked for: programs that do without them start faster.
-_MODULES = ("nn", "random", "testing")
+_MODULES = ("nn", "random", "scipy", "testing")
 _OF_DEVICES = ("Array", "Device", "device", "devices", "synchronize", "to_device")
 
 

@@ -87,6 +87,10 @@ class CheckError(TracejitError, AssertionError):
     """A check of the user's own, `tracejit.debug.check`, did not hold."""
 
 
+class MissingPackageError(TracejitError, ImportError):
+    """A package that is needed for this alone is not installed."""
+
+
 class DeviceError(TracejitError, RuntimeError):
     """The driver of a device refused what was asked of it, or the device failed.
 

@@ -4,7 +4,8 @@ import pytest
 
 from .blocks import run_blocks
 
+PAGES = ["donation.md", "nn.md", "random.md", "scipy.md", "transformations.md"]
 
-@pytest.mark.parametrize("page", ["donation.md", "random.md", "transformations.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_python_blocks_run(page: str):
     assert run_blocks(page) >= 2

@@ -452,6 +452,10 @@ OTHERS = [
     ),
     *(Sample("geqrf", _rectangle(4, 3, t)) for t in (float, complex)),
     *(
+        Sample("lu", _rectangle(m, n, t))
+        for m, n, t in ((3, 3, float), (3, 3, complex), (4, 3, float), (2, 4, complex))
+    ),
+    *(
         Sample("householder_product", _reflectors(m, n), {"complete": m > n})
         for m, n in ((4, 3), (3, 3), (2, 4))
     ),

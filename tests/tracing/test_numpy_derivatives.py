@@ -55,6 +55,8 @@ def public_name(function):
     module = function.__module__.replace("numpy", "np", 1)
     if module.startswith("tracejit.nn"):
         module = "tj.nn"
+    if module == "tracejit.tracing.functions.special":
+        module = "scipy.special"
     if module.startswith("tracejit.random"):
         module = module.replace("tracejit", "tj", 1)
     return f"{module}.{function.__name__}"

@@ -35,7 +35,7 @@ SMOOTH_TWICE = {
     *("conv_general", "window_max", "window_pick", "window_place", "scan"),
     *("custom_jvp", "checkpoint", "checkpoint_name", "barrier"),
     *("triangular_solve", "inv_or_nan", "eigvals", "eig", "svdvals", "svd", "pinv"),
-    *("lstsq", "qr"),
+    *("lstsq", "qr", "lu"),
 }
 DIFFERENTIABLE = [
     s

@@ -1,4 +1,4 @@
-"""Finding the user's line: the innermost frame that is neither tracejit nor NumPy."""
+"""Finding the user's line: the innermost frame that is no tracejit, NumPy or SciPy."""
 
 import dis
 import os
@@ -13,15 +13,23 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _DEMO = os.path.join(_PACKAGE, "cli", "demo") + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _LIBRARIES = tuple(f"{os.sep}{d}{os.sep}" for d in ("site-packages", "dist-packages"))
+_SCIPY = tuple(f"{d}scipy{os.sep}" for d in _LIBRARIES)
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
 @lru_cache(maxsize=4096)
 def is_internal(filename: str) -> bool:
-    """Tell whether a file belongs to tracejit or NumPy."""
+    """Tell whether a file belongs to tracejit, NumPy or SciPy."""
     if filename.startswith(_DEMO):
         return False
-    return filename.startswith((_PACKAGE, _NUMPY, "<__array"))
+    is_ours = filename.startswith((_PACKAGE, _NUMPY, "<__array"))
+    return is_ours or is_scipys(filename)
+
+
+@lru_cache(maxsize=4096)
+def is_scipys(filename: str) -> bool:
+    """Tell whether a file belongs to SciPy."""
+    return any(d in filename for d in _SCIPY)
 
 
 @lru_cache(maxsize=4096)
@@ -33,7 +41,7 @@ def is_library(filename: str) -> bool:
 
 
 def user_frame(depth: int = 1) -> FrameType | None:
-    """Return the innermost frame outside of tracejit and NumPy."""
+    """Return the innermost frame outside of tracejit, NumPy and SciPy."""
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and is_internal(frame.f_code.co_filename):
         frame = frame.f_back
@@ -44,6 +52,49 @@ def user_line(depth: int = 2) -> str:
     """Return the user's line as ``"file.py:12"``, or an empty string."""
     frame = user_frame(depth)
     return "" if frame is None else line_of(frame)
+
+
+def scipy_call() -> tuple[str, str] | None:
+    """Return the module and the function of SciPy that the user's code is calling.
+
+    Examples
+    --------
+    >>> scipy_call() is None
+    True
+    """
+    modules = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_internal(frame.f_code.co_filename):
+        if is_scipys(frame.f_code.co_filename):
+            modules.append(str(frame.f_globals.get("__name__", "")))
+            name = frame.f_code.co_name
+        frame = frame.f_back
+    if not modules or frame is None:
+        return None
+    name = _called_name(frame) or name
+    public = [m.split(".")[1] for m in modules if m.count(".")]
+    public = [m for m in public if not m.startswith("_")]
+    return (public[-1] if public else _scipy_module_of(name)), name
+
+
+def _called_name(frame: FrameType) -> str | None:
+    """Return the name of what a frame calls, perhaps known there under another."""
+    callee = _callees(frame.f_code).get(frame.f_lasti)
+    if callee is None:
+        return None
+    kind, called = callee
+    if kind == "attribute":
+        return called
+    found = {**frame.f_globals, **frame.f_locals}.get(called)
+    return str(getattr(found, "__name__", called))
+
+
+def _scipy_module_of(name: str) -> str:
+    """Return the loaded public module of SciPy that has a function of that name."""
+    for module in ("special", "linalg"):
+        if hasattr(sys.modules.get(f"scipy.{module}"), name):
+            return module
+    return "_lib"
 
 
 def line_of(frame: FrameType) -> str:

@@ -20,7 +20,8 @@ from ..ir.ops.elementwise import convert_p
 from ..ir.ops.shape import broadcast_to, reshape
 from ..ir.placed import Shadowed
 from .flat import FlatView
-from .source import user_line
+from .scipy_names import COUNTERPARTS
+from .source import scipy_call, user_line
 from .storage import Array, Kind, Storage
 from .views import (
     ImaginaryPart,
@@ -282,6 +283,9 @@ class Tracer(Shadowed):
     def __array__(self, dtype: Any = None, copy: object = None) -> Array:
         if self.kind is Kind.PYTHON and self.storage.known:
             return np.array(self._python("np.asarray()"), dtype)
+        call = scipy_call()
+        if call is not None:
+            raise _scipy_error(*call)
         where = "a NumPy array" if dtype is None else f"a NumPy array of {dtype}"
         raise ConcretizationError(
             f"a traced {self.aval} cannot become {where}: its value is known only when "
@@ -660,6 +664,19 @@ def depends_of(operands: Iterable[Tracer]) -> frozenset[int]:
         if x.storage.depends:
             found |= x.storage.depends
     return found
+
+
+def _scipy_error(module: str, name: str) -> UnsupportedError:
+    """Return the error for a function of SciPy's that wants NumPy arrays."""
+    has_counterpart = name in COUNTERPARTS.get(module, ())
+    return UnsupportedError(
+        f"scipy.{module}.{name} is not traced: it makes NumPy arrays of its arguments",
+        source=user_line(),
+        hint=f"tj.scipy.{module}.{name}"
+        if has_counterpart
+        else "tj.scipy has functions that trace; else compute it outside of the jitted "
+        "function and pass it in",
+    )
 
 
 def _concretization_error(x: Tracer, what: str) -> ConcretizationError:

@@ -214,7 +214,7 @@ def _lower(
     atoms: Sequence[Atom],
     shape: tuple[int, ...],
 ) -> tuple[Atom, ...]:
-    lowering = LOWERINGS.get(ufunc) or _scipy_lowering(ufunc)
+    lowering = LOWERINGS.get(ufunc) or _scipy_lowering(ufunc, atoms)
     is_complex = dt.is_complex(atoms[0].aval.dtype)
     if lowering is not None and not (is_complex and ufunc in _REAL_ONLY):
         out = lowering(trace, *atoms)
@@ -227,10 +227,12 @@ def _lower(
     return tuple(broadcast_to(trace.builder, x, shape) for x in outs)
 
 
-def _scipy_lowering(ufunc: np.ufunc) -> Lowering | None:
+def _scipy_lowering(ufunc: np.ufunc, atoms: Sequence[Atom]) -> Lowering | None:
+    """Return the formula of a ufunc of SciPy's; they are of real numbers."""
     lowering = SCIPY_LOWERINGS.get(ufunc.__name__)
-    is_scipys = lowering is not None and ufunc_name(ufunc).startswith("scipy.")
-    return lowering if is_scipys else None
+    if lowering is None or any(dt.is_complex(x.aval.dtype) for x in atoms):
+        return None
+    return lowering if ufunc_name(ufunc).startswith("scipy.") else None
 
 
 def ufunc_name(ufunc: np.ufunc) -> str:
@@ -553,8 +555,5 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.right_shift: _plain(ew.shift_right_p),
     np.conjugate: _conjugate,
 }
-SCIPY_LOWERINGS: dict[str, Lowering] = {
-    "erf": _plain(ew.erf_p),
-    "erfc": _plain(ew.erfc_p),
-    "expit": _plain(ew.logistic_p),
-}
+# By name; `functions.special` fills it.
+SCIPY_LOWERINGS: dict[str, Lowering] = {}

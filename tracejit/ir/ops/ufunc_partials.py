@@ -58,12 +58,9 @@ def _log_or_zero(b: Builder, x: Atom, y: Atom) -> Atom:
 
 
 def _normal_ratio(b: Builder, z: Atom, x: Atom) -> Atom:
-    """Slope of log_ndtr: φ(x)/Φ(x), through logarithms."""
-    half = b.emit(ew.mul_p, _square(b, x), -0.5)
-    return b.emit(
-        ew.exp_p,
-        b.emit(ew.sub_p, b.emit(ew.sub_p, half, z), 0.5 * math.log(2 * math.pi)),
-    )
+    """Slope of log_ndtr: φ(x)/Φ(x) = √(2/π) / erfcx(-x/√2), precise in both tails."""
+    scaled = named(b, "erfcx", b.emit(ew.mul_p, x, -math.sqrt(0.5)))
+    return b.emit(ew.div_p, b.literal(math.sqrt(2 / math.pi), x.aval.dtype), scaled)
 
 
 def _trigamma(b: Builder, z: Atom, x: Atom) -> Atom:
@@ -251,6 +248,18 @@ def _gammainc_slope(b: Builder, z: Atom, a: Atom, x: Atom) -> Atom:
     return b.emit(ew.exp_p, total)
 
 
+def _expn_slope(b: Builder, z: Atom, n: Atom, x: Atom) -> Atom:
+    """Slope -E of order n - 1 (DLMF 8.19.13), and of order -1 where n is 0."""
+    at_zero = b.emit(ew.eq_p, n, 0)
+    below = b.emit(ew.maximum_p, b.emit(ew.sub_p, n, 1), ew.zero(b, n))
+    decay = b.emit(ew.exp_p, b.emit(ew.neg_p, x))
+    last = b.emit(ew.div_p, decay, b.emit(ew.mul_p, x, x))
+    last = b.emit(ew.mul_p, last, b.emit(ew.add_p, x, 1.0))
+    return b.emit(
+        ew.neg_p, b.emit(ew.select_p, at_zero, last, named(b, "expn", below, x))
+    )
+
+
 def _betainc_slope(b: Builder, z: Atom, p: Atom, q: Atom, x: Atom) -> Atom:
     """Slope x^(p-1)·(1-x)^(q-1)/B(p, q) (DLMF 8.17.1)."""
     low = named(b, "xlogy", b.emit(ew.sub_p, p, 1.0), x)
@@ -314,6 +323,7 @@ MORE_OPERANDS: dict[str, tuple[Slope | None, ...]] = {
         lambda b, z, a, x: b.emit(ew.neg_p, _gammainc_slope(b, z, a, x)),
     ),
     "betainc": (None, None, _betainc_slope),
+    "expn": (None, _expn_slope),
 }
 
 

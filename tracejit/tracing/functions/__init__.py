@@ -16,6 +16,7 @@ from . import (
     select,
     shape,
     sort,
+    special,
 )
 from .checks import require
 from .products import GENERALIZED
@@ -50,6 +51,7 @@ __all__ = [
     "select",
     "shape",
     "sort",
+    "special",
     "stack",
     "where",
 ]

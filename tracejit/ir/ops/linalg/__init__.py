@@ -1,5 +1,6 @@
 """Dense linear algebra on the last two axes, batched over the others."""
 
+from .lu import lu_p, row_order
 from .qr import geqrf_p, householder_product_p, qr_p
 from .solve import (
     cholesky_p,
@@ -25,8 +26,10 @@ __all__ = [
     "inv_p",
     "lstsq_graph",
     "lstsq_p",
+    "lu_p",
     "pinv_p",
     "qr_p",
+    "row_order",
     "slogdet_p",
     "solve_p",
     "svd_p",
