@@ -1,12 +1,12 @@
 """The one-way arrows between the parts of tracejit, read off the source.
 
 The order is config, errors, log → ir → transforms → kernels → program → passes →
-codegen → runtime → stages, api → cli, debug, random, testing, the package itself: a
-module imports from its own level and from lower ones. Kernels stand below programs
-because the steps of a program refer to kernels; passes stand above both because fusion
-asks the index maps of kernels what can be one loop nest. The front ends (tracing,
-numpy, nn) stand beside that line: they see the graph and its transformations, and only
-the API and what is above it see them.
+codegen → runtime → stages, api → cli, debug, numpy, random, testing, the package
+itself: a module imports from its own level and from lower ones. Kernels stand below
+programs because the steps of a program refer to kernels; passes stand above both
+because fusion asks the index maps of kernels what can be one loop nest. The front ends
+(tracing, nn) stand beside that line: they see the graph and its transformations, and
+only the API and what is above it see them.
 """
 
 import ast
@@ -47,10 +47,11 @@ LEVELS = {
     "callback": 9,
     "cli": 9,
     "debug": 9,
+    "numpy": 9,  # the namespace: for arrays on devices too
     "random": 9,  # formulas for the tracer, compiled where no trace runs
     "testing": 9,
 }
-FRONT_ENDS = {"tracing", "numpy", "nn"}
+FRONT_ENDS = {"tracing", "nn"}
 FRONT_END_SEES = LEVELS["transforms"]
 SEES_FRONT_ENDS = LEVELS["api"]
 HOMES = {  # a third-party package → the only parts that import it

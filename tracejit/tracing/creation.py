@@ -235,6 +235,18 @@ def _wrapper(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
     return wrapped
 
 
+def call(fn: Fn, *args: Any, **kwargs: Any) -> Any:
+    """Call a creation function: in the running trace, if there is one.
+
+    For code of this package that acts for the user's: the wrappers pass it by.
+    """
+    trace = current_trace()
+    if trace is None:
+        return fn(*args, **kwargs)
+    act = _from_array if fn.__name__ in FROM_ARRAYS else _made
+    return act(trace, fn, args, kwargs)
+
+
 class _Installer:
     """Wraps the functions in the modules while at least one trace runs."""
 

@@ -72,6 +72,8 @@ class Trace:
         Says where an array was found; without one arrays are constants.
     origins : dict of Var to Tracer
         Arguments that are values of the trace around.
+    device : object
+        What it runs on: ``"cpu"``, or a `tj.Device`.
     orders : int, optional
         How many derivatives will be taken of it at most; unless given, as many as
         traces around it are for one.
@@ -83,6 +85,7 @@ class Trace:
     role: Role = Role.FUNCTION
     finder: CaptureFinder | None = None
     orders: int | None = None
+    device: object = "cpu"
     builder: Builder = field(init=False)
     captures: list[CapturedArray] = field(default_factory=list)
     outer_values: list[OuterValue] = field(default_factory=list)
@@ -95,6 +98,8 @@ class Trace:
 
     def __post_init__(self) -> None:
         self.builder = Builder(self.name, SIMPLIFY, value_number=True)
+        if self.parent is not None:
+            self.device = self.parent.device
 
     @property
     def depth(self) -> int:
@@ -312,6 +317,7 @@ class Trace:
         capture = self.finder.find(x.shadow) if self.finder is not None else None
         if capture is None:
             capture = CapturedArray(x.shadow, x, "an array on a device", Constant(x))
+        self.device = x.device
         tracer = self._capture(capture)
         self._lifted[id(x.shadow)] = x.shadow, tracer
         return tracer
