@@ -52,6 +52,26 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
     return place(x.astype(dtype, copy=copy), device)
 
 
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    """Return `x` with what is below `min` or above `max` replaced by these."""
+    return np.clip(x, min=min, max=max)
+
+
+def finfo(type: Any, /) -> np.finfo:
+    """Return the limits of a floating dtype, or of that of an array."""
+    return np.finfo(_dtype_of(type))
+
+
+def iinfo(type: Any, /) -> np.iinfo:
+    """Return the limits of an integer dtype, or of that of an array."""
+    return np.iinfo(_dtype_of(type))
+
+
+def _dtype_of(x: Any) -> Any:
+    dtype = getattr(x, "dtype", x)
+    return dtype if isinstance(dtype, np.dtype) else np.dtype(x)
+
+
 def count_nonzero(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
     """Return how many elements are not zero, along all axes or some."""
     found = np.count_nonzero(x, axis=axis, keepdims=keepdims)

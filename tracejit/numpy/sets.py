@@ -157,8 +157,8 @@ def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None)
 
 
 def _sized(x: Any, size: int, fill_value: Any) -> UniqueAllResult:
-    if not x.size:
-        raise ValueError("unique values of no elements: size= has nothing to fill by")
+    if not x.size and size and fill_value is None:
+        raise ValueError(f"no elements: fill_value= must say what {size} values are")
     out: UniqueAllResult = _where_it_is(_unique, x, size, fill_value)
     return out
 
@@ -166,6 +166,12 @@ def _sized(x: Any, size: int, fill_value: Any) -> UniqueAllResult:
 def _unique(x: Any, size: int, fill_value: Any) -> UniqueAllResult:
     flat = np.reshape(x, (-1,))
     n = flat.shape[0]
+    if not n:
+        numbers = creation.call(np.zeros, size, np.int64)
+        values = creation.call(np.full, size, fill_value or 0, flat.dtype)
+        return UniqueAllResult(
+            values, numbers, creation.call(np.zeros, x.shape, np.int64), numbers
+        )
     order = np.argsort(flat, stable=True)
     ordered = flat[order]
     is_first = np.concatenate(
@@ -181,4 +187,13 @@ def _unique(x: Any, size: int, fill_value: Any) -> UniqueAllResult:
         np.where(is_found, order[at], 0),
         np.reshape(inverse, x.shape),
         starts[1:] - starts[:-1],
+    )
+
+
+def _none_of(x: Any, size: int, fill_value: Any) -> UniqueAllResult:
+    """Return the result for no elements, whose dtype and shape are still those of `x`."""
+    values = creation.call(np.full, size, fill_value or 0, x.dtype)
+    zeros = creation.call(np.zeros, size, np.int64)
+    return UniqueAllResult(
+        values, zeros, creation.call(np.zeros, x.shape, np.int64), zeros
     )
