@@ -402,6 +402,13 @@ def _rounding(primitive: Primitive) -> Lowering:
     return lambda t, x: x if x.aval.dtype.kind in "biu" else t.emit(primitive, x)
 
 
+def _rint(t: Trace, x: Atom) -> Atom:
+    if not dt.is_complex(x.aval.dtype):
+        return _rounding(ew.rint_p)(t, x)
+    parts = (t.emit(ew.rint_p, t.emit(p, x)) for p in (ew.real_p, ew.imag_p))
+    return t.emit(ew.complex_p, *parts)
+
+
 def _divmod(t: Trace, x: Atom, y: Atom) -> tuple[Atom, Atom]:
     return t.emit(ew.floor_divide_p, x, y), t.emit(ew.remainder_p, x, y)
 
@@ -459,7 +466,7 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.floor: _rounding(ew.floor_p),
     np.ceil: _rounding(ew.ceil_p),
     np.trunc: _rounding(ew.trunc_p),
-    np.rint: _rounding(ew.rint_p),
+    np.rint: _rint,
     np.copysign: _plain(ew.copysign_p),
     np.nextafter: _plain(ew.nextafter_p),
     np.maximum: _by_kind({"b": ew.or_p, "": ew.maximum_p}),
