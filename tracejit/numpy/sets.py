@@ -191,7 +191,7 @@ def _unique(x: Any, size: int, fill_value: Any) -> UniqueAllResult:
 
 
 def _none_of(x: Any, size: int, fill_value: Any) -> UniqueAllResult:
-    """Return the result for no elements, whose dtype and shape are still those of `x`."""
+    """Return the result for an `x` of no elements."""
     values = creation.call(np.full, size, fill_value or 0, x.dtype)
     zeros = creation.call(np.zeros, size, np.int64)
     return UniqueAllResult(

@@ -186,14 +186,10 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     """``np.array(x)`` and relatives: copies of tracers, constants of the rest."""
     x = args[0] if args else kwargs.get("object", kwargs.get("a"))
     dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
-    copies = fn.__name__ in ("array", "copy") and kwargs.get("copy", True) is not False
+    copy = kwargs.get("copy", True if fn.__name__ in ("array", "copy") else None)
+    copies = copy is True
     if isinstance(x, Tracer):
-        out = x if dtype is None else x.astype(dtype, copy=copies)
-        if x.kind is not Kind.ARRAY:
-            out = out.as_scalar(Kind.ARRAY)
-        elif out is x and copies:
-            out = x.copy()
-        return _at_least(out, kwargs.get("ndmin", 0))
+        return _at_least(_of_tracer(x, dtype, copy), kwargs.get("ndmin", 0))
     if isinstance(x, list | tuple):
         if has_tracer(x):
             return _at_least(array_of(trace, x, dtype), kwargs.get("ndmin", 0))
@@ -203,6 +199,15 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
         out = trace.lift(x)
         return _from_array(trace, fn, (out, *args[1:]), kwargs)
     return _made(trace, fn, args, kwargs)
+
+
+def _of_tracer(x: Tracer, dtype: Any, copy: bool | None) -> Tracer:
+    out = x if dtype is None else x.astype(dtype, copy=False)
+    if x.kind is not Kind.ARRAY:
+        return out.as_scalar(Kind.ARRAY)
+    if copy is False and out is not x:
+        raise ValueError("Unable to avoid copy while creating an array as requested.")
+    return x.copy() if out is x and copy else out
 
 
 def _at_least(x: Tracer, ndmin: int) -> Tracer:
