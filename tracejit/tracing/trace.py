@@ -312,12 +312,12 @@ class Trace:
         found = self._lifted.get(id(x.shadow))
         if found is not None:
             return found[1]
+        self.device = x.device
         if self.parent is not None and not self.concrete:
             return self._lift_outer(self.parent.lift(x))
         capture = self.finder.find(x.shadow) if self.finder is not None else None
         if capture is None:
             capture = CapturedArray(x.shadow, x, "an array on a device", Constant(x))
-        self.device = x.device
         tracer = self._capture(capture)
         self._lifted[id(x.shadow)] = x.shadow, tracer
         return tracer

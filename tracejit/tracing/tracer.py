@@ -59,6 +59,7 @@ METHODS: dict[str, Callable[..., Any]] = {
         "max",
         "mean",
         "min",
+        "nonzero",
         "prod",
         "ptp",
         "put",

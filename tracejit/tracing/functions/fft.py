@@ -140,7 +140,9 @@ def _sizes(
     return [x.shape[d] if n in (-1, None) else n for n, d in given], places
 
 
-def _in_turn(x: Any, one: Rule, sizes: Sequence[int], axes: Sequence[int], norm: Any):
+def _in_turn(
+    x: Any, one: Rule, sizes: Sequence[int], axes: Sequence[int], norm: Any
+) -> Any:
     for n, d in zip(sizes, axes, strict=True):
         x = one(x, n, d, norm)
     return x

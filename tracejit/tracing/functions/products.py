@@ -95,7 +95,7 @@ def _without_float8(ufunc: np.ufunc, *values: Any) -> Sequence[Any]:
 
 
 def _vecdot(x1: Any, x2: Any, *, axis: int = -1) -> Any:
-    """Axes are counted from the end: of the operands as they are, not broadcast."""
+    """The axis is each operand's own, before they are broadcast."""
     _, xs = lift(*_without_float8(np.matmul, x1, x2))
     x, y = (v if axis == -1 else np.moveaxis(v, axis, -1) for v in xs)
     if x.shape[-1] != y.shape[-1]:

@@ -12,7 +12,7 @@ from ...errors import UnsupportedError
 from ..source import user_line
 from ..storage import own
 from ..tracer import Tracer
-from .registry import implements, lift
+from .registry import implements, lift, normalize_axis
 
 
 def _of_known(fn: Callable[..., Any], hint: str) -> Callable[..., Any]:
@@ -65,6 +65,6 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
         repeats = repeats.shadow
     if axis is None:
         x, axis = x.reshape(-1), 0
-    d = axis.__index__() % x.ndim
+    d = normalize_axis(axis, x.ndim)
     counts = np.broadcast_to(np.asarray(repeats), (x.shape[d],))
     return x[(*(slice(None),) * d, own(np.repeat(np.arange(x.shape[d]), counts)))]
