@@ -4,6 +4,7 @@ Each function compiles itself for the call: arrays and NumPy scalars among its a
 are arguments of a function under `jit`, all else is constant in it. Arrays are NumPy's.
 """
 
+import struct
 import types
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -42,6 +43,8 @@ def _key(tree: Any) -> str:
         return "array"
     if isinstance(tree, list | tuple):
         return f"{type(tree).__name__}({','.join(map(_key, tree))})"
+    if isinstance(tree, float):
+        return f"float:{struct.pack('d', tree).hex()}"  # NaN has a sign too
     return f"{type(tree).__name__}:{tree!r}"
 
 
@@ -91,7 +94,7 @@ def _with_size(name: str, size_of: Callable[[Any], int]) -> Callable[..., Any]:
 
     @wraps(fn)
     def call(x: Any, /) -> Any:
-        return call_compiled(fn, x, size=size_of(x))
+        return call_compiled(fn, x, size=int(size_of(x)))
 
     return call
 
@@ -106,8 +109,7 @@ for _name in ("all", "counts", "inverse", "values"):
 @wraps(tnp.repeat)
 def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Any:
     """Repeat as often as is known when the call is compiled."""
-    counts = repeats if isinstance(repeats, int) else repeats.tolist()
-    return call_compiled(tnp.repeat, x, counts, axis=axis)
+    return call_compiled(lambda v: tnp.repeat(v, repeats, axis=axis), x)
 
 
 # These take no array to compute with.

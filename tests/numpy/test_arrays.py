@@ -354,3 +354,16 @@ def test_dlpack_is_taken():
     assert np.shares_memory(tnp.from_dlpack(X), X)
     assert not np.shares_memory(tnp.from_dlpack(X, copy=True), X)
     assert in_trace(lambda x: tnp.from_dlpack(x) is x, X)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_directions_of_special_numbers_are_numpys(dtype):
+    parts = [0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan, 1e-40, 1e38]
+    z = np.array([complex(a, b) for a in parts for b in parts], dtype)
+    with np.errstate(all="ignore"):
+        want = np.sign(z)
+    found = tj.jit(tnp.sign)(z)
+    for one, two in ((found.real, want.real), (found.imag, want.imag)):
+        np.testing.assert_allclose(one, two, rtol=4 * np.finfo(one.dtype).eps)
+        signed = ~np.isnan(two)
+        np.testing.assert_array_equal(np.signbit(one[signed]), np.signbit(two[signed]))
