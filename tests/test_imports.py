@@ -1,11 +1,11 @@
 """The one-way arrows between the parts of tracejit, read off the source.
 
 The order is config, errors, log → ir → transforms → kernels → program → passes →
-codegen → runtime → stages, api → cli, debug, nn, random, scipy, testing, the package
-itself: a module imports from its own level and from lower ones. Kernels stand below
-programs because the steps of a program refer to kernels; passes stand above both
-because fusion asks the index maps of kernels what can be one loop nest. The front ends
-(tracing, numpy) stand beside that line: they see the graph and its transformations, and
+codegen → runtime → stages, api → cli, debug, nn, numpy, random, scipy, testing, the
+package itself: a module imports from its own level and from lower ones. Kernels stand
+below programs because the steps of a program refer to kernels; passes stand above both
+because fusion asks the index maps of kernels what can be one loop nest. The front end
+(tracing) stands beside that line: it sees the graph and its transformations, and
 only the API and what is above it see them.
 """
 
@@ -51,11 +51,12 @@ LEVELS = {
     "cli": 9,
     "debug": 9,
     "nn": 9,
+    "numpy": 9,  # the namespace: for arrays on devices too
     "random": 9,  # formulas for the tracer, compiled where no trace runs
     "scipy": 9,
     "testing": 9,
 }
-FRONT_ENDS = {"tracing", "numpy"}
+FRONT_ENDS = {"tracing"}
 FRONT_END_SEES = LEVELS["transforms"]
 SEES_FRONT_ENDS = LEVELS["api"]
 HOMES = {  # a third-party package → the only parts that import it

@@ -48,7 +48,7 @@ from .tracing.control_flow import (
 )
 
 if TYPE_CHECKING:
-    from . import nn, random, scipy, testing
+    from . import nn, numpy, random, scipy, testing
     from .placement import Array, Device, device, devices, synchronize, to_device
 
 __all__ = [
@@ -81,6 +81,7 @@ __all__ = [
     "linearize",
     "map",
     "nn",
+    "numpy",
     "random",
     "register_primitive",
     "remat",
@@ -98,7 +99,7 @@ __all__ = [
 ]
 
 # Loaded when they are asked for: programs that do without them start faster.
-_MODULES = ("nn", "random", "scipy", "testing")
+_MODULES = ("nn", "numpy", "random", "scipy", "testing")
 _OF_DEVICES = ("Array", "Device", "device", "devices", "synchronize", "to_device")
 
 

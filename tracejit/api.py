@@ -356,7 +356,9 @@ class JitFunction(NativeCallable):
         )
         log.emit("retrace", f"{self.__name__}: tracing {[k.kind for k in call.keys]}")
         start = time.perf_counter()
-        recording = record(self.__wrapped__, call, static, _identifier(self.__name__))
+        place = CPU if device is None else device
+        name = _identifier(self.__name__)
+        recording = record(self.__wrapped__, call, static, name, place)
         seconds = time.perf_counter() - start
         device = _device_of_captures(recording, device)
         strides_of = _in_strides if device is None else _placed_strides

@@ -7,15 +7,12 @@ import numpy as np
 
 from . import config
 from .errors import ArgumentError, TracejitError
-from .runtime.cuda.array import Array, let_compute, on_device, on_peer
-from .runtime.cuda.device import Device, cuda_device, device_count
+from .runtime.cuda.array import Array, let_compute, on_device
+from .runtime.cuda.device import CPU, Device, DeviceLike, device_count, find_device
 from .runtime.cuda.dlpack import borrow, is_on
 from .tracing.record import Recording
 from .tracing.signature import Call
 
-DeviceLike = str | Device | None
-
-CPU = "cpu"
 __all__ = [
     "Array",
     "Device",
@@ -25,29 +22,6 @@ __all__ = [
     "synchronize",
     "to_device",
 ]
-
-
-def find_device(wanted: DeviceLike) -> Device | None:
-    """Return the device that a name means; None for the CPU.
-
-    Raises
-    ------
-    ArgumentError
-        If it is no name of a device.
-    NoDeviceError
-        If there is no such device here.
-    """
-    if wanted is None or isinstance(wanted, Device):
-        return wanted
-    if wanted == CPU:
-        return None
-    kind, _, number = wanted.partition(":")
-    if kind != "cuda" or not (number.isdecimal() or wanted == "cuda"):
-        raise ArgumentError(
-            f"{wanted!r} is no device",
-            hint="'cpu', 'cuda', or one of several: 'cuda:1'",
-        )
-    return cuda_device(int(number or 0))
 
 
 def device_for(call: Call, wanted: DeviceLike) -> Device | None:
@@ -126,15 +100,11 @@ def to_device(x: Any, device: DeviceLike = "cuda") -> Any:
     >>> to_device([1.0, 2.0], "cpu")
     array([1., 2.])
     """
-    to = find_device(device)
-    if not isinstance(x, Array) and to is not None and is_on(x, to):
-        return Array(borrow(x, to))
     if isinstance(x, Array):
-        if to is x.device:
-            return x
-        if to is not None and to.driver is x.device.driver and x.size:
-            return on_peer(to, x)
-        x = x.numpy()
+        return x.to_device(device)
+    to = find_device(device)
+    if to is not None and is_on(x, to):
+        return Array(borrow(x, to))
     array = np.asarray(x)
     if to is None:
         return array

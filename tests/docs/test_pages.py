@@ -4,7 +4,15 @@ import pytest
 
 from .blocks import run_blocks
 
-PAGES = ["donation.md", "nn.md", "random.md", "scipy.md", "transformations.md"]
+PAGES = [
+    "donation.md",
+    "nn.md",
+    "numpy-namespace.md",
+    "random.md",
+    "scipy.md",
+    "transformations.md",
+]
+
 
 @pytest.mark.parametrize("page", PAGES)
 def test_python_blocks_run(page: str):

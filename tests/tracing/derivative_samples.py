@@ -104,6 +104,12 @@ np.fft.fft2: np.fft.fft2(x)
 np.fft.ifft2: np.fft.ifft2(c)
 np.fft.fftn: np.fft.fftn(x)
 np.fft.ifftn: np.fft.ifftn(c)
+np.fft.rfftn: np.fft.rfftn(x), np.fft.rfftn(x, s=(3, 5), axes=(0, 1))
+np.fft.rfft2: np.fft.rfft2(x)
+np.fft.irfftn: np.fft.irfftn(c)
+np.fft.irfft2: np.fft.irfft2(c)
+np.fft.hfft: np.fft.hfft(c), np.fft.hfft(c, n=5, norm='forward')
+np.fft.ihfft: np.fft.ihfft(x)
 np.fft.fftshift: np.fft.fftshift(x)
 np.fft.ifftshift: np.fft.ifftshift(x)
 np.sum: np.sum(x), x.sum(0), np.sum(x, axis=-1, keepdims=True), np.sum(x, where=x > 0.5), np.sum(c), np.sum(x, initial=u[0])
@@ -117,6 +123,7 @@ np.ptp: np.ptp(x, 1)
 np.cumsum: np.cumsum(x), np.cumsum(x, axis=1)
 np.cumprod: np.cumprod(x, 0), np.cumprod(x)
 np.cumulative_sum: np.cumulative_sum(x, axis=1)
+np.cumulative_prod: np.cumulative_prod(x, axis=1, include_initial=True)
 np.diff: np.diff(x), np.diff(x, n=2, axis=0)
 np.average: np.average(x, weights=y), np.average(x, axis=0)
 np.nansum: np.nansum(x, 0)
@@ -302,6 +309,10 @@ WITHOUT_DERIVATIVE = {
         np.roots np.setdiff1d np.setxor1d np.trim_zeros np.union1d np.unique""",
     "steps, with derivative zero": """
         np.floor_divide np.floor np.ceil np.trunc np.rint np.spacing np.nextafter
+        """,
+    "dtypes and what follows from them": "np.result_type np.can_cast",
+    "constants, made of known values alone": """
+        np.nonzero np.unique_all np.unique_counts np.unique_inverse np.unique_values
         """,
     "constants, whatever the argument": "np.zeros_like np.ones_like np.empty_like",
 }

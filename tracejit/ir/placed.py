@@ -6,9 +6,29 @@ there, and its elements must never be touched.
 """
 
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
+
+
+def namespace(api_version: str | None = None) -> ModuleType:
+    """Return `tracejit.numpy`, for ``__array_namespace__``; loaded when first needed.
+
+    Raises
+    ------
+    ValueError
+        For versions of the Array API that it does not follow.
+    """
+    if api_version is not None and api_version not in API_VERSIONS:
+        raise ValueError(
+            f"tracejit.numpy follows the Array API {API_VERSIONS[-1]}, not "
+            f"{api_version!r}"
+        )
+    return import_module("tracejit.numpy")
 
 
 class Shadowed:
@@ -76,9 +96,13 @@ class Placed(Shadowed):
     """
 
     __slots__ = ("__weakref__", "place")
+    device: Any  # the `tj.Device`
 
     def __init__(self, shadow: np.ndarray, place: str) -> None:
         self.shadow, self.place = shadow, place
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
+        return namespace(api_version)
 
     def compute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function of arrays, compiled for the device; inlined into a trace."""

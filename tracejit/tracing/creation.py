@@ -197,17 +197,14 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     """``np.array(x)`` and relatives: copies of tracers, constants of the rest."""
     x = args[0] if args else kwargs.get("object", kwargs.get("a"))
     dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
-    copies = fn.__name__ in ("array", "copy") and kwargs.get("copy", True) is not False
+    copy = kwargs.get("copy", True if fn.__name__ in ("array", "copy") else None)
+    copies = copy is True
     if isinstance(x, Tracer):
-        out = x if dtype is None else x.astype(dtype, copy=copies)
         if fn.__name__ == "asarray_chkfinite":
-            functions.require(np.isfinite(out), "array must not contain infs or NaNs")
+            functions.require(np.isfinite(x), "array must not contain infs or NaNs")
+        out = _of_tracer(x, dtype, copy)
         if fn.__name__ == "asfortranarray" and not out.flags.f_contiguous:
             return out.copy("F")
-        if x.kind is not Kind.ARRAY:
-            out = out.as_scalar(Kind.ARRAY)
-        elif out is x and copies:
-            out = x.copy()
         return _at_least(out, kwargs.get("ndmin", 0))
     if isinstance(x, list | tuple):
         if has_tracer(x):
@@ -218,6 +215,15 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
         out = trace.lift(x)
         return _from_array(trace, fn, (out, *args[1:]), kwargs)
     return _made(trace, fn, args, kwargs)
+
+
+def _of_tracer(x: Tracer, dtype: Any, copy: bool | None) -> Tracer:
+    out = x if dtype is None else x.astype(dtype, copy=False)
+    if x.kind is not Kind.ARRAY:
+        return out.as_scalar(Kind.ARRAY)
+    if copy is False and out is not x:
+        raise ValueError("Unable to avoid copy while creating an array as requested.")
+    return x.copy() if out is x and copy else out
 
 
 def _at_least(x: Tracer, ndmin: int) -> Tracer:
@@ -250,15 +256,16 @@ def _wrapper(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
     return wrapped
 
 
-def _always(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
-    @functools.wraps(original)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        trace = current_trace()
-        if trace is None:
-            return original(*args, **kwargs)
-        return act(trace, original, args, kwargs)
+def call(fn: Fn, *args: Any, **kwargs: Any) -> Any:
+    """Call a creation function: in the running trace, if there is one.
 
-    return traced
+    For code of this package that acts for the user's: the wrappers pass it by.
+    """
+    trace = current_trace()
+    if trace is None:
+        return fn(*args, **kwargs)
+    act = _from_array if fn.__name__ in FROM_ARRAYS else _made
+    return act(trace, fn, args, kwargs)
 
 
 class _Installer:
@@ -309,9 +316,8 @@ _installer = _Installer()
 
 # Each creation function to one that makes traced arrays whoever calls it.
 TRACED: dict[Fn, Fn] = {
-    getattr(np, name): _always(getattr(np, name), act)
-    for names, act in ((FROM_NUMBERS, _made), (FROM_ARRAYS, _from_array))
-    for name in names
+    getattr(np, name): functools.partial(call, getattr(np, name))
+    for name in (*FROM_NUMBERS, *FROM_ARRAYS)
 }
 
 

@@ -130,7 +130,11 @@ class _Outputs:
 
 
 def record(
-    fn: Callable[..., Any], call: Call, static_ints: frozenset[int], name: str
+    fn: Callable[..., Any],
+    call: Call,
+    static_ints: frozenset[int],
+    name: str,
+    device: object = "cpu",
 ) -> Recording:
     """Trace `fn` at the signature of `call`.
 
@@ -142,6 +146,8 @@ def record(
         Int leaves to take as constants.
     name : str
         Name of the graph.
+    device : str or Device
+        What traced arrays say that they are on.
 
     Raises
     ------
@@ -149,7 +155,7 @@ def record(
         When the function does something that cannot be traced.
     """
     finder = CaptureFinder(fn, _opaque_roots(call))
-    trace = Trace(name, RULES, parent=current_trace(), finder=finder)
+    trace = Trace(name, RULES, current_trace(), finder=finder, device=device)
     leaves, inputs, storages = _traced_leaves(trace, call, static_ints)
     args, kwargs = call.rebuild(leaves)
     containers = watch(args, kwargs)

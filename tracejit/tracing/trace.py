@@ -73,6 +73,8 @@ class Trace:
         Says where an array was found; without one arrays are constants.
     origins : dict of Var to Tracer
         Arguments that are values of the trace around.
+    device : object
+        What it runs on: ``"cpu"``, or a `tj.Device`.
     orders : int, optional
         How many derivatives will be taken of it at most; unless given, as many as
         traces around it are for one.
@@ -84,6 +86,7 @@ class Trace:
     role: Role = Role.FUNCTION
     finder: CaptureFinder | None = None
     orders: int | None = None
+    device: object = "cpu"
     builder: Builder = field(init=False)
     captures: list[CapturedArray] = field(default_factory=list)
     outer_values: list[OuterValue] = field(default_factory=list)
@@ -96,6 +99,8 @@ class Trace:
 
     def __post_init__(self) -> None:
         self.builder = Builder(self.name, SIMPLIFY, value_number=True)
+        if self.parent is not None:
+            self.device = self.parent.device
 
     @property
     def depth(self) -> int:
@@ -308,6 +313,7 @@ class Trace:
         found = self._lifted.get(id(x.shadow))
         if found is not None:
             return found[1]
+        self.device = x.device
         if self.parent is not None and not self.concrete:
             return self._lift_outer(self.parent.lift(x))
         capture = self.finder.find(x.shadow) if self.finder is not None else None

@@ -7,6 +7,7 @@ and what a copy. Where the value is known the shadow carries it.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Literal
 from ..ir.ops.elementwise import convert_p
 from ..ir.ops.shape import broadcast_to, reshape
-from ..ir.placed import Shadowed
+from ..ir.placed import Shadowed, namespace
 from .flat import FlatView
 from .scipy_names import COUNTERPARTS
 from .source import scipy_call, user_line
@@ -59,6 +60,7 @@ METHODS: dict[str, Callable[..., Any]] = {
         "max",
         "mean",
         "min",
+        "nonzero",
         "prod",
         "ptp",
         "put",
@@ -347,6 +349,33 @@ class Tracer(Shadowed):
         known = self.shadow if self.storage.known else None
         depends = self.storage.depends
         return self.home.result(self.read(), known, kind=kind, depends=depends)
+
+    # --- the Array API
+
+    @property
+    def device(self) -> Any:
+        """What the compiled function runs on: ``"cpu"``, or a `tj.Device`."""
+        return self.home.device
+
+    def to_device(self, device: object, /, *, stream: object = None) -> "Tracer":
+        """Return the value itself, if that is where it is.
+
+        Raises
+        ------
+        UnsupportedError
+            For another device: a compiled function runs on one.
+        """
+        if device == self.device:
+            return self
+        raise UnsupportedError(
+            f"an array cannot go from {self.device} to {device} inside of a compiled "
+            "function",
+            source=user_line(),
+            hint="move it with tj.to_device before or after the call",
+        )
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
+        return namespace(api_version)
 
     # --- conversions to Python
 

@@ -31,9 +31,10 @@ def _generalized(
     ufunc: np.ufunc, inputs: Sequence[object], kwargs: dict[str, Any]
 ) -> Any:
     lowering = functions.GENERALIZED.get(ufunc)
-    if lowering is None or set(kwargs) - {"casting", "dtype", "subok"}:
+    with_axis = {"axis"} if ufunc is np.vecdot else set()
+    if lowering is None or set(kwargs) - {"casting", "dtype", "subok"} - with_axis:
         raise ufuncs.unsupported(f"the ufunc {ufunc.__name__!r} with {sorted(kwargs)}")
-    return lowering(*inputs)
+    return lowering(*inputs, **{k: v for k, v in kwargs.items() if k in with_axis})
 
 
 def _elementwise(

@@ -400,11 +400,28 @@ def _absolute(t: Trace, x: Atom) -> Atom:
 def _sign(t: Trace, x: Atom) -> Atom:
     if not dt.is_complex(x.aval.dtype):
         return t.emit(ew.sign_p, x)
-    size = t.emit(
-        ew.complex_p, _absolute(t, x), t.builder.literal(0, dt.real_dtype(x.aval.dtype))
-    )
-    is_zero = t.emit(ew.eq_p, x, t.builder.literal(0, x.aval.dtype))
-    return t.emit(ew.select_p, is_zero, x, t.emit(ew.div_p, x, size))
+    return _direction(t, t.emit(ew.real_p, x), t.emit(ew.imag_p, x))
+
+
+def _direction(t: Trace, re: Atom, im: Atom) -> Atom:
+    """Return z / |z| as NumPy: 0 of zeros, one part of what is infinite in it alone."""
+
+    def number(value: float) -> Atom:
+        return t.builder.literal(value, re.aval.dtype)
+
+    size = t.emit(ew.hypot_p, re, im)
+    is_inf, is_zero = t.emit(ew.isinf_p, size), t.emit(ew.eq_p, size, number(0))
+    both = t.emit(ew.and_p, t.emit(ew.isinf_p, re), t.emit(ew.isinf_p, im))
+    scale = t.emit(ew.select_p, t.emit(ew.or_p, is_inf, is_zero), number(1), size)
+    scale = t.emit(ew.select_p, both, number(math.nan), scale)
+    parts = []
+    for part in (re, im):
+        sign = t.emit(ew.copysign_p, number(1), part)
+        far = t.emit(ew.select_p, t.emit(ew.isinf_p, part), sign, number(0))
+        near = t.emit(ew.select_p, is_inf, far, part)
+        found = t.emit(ew.div_p, near, scale)
+        parts.append(t.emit(ew.select_p, is_zero, number(0), found))
+    return t.emit(ew.complex_p, *parts)
 
 
 def _square(t: Trace, x: Atom) -> Atom:
@@ -441,6 +458,13 @@ def _is_special(primitive: Primitive, otherwise: bool) -> Lowering:
 
 def _rounding(primitive: Primitive) -> Lowering:
     return lambda t, x: x if x.aval.dtype.kind in "biu" else t.emit(primitive, x)
+
+
+def _rint(t: Trace, x: Atom) -> Atom:
+    if not dt.is_complex(x.aval.dtype):
+        return _rounding(ew.rint_p)(t, x)
+    parts = (t.emit(ew.rint_p, t.emit(p, x)) for p in (ew.real_p, ew.imag_p))
+    return t.emit(ew.complex_p, *parts)
 
 
 def _divmod(t: Trace, x: Atom, y: Atom) -> tuple[Atom, Atom]:
@@ -526,7 +550,7 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.floor: _rounding(ew.floor_p),
     np.ceil: _rounding(ew.ceil_p),
     np.trunc: _rounding(ew.trunc_p),
-    np.rint: _rounding(ew.rint_p),
+    np.rint: _rint,
     np.copysign: _plain(ew.copysign_p),
     np.nextafter: _plain(ew.nextafter_p),
     np.maximum: _by_kind({"b": ew.or_p, "": ew.maximum_p}),

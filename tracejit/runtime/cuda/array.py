@@ -17,7 +17,7 @@ from ...errors import ArgumentError
 from ...ir.dtypes import DTYPE_TO_NAME, OF_ML_DTYPES
 from ...ir.placed import Placed
 from ..cpu.call import data_pointer
-from .device import Device, cuda_device
+from .device import Device, DeviceLike, cuda_device, find_device
 from .dlpack import CUDA, capsule_of
 from .peers import copy_to_peer
 from .shadow import mark_of, memory_of, set_mark, uploaded
@@ -152,6 +152,21 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin, Placed):
 
     def __reduce__(self) -> Any:
         return _on_named_device, (self.place, self.numpy())
+
+    def to_device(
+        self, device: DeviceLike, /, *, stream: int | None = None
+    ) -> "Array | np.ndarray":
+        """Return the array if it is there, or a copy on another device.
+
+        ``"cpu"`` gives a NumPy array. Streams need not be named: copies come after what
+        was asked for before.
+        """
+        to = find_device(device)
+        if to is self.device:
+            return self
+        if to is not None and to.driver is self.device.driver and self.size:
+            return on_peer(to, self)
+        return self.numpy() if to is None else on_device(to, self.numpy())
 
     # Views
 

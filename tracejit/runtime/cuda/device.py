@@ -20,7 +20,7 @@ from ...codegen.triton.build import Built
 from ...codegen.triton.code import TritonCode, Tuning
 from ...codegen.triton.store import Wanted, build_together, stored_build
 from ...disk import configured
-from ...errors import DeviceError, NoDeviceError
+from ...errors import ArgumentError, DeviceError, NoDeviceError
 from .cublaslt_library import CublasLt, product_addresses
 from .driver import Driver, free_host, system_driver
 from .libraries import Libraries, system_addresses
@@ -122,6 +122,16 @@ class Device:
 
     def __repr__(self) -> str:
         return f"<device {self.name}: {self.model}, {self.arch}>"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __eq__(self, other: object) -> bool:
+        """A device equals itself and its name."""
+        return self is other or (isinstance(other, str) and other == self.name)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def _attribute(self, which: int) -> int:
         return self.driver.integer("cuDeviceGetAttribute", which, self.number)
@@ -371,3 +381,30 @@ def cuda_device(ordinal: int) -> Device:
         If there is none, or no driver.
     """
     return Device(ordinal)
+
+
+DeviceLike = str | Device | None
+CPU = "cpu"
+
+
+def find_device(wanted: DeviceLike) -> Device | None:
+    """Return the device that a name means; None for the CPU.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no name of a device.
+    NoDeviceError
+        If there is no such device here.
+    """
+    if wanted is None or isinstance(wanted, Device):
+        return wanted
+    if wanted == CPU:
+        return None
+    kind, _, number = wanted.partition(":")
+    if kind != "cuda" or not (number.isdecimal() or wanted == "cuda"):
+        raise ArgumentError(
+            f"{wanted!r} is no device",
+            hint="'cpu', 'cuda', or one of several: 'cuda:1'",
+        )
+    return cuda_device(int(number or 0))

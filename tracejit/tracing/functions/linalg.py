@@ -1,6 +1,5 @@
-"""Rules for `numpy.linalg` (systems, determinants, products) and `numpy.fft`."""
+"""Rules for `numpy.linalg`: systems, determinants, eigenvalues, products."""
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,15 +8,11 @@ import numpy as np
 from ...errors import MatrixError
 from ...ir import dtypes as dt
 from ...ir.ops import linalg as la
-from ...ir.ops.elementwise import complex_p
-from ...ir.ops.fft import fft_p
 from ...ir.ops.shape import broadcast_to, reshape
 from ..source import user_line
-from ..trace import Trace
 from ..tracer import Tracer
 from .decompositions import check_square
-from .registry import implements, lift, normalize_axis, wrap
-from .shape import pad
+from .registry import implements, lift, wrap
 
 Splits = dict[tuple[int, int], int]  # by first and last factor
 
@@ -166,110 +161,3 @@ def _chained(
 @implements(np.linalg.matmul)
 def matmul(x1: Any, x2: Any, /) -> Any:
     return np.matmul(x1, x2)
-
-
-# --- fft --------------------------------------------------------------------------
-
-
-def _complex(trace: Trace, x: Tracer) -> Tracer:
-    if dt.is_complex(x.dtype):
-        return x
-    dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-    real = x.convert(np.dtype(dtype))
-    zero = trace.builder.literal(0, np.dtype(dtype))
-    return trace.result(trace.emit(complex_p, real, zero))
-
-
-def _resize(x: Tracer, n: int, axis: int) -> Tracer:
-    have = x.shape[axis]
-    if n > have:
-        after = [n - have if d == axis else 0 for d in range(x.ndim)]
-        padded: Tracer = pad(x, [(0, m) for m in after])
-        return padded
-    return x[(*(slice(None),) * axis, slice(0, n))]
-
-
-def _scale(norm: str | None, n: int, inverse: bool) -> float:
-    table = {None: 0, "backward": 0, "ortho": 1, "forward": 2}
-    if norm not in table:
-        raise ValueError(
-            f"Invalid norm value {norm}; should be backward, ortho, forward"
-        )
-    power = table[norm]
-    factor = {0: 1.0, 1: n**-0.5, 2: 1.0 / n}[power]
-    return 1.0 / factor if inverse and power else factor
-
-
-def _fft_rule(form: str) -> Callable[..., Any]:
-    inverse = form in ("ifft", "irfft")
-
-    def rule(
-        a: Any,
-        n: int | None = None,
-        axis: int = -1,
-        norm: str | None = None,
-        out: Any = None,
-    ) -> Any:
-        trace, (x,) = lift(a)
-        d = normalize_axis(axis, x.ndim)
-        if form != "rfft":
-            x = _complex(trace, x)
-        elif x.dtype not in (np.float32, np.float64):
-            x = x.astype(np.float64)
-        given = 2 * (x.shape[d] - 1) if form == "irfft" else x.shape[d]
-        length = given if n is None else operator.index(n)
-        x = _resize(x, length // 2 + 1 if form == "irfft" else length, d)
-        atom = trace.emit(fft_p, x.read(), form=form, axis=d, n=length)
-        result = wrap(trace, atom)
-        factor = _scale(norm, length, inverse)
-        return result if factor == 1.0 else result * factor
-
-    return rule
-
-
-fft = implements(np.fft.fft)(_fft_rule("fft"))
-ifft = implements(np.fft.ifft)(_fft_rule("ifft"))
-rfft = implements(np.fft.rfft)(_fft_rule("rfft"))
-irfft = implements(np.fft.irfft)(_fft_rule("irfft"))
-
-
-def _fftn_rule(one: Callable[..., Any], default: Any) -> Callable[..., Any]:
-    def rule(
-        a: Any,
-        s: Any = None,
-        axes: Any = default,
-        norm: str | None = None,
-        out: Any = None,
-    ) -> Any:
-        _, (x,) = lift(a)
-        axes = tuple(range(x.ndim)) if axes is None else tuple(axes)
-        sizes = [None] * len(axes) if s is None else list(s)
-        result: Any = x
-        for d, n in zip(axes, sizes, strict=True):
-            result = one(result, n, d, norm)
-        return result
-
-    return rule
-
-
-implements(np.fft.fftn)(_fftn_rule(fft, None))
-implements(np.fft.ifftn)(_fftn_rule(ifft, None))
-implements(np.fft.fft2)(_fftn_rule(fft, (-2, -1)))
-implements(np.fft.ifft2)(_fftn_rule(ifft, (-2, -1)))
-
-
-@implements(np.fft.fftshift)
-def fftshift(x: Any, axes: Any = None) -> Any:
-    return _shift(x, axes, lambda n: n // 2)
-
-
-@implements(np.fft.ifftshift)
-def ifftshift(x: Any, axes: Any = None) -> Any:
-    return _shift(x, axes, lambda n: -(n // 2))
-
-
-def _shift(x: Any, axes: Any, by: Callable[[int], int]) -> Any:
-    _, (v,) = lift(x)
-    axes = range(v.ndim) if axes is None else axes
-    axes = axes if isinstance(axes, tuple | list | range) else (axes,)
-    return np.roll(v, tuple(by(v.shape[d]) for d in axes), tuple(axes))

@@ -95,13 +95,18 @@ def _without_float8(ufunc: np.ufunc, *values: Any) -> Sequence[Any]:
     return [x.astype(d) for x, d in zip(xs, common[:-1], strict=True)]
 
 
-def _vecdot(x1: Any, x2: Any) -> Any:
-    x1, x2 = _without_float8(np.matmul, x1, x2)
-    _, (x, y) = lift(x1, x2)
-    product = _conjugated(x) * y
-    if product.dtype == dt.BOOL:
-        return np.any(product, axis=-1)
-    return np.sum(product, axis=-1, dtype=product.dtype)
+def _vecdot(x1: Any, x2: Any, *, axis: int = -1) -> Any:
+    """The axis is each operand's own, before they are broadcast."""
+    _, xs = lift(*_without_float8(np.matmul, x1, x2))
+    x, y = (v if axis == -1 else np.moveaxis(v, axis, -1) for v in xs)
+    if x.shape[-1] != y.shape[-1]:
+        raise ShapeError(
+            f"vecdot: axes of {x.shape[-1]} and {y.shape[-1]} elements do not fit",
+            source=user_line(),
+        )
+    if np.result_type(x.dtype, y.dtype) == dt.BOOL:
+        return np.any(x & y, axis=-1)
+    return np.sum(_conjugated(x) * y, axis=-1, dtype=np.result_type(x, y))
 
 
 def _conjugated(x: Any) -> Any:
@@ -120,9 +125,7 @@ for _name, _rule in (
 
 @implements(np.linalg.vecdot)
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    operands: tuple[Any, ...] = lift(x1, x2)[1]
-    x, y = (np.moveaxis(v, axis, -1) for v in operands)
-    return _vecdot(x, y)
+    return _vecdot(x1, x2, axis=axis)
 
 
 @implements(np.dot)

@@ -341,22 +341,36 @@ cumsum = implements(np.cumsum)(_cumulative(red.cumsum_p))
 cumprod = implements(np.cumprod)(_cumulative(red.cumprod_p))
 
 
-@implements(np.cumulative_sum)
-def cumulative_sum(
-    x: Any,
-    /,
-    *,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    include_initial: bool = False,
-) -> Any:
-    total = cumsum(x, axis, dtype)
-    if not include_initial:
-        return total
-    axis = 0 if axis is None else axis
-    first = np.zeros_like(np.take(total, [0], axis=axis))
-    return np.concatenate([first, total], axis=axis)
+def _cumulative_from(cumulate: Any, neutral: int) -> Any:
+    def rule(
+        x: Any,
+        /,
+        *,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        include_initial: bool = False,
+    ) -> Any:
+        _, (v,) = lift(x)
+        if axis is None and v.ndim > 1:
+            raise ValueError(
+                "For arrays which have more than one dimension ``axis`` argument is "
+                "required."
+            )
+        v = v.reshape(-1) if not v.ndim else v
+        d = normalize_axis(0 if axis is None else axis, v.ndim)
+        total = cumulate(v, d, dtype)
+        if not include_initial:
+            return total
+        shape = [1 if k == d else n for k, n in enumerate(v.shape)]
+        first = np.full_like(total, neutral, shape=shape)
+        return concatenate([first, total], axis=d)
+
+    return rule
+
+
+implements(np.cumulative_sum)(_cumulative_from(cumsum, 0))
+implements(np.cumulative_prod)(_cumulative_from(cumprod, 1))
 
 
 @implements(np.diff)

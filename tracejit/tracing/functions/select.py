@@ -11,32 +11,13 @@ from ...ir.ops.shape import broadcast_to, transpose_p
 from .. import ufuncs
 from ..storage import Kind, own
 from ..tracer import Tracer
+from .dtypes import type_of
 from .registry import implements, is_given, lift, normalize_axis, shadows, wrap
 
 
 def promoted_dtype(*xs: Tracer) -> np.dtype:
     """Return the dtype NumPy gives operands of these kinds (NEP 50)."""
-    return np.result_type(*(_as_operand(x) for x in xs))
-
-
-def _as_operand(x: Tracer) -> Any:
-    """A Python number of no meaning for one that is traced, else the dtype."""
-    weak = {"i": 0, "f": 0.0, "c": 0j}.get(x.dtype.kind)
-    return weak if x.kind is Kind.PYTHON and weak is not None else x.dtype
-
-
-@implements(np.result_type)
-def result_type(*arrays_and_dtypes: Any) -> np.dtype:
-    """Python scalars promote weakly, traced ones too."""
-    parts = [
-        x if not isinstance(x, Tracer) else _as_operand(x) for x in arrays_and_dtypes
-    ]
-    return np.result_type(*parts)
-
-
-@implements(np.can_cast)
-def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
-    return bool(np.can_cast(from_.dtype, to, casting))
+    return np.result_type(*(type_of(x) for x in xs))
 
 
 @implements(np.einsum_path)
@@ -206,7 +187,7 @@ def isclose(
     a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:
     _, (x, y) = lift(a, b)
-    y = y.astype(np.result_type(_as_operand(y), 1.0), copy=False)
+    y = y.astype(np.result_type(type_of(y), 1.0), copy=False)
     near = np.abs(x - y) <= atol + rtol * np.abs(y)
     close = (near & np.isfinite(y)) | (x == y)
     return close | (np.isnan(x) & np.isnan(y)) if equal_nan else close

@@ -290,16 +290,6 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tracer, ...]:
     return tuple(moveaxis(x, axis, 0))
 
 
-@implements(np.repeat)
-def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
-    _, (x,) = lift(a)
-    if axis is None:
-        x, axis = x.reshape(-1), 0
-    counts = np.broadcast_to(np.asarray(repeats), (x.shape[axis],))
-    index = own(np.repeat(np.arange(x.shape[axis]), counts))
-    return x[(*(slice(None),) * normalize_axis(axis, x.ndim), index)]
-
-
 @implements(np.tile)
 def tile(A: Any, reps: Any) -> Tracer:
     trace, (x,) = lift(A)
@@ -371,7 +361,7 @@ def triu(m: Any, k: int = 0) -> Any:
     return np.where(j >= i + k, x, _zero(x))
 
 
-@implements(np.diagonal, np.linalg.diagonal)
+@implements(np.diagonal)
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     _, (x,) = lift(a)
     moved = moveaxis(x, (axis1, axis2), (-2, -1))
@@ -379,6 +369,12 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     n = max(0, min(rows + min(offset, 0), cols - max(offset, 0)))
     at = own(np.arange(n))
     return moved[..., at + max(-offset, 0), at + max(offset, 0)]
+
+
+@implements(np.linalg.diagonal)
+def diagonals(x: Any, /, *, offset: int = 0) -> Any:
+    """Of each matrix of a stack."""
+    return diagonal(x, offset, -2, -1)
 
 
 @implements(np.diag)
@@ -393,11 +389,17 @@ def diag(v: Any, k: int = 0) -> Any:
     return out
 
 
-@implements(np.trace, np.linalg.trace)
+@implements(np.trace)
 def trace_(
     a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
 ) -> Any:
     return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+
+
+@implements(np.linalg.trace)
+def traces(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+    """Of each matrix of a stack."""
+    return trace_(x, offset, -2, -1, dtype)
 
 
 # --- copies and fields ------------------------------------------------------------

@@ -1,0 +1,111 @@
+"""Run the public suite of the Array API against NumPy, `tracejit.numpy`, and `jit`.
+
+The suite is not on the package index::
+
+    git clone --recurse-submodules https://github.com/data-apis/array-api-tests
+    pip install pytest hypothesis ndindex pytest-json-report
+    python -m tests.external.array_api array-api-tests
+
+from the folder of this project. The first run calls NumPy's own functions, the second
+those of `tracejit.numpy` on NumPy arrays, the third calls these through `jit`, and
+operators too (`jitted_numpy`, `jitted_operators`): arrays are arguments, all else is
+constant; results whose length depends on values are told their ``size=``.
+Tests that fail in the second or third run and pass in the first are printed, and are
+the exit status. Examples are derived from the tests' names, so that all runs see the
+same ones. What a name after the folder says (``test_fft.py``) is run alone.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSION = "2024.12"
+ROOT = Path(__file__).parents[2]
+RUNS = {
+    "numpy": ("numpy", ()),
+    "tracejit.numpy": ("tracejit.numpy", ()),
+    "jit": ("tests.external.jitted_numpy", ("-p", "tests.external.jitted_operators")),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the suite gave.
+
+    Parameters
+    ----------
+    counts : Counter
+        Tests that passed, failed, and were skipped.
+    failed : set of str
+        Names of tests.
+    """
+
+    counts: Counter[str]
+    failed: set[str]
+
+
+def outcome_of(report: Path) -> Outcome:
+    """Read a report in JUnit's format."""
+    counts: Counter[str] = Counter()
+    failed = set()
+    for case in ET.parse(report).iter("testcase"):
+        tags = {child.tag for child in case}
+        name = f"{case.get('classname')}::{case.get('name')}"
+        if tags & {"failure", "error"}:
+            failed.add(name)
+        bad = "failed" if name in failed else "passed"
+        counts["skipped" if "skipped" in tags else bad] += 1
+    return Outcome(counts, failed)
+
+
+def run(suite: Path, name: str, tests: list[str], examples: int) -> Outcome:
+    """Run the suite against one of `RUNS`, in a process of its own."""
+    module, plugins = RUNS[name]
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])])
+    variables = {
+        "ARRAY_API_TESTS_MODULE": module,
+        "ARRAY_API_TESTS_VERSION": VERSION,
+        "PYTHONPATH": path,
+    }
+    where = [f"array_api_tests/{t}" for t in tests] or ["array_api_tests"]
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *plugins,
+            *("--derandomize", "--disable-deadline", f"--max-examples={examples}"),
+            *(f"--junit-xml={report}", "--tb=short", *where),
+        ]
+        environment = {**os.environ, **variables}
+        subprocess.run(command, cwd=suite, env=environment, check=False)
+        return outcome_of(report)
+
+
+def main() -> int:
+    """Run what the command line says; return how many tests fail beyond NumPy's."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("suite", type=Path, help="folder of array-api-tests")
+    parser.add_argument("tests", nargs="*", help="files of tests, in place of all")
+    parser.add_argument("--max-examples", type=int, default=20)
+    given = parser.parse_args()
+    found = {
+        name: run(given.suite, name, given.tests, given.max_examples) for name in RUNS
+    }
+    beyond = 0
+    for name, outcome in found.items():
+        counts = ", ".join(f"{n} {what}" for what, n in sorted(outcome.counts.items()))
+        print(f"{name}: {counts}")
+        for test in sorted(outcome.failed - found["numpy"].failed):
+            print(f"  fails, not in NumPy: {test}")
+            beyond += 1
+    return min(beyond, 100)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
