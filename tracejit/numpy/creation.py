@@ -72,7 +72,7 @@ def asarray(
     return make(np.asarray, (obj,), {"dtype": dtype, "copy": copy}, device)
 
 
-def _of_placed(x: Placed, dtype: Any, device: Any, copy: bool | None) -> Any:
+def _of_placed(x: Any, dtype: Any, device: Any, copy: bool | None) -> Any:
     out: Any = x if dtype is None else x.astype(dtype, copy=False)
     out = place(out, device)
     if copy is False and out is not x:

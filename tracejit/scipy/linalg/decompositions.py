@@ -103,7 +103,7 @@ def eigh(
         {"subset_by_value": subset_by_value is not None},
         "subset_by_index, or np.where on the eigenvalues",
     )
-    uplo = "L" if lower else "U"
+    uplo: Any = "L" if lower else "U"
     a = matrix(a, "eigh", square=True)
     if b is None:
         if eigvals_only:
@@ -179,7 +179,7 @@ def qr(
     a = matrix(a, "qr")
     m, n = a.shape[-2:]
     if mode == "r":
-        r = np.linalg.qr(a, mode="r")
+        r: Any = np.linalg.qr(a, mode="r")
         pad = [(0, 0)] * (r.ndim - 2) + [(0, m - min(m, n)), (0, 0)]
         return (np.pad(r, pad),)
     if mode not in ("full", "economic"):

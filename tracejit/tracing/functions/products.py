@@ -19,7 +19,7 @@ from ..storage import Kind
 from ..trace import Trace
 from ..tracer import Tracer
 from .registry import implements, lift, normalize_axis, wrap
-from .shape import diagonal, pad
+from .shape import diagonal, moveaxis, pad
 
 
 def _operands(*values: Any) -> tuple[Trace, list[Tracer], np.dtype]:
@@ -98,7 +98,7 @@ def _without_float8(ufunc: np.ufunc, *values: Any) -> Sequence[Any]:
 def _vecdot(x1: Any, x2: Any, *, axis: int = -1) -> Any:
     """The axis is each operand's own, before they are broadcast."""
     _, xs = lift(*_without_float8(np.matmul, x1, x2))
-    x, y = (v if axis == -1 else np.moveaxis(v, axis, -1) for v in xs)
+    x, y = (v if axis == -1 else moveaxis(v, axis, -1) for v in xs)
     if x.shape[-1] != y.shape[-1]:
         raise ShapeError(
             f"vecdot: axes of {x.shape[-1]} and {y.shape[-1]} elements do not fit",

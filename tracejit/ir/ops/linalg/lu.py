@@ -82,7 +82,8 @@ def _eliminate(a: Array) -> tuple[Array, Array]:
 
 def _size(x: Array) -> Array:
     """The sum of absolute parts, by which LAPACK chooses pivots."""
-    return np.abs(x.real) + np.abs(x.imag)
+    size: Array = np.abs(x.real) + np.abs(x.imag)
+    return size
 
 
 def row_order(swaps: Array, rows: int) -> Array:
