@@ -80,7 +80,8 @@ def test_dtypes_and_traces(name, dtype):
     assert w.dtype == dtype
     traced = tj.jit(lambda k: make(k, (4, 3), dtype))(KEY)
     wide = (x.astype(np.float64) for x in (traced, w))
-    np.testing.assert_allclose(*wide, rtol=4 * float(ml_dtypes.finfo(dtype).eps))
+    eps = 4 * float(ml_dtypes.finfo(dtype).eps)
+    np.testing.assert_allclose(*wide, rtol=eps, atol=eps)
 
 
 def test_in_a_trace():

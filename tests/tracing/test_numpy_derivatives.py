@@ -57,6 +57,8 @@ def public_name(function):
         module = "tj.nn"
     if module == "tracejit.tracing.functions.special":
         module = "scipy.special"
+    if module.startswith("tracejit.scipy.linalg"):
+        module = "tj.scipy.linalg"
     if module.startswith("tracejit.random"):
         module = module.replace("tracejit", "tj", 1)
     return f"{module}.{function.__name__}"

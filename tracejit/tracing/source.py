@@ -14,6 +14,7 @@ _DEMO = os.path.join(_PACKAGE, "cli", "demo") + os.sep
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _LIBRARIES = tuple(f"{os.sep}{d}{os.sep}" for d in ("site-packages", "dist-packages"))
 _SCIPY = tuple(f"{d}scipy{os.sep}" for d in _LIBRARIES)
+_CALL_CACHE = 16  # bytes, and more than any CPython since 3.11 has
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
@@ -79,10 +80,12 @@ def scipy_call() -> tuple[str, str] | None:
 
 def _called_name(frame: FrameType) -> str | None:
     """Return the name of what a frame calls, perhaps known there under another."""
-    callee = _callees(frame.f_code).get(frame.f_lasti)
-    if callee is None:
+    callees = _callees(frame.f_code)
+    # While Python code runs the last instruction may be the end of the call's cache.
+    before = [at for at in callees if 0 <= frame.f_lasti - at <= _CALL_CACHE]
+    if not before:
         return None
-    kind, called = callee
+    kind, called = callees[max(before)]
     if kind == "attribute":
         return called
     found = {**frame.f_globals, **frame.f_locals}.get(called)

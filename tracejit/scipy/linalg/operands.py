@@ -87,19 +87,20 @@ def solve_triangle(a: Any, b: Any, lower: bool) -> Any:
             source=user_line(),
         )
     dtype = np.result_type(a.dtype, right.dtype)
-    out = _triangular(
+    out = triangular(
         a.astype(dtype, copy=False), right.astype(dtype, copy=False), lower
     )
     return out[..., 0] if is_vector else out
 
 
-def _triangular(a: Any, b: Any, lower: bool) -> Any:
+def triangular(a: Any, b: Any, lower: bool) -> Any:
+    """Solve systems of matrices and matrices of one dtype."""
     if isinstance(a, Tracer) or isinstance(b, Tracer):
-        return dispatch(_triangular, (a, b), {"lower": lower})
+        return dispatch(triangular, (a, b), {"lower": lower})
     return la.triangular_solve_p.impl(a, b, lower=lower)
 
 
-@implements(_triangular)
+@implements(triangular)
 def _traced_triangular(a: Any, b: Any, lower: bool) -> Any:
     trace, (x, y) = lift(a, b)
     lead = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])

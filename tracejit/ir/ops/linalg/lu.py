@@ -82,8 +82,7 @@ def _eliminate(a: Array) -> tuple[Array, Array]:
 
 def _size(x: Array) -> Array:
     """The sum of absolute parts, by which LAPACK chooses pivots."""
-    size: Array = np.abs(x.real) + np.abs(x.imag)
-    return size
+    return np.asarray(np.abs(x.real) + np.abs(x.imag))
 
 
 def row_order(swaps: Array, rows: int) -> Array:
