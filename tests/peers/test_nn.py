@@ -149,5 +149,7 @@ def test_values_and_gradients(name):
         return np.sum(g * ours(*a))
 
     found = tj.jit(tj.grad(loss, tuple(range(len(args)))))(*args)
+    # PyTorch's slope of hardsigmoid is 1/6 as float32 has it.
+    rtol = 1e-7 if name == "hard_sigmoid" else 1e-9
     for got, want in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(got, want, rtol=rtol, atol=1e-11)

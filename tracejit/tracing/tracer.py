@@ -286,7 +286,7 @@ class Tracer(Shadowed):
         if self.kind is Kind.PYTHON and self.storage.known:
             return np.array(self._python("np.asarray()"), dtype)
         call = scipy_call()
-        if call is not None:
+        if call is not None and call[0] in COUNTERPARTS:
             raise _scipy_error(*call)
         where = "a NumPy array" if dtype is None else f"a NumPy array of {dtype}"
         raise ConcretizationError(
@@ -697,7 +697,7 @@ def depends_of(operands: Iterable[Tracer]) -> frozenset[int]:
 
 def _scipy_error(module: str, name: str) -> UnsupportedError:
     """Return the error for a function of SciPy's that wants NumPy arrays."""
-    has_counterpart = name in COUNTERPARTS.get(module, ())
+    has_counterpart = name in COUNTERPARTS[module]
     return UnsupportedError(
         f"scipy.{module}.{name} is not traced: it makes NumPy arrays of its arguments",
         source=user_line(),
