@@ -590,6 +590,9 @@ class StreamEmitter:
         for name in self.plan.units:
             self._fill(name, at[name], 1)
         self._fill(self.plan.row, at[self.plan.row], rows)
+        block = {*self.plan.units, *self.plan.turns, self.plan.row, self.plan.streamed}
+        for name in sorted(self.counted - block):  # columns, which a unit has all of
+            self._fill(name, 0, self.extents[name])
 
     def _fill(self, name: str, start: Index, count: int) -> None:
         """Write positions along an axis, from `start` on, if something reads them."""

@@ -81,7 +81,8 @@ def shared_kernel(
 
     Its arguments are those of a `MicroKernel` and ``operands.strides``.
     """
-    symbol = f"tracejit_tile_{operands.name(tile)}"
+    lanes = target.lanes(8 * operands.dtype.itemsize)
+    symbol = f"tracejit_tile_{operands.name(tile)}_x{lanes}"
     em = new_emitter()
     if symbol not in em.globals_:
         known = operands.with_arguments(tile)

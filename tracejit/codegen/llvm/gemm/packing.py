@@ -223,7 +223,8 @@ def shared_square(
 
     ``i64 step`` and ``i64 width`` are its last arguments.
     """
-    symbol = f"tracejit_square_{register_type(dtype)}"
+    lanes = target.lanes(8 * dtype.itemsize)
+    symbol = f"tracejit_square_{register_type(dtype)}x{lanes}"
     em = new_emitter()
     if symbol not in em.globals_:
         square = Transposition(em, dtype, target, "%step", "%width")
