@@ -119,3 +119,17 @@ def test_panels_of_few_rows_are_whole(rows: int, panel: int) -> None:
     target = avx512()
     assert quantum(problem(rows, 512, 128), target, Split.ROWS) % panel == 0
     assert blocking_of(problem(rows, 512, 128), target).rows[-1] == panel
+
+
+def test_products_of_two_widths_share_no_tiles() -> None:
+    """Half vectors for 8 columns, whole ones for 48, both with transposed operands."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 16)).astype(np.float32)
+    wide = rng.normal(size=(48, 16)).astype(np.float32)
+    narrow = rng.normal(size=(8, 48)).astype(np.float32)
+
+    def f(x: np.ndarray, wide: np.ndarray, narrow: np.ndarray) -> np.ndarray:
+        return (x @ wide.T) @ narrow.T
+
+    got = tj.jit(f)(x, wide, narrow)
+    np.testing.assert_allclose(got, f(x, wide, narrow), rtol=1e-4, atol=1e-4)

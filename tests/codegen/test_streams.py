@@ -64,6 +64,13 @@ def computed(q, k, v):
     return normalised(scores(np.tanh(q), k * q.dtype.type(0.5))) @ (v + v)
 
 
+def dropped(q, k, v):
+    """What follows counts positions, of columns too: numbers of a key."""
+    key = (q.reshape(-1)[:2] > 9).astype(np.uint32)
+    numbers = tj.random.uniform(key, (*q.shape[:-1], v.shape[-1]), np.float32)
+    return np.where(numbers < 0.5, plain(q, k, v), q.dtype.type(0))
+
+
 def sloped(q, k, v):
     """A bias of positions, another one for each head."""
     heads, n = len(q), q.shape[-2]
@@ -150,6 +157,7 @@ CASES = {
     "near": (near, operands(140, 140, 1), 5),
     "window": (window, operands(140, 140, 1), 5),
     "computed": (computed, operands(20, 140, columns=7), 4),
+    "dropped": (dropped, operands(LONG, 2 * BLOCK + 5), 5),
     "slopes": (sloped, operands(140, 140, 3, columns=7), 4),
     "groups": (
         grouped,

@@ -8,7 +8,7 @@ from .blocks import run_blocks
 
 
 def test_python_blocks_run(device, capsys):  # noqa: F811
-    with patch("tracejit.placement.cuda_device", lambda ordinal: device):
+    with patch("tracejit.runtime.cuda.device.cuda_device", lambda ordinal: device):
         assert run_blocks("gpu.md") >= 4
     said = capsys.readouterr().out
     assert said.startswith("0.01\n")

@@ -119,7 +119,7 @@ def _object_code(machine: "TargetMachine", module: "ModuleRef") -> bytes:
     with llvm.ffi.OutputString() as message:
         buffer = emit(machine, module, 1, message)
         if not buffer:
-            raise InternalError(f"LLVM cannot compile a module: {message}")
+            raise InternalError(f"a module that LLVM cannot compile: {message}")
     try:
         start, size = (
             lib.LLVMPY_GetBufferStart(buffer),

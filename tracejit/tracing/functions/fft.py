@@ -93,7 +93,7 @@ def _along_one_axis(form: str) -> Rule:
 def _checked(n: int) -> int:
     if n < 1:
         raise ShapeError(
-            f"Invalid number of FFT data points ({n}) specified.", source=user_line()
+            f"invalid number of FFT data points ({n}) specified", source=user_line()
         )
     return n
 
