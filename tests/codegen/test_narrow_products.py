@@ -1,11 +1,22 @@
 """Products of few rows or few columns: how they are cut, shared and followed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit.codegen.llvm.gemm.problem import Problem, Split, blocking_of, quantum
+from tracejit.codegen.llvm.gemm.micro import Operands, shared_kernel
+from tracejit.codegen.llvm.gemm.packing import shared_square
+from tracejit.codegen.llvm.gemm.problem import (
+    Problem,
+    Split,
+    Tile,
+    blocking_of,
+    quantum,
+)
 from tracejit.codegen.llvm.target import host_target
+from tracejit.codegen.llvm.text import Emitter
 
 from .building import targets
 
@@ -121,15 +132,14 @@ def test_panels_of_few_rows_are_whole(rows: int, panel: int) -> None:
     assert blocking_of(problem(rows, 512, 128), target).rows[-1] == panel
 
 
-def test_products_of_two_widths_share_no_tiles() -> None:
-    """Half vectors for 8 columns, whole ones for 48, both with transposed operands."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(40, 16)).astype(np.float32)
-    wide = rng.normal(size=(48, 16)).astype(np.float32)
-    narrow = rng.normal(size=(8, 48)).astype(np.float32)
-
-    def f(x: np.ndarray, wide: np.ndarray, narrow: np.ndarray) -> np.ndarray:
-        return (x @ wide.T) @ narrow.T
-
-    got = tj.jit(f)(x, wide, narrow)
-    np.testing.assert_allclose(got, f(x, wide, narrow), rtol=1e-4, atol=1e-4)
+def test_code_for_vectors_of_two_sizes_has_two_names() -> None:
+    whole = host_target()
+    half = replace(whole, vector_bytes=whole.vector_bytes // 2)
+    dtype = np.dtype(np.float32)
+    squares = {shared_square(dtype, target, Emitter) for target in (whole, half)}
+    assert len(squares) == 2
+    operands = Operands(dtype, 16, 1, 48, 48, True)
+    tiles = {
+        shared_kernel(Tile(6, 1), operands, target, Emitter) for target in (whole, half)
+    }
+    assert len(tiles) == 2
