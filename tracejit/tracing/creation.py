@@ -61,6 +61,16 @@ FROM_ARRAYS = (
     "copy",
     "require",
 )
+# Functions of arrays that take nested lists of numbers for them, which do not dispatch.
+FROM_LISTS = (
+    *("all", "any", "max", "min", "amax", "amin", "sum", "prod", "mean", "average"),
+    *("std", "var", "median", "ptp", "argmax", "argmin", "cumsum", "cumprod", "diff"),
+    *("nansum", "nanmean", "nanmax", "nanmin", "nanstd", "nanvar", "count_nonzero"),
+    *("dot", "inner", "outer", "vdot", "cross", "kron", "convolve", "correlate"),
+    *("trace", "diag", "sort", "argsort", "clip", "round", "around", "ravel"),
+    *("transpose", "flip", "roll", "atleast_1d", "atleast_2d", "polyval", "trapezoid"),
+)
+FROM_LISTS_LINALG = ("norm", "det", "inv", "solve", "eigvalsh", "cholesky")
 RANDOM = [
     "rand",
     "randn",
@@ -240,6 +250,7 @@ def _no_random(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     )
 
 
+@functools.cache  # making one takes ten times as long as a call
 def _wrapper(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
     @functools.wraps(original)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -252,6 +263,26 @@ def _wrapper(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
         ):
             return original(*args, **kwargs)
         return act(trace, original, args, kwargs)
+
+    return wrapped
+
+
+@functools.cache
+def _of_lists(original: Fn) -> Fn:
+    """Return a function that makes arrays of the lists of traced values it is given."""
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if not any(type(x) in (list, tuple) for x in args):
+            return original(*args, **kwargs)
+        trace = current_trace()
+        if trace is None or is_library(sys._getframe(1).f_code.co_filename):
+            return original(*args, **kwargs)
+        arrays = (
+            array_of(trace, x) if type(x) in (list, tuple) and has_tracer(x) else x
+            for x in args
+        )
+        return original(*arrays, **kwargs)
 
     return wrapped
 
@@ -283,6 +314,8 @@ class _Installer:
                 return
             for module, name, act in _targets():
                 self._wrap(module, name, _wrapper(getattr(module, name), act))
+            for module, name in _list_targets():
+                self._wrap(module, name, _of_lists(getattr(module, name)))
             for name in ("mgrid", "ogrid", "r_", "c_"):
                 self._wrap(np, name, _GridProxy(getattr(np, name), name))
 
@@ -310,6 +343,11 @@ def _targets() -> Iterator[tuple[Any, str, Callable[[Trace, Fn, Any, Any], Any]]
             yield np.random, name, _no_random
     for name in ("fftfreq", "rfftfreq"):
         yield np.fft, name, _made
+
+
+def _list_targets() -> Iterator[tuple[Any, str]]:
+    yield from ((np, name) for name in FROM_LISTS)
+    yield from ((np.linalg, name) for name in FROM_LISTS_LINALG)
 
 
 _installer = _Installer()

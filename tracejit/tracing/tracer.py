@@ -293,9 +293,9 @@ class Tracer(Shadowed):
             f"a traced {self.aval} cannot become {where}: its value is known only when "
             "the compiled function runs",
             source=user_line(),
-            hint="keep to functions of the numpy module called by your own code; to "
-            "write into an array, make it inside the function with np.zeros or pass "
-            "it as an argument",
+            hint="keep to functions of the numpy module called by your own code, and "
+            "give ufuncs np.array([...]), not lists; to write into an array, make it "
+            "inside the function with np.zeros or pass it as an argument",
         )
 
     def _call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
