@@ -66,22 +66,7 @@ def test_rows_are_added_in_their_order(width: int, target: Target) -> None:
     serial, *shared = check([x, updates, index], params_of("add"), target)
     assert serial.pieces == []
     assert [len(ran.pieces) for ran in shared] == [1, 1]
-
-
-@pytest.mark.parametrize(
-    ("width", "threads", "shared"), [(16, 2, 0), (64, 2, 1), (16, 8, 1), (1, 8, 0)]
-)
-def test_narrow_rows_are_shared_by_many_threads_only(
-    width: int, threads: int, shared: int
-) -> None:
-    """Two of them would both read all updates."""
-    rng = np.random.default_rng(width)
-    x, updates = values(rng, (50, width), "f32"), values(rng, (40_000, width), "f32")
-    inputs = [x, updates, rng.integers(0, 50, 40_000)]
-    (target, *_) = targets()
-    [ran] = check(inputs, params_of("add"), target, ((Threading(threads), 1),))
-    assert len(ran.pieces) == shared
-    assert bool(ran.code.shared_ns) == bool(shared)
+    assert serial.code.shared_ns == 0 < shared[0].code.shared_ns
 
 
 @ALL_TARGETS

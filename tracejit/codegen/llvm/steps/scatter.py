@@ -39,7 +39,6 @@ _BLOCK = 512  # positions that are collected before they are applied
 _AHEAD = 24  # entries of the list between a prefetch and its use
 _PREFETCHED = 4  # cache lines of a row
 _NEAR = 1 << 15  # bytes of a result that stay in the nearest cache
-_PAIR = 2 * CACHE_LINE  # bytes that are fetched together
 _UNROLLED = 8  # whole vectors of a row before they become a loop
 _POSITION_NS = 1.0
 
@@ -155,28 +154,18 @@ def write_scatter(
     pointers = ["%updates", *(f"%i{k}" for k in range(len(scatter.indices))), "%out"]
     written = _Range(scatter, setting.target, setting.new_emitter())
     written.emit()
+    count = prod(scatter.indices[0].shape)
+    work = int(count * (_POSITION_NS + 3 * scatter.row_bytes * BYTE_NS))
     return step_over(
         setting,
         _ranges(setting.symbol, scatter, written),
         written.em,
         pointers,
-        _shared_ns(scatter, setting.threading.threads),
+        work,
         per_thread=1,
         can_fail=scatter.is_checked,
         in_place=True,
     )
-
-
-def _shared_ns(scatter: Scatter, threads: int) -> int:
-    """Estimate the work that threads divide between them.
-
-    None where each of them reads all updates after all: memory comes in pairs of lines,
-    so that each of two threads which take turns in narrow rows fetches every pair.
-    """
-    if scatter.row_bytes * threads <= 2 * _PAIR:
-        return 0
-    count = prod(scatter.indices[0].shape)
-    return int(count * (_POSITION_NS + 3 * scatter.row_bytes * BYTE_NS))
 
 
 def _ranges(symbol: str, scatter: Scatter, written: "_Range") -> Ranges:
