@@ -4,6 +4,7 @@ The sample is sorted once and read where the method says. Where NaN are left out
 many numbers remain is known at run time only, and so is where they are read.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,8 @@ def _rows(x: Tracer, axis: Any) -> tuple[Tracer, tuple[int, ...]]:
     rest = tuple(d for d in range(x.ndim) if d not in axes)
     kept = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
     moved = x.transpose((*rest, *axes))
-    return moved.reshape((*(x.shape[d] for d in rest), -1)), kept
+    length = math.prod(x.shape[d] for d in axes)
+    return moved.reshape((*(x.shape[d] for d in rest), length)), kept
 
 
 def _whole(n: Any, place: Any, takes_lower: Any) -> Any:
@@ -259,9 +261,9 @@ def nanmedian(
 ) -> Any:
     """The mean of the one or two numbers in the middle of those that are not NaN."""
     _, (x,) = lift(a)
-    if not dt.is_float(x.dtype):
-        return median(x, axis, keepdims=keepdims)
     rows, kept = _rows(x, axis)
+    if not dt.is_float(x.dtype) or not rows.shape[-1]:
+        return median(x, axis, keepdims=keepdims)
     ordered = sort(rows, -1)
     count = np.sum(~np.isnan(rows), axis=-1)
     low = _at(ordered, (count - 1) // 2, 0)

@@ -270,6 +270,8 @@ def average(
     if weights is None:
         result = mean(a, axis, keepdims=keepdims)
         _, (x,) = lift(a)
+        if not result.size:  # NumPy divides by it
+            raise ZeroDivisionError("division by zero")
         scale: Any = result * 0 + _count(x, axis)
     else:
         _, (x, w) = lift(a, weights)
