@@ -38,6 +38,8 @@ def _rows(x: Tracer, axis: Any) -> tuple[Tracer, tuple[int, ...]]:
     kept = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
     moved = x.transpose((*rest, *axes))
     length = math.prod(x.shape[d] for d in axes)
+    if isinstance(axis, tuple) and len(axis) > 1:
+        length = -1  # what NumPy asks for, an error where no rows are left
     return moved.reshape((*(x.shape[d] for d in rest), length)), kept
 
 
