@@ -9,7 +9,7 @@ from .. import ufuncs
 from ..storage import own
 from ..tracer import Tracer
 from .checks import require
-from .registry import implements, lift, normalize_axis, shadows, tracers_in
+from .registry import implements, lift, normalize_axis
 from .select import where
 from .shape import moveaxis
 
@@ -199,44 +199,3 @@ def unpackbits(
             else np.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, count - n)])
         )
     return np.moveaxis(bits, -1, d)
-
-
-# --- what has a shape that depends on the data --------------------------------------
-
-_ALTERNATIVES: dict[Any, str] = {
-    np.argwhere: "np.where(mask, a, b), or indices computed outside of the function",
-    np.flatnonzero: "np.where(mask, a, b), or indices computed outside of the function",
-    np.extract: "np.where(condition, x, other), or np.sum(x, where=condition)",
-    np.trim_zeros: "slices of a known length",
-    np.union1d: "np.isin, which gives a mask of known shape",
-    np.intersect1d: "np.isin, which gives a mask of known shape",
-    np.setdiff1d: "np.isin, which gives a mask of known shape",
-    np.setxor1d: "np.isin, which gives a mask of known shape",
-    np.unique: "np.sort, or np.bincount(x, minlength=n)",
-    np.roots: "np.linalg.eigvals of the companion matrix",
-    np.polymul: "np.convolve",
-    np.polydiv: "np.convolve, or a scan over coefficients",
-}
-
-
-def _by_value(function: Any, alternative: str) -> Any:
-    """The rule of a function whose result's shape depends on the values."""
-
-    def rule(*args: Any, **kwargs: Any) -> Any:
-        trace, _ = lift(*args)
-        if not all(x.is_known for x in tracers_in((*args, *kwargs.values()))):
-            raise ufuncs.unsupported(
-                f"np.{function.__name__} of traced values, whose result has a shape "
-                "that depends on the data,",
-                alternative,
-            )
-        found = function(*shadows(list(args)), **shadows(kwargs))
-        if isinstance(found, tuple):
-            return tuple(trace.constant(x, born_here=True) for x in found)
-        return trace.constant(np.asarray(found), born_here=True)
-
-    return rule
-
-
-for _function, _alternative in _ALTERNATIVES.items():
-    implements(_function)(_by_value(_function, _alternative))

@@ -11,8 +11,10 @@ import numpy as np
 from ...errors import UnsupportedError
 from ..source import user_line
 from ..storage import own
+from ..trace import Trace
 from ..tracer import Tracer
-from .registry import implements, lift, normalize_axis
+from ..ufuncs import unsupported
+from .registry import implements, lift, normalize_axis, shadows, tracers_in
 
 
 def _of_known(fn: Callable[..., Any], hint: str) -> Callable[..., Any]:
@@ -25,14 +27,18 @@ def _of_known(fn: Callable[..., Any], hint: str) -> Callable[..., Any]:
                 source=user_line(),
                 hint=hint,
             )
-        found = fn(v.shadow)
-        parts = found if isinstance(found, tuple) else (found,)
-        made = [trace.constant(np.asarray(p), born_here=True) for p in parts]
-        if not isinstance(found, tuple):
-            return made[0]
-        return tuple(made) if type(found) is tuple else type(found)(*made)
+        return _constants(trace, fn(v.shadow))
 
     return rule
+
+
+def _constants(trace: Trace, found: Any) -> Any:
+    """One array, or a tuple of arrays of some type, in the trace."""
+    parts = found if isinstance(found, tuple) else (found,)
+    made = [trace.constant(np.asarray(p), born_here=True) for p in parts]
+    if not isinstance(found, tuple):
+        return made[0]
+    return tuple(made) if type(found) is tuple else type(found)(*made)
 
 
 def _sized(name: str) -> str:
@@ -47,6 +53,40 @@ implements(np.unique_all)(_of_known(np.unique_all, _sized("unique_all")))
 implements(np.unique_counts)(_of_known(np.unique_counts, _sized("unique_counts")))
 implements(np.unique_inverse)(_of_known(np.unique_inverse, _sized("unique_inverse")))
 implements(np.unique_values)(_of_known(np.unique_values, _sized("unique_values")))
+
+# Those that `tracejit.numpy` has no counted form of.
+_ALTERNATIVES: dict[Any, str] = {
+    np.argwhere: "np.where(mask, a, b), or indices computed outside of the function",
+    np.flatnonzero: "np.where(mask, a, b), or indices computed outside of the function",
+    np.extract: "np.where(condition, x, other), or np.sum(x, where=condition)",
+    np.trim_zeros: "slices of a known length",
+    np.union1d: "np.isin, which gives a mask of known shape",
+    np.intersect1d: "np.isin, which gives a mask of known shape",
+    np.setdiff1d: "np.isin, which gives a mask of known shape",
+    np.setxor1d: "np.isin, which gives a mask of known shape",
+    np.unique: "np.sort, or np.bincount(x, minlength=n)",
+    np.roots: "np.linalg.eigvals of the companion matrix",
+    np.polymul: "np.convolve",
+    np.polydiv: "np.convolve, or a scan over coefficients",
+}
+
+
+def _of_known_values(fn: Callable[..., Any], alternative: str) -> Callable[..., Any]:
+    def rule(*args: Any, **kwargs: Any) -> Any:
+        trace, _ = lift(*args)
+        if not all(x.is_known for x in tracers_in((*args, *kwargs.values()))):
+            raise unsupported(
+                f"np.{fn.__name__} of traced values, whose result has a shape that "
+                "depends on the data,",
+                alternative,
+            )
+        return _constants(trace, fn(*shadows(list(args)), **shadows(kwargs)))
+
+    return rule
+
+
+for _function, _alternative in _ALTERNATIVES.items():
+    implements(_function)(_of_known_values(_function, _alternative))
 
 
 @implements(np.repeat)
