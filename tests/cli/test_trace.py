@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from tracejit.cli.args import parse_argument
+from tracejit.cli.functions import find_function
 from tracejit.cli.main import COMMANDS, main
-from tracejit.cli.trace import find_function
 from tracejit.errors import InternalError, ParseError
 from tracejit.ir.parser import parse_graphs
 from tracejit.stages import Traced

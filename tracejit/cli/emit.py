@@ -5,9 +5,7 @@ text. Establishes stdout with one kind of text alone: the Program, its kernels, 
 text, assembly, Triton modules, PTX.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -35,8 +33,8 @@ from ..program.program import Extern, Loop, Program, Run, Step, nested
 from ..runtime.cpu.engine import engine_for
 from ..runtime.cpu.externs import resolve_loop
 from .args import HELP_END, argument_option, isa_option
+from .functions import traced_target, user_errors
 from .opt import read_graphs
-from .trace import as_jit, check_call, find_function, read_arguments, user_errors
 
 TARGETS = ("program", "kernels", "llvm", "asm", "triton", "ptx", "sass", "amdgcn")
 GPU_TARGETS = ("triton", "ptx", "sass", "amdgcn")
@@ -140,13 +138,7 @@ def programs(
     if source.endswith(".tir"):
         yield from graph_programs(source, arguments, limits)
         return
-    args, kwargs = read_arguments(arguments)
-    # What the user's code prints is kept out of a stdout that may be piped on.
-    with redirect_stdout(sys.stderr):
-        function = find_function(source)
-        check_call(function, args, kwargs)
-        traced = as_jit(function).trace(*args, **kwargs)
-    yield traced.lower(limits).program
+    yield traced_target(source, arguments).lower(limits).program
 
 
 def graph_programs(
