@@ -7,7 +7,7 @@ A call returns only when its result is there.
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import ml_dtypes
@@ -16,6 +16,7 @@ import numpy as np
 from .row import OURS, Builder, Function, Row
 from .trees import leaves, map_arrays
 
+ONE_THREAD = "one-thread"
 ONLY_FLOAT32 = ("numba", "drjit")
 
 
@@ -61,6 +62,18 @@ def _tracejit(row: Row, inputs: tuple) -> Contender:
     tj = importlib.import_module("tracejit")
     function = row.tracejit_fn(tj) if row.tracejit_fn else row.numpy_fn
     return Contender(OURS, tj.jit(function), _each(np.copy, inputs))
+
+
+def _one_thread(row: Row, inputs: tuple) -> Contender:
+    """Ours without threads; the switch costs each call some two microseconds."""
+    tj = importlib.import_module("tracejit")
+    ours = _tracejit(row, inputs)
+
+    def call(*args: object) -> object:
+        with tj.config.override(threads=1):
+            return ours.function(*args)
+
+    return replace(ours, name=ONE_THREAD, function=call)
 
 
 def _jax(row: Row, inputs: tuple) -> Contender:
@@ -150,9 +163,10 @@ BUILDERS: dict[str, Callable[[Row, tuple], Contender]] = {
     "numba": _numba,
     "drjit": _drjit,
     OURS: _tracejit,
+    ONE_THREAD: _one_thread,
 }
-PACKAGES = {name: name for name in BUILDERS} | {"inductor": "torch"}
-PEERS = tuple(name for name in BUILDERS if name != OURS)
+PACKAGES = {name: name for name in BUILDERS} | {"inductor": "torch", ONE_THREAD: OURS}
+PEERS = tuple(name for name in BUILDERS if name not in (OURS, ONE_THREAD))
 
 
 def is_missing(error: Exception, name: str) -> bool:
