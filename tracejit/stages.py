@@ -187,6 +187,7 @@ class Lowered:
 
         target = host_target(config.get("isa"))
         threading = threading_of(config.get("threads"), config.get("share_from"))
-        executable = CpuExecutable(self.native, target, threading)
+        probed = config.get("profile")
+        executable = CpuExecutable(self.native, target, threading, probed)
         log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
         return Compiled(self, executable)

@@ -35,6 +35,7 @@ from .call import NativeFunction, data_pointer
 from .engine import engine_for
 from .externs import HostCalls, resolve_loop
 from .memory.pool import OutputPool
+from .probes import Probes, announce, check_clock
 from .threads import pool
 
 # From these sizes on, results are worth aligning to whole cache lines, and worth memory
@@ -59,9 +60,13 @@ class CpuExecutable:
     target : Target
     threading : Threading
         How many threads its kernels may use.
+    probed : bool
+        Whether it notes what its steps take.
 
     Attributes
     ----------
+    probes : Probes or None
+        What it noted.
     timings : dict of str to float
         Seconds for each stage of building: ``emit``, ``build``, ``link``.
     kernels : mapping of str to str
@@ -74,11 +79,17 @@ class CpuExecutable:
     """
 
     def __init__(
-        self, program: Program, target: Target, threading: Threading = SERIAL
+        self,
+        program: Program,
+        target: Target,
+        threading: Threading = SERIAL,
+        probed: bool = False,
     ) -> None:
-        self.program, self.target = program, target
+        self.program, self.target, self.threading = program, target, threading
+        if probed:
+            check_clock(target)
         start = time.perf_counter()
-        code = emit_program(program, target, resolve_loop, threading)
+        code = emit_program(program, target, resolve_loop, threading, probed)
         emitted = time.perf_counter()
         engine = engine_for(target)
         if code.needs_pool:  # compiled meanwhile
@@ -92,6 +103,9 @@ class CpuExecutable:
             imports[HOST_SYMBOL] = self._host.address
         if code.needs_pool:
             imports.update(_pool_symbols(target))
+        self.probes = Probes(len(code.steps)) if probed else None
+        if self.probes is not None:
+            imports.update(self.probes.symbols)
         library = engine.load(images, imports)
         self._function = NativeFunction(library.address(MAIN_SYMBOL), owner=library)
         linked = time.perf_counter()
@@ -106,6 +120,8 @@ class CpuExecutable:
         self._expected = [_layout(buffer) for buffer in self._inputs]
         self._outputs = [_output(buffers[name]) for name in program.outputs]
         self._donors = program.donors
+        if probed:
+            announce(self)
 
     @property
     def kernels(self) -> Mapping[str, str]:
