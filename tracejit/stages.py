@@ -9,18 +9,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import config, log
 from .codegen.llvm.limits import LLVM
 from .codegen.llvm.target import host_target
 from .compiled import Compiled
+from .debugging import debug_module
 from .ir.graph import Graph
 from .ir.printer import format_graph
 from .kernels.kernel import Kernel
 from .offers import free_leaves, offers_of, warn_of_unused
 from .passes.limits import Limits
 from .passes.manager import PassContext
+from .passes.notes import Note
 from .passes.pipelines import compile_to_program, pipeline
 from .program.blocks import with_blocks
 from .program.printer import format_program
@@ -109,6 +111,7 @@ class Traced:
             notes,
             self.device,
             lost,
+            self.donated,
         )
 
 
@@ -134,14 +137,16 @@ class Lowered:
         Pass name and the graph after it.
     timings : mapping of str to float
         Seconds per stage.
-    notes : tuple of str
-        Why kernels read what other kernels computed from memory, with the user's lines:
-        a reason of docs/fusion.md each.
+    findings : tuple of Note
+        What passes decided: why kernels read from memory what other kernels computed,
+        for instance.
     device : Device, optional
         Where it is to run; the CPU if there is none.
     lost : tuple of int
         Argument leaves that nobody may use after a call: NumPy's arrays are overwritten
         where that is checked, arrays on devices raise.
+    donated : mapping of int to str
+        Argument leaves that calls give away, with their names.
     """
 
     recording: Recording
@@ -149,9 +154,15 @@ class Lowered:
     program: Program
     graphs: tuple[tuple[str, Graph], ...]
     timings: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    findings: tuple[Note, ...] = ()
     device: "Device | None" = None
     lost: tuple[int, ...] = ()
+    donated: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What passes decided, as text with the user's lines; see docs/fusion.md."""
+        return tuple(map(str, self.findings))
 
     @property
     def stages(self) -> list[tuple[str, str]]:
@@ -173,6 +184,10 @@ class Lowered:
         program = with_blocks(self.program)
         is_new = program is not self.program
         return verify_program(program) if is_new and config.get("verify") else program
+
+    def explain(self) -> Any:
+        """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
+        return debug_module("explain").explain(self)
 
     def compile(self) -> Compiled:
         """Emit and build machine code."""
