@@ -17,6 +17,7 @@ from ..ir.primitive import Param, Params
 from ..ir.rewrite import RuleSet, RuleStats
 from ..ir.verify import verify
 from ..records import dataclass
+from .notes import Note
 
 Option = bool | int | float | str
 
@@ -39,7 +40,7 @@ class PassContext:
         Filled in: rewrites per pass and rule.
     timings : dict of str to float
         Filled in: seconds per pass.
-    notes : list of str
+    notes : list of Note
         Filled in: decisions that users may ask about, such as why two kernels did not
         become one.
     """
@@ -50,7 +51,7 @@ class PassContext:
     stats: RuleStats = field(default_factory=RuleStats)
     fired: dict[str, Counter[str]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def may_fire(self, rule: str) -> bool:
         """Tell whether `rule` is enabled and another rewrite is allowed."""
