@@ -238,7 +238,7 @@ def _compared(
             amount = amount + own
         unwritten = _garbage(y)
         amount = np.where(unwritten, np.inf, amount)
-        signs = bound.has_sign & ~unwritten & ~is_sort
+        signs = bound.has_sign & ~unwritten & (not is_sort)
         found = Bound(amount, signs).difference(k, np.where(unwritten, y, x), y)
         if found is not None:
             return f"{found}, in machine code"
