@@ -16,6 +16,7 @@ from ..ir.graph import Eqn, Graph
 from ..ir.primitive import Param, Params
 from ..ir.rewrite import RuleSet, RuleStats
 from ..ir.verify import verify
+from ..program.program import Program
 from ..records import dataclass
 from .notes import Note
 
@@ -34,6 +35,8 @@ class PassContext:
         Rules not to apply.
     after : callable, optional
         Called with the name of each pass and the graph it gave.
+    after_program : callable, optional
+        Called with the name of each step of lowering and the Program it gave.
     stats : RuleStats
         Rewrites of all passes together; its limit is the bisector's.
     fired : dict of str to Counter
@@ -48,6 +51,7 @@ class PassContext:
     verify: bool = False
     disabled_rules: frozenset[str] = frozenset()
     after: Callable[[str, Graph], None] | None = None
+    after_program: Callable[[str, Program], None] | None = None
     stats: RuleStats = field(default_factory=RuleStats)
     fired: dict[str, Counter[str]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
