@@ -20,6 +20,7 @@ from .call_plan import CallPlan, plan_for
 from .collection import paused
 from .compiled import Compiled
 from .donation import check_apart, donated_arrays
+from .errors import UnsupportedError
 from .guard import MISS, Guard
 from .ir.placed import Placed
 from .records import dataclass
@@ -42,6 +43,7 @@ from .tracing.vmap import vmap
 # What compiles, enters machine code and drives devices loads when it is first needed:
 # most of the package, and most of what importing it would take.
 if TYPE_CHECKING:
+    from .debug.profiler import Profile
     from .placement import DeviceLike
     from .runtime.cpu.entry.steps import NativeCall
     from .runtime.cuda.device import Device
@@ -305,6 +307,40 @@ class JitFunction(NativeCallable):
         """Shorthand for ``trace(...).lower().compile()``."""
         compiled: Compiled = self.lower(*args, **kwargs).compile()
         return compiled
+
+    def profile(self, *args: Any, calls: int | None = None, **kwargs: Any) -> "Profile":
+        """Measure calls at these arguments: each step, each line, against the limits.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Of the call; what it would change is copied.
+        calls : int, optional
+            How many; as many as take a third of a second if nothing is said.
+
+        Returns
+        -------
+        Profile
+            Shown by ``as_text()``; see `tracejit.debug.profiler`.
+
+        Raises
+        ------
+        UnsupportedError
+            For a function on a device.
+        """
+        from .debug.profiler import profile_call  # noqa: PLC0415  # loads when asked
+
+        return profile_call(self, args, kwargs, calls)
+
+    def changes_arguments(self, *args: Any, **kwargs: Any) -> bool:
+        """Tell whether such a call writes into its arguments; compiles it."""
+        call = self._signature.bind(args, kwargs)
+        compiled = self._specialization(call)[1]
+        if compiled.device is not None:
+            raise UnsupportedError(
+                f"{self.__name__} runs on {compiled.device}, whose steps have no clocks"
+            )
+        return compiled.changes_arguments
 
     def cache_size(self) -> int:
         """Return the number of base keys compiled for."""

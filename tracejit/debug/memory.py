@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from .. import config
+from ..program.plan import touched
 from ..program.program import (
     Copy,
     Extern,
@@ -27,7 +28,6 @@ from ..program.program import (
     ends_of,
     nested,
 )
-from ..program.plan import touched
 from ..records import dataclass
 from ..runtime.cpu.executable import OUTPUTS
 from .text import in_bytes, shown_lines
@@ -234,7 +234,7 @@ def timeline(program: Program, code: "ProgramCode | None" = None) -> Timeline:
         cost = code.costs.get(number)
         scratch = 0 if cost is None else cost.scratch_bytes
         moments.append(Moment(number, title_of(step), step.source, live, scratch))
-    total = {kind: 0 for kind in _KINDS.values()}
+    total = dict.fromkeys(_KINDS.values(), 0)
     for b in buffers:
         total[b.kind] += b.bytes
     return Timeline(
