@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from .placement import DeviceLike
     from .runtime.cpu.entry.steps import NativeCall
     from .runtime.cuda.device import Device
-    from .stages import Strides, Traced
+    from .stages import Traced
+    from .stored import Strides
 
 __all__ = [
     "JitFunction",
@@ -371,7 +372,7 @@ class JitFunction(NativeCallable):
         if found is not None and compiled is not None and compiled.captures_current():
             return found, compiled, dynamic
         with self._lock, paused():
-            compiled = self._trace(call, dynamic, device).lower().compile()
+            compiled = self._trace(call, dynamic, device).compile()
             COUNTER.compiles += 1
             node = entry.insert(call.leaves, dynamic, compiled)
         return node, compiled, dynamic
@@ -384,7 +385,7 @@ class JitFunction(NativeCallable):
     def _trace(
         self, call: Call, dynamic: frozenset[int], device: "Device | None"
     ) -> "Traced":
-        from .stages import Traced  # noqa: PLC0415  # the compiler, see above
+        from .stages import Traced  # noqa: PLC0415
 
         COUNTER.traces += 1
         static = frozenset(

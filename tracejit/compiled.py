@@ -21,7 +21,7 @@ from .tracing.tree import unflatten
 if TYPE_CHECKING:
     from .kernels.kernel import Kernel
     from .runtime.cuda.device import Device
-    from .stages import Lowered
+    from .stages import Lowered, Stored
 
 
 class Compiled:
@@ -37,7 +37,7 @@ class Compiled:
 
     device: "Device | None" = None
 
-    def __init__(self, lowered: "Lowered", executable: Any) -> None:
+    def __init__(self, lowered: "Lowered | Stored", executable: Any) -> None:
         self.lowered = lowered
         self.recording = lowered.recording
         self.executable = executable
@@ -55,7 +55,7 @@ class Compiled:
         self._lost = lowered.lost
         self.donors = {
             output: leaf
-            for output, k in lowered.program.donors.items()
+            for output, k in executable.donors.items()
             if isinstance(leaf := self.recording.inputs[k], int)
         }
 

@@ -29,6 +29,9 @@ COMMANDS = {
         "tracejit.cli.emit", "emit", "Print one level: kernels, LLVM, Triton, PTX, ..."
     ),
     "opt": Entry("tracejit.cli.opt", "opt", "Run passes over a graph in .tir text."),
+    "bisect": Entry(
+        "tracejit.cli.bisect", "bisect", "Find the rewrite that makes results wrong."
+    ),
     "demo": Entry(
         "tracejit.cli.demo", "demo", "Train a network on handwritten digits."
     ),

@@ -29,7 +29,7 @@ from ..program.program import (
     nested,
 )
 from ..records import dataclass
-from ..runtime.cpu.executable import OUTPUTS
+from ..runtime.cpu.native import OUTPUTS
 from .text import in_bytes, shown_lines
 
 if TYPE_CHECKING:

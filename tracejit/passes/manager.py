@@ -77,6 +77,9 @@ class Pass:
     with_options : callable, optional
         Takes options by keyword (``max-ops`` as ``max_ops``) and returns the `run` of
         the pass with those options.
+    is_exact : bool
+        Whether it keeps every bit, but for the order of sums; `debug.bisect` holds it
+        to that.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Pass:
     doc: str
     options: Mapping[str, type[Option]] = field(default_factory=dict)
     with_options: Callable[..., PassFn] | None = None
+    is_exact: bool = True
 
 
 def run_passes(

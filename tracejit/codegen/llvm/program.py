@@ -37,10 +37,10 @@ from ..error_word import ALIGNMENT_ERROR, LINALG_ERROR
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
-from .jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .kernels import KernelCode, ModuleScope, emit_kernel, symbol_of
 from .modules import Functions
 from .probes import begin_call, note, note_text, read_clock
+from .sharing import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .steps import write_step
 from .steps.code import Setting, StepCode
 from .target import CACHE_LINE, Target, aligned
