@@ -22,7 +22,7 @@ from .collection import paused
 from .compiled import Compiled
 from .debugging import debug_module
 from .donation import check_apart, donated_arrays
-from .errors import RetraceWarning
+from .errors import RetraceWarning, UnsupportedError
 from .guard import MISS, Guard
 from .ir.placed import Placed
 from .records import dataclass
@@ -46,6 +46,7 @@ from .tracing.vmap import vmap
 # What compiles, enters machine code and drives devices loads when it is first needed:
 # most of the package, and most of what importing it would take.
 if TYPE_CHECKING:
+    from .debug.profiler import Profile
     from .placement import DeviceLike
     from .retraces import History, Trace
     from .runtime.cpu.entry.steps import NativeCall
@@ -380,6 +381,40 @@ class JitFunction(NativeCallable):
     def call_refusals(self) -> tuple[str, ...]:
         """Return why recent calls cannot be recognised in machine code."""
         return tuple(dict.fromkeys(g.refusal for g in self._guards if g.refusal))
+
+    def profile(self, *args: Any, calls: int | None = None, **kwargs: Any) -> "Profile":
+        """Measure calls at these arguments: each step, each line, against the limits.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Of the call; what it would change is copied.
+        calls : int, optional
+            How many; as many as take a third of a second if nothing is said.
+
+        Returns
+        -------
+        Profile
+            Shown by ``as_text()``; see `tracejit.debug.profiler`.
+
+        Raises
+        ------
+        UnsupportedError
+            For a function on a device.
+        """
+        from .debug.profiler import profile_call  # noqa: PLC0415  # loads when asked
+
+        return profile_call(self, args, kwargs, calls)
+
+    def changes_arguments(self, *args: Any, **kwargs: Any) -> bool:
+        """Tell whether such a call writes into its arguments; compiles it."""
+        call = self._signature.bind(args, kwargs)
+        compiled = self._specialization(call)[1]
+        if compiled.device is not None:
+            raise UnsupportedError(
+                f"{self.__name__} runs on {compiled.device}, whose steps have no clocks"
+            )
+        return compiled.changes_arguments
 
     def cache_size(self) -> int:
         """Return the number of base keys compiled for."""

@@ -90,6 +90,11 @@ class Compiled:
         written = (leaf for leaf, _ in self.recording.writes)
         return tuple(dict.fromkeys((*written, *self.donors.values())))
 
+    @property
+    def changes_arguments(self) -> bool:
+        """Whether a call writes into what it was given."""
+        return bool(self._written or self._lost or self.recording.changes)
+
     def captures_current(self) -> bool:
         """Tell whether every captured array and constant is where it was found."""
         return all(is_current() for is_current in self._are_current)

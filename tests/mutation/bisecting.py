@@ -84,7 +84,6 @@ def _asked(mutant: Mutant, answers: "SimpleQueue[Answer]") -> None:
 def answer_of(mutant: Mutant) -> Answer:
     """Search a program that shows a bug of this process, and bisect it."""
     from tracejit.debug.bisect import bisect_passes  # noqa: PLC0415  # is planted now
-
     from tracejit.passes.pipelines import known_passes  # noqa: PLC0415
 
     passes = tuple(known_passes().values())

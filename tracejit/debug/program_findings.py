@@ -7,8 +7,8 @@ extern step is computed, which depends on this machine's NumPy.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..codegen.llvm.sharing import SERIAL
 from ..codegen.llvm.kernels import ModuleScope
+from ..codegen.llvm.sharing import SERIAL
 from ..codegen.llvm.steps import write_step
 from ..codegen.llvm.steps.code import Setting
 from ..codegen.llvm.target import host_target

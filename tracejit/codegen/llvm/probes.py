@@ -2,8 +2,9 @@
 
 The host function reads a clock before each step and calls ``@tracejit_note`` after it,
 which adds the time to the sums of the step and keeps the first `EVENTS` as they were.
-Row 0 of the sums is the whole call, row 1 + n the step of number n; steps inside of
-loops have rows of their own. Calls that run at the same time add to the same sums.
+Row 0 of the sums is the whole call, row 1 + n the step of number n, steps inside of
+loops too, and the last row waking threads. Calls that run at the same time add to the
+same sums.
 
 What is noted lies in two tables of i64 that the caller provides:
 

@@ -193,7 +193,9 @@ class _ProgramEmitter(HostEmitter):
         shared_ns = self._run_each(steps) if is_long else self._run_all(steps)
         if shared_ns >= self.threading.wake_ns and self._needs_pool:
             em.declarations[WAKE_SYMBOL] = f"declare void @{WAKE_SYMBOL}()"
-            em.lines.insert(start, f"  call void @{WAKE_SYMBOL}()")
+            end = len(em.lines)
+            self._wake()
+            em.lines[start:start] = [em.lines.pop() for _ in em.lines[end:]][::-1]
         self._end()
         em.ret("i64", "0")
         main = em.function(
@@ -236,6 +238,10 @@ class _ProgramEmitter(HostEmitter):
 
     def _begin(self) -> None:
         """Write what comes first in a call."""
+
+    def _wake(self) -> None:
+        """Write what wakes threads for the work to come."""
+        self.em.call("void", WAKE_SYMBOL, [])
 
     def _end(self) -> None:
         """Write what comes last in a call that succeeds."""
@@ -405,6 +411,11 @@ class _ProbedEmitter(_ProgramEmitter):
         self.note = note_text(self.scope.emitter(), self.target)
         self.call = begin_call(self.em)
         self.start = read_clock(self.em, self.target)
+
+    def _wake(self) -> None:
+        start = read_clock(self.em, self.target)
+        super()._wake()
+        note(self.em, self.call, 1 + len(self.steps), start)
 
     def _end(self) -> None:
         note(self.em, self.call, 0, self.start)

@@ -44,12 +44,12 @@ class Probes:
 
     Attributes
     ----------
-    sums : numpy.ndarray of int64, shape (1 + steps, 2)
-        Ticks, and how often it ran: of the whole call, then of each step.
+    sums : numpy.ndarray of int64, shape (2 + steps, 2)
+        Ticks, and how often it ran: of the whole call, of each step, of waking threads.
     """
 
     def __init__(self, steps: int) -> None:
-        self.sums = np.zeros((1 + steps, SUM_WORDS), np.int64)
+        self.sums = np.zeros((2 + steps, SUM_WORDS), np.int64)
         self._events = np.zeros((1 + EVENTS, EVENT_WORDS), np.int64)
 
     @property
@@ -74,6 +74,12 @@ class Probes:
     def are_all(self) -> bool:
         """Whether no event was too many to be kept."""
         return bool(self._events[0, 0] <= EVENTS)
+
+
+def probes_of(executable: "CpuExecutable") -> Probes:
+    """Return the tables of a probed executable."""
+    assert executable.probes is not None, "it has no clocks"
+    return executable.probes
 
 
 class _Probed:
