@@ -46,7 +46,6 @@ from .tracing.vmap import vmap
 # What compiles, enters machine code and drives devices loads when it is first needed:
 # most of the package, and most of what importing it would take.
 if TYPE_CHECKING:
-    from .debug.profiler import Profile
     from .placement import DeviceLike
     from .retraces import History, Trace
     from .runtime.cpu.entry.steps import NativeCall
@@ -382,7 +381,7 @@ class JitFunction(NativeCallable):
         """Return why recent calls cannot be recognised in machine code."""
         return tuple(dict.fromkeys(g.refusal for g in self._guards if g.refusal))
 
-    def profile(self, *args: Any, calls: int | None = None, **kwargs: Any) -> "Profile":
+    def profile(self, *args: Any, calls: int | None = None, **kwargs: Any) -> Any:
         """Measure calls at these arguments: each step, each line, against the limits.
 
         Parameters
@@ -394,17 +393,15 @@ class JitFunction(NativeCallable):
 
         Returns
         -------
-        Profile
-            Shown by ``as_text()``; see `tracejit.debug.profiler`.
+        tracejit.debug.profiler.Profile
+            Shown by ``as_text()``.
 
         Raises
         ------
         UnsupportedError
             For a function on a device.
         """
-        from .debug.profiler import profile_call  # noqa: PLC0415  # loads when asked
-
-        return profile_call(self, args, kwargs, calls)
+        return debug_module("profiler").profile_call(self, args, kwargs, calls)
 
     def changes_arguments(self, *args: Any, **kwargs: Any) -> bool:
         """Tell whether such a call writes into its arguments; compiles it."""
