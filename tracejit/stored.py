@@ -7,8 +7,8 @@ text, the meaning of an error word) has the trace lowered and compiled as ever, 
 same code.
 
 Not kept: what calls NumPy's loops or Python, whose addresses are another process's;
-functions whose arguments are donated, which may warn; graphs that hold objects of
-Python or primitives of the user's own.
+code with clocks, which notes in this process; functions whose arguments are donated,
+which may warn; graphs that hold objects of Python or primitives of the user's own.
 """
 
 import time
@@ -97,7 +97,8 @@ def source_of(recording: Recording, strides: Strides) -> str | None:
         Element strides of each input.
     """
     graph = recording.graph
-    if not kept.is_on() or config.get("log") or not _is_plain(graph):
+    has_more = config.get("log") or config.get("profile")
+    if not kept.is_on() or has_more or not _is_plain(graph):
         return None
     feeds = [x if isinstance(x, int) else "captured" for x in recording.inputs]
     results = [

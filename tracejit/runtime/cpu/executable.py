@@ -29,6 +29,7 @@ from .engine import engine_for
 from .externs import HostCalls, resolve_loop
 from .image import LoadedImage
 from .native import Interface, Layout, Loaded, NativeProgram
+from .probes import Probes, announce, check_clock
 from .threads import pool, pool_symbols
 
 # Estimated work from which on other Python threads run meanwhile, 30 ns of a call.
@@ -46,9 +47,13 @@ class CpuExecutable(NativeProgram):
     target : Target
     threading : Threading
         How many threads its kernels may use.
+    probed : bool
+        Whether it notes what its steps take.
 
     Attributes
     ----------
+    probes : Probes or None
+        What it noted.
     timings : dict of str to float
         Seconds for each stage of building: ``emit``, ``build``, ``link``.
     image : Image, optional
@@ -61,11 +66,17 @@ class CpuExecutable(NativeProgram):
     """
 
     def __init__(
-        self, program: Program, target: Target, threading: Threading = SERIAL
+        self,
+        program: Program,
+        target: Target,
+        threading: Threading = SERIAL,
+        probed: bool = False,
     ) -> None:
-        self.program, self.target = program, target
+        self.program, self.target, self.threading = program, target, threading
+        if probed:
+            check_clock(target)
         start = time.perf_counter()
-        code = emit_program(program, target, resolve_loop, threading)
+        code = emit_program(program, target, resolve_loop, threading, probed)
         emitted = time.perf_counter()
         engine = engine_for(target)
         if code.needs_pool:  # compiled meanwhile
@@ -74,6 +85,7 @@ class CpuExecutable(NativeProgram):
         built = time.perf_counter()
         self._code = code
         self._host = HostCalls(code.steps, program.by_name)
+        self.probes = Probes(len(code.steps)) if probed else None
         self.image = engine.image(objects)
         imports = self._imports()
         library: Loaded
@@ -88,6 +100,8 @@ class CpuExecutable(NativeProgram):
             "build": built - emitted,
             "link": linked - built,
         }
+        if probed:
+            announce(self)
 
     def _imports(self) -> Mapping[str, int]:
         code, imports = self._code, dict(self._code.imports)
@@ -95,6 +109,8 @@ class CpuExecutable(NativeProgram):
             imports[HOST_SYMBOL] = self._host.address
         if code.needs_pool:
             imports.update(pool_symbols(self.target))
+        if self.probes is not None:
+            imports.update(self.probes.symbols)
         return imports
 
     @property
