@@ -6,6 +6,7 @@ A call returns only when its result is there.
 """
 
 import importlib
+import weakref
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -72,9 +73,10 @@ def _one_thread(row: Row, inputs: tuple) -> Contender:
     context, setting = copy_context(), tj.config.override(threads=1)
     context.run(setting.__enter__)
 
-    def call(*args: object, _setting: object = setting) -> object:
+    def call(*args: object) -> object:
         return context.run(ours.function, *args)
 
+    weakref.finalize(call, context.run, setting.__exit__, None, None, None)
     return replace(ours, name=ONE_THREAD, function=call)
 
 
