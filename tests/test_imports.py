@@ -37,6 +37,7 @@ LEVELS = {
     "lowering": 8,
     "stages": 8,
     "stored": 8,
+    "unused": 8,
     "api": 8,
     "device_call": 8,
     "device_guard": 8,

@@ -198,9 +198,37 @@ def _is_program(path: Path) -> bool:
 
 def test_donated_arguments_warn_in_each_process(lowered: list[str]) -> None:
     for _ in range(2):
-        with pytest.warns(tj.errors.DonationWarning):
+        with pytest.warns(tj.errors.DonationWarning, match="x: f32.4,6. has the dtype"):
             tj.jit(lambda x: x.sum(), donate_argnums=0)(X.copy())
+    assert len(lowered) == 1
+
+
+def updated(p: np.ndarray, g: np.ndarray) -> np.ndarray:
+    return p - 0.1 * g
+
+
+def test_results_are_in_donated_memory_from_disk_too(lowered: list[str]) -> None:
+    for _ in range(2):
+        p = X.copy()
+        step = tj.jit(updated, donate_argnums=0)
+        out = step(p, X)
+        assert np.shares_memory(out, p)
+        np.testing.assert_allclose(out, X - np.float32(0.1) * X, rtol=1e-6)
+    assert len(lowered) == 1
+    kept_apart = tj.jit(updated)(X, X)
+    assert not np.shares_memory(kept_apart, X)
     assert len(lowered) == 2
+
+
+def test_donated_arrays_are_overwritten_where_that_is_checked(
+    lowered: list[str],
+) -> None:
+    with config.override(donation="check"):
+        for _ in range(2):
+            p = X.copy()
+            tj.jit(updated, donate_argnums=0)(p, X)
+            assert np.isnan(p).all()
+    assert len(lowered) == 1
 
 
 def _through(primitive: Any, x: np.ndarray) -> Any:

@@ -14,7 +14,7 @@ from .codegen.llvm.limits import LLVM
 from .codegen.llvm.target import host_target
 from .ir.aval import Shape
 from .ir.graph import Graph
-from .offers import free_leaves, offers_of, warn_of_unused
+from .offers import offers_of
 from .passes.limits import Limits
 from .passes.manager import PassContext
 from .passes.notes import Note
@@ -26,6 +26,7 @@ from .records import dataclass
 from .runtime.cpu.executable import CpuExecutable
 from .runtime.cpu.threads import threading_of
 from .tracing.record import Recording
+from .unused import free_leaves
 
 if TYPE_CHECKING:
     from .runtime.cuda.device import Device
@@ -95,8 +96,6 @@ def lower(
         limits.splits_complex,
         offers_of(recording, donated, mode),
     )
-    if donated and mode == "on":
-        warn_of_unused(recording, donated, program)
     is_seen = mode == "check" or (mode == "on" and device is not None)
     lost = free_leaves(recording, donated) if is_seen else ()
     total = time.perf_counter() - start
@@ -104,6 +103,12 @@ def lower(
     timings = {"passes": spent, "schedule": total - spent}
     notes = tuple(context.notes)
     return Lowering(graph, program, tuple(graphs), timings, notes, lost)
+
+
+def input_strides(program: Program) -> list[Shape]:
+    """Return the strides of a Program's inputs, in elements."""
+    buffers = program.by_name
+    return [buffers[name].strides for name in program.inputs]
 
 
 def _limits_of(device: "Device | None") -> Limits:

@@ -13,11 +13,12 @@ from ..ir.graph import Eqn, Graph, Var, subgraphs
 from ..ir.ops.shape import constant_p
 from ..ir.primitive import ArrayConstant
 from ..ir.rerolling import Rolled
-from ..offers import unused
+from ..lowering import input_strides
 from ..program.program import Copy, Purpose
 from ..stages import Lowered
 from ..tracing.leaves import ArgumentLeaf, place_name, value_text
 from ..tracing.record import Recording
+from ..unused import unused
 from .finding import Finding, at
 
 UNROLLED = 8  # times that a line is recorded, from which on it is worth telling
@@ -171,7 +172,8 @@ def _donations(lowered: Lowered) -> Iterator[Finding]:
         name, aval = lowered.donated[feed], recording.graph.out_avals[out]
         text = f"{name}: output {out}, {aval}"
         yield Finding("DONATION_USED", text, subject=name, bytes=aval.nbytes)
-    for row in unused(recording, lowered.donated, program):
+    taken = {*program.donors.values()}
+    for row in unused(recording, lowered.donated, taken, input_strides(program)):
         text = f"{row.name}: {row.aval} {row.why}"
         yield Finding(row.code, text, subject=row.name, bytes=row.aval.nbytes)
 

@@ -67,6 +67,14 @@ class Interface:
     error_offset: int
     is_short: bool
 
+    @property
+    def input_strides(self) -> list[tuple[int, ...]]:
+        """Strides of the inputs in elements."""
+        return [
+            tuple(n // dtype.itemsize for n in strides)
+            for dtype, _, strides in self.inputs
+        ]
+
 
 class NativeProgram(ABC):
     """Machine code of a Program, and how it is called.
