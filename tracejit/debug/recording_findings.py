@@ -114,8 +114,14 @@ def _captures(recording: Recording) -> Iterator[Finding]:
 
 
 def _first_read(graph: Graph, var: Var | None) -> tuple[str, ...]:
-    """Return the lines of the first equation that reads a variable."""
-    return next((e.source for e in graph.eqns if var in e.invars), ())
+    """Return the lines of the first equation that reads a variable, or a view of it."""
+    known: set[object] = {var}
+    for eqn in graph.eqns:
+        if known.intersection(eqn.invars):
+            if eqn.source:
+                return eqn.source
+            known.update(eqn.outvars)
+    return ()
 
 
 def _constants(graph: Graph) -> Iterator[Eqn]:
