@@ -52,8 +52,8 @@ Uses = Mapping[str, dict[str, None]]  # the owner of memory to lines
 
 def program_findings(lowered: Lowered) -> Iterator[Finding]:
     """Yield what a program and its passes have to tell."""
-    for note in lowered.findings:
-        yield _of_note(note)
+    # A pass may come to the same refusal by several ways.
+    yield from dict.fromkeys(map(_of_note, lowered.findings))
     yield from _intermediates(lowered.program)
     for step, times in walked(lowered.program.steps):
         if isinstance(step, Copy):
@@ -92,7 +92,6 @@ def _of_note(note: Note) -> Finding:
             "LAYOUT_PACKED",
             f"{note.aval}, read by {note.products} products{at(note.source)}",
             note.source,
-            bytes=note.aval.nbytes,
         )
     assert isinstance(note, TakenApart)
     return Finding(
@@ -169,9 +168,9 @@ def _of_copy(lowered: Lowered, step: Copy, times: int) -> Iterator[Finding]:
         return
     source, target = by_name[step.input], by_name[step.output]
     turns = f", {times} times" if times > 1 else ""
-    what = f"{aval_of(target)}"
+    what = f"{aval_of(target)}, {_origin(lowered, source)}"
     if step.purpose is Purpose.RESULT:
-        what = f"result {target.index}, {what}, is {_origin(lowered, source)}"
+        what = f"result {target.index}, {what}"
     yield Finding(
         COPY_CODES[step.purpose],
         f"{what}{turns}{at(step.source)}",

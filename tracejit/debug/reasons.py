@@ -263,6 +263,12 @@ _TABLE = (
         NOTHING,
     ),
     _fusion(
+        "STEPS",
+        "its turns or branches run kernels and other steps",
+        "nothing to do; a loop whose turns compute each element by itself is one "
+        "kernel, and np.where is part of one",
+    ),
+    _fusion(
         "EXTERN",
         "sorting, scatters, cumulative operations, factorisations, FFTs and complex "
         "numbers are steps of their own",
