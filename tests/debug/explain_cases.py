@@ -13,7 +13,7 @@ import numpy as np
 import tracejit as tj
 from tracejit.codegen.llvm.limits import LLVM
 from tracejit.codegen.triton.limits import TRITON
-from tracejit.debug.explain import Explanation, explain
+from tracejit.debug.explanation import Explanation, explain
 
 
 @dataclass(frozen=True)

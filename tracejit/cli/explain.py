@@ -1,6 +1,6 @@
 """The command `tracejit explain`: why a function is traced again, and what it costs.
 
-Needs `debug.explain`. Establishes its text, or one JSON document.
+Needs `debug.explanation`. Establishes its text, or one JSON document.
 """
 
 from dataclasses import replace

@@ -9,10 +9,10 @@ from ..tracing.callbacks import debug_print as print
 
 # What looks into the compiler loads it, and so waits until it is asked for.
 _LATE = {
-    "Explanation": "explain",
+    "Explanation": "explanation",
     "Finding": "finding",
     "REASONS": "reasons",
-    "explain": "explain",
+    "explain": "explanation",
 }
 
 __all__ = [
