@@ -22,7 +22,7 @@ from .collection import paused
 from .compiled import Compiled
 from .debugging import debug_module
 from .donation import check_apart, donated_arrays
-from .errors import RetraceWarning
+from .errors import RetraceWarning, UnsupportedError
 from .guard import MISS, Guard
 from .ir.placed import Placed
 from .records import dataclass
@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from .retraces import History, Trace
     from .runtime.cpu.entry.steps import NativeCall
     from .runtime.cuda.device import Device
-    from .stages import Strides, Traced
+    from .stages import Traced
+    from .stored import Strides
 
 __all__ = [
     "JitFunction",
@@ -380,6 +381,38 @@ class JitFunction(NativeCallable):
         """Return why recent calls cannot be recognised in machine code."""
         return tuple(dict.fromkeys(g.refusal for g in self._guards if g.refusal))
 
+    def profile(self, *args: Any, calls: int | None = None, **kwargs: Any) -> Any:
+        """Measure calls at these arguments: each step, each line, against the limits.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Of the call; what it would change is copied.
+        calls : int, optional
+            How many; as many as take a third of a second if nothing is said.
+
+        Returns
+        -------
+        tracejit.debug.profiler.Profile
+            Shown by ``as_text()``.
+
+        Raises
+        ------
+        UnsupportedError
+            For a function on a device.
+        """
+        return debug_module("profiler").profile_call(self, args, kwargs, calls)
+
+    def changes_arguments(self, *args: Any, **kwargs: Any) -> bool:
+        """Tell whether such a call writes into its arguments; compiles it."""
+        call = self._signature.bind(args, kwargs)
+        compiled = self._specialization(call)[1]
+        if compiled.device is not None:
+            raise UnsupportedError(
+                f"{self.__name__} runs on {compiled.device}, whose steps have no clocks"
+            )
+        return compiled.changes_arguments
+
     def cache_size(self) -> int:
         """Return the number of base keys compiled for."""
         return len(self._cache)
@@ -414,7 +447,7 @@ class JitFunction(NativeCallable):
             )
             if log.is_enabled("retrace"):
                 log.emit("retrace", f"{self.__name__}: {trace}")
-            compiled = self._trace(call, dynamic, device).lower().compile()
+            compiled = self._trace(call, dynamic, device).compile()
             COUNTER.compiles += 1
             self.history.end(trace, compiled)
             node = entry.insert(call.leaves, dynamic, compiled, trace.number)
@@ -449,7 +482,7 @@ class JitFunction(NativeCallable):
     def _trace(
         self, call: Call, dynamic: frozenset[int], device: "Device | None"
     ) -> "Traced":
-        from .stages import Traced  # noqa: PLC0415  # the compiler, see above
+        from .stages import Traced  # noqa: PLC0415
 
         COUNTER.traces += 1
         static = frozenset(

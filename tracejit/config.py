@@ -234,6 +234,22 @@ SWITCHES: Mapping[str, Switch] = {
             choices=("retrace", "fusion", "passes", "compile", "tune"),
         ),
         Switch(
+            name="profile",
+            env="TRACEJIT_PROFILE",
+            type=bool,
+            default=False,
+            help="compile functions with clocks around their steps, for debug.profile",
+            in_cache_key=True,
+        ),
+        Switch(
+            name="perf_map",
+            env="TRACEJIT_PERF_MAP",
+            type=bool,
+            default=False,
+            help="tell Linux perf and gdb the names and lines of compiled kernels",
+            in_cache_key=True,
+        ),
+        Switch(
             name="native_calls",
             env="TRACEJIT_NATIVE_CALLS",
             type=bool,
@@ -273,6 +289,8 @@ class Config:
     tuning_file: str
     verify: bool
     log: tuple[str, ...]
+    profile: bool
+    perf_map: bool
     native_calls: bool
     max_specializations: int
 
@@ -370,6 +388,8 @@ def get(
         "deterministic",
         "tf32",
         "verify",
+        "profile",
+        "perf_map",
         "native_calls",
     ],
 ) -> bool: ...

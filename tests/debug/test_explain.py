@@ -5,6 +5,7 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,12 @@ def told(name, explanation):
     def relative(found):
         return f"line {int(found.group(1)) - first}"
 
-    rows = []
+    rows = Counter()
     for f in explanation.findings:
         size = f" ({f.bytes} B)" if f.bytes else ""
-        rows.append(f"{f.code}: {_LINE.sub(relative, f.message)}{size}")
-    return "\n".join(rows) or "nothing"
+        rows[f"{f.code}: {_LINE.sub(relative, f.message)}{size}"] += 1
+    shown = (f"{n} times {row}" if n > 1 else row for row, n in rows.items())
+    return "\n".join(shown) or "nothing"
 
 
 def goldens():

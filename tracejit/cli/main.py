@@ -34,6 +34,9 @@ COMMANDS = {
         "Say what is compiled again, and what goes through memory.",
     ),
     "opt": Entry("tracejit.cli.opt", "opt", "Run passes over a graph in .tir text."),
+    "bisect": Entry(
+        "tracejit.cli.bisect", "bisect", "Find the rewrite that makes results wrong."
+    ),
     "demo": Entry(
         "tracejit.cli.demo", "demo", "Train a network on handwritten digits."
     ),

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..codegen.llvm.jobs import SERIAL
 from ..codegen.llvm.kernels import ModuleScope
+from ..codegen.llvm.sharing import SERIAL
 from ..codegen.llvm.steps import write_step
 from ..codegen.llvm.steps.code import Setting
 from ..codegen.llvm.target import host_target

@@ -285,7 +285,7 @@ class _Lowering:
             tuple(b.strides for b in outs),
         )
         names = tuple(b.name for b in ins), tuple(b.name for b in outs)
-        self.steps.append(Run(kernel, schedule, *names, eqn.source))
+        self.steps.append(Run(kernel, schedule, *names, eqn.source, (graph,)))
 
     def kernel_of(
         self,
@@ -334,7 +334,8 @@ class _Lowering:
         strides = [b.strides for b in ins]
         kernel, schedule = conv_kernel(eqn, self.kernel_name(), strides, out.strides)
         names = tuple(b.name for b in ins), (out.name,)
-        self.steps.append(Run(kernel, schedule, *names, eqn.source))
+        graph = subgraph(group_of_one(eqn).params)
+        self.steps.append(Run(kernel, schedule, *names, eqn.source, (graph,)))
 
     # --- parts of complex arrays
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..ir.aval import Shape
+from ..ir.graph import Graph
 from ..ir.ops.indexing import scatter_p
 from ..ir.primitive import Params, Primitive
 from ..kernels.kernel import Buffer, Kernel
@@ -79,13 +80,18 @@ class ProgramBuffer:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Run a kernel: ``run @name(inputs) -> (outputs)``."""
+    """Run a kernel: ``run @name(inputs) -> (outputs)``.
+
+    `groups` are the equations that it computes, where they are known: they tell which
+    of the user's lines costs what.
+    """
 
     kernel: Kernel
     schedule: Schedule
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: tuple[str, ...] = ()
+    groups: tuple[Graph, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
