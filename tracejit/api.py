@@ -361,7 +361,7 @@ class JitFunction(NativeCallable):
         tracejit.debug.Explanation
             Findings with a code each: text where it is printed, HTML in notebooks.
         """
-        return debug_module("explain").explain(self)
+        return debug_module("explanation").explain(self)
 
     @property
     def history(self) -> "History":

@@ -82,7 +82,7 @@ class Compiled:
 
     def explain(self) -> Any:
         """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
-        return debug_module("explain").explain(self)
+        return debug_module("explanation").explain(self)
 
     @cached_property
     def _written(self) -> tuple[int, ...]:

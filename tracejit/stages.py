@@ -211,7 +211,7 @@ class Lowered:
 
     def explain(self) -> Any:
         """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
-        return debug_module("explain").explain(self)
+        return debug_module("explanation").explain(self)
 
     def as_lowered(self) -> "Lowered":
         """Return this stage itself."""

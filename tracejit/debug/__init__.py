@@ -8,7 +8,7 @@ from ..tracing.callbacks import debug_check as check
 from ..tracing.callbacks import debug_print as print
 
 if TYPE_CHECKING:
-    from .explain import Explanation, explain
+    from .explanation import Explanation, explain
     from .finding import Finding
     from .profiler import profile
     from .reasons import REASONS
@@ -25,10 +25,10 @@ __all__ = [
 ]
 # What looks into the compiler loads it, and so waits until it is asked for.
 _LATER = {
-    "Explanation": "explain",
+    "Explanation": "explanation",
     "Finding": "finding",
     "REASONS": "reasons",
-    "explain": "explain",
+    "explain": "explanation",
     "profile": "profiler",
 }
 
