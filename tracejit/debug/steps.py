@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .. import config
-from ..codegen.llvm.jobs import SERIAL, Threading
+from ..codegen.llvm.sharing import SERIAL, Threading
 from ..codegen.llvm.target import Target, host_target
 from ..errors import TracejitError
 from ..ir import dtypes as dt
