@@ -6,7 +6,7 @@ programs; the fusion group whose kernel means something else; the step whose mac
 code is wrong (`steps`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 
@@ -33,7 +33,7 @@ from ..program.verify import verify_program
 from .checks import Inputs, complaint_of, references
 from .contract import Reference
 from .culprit import Culprit, said
-from .steps import code_culprit, with_strides
+from .steps import code_culprit, executable_of, with_strides
 
 Strides = Sequence[Shape | None]
 SHOWN = 40  # lines of a Program's difference
@@ -93,6 +93,22 @@ def below_the_graph(
     return lowering.culprit(wanted) or code_culprit(
         lowering.native, wanted, lowering.laid_out
     )
+
+
+def compiled(graph: Graph, setting: Setting) -> Callable[[Inputs], list[Array]]:
+    """Return a graph as machine code, to be called with inputs in any strides.
+
+    Parameters
+    ----------
+    graph : Graph
+        As traced.
+    setting : Setting
+    """
+    lowering = _Lowering(graph, setting)
+    if lowering.crash is not None:
+        raise lowering.crash
+    executable = executable_of(lowering.native)
+    return lambda inputs: executable.run(lowering.laid_out(inputs))
 
 
 # --- Programs ---------------------------------------------------------------------
