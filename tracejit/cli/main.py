@@ -39,6 +39,9 @@ COMMANDS = {
     "bisect": Entry(
         "tracejit.cli.bisect", "bisect", "Find the rewrite that makes results wrong."
     ),
+    "repro": Entry(
+        "tracejit.cli.repro", "repro", "Run again what an internal error wrote."
+    ),
     "demo": Entry(
         "tracejit.cli.demo", "demo", "Train a network on handwritten digits."
     ),
