@@ -224,7 +224,7 @@ class Lowered:
             from .device_call import DeviceCompiled  # noqa: PLC0415
 
             return DeviceCompiled(self, self.device)
-        executable = _lowering().build(self.native)
+        executable = _lowering().build(self.recording.graph, self.program)
         log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
         return Compiled(self, executable)
 

@@ -98,6 +98,7 @@ def source_of(recording: Recording, strides: Strides) -> str | None:
     """
     graph = recording.graph
     has_more = config.get("log") or config.get("profile")
+    has_more = has_more or config.get("validate") != "off"
     if not kept.is_on() or has_more or not _is_plain(graph):
         return None
     feeds = [x if isinstance(x, int) else "captured" for x in recording.inputs]

@@ -34,8 +34,13 @@ COMMANDS = {
         "Say what is compiled again, and what goes through memory.",
     ),
     "opt": Entry("tracejit.cli.opt", "opt", "Run passes over a graph in .tir text."),
+    "run": Entry("tracejit.cli.run", "run", "Run compiled code on sample inputs."),
+    "diff": Entry("tracejit.cli.diff", "diff", "Compare graphs in .tir text."),
     "bisect": Entry(
         "tracejit.cli.bisect", "bisect", "Find the rewrite that makes results wrong."
+    ),
+    "repro": Entry(
+        "tracejit.cli.repro", "repro", "Run again what an internal error wrote."
     ),
     "demo": Entry(
         "tracejit.cli.demo", "demo", "Train a network on handwritten digits."
