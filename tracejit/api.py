@@ -19,6 +19,7 @@ from . import config, log
 from .call_plan import CallPlan, plan_for
 from .collection import paused
 from .compiled import Compiled
+from .debugging import debug_module
 from .donation import check_apart, donated_arrays
 from .errors import UnsupportedError
 from .guard import MISS, Guard
@@ -43,7 +44,6 @@ from .tracing.vmap import vmap
 # What compiles, enters machine code and drives devices loads when it is first needed:
 # most of the package, and most of what importing it would take.
 if TYPE_CHECKING:
-    from .debug.profiler import Profile
     from .placement import DeviceLike
     from .runtime.cpu.entry.steps import NativeCall
     from .runtime.cuda.device import Device
@@ -309,7 +309,7 @@ class JitFunction(NativeCallable):
         compiled: Compiled = self.lower(*args, **kwargs).compile()
         return compiled
 
-    def profile(self, *args: Any, calls: int | None = None, **kwargs: Any) -> "Profile":
+    def profile(self, *args: Any, calls: int | None = None, **kwargs: Any) -> Any:
         """Measure calls at these arguments: each step, each line, against the limits.
 
         Parameters
@@ -321,17 +321,16 @@ class JitFunction(NativeCallable):
 
         Returns
         -------
-        Profile
-            Shown by ``as_text()``; see `tracejit.debug.profiler`.
+        tracejit.debug.profiler.Profile
+            Text by ``as_text()``, HTML in notebooks.
 
         Raises
         ------
         UnsupportedError
             For a function on a device.
         """
-        from .debug.profiler import profile_call  # noqa: PLC0415  # loads when asked
-
-        return profile_call(self, args, kwargs, calls)
+        profiler = debug_module("profiler")
+        return profiler.profile_call(self, args, kwargs, calls)
 
     def changes_arguments(self, *args: Any, **kwargs: Any) -> bool:
         """Tell whether such a call writes into its arguments; compiles it."""

@@ -32,6 +32,9 @@ COMMANDS = {
     "bisect": Entry(
         "tracejit.cli.bisect", "bisect", "Find the rewrite that makes results wrong."
     ),
+    "profile": Entry(
+        "tracejit.cli.profile", "profile", "Measure a function or script, by line."
+    ),
     "demo": Entry(
         "tracejit.cli.demo", "demo", "Train a network on handwritten digits."
     ),

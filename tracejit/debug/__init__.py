@@ -1,21 +1,21 @@
 """Looking into compiled functions: prints, breakpoints, checks, profiles."""
 
-import importlib
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import Any
 
 from ..tracing.callbacks import debug_breakpoint as breakpoint
 from ..tracing.callbacks import debug_check as check
 from ..tracing.callbacks import debug_print as print
 
-if TYPE_CHECKING:
-    from .profiler import profile
+# What looks into the compiler loads it, and so waits until it is asked for.
+_LATE = {
+    "profile": "profiler",
+}
 
 __all__ = ["breakpoint", "check", "print", "profile"]
-# What loads with its first use: name and module.
-_LATER = {"profile": "profiler"}
 
 
-def __getattr__(name: str) -> object:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

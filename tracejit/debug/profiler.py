@@ -180,8 +180,10 @@ class Profile:
     functions : tuple of FunctionProfile
         Those that took the longest first.
     wall : float
-        Seconds that passed: of the calls alone for ``f.profile``, else of the block,
-        with all that Python did.
+        Seconds that passed, with all that Python did.
+    is_block : bool
+        Whether these are of a whole block, with tracing and compiling, or of the calls
+        of one function alone.
     limits : mapping of int to Limits
         The machine, by the number of threads.
     events : tuple of Event
@@ -197,6 +199,7 @@ class Profile:
 
     functions: tuple[FunctionProfile, ...]
     wall: float
+    is_block: bool
     limits: Mapping[int, machine.Limits]
     events: tuple[Event, ...]
     has_all_events: bool
@@ -363,7 +366,7 @@ def profile_call(
     count = calls or min(max(int(ENOUGH_S / max(once, 1e-9)), FEWEST), MOST)
     with Recorder() as recorder:
         wall = sum(call() for _ in range(count))
-    return replace(recorder.profile, wall=wall)
+    return replace(recorder.profile, wall=wall, is_block=False)
 
 
 # --- from tables of ticks to profiles ---------------------------------------------
@@ -400,7 +403,12 @@ def profile_of(
     functions = tuple(_function(e, sums, tick, limits) for e, sums in ran)
     events = tuple(_events([e for e, _ in ran], tick))
     return Profile(
-        functions, wall, limits, events, all(probes_of(e).are_all for e, _ in ran)
+        functions,
+        wall,
+        True,
+        limits,
+        events,
+        all(probes_of(e).are_all for e, _ in ran),
     )
 
 
