@@ -21,11 +21,21 @@ import numpy as np
 
 from .. import config
 from ..errors import UnsupportedError
-from ..program.program import Extern, If, Loop, Program, Run, Step, While, parts_of
+from ..program.program import (
+    Copy,
+    Extern,
+    If,
+    Loop,
+    Program,
+    Run,
+    Step,
+    While,
+    parts_of,
+)
 from ..records import dataclass
 from ..runtime.cpu.probes import nanoseconds_per_tick, probes_of, watch
 from . import chrome, machine, report
-from .memory import Timeline, timeline, title_of
+from .memory import Timeline, roots_of, timeline, title_of, users_of
 from .work import UNKNOWN, Share, Work, shares_of, time_shares, work_of
 
 if TYPE_CHECKING:
@@ -213,7 +223,7 @@ class Profile:
     def lines(self) -> tuple[LineProfile, ...]:
         """The user's lines, those that took the longest first."""
         found: dict[str, LineProfile] = {}
-        for step in (s for f in self.functions for s in f.steps):
+        for step in (s for f in self.functions for s in f.steps if s.runs):
             for source, part in step.lines.items():
                 known = found.get(source) or LineProfile(source, 0, 0, 0, (), False)
                 found[source] = replace(
@@ -493,6 +503,15 @@ class _Place:
 def _places(program: Program) -> list[_Place]:
     """Return the places of all steps, in the order of their numbers."""
     found: list[_Place] = []
+    writers, readers = users_of(program)
+    roots = roots_of(program)
+
+    def lines_of(step: Step) -> tuple[str, ...]:
+        """Copies have no lines of their own: those of what they are for."""
+        if not isinstance(step, Copy):
+            return step.source
+        known = readers.get(roots[step.output]) or writers.get(roots[step.input])
+        return step.source or tuple(known or ())
 
     def visit(
         steps: Sequence[Step], around: tuple[str, ...], depth: int
@@ -500,7 +519,7 @@ def _places(program: Program) -> list[_Place]:
         numbers = []
         for step in steps:
             numbers.append(len(found))
-            sources = step.source or around
+            sources = step.source or around or lines_of(step)
             found.append(_Place(step, sources, depth, ()))
             number = numbers[-1]
             inner: list[int] = []
