@@ -125,4 +125,5 @@ def build(native: Program) -> CpuExecutable:
     """Return a Program's machine code for this machine."""
     target = host_target(config.get("isa"))
     threading = threading_of(config.get("threads"), config.get("share_from"))
-    return CpuExecutable(native, target, threading, config.get("profile"))
+    probed, named = config.get("profile"), config.get("perf_map")
+    return CpuExecutable(native, target, threading, probed, named)
