@@ -18,7 +18,7 @@ from ...records import dataclass
 from .gdb import Function, register
 from .image import Image, LoadedImage
 
-_FOLDER = "/tmp"  # where perf looks, whatever TMPDIR says
+FOLDER = "/tmp"  # where perf looks, whatever TMPDIR says
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def tell(library: LoadedImage, functions: Sequence[NamedFunction]) -> None:
 
 def map_path() -> str:
     """Return the file that perf reads for this process."""
-    return os.path.join(_FOLDER, f"perf-{os.getpid()}.map")
+    return os.path.join(FOLDER, f"perf-{os.getpid()}.map")
 
 
 def _write_map(start: int, functions: Sequence[NamedFunction]) -> None:
