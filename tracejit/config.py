@@ -261,7 +261,8 @@ SWITCHES: Mapping[str, Switch] = {
             env="TRACEJIT_MAX_SPECIALIZATIONS",
             type=int,
             default=64,
-            help="compiled forms of one function from which on it warns",
+            help="compiled forms of one function that are kept; with more it forgets "
+            "the oldest and warns, once for each cause",
             minimum=1,
         ),
     )

@@ -17,6 +17,7 @@ from .ir.graph import Graph
 from .offers import free_leaves, offers_of, warn_of_unused
 from .passes.limits import Limits
 from .passes.manager import PassContext
+from .passes.notes import Note
 from .passes.pipelines import compile_to_program, pipeline
 from .program.blocks import with_blocks
 from .program.program import Program
@@ -43,8 +44,8 @@ class Lowering:
         Pass name and the graph after it.
     timings : mapping of str to float
         Seconds for ``passes`` and ``schedule``.
-    notes : tuple of str
-        Reasons of docs/fusion.md.
+    notes : tuple of Note
+        What passes decided.
     lost : tuple of int
         Argument leaves that nobody may use after a call.
     """
@@ -53,7 +54,7 @@ class Lowering:
     program: Program
     graphs: tuple[tuple[str, Graph], ...]
     timings: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     lost: tuple[int, ...] = ()
 
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import field
 from functools import cache, cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import log, stored
 from .compiled import Compiled
+from .debugging import debug_module
 from .ir.graph import Graph
 from .records import dataclass
 from .stored import Strides
@@ -22,6 +23,7 @@ from .tracing.record import Recording
 if TYPE_CHECKING:
     from .kernels.kernel import Kernel
     from .passes.limits import Limits
+    from .passes.notes import Note
     from .program.program import Program
     from .runtime.cpu.executable import CpuExecutable
     from .runtime.cuda.device import Device
@@ -87,6 +89,7 @@ class Traced:
             found.notes,
             self.device,
             found.lost,
+            self.donated,
         )
 
     def compile(self) -> Compiled:
@@ -120,6 +123,7 @@ class Stored:
     """
 
     traced: Traced
+    is_stored: ClassVar = True
 
     @property
     def recording(self) -> Recording:
@@ -136,10 +140,9 @@ class Stored:
         """Argument leaves that nobody may use after a call: none are donated."""
         return ()
 
-    @cached_property
-    def kernels(self) -> "tuple[Kernel, ...]":
-        """The kernels, in the order they run, lowered now."""
-        return self.traced.lower().kernels
+    def as_lowered(self) -> "Lowered":
+        """Lower the trace, as it was when its code was made."""
+        return self.traced.lower()
 
 
 @dataclass(frozen=True)
@@ -156,14 +159,16 @@ class Lowered:
         Pass name and the graph after it.
     timings : mapping of str to float
         Seconds per stage.
-    notes : tuple of str
-        Why kernels read what other kernels computed from memory, with the user's lines:
-        a reason of docs/fusion.md each.
+    findings : tuple of Note
+        What passes decided: why kernels read from memory what other kernels computed,
+        for instance.
     device : Device, optional
         Where it is to run; the CPU if there is none.
     lost : tuple of int
         Argument leaves that nobody may use after a call: NumPy's arrays are overwritten
         where that is checked, arrays on devices raise.
+    donated : mapping of int to str
+        Argument leaves that calls give away, with their names.
     """
 
     recording: Recording
@@ -171,9 +176,16 @@ class Lowered:
     program: "Program"
     graphs: tuple[tuple[str, Graph], ...]
     timings: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    findings: "tuple[Note, ...]" = ()
     device: "Device | None" = None
     lost: tuple[int, ...] = ()
+    donated: Mapping[int, str] = field(default_factory=dict)
+    is_stored: ClassVar = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What passes decided, as text with the user's lines; see docs/fusion.md."""
+        return tuple(map(str, self.findings))
 
     @property
     def stages(self) -> list[tuple[str, str]]:
@@ -196,6 +208,14 @@ class Lowered:
         """The Program as a processor with caches runs it: long rows by blocks."""
         native: Program = _lowering().native_form(self.program)
         return native
+
+    def explain(self) -> Any:
+        """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
+        return debug_module("explain").explain(self)
+
+    def as_lowered(self) -> "Lowered":
+        """Return this stage itself."""
+        return self
 
     def compile(self) -> Compiled:
         """Emit and build machine code."""

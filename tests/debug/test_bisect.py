@@ -1,18 +1,27 @@
 """`debug.bisect`: planted faults are found, at each level, and nothing else is."""
 
+from dataclasses import replace
+from unittest import mock
+
 import numpy as np
 import pytest
 
 import tracejit as tj
+from tracejit.codegen.llvm import elementwise
 from tracejit.codegen.llvm.limits import LLVM
-from tracejit.debug.bisect import bisect_passes
+from tracejit.debug.bisect import bisect, bisect_passes
+from tracejit.debug.levels import Setting
 from tracejit.errors import TracejitError
 from tracejit.ir.graph import Graph
 from tracejit.ir.ops.elementwise import add_p, exp_p, mul_p, sub_p
 from tracejit.ir.parser import parse_graph
 from tracejit.ir.printer import format_graph
+from tracejit.kernels import lower as kernel_lowering
+from tracejit.passes import pipelines
 from tracejit.passes.manager import Pass, PassContext
 from tracejit.passes.pipelines import pipeline
+from tracejit.program.plan import plan_memory
+from tracejit.program.program import Storage
 
 from .faults import wrong_rule
 
@@ -120,3 +129,88 @@ def test_checks_of_ones_own():
     found = bisect_passes(CHAIN, PASSES, has_product)
     assert (found.name, found.rule) == ("fma", "contract_fma")
     assert found.reason == "no product"
+
+
+# --- below the graph --------------------------------------------------------------
+
+
+SETTING = Setting(PASSES)
+
+
+def rows(x):
+    shifted = x - x.max(axis=1, keepdims=True)
+    return np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+
+
+def twice(x, w):
+    return np.sort(np.tanh(x) @ w, axis=0) + np.cos(x) @ w
+
+
+def graph_of(function, *args) -> Graph:
+    return tj.jit(function).trace(*args).graph
+
+
+ROWS = graph_of(rows, np.ones((6, 40), np.float32))
+TWICE = graph_of(twice, np.ones((20, 20), np.float32), np.ones((20, 20), np.float32))
+
+
+@pytest.mark.parametrize("graph", [CHAIN, ROWS, TWICE])
+def test_nothing_is_wrong_below_the_graph(graph):
+    assert bisect(graph, SETTING) is None
+
+
+def test_wrong_kernels_of_right_groups_are_named():
+    ops = {**kernel_lowering.REDUCE_OPS, "reduce_sum": "mul"}
+    with mock.patch.object(kernel_lowering, "REDUCE_OPS", ops):
+        found = bisect(ROWS, SETTING)
+    assert found.level == "kernel"
+    assert "_k0" in found.name
+    assert any("reduce_sum" in note for note in found.notes)
+    assert found.source
+
+
+def overlapping(program):
+    """Plan memory as if all intermediate buffers could share it."""
+    planned = plan_memory(program)
+    buffers = tuple(
+        replace(b, offset=0) if b.storage is Storage.ARENA else b
+        for b in planned.buffers
+    )
+    return replace(planned, buffers=buffers)
+
+
+def test_wrong_steps_of_lowering_are_named():
+    with mock.patch.object(pipelines, "plan_memory", overlapping):
+        found = bisect(TWICE, SETTING)
+    assert (found.level, found.name) == ("program", "plan")
+
+    def unmerged(program):
+        raise ValueError("cannot merge")
+
+    with mock.patch.object(pipelines, "merge_alike", unmerged):
+        found = bisect(TWICE, SETTING)
+    assert (found.level, found.name) == ("program", "merge")
+    assert "cannot merge" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "other"),
+    [
+        (elementwise._EXACT_FLOAT, "maximum", "minimum"),
+        (elementwise._EXACT_FLOAT, "floor", "ceil"),
+        (elementwise._ROUNDED_FLOAT, "sub", "add"),
+    ],
+)
+def test_wrong_code_of_right_kernels_is_named(table, name, other):
+    graph = graph_of(
+        lambda x, y: np.sort(np.floor(np.maximum(x, y)) - np.abs(x)),
+        np.ones((33,), np.float32),
+        np.ones((33,), np.float32),
+    )
+    assert bisect(graph, SETTING) is None
+    with mock.patch.dict(table, {name: table[other]}):
+        found = bisect(graph, SETTING)
+    assert found.level == "code"
+    assert found.name.endswith("_k0")
+    assert "in machine code" in found.reason
+    assert any("test_bisect.py" in line for line in found.source)

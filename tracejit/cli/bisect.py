@@ -7,11 +7,12 @@ Establishes the answer as text or JSON, and an exit code for scripts.
 import click
 
 from ..codegen.llvm.limits import LLVM
-from ..debug.bisect import Culprit, bisect_passes
+from ..debug import bisect as debug
 from ..debug.checks import Check, command, is_valid, no_nan
+from ..debug.culprit import Culprit
+from ..debug.levels import Setting
 from ..debug.samples import sample_inputs
 from ..ir.graph import Graph
-from ..passes.manager import Pass
 from ..passes.pipelines import pipeline
 from .args import argument_option
 from .functions import json_option, print_json, user_errors
@@ -88,11 +89,12 @@ def bisect(
     """
     check_rules(disabled)
     passes = pipeline(LLVM) if text is None else find_passes(text)
+    setting = Setting(passes, disabled=frozenset(disabled))
     culprits: list[Culprit] = []
     with user_errors():
         for graph in graphs_of(source, arguments):
             check = check_of(wanted, graph, seed)
-            found = find(graph, passes, check, seed, disabled)
+            found = debug.bisect(graph, setting, check, seed=seed)
             culprits += [found] if found is not None else []
     if as_json:
         print_json({"culprits": [c.as_json() for c in culprits]})
@@ -102,17 +104,6 @@ def bisect(
         click.echo("nothing is wrong")
     if culprits:
         raise click.exceptions.Exit(FOUND)
-
-
-def find(
-    graph: Graph,
-    passes: tuple[Pass, ...],
-    check: Check | None,
-    seed: int,
-    disabled: tuple[str, ...],
-) -> Culprit | None:
-    """Return what is wrong with a graph, at any level that the check can see."""
-    return bisect_passes(graph, passes, check, seed=seed, disabled=disabled)
 
 
 def check_of(text: str, graph: Graph, seed: int) -> Check | None:

@@ -3,12 +3,12 @@
 Needs a graph, a check and passes. Establishes a `Culprit`: the first pass whose graph
 fails the check, the first rewrite in it with which it fails (by `RuleStats.limit`), the
 equations before and after, and the user's lines. Each step is verified: the graph
-passes the check without this rewrite, and fails it with it.
+passes the check without this rewrite, and fails it with it. Where all passes are right,
+`bisect` goes on below them: see `levels`.
 """
 
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import TracejitError
@@ -18,89 +18,57 @@ from ..ir.verify import verify
 from ..passes.manager import Pass, PassContext
 from .checks import Check, Inputs, references, same_results
 from .contract import Reference
-from .diff import GraphDiff, diff
+from .culprit import Culprit, said
+from .diff import diff
+from .levels import Setting, below_the_graph
 from .noise import Noise
 
 Probe = Callable[[Graph], str | None]
 
 
-@dataclass(frozen=True)
-class Culprit:
-    """What is wrong.
+def bisect(
+    graph: Graph,
+    setting: Setting,
+    check: Check | None = None,
+    inputs: Iterable[Inputs] = (),
+    seed: int = 0,
+) -> Culprit | None:
+    """Find what makes the results of a graph wrong: a rewrite, a kernel, or code.
 
     Parameters
     ----------
-    level : str
-        ``pass``, ``program``, ``kernel`` or ``code``.
-    name : str
-        Of the pass, of the step that makes the program, or of the kernel.
-    reason : str
-        What the check says.
-    rule : str
-        The rewrite; empty where the pass counts none.
-    first, last : int
-        Its number among the rewrites of the pass, from 1; ``last`` is larger where
-        several were made at once. 0 where there are none.
-    total : int
-        Rewrites of the pass.
-    change : GraphDiff, optional
-        What it did.
-    source : tuple of str
-        The user's lines.
-    notes : tuple of str
-        What else is known.
+    graph : Graph
+        As traced.
+    setting : Setting
+        Its passes, and how it is lowered.
+    check : callable, optional
+        A `Check`, which sees graphs alone. Without one results are compared, of
+        graphs, Programs and machine code.
+    inputs : iterable of sequences of numpy.ndarray
+        To be run on besides the samples.
+    seed : int
+        Of the samples.
+
+    Returns
+    -------
+    Culprit or None
+        None if nothing is wrong.
+
+    Raises
+    ------
+    TracejitError
+        If the check fails for the graph as traced.
+
+    Examples
+    --------
+    >>> bisect(graph, Setting(pipeline(LLVM)))  # doctest: +SKIP
     """
-
-    level: str
-    name: str
-    reason: str
-    rule: str = ""
-    first: int = 0
-    last: int = 0
-    total: int = 0
-    change: GraphDiff | None = None
-    source: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def as_text(self) -> str:
-        """Return it as text."""
-        return "\n".join(self._lines())
-
-    def _lines(self) -> Iterator[str]:
-        yield f"{LEVELS[self.level]}: {self.name}"
-        if self.rule:
-            last = f"-{self.last}" if self.last > self.first else ""
-            yield f"rewrite: {self.first}{last} of {self.total}, by {self.rule}"
-        yield f"wrong: {self.reason}"
-        if self.source:
-            yield f"lines: {', '.join(self.source)}"
-        yield from self.notes
-        if self.change is not None and not self.change.is_equal:
-            yield "before → after:"
-            yield from (f"  {x}" for x in self.change.as_text().split("\n"))
-
-    def as_json(self) -> dict[str, object]:
-        """Return it as a document."""
-        return {
-            "level": self.level,
-            "name": self.name,
-            "reason": self.reason,
-            "rule": self.rule,
-            "first": self.first,
-            "last": self.last,
-            "total": self.total,
-            "source": list(self.source),
-            "notes": list(self.notes),
-            "change": None if self.change is None else self.change.as_json(),
-        }
-
-
-LEVELS = {
-    "pass": "pass at fault",
-    "program": "step of lowering at fault",
-    "kernel": "kernel at fault",
-    "code": "machine code at fault",
-}
+    given = list(inputs)
+    off = setting.disabled
+    found = bisect_passes(graph, setting.passes, check, given, seed, off)
+    if found is not None or check is not None:
+        return found
+    return below_the_graph(graph, setting, references(graph, given, seed))
 
 
 def bisect_passes(
@@ -210,13 +178,6 @@ def exact_or_close(
     if one.is_exact:
         return same_results(base, Noise.ORDER)
     return same_results(wanted, Noise.ALL)
-
-
-def said(error: Exception) -> str:
-    """Say what a pass raised, and where."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"it raises {type(error).__name__}: {str(error).splitlines()[0]}{where}"
 
 
 # --- the rewrite ------------------------------------------------------------------

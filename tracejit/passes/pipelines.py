@@ -142,15 +142,23 @@ def compile_to_program(
         if offer.is_written and (strides := in_strides[offer.input]) is not None
     }
 
+    def step(name: str, program: Program) -> Program:
+        if context.after_program is not None:
+            context.after_program(name, program)
+        return program
+
     def lowered(layouts: Mapping[int, Shape]) -> Program:
         """Lower the graph after its passes; all but the memory plan."""
         program = lower_graph(fused, in_strides, complex_views, layouts, parts)
-        program = share_kernels(merge_alike(program))
-        return with_donations(without_carry_copies(program), offers)
+        program = step("merge", merge_alike(step("lower", program)))
+        program = step("share", share_kernels(program))
+        program = step("carries", without_carry_copies(program))
+        return step("donate", with_donations(program, offers))
 
     program = lowered(layouts)
     refused = layouts.keys() - program.donors.keys()
     if refused:  # these outputs are new memory, which is contiguous
         program = lowered({k: x for k, x in layouts.items() if k not in refused})
-    program = plan_memory(with_final_copies(program, offers))
+    program = step("final-copies", with_final_copies(program, offers))
+    program = step("plan", plan_memory(program))
     return fused, verify_program(program) if context.verify else program

@@ -108,13 +108,32 @@ class Extern:
     source: tuple[str, ...] = ()
 
 
+class Purpose(enum.Enum):
+    """What a copy is for."""
+
+    RESULT = "result"  # what is a result lies in other memory
+    RESHAPE = "reshape"  # a reshape of memory that is not contiguous
+    PIECE = "piece"  # of an array that is put together
+    PART = "part"  # of a complex array
+    BRANCH = "branch"  # what a branch gives
+    SLICE = "slice"  # what a turn of a loop stacks
+    START = "start"  # of what a loop carries
+    CARRY = "carry"  # from one turn of a loop to the next
+    WHOLE = "whole"  # of an array that is written in part
+    WRITE_BACK = "write back"  # to an argument that is written
+
+
 @dataclass(frozen=True, eq=False)
 class Copy:
-    """Copy one buffer into another of the same shape and dtype, any strides."""
+    """Copy one buffer into another of the same shape and dtype, any strides.
+
+    `purpose` is for explanations; text has none, so that a parsed copy is a result's.
+    """
 
     input: str
     output: str
     source: tuple[str, ...] = ()
+    purpose: Purpose = Purpose.RESULT
 
 
 @dataclass(frozen=True, eq=False)
