@@ -7,8 +7,9 @@ text, the meaning of an error word) has the trace lowered and compiled as ever, 
 same code.
 
 Not kept: what calls NumPy's loops or Python, whose addresses are another process's;
-code with clocks, which notes in this process; functions whose arguments are donated,
-which may warn; graphs that hold objects of Python or primitives of the user's own.
+code with clocks, which notes in this process, or with names for perf; functions whose
+arguments are donated, which may warn; graphs that hold objects of Python or primitives
+of the user's own.
 """
 
 import time
@@ -97,7 +98,7 @@ def source_of(recording: Recording, strides: Strides) -> str | None:
         Element strides of each input.
     """
     graph = recording.graph
-    has_more = config.get("log") or config.get("profile")
+    has_more = any(map(config.get, ("log", "profile", "perf_map")))
     has_more = has_more or config.get("validate") != "off"
     if not kept.is_on() or has_more or not _is_plain(graph):
         return None

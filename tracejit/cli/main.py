@@ -42,6 +42,9 @@ COMMANDS = {
     "repro": Entry(
         "tracejit.cli.repro", "repro", "Run again what an internal error wrote."
     ),
+    "profile": Entry(
+        "tracejit.cli.profile", "profile", "Measure a function or script, by line."
+    ),
     "demo": Entry(
         "tracejit.cli.demo", "demo", "Train a network on handwritten digits."
     ),
