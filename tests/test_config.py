@@ -49,6 +49,7 @@ def test_defaults():
         tf32=False,
         tune="off",
         tuning_file="",
+        nans="off",
         verify=False,
         log=(),
         native_calls=True,
@@ -219,6 +220,7 @@ def test_cache_key_changes_with_marked_switches_alone():
         "tf32",
         "tune",
         "tuning_file",
+        "nans",
     ]
     before = config.cache_key()
     with config.override(verify=True, log=("passes",), max_specializations=1):

@@ -266,13 +266,16 @@ class JitFunction(NativeCallable):
         if compiled.writes_overlap(call.given):
             log.emit("retrace", f"{self.__name__}: arguments overlap; run in NumPy")
             return self.__wrapped__(*args, **kwargs)
-        if node.guard is None or node.guard in self._guards:
+        watch = _watch_of_calls()
+        if watch is not None:
+            node.guard = None  # each call is to come here
+        elif node.guard is None or node.guard in self._guards:
             form = self._signature.form(len(args), tuple(kwargs))
             plan = plan_for(form, call, compiled, dynamic)
             node.guard = None if plan is None else _guard_for(plan, compiled, call)
         if node.guard is not None:
             self._remember(node.guard)
-        result = compiled(call.given)
+        result = compiled(call.given) if watch is None else watch(compiled, call.given)
         changes = compiled.recording.changes
         if not changes:
             return result
@@ -397,6 +400,16 @@ class JitFunction(NativeCallable):
 
 
 let_call(JitFunction)
+
+
+def _watch_of_calls() -> Callable[[Compiled, list[Any]], Any] | None:
+    """Return what looks at the results of calls, if a switch asks for it."""
+    mode = config.current().nans
+    if mode == "off":
+        return None
+    from .watched_call import call_without_nans  # noqa: PLC0415
+
+    return functools.partial(call_without_nans, mode=mode)
 
 
 def _native_calls() -> ModuleType:

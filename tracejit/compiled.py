@@ -70,7 +70,7 @@ class Compiled:
         return text
 
     @cached_property
-    def _written(self) -> tuple[int, ...]:
+    def written_leaves(self) -> tuple[int, ...]:
         """The leaves that a call may write to."""
         written = (leaf for leaf, _ in self.recording.writes)
         return tuple(dict.fromkeys((*written, *self.donors.values())))
@@ -81,9 +81,9 @@ class Compiled:
 
     def writes_overlap(self, leaves: list[Any]) -> bool:
         """Tell whether an argument that is written shares memory with another array."""
-        if not self._written:
+        if not self.written_leaves:
             return False
-        written = {id(leaves[i]) for i in self._written}
+        written = {id(leaves[i]) for i in self.written_leaves}
         arguments = {id(x): x for x in leaves if isinstance(x, np.ndarray)}
         captured = [c.array for c in self._captures]
         return has_hazard(
@@ -97,7 +97,7 @@ class Compiled:
 
     def __call__(self, leaves: list[Any]) -> Any:
         """Run on a call's argument leaves and return the function's result."""
-        for i in self._written:
+        for i in self.written_leaves:
             if not leaves[i].flags.writeable:
                 raise ValueError("assignment destination is read-only")
         inputs = [

@@ -217,6 +217,16 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="nans",
+            env="TRACEJIT_NANS",
+            type=str,
+            default="off",
+            help="nan raises where a call gives NaN, and names the line that made it, "
+            "which takes an interpreted run; inf does so for infinities too",
+            in_cache_key=True,
+            choices=("off", "nan", "inf"),
+        ),
+        Switch(
             name="verify",
             env="TRACEJIT_VERIFY",
             type=bool,
@@ -270,6 +280,7 @@ class Config:
     tf32: bool
     tune: str
     tuning_file: str
+    nans: str
     verify: bool
     log: tuple[str, ...]
     native_calls: bool
@@ -358,7 +369,9 @@ def current() -> Config:
 
 @overload
 def get(
-    name: Literal["isa", "device", "cache_dir", "donation", "tune", "tuning_file"],
+    name: Literal[
+        "isa", "device", "cache_dir", "donation", "tune", "tuning_file", "nans"
+    ],
 ) -> str: ...
 @overload
 def get(

@@ -3,5 +3,6 @@
 from ..tracing.callbacks import debug_breakpoint as breakpoint
 from ..tracing.callbacks import debug_check as check
 from ..tracing.callbacks import debug_print as print
+from .nans import nans
 
-__all__ = ["breakpoint", "check", "print"]
+__all__ = ["breakpoint", "check", "nans", "print"]
