@@ -226,7 +226,7 @@ def test_cache_key_changes_with_marked_switches_alone():
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        rest = True, True, True, "on", False, 0, 8000, False, "off", ""
+        rest = True, True, True, "on", False, 0, 8000, False, "off", "", "off"
         assert config.cache_key() == ("baseline", "cpu", *rest)
     assert config.cache_key() is before  # made once
 
