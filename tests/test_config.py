@@ -52,6 +52,8 @@ def test_defaults():
         nans="off",
         verify=False,
         log=(),
+        profile=False,
+        perf_map=False,
         native_calls=True,
         max_specializations=64,
     )
@@ -221,13 +223,15 @@ def test_cache_key_changes_with_marked_switches_alone():
         "tune",
         "tuning_file",
         "nans",
+        "profile",
+        "perf_map",
     ]
     before = config.cache_key()
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
         rest = True, True, True, "on", False, 0, 8000, False, "off", "", "off"
-        assert config.cache_key() == ("baseline", "cpu", *rest)
+        assert config.cache_key() == ("baseline", "cpu", *rest, False, False)
     assert config.cache_key() is before  # made once
 
 

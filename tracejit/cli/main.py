@@ -28,7 +28,15 @@ COMMANDS = {
     "emit": Entry(
         "tracejit.cli.emit", "emit", "Print one level: kernels, LLVM, Triton, PTX, ..."
     ),
+    "explain": Entry(
+        "tracejit.cli.explain",
+        "explain",
+        "Say what is compiled again, and what goes through memory.",
+    ),
     "opt": Entry("tracejit.cli.opt", "opt", "Run passes over a graph in .tir text."),
+    "bisect": Entry(
+        "tracejit.cli.bisect", "bisect", "Find the rewrite that makes results wrong."
+    ),
     "demo": Entry(
         "tracejit.cli.demo", "demo", "Train a network on handwritten digits."
     ),
@@ -38,6 +46,7 @@ EPILOG = """\b
 Examples:
   tracejit trace model.py:predict --arg f32[8,16] --arg f32[16,4]
   tracejit emit model.py:predict --arg f32[8,16] --arg f32[16,4] --target triton
+  tracejit explain model.py:predict --args-from model.py:batches
   tracejit opt graph.tir -p "canonicalize,cse,fuse" --print-changed
   tracejit demo --epochs 30
 

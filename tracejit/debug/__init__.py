@@ -1,8 +1,42 @@
-"""Looking into compiled functions: prints, breakpoints and checks at run time."""
+"""Looking into compiled functions: prints, breakpoints, checks, and what explains."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ..tracing.callbacks import debug_breakpoint as breakpoint
 from ..tracing.callbacks import debug_check as check
 from ..tracing.callbacks import debug_print as print
-from .nans import nans
 
-__all__ = ["breakpoint", "check", "nans", "print"]
+if TYPE_CHECKING:
+    from .explain import Explanation, explain
+    from .finding import Finding
+    from .nan_check import nans
+    from .profiler import profile
+    from .reasons import REASONS
+
+__all__ = [
+    "REASONS",
+    "Explanation",
+    "Finding",
+    "breakpoint",
+    "check",
+    "explain",
+    "nans",
+    "print",
+    "profile",
+]
+# What looks into the compiler loads it, and so waits until it is asked for.
+_LATER = {
+    "Explanation": "explain",
+    "Finding": "finding",
+    "REASONS": "reasons",
+    "explain": "explain",
+    "nans": "nan_check",
+    "profile": "profiler",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
