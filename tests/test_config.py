@@ -50,6 +50,7 @@ def test_defaults():
         tune="off",
         tuning_file="",
         nans="off",
+        interpret=False,
         verify=False,
         log=(),
         profile=False,
@@ -223,6 +224,7 @@ def test_cache_key_changes_with_marked_switches_alone():
         "tune",
         "tuning_file",
         "nans",
+        "interpret",
         "profile",
         "perf_map",
     ]
@@ -230,7 +232,7 @@ def test_cache_key_changes_with_marked_switches_alone():
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        rest = True, True, True, "on", False, 0, 8000, False, "off", "", "off"
+        rest = True, True, True, "on", False, 0, 8000, False, "off", "", "off", False
         assert config.cache_key() == ("baseline", "cpu", *rest, False, False)
     assert config.cache_key() is before  # made once
 

@@ -293,6 +293,8 @@ class JitFunction(NativeCallable):
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the long way, which any call can take."""
+        if config.current().interpret:
+            return self.__wrapped__(*args, **kwargs)
         call = self._signature.bind(args, kwargs)
         donated = donated_arrays(call)
         node, compiled, dynamic = self._specialization(call)
@@ -335,6 +337,10 @@ class JitFunction(NativeCallable):
         """Trace at these arguments, without compiling and without the cache."""
         call = self._signature.bind(args, kwargs)
         return self._trace(call, frozenset(), _device_for(call, self._device))
+
+    def leaves_of(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Return the leaves of a call's arguments, which recordings count."""
+        return self._signature.bind(args, kwargs).given
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """Shorthand for ``trace(...).lower()``."""

@@ -227,6 +227,15 @@ SWITCHES: Mapping[str, Switch] = {
             choices=("off", "nan", "inf"),
         ),
         Switch(
+            name="interpret",
+            env="TRACEJIT_INTERPRET",
+            type=bool,
+            default=False,
+            help="run jitted functions as the plain NumPy that they are, line by line, "
+            "so that debuggers stop in them",
+            in_cache_key=True,
+        ),
+        Switch(
             name="verify",
             env="TRACEJIT_VERIFY",
             type=bool,
@@ -298,6 +307,7 @@ class Config:
     tune: str
     tuning_file: str
     nans: str
+    interpret: bool
     verify: bool
     log: tuple[str, ...]
     profile: bool
@@ -401,6 +411,7 @@ def get(
         "deterministic",
         "tf32",
         "verify",
+        "interpret",
         "profile",
         "perf_map",
         "native_calls",

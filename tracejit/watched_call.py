@@ -5,6 +5,7 @@ results hold what the switch looks for, the graph as traced runs in the interpre
 copies of what the call was given, and says which of the user's lines made it.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .ir.origins import is_bad
 from .ir.placed import Placed
 from .tracing.capture import CapturedArray
 from .tracing.nonfinite import explain_nonfinite
-from .tracing.record import OutputLeaf, ViewLeaf
+from .tracing.record import OutputLeaf, Recording, ViewLeaf
 from .tracing.tree import flatten
 
 
@@ -55,15 +56,31 @@ def call_without_nans(compiled: Compiled, leaves: list[Any], mode: str) -> Any:
 
 def inputs_of(compiled: Compiled, leaves: list[Any]) -> list[np.ndarray]:
     """Return the graph's inputs at a call; copies of those that it may write to."""
-    written = {*compiled.written_leaves}
+    return graph_inputs(compiled.recording, leaves, compiled.written_leaves)
+
+
+def graph_inputs(
+    recording: Recording, leaves: Sequence[Any], copied: Collection[int]
+) -> list[np.ndarray]:
+    """Return the inputs of a recorded graph, in the host's memory.
+
+    Parameters
+    ----------
+    recording : Recording
+    leaves : sequence
+        Of the call's arguments.
+    copied : collection of int
+        Leaves to copy.
+    """
+    pairs = zip(recording.inputs, recording.graph.in_avals, strict=True)
     return [
-        _input(feed, leaves, dtype, isinstance(feed, int) and feed in written)
-        for feed, dtype in compiled.feeds
+        _input(feed, leaves, aval.dtype, isinstance(feed, int) and feed in copied)
+        for feed, aval in pairs
     ]
 
 
 def _input(
-    feed: int | CapturedArray, leaves: list[Any], dtype: np.dtype, is_written: bool
+    feed: int | CapturedArray, leaves: Sequence[Any], dtype: np.dtype, is_written: bool
 ) -> np.ndarray:
     given = leaves[feed] if isinstance(feed, int) else feed.owner
     if isinstance(given, Placed):

@@ -86,6 +86,51 @@ class Evaluator(ABC, Generic[V]):
         """Return slices of `aval` stacked along a new axis 0."""
 
 
+class Step(NamedTuple):
+    """An equation that holds what is running, and which of its graphs that is."""
+
+    eqn: Eqn
+    part: Part
+
+
+class Follower(Evaluator[V]):
+    """An evaluator that knows where it is; of one run of one thread.
+
+    Attributes
+    ----------
+    path : list of Step
+        The equations around the one that runs, from the outermost.
+    """
+
+    def __init__(self) -> None:
+        self.path: list[Step] = []
+        self._around: list[Eqn] = []
+
+    def run(self, graph: Graph, args: Sequence[V], part: Part = WHOLE) -> tuple[V, ...]:
+        """Run a graph, and note where it stands."""
+        if part is WHOLE:
+            return super().run(graph, args)
+        self.path.append(Step(self._around[-1], part))
+        try:
+            return super().run(graph, args)
+        finally:
+            self.path.pop()
+
+    def apply(self, eqn: Eqn, ins: Sequence[V]) -> Sequence[V]:
+        """Return the results of one equation, from its graphs if it has any."""
+        if eqn.primitive.run_by is None:
+            return self.compute(eqn, ins)
+        self._around.append(eqn)
+        try:
+            return eqn.primitive.run_by(self, ins, eqn.params)
+        finally:
+            self._around.pop()
+
+    @abstractmethod
+    def compute(self, eqn: Eqn, ins: Sequence[V]) -> Sequence[V]:
+        """Return the results of an equation that holds no graphs."""
+
+
 class Interpreter(Evaluator[Array]):
     """Runs graphs on arrays by each primitive's `impl`."""
 

@@ -20,7 +20,7 @@ from ..records import dataclass
 from . import dtypes as dt
 from .aval import ShapedArray
 from .graph import Eqn, Graph, Literal, Var
-from .interp import INTERPRETER, WHOLE, Evaluator, Part
+from .interp import INTERPRETER, Follower, Step
 from .lines import is_derivative
 from .ops.elementwise import select_p
 from .primitive import Array, Kind, Linearity
@@ -62,13 +62,6 @@ class Operand(NamedTuple):
     low: object
     high: object
     bad: int
-
-
-class Step(NamedTuple):
-    """An equation around the faulty one, and which of its graphs was running."""
-
-    eqn: Eqn
-    part: Part
 
 
 @dataclass(frozen=True)
@@ -199,15 +192,14 @@ def _order(found: Found) -> int:
     return number if number > 0 else _NONE + number
 
 
-class OriginFinder(Evaluator[Tracked]):
+class OriginFinder(Follower[Tracked]):
     """Runs graphs and numbers the origins of what is not finite."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.origins: dict[int, Origin] = {}
         self._made = 0
         self._given = 0
-        self._path: list[Step] = []
-        self._inside: list[Eqn] = []
 
     # --- values
 
@@ -265,29 +257,11 @@ class OriginFinder(Evaluator[Tracked]):
 
     # --- equations
 
-    def run(
-        self, graph: Graph, args: Sequence[Tracked], part: Part = WHOLE
-    ) -> tuple[Tracked, ...]:
-        """Run a graph, and note where it stands."""
-        if part is WHOLE:
-            return super().run(graph, args)
-        self._path.append(Step(self._inside[-1], part))
-        try:
-            return super().run(graph, args)
-        finally:
-            self._path.pop()
-
-    def apply(self, eqn: Eqn, ins: Sequence[Tracked]) -> Sequence[Tracked]:
+    def compute(self, eqn: Eqn, ins: Sequence[Tracked]) -> Sequence[Tracked]:
         """Return the results of one equation, with their origins."""
-        p = eqn.primitive
         if not eqn.outvars:
             return ()  # prints and checks have happened
-        if p.run_by is not None:
-            self._inside.append(eqn)
-            try:
-                return p.run_by(self, ins, eqn.params)
-            finally:
-                self._inside.pop()
+        p = eqn.primitive
         outs = p.evaluate([x.value for x in ins], eqn.params)
         if not ins:
             return [self.given(x) for x in outs]
@@ -319,7 +293,7 @@ class OriginFinder(Evaluator[Tracked]):
         return Tracked(out, np.asarray(origins))
 
     def _in_derivative(self, eqn: Eqn) -> bool:
-        around = (s.eqn for s in self._path)
+        around = (s.eqn for s in self.path)
         return any(is_derivative(e.source) for e in (eqn, *around))
 
     def _read_by(
@@ -354,7 +328,7 @@ class OriginFinder(Evaluator[Tracked]):
     ) -> Fault:
         index = _first(bad)
         operands = tuple(_operand(eqn, x.value, out.shape, index) for x in ins)
-        path = tuple(self._path)
+        path = tuple(self.path)
         return Fault(eqn, path, result, index, out[index], int(bad.sum()), operands)
 
 
