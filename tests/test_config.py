@@ -53,6 +53,7 @@ def test_defaults():
         interpret=False,
         verify=False,
         log=(),
+        dump="",
         profile=False,
         perf_map=False,
         native_calls=True,

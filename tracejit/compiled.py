@@ -84,6 +84,14 @@ class Compiled:
         """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
         return debug_module("explain").explain(self)
 
+    def _repr_html_(self) -> str:
+        html: str = debug_module("notebook").stage_html(self)
+        return html
+
+    def __repr__(self) -> str:
+        text: str = debug_module("notebook").stage_text(self)
+        return text
+
     @cached_property
     def written_leaves(self) -> tuple[int, ...]:
         """The leaves that a call may write to."""

@@ -253,6 +253,14 @@ SWITCHES: Mapping[str, Switch] = {
             choices=("retrace", "fusion", "passes", "compile", "tune"),
         ),
         Switch(
+            name="dump",
+            env="TRACEJIT_DUMP",
+            type=str,
+            default="",
+            help="folder for the levels of every compilation, from graphs to assembly; "
+            "index.jsonl there lists them",
+        ),
+        Switch(
             name="profile",
             env="TRACEJIT_PROFILE",
             type=bool,
@@ -310,6 +318,7 @@ class Config:
     interpret: bool
     verify: bool
     log: tuple[str, ...]
+    dump: str
     profile: bool
     perf_map: bool
     native_calls: bool
@@ -399,7 +408,7 @@ def current() -> Config:
 @overload
 def get(
     name: Literal[
-        "isa", "device", "cache_dir", "donation", "tune", "tuning_file", "nans"
+        "isa", "device", "cache_dir", "donation", "tune", "tuning_file", "nans", "dump"
     ],
 ) -> str: ...
 @overload
