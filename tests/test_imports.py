@@ -38,6 +38,7 @@ LEVELS = {
     "device_call": 8,
     "device_guard": 8,
     "compiled": 8,
+    "debugging": 8,
     "donation": 8,
     "offers": 8,
     "placement": 8,

@@ -19,6 +19,7 @@ from . import config, log
 from .call_plan import CallPlan, plan_for
 from .collection import paused
 from .compiled import Compiled
+from .debugging import debug_module
 from .donation import check_apart, donated_arrays
 from .guard import MISS, Guard
 from .ir.placed import Placed
@@ -305,6 +306,26 @@ class JitFunction(NativeCallable):
         """Shorthand for ``trace(...).lower().compile()``."""
         compiled: Compiled = self.lower(*args, **kwargs).compile()
         return compiled
+
+    def view(self, *args: Any, path: Any = None, **kwargs: Any) -> Any:
+        """Return a page that shows every level of a compilation, linked line by line.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Of a call; it is compiled, but not run.
+        path : path-like, optional
+            Where to write the page, too: one HTML file, which needs nothing else.
+
+        Returns
+        -------
+        tracejit.debug.page.page.Page
+            HTML in notebooks; has ``save(path)``, and ``open()`` for a browser.
+        """
+        code = getattr(inspect.unwrap(self.__wrapped__), "__code__", None)
+        likely = () if code is None else (code.co_filename,)
+        lowered = self.lower(*args, **kwargs)
+        return debug_module("page.page").view(lowered, path, likely)
 
     def cache_size(self) -> int:
         """Return the number of base keys compiled for."""

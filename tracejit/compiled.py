@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .debugging import debug_module
 from .donation import overwrite
 from .errors import ShapeError
 from .ir.strided import raw_dtype
@@ -68,6 +69,10 @@ class Compiled:
         """Return the LLVM module."""
         text: str = self.executable.as_text()
         return text
+
+    def view(self, path: Any = None) -> Any:
+        """Return a page that shows every level; see `Lowered.view`."""
+        return debug_module("page.page").view(self, path)
 
     @cached_property
     def _written(self) -> tuple[int, ...]:

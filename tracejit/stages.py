@@ -9,12 +9,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import config, log
 from .codegen.llvm.limits import LLVM
 from .codegen.llvm.target import host_target
 from .compiled import Compiled
+from .debugging import debug_module
 from .ir.graph import Graph
 from .ir.printer import format_graph
 from .kernels.kernel import Kernel
@@ -173,6 +174,16 @@ class Lowered:
         program = with_blocks(self.program)
         is_new = program is not self.program
         return verify_program(program) if is_new and config.get("verify") else program
+
+    def view(self, path: Any = None) -> Any:
+        """Return a page that shows every level: a `tracejit.debug.page.page.Page`.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to write it, too.
+        """
+        return debug_module("page.page").view(self, path)
 
     def compile(self) -> Compiled:
         """Emit and build machine code."""

@@ -108,7 +108,8 @@ def _joined(runs: Sequence[Run]) -> Run:
     source = tuple(dict.fromkeys(s for r in runs for s in r.source))
     inputs = tuple(b for r in runs for b in r.inputs)
     outputs = tuple(b for r in runs for b in r.outputs)
-    return Run(kernel, schedule, inputs, outputs, source)
+    results = tuple(v for r in runs for v in r.results)
+    return Run(kernel, schedule, inputs, outputs, source, results)
 
 
 def _operations(kernel: Kernel) -> Hashable | None:

@@ -269,7 +269,8 @@ class _Lowering:
     def extern(self, eqn: Eqn) -> None:
         ins = tuple(self.operand(x).name for x in eqn.invars)
         outs = tuple(self.result(v).name for v in eqn.outvars)
-        self.steps.append(Extern(eqn.primitive, eqn.params, ins, outs, eqn.source))
+        step = Extern(eqn.primitive, eqn.params, ins, outs, eqn.source, eqn.outvars)
+        self.steps.append(step)
 
     def fusion(self, eqn: Eqn) -> None:
         """Add the kernel of a group."""
@@ -283,7 +284,7 @@ class _Lowering:
             tuple(b.strides for b in outs),
         )
         names = tuple(b.name for b in ins), tuple(b.name for b in outs)
-        self.steps.append(Run(kernel, schedule, *names, eqn.source))
+        self.steps.append(Run(kernel, schedule, *names, eqn.source, eqn.outvars))
 
     def kernel_of(
         self,
@@ -332,7 +333,7 @@ class _Lowering:
         strides = [b.strides for b in ins]
         kernel, schedule = conv_kernel(eqn, self.kernel_name(), strides, out.strides)
         names = tuple(b.name for b in ins), (out.name,)
-        self.steps.append(Run(kernel, schedule, *names, eqn.source))
+        self.steps.append(Run(kernel, schedule, *names, eqn.source, eqn.outvars))
 
     # --- parts of complex arrays
 

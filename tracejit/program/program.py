@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..ir.aval import Shape
+from ..ir.graph import Var
 from ..ir.ops.indexing import scatter_p
 from ..ir.primitive import Params, Primitive
 from ..kernels.kernel import Buffer, Kernel
@@ -79,13 +80,18 @@ class ProgramBuffer:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Run a kernel: ``run @name(inputs) -> (outputs)``."""
+    """Run a kernel: ``run @name(inputs) -> (outputs)``.
+
+    `results` are the variables of the graph that it computes, one for each output, for
+    those who look from a kernel back at the graph; none where there was no graph.
+    """
 
     kernel: Kernel
     schedule: Schedule
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: tuple[str, ...] = ()
+    results: tuple[Var, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +99,7 @@ class Extern:
     """Evaluate one primitive by NumPy's compiled ufunc loop, or by its `impl`.
 
     Which of the two is decided when code is emitted; the meaning is the primitive's.
+    `results` are as those of `Run`.
     """
 
     primitive: Primitive
@@ -100,6 +107,7 @@ class Extern:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: tuple[str, ...] = ()
+    results: tuple[Var, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
