@@ -15,11 +15,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from tracejit.debug.machine import measure_limits
+from tracejit.runtime.cpu.threads import usable_cores
+
 from . import cliffs, cold, compare, machine, readme, report
 from .contenders import OURS, PEERS
 from .gpu.command import main as gpu
 from .keep import keep
-from .limits import measure_limits
 from .measure import measure
 from .row import Row
 from .rows import SUITES
@@ -43,7 +45,7 @@ def limit_threads(count: int) -> None:
     """
     wanted = {name: str(count) for name in THREAD_VARIABLES}
     has_affinity = hasattr(os, "sched_setaffinity")
-    is_narrow = not has_affinity or machine.usable_cores() <= count
+    is_narrow = not has_affinity or usable_cores() <= count
     if is_narrow and wanted.items() <= os.environ.items():
         return
     if has_affinity:

@@ -51,6 +51,8 @@ def test_defaults():
         tuning_file="",
         verify=False,
         log=(),
+        profile=False,
+        perf_map=False,
         native_calls=True,
         max_specializations=64,
     )
@@ -219,12 +221,14 @@ def test_cache_key_changes_with_marked_switches_alone():
         "tf32",
         "tune",
         "tuning_file",
+        "profile",
+        "perf_map",
     ]
     before = config.cache_key()
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        rest = True, True, True, "on", False, 0, 8000, False, "off", ""
+        rest = True, True, True, "on", False, 0, 8000, False, "off", "", False, False
         assert config.cache_key() == ("baseline", "cpu", *rest)
     assert config.cache_key() is before  # made once
 

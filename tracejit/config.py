@@ -234,6 +234,22 @@ SWITCHES: Mapping[str, Switch] = {
             choices=("retrace", "fusion", "passes", "compile", "tune"),
         ),
         Switch(
+            name="profile",
+            env="TRACEJIT_PROFILE",
+            type=bool,
+            default=False,
+            help="compile functions with clocks around their steps, for debug.profile",
+            in_cache_key=True,
+        ),
+        Switch(
+            name="perf_map",
+            env="TRACEJIT_PERF_MAP",
+            type=bool,
+            default=False,
+            help="tell Linux perf and gdb the names and lines of compiled kernels",
+            in_cache_key=True,
+        ),
+        Switch(
             name="native_calls",
             env="TRACEJIT_NATIVE_CALLS",
             type=bool,
@@ -245,7 +261,8 @@ SWITCHES: Mapping[str, Switch] = {
             env="TRACEJIT_MAX_SPECIALIZATIONS",
             type=int,
             default=64,
-            help="compiled forms of one function from which on it warns",
+            help="compiled forms of one function that are kept; with more it forgets "
+            "the oldest and warns, once for each cause",
             minimum=1,
         ),
     )
@@ -272,6 +289,8 @@ class Config:
     tuning_file: str
     verify: bool
     log: tuple[str, ...]
+    profile: bool
+    perf_map: bool
     native_calls: bool
     max_specializations: int
 
@@ -369,6 +388,8 @@ def get(
         "deterministic",
         "tf32",
         "verify",
+        "profile",
+        "perf_map",
         "native_calls",
     ],
 ) -> bool: ...

@@ -130,6 +130,10 @@ class DonationWarning(UserWarning):
     """A donated argument is of no use: no result can lie in its memory."""
 
 
+class RetraceWarning(UserWarning):
+    """A function is compiled for more forms of its arguments than it keeps."""
+
+
 class TuningFileWarning(UserWarning):
     """A file of measured choices is damaged or out of date: defaults are used."""
 

@@ -92,7 +92,7 @@ def test_size_is_a_reason():
     context = PassContext()
     fused = fuse_with(replace(ANY, max_equations=4))(graph, context)
     assert len(fused.eqns) == 2
-    assert context.notes[0].startswith("SIZE: exp → exp")
+    assert str(context.notes[0]).startswith("SIZE: exp → exp")
 
 
 def test_a_target_says_what_its_kernels_contain():

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from ..errors import InternalError
+from ..hashing import sha256
 from ..records import dataclass
 from .aval import ShapedArray
 
@@ -52,9 +53,7 @@ class ArrayConstant:
     @property
     def digest(self) -> str:
         """SHA-256 of shape, dtype and bytes."""
-        import hashlib  # noqa: PLC0415  # slow to load, for few processes
-
-        return hashlib.sha256(repr(self._key).encode()).hexdigest()
+        return sha256(repr(self._key).encode())
 
     def __repr__(self) -> str:
         return f"ArrayConstant({self.array!r})"

@@ -4,7 +4,7 @@ What is printed here is parsed by `parser`; a test proves the round trip.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -74,10 +74,11 @@ class GraphPrinter:
     printed.
     """
 
-    def __init__(self, indent: str) -> None:
+    def __init__(self, indent: str, given: Mapping[Var, str] | None = None) -> None:
         self.indent = indent
+        self.given = given or {}
         self.names: dict[Var, str] = {}
-        self.taken: set[str] = set()
+        self.taken = {name.removeprefix("%") for name in self.given.values()}
         self.count = 0
 
     def graph(self, graph: Graph) -> str:
@@ -93,6 +94,9 @@ class GraphPrinter:
 
     def name(self, var: Var) -> str:
         """Name `var` where it is bound: its hint if free, else a number."""
+        if var in self.given:
+            self.names[var] = self.given[var]
+            return self.given[var]
         hint = _UNPRINTABLE.sub("_", var.name)
         if hint in self.taken or hint.isdigit():  # numbers are for those without name
             hint = ""
@@ -155,6 +159,24 @@ class GraphPrinter:
     def inner(self, graph: Graph) -> str:
         """Return a graph that is held in params, further in."""
         return format_graph(graph, self.indent + "    ")
+
+
+def format_lines(
+    graph: Graph, given: Mapping[Var, str] | None = None
+) -> tuple[dict[Var, str], list[str]]:
+    """Return the names of a graph's variables, and a text for each equation.
+
+    Parameters
+    ----------
+    graph : Graph
+    given : mapping of Var to str
+        Names that some of them are to have, with their ``%``.
+    """
+    printer = GraphPrinter("", given)
+    for var in graph.invars:
+        printer.name(var)
+    lines = [printer.eqn(e) for e in graph.eqns]
+    return printer.names, lines
 
 
 def format_eqn(eqn: Eqn, scope: Iterable[Var] = ()) -> str:

@@ -35,13 +35,11 @@ from ..ir.ops.shape import (
     update_slice_p,
 )
 from ..ir.primitive import Effect, Kind
-from ..ir.printer import format_eqn
 from ..kernels.lower import REDUCE_OPS, aligned_axes
 from ..kernels.maps import Map, axes_in
 from ..kernels.turns import has_read_numbers, is_pointwise_loop
 from ..kernels.views import VIEWS, through_view
 from ..program.pieces import is_in_pieces
-from ..records import dataclass
 from .fused_graph import fused_graph, is_lazy, reads_memory, users_through_views
 from .groups import (
     Dependencies,
@@ -55,6 +53,7 @@ from .groups import (
 from .limits import Limits
 from .manager import PassContext, map_subgraphs
 from .normal_form import normal_form
+from .notes import Boundary
 from .streams import with_streams
 
 Read = tuple[Var, Map | None]  # a variable and where an element reads it
@@ -71,29 +70,6 @@ SIBLINGS = 4  # groups that read an array, of which the latest are tried
 SCALAR_PENALTY = 8.0  # operations once a row are not done in vectors
 
 
-@dataclass(frozen=True)
-class Boundary:
-    """Why a kernel reads a value from memory that another kernel computed.
-
-    Parameters
-    ----------
-    producer, consumer : Eqn
-        The equations on the two sides.
-    reason : Refusal
-    """
-
-    producer: Eqn
-    consumer: Eqn
-    reason: Refusal
-
-    def __str__(self) -> str:
-        lines = " and ".join(
-            ", ".join(e.source) or format_eqn(e) for e in (self.producer, self.consumer)
-        )
-        made, used = self.producer.primitive.name, self.consumer.primitive.name
-        return f"{self.reason.name}: {made} → {used} ({lines}): {self.reason.value}"
-
-
 def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
     """Return the fusion pass for a target."""
 
@@ -105,7 +81,11 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
         inner = map_subgraphs(normal, lambda g: g if g in loops else fuse(g, context))
         fusion = _Fusion(with_streams(inner, limits), limits, loops)
         fused = fusion.run()
-        context.notes.extend(map(str, fusion.boundaries()))
+        found = [*fusion.boundaries()]
+        context.notes += found
+        if log.is_enabled("fusion"):
+            for boundary in found:
+                log.emit("fusion", str(boundary))
         return fused
 
     return fuse
@@ -145,13 +125,16 @@ class _Fusion:
         )
 
     def boundaries(self) -> Iterator[Boundary]:
-        """Yield why equations read values of other groups from memory."""
+        """Yield why equations read what other groups compute from memory."""
         for (eqn, var), reason in self.refusals.items():
             mine = self.group_of.get(eqn.outvars[0]) if eqn.outvars else None
             for source in self._behind_repeated(var) or {var}:
                 other = self.group_of.get(source)
-                if mine is not None and other is not None and mine is not other:
-                    yield Boundary(self.definitions[source], eqn, reason)
+                if mine is None or other is None or mine is other:
+                    continue
+                made = self.definitions[source]
+                if made.primitive is not constant_p:
+                    yield Boundary(made, eqn, source, reason)
 
     # --- placing equations
 
@@ -355,9 +338,6 @@ class _Fusion:
         for var, _ in reads:
             if self.group_of.get(var) is group:
                 self.refusals[eqn, var] = refusal
-        if log.is_enabled("fusion"):
-            where = f"{', '.join(eqn.source)}: " if eqn.source else ""
-            log.emit("fusion", f"{where}{format_eqn(eqn)}: {refusal.value}")
 
     def _refusal(self, eqn: Eqn, group: Group, reads: Sequence[Read]) -> Refusal | None:
         """Return why an equation cannot join a group; None after making room for it."""

@@ -34,7 +34,7 @@ def rerolling(worth: Worth, least: int | None = None) -> PassFn:
             return graph
         made, found = reroll(graph, worth)
         context.stats.fired["reroll"] += len(found)
-        context.notes.extend(map(str, found))
+        context.notes += found
         return made
 
     return reroll_loops

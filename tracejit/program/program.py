@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..ir.aval import Shape
-from ..ir.graph import Var
+from ..ir.graph import Graph, Var
 from ..ir.ops.indexing import scatter_p
 from ..ir.primitive import Params, Primitive
 from ..kernels.kernel import Buffer, Kernel
@@ -82,8 +82,9 @@ class ProgramBuffer:
 class Run:
     """Run a kernel: ``run @name(inputs) -> (outputs)``.
 
-    `results` are the variables of the graph that it computes, one for each output, for
-    those who look from a kernel back at the graph; none where there was no graph.
+    `groups` are the equations that it computes, where they are known: they tell which
+    of the user's lines costs what. `results` are the variables of the program's graph
+    that it computes, one for each output: they lead from a kernel back to the graph.
     """
 
     kernel: Kernel
@@ -91,6 +92,7 @@ class Run:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: tuple[str, ...] = ()
+    groups: tuple[Graph, ...] = ()
     results: tuple[Var, ...] = ()
 
 
@@ -110,13 +112,32 @@ class Extern:
     results: tuple[Var, ...] = ()
 
 
+class Purpose(enum.Enum):
+    """What a copy is for."""
+
+    RESULT = "result"  # what is a result lies in other memory
+    RESHAPE = "reshape"  # a reshape of memory that is not contiguous
+    PIECE = "piece"  # of an array that is put together
+    PART = "part"  # of a complex array
+    BRANCH = "branch"  # what a branch gives
+    SLICE = "slice"  # what a turn of a loop stacks
+    START = "start"  # of what a loop carries
+    CARRY = "carry"  # from one turn of a loop to the next
+    WHOLE = "whole"  # of an array that is written in part
+    WRITE_BACK = "write back"  # to an argument that is written
+
+
 @dataclass(frozen=True, eq=False)
 class Copy:
-    """Copy one buffer into another of the same shape and dtype, any strides."""
+    """Copy one buffer into another of the same shape and dtype, any strides.
+
+    `purpose` is for explanations; text has none, so that a parsed copy is a result's.
+    """
 
     input: str
     output: str
     source: tuple[str, ...] = ()
+    purpose: Purpose = Purpose.RESULT
 
 
 @dataclass(frozen=True, eq=False)

@@ -100,6 +100,14 @@ def _scipy_module_of(name: str) -> str:
     return "_lib"
 
 
+def depth_of_caller() -> int:
+    """Return the `stacklevel` of the user's call, from the caller of this function."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and is_internal(frame.f_code.co_filename):
+        depth, frame = depth + 1, frame.f_back
+    return depth
+
+
 def line_of(frame: FrameType) -> str:
     """Return the line that a frame is at, as ``"file.py:12"``."""
     return _shown(frame.f_code.co_filename, frame.f_lineno)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tracejit.codegen.error_word import index_place
-from tracejit.codegen.llvm.jobs import SERIAL, Threading
+from tracejit.codegen.llvm.sharing import SERIAL, Threading
 from tracejit.codegen.llvm.target import Target
 from tracejit.ir.dtypes import NAME_TO_DTYPE
 from tracejit.ir.primitive import REGISTRY, Params

@@ -200,7 +200,7 @@ def _at(ordered: Any, place: Any, levels: int) -> Any:
     return np.take_along_axis(wide, index[..., None], axis=-1)[..., 0]
 
 
-def _rule(compute: Callable[[Tracer, _Level, Any, Any], Any], per: int) -> Any:
+def _rule(ignores_nan: bool, per: int) -> Any:
     """The rule of a function whose levels are parts of `per`."""
 
     def rule(
@@ -222,15 +222,19 @@ def _rule(compute: Callable[[Tracer, _Level, Any, Any], Any], per: int) -> Any:
             )
         if dt.is_complex(x.dtype):
             raise TypeError("a must be an array of real numbers")
-        return compute(x, _level(x, q, per, method), axis, keepdims)
+        level = _level(x, q, per, method)
+        if ignores_nan and not x.size:
+            return np.nanmean(x, axis, keepdims=keepdims)  # as NumPy, whatever `q`
+        compute = _nan_quantile if ignores_nan else _quantile
+        return compute(x, level, axis, keepdims)
 
     return rule
 
 
-quantile = implements(np.quantile)(_rule(_quantile, 1))
-percentile = implements(np.percentile)(_rule(_quantile, 100))
-nanquantile = implements(np.nanquantile)(_rule(_nan_quantile, 1))
-nanpercentile = implements(np.nanpercentile)(_rule(_nan_quantile, 100))
+quantile = implements(np.quantile)(_rule(False, 1))
+percentile = implements(np.percentile)(_rule(False, 100))
+nanquantile = implements(np.nanquantile)(_rule(True, 1))
+nanpercentile = implements(np.nanpercentile)(_rule(True, 100))
 
 
 @implements(np.median)
@@ -263,8 +267,10 @@ def nanmedian(
 ) -> Any:
     """The mean of the one or two numbers in the middle of those that are not NaN."""
     _, (x,) = lift(a)
+    if not x.size:
+        return np.nanmean(x, axis, keepdims=keepdims)  # as NumPy
     rows, kept = _rows(x, axis)
-    if not dt.is_float(x.dtype) or not rows.shape[-1]:
+    if not dt.is_float(x.dtype):
         return median(x, axis, keepdims=keepdims)
     ordered = sort(rows, -1)
     count = np.sum(~np.isnan(rows), axis=-1)

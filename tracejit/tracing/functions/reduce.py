@@ -81,6 +81,13 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
         _, (x,) = lift(a)
         target = accumulator(x.dtype) if dtype is None else dt.canonical(dtype)
         x = _with_where(x, where, neutral)
+        is_product = primitive is red.reduce_prod_p and dt.is_inexact(target)
+        if is_product and is_given(initial) and x.size:
+            if _is_by_columns(x):  # whose order NumPy multiplies in
+                axis = [x.ndim - 1 - d for d in normalize_axes(axis, x.ndim)]
+                return rule(x.T, axis, target, out, keepdims, initial).T
+            x = _times_first(x.astype(target), _initial(initial, target), axis)
+            initial = NoValue
         atom = x.convert(target)
         result = _reduced(x, atom, primitive, axis, keepdims)
         if is_given(initial):
@@ -88,6 +95,21 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
         return result
 
     return rule
+
+
+def _times_first(x: Tracer, factor: Any, axis: Any) -> Tracer:
+    """Multiply the first of the elements that are reduced, as NumPy starts products.
+
+    Where a product overflows, what is multiplied last would make NaN of infinities.
+    """
+    axes = normalize_axes(axis, x.ndim)
+    first = tuple(0 if d in axes else slice(None) for d in range(x.ndim))
+    x[first] = factor * x[first]
+    return x
+
+
+def _is_by_columns(x: Tracer) -> bool:
+    return x.flags.f_contiguous and not x.flags.c_contiguous
 
 
 sum_ = implements(np.sum)(_sum_like(red.reduce_sum_p, np.add, 0))
