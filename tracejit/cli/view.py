@@ -3,24 +3,36 @@
 Needs `debug.page`, which makes the page. Establishes the file, and its name on stdout.
 """
 
+import sys
 import webbrowser
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
 
 from .. import config
 from ..codegen.triton.build import check_arch
-from ..debug.page.model import document
+from ..debug.page.model import Extras, document
 from ..debug.page.page import Page, file_name, page_of
+from ..debug.profiler import Profile, profile_call
 from ..errors import TracejitError
 from ..stages import Lowered
 from .args import HELP_END, argument_option, isa_option
-from .functions import json_option, print_json, traced_target, user_errors
+from .functions import (
+    as_jit,
+    find_function,
+    json_option,
+    print_json,
+    read_arguments,
+    traced_target,
+    user_errors,
+)
 
 EPILOG = f"""\b
 Examples:
   tracejit view model.py:predict --arg f32[8,16] --arg f32[16,4] --open
   tracejit view model.py:step --arg "[(f32[8,4], f32[4])]" -o step.html
+  tracejit view model.py:step --arg @x.npy --profile
   tracejit view package.module:loss --arg @x.npy --gpu sm_90
   tracejit view model.py:predict --arg f32[8] --json | jq .stages[].name
 
@@ -43,6 +55,12 @@ Examples:
     default="",
     help="Show kernels and Triton source for a GPU: sm_80, sm_90, sm_100, ...",
 )
+@click.option(
+    "--profile",
+    "is_profiled",
+    is_flag=True,
+    help="Run it too, and show what its kernels take beside the machine's limits.",
+)
 @isa_option("LLVM text and assembly")
 @json_option
 def view(
@@ -51,20 +69,25 @@ def view(
     output: Path | None,
     is_opened: bool,
     gpu: str,
+    is_profiled: bool,
     isa: str | None,
     as_json: bool,
 ) -> None:
     """Write one HTML file that shows a function at every level, linked line by line.
 
     Source, the graph after each pass with what the pass changed, kernels, Program, the
-    fused graph drawn, LLVM text and assembly. The file needs nothing else and no
-    network. FUNC is a plain NumPy function, or one under tj.jit or tj.grad; it is
-    traced and compiled, but not run.
+    fused graph drawn, LLVM text and assembly, memory, explanations. The file needs
+    nothing else and no network. FUNC is a plain NumPy function, or one under tj.jit or
+    tj.grad; it is traced and compiled, and run only with --profile.
     """
+    if gpu and is_profiled:
+        raise click.UsageError("--profile measures this machine; leave out --gpu")
     switches = {} if isa is None else {"isa": isa}
     with user_errors(), config.override(**switches):
         lowered = lowered_for(target, arguments, gpu)
-        found = document(lowered, likely_files(target), gpu)
+        profile = profiled(target, arguments) if is_profiled else None
+        extras = Extras(likely_files(target), gpu, profile)
+        found = document(lowered, extras)
         if as_json:
             print_json(found)
             return
@@ -92,6 +115,13 @@ def lowered_for(target: str, arguments: tuple[str, ...], gpu: str) -> Lowered:
     except TracejitError as error:
         raise click.BadParameter(error.message, param_hint="--gpu") from error
     return traced_target(target, arguments).lower(TRITON)
+
+
+def profiled(target: str, arguments: tuple[str, ...]) -> Profile:
+    """Run the function at these arguments and return what its steps take."""
+    args, kwargs = read_arguments(arguments)
+    with redirect_stdout(sys.stderr):
+        return profile_call(as_jit(find_function(target)), tuple(args), kwargs)
 
 
 def likely_files(target: str) -> tuple[str, ...]:

@@ -15,12 +15,17 @@ kernels    name, source, values and lines of each kernel
 program    ``[depth, text, source, kernel, values]`` for each line
 code       LLVM, assembly, Triton: text and the sections that are of kernels
 drawing    the fused graph: boxes and edges
+memory     what is live at each step (`debug.memory`), or null
+profile    times of steps and the machine's limits (`debug.profiler`), or null
+findings   of `debug.explain`
 =========  ===========================================================================
 """
 
 import base64
 import gzip
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from ... import config
@@ -28,13 +33,16 @@ from ..._version import __version__
 from ...codegen.llvm.program import emit_program
 from ...codegen.llvm.target import host_target
 from ...compiled import Compiled
+from ...errors import TracejitError
 from ...ir.graph import Graph
 from ...passes.pipelines import known_passes
 from ...program.program import nested
-from ...runtime.cpu.executable import CpuExecutable
 from ...runtime.cpu.externs import resolve_loop
 from ...runtime.cpu.threads import threading_of
 from ...stages import Lowered
+from ..explain import explain
+from ..memory import Timeline, timeline
+from ..profiler import Profile
 from .code import Code, native_code
 from .drawing import Drawing, drawing_of
 from .graphs import ADDED, CHANGED, REMOVED, Line, Lines, Stage, stages_of
@@ -67,20 +75,31 @@ class _Numbers:
         return [self.kernels[n] for n in names if n in self.kernels]
 
 
-def document(
-    stage: Compiled | Lowered, likely: Sequence[str] = (), arch: str = ""
-) -> dict[str, Json]:
-    """Return the document of a compilation.
+@dataclass(frozen=True)
+class Extras:
+    """What a page shows beside the levels.
 
     Parameters
     ----------
-    stage : Compiled or Lowered
     likely : sequence of str
         Paths of source files, preferred where several files have one name.
     arch : str
         A GPU architecture, such as ``sm_90``, to show Triton's source for in place of
         the code of this machine's processor.
+    profile : Profile, optional
+        Of calls of the function.
     """
+
+    likely: Sequence[str] = ()
+    arch: str = ""
+    profile: Profile | None = None
+
+
+NO_EXTRAS = Extras()
+
+
+def document(stage: Compiled | Lowered, extras: Extras = NO_EXTRAS) -> dict[str, Json]:
+    """Return the document of a compilation."""
     lowered = stage.lowered if isinstance(stage, Compiled) else stage
     values, lines = Values(), Lines()
     flats = _flats(lowered, values)
@@ -89,6 +108,7 @@ def document(
     origins = Origins(last)
     kernels = kernel_parts(lowered.program, origins)
     numbers = _Numbers(k.name for k in kernels)
+    codes, memory = _codes(lowered, extras.arch)
     found: dict[str, Json] = {
         "format": FORMAT,
         "version": __version__,
@@ -100,14 +120,40 @@ def document(
         "unchanged": _unchanged(lowered, stages),
         "kernels": [_kernel(k, numbers) for k in kernels],
         "program": [_step(p, numbers) for p in program_lines(lowered.program, origins)],
-        "code": [_code(c, numbers) for c in _codes(stage, lowered, arch)],
+        "code": [_code(c, numbers) for c in codes],
         "drawing": _drawing(drawing_of(last, lowered.program, values.names), numbers),
-        "notes": list(lowered.notes),
+        "memory": None if memory is None else plain(memory.as_json()),
+        "profile": _profile(extras.profile, lowered),
+        "findings": plain(explain(lowered).as_json()["findings"]),
     }
-    files = source_files(numbers.source, likely)
+    files = source_files(numbers.source, extras.likely)
     found["files"] = [_file(f) for f in files]
     found["source"] = list(numbers.source)
     return found
+
+
+def plain(found: object) -> Json:
+    """Return what another module made as JSON; it must be that."""
+    text: Json = json.loads(json.dumps(found))
+    return text
+
+
+def _profile(profile: Profile | None, lowered: Lowered) -> Json:
+    """Return the part of a profile that is of this function, and the limits."""
+    if profile is None:
+        return None
+    whole = profile.as_json()
+    names = [f.name for f in profile.functions]
+    if lowered.program.name not in names:
+        raise TracejitError(
+            f"the profile is of {', '.join(names) or 'nothing'}, "
+            f"not of {lowered.program.name}",
+            hint="profile calls of the same function",
+        )
+    place = names.index(lowered.program.name)
+    functions = plain(whole["functions"])
+    assert isinstance(functions, list)
+    return {"limits": plain(whole["limits"]), "function": functions[place]}
 
 
 def _flats(lowered: Lowered, values: Values) -> list[tuple[str, Flat]]:
@@ -234,16 +280,15 @@ def packed(text: str) -> str:
 # --- code -------------------------------------------------------------------------
 
 
-def _codes(stage: Compiled | Lowered, lowered: Lowered, arch: str) -> list[Code]:
+def _codes(lowered: Lowered, arch: str) -> tuple[list[Code], Timeline | None]:
+    """Return the code for where it is to run, and for this machine its memory."""
     if arch or lowered.device is not None:
-        return [triton_code(lowered.program, arch or _arch_of(lowered))]
-    if isinstance(stage, Compiled) and isinstance(stage.executable, CpuExecutable):
-        executable = stage.executable
-        return native_code(executable.as_text(), executable.target, executable.program)
+        return [triton_code(lowered.program, arch or _arch_of(lowered))], None
     target = host_target(config.get("isa"))
     threading = threading_of(config.get("threads"), config.get("share_from"))
-    text = emit_program(lowered.native, target, resolve_loop, threading).text
-    return native_code(text, target, lowered.native)
+    code = emit_program(lowered.native, target, resolve_loop, threading)
+    texts = native_code(code.text, target, lowered.native)
+    return texts, timeline(lowered.native, code)
 
 
 def _arch_of(lowered: Lowered) -> str:

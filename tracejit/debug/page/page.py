@@ -7,20 +7,24 @@ script puts it there as text, never as markup.
 """
 
 import html
+import inspect
 import json
 import os
 import re
 import tempfile
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from ...api import JitFunction
 from ...compiled import Compiled
 from ...stages import Lowered
-from .model import Json, document, packed
+from ..profiler import Profile
+from .model import NO_EXTRAS, Extras, Json, document, packed
 
 PACK_FROM = 1 << 20  # characters of JSON from which on it is packed
 POLICY = (
@@ -69,16 +73,8 @@ class Page:
         return f"<Page of @{self.name}: {len(self.text) / 1e6:.1f} MB; save(), open()>"
 
 
-def page(stage: Compiled | Lowered, likely: Sequence[str] = (), arch: str = "") -> Page:
+def page(stage: Compiled | Lowered, extras: Extras = NO_EXTRAS) -> Page:
     """Return the page of a compilation.
-
-    Parameters
-    ----------
-    stage : Compiled or Lowered
-    likely : sequence of str
-        Paths of source files, preferred where several files have one name.
-    arch : str
-        A GPU architecture, such as ``sm_90``, to show Triton's source for.
 
     Examples
     --------
@@ -87,20 +83,34 @@ def page(stage: Compiled | Lowered, likely: Sequence[str] = (), arch: str = "") 
     >>> shown.text.startswith("<!doctype html>")
     True
     """
-    found = document(stage, likely, arch)
+    found = document(stage, extras)
     return Page(str(found["name"]), page_of(found))
 
 
 def view(
     stage: Compiled | Lowered,
     path: str | os.PathLike[str] | None = None,
-    likely: Sequence[str] = (),
+    extras: Extras = NO_EXTRAS,
 ) -> Page:
     """Return the page of a compilation, written to a file if one is named."""
-    found = page(stage, likely)
+    found = page(stage, extras)
     if path is not None:
         found.save(path)
     return found
+
+
+def view_function(
+    function: JitFunction,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    path: str | os.PathLike[str] | None = None,
+    profile: Profile | None = None,
+) -> Page:
+    """Return the page of a function at the arguments of a call."""
+    code = getattr(inspect.unwrap(function.__wrapped__), "__code__", None)
+    likely = () if code is None else (code.co_filename,)
+    lowered = function.lower(*args, **kwargs)
+    return view(lowered, path, Extras(likely, profile=profile))
 
 
 def file_name(name: str) -> str:

@@ -5,6 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const DRAWN_WHOLE = 250; // boxes; more take dagre seconds
 const NEAR = 60; // boxes of a neighbourhood
 const CHARACTER = 7; // pixels
+const READABLE = 0.75; // of the full size: what does not fit is scrolled
 const MAX_WORDS = 34;
 
 function svg(tag, attributes = {}, ...children) {
@@ -305,8 +306,8 @@ class Drawing {
     const [width, height] = this.size;
     const { clientWidth, clientHeight } = this.canvas;
     if (!clientWidth) return;
-    const whole = Math.min(clientWidth / width, clientHeight / height);
-    this.scale(Math.max(Math.min(clientWidth / width, 1), whole, 0.35));
+    const whole = Math.min(clientWidth / width, clientHeight / height, 1);
+    this.scale(Math.max(Math.min(clientWidth / width, 1), whole, READABLE));
   }
 }
 

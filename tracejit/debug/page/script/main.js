@@ -18,7 +18,7 @@ class App {
     this.addTabs();
     this.startPasses();
     this.search = new Search(this);
-    startTheme();
+    startTheme(() => this.lists().forEach((list) => list.drawStripe()));
     startSplitters();
     this.startKeys();
     document.getElementById("clear").addEventListener("click", () => this.select(null));
@@ -348,7 +348,7 @@ function notePanel(text) {
   return { element };
 }
 
-function startTheme() {
+function startTheme(changed) {
   const root = document.documentElement;
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
@@ -360,9 +360,12 @@ function startTheme() {
   button.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
     name();
-    dispatchEvent(new Event("themechange"));
+    changed();
   });
-  prefersDark.addEventListener("change", name);
+  prefersDark.addEventListener("change", () => {
+    name();
+    changed();
+  });
   name();
 }
 
