@@ -59,10 +59,10 @@ $(OLDEST_TRITON): | $(BIN)/python
 # Playwright drives the system's browser; it downloads none.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser \
   || command -v google-chrome)
-test-view: $(VENV)/.installed-view-test
+test-view: $(VENV)/.installed-test $(VENV)/.installed-view-test
 	@test -n "$(CHROMIUM)" || { echo "error: no Chromium found; on Debian and" \
 	  "Ubuntu run apt-get install chromium, or set CHROMIUM" >&2; exit 1; }
-	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -n 0 -m view $(ARGS)
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -n 0 -m view tests/debug/page $(ARGS)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(or $(ARGS),all --out bench-report)

@@ -113,6 +113,7 @@ class _LinkedPrinter(GraphPrinter):
     def __init__(self, indent: str, state: _State, gives: Sequence[int | None]) -> None:
         super().__init__(indent)
         self.state, self.gives = state, gives
+        self.owner: object = None  # the equation that holds this graph
         self.node: Node | None = None
         self.entered = 0
 
@@ -137,7 +138,8 @@ class _LinkedPrinter(GraphPrinter):
 
     def graph(self, graph: Graph) -> str:
         text = super().graph(graph)
-        self.state.note("return", Line("", (), self.state.flat.ids_of(self.gives)))
+        uses = self.state.flat.ids_of(self.gives)
+        self.state.note(("return", self.owner), Line("", (), uses))
         return text
 
     def inner(self, graph: Graph) -> str:
@@ -147,12 +149,11 @@ class _LinkedPrinter(GraphPrinter):
         printer = _LinkedPrinter(self.indent + INDENT, self.state, gives)
         printer.bind(graph.invars, node.binds[self.entered])
         self.entered += 1
-        text = printer.graph(graph)
         defines = self.state.flat.ids_of(node.outs)
-        self.state.note(
-            ("end", self.entered, _key(node, defines)),
-            Line("", defines, (), node.eqn.source),
-        )
+        printer.owner = self.entered, _key(node, defines)
+        text = printer.graph(graph)
+        end = Line("", defines, (), node.eqn.source)
+        self.state.note(("end", printer.owner), end)
         return text
 
 
