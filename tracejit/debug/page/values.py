@@ -19,6 +19,7 @@ are left are taken to be the same if all but their operands is, in their order.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 from ...ir.graph import Atom, Eqn, Graph, Literal, Var
@@ -53,10 +54,17 @@ class Node:
     binds: list[tuple[Slot, ...]] = field(default_factory=list)
     gives: list[tuple[Slot | None, ...]] = field(default_factory=list)
 
-    @property
+    @cached_property
     def is_group(self) -> bool:
         """Whether it stands for the equations inside of it, and has their results."""
         return is_group(self.eqn)
+
+    @cached_property
+    def operation(self) -> object:
+        """What it does, whatever its operands are."""
+        params = tuple((k, _plain(v)) for k, v in self.eqn.params.items())
+        types = tuple(v.aval for v in self.eqn.outvars)
+        return self.eqn.primitive.name, params, types
 
 
 def is_group(eqn: Eqn) -> bool:
@@ -115,7 +123,7 @@ class Flat:
         for eqn in graph.eqns:
             node = Node(eqn, depth, _slots(eqn.invars, env))
             self.nodes.append(node)
-            if is_group(eqn):
+            if node.is_group:
                 self._enter_group(node)
             else:
                 for inner in graphs_of(eqn):
@@ -310,18 +318,12 @@ def _key(node: Node, ids: Sequence[int | None]) -> object:
         x.key if isinstance(x, Literal) else ids[s] if s is not None else None
         for x, s in zip(node.eqn.invars, node.ins, strict=True)
     )
-    return operands, _operation(node)
+    return operands, node.operation
 
 
 def _likeness(node: Node) -> object:
     """Return what is left of an equation without its operands."""
-    return node.eqn.source, _operation(node)
-
-
-def _operation(node: Node) -> object:
-    params = tuple((k, _plain(v)) for k, v in node.eqn.params.items())
-    types = tuple(v.aval for v in node.eqn.outvars)
-    return node.eqn.primitive.name, params, types
+    return node.eqn.source, node.operation
 
 
 def _plain(value: Param) -> object:

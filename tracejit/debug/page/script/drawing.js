@@ -2,8 +2,9 @@
 // drawing is first looked at. Of a large graph a neighbourhood is drawn.
 
 const SVG = "http://www.w3.org/2000/svg";
-const DRAWN_WHOLE = 250; // boxes; more take dagre seconds
-const NEAR = 60; // boxes of a neighbourhood
+const DRAWN_WHOLE = 120; // boxes; dagre takes a second for twice as many
+const NEAR = 50; // boxes of a neighbourhood
+const ALL_UP_TO = 1000; // boxes that can be asked for
 const CHARACTER = 7; // pixels
 const READABLE = 0.75; // of the full size: what does not fit is scrolled
 const MAX_WORDS = 34;
@@ -26,8 +27,9 @@ class Drawing {
     this.boxes = app.doc.drawing.boxes;
     this.edges = app.doc.drawing.edges;
     this.zoom = 1;
-    this.center = 0;
-    this.current = 0;
+    this.center = Math.max(0, this.boxes.findIndex((box) => box.kind === "kernel"));
+    this.current = this.center;
+    this.isWhole = this.boxes.length <= DRAWN_WHOLE;
     this.hits = [];
     this.nodes = new Map();
     this.element = made("div", "drawing");
@@ -54,6 +56,9 @@ class Drawing {
     add("Smaller", "−", () => this.scale(this.zoom / 1.25));
     add("Larger", "+", () => this.scale(this.zoom * 1.25));
     add("Fit", "Fit", () => this.fit());
+    if (!this.isWhole && this.boxes.length <= ALL_UP_TO) {
+      add("Draw all boxes, which takes a while", "All", () => this.drawAll());
+    }
     this.note = made("span", "note");
     bar.append(this.note);
     return bar;
@@ -77,10 +82,11 @@ class Drawing {
 
   /** Return the boxes to draw: all, or those around the one that was chosen. */
   chosen() {
-    if (this.boxes.length <= DRAWN_WHOLE) return this.boxes.map((_, i) => i);
+    if (this.isWhole) return this.boxes.map((_, i) => i);
     const found = new Set([this.center]);
     for (const i of found) {
       if (found.size >= NEAR) break;
+      if (this.boxes[i].kind === "input") continue; // what else reads it is far away
       for (const j of [...this.after[i], ...this.before[i]]) {
         if (found.size < NEAR) found.add(j);
       }
@@ -151,6 +157,13 @@ class Drawing {
       chosen.length < all ? `${chosen.length} of ${all} boxes, around the chosen one` : "";
     this.fit();
     this.light();
+    if (!this.isWhole) this.reveal(this.center);
+  }
+
+  drawAll() {
+    this.isWhole = true;
+    this.isDrawn = false;
+    this.show();
   }
 
   drawFrames(graph) {
@@ -223,7 +236,7 @@ class Drawing {
 
   mark(selection) {
     this.hits = selection ? this.boxes.map((_, i) => i).filter((i) => this.strength(i)) : [];
-    if (this.boxes.length > DRAWN_WHOLE && this.hits.length && this.isDrawn) {
+    if (!this.isWhole && this.hits.length && this.isDrawn) {
       if (!this.shownBoxes.includes(this.hits[0])) this.moveTo(this.hits[0]);
     }
     this.light();
@@ -247,7 +260,7 @@ class Drawing {
 
   reveal(at = this.hits[0]) {
     if (this.isDrawn && at !== undefined) {
-      this.nodes.get(at)?.scrollIntoView({ block: "nearest", inline: "nearest" });
+      this.nodes.get(at)?.scrollIntoView({ block: "center", inline: "center" });
     }
   }
 

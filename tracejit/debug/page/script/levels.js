@@ -18,6 +18,10 @@ function addGutter(row, text, className = "") {
   row.append(made("span", `gutter ${className}`, text));
 }
 
+function shortCount(count) {
+  return count < 1000 ? String(count) : `${(count / 1000).toPrecision(2)}k`;
+}
+
 // --- source
 
 function sourceLevel(app) {
@@ -47,7 +51,7 @@ function sourceLevel(app) {
       }
       const values = app.index.valuesOfSource.get(source)?.size ?? 0;
       addGutter(row, String(number), "number");
-      addGutter(row, values ? String(values) : "", "count");
+      addGutter(row, values ? shortCount(values) : "", "count");
       if (values) row.title = plural(values, "value");
       else row.classList.add("idle");
       addCode(row, text, "python");
