@@ -92,6 +92,10 @@ class Compiled:
         text: str = debug_module("notebook").stage_text(self)
         return text
 
+    def view(self, path: Any = None) -> Any:
+        """Return a page that shows every level; see `Lowered.view`."""
+        return debug_module("page.page").view(self, path)
+
     @cached_property
     def written_leaves(self) -> tuple[int, ...]:
         """The leaves that a call may write to."""

@@ -234,6 +234,16 @@ class Lowered:
         """Return this stage itself."""
         return self
 
+    def view(self, path: Any = None) -> Any:
+        """Return a page that shows every level: a `tracejit.debug.page.page.Page`.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to write it, too.
+        """
+        return debug_module("page.page").view(self, path)
+
     def compile(self) -> Compiled:
         """Emit and build machine code."""
         if self.device is not None:

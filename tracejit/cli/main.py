@@ -28,6 +28,9 @@ COMMANDS = {
     "emit": Entry(
         "tracejit.cli.emit", "emit", "Print one level: kernels, LLVM, Triton, PTX, ..."
     ),
+    "view": Entry(
+        "tracejit.cli.view", "view", "Write a page that shows all levels, linked."
+    ),
     "explain": Entry(
         "tracejit.cli.explain",
         "explain",
@@ -54,6 +57,7 @@ EPILOG = """\b
 Examples:
   tracejit trace model.py:predict --arg f32[8,16] --arg f32[16,4]
   tracejit emit model.py:predict --arg f32[8,16] --arg f32[16,4] --target triton
+  tracejit view model.py:predict --arg f32[8,16] --arg f32[16,4] --open
   tracejit explain model.py:predict --args-from model.py:batches
   tracejit opt graph.tir -p "canonicalize,cse,fuse" --print-changed
   tracejit demo --epochs 30
