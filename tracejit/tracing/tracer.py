@@ -20,6 +20,7 @@ from ..ir.graph import Atom, Literal
 from ..ir.ops.elementwise import convert_p
 from ..ir.ops.shape import broadcast_to, reshape
 from ..ir.placed import Shadowed, namespace
+from .bit_views import BitView
 from .flat import FlatView
 from .scipy_names import COUNTERPARTS
 from .source import scipy_call, user_line
@@ -656,13 +657,18 @@ class Tracer(Shadowed):
         return np.compress(condition, self, axis, out)
 
     def view(self, dtype: Any = None, type: Any = None) -> "Tracer":
-        if dtype is None or (dtype is not np.ndarray and np.dtype(dtype) == self.dtype):
+        """Return the same bytes, as numbers of `dtype`."""
+        if dtype is None or dtype is np.ndarray or np.dtype(dtype) == self.dtype:
             return self.derive(Reshaped(self.shape), self.shadow.view())
-        raise UnsupportedError(
-            f"a view of {self.dtype} as {dtype} is not traced",
-            source=user_line(),
-            hint="convert the values: x.astype(dtype)",
-        )
+        target = np.dtype(dtype)
+        if target not in dt.DTYPE_TO_NAME:
+            raise UnsupportedError(
+                f"a view of {self.dtype} as {dtype} is not traced",
+                source=user_line(),
+                hint="a view as a dtype of numbers traces, x.view(np.uint8) for bytes",
+            )
+        out = self.derive(BitView(target), self.shadow.view(target))
+        return out if self.kind is Kind.ARRAY else out.as_scalar(self.kind)
 
     def conj(self) -> Any:
         return np.conjugate(self)

@@ -33,7 +33,7 @@ ACCUMULATIONS: dict[np.ufunc, Primitive] = {
     np.minimum: red.cummin_p,
 }
 SCATTERS = {np.add: "add", np.multiply: "mul", np.maximum: "max", np.minimum: "min"}
-# Any order of application gives the same, but for rounding.
+# Any order of application gives the same, but for rounding. Not of lcm, which wraps.
 ASSOCIATIVE = frozenset(
     {
         np.bitwise_and,
@@ -43,7 +43,6 @@ ASSOCIATIVE = frozenset(
         np.fmin,
         np.gcd,
         np.hypot,
-        np.lcm,
         np.logaddexp,
         np.logaddexp2,
         np.logical_and,
@@ -107,7 +106,7 @@ def _one_axis(x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _check_order(ufunc: np.ufunc, axes: tuple[int, ...]) -> None:
-    if len(axes) > 1 and (ufunc not in ASSOCIATIVE or ufunc is np.lcm):
+    if len(axes) > 1 and ufunc not in ASSOCIATIVE:
         raise ValueError(
             f"reduction operation {ufunc.__name__!r} is not reorderable, so at most "
             "one axis may be specified"
