@@ -346,6 +346,7 @@ device: x.device
 trace: s.trace()
 transpose: x.transpose(1, 0)
 var: x.var(ddof=1)
+byteswap: x.byteswap(); c.byteswap(); i.byteswap().view('u1'); i.copy().byteswap(inplace=True); b.byteswap()
 view: x.view() + 1; x.view(np.int64); x.view('u1'); i.view(np.float32); c.view(float); x.view(complex) * 2; x[0, 0].view(np.int64); bits_set(x)
 """
 
@@ -500,7 +501,6 @@ METHOD_REASONS = {
         ["getfield", "setfield"], "about structured dtypes: `view` or `.real`"
     ),
     "nonzero": REASONS["nonzero"],
-    "byteswap": "about bytes: call it outside",
     "resize": "changes the size of an array in place: `np.resize` makes a new one",
     "setflags": "about memory: a traced array has none yet",
 }
