@@ -98,9 +98,7 @@ def source_of(recording: Recording, strides: Strides) -> str | None:
         Element strides of each input.
     """
     graph = recording.graph
-    has_more = any(map(config.get, ("log", "profile", "perf_map")))
-    has_more = has_more or config.get("validate") != "off"
-    if not kept.is_on() or has_more or not _is_plain(graph):
+    if not kept.is_on() or _is_looked_into() or not _is_plain(graph):
         return None
     feeds = [x if isinstance(x, int) else "captured" for x in recording.inputs]
     results = [
@@ -117,6 +115,12 @@ def source_of(recording: Recording, strides: Strides) -> str | None:
         usable_cores(),
     )
     return repr(found)
+
+
+def _is_looked_into() -> bool:
+    """Tell whether a switch asks for what compiling alone gives."""
+    asked = any(map(config.get, ("log", "profile", "perf_map", "dump")))
+    return asked or config.get("validate") != "off"
 
 
 def _is_plain(graph: Graph) -> bool:
