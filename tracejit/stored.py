@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from . import config
+from .codegen.llvm.sharing import JOB_SYMBOL, WAKE_SYMBOL
 from .ir.dtypes import DTYPE_TO_NAME, NAME_TO_DTYPE
 from .ir.graph import Graph
 from .ir.primitive import HostObject
@@ -85,7 +86,12 @@ class StoredProgram(NativeProgram):
 
 def needs_pool(image: Image) -> bool:
     """Tell whether code shares work with threads."""
-    return any(name.startswith("tracejit_") for name in image.imports)
+    return bool(_own_imports(image))
+
+
+def _own_imports(image: Image) -> set[str]:
+    """Return what code imports of this package."""
+    return {name for name in image.imports if name.startswith("tracejit_")}
 
 
 def source_of(recording: Recording, strides: Strides) -> str | None:
@@ -168,9 +174,10 @@ def keep(source: str, executable: "CpuExecutable") -> None:
     image, code = executable.image, executable.code
     constants = code.constants
     size = sum(x.nbytes for x in constants.values())
-    if image is None or code.needs_host or code.imports.keys() != constants.keys():
+    if image is None or size > _MOST_CONSTANT_BYTES:
         return
-    if size > _MOST_CONSTANT_BYTES:
+    known = {*constants, JOB_SYMBOL, WAKE_SYMBOL}
+    if not {*code.imports, *_own_imports(image)} <= known:
         return
     about = _interface_data(executable.interface)
     about["constants"] = {
