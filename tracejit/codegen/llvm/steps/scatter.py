@@ -10,7 +10,8 @@ index arrays in order, a block at a time:
 Threads, from three on, share the *places*, not the positions: each walks all indices
 and applies the updates of its own range. So what meets at one place is combined in the
 order of positions, as in NumPy, and the bits are those of a serial run for any number
-of threads. The lists let apply prefetch, and run without a branch that is hard to predict.
+of threads. The lists let apply prefetch, and run without a branch that is hard to
+predict.
 """
 
 from collections.abc import Sequence
