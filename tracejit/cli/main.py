@@ -38,7 +38,7 @@ COMMANDS = {
     ),
     "opt": Entry("tracejit.cli.opt", "opt", "Run passes over a graph in .tir text."),
     "run": Entry(
-        "tracejit.cli.run", "run", "Compile, run on sample inputs, check results."
+        "tracejit.cli.run", "run", "Compile and run on samples; check the results."
     ),
     "diff": Entry("tracejit.cli.diff", "diff", "Compare graphs in .tir text."),
     "bisect": Entry(
