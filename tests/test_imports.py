@@ -51,6 +51,7 @@ LEVELS = {
     "call_plan": 8,
     "guard": 8,
     "native_call": 8,
+    "watched_call": 8,
     "__main__": 9,
     "": 9,  # the package itself: public names of all parts
     "callback": 9,

@@ -71,6 +71,14 @@ class Traced:
         """Return the graph in `.tir` text form."""
         return _graph_text(self.graph)
 
+    def _repr_html_(self) -> str:
+        html: str = debug_module("notebook").stage_html(self)
+        return html
+
+    def __repr__(self) -> str:
+        text: str = debug_module("notebook").stage_text(self)
+        return text
+
     def lower(self, limits: "Limits | None" = None) -> "Lowered":
         """Run the passes and lower the graph to a Program.
 
@@ -104,7 +112,7 @@ class Traced:
     def compile(self) -> Compiled:
         """Return machine code: what is on disk, or that of ``lower().compile()``."""
         source = None
-        if self.device is None:
+        if self.device is None and not config.current().dump:
             source = stored.source_of(self.recording, self.in_strides, self.donated)
         if source is None:
             return self.lower().compile()
@@ -232,11 +240,29 @@ class Lowered:
 
     def explain(self) -> Any:
         """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
-        return debug_module("explain").explain(self)
+        return debug_module("explanation").explain(self)
+
+    def _repr_html_(self) -> str:
+        html: str = debug_module("notebook").stage_html(self)
+        return html
+
+    def __repr__(self) -> str:
+        text: str = debug_module("notebook").stage_text(self)
+        return text
 
     def as_lowered(self) -> "Lowered":
         """Return this stage itself."""
         return self
+
+    def view(self, path: Any = None) -> Any:
+        """Return a page that shows every level: a `tracejit.debug.page.page.Page`.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to write it, too.
+        """
+        return debug_module("page.page").view(self, path)
 
     def compile(self) -> Compiled:
         """Emit and build machine code."""
@@ -244,10 +270,18 @@ class Lowered:
             # The GPU backend loads with the first compilation for a device.
             from .device_call import DeviceCompiled  # noqa: PLC0415
 
-            return DeviceCompiled(self, self.device)
-        executable = _lowering().build(self.native)
+            return _dumped(DeviceCompiled(self, self.device))
+        executable = _lowering().build(self.recording.graph, self.program)
         log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
-        return Compiled(self, executable)
+        return _dumped(Compiled(self, executable))
+
+
+def _dumped(compiled: Compiled) -> Compiled:
+    """Write the levels of a compilation, if a switch asks for that."""
+    folder = config.current().dump
+    if folder:
+        debug_module("dump").dump(compiled, folder)
+    return compiled
 
 
 def _graph_text(graph: Graph) -> str:

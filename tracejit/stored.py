@@ -7,8 +7,8 @@ text, the meaning of an error word) has the trace lowered and compiled as ever, 
 same code.
 
 Not kept: what calls NumPy's loops or Python, whose addresses are another process's;
-code with clocks, which notes in this process; graphs that hold objects of Python or
-primitives of the user's own.
+code with clocks, which notes in this process, or with names for perf; graphs that hold
+objects of Python or primitives of the user's own.
 """
 
 import time
@@ -107,8 +107,7 @@ def source_of(
         Argument leaves that calls give away.
     """
     graph = recording.graph
-    has_more = config.get("log") or config.get("profile")
-    if not kept.is_on() or has_more or not _is_plain(graph):
+    if not kept.is_on() or _is_looked_into() or not _is_plain(graph):
         return None
     feeds = [x if isinstance(x, int) else "captured" for x in recording.inputs]
     results = [
@@ -126,6 +125,12 @@ def source_of(
         usable_cores(),
     )
     return repr(found)
+
+
+def _is_looked_into() -> bool:
+    """Tell whether a switch asks for what compiling alone gives."""
+    asked = any(map(config.get, ("log", "profile", "perf_map", "dump")))
+    return asked or config.get("validate") != "off"
 
 
 def _is_plain(graph: Graph) -> bool:

@@ -184,7 +184,10 @@ NO_MEANINGS: Meanings = {}
 
 
 def expand_graph(
-    graph: Graph, kept: Collection[str] = (), more: Meanings = NO_MEANINGS
+    graph: Graph,
+    kept: Collection[str] = (),
+    more: Meanings = NO_MEANINGS,
+    may_expand: Callable[[], bool] = lambda: True,
 ) -> Graph:
     """Put the graphs of composites and custom functions in their place, inner ones too.
 
@@ -195,6 +198,8 @@ def expand_graph(
         Names of primitives that stay as they are.
     more : mapping of str to callable
         What others mean that say nothing of it themselves, by name.
+    may_expand : callable
+        Asked before each is put in place.
 
     Returns
     -------
@@ -206,7 +211,7 @@ def expand_graph(
         return graph
     b = Builder(graph.name)
     ins = [b.input(v.aval, v.name) for v in graph.invars]
-    return b.build(_expanded(b, graph, ins, kept, more))
+    return b.build(_expanded(b, graph, ins, kept, more, may_expand))
 
 
 def _expanded(
@@ -215,6 +220,7 @@ def _expanded(
     ins: Sequence[Atom],
     kept: Collection[str],
     more: Meanings,
+    may_expand: Callable[[], bool],
 ) -> list[Atom]:
     """Emit the equations of `graph`, those that mean a graph by that."""
     env: dict[Var, Atom] = dict(zip(graph.invars, ins, strict=True))
@@ -228,8 +234,8 @@ def _expanded(
             meaning = more[name](tuple(x.aval for x in eqn.invars), eqn.params)
         elif name not in kept:
             meaning = expansion_of(eqn)
-        if meaning is not None:
-            outs = _expanded(b, meaning, args, kept, more)
+        if meaning is not None and may_expand():
+            outs = _expanded(b, meaning, args, kept, more, may_expand)
         else:
             outs = b.emit_all(eqn.primitive, args, eqn.params)
         for var, out in zip(eqn.outvars, outs, strict=True):
