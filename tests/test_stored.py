@@ -285,6 +285,14 @@ def test_files_of_the_compiler_are_told_apart(tmp_path: Path) -> None:
     assert str(Path(lowering.__file__)) in "".join(made)
 
 
+def test_nothing_is_known_of_a_compiler_that_changed_since_it_was_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert kept.made_by.__wrapped__() == kept.made_by()
+    monkeypatch.setattr(config, "LOADED_NS", 1)
+    assert kept.made_by.__wrapped__() is None
+
+
 PROGRAM = """
 import sys
 import numpy as np, tracejit as tj
