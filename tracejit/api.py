@@ -38,7 +38,7 @@ from .tracing.mutation import apply_changes
 from .tracing.primitives import register_primitive
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
-from .tracing.source import depth_of_caller
+from .tracing.source import depth_of_caller, is_internal
 from .tracing.trace import current_trace
 from .tracing.tree import flatten, unflatten
 from .tracing.vmap import vmap
@@ -469,7 +469,8 @@ class JitFunction(NativeCallable):
             entry.drop(node)
             if not entry.tries:
                 self._cache.pop(key, None)
-        cause = self.history.new_cause(trace) if len(forms) > limit else None
+        is_over = len(forms) > limit and not _is_own(self.__wrapped__)
+        cause = self.history.new_cause(trace) if is_over else None
         if cause is not None:
             warnings.warn(
                 f"{self.__name__} was compiled {trace.number} times and keeps {limit} "
@@ -574,6 +575,12 @@ def _guard_for(plan: CallPlan, compiled: Compiled, call: Call) -> Guard | None:
     from .device_guard import device_guard  # noqa: PLC0415
 
     return device_guard(plan, compiled, call)
+
+
+def _is_own(fn: Callable[..., Any]) -> bool:
+    """Tell whether a function is tracejit's, of which its users need not be warned."""
+    code = getattr(fn, "__code__", None)
+    return code is not None and is_internal(code.co_filename)
 
 
 def _identifier(name: str) -> str:
