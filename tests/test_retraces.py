@@ -153,6 +153,37 @@ def test_two_threads_compile_without_losing_each_other():
     assert [t.number for t in f.history.traces] == [1, 2, 3]
 
 
+def test_threads_that_make_the_same_first_call_compile_once():
+    f = tj.jit(lambda x: np.sort(x) + 1)
+    start = threading.Barrier(4)
+    results = []
+
+    def call():
+        start.wait()
+        results.append(f(X))
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert f.history.count == 1
+    for result in results:
+        np.testing.assert_array_equal(result, X + 1)
+
+
+def test_keys_of_traces_that_fail_are_bounded():
+    def fail(x):
+        raise ValueError
+
+    f = tj.jit(fail)
+    with tj.config.override(max_specializations=2):
+        for n in range(20):
+            with pytest.raises(ValueError):  # the function's own
+                f(np.ones(n))
+    assert f.cache_size() <= 5
+
+
 # --- what is said -----------------------------------------------------------------
 
 
