@@ -271,7 +271,8 @@ class _Lowering:
     def extern(self, eqn: Eqn) -> None:
         ins = tuple(self.operand(x).name for x in eqn.invars)
         outs = tuple(self.result(v).name for v in eqn.outvars)
-        self.steps.append(Extern(eqn.primitive, eqn.params, ins, outs, eqn.source))
+        step = Extern(eqn.primitive, eqn.params, ins, outs, eqn.source, eqn.outvars)
+        self.steps.append(step)
 
     def fusion(self, eqn: Eqn) -> None:
         """Add the kernel of a group."""
@@ -285,7 +286,8 @@ class _Lowering:
             tuple(b.strides for b in outs),
         )
         names = tuple(b.name for b in ins), tuple(b.name for b in outs)
-        self.steps.append(Run(kernel, schedule, *names, eqn.source, (graph,)))
+        ends = (graph,), eqn.outvars
+        self.steps.append(Run(kernel, schedule, *names, eqn.source, *ends))
 
     def kernel_of(
         self,
@@ -334,8 +336,8 @@ class _Lowering:
         strides = [b.strides for b in ins]
         kernel, schedule = conv_kernel(eqn, self.kernel_name(), strides, out.strides)
         names = tuple(b.name for b in ins), (out.name,)
-        graph = subgraph(group_of_one(eqn).params)
-        self.steps.append(Run(kernel, schedule, *names, eqn.source, (graph,)))
+        ends = (subgraph(group_of_one(eqn).params),), eqn.outvars
+        self.steps.append(Run(kernel, schedule, *names, eqn.source, *ends))
 
     # --- parts of complex arrays
 
