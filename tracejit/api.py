@@ -38,7 +38,7 @@ from .tracing.mutation import apply_changes
 from .tracing.primitives import register_primitive
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
-from .tracing.source import depth_of_caller
+from .tracing.source import depth_of_caller, is_internal
 from .tracing.trace import current_trace
 from .tracing.tree import flatten, unflatten
 from .tracing.vmap import vmap
@@ -137,6 +137,11 @@ class Node:
     compiled: Compiled | None = None
     number: int = 0
     guard: Guard | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it has compiled code, whose captures are where they were."""
+        return self.compiled is not None and self.compiled.captures_current()
 
     def forms(self) -> "Iterator[Node]":
         """Yield the nodes of compiled code from here on."""
@@ -466,29 +471,50 @@ class JitFunction(NativeCallable):
                 for i, (x, k) in enumerate(zip(call.leaves, call.keys, strict=True))
                 if k.kind == INT
             }
+            self._drop_failed()
             entry = self._cache.setdefault(key, Specializations(ints))
         dynamic = entry.update(call.leaves)
+        node = entry.find(call.leaves, dynamic)
+        if node is None or not node.is_current:
+            with self._lock, paused():
+                node = self._compile(call, entry, dynamic, device)
+        assert node.compiled is not None
+        return node, node.compiled, dynamic
+
+    def _compile(
+        self,
+        call: Call,
+        entry: Specializations,
+        dynamic: frozenset[int],
+        device: "Device | None",
+    ) -> Node:
+        """Trace and compile for a call, unless another thread did meanwhile."""
         found = entry.find(call.leaves, dynamic)
-        compiled = None if found is None else found.compiled
-        if found is not None and compiled is not None and compiled.captures_current():
-            return found, compiled, dynamic
-        with self._lock, paused():
-            trace = self.history.begin(
-                call.described, str(device or CPU), dynamic, compiled
-            )
-            if log.is_enabled("retrace"):
-                log.emit("retrace", f"{self.__name__}: {trace}")
-            compiled = self._trace(call, dynamic, device).compile()
-            COUNTER.compiles += 1
-            self.history.end(trace, compiled)
-            node = entry.insert(call.leaves, dynamic, compiled, trace.number)
-            self._bound_cache(trace)
-        return node, compiled, dynamic
+        if found is not None and found.is_current:
+            return found
+        stale = None if found is None else found.compiled
+        place = str(device or CPU)
+        trace = self.history.begin(call.described, place, dynamic, stale)
+        if log.is_enabled("retrace"):
+            log.emit("retrace", f"{self.__name__}: {trace}")
+        compiled = self._trace(call, dynamic, device).compile()
+        COUNTER.compiles += 1
+        self.history.end(trace, compiled)
+        node = entry.insert(call.leaves, dynamic, compiled, trace.number)
+        self._bound_cache(trace)
+        return node
 
     def _forms(self) -> "list[tuple[object, Specializations, Node]]":
         """Return all that is compiled: base key, its specialisations, the node."""
         entries = [*self._cache.items()]
         return [(key, entry, node) for key, entry in entries for node in entry.forms()]
+
+    def _drop_failed(self) -> None:
+        """Forget keys for which nothing could be compiled, if these are many."""
+        if len(self._cache) > 2 * config.get("max_specializations"):
+            for key, entry in [*self._cache.items()]:
+                if not entry.tries:
+                    self._cache.pop(key, None)
 
     def _bound_cache(self, trace: "Trace") -> None:
         """Forget the oldest forms above the limit; warn of what causes so many."""
@@ -500,7 +526,8 @@ class JitFunction(NativeCallable):
             entry.drop(node)
             if not entry.tries:
                 self._cache.pop(key, None)
-        cause = self.history.new_cause(trace) if len(forms) > limit else None
+        is_over = len(forms) > limit and not _is_own(self.__wrapped__)
+        cause = self.history.new_cause(trace) if is_over else None
         if cause is not None:
             warnings.warn(
                 f"{self.__name__} was compiled {trace.number} times and keeps {limit} "
@@ -615,6 +642,12 @@ def _guard_for(plan: CallPlan, compiled: Compiled, call: Call) -> Guard | None:
     from .device_guard import device_guard  # noqa: PLC0415
 
     return device_guard(plan, compiled, call)
+
+
+def _is_own(fn: Callable[..., Any]) -> bool:
+    """Tell whether a function is tracejit's, of which its users need not be warned."""
+    code = getattr(fn, "__code__", None)
+    return code is not None and is_internal(code.co_filename)
 
 
 def _identifier(name: str) -> str:

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tracejit.debug.reasons import REASONS, page
+from tracejit.log import ARTIFACTS
 
 from .blocks import run_blocks
 from .commands import BLESS, DOCS, bless, normalised, printed, shown
@@ -56,6 +57,11 @@ def test_links_are_there():
     links = re.findall(r"\]\((?!http)([^)#]+)\)", PAGE.read_text("utf-8"))
     assert "reasons.md" in links
     assert not [link for link in links if not (DOCS / link).exists()]
+
+
+def test_every_log_is_described():
+    text = PAGE.read_text("utf-8").partition("## Logs")[2]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", text, re.M)) == ARTIFACTS
 
 
 def test_numbers_of_machines_are_normalised():

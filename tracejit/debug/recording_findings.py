@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..compiled import is_passed_as_is
+from ..ir.aval import ShapedArray
 from ..ir.graph import Eqn, Graph, Var, subgraphs
 from ..ir.ops.shape import constant_p
 from ..ir.primitive import ArrayConstant
@@ -16,7 +18,7 @@ from ..ir.rerolling import Rolled
 from ..lowering import input_strides
 from ..program.program import Copy, Purpose
 from ..stages import Lowered
-from ..tracing.leaves import ArgumentLeaf, place_name, value_text
+from ..tracing.leaves import place_name, value_text
 from ..tracing.record import Recording
 from ..unused import unused
 from .finding import Finding, at
@@ -41,8 +43,10 @@ def recording_findings(lowered: Lowered) -> Iterator[Finding]:
 
 def _arguments(recording: Recording) -> Iterator[Finding]:
     for i, leaf in enumerate(recording.arguments):
-        if leaf.kind == "array":
-            yield from _array(leaf)
+        if leaf.aval is not None and leaf.kind == "array":
+            if leaf.strides or not leaf.is_readable:
+                size = leaf.aval.nbytes
+                yield _array(leaf.name, leaf.text, size, leaf.is_readable)
         elif i in recording.pinned:
             line = recording.asked.get(i, "")
             sources = (line,) if line else ()
@@ -62,19 +66,20 @@ def _arguments(recording: Recording) -> Iterator[Finding]:
     yield from _aliases(recording)
 
 
-def _array(leaf: ArgumentLeaf) -> Iterator[Finding]:
-    assert leaf.aval is not None
-    if not leaf.is_readable:
-        yield Finding(
-            "CALL_UNALIGNED",
-            f"{leaf.name} is {leaf.text}",
-            subject=leaf.name,
-            bytes=leaf.aval.nbytes,
-        )
-    elif leaf.strides:
-        yield Finding(
-            "LAYOUT_STRIDED", f"{leaf.name} is {leaf.text}", subject=leaf.name
-        )
+def _array(name: str, text: str, size: int, is_readable: bool) -> Finding:
+    """Return what an array costs that is not C-contiguous and aligned."""
+    if is_readable:
+        return Finding("LAYOUT_STRIDED", f"{name} is {text}", subject=name)
+    return Finding("CALL_UNALIGNED", f"{name} is {text}", subject=name, bytes=size)
+
+
+def _memory(name: str, array: np.ndarray) -> Iterator[Finding]:
+    """Yield the same of a captured array."""
+    is_readable = is_passed_as_is(array)
+    if not is_readable or not array.flags.c_contiguous:
+        aval = ShapedArray(array.shape, array.dtype)
+        text = f"{aval}, strides {list(array.strides)}"
+        yield _array(name, text, aval.nbytes, is_readable)
 
 
 def _aliases(recording: Recording) -> Iterator[Finding]:
@@ -98,6 +103,7 @@ def _captures(recording: Recording) -> Iterator[Finding]:
             capture.name,
             None if aval is None else aval.nbytes,
         )
+        yield from _memory(f"the captured {capture.name}", capture.array)
     functions = []
     for constant in recording.constants:
         if isinstance(constant.value, _VALUES):
