@@ -49,10 +49,13 @@ def test_defaults():
         tf32=False,
         tune="off",
         tuning_file="",
+        nans="off",
+        interpret=False,
         verify=False,
         validate="off",
         repro_dir="",
         log=(),
+        dump="",
         profile=False,
         perf_map=False,
         native_calls=True,
@@ -223,6 +226,8 @@ def test_cache_key_changes_with_marked_switches_alone():
         "tf32",
         "tune",
         "tuning_file",
+        "nans",
+        "interpret",
         "profile",
         "perf_map",
     ]
@@ -230,8 +235,8 @@ def test_cache_key_changes_with_marked_switches_alone():
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        rest = True, True, True, "on", False, 0, 8000, False, "off", "", False, False
-        assert config.cache_key() == ("baseline", "cpu", *rest)
+        rest = True, True, True, "on", False, 0, 8000, False, "off", "", "off", False
+        assert config.cache_key() == ("baseline", "cpu", *rest, False, False)
     assert config.cache_key() is before  # made once
 
 

@@ -217,6 +217,25 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="nans",
+            env="TRACEJIT_NANS",
+            type=str,
+            default="off",
+            help="nan raises where a call gives NaN, and names the line that made it, "
+            "which takes an interpreted run; inf does so for infinities too",
+            in_cache_key=True,
+            choices=("off", "nan", "inf"),
+        ),
+        Switch(
+            name="interpret",
+            env="TRACEJIT_INTERPRET",
+            type=bool,
+            default=False,
+            help="run jitted functions as the plain NumPy that they are, line by line, "
+            "so that debuggers stop in them",
+            in_cache_key=True,
+        ),
+        Switch(
             name="verify",
             env="TRACEJIT_VERIFY",
             type=bool,
@@ -250,6 +269,14 @@ SWITCHES: Mapping[str, Switch] = {
             "(passes), what was compiled (compile), what was measured (tune), what was "
             "not validated, and why (validate)",
             choices=("retrace", "fusion", "passes", "compile", "tune", "validate"),
+        ),
+        Switch(
+            name="dump",
+            env="TRACEJIT_DUMP",
+            type=str,
+            default="",
+            help="folder for the levels of every compilation, from graphs to assembly; "
+            "index.jsonl there lists them",
         ),
         Switch(
             name="profile",
@@ -305,10 +332,13 @@ class Config:
     tf32: bool
     tune: str
     tuning_file: str
+    nans: str
+    interpret: bool
     verify: bool
     validate: str
     repro_dir: str
     log: tuple[str, ...]
+    dump: str
     profile: bool
     perf_map: bool
     native_calls: bool
@@ -404,8 +434,10 @@ def get(
         "donation",
         "tune",
         "tuning_file",
+        "nans",
         "validate",
         "repro_dir",
+        "dump",
     ],
 ) -> str: ...
 @overload
@@ -417,6 +449,7 @@ def get(
         "deterministic",
         "tf32",
         "verify",
+        "interpret",
         "profile",
         "perf_map",
         "native_calls",

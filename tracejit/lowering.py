@@ -181,4 +181,5 @@ def build(graph: Graph, program: Program) -> CpuExecutable:
 def _built(native: Program) -> CpuExecutable:
     target = host_target(config.get("isa"))
     threading = threading_of(config.get("threads"), config.get("share_from"))
-    return CpuExecutable(native, target, threading, config.get("profile"))
+    probed, named = config.get("profile"), config.get("perf_map")
+    return CpuExecutable(native, target, threading, probed, named)

@@ -34,7 +34,7 @@ from ..program.program import Extern, Loop, Program, Run, Step, nested
 from ..runtime.cpu.engine import engine_for
 from ..runtime.cpu.externs import resolve_loop
 from .args import HELP_END, argument_option, isa_option
-from .functions import traced_target, user_errors
+from .functions import args_from_option, traced_target, user_errors
 from .graphs import graphs_of
 
 TARGETS = (
@@ -78,6 +78,7 @@ Targets:
 @click.command(epilog=EPILOG)
 @click.argument("source", metavar="FILE.py:FUNC|MODULE:FUNC|FILE.tir")
 @argument_option
+@args_from_option
 @click.option(
     "--target",
     callback=lambda context, option, value: read_target(value),
@@ -96,6 +97,7 @@ Targets:
 def emit(
     source: str,
     arguments: tuple[str, ...],
+    args_from: str | None,
     target: tuple[str, str],
     isa: str | None,
     arch: str | None,
@@ -111,10 +113,10 @@ def emit(
         wanted = own_arch or arch or ("gfx942" if name == "amdgcn" else "sm_90")
         check_target(name, wanted)
         if name == "interp":
-            graphs = map(after_passes, graphs_of(source, arguments))
+            graphs = map(after_passes, graphs_of(source, arguments, args_from))
             click.echo("\n\n".join(map(format_graph, graphs)))
             return
-        found = programs(source, arguments, limits_of(name))
+        found = programs(source, arguments, args_from, limits_of(name))
         with_all = bool(own_arch) and name == "triton"
         texts = [text_of(program, name, wanted, with_all) for program in found]
         click.echo("\n".join(texts).rstrip())
@@ -148,14 +150,14 @@ def limits_of(target: str) -> Limits:
 
 
 def programs(
-    source: str, arguments: Sequence[str], limits: Limits
+    source: str, arguments: Sequence[str], args_from: str | None, limits: Limits
 ) -> Iterator[Program]:
     """Yield the Program of a function, or of each graph in a file."""
     if source.endswith(".tir"):
-        for graph in graphs_of(source, arguments):
+        for graph in graphs_of(source, arguments, args_from):
             yield program_of(graph, limits)
         return
-    yield traced_target(source, arguments).lower(limits).program
+    yield traced_target(source, arguments, args_from).lower(limits).program
 
 
 def after_passes(graph: Graph) -> Graph:

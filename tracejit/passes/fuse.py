@@ -21,11 +21,11 @@ from ..ir import dtypes as dt
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraph
 from ..ir.ops.contract import dot_general_p
-from ..ir.ops.control import fusion_p
+from ..ir.ops.control import cond_p, fusion_p
 from ..ir.ops.conv import conv_general_p
 from ..ir.ops.custom import barrier_p
 from ..ir.ops.indexing import gather_p
-from ..ir.ops.loops import scan_p
+from ..ir.ops.loops import scan_p, while_p
 from ..ir.ops.shape import (
     broadcast_in_dim_p,
     concatenate_p,
@@ -58,6 +58,7 @@ from .streams import with_streams
 
 Read = tuple[Var, Map | None]  # a variable and where an element reads it
 PIECEWISE = (pad_p, concatenate_p, update_slice_p, gather_p)
+OF_STEPS = (scan_p, while_p, cond_p)
 SCALAR_BUDGET = 64  # rank-0 equations repeated in each group that reads them
 REPEATED_WORK = 8.0  # operations an element that groups repeat rather than load
 REPEATED_BYTES = 2.0  # bytes loaded to repeat a value, per byte of it
@@ -135,9 +136,19 @@ class _Fusion:
                 other = self.group_of.get(source)
                 if mine is None or other is None or mine is other:
                     continue
-                made = self.definitions[source]
-                if made.primitive is not constant_p:
+                made = self._maker(source)
+                if made is not None:
                     yield Boundary(made, eqn, source, reason)
+
+    def _maker(self, var: Var) -> Eqn | None:
+        """Return what computes a value, which may pass barriers; None for data."""
+        eqn = self.definitions.get(var)
+        while eqn is not None and (eqn.primitive is barrier_p or is_lazy(eqn)):
+            x = eqn.invars[eqn.outvars.index(var)]
+            if not isinstance(x, Var):
+                return None
+            var, eqn = x, self.definitions.get(x)
+        return None if eqn is not None and eqn.primitive is constant_p else eqn
 
     # --- placing equations
 
@@ -628,6 +639,8 @@ def _reason(alone: Eqn | None) -> Refusal:
         return Refusal.PRODUCT
     if alone is not None and is_in_pieces(alone):
         return Refusal.PIECES
+    if alone is not None and alone.primitive in OF_STEPS:
+        return Refusal.STEPS
     return Refusal.EXTERN
 
 

@@ -19,6 +19,7 @@ Before → after::
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import is_
 
 from ..builder import Builder
 from ..graph import Atom, Eqn, Graph, Var, expansion_of
@@ -120,8 +121,8 @@ class _Attempt:
         self.env: dict[Var, Atom] = {}
         self.made: dict[Eqn, Eqn] = {}
         b = Builder(graph.name, stats=self.stats)
-        for var in graph.invars:
-            self.env[var] = b.input(var.aval, var.name)
+        b.invars.extend(graph.invars)
+        self.env.update((var, var) for var in graph.invars)
         self._replay(b, graph)
         outs = [self.env[x] if isinstance(x, Var) else x for x in graph.outvars]
         self.graph = Graph(graph.name, b.invars, outs, live_equations(b.eqns, outs))
@@ -137,7 +138,10 @@ class _Attempt:
             is_anchor = eqn.primitive in ANCHORS
             b.rules = self._rules_at(eqn) if is_anchor or steps <= NEAR else NO_RULES
             before = self.stats.total
-            outs = b.emit_all(eqn.primitive, ins, eqn.params)
+            if all(map(is_, ins, eqn.invars)):
+                outs = b.keep(eqn)
+            else:
+                outs = b.emit_all(eqn.primitive, ins, eqn.params)
             for var, out in zip(eqn.outvars, outs, strict=True):
                 env[var] = out
                 made = b.definition(out)
