@@ -44,6 +44,11 @@ COMMANDS = {
     "bisect": Entry(
         "tracejit.cli.bisect", "bisect", "Find the rewrite that makes results wrong."
     ),
+    "reduce": Entry(
+        "tracejit.cli.reduce",
+        "reduce",
+        "Make a graph that fails as small as it can be.",
+    ),
     "repro": Entry(
         "tracejit.cli.repro", "repro", "Compile again what an internal error wrote."
     ),

@@ -21,7 +21,7 @@ from ..ir.graph import Graph
 from ..ir.primitive import Array
 from ..passes.pipelines import pipeline
 from .args import argument_option, isa_option
-from .functions import json_option, print_json, user_errors
+from .functions import args_from_option, json_option, print_json, user_errors
 from .graphs import graphs_of
 
 EPILOG = """\b
@@ -66,6 +66,7 @@ class Ran:
 @click.command(epilog=EPILOG)
 @click.argument("source", metavar="FILE.tir|FILE.py:FUNC|MODULE:FUNC")
 @argument_option
+@args_from_option
 @click.option(
     "--check",
     type=click.Choice(["interp"]),
@@ -86,6 +87,7 @@ class Ran:
 def run(
     source: str,
     arguments: tuple[str, ...],
+    args_from: str | None,
     check: str | None,
     seed: int,
     samples: str,
@@ -97,7 +99,7 @@ def run(
     with user_errors(), config.override(**switches):
         found = [
             ran
-            for graph in graphs_of(source, arguments)
+            for graph in graphs_of(source, arguments, args_from)
             for ran in runs_of(graph, samples, seed, check is not None)
         ]
     if as_json:

@@ -168,6 +168,8 @@ class _Lowering:
 
     def culprit(self, wanted: Sequence[Reference]) -> Culprit | None:
         """Return the first step that makes a wrong Program."""
+        if self.crash is None and self.complaint(*self.programs[-1], wanted) is None:
+            return None
         before: Program | None = None
         for name, program in self.programs:
             wrong = None
