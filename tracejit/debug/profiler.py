@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import config
 from ..errors import UnsupportedError
+from ..program.memory import roots_of, users_of
 from ..program.program import (
     Copy,
     Extern,
@@ -35,7 +36,7 @@ from ..program.program import (
 from ..records import dataclass
 from ..runtime.cpu.probes import nanoseconds_per_tick, probes_of, watch
 from . import chrome, machine, report
-from .memory import Timeline, roots_of, timeline, title_of, users_of
+from .memory import Timeline, timeline, title_of
 from .work import UNKNOWN, Share, Work, shares_of, time_shares, work_of
 
 if TYPE_CHECKING:

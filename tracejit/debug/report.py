@@ -1,16 +1,9 @@
 """A profile as text, as HTML and as a JSON document."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .text import (
-    LINES_SHOWN,
-    html_table,
-    in_bytes,
-    in_seconds,
-    in_thousands,
-    text_table,
-)
+from ..program.memory import in_bytes, shown_lines
+from .text import html_table, in_seconds, in_thousands, text_table
 
 if TYPE_CHECKING:
     from .machine import Limits
@@ -120,18 +113,13 @@ def _step_row(step: "StepProfile", function: "FunctionProfile") -> list[str]:
         f"{step.of_limit:.0%} {bound_of(step)}" if work else "",
         str(function.threads if step.is_shared else 1),
         f"{step.kind} {step.name}" if step.kind != step.name else step.name,
-        _shown(step.sources),
+        shown_lines(step.sources),
     ]
 
 
 def bound_of(step: "StepProfile") -> str:
     """Say what limits a step: ``mem`` or ``arith``."""
     return "arith" if step.is_bound_by_arithmetic else "mem"
-
-
-def _shown(sources: Sequence[str]) -> str:
-    more = " ..." * (len(sources) > LINES_SHOWN)
-    return ", ".join(sources[:LINES_SHOWN]) + more
 
 
 def line_rows(profile: "Profile") -> list[list[str]]:
@@ -148,7 +136,7 @@ def _line_row(line: "LineProfile", calls: int, total: float) -> list[str]:
         in_thousands(line.flops / calls),
         in_bytes(line.bytes / calls),
         line.source,
-        _shown(line.steps),
+        shown_lines(line.steps),
     ]
 
 
