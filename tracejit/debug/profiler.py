@@ -237,9 +237,15 @@ class Profile:
                 )
         return tuple(sorted(found.values(), key=lambda x: -x.seconds))
 
-    def as_text(self) -> str:
-        """Return the steps and the lines as tables."""
-        return report.as_text(self)
+    def as_text(self, order: str = "time") -> str:
+        """Return the steps and the lines as tables.
+
+        Parameters
+        ----------
+        order : str
+            ``"time"``, what took the longest first, or ``"program"``.
+        """
+        return report.as_text(self, order == "time")
 
     def as_json(self) -> dict[str, object]:
         """Return everything but the events, ready for JSON."""
@@ -311,9 +317,9 @@ class Recorder:
         """See `Profile`."""
         return self.profile.lines
 
-    def as_text(self) -> str:
+    def as_text(self, order: str = "time") -> str:
         """See `Profile`."""
-        return self.profile.as_text()
+        return self.profile.as_text(order)
 
     def as_json(self) -> dict[str, object]:
         """See `Profile`."""
