@@ -73,6 +73,10 @@ class StoredProgram(NativeProgram):
     def _error(self, word: int, arena: int) -> BaseException:
         return self._compiled().error_of(word, arena)
 
+    def memory_error(self) -> MemoryError:
+        """Return the exception for a call that gets no memory."""
+        return self._compiled().memory_error()
+
     def as_text(self) -> str:
         """Return the LLVM module, written anew."""
         return self._compiled().as_text()

@@ -16,9 +16,11 @@ import click
 import numpy as np
 
 from .. import config
+from ..debug import machine
 from ..debug.profiler import Profile, Recorder, profile_call
 from ..debug.samples import sample_inputs
 from ..ir.aval import ShapedArray
+from ..runtime.cpu.threads import usable_cores
 from ..tracing.tree import flatten, unflatten
 from .args import HELP_END, argument_option
 from .functions import (
@@ -56,6 +58,14 @@ Examples:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write what ran when to a file that Perfetto and Chrome open.",
 )
+@click.option(
+    "--order",
+    type=click.Choice(("time", "program")),
+    default="time",
+    show_default=True,
+    help="Of steps and lines: the longest first, or as they stand.",
+)
+@click.option("--measure", is_flag=True, help="Measure the machine again first.")
 @json_option
 def profile(
     target: str,
@@ -65,6 +75,8 @@ def profile(
     threads: int | None,
     seed: int,
     trace_file: Path | None,
+    order: str,
+    measure: bool,
     as_json: bool,
 ) -> None:
     """Measure a function or a script: each step, each line, against the machine.
@@ -75,6 +87,8 @@ def profile(
     """
     switches = {} if threads is None else {"threads": threads}
     with user_errors(), config.override(**switches):
+        if measure:
+            machine.improve({1, threads or usable_cores()})
         if ":" in target:
             if script_arguments:
                 raise click.UsageError("a function takes its arguments by --arg")
@@ -88,7 +102,7 @@ def profile(
     if as_json:
         print_json(found.as_json())
     else:
-        click.echo(found.as_text())
+        click.echo(found.as_text(order))
 
 
 def _of_function(
