@@ -52,6 +52,8 @@ def test_defaults():
         nans="off",
         interpret=False,
         verify=False,
+        validate="off",
+        repro_dir="",
         log=(),
         dump="",
         profile=False,
@@ -91,7 +93,7 @@ def test_environment_variables(variable, text, name, value):
         (
             "TRACEJIT_LOG",
             "fusion,loud",
-            "a list of retrace, fusion, passes, compile, tune",
+            "a list of retrace, fusion, passes, compile, tune, validate",
         ),
         ("TRACEJIT_MAX_SPECIALIZATIONS", "many", "an integer of at least 1"),
         ("TRACEJIT_MAX_SPECIALIZATIONS", "0", "an integer of at least 1"),
@@ -138,8 +140,8 @@ def test_unknown_switch_lists_the_known():
         ("fma", 1, "True or False"),
         ("max_specializations", True, "an integer of at least 1"),
         ("max_specializations", 0, "an integer of at least 1"),
-        ("log", "fusion", "a list of retrace, fusion, passes, compile, tune"),
-        ("log", (1,), "a list of retrace, fusion, passes, compile, tune"),
+        ("log", "fusion", "a list of retrace, fusion, passes, compile, tune, validate"),
+        ("log", (1,), "a list of retrace, fusion, passes, compile, tune, validate"),
     ],
 )
 def test_values_of_the_wrong_kind_change_nothing(name, value, hint):
@@ -272,4 +274,4 @@ def test_log_goes_through_the_logging_module():
 def test_unknown_artifact_lists_the_known():
     with pytest.raises(InternalError, match="there is no log artifact 'fuse'") as info:
         log.emit("fuse", "two kernels")
-    assert info.value.hint == "one of retrace, fusion, passes, compile, tune"
+    assert info.value.hint == "one of retrace, fusion, passes, compile, tune, validate"

@@ -370,7 +370,7 @@ class JitFunction(NativeCallable):
         tracejit.debug.Explanation
             Findings with a code each: text where it is printed, HTML in notebooks.
         """
-        return debug_module("explain").explain(self)
+        return debug_module("explanation").explain(self)
 
     @property
     def history(self) -> "History":
@@ -421,6 +421,28 @@ class JitFunction(NativeCallable):
                 f"{self.__name__} runs on {compiled.device}, whose steps have no clocks"
             )
         return compiled.changes_arguments
+
+    def view(
+        self, *args: Any, path: Any = None, profile: Any = None, **kwargs: Any
+    ) -> Any:
+        """Return a page that shows every level of a compilation, linked line by line.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Of a call; it is compiled, but not run.
+        path : path-like, optional
+            Where to write the page, too: one HTML file, which needs nothing else.
+        profile : Profile, optional
+            What `profile` gave, to be shown beside.
+
+        Returns
+        -------
+        tracejit.debug.page.page.Page
+            HTML in notebooks; has ``save(path)``, and ``open()`` for a browser.
+        """
+        page = debug_module("page.page")
+        return page.view_function(self, args, kwargs, path, profile)
 
     def cache_size(self) -> int:
         """Return the number of base keys compiled for."""

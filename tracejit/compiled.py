@@ -82,7 +82,7 @@ class Compiled:
 
     def explain(self) -> Any:
         """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
-        return debug_module("explain").explain(self)
+        return debug_module("explanation").explain(self)
 
     def _repr_html_(self) -> str:
         html: str = debug_module("notebook").stage_html(self)
@@ -91,6 +91,10 @@ class Compiled:
     def __repr__(self) -> str:
         text: str = debug_module("notebook").stage_text(self)
         return text
+
+    def view(self, path: Any = None) -> Any:
+        """Return a page that shows every level; see `Lowered.view`."""
+        return debug_module("page.page").view(self, path)
 
     @cached_property
     def written_leaves(self) -> tuple[int, ...]:

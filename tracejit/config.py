@@ -243,14 +243,32 @@ SWITCHES: Mapping[str, Switch] = {
             help="verify the graph after every pass, and the Program with its kernels",
         ),
         Switch(
+            name="validate",
+            env="TRACEJIT_VALIDATE",
+            type=str,
+            default="off",
+            help="compare what is compiled with the interpreter on sample inputs: end "
+            "the machine code, each-pass every step, to name the one that is wrong",
+            choices=("off", "end", "each-pass"),
+        ),
+        Switch(
+            name="repro_dir",
+            env="TRACEJIT_REPRO_DIR",
+            type=str,
+            default="",
+            help="folder for what `tracejit repro` runs again after internal errors; "
+            "tracejit-repro in the folder for temporary files if none is named",
+        ),
+        Switch(
             name="log",
             env="TRACEJIT_LOG",
             type=tuple,
             default=(),
             help="what to report on stderr: why functions are traced again (retrace), "
             "what was fused and what was not (fusion), what each pass changed "
-            "(passes), what was compiled (compile), what was measured (tune)",
-            choices=("retrace", "fusion", "passes", "compile", "tune"),
+            "(passes), what was compiled (compile), what was measured (tune), what was "
+            "not validated, and why (validate)",
+            choices=("retrace", "fusion", "passes", "compile", "tune", "validate"),
         ),
         Switch(
             name="dump",
@@ -317,6 +335,8 @@ class Config:
     nans: str
     interpret: bool
     verify: bool
+    validate: str
+    repro_dir: str
     log: tuple[str, ...]
     dump: str
     profile: bool
@@ -408,7 +428,16 @@ def current() -> Config:
 @overload
 def get(
     name: Literal[
-        "isa", "device", "cache_dir", "donation", "tune", "tuning_file", "nans", "dump"
+        "isa",
+        "device",
+        "cache_dir",
+        "donation",
+        "tune",
+        "tuning_file",
+        "nans",
+        "validate",
+        "repro_dir",
+        "dump",
     ],
 ) -> str: ...
 @overload

@@ -220,7 +220,7 @@ class Lowered:
 
     def explain(self) -> Any:
         """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
-        return debug_module("explain").explain(self)
+        return debug_module("explanation").explain(self)
 
     def _repr_html_(self) -> str:
         html: str = debug_module("notebook").stage_html(self)
@@ -234,6 +234,16 @@ class Lowered:
         """Return this stage itself."""
         return self
 
+    def view(self, path: Any = None) -> Any:
+        """Return a page that shows every level: a `tracejit.debug.page.page.Page`.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to write it, too.
+        """
+        return debug_module("page.page").view(self, path)
+
     def compile(self) -> Compiled:
         """Emit and build machine code."""
         if self.device is not None:
@@ -241,7 +251,7 @@ class Lowered:
             from .device_call import DeviceCompiled  # noqa: PLC0415
 
             return _dumped(DeviceCompiled(self, self.device))
-        executable = _lowering().build(self.native)
+        executable = _lowering().build(self.recording.graph, self.program)
         log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
         return _dumped(Compiled(self, executable))
 

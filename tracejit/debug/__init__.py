@@ -9,7 +9,7 @@ from ..tracing.callbacks import debug_print as print
 
 if TYPE_CHECKING:
     from .divergence import compare
-    from .explain import Explanation, explain
+    from .explanation import Explanation, explain
     from .finding import Finding
     from .nan_check import nans
     from .profiler import profile
@@ -32,11 +32,11 @@ __all__ = [
 ]
 # What looks into the compiler loads it, and so waits until it is asked for.
 _LATER = {
-    "Explanation": "explain",
+    "Explanation": "explanation",
     "Finding": "finding",
     "REASONS": "reasons",
     "compare": "divergence",
-    "explain": "explain",
+    "explain": "explanation",
     "interpret": "stepping",
     "nans": "nan_check",
     "profile": "profiler",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .. import config
 from ..hashing import sha256
-from .explain import explain
+from .explanation import explain
 from .stage_levels import Level, levels_of
 
 if TYPE_CHECKING:

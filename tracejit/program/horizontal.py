@@ -109,7 +109,8 @@ def _joined(runs: Sequence[Run]) -> Run:
     inputs = tuple(b for r in runs for b in r.inputs)
     outputs = tuple(b for r in runs for b in r.outputs)
     groups = tuple(g for r in runs for g in r.groups)
-    return Run(kernel, schedule, inputs, outputs, source, groups)
+    results = tuple(v for r in runs for v in r.results)
+    return Run(kernel, schedule, inputs, outputs, source, groups, results)
 
 
 def _operations(kernel: Kernel) -> Hashable | None:

@@ -190,7 +190,8 @@ class _Lowering:
         """Copy an input to a result, and let equations write their part of that."""
         source, x = self.home[graph.invars[part.input]], graph.outvars[index]
         whole = self.output(graph.invars[part.input], index)
-        self.copy(source, whole, Purpose.WHOLE)
+        lines = _lines_of(graph).get(x, ())
+        self.copy(source, whole, Purpose.WHOLE, lines)
         steps = list(zip(whole.strides, part.start, part.stride, strict=True))
         strides = tuple(s * step for s, _, step in steps)
         offset = sum(s * start for s, start, _ in steps)
@@ -270,7 +271,8 @@ class _Lowering:
     def extern(self, eqn: Eqn) -> None:
         ins = tuple(self.operand(x).name for x in eqn.invars)
         outs = tuple(self.result(v).name for v in eqn.outvars)
-        self.steps.append(Extern(eqn.primitive, eqn.params, ins, outs, eqn.source))
+        step = Extern(eqn.primitive, eqn.params, ins, outs, eqn.source, eqn.outvars)
+        self.steps.append(step)
 
     def fusion(self, eqn: Eqn) -> None:
         """Add the kernel of a group."""
@@ -284,7 +286,8 @@ class _Lowering:
             tuple(b.strides for b in outs),
         )
         names = tuple(b.name for b in ins), tuple(b.name for b in outs)
-        self.steps.append(Run(kernel, schedule, *names, eqn.source, (graph,)))
+        ends = (graph,), eqn.outvars
+        self.steps.append(Run(kernel, schedule, *names, eqn.source, *ends))
 
     def kernel_of(
         self,
@@ -333,8 +336,8 @@ class _Lowering:
         strides = [b.strides for b in ins]
         kernel, schedule = conv_kernel(eqn, self.kernel_name(), strides, out.strides)
         names = tuple(b.name for b in ins), (out.name,)
-        graph = subgraph(group_of_one(eqn).params)
-        self.steps.append(Run(kernel, schedule, *names, eqn.source, (graph,)))
+        ends = (subgraph(group_of_one(eqn).params),), eqn.outvars
+        self.steps.append(Run(kernel, schedule, *names, eqn.source, *ends))
 
     # --- parts of complex arrays
 
@@ -494,30 +497,32 @@ class _Lowering:
         for name in ("on_true", "on_false"):
             graph = eqn.params[name]
             assert isinstance(graph, Graph)
-            branches.append(self.branch(graph, eqn.invars[1:], outs))
+            branches.append(self.branch(eqn, graph, outs))
         self.steps.append(If(predicate.name, branches[0], branches[1], eqn.source))
 
     def branch(
-        self, graph: Graph, args: Sequence[Atom], outs: Sequence[ProgramBuffer]
+        self, eqn: Eqn, graph: Graph, outs: Sequence[ProgramBuffer]
     ) -> tuple[Step, ...]:
-        return self.body(graph, [self.operand(x) for x in args], outs)
+        return self.body(eqn, graph, [self.operand(x) for x in eqn.invars[1:]], outs)
 
     def body(
         self,
+        eqn: Eqn,
         graph: Graph,
         ins: Sequence[ProgramBuffer],
         outs: Sequence[ProgramBuffer],
         carries: Sequence[ProgramBuffer] = (),
         purpose: Purpose = Purpose.BRANCH,
     ) -> tuple[Step, ...]:
-        """Return the steps of a sub-graph from its operands' buffers to `outs`.
+        """Return the steps of a sub-graph of `eqn` from its operands to `outs`.
 
         First of the outs are what `carries` are to be afterwards: these are written
         when all else is done. `purpose` is that of copies to `outs`.
         """
         outer, self.steps = self.steps, []
         results = graph.outvars[len(carries) :]
-        lines = _lines_of(graph)
+        lines: dict[Atom, tuple[str, ...]] = dict.fromkeys(graph.invars, eqn.source)
+        lines.update(_lines_of(graph))
         self.enter(graph, ins, dict(zip(results, outs, strict=True)))
         for x, out in zip(results, outs, strict=True):
             self.copy(self.operand(x), out, purpose, lines.get(x, ()))
@@ -578,7 +583,7 @@ class _Lowering:
         slices = [self.slice_of(x, p, name) for x in xs]
         places = [self.slice_of(y, p, name) for y in ys]
         ins = [*fixed, *carries, *slices]
-        steps = self.body(p.body, ins, places, carries, Purpose.SLICE)
+        steps = self.body(eqn, p.body, ins, places, carries, Purpose.SLICE)
         self.steps.append(Loop(p.length, steps, eqn.source, name))
 
     def slice_of(self, x: ProgramBuffer, p: ScanParams, loop: str) -> ProgramBuffer:
@@ -610,8 +615,8 @@ class _Lowering:
         for init, carry in zip(inits, carries, strict=True):
             self.copy(init, carry, Purpose.START, eqn.source)
         predicate = self.buffer(p.test.out_avals[0], Storage.ARENA)
-        test = self.body(p.test, [*for_test, *carries], [predicate])
-        steps = self.body(p.body, [*for_body, *carries], [], carries)
+        test = self.body(eqn, p.test, [*for_test, *carries], [predicate])
+        steps = self.body(eqn, p.body, [*for_body, *carries], [], carries)
         self.steps.append(While(predicate.name, test, steps, eqn.source))
 
     def finish(self, graph: Graph) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..ir.aval import Shape
-from ..ir.graph import Graph
+from ..ir.graph import Graph, Var
 from ..ir.ops.indexing import scatter_p
 from ..ir.primitive import Params, Primitive
 from ..kernels.kernel import Buffer, Kernel
@@ -83,7 +83,8 @@ class Run:
     """Run a kernel: ``run @name(inputs) -> (outputs)``.
 
     `groups` are the equations that it computes, where they are known: they tell which
-    of the user's lines costs what.
+    of the user's lines costs what. `results` are the variables of the program's graph
+    that it computes, one for each output: they lead from a kernel back to the graph.
     """
 
     kernel: Kernel
@@ -92,6 +93,7 @@ class Run:
     outputs: tuple[str, ...]
     source: tuple[str, ...] = ()
     groups: tuple[Graph, ...] = ()
+    results: tuple[Var, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,7 @@ class Extern:
     """Evaluate one primitive by NumPy's compiled ufunc loop, or by its `impl`.
 
     Which of the two is decided when code is emitted; the meaning is the primitive's.
+    `results` are as those of `Run`.
     """
 
     primitive: Primitive
@@ -106,6 +109,7 @@ class Extern:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: tuple[str, ...] = ()
+    results: tuple[Var, ...] = ()
 
 
 class Purpose(enum.Enum):
