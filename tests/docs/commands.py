@@ -52,7 +52,8 @@ def printed(command: str, folder: Path) -> str:
         switches[name] = value
     if words[0] == "tracejit":
         result = CliRunner().invoke(main, words[1:], env=switches)
-        assert result.exit_code == 0, f"{command}: {result.output}"
+        found = 3  # of commands that found what they look for
+        assert result.exit_code in (0, found), f"{command}: {result.output}"
         return result.output
     assert words[0] == "python"
     root = str(DOCS.parent)
