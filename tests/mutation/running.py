@@ -45,7 +45,7 @@ TIMES = ROOT / "tests" / "mutation" / "times.json"  # seconds of each file
 QUICK = 5.0  # seconds of a file
 STAGES = ("quick", "near", "wide")
 # Seconds of a processor: what else the machine does makes no difference.
-LIMITS = {"quick": 8, "near": 300, "wide": 1200}
+LIMITS = {"quick": 20, "near": 300, "wide": 1200}
 ASLEEP = 60  # how many times as long a run may take, if it gets no processor
 FOUND, CRASHED, SURVIVED = "found", "crashed", "survived"
 SLOW, BROKEN = "slow", "broken"
@@ -103,7 +103,7 @@ def plant(mutant: Mutant) -> None:
     from .hook import sitecustomize  # noqa: F401, PLC0415  # plants it
 
 
-def test_files(mutant: Mutant, stage: str) -> list[str]:
+def files_of(mutant: Mutant, stage: str) -> list[str]:
     """Return the files of tests of a stage: what is named alike, then the quickest."""
     times: dict[str, float] = json.loads(TIMES.read_text("utf-8"))
     seconds = {n: times.get(n, QUICK + 1) for n in _names(("tests",))}
@@ -127,7 +127,7 @@ def climb(mutant: Mutant, before: Outcome | None, last: str) -> Iterator[Outcome
     done = STAGES.index(before.stage) + 1 if before is not None else 0
     seconds = before.seconds if before is not None else 0.0
     for stage in STAGES[done : STAGES.index(last) + 1]:
-        files = test_files(mutant, stage)
+        files = files_of(mutant, stage)
         start = time.perf_counter()
         status, test = _run(mutant, files, LIMITS[stage]) if files else (SURVIVED, "")
         seconds = round(seconds + time.perf_counter() - start, 1)
