@@ -50,6 +50,7 @@ LEVELS = {
     "call_plan": 8,
     "guard": 8,
     "native_call": 8,
+    "watched_call": 8,
     "__main__": 9,
     "": 9,  # the package itself: public names of all parts
     "callback": 9,
@@ -327,7 +328,8 @@ LATE = (
 )
 # The first call on a CPU needs the compiler, but nothing of devices.
 NEVER_ON_CPU = ("scipy", "triton", "rich", "click", "logging", "subprocess")
-NEVER_ON_CPU += ("tracejit.codegen.triton", "tracejit.runtime.cuda")
+NEVER_ON_CPU += ("tracejit.codegen.triton", "tracejit.runtime.cuda", "numpy.random")
+NEVER_ON_CPU += ("tracejit.codegen.llvm.steps.sorting",)
 
 
 def loaded_after(program: str) -> set[str]:

@@ -293,6 +293,8 @@ class JitFunction(NativeCallable):
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the long way, which any call can take."""
+        if config.current().interpret:
+            return self.__wrapped__(*args, **kwargs)
         call = self._signature.bind(args, kwargs)
         donated = donated_arrays(call)
         node, compiled, dynamic = self._specialization(call)
@@ -302,13 +304,16 @@ class JitFunction(NativeCallable):
             log.emit("retrace", f"{self.__name__}: arguments overlap; run in NumPy")
             self.history.overlaps += 1
             return self.__wrapped__(*args, **kwargs)
-        if node.guard is None or node.guard in self._guards:
+        watch = _watch_of_calls()
+        if watch is not None:
+            node.guard = None  # each call is to come here
+        elif node.guard is None or node.guard in self._guards:
             form = self._signature.form(len(args), tuple(kwargs))
             plan = plan_for(form, call, compiled, dynamic)
             node.guard = None if plan is None else _guard_for(plan, compiled, call)
         if node.guard is not None:
             self._remember(node.guard)
-        result = compiled(call.given)
+        result = compiled(call.given) if watch is None else watch(compiled, call.given)
         changes = compiled.recording.changes
         if not changes:
             return result
@@ -332,6 +337,10 @@ class JitFunction(NativeCallable):
         """Trace at these arguments, without compiling and without the cache."""
         call = self._signature.bind(args, kwargs)
         return self._trace(call, frozenset(), _device_for(call, self._device))
+
+    def leaves_of(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Return the leaves of a call's arguments, which recordings count."""
+        return self._signature.bind(args, kwargs).given
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """Shorthand for ``trace(...).lower()``."""
@@ -361,7 +370,7 @@ class JitFunction(NativeCallable):
         tracejit.debug.Explanation
             Findings with a code each: text where it is printed, HTML in notebooks.
         """
-        return debug_module("explain").explain(self)
+        return debug_module("explanation").explain(self)
 
     @property
     def history(self) -> "History":
@@ -552,6 +561,16 @@ class JitFunction(NativeCallable):
 
 
 let_call(JitFunction)
+
+
+def _watch_of_calls() -> Callable[[Compiled, list[Any]], Any] | None:
+    """Return what looks at the results of calls, if a switch asks for it."""
+    mode = config.current().nans
+    if mode == "off":
+        return None
+    from .watched_call import call_without_nans  # noqa: PLC0415
+
+    return functools.partial(call_without_nans, mode=mode)
 
 
 def _native_calls() -> ModuleType:

@@ -82,14 +82,22 @@ class Compiled:
 
     def explain(self) -> Any:
         """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
-        return debug_module("explain").explain(self)
+        return debug_module("explanation").explain(self)
+
+    def _repr_html_(self) -> str:
+        html: str = debug_module("notebook").stage_html(self)
+        return html
+
+    def __repr__(self) -> str:
+        text: str = debug_module("notebook").stage_text(self)
+        return text
 
     def view(self, path: Any = None) -> Any:
         """Return a page that shows every level; see `Lowered.view`."""
         return debug_module("page.page").view(self, path)
 
     @cached_property
-    def _written(self) -> tuple[int, ...]:
+    def written_leaves(self) -> tuple[int, ...]:
         """The leaves that a call may write to."""
         written = (leaf for leaf, _ in self.recording.writes)
         return tuple(dict.fromkeys((*written, *self.donors.values())))
@@ -97,7 +105,7 @@ class Compiled:
     @property
     def changes_arguments(self) -> bool:
         """Whether a call writes into what it was given."""
-        return bool(self._written or self._lost or self.recording.changes)
+        return bool(self.written_leaves or self._lost or self.recording.changes)
 
     def captures_current(self) -> bool:
         """Tell whether every captured array and constant is where it was found."""
@@ -105,9 +113,9 @@ class Compiled:
 
     def writes_overlap(self, leaves: list[Any]) -> bool:
         """Tell whether an argument that is written shares memory with another array."""
-        if not self._written:
+        if not self.written_leaves:
             return False
-        written = {id(leaves[i]) for i in self._written}
+        written = {id(leaves[i]) for i in self.written_leaves}
         arguments = {id(x): x for x in leaves if isinstance(x, np.ndarray)}
         captured = [c.array for c in self._captures]
         return has_hazard(
@@ -121,7 +129,7 @@ class Compiled:
 
     def __call__(self, leaves: list[Any]) -> Any:
         """Run on a call's argument leaves and return the function's result."""
-        for i in self._written:
+        for i in self.written_leaves:
             if not leaves[i].flags.writeable:
                 raise ValueError("assignment destination is read-only")
         inputs = [

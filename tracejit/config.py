@@ -217,11 +217,47 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="nans",
+            env="TRACEJIT_NANS",
+            type=str,
+            default="off",
+            help="nan raises where a call gives NaN, and names the line that made it, "
+            "which takes an interpreted run; inf does so for infinities too",
+            in_cache_key=True,
+            choices=("off", "nan", "inf"),
+        ),
+        Switch(
+            name="interpret",
+            env="TRACEJIT_INTERPRET",
+            type=bool,
+            default=False,
+            help="run jitted functions as the plain NumPy that they are, line by line, "
+            "so that debuggers stop in them",
+            in_cache_key=True,
+        ),
+        Switch(
             name="verify",
             env="TRACEJIT_VERIFY",
             type=bool,
             default=False,
             help="verify the graph after every pass, and the Program with its kernels",
+        ),
+        Switch(
+            name="validate",
+            env="TRACEJIT_VALIDATE",
+            type=str,
+            default="off",
+            help="compare what is compiled with the interpreter on sample inputs: end "
+            "the machine code, each-pass every step, to name the one that is wrong",
+            choices=("off", "end", "each-pass"),
+        ),
+        Switch(
+            name="repro_dir",
+            env="TRACEJIT_REPRO_DIR",
+            type=str,
+            default="",
+            help="folder for what `tracejit repro` runs again after internal errors; "
+            "tracejit-repro in the folder for temporary files if none is named",
         ),
         Switch(
             name="log",
@@ -230,8 +266,17 @@ SWITCHES: Mapping[str, Switch] = {
             default=(),
             help="what to report on stderr: why functions are traced again (retrace), "
             "what was fused and what was not (fusion), what each pass changed "
-            "(passes), what was compiled (compile), what was measured (tune)",
-            choices=("retrace", "fusion", "passes", "compile", "tune"),
+            "(passes), what was compiled (compile), what was measured (tune), what was "
+            "not validated, and why (validate)",
+            choices=("retrace", "fusion", "passes", "compile", "tune", "validate"),
+        ),
+        Switch(
+            name="dump",
+            env="TRACEJIT_DUMP",
+            type=str,
+            default="",
+            help="folder for the levels of every compilation, from graphs to assembly; "
+            "index.jsonl there lists them",
         ),
         Switch(
             name="profile",
@@ -287,8 +332,13 @@ class Config:
     tf32: bool
     tune: str
     tuning_file: str
+    nans: str
+    interpret: bool
     verify: bool
+    validate: str
+    repro_dir: str
     log: tuple[str, ...]
+    dump: str
     profile: bool
     perf_map: bool
     native_calls: bool
@@ -377,7 +427,18 @@ def current() -> Config:
 
 @overload
 def get(
-    name: Literal["isa", "device", "cache_dir", "donation", "tune", "tuning_file"],
+    name: Literal[
+        "isa",
+        "device",
+        "cache_dir",
+        "donation",
+        "tune",
+        "tuning_file",
+        "nans",
+        "validate",
+        "repro_dir",
+        "dump",
+    ],
 ) -> str: ...
 @overload
 def get(
@@ -388,6 +449,7 @@ def get(
         "deterministic",
         "tf32",
         "verify",
+        "interpret",
         "profile",
         "perf_map",
         "native_calls",

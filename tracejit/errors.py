@@ -87,6 +87,18 @@ class CheckError(TracejitError, AssertionError):
     """A check of the user's own, `tracejit.debug.check`, did not hold."""
 
 
+class NonFiniteError(TracejitError, FloatingPointError):
+    """A compiled function gave NaN or inf, which the switch ``nans`` looks for.
+
+    Attributes
+    ----------
+    finding : tracejit.tracing.nonfinite.Finding, optional
+        Which line made it, as data.
+    """
+
+    finding: object = None
+
+
 class MissingPackageError(TracejitError, ImportError):
     """A package that is needed for this alone is not installed."""
 

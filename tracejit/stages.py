@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import log, stored
+from . import config, log, stored
 from .compiled import Compiled
 from .debugging import debug_module
 from .ir.graph import Graph
@@ -69,6 +69,14 @@ class Traced:
         """Return the graph in `.tir` text form."""
         return _graph_text(self.graph)
 
+    def _repr_html_(self) -> str:
+        html: str = debug_module("notebook").stage_html(self)
+        return html
+
+    def __repr__(self) -> str:
+        text: str = debug_module("notebook").stage_text(self)
+        return text
+
     def lower(self, limits: "Limits | None" = None) -> "Lowered":
         """Run the passes and lower the graph to a Program.
 
@@ -95,6 +103,7 @@ class Traced:
     def compile(self) -> Compiled:
         """Return machine code: what is on disk, or that of ``lower().compile()``."""
         is_stored = self.device is None and not self.donated
+        is_stored = is_stored and not config.current().dump
         source = (
             stored.source_of(self.recording, self.in_strides) if is_stored else None
         )
@@ -211,7 +220,15 @@ class Lowered:
 
     def explain(self) -> Any:
         """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
-        return debug_module("explain").explain(self)
+        return debug_module("explanation").explain(self)
+
+    def _repr_html_(self) -> str:
+        html: str = debug_module("notebook").stage_html(self)
+        return html
+
+    def __repr__(self) -> str:
+        text: str = debug_module("notebook").stage_text(self)
+        return text
 
     def as_lowered(self) -> "Lowered":
         """Return this stage itself."""
@@ -233,10 +250,18 @@ class Lowered:
             # The GPU backend loads with the first compilation for a device.
             from .device_call import DeviceCompiled  # noqa: PLC0415
 
-            return DeviceCompiled(self, self.device)
-        executable = _lowering().build(self.native)
+            return _dumped(DeviceCompiled(self, self.device))
+        executable = _lowering().build(self.recording.graph, self.program)
         log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
-        return Compiled(self, executable)
+        return _dumped(Compiled(self, executable))
+
+
+def _dumped(compiled: Compiled) -> Compiled:
+    """Write the levels of a compilation, if a switch asks for that."""
+    folder = config.current().dump
+    if folder:
+        debug_module("dump").dump(compiled, folder)
+    return compiled
 
 
 def _graph_text(graph: Graph) -> str:

@@ -7,8 +7,9 @@ text, the meaning of an error word) has the trace lowered and compiled as ever, 
 same code.
 
 Not kept: what calls NumPy's loops or Python, whose addresses are another process's;
-code with clocks, which notes in this process; functions whose arguments are donated,
-which may warn; graphs that hold objects of Python or primitives of the user's own.
+code with clocks, which notes in this process, or with names for perf; functions whose
+arguments are donated, which may warn; graphs that hold objects of Python or primitives
+of the user's own.
 """
 
 import time
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from . import config
+from .codegen.llvm.sharing import JOB_SYMBOL, WAKE_SYMBOL
 from .ir.dtypes import DTYPE_TO_NAME, NAME_TO_DTYPE
 from .ir.graph import Graph
 from .ir.primitive import HostObject
@@ -84,7 +86,12 @@ class StoredProgram(NativeProgram):
 
 def needs_pool(image: Image) -> bool:
     """Tell whether code shares work with threads."""
-    return any(name.startswith("tracejit_") for name in image.imports)
+    return bool(_own_imports(image))
+
+
+def _own_imports(image: Image) -> set[str]:
+    """Return what code imports of this package."""
+    return {name for name in image.imports if name.startswith("tracejit_")}
 
 
 def source_of(recording: Recording, strides: Strides) -> str | None:
@@ -97,8 +104,7 @@ def source_of(recording: Recording, strides: Strides) -> str | None:
         Element strides of each input.
     """
     graph = recording.graph
-    has_more = config.get("log") or config.get("profile")
-    if not kept.is_on() or has_more or not _is_plain(graph):
+    if not kept.is_on() or _is_looked_into() or not _is_plain(graph):
         return None
     feeds = [x if isinstance(x, int) else "captured" for x in recording.inputs]
     results = [
@@ -115,6 +121,12 @@ def source_of(recording: Recording, strides: Strides) -> str | None:
         usable_cores(),
     )
     return repr(found)
+
+
+def _is_looked_into() -> bool:
+    """Tell whether a switch asks for what compiling alone gives."""
+    asked = any(map(config.get, ("log", "profile", "perf_map", "dump")))
+    return asked or config.get("validate") != "off"
 
 
 def _is_plain(graph: Graph) -> bool:
@@ -162,9 +174,10 @@ def keep(source: str, executable: "CpuExecutable") -> None:
     image, code = executable.image, executable.code
     constants = code.constants
     size = sum(x.nbytes for x in constants.values())
-    if image is None or code.needs_host or code.imports.keys() != constants.keys():
+    if image is None or size > _MOST_CONSTANT_BYTES:
         return
-    if size > _MOST_CONSTANT_BYTES:
+    known = {*constants, JOB_SYMBOL, WAKE_SYMBOL}
+    if not {*code.imports, *_own_imports(image)} <= known:
         return
     about = _interface_data(executable.interface)
     about["constants"] = {

@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 
+import tracejit as tj
 from benchmarks import contenders, load, measure, report, timing
+from benchmarks.__main__ import parse_peers
 from benchmarks.check import WrongResultError, largest_error
 from benchmarks.contenders import OURS, Contender
 from benchmarks.limits import least_seconds
@@ -267,3 +269,21 @@ def moved(params, layer, leaf, step):
 def test_row_names_are_unique():
     for rows in SUITES.values():
         assert len({row.name for row in rows}) == len(rows)
+
+
+def test_ours_on_one_thread_is_a_contender_on_request(monkeypatch):
+    seen = []
+
+    def function(x):
+        seen.append(tj.config.get("threads"))
+        return x * 2
+
+    monkeypatch.setattr(timing, "WARM_S", 0.0)
+    row = toy_row(numpy_fn=function)
+    names = [contenders.ONE_THREAD, OURS]
+    found = measure.measure(row, names, rounds=1).measurements
+    assert [found[name].status for name in names] == [Status.OK] * 2
+    assert 1 in seen
+    assert tj.config.get("threads") != 1
+    assert contenders.ONE_THREAD not in contenders.PEERS
+    assert parse_peers(contenders.ONE_THREAD) == names

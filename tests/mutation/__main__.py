@@ -13,7 +13,7 @@ from .bisecting import Answer, ask
 from .bugs import MUTANTS
 from .mutant import ROOT, Mutant
 from .report import answers_table, read, table, write
-from .running import STAGES, SURVIVED, Outcome, climb
+from .running import SLOW, STAGES, SURVIVED, Outcome, climb
 
 HERE = ROOT / "tests" / "mutation"
 RESULTS, ANSWERS = HERE / "results.json", HERE / "bisect.json"
@@ -38,7 +38,7 @@ def main() -> int:
     for mutant in mixed(mutants):
         known = read(options.results or RESULTS, Outcome, MUTANTS)
         before = None if options.again else known.get(mutant.name)
-        if before is not None and before.status != SURVIVED:
+        if before is not None and before.status not in (SURVIVED, SLOW):
             continue
         for outcome in climb(mutant, before, options.upto):
             known[mutant.name] = outcome

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
+from typing import Any
 
 from .mutant import ROOT, Mutant
 from .running import digest, plant
@@ -31,7 +32,8 @@ PASS_OF = {  # that counts rewrites under another name
     "pointwise_loop": "turns",
     "lay_out": "layouts",
 }
-SEEDS = 150  # random graphs, and as many with loops
+SEEDS = 50  # random graphs, and as many with loops
+SPECIAL = 12  # inputs of the graphs of one rule
 LIMIT = 900  # seconds for a bug, the search included
 
 
@@ -87,9 +89,9 @@ def answer_of(mutant: Mutant) -> Answer:
     from tracejit.passes.pipelines import known_passes  # noqa: PLC0415
 
     passes = tuple(known_passes().values())
-    for graph in _programs(mutant):
+    for graph, inputs in _programs(mutant):
         start = time.perf_counter()
-        found = bisect_passes(graph, passes)
+        found = bisect_passes(graph, passes, inputs=inputs)
         seconds = time.perf_counter() - start
         if found is not None:
             names = (found.name, found.rule)
@@ -101,25 +103,33 @@ def answer_of(mutant: Mutant) -> Answer:
     return Answer(mutant.name, digest(mutant), False)
 
 
-def _programs(mutant: Mutant) -> Iterator[object]:
-    """Yield graphs, those nearest to the bug first."""
+def _programs(mutant: Mutant) -> Iterator[tuple[Any, list[Any]]]:
+    """Yield graphs, those nearest to the bug first, and inputs that tests run them on.
+
+    Those of the tests of rules are zeros of both signs, infinities, NaN and so on.
+    """
     from tests.ir.test_loop_rules import FIRES, MUST_NOT  # noqa: PLC0415
-    from tests.passes.rewriting import body  # noqa: PLC0415
+    from tests.passes.rewriting import body, special_arguments  # noqa: PLC0415
     from tests.passes.test_rules import MUST_NOT_FIRE, REWRITES  # noqa: PLC0415
     from tests.program.random_graphs import LOOP_SEEDS, random_graph  # noqa: PLC0415
     from tracejit.ir.parser import parse_graph, parse_graphs  # noqa: PLC0415
 
     if mutant.program:
-        yield parse_graph(mutant.program)
-    rules = [(name, body, text) for name, text, _ in (*REWRITES, *MUST_NOT_FIRE)]
-    loops = [(name, lambda g: g, g) for name, g, *_ in (*FIRES, *MUST_NOT)]
+        yield parse_graph(mutant.program), []
+    rules = [(name, body(text)) for name, text, _ in (*REWRITES, *MUST_NOT_FIRE)]
+    own_rules = [g for name, g in rules if name == mutant.culprit]
+    for graph in own_rules:
+        yield graph, special_arguments(graph.in_avals)[:SPECIAL]
+    yield from (
+        (g, []) for name, g, *_ in (*FIRES, *MUST_NOT) if name == mutant.culprit
+    )
     own = PASS_OF.get(mutant.culprit, mutant.culprit)
     files = sorted((ROOT / "tests" / "filetests").glob("*.tir"))
     mine = [f for f in files if f.stem in (own, f"{own}-keeps")]
-    known = (*rules, *loops)
-    yield from (made(x) for name, made, x in known if name == mutant.culprit)
     for file in (*mine, *(f for f in files if f not in mine)):
-        yield from parse_graphs(file.read_text("utf-8"))
+        yield from ((g, []) for g in parse_graphs(file.read_text("utf-8")))
+    for _, graph in rules:
+        yield graph, special_arguments(graph.in_avals)[:SPECIAL]
+    yield from ((g, []) for _, g, *_ in (*FIRES, *MUST_NOT))
     seeds = chain.from_iterable((k, LOOP_SEEDS + k) for k in range(SEEDS))
-    yield from (random_graph(seed)[0] for seed in seeds)
-    yield from (made(x) for name, made, x in known if name != mutant.culprit)
+    yield from ((random_graph(seed)[0], []) for seed in seeds)

@@ -11,6 +11,8 @@ Each run is a process of its own, forked where all but the package is imported a
 import hashlib
 import json
 import os
+import resource
+import signal
 import sys
 import tempfile
 import time
@@ -42,7 +44,9 @@ LEFT_OUT = ("tests/benchmarks", "tests/docs", "tests/mutation")
 TIMES = ROOT / "tests" / "mutation" / "times.json"  # seconds of each file
 QUICK = 5.0  # seconds of a file
 STAGES = ("quick", "near", "wide")
-LIMITS = {"quick": 600, "near": 1800, "wide": 3600}  # seconds
+# Seconds of a processor: what else the machine does makes no difference.
+LIMITS = {"quick": 8, "near": 300, "wide": 1200}
+ASLEEP = 60  # how many times as long a run may take, if it gets no processor
 FOUND, CRASHED, SURVIVED = "found", "crashed", "survived"
 SLOW, BROKEN = "slow", "broken"
 
@@ -100,15 +104,17 @@ def plant(mutant: Mutant) -> None:
 
 
 def test_files(mutant: Mutant, stage: str) -> list[str]:
-    """Return the files of tests of a stage, the quickest first."""
+    """Return the files of tests of a stage: what is named alike, then the quickest."""
     times: dict[str, float] = json.loads(TIMES.read_text("utf-8"))
     seconds = {n: times.get(n, QUICK + 1) for n in _names(("tests",))}
     near = _names(NEAR[mutant.area])
     left_out = LEFT_OUT if mutant.area == "codegen/triton" else (*LEFT_OUT, TRITON)
     kept = {n for n in seconds if not n.startswith(tuple(f"{d}/" for d in left_out))}
-    quick = {n for n in near if seconds[n] <= QUICK}
+    words = set(mutant.file.removesuffix(".py").split("/"))
+    mirror = {n for n in near if Path(n).stem.removeprefix("test_") in words}
+    quick = mirror | {n for n in near if seconds[n] <= QUICK}
     chosen = {"quick": quick, "near": near - quick, "wide": kept - near}[stage]
-    return sorted(chosen & kept, key=lambda n: (seconds[n], n))
+    return sorted(chosen & kept, key=lambda n: (n not in mirror, seconds[n], n))
 
 
 def _names(folders: Sequence[str]) -> set[str]:
@@ -131,22 +137,23 @@ def climb(mutant: Mutant, before: Outcome | None, last: str) -> Iterator[Outcome
             return
 
 
-def _run(mutant: Mutant, files: Sequence[str], limit: float) -> tuple[str, str]:
+def _run(mutant: Mutant, files: Sequence[str], limit: int) -> tuple[str, str]:
     """Return the status of a run of tests, and the test that failed or was running."""
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "test"
         notes.touch()
-        process = get_context("fork").Process(
-            target=_tests, args=(mutant, files, notes)
-        )
+        arguments = (mutant, files, notes, limit)
+        process = get_context("fork").Process(target=_tests, args=arguments)
         process.start()
-        process.join(limit)
-        if process.exitcode is None:
+        process.join(ASLEEP * limit)
+        if process.exitcode is None:  # it waits, for a lock perhaps
             process.kill()
             process.join()
-            return SLOW, notes.read_text("utf-8")
         test = notes.read_text("utf-8")
     code = process.exitcode
+    assert code is not None
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return SLOW, test
     if code < 0:
         return CRASHED, test
     if code == pytest.ExitCode.OK:
@@ -155,8 +162,9 @@ def _run(mutant: Mutant, files: Sequence[str], limit: float) -> tuple[str, str]:
     return (FOUND if has_failed else BROKEN), test
 
 
-def _tests(mutant: Mutant, files: Sequence[str], notes: Path) -> None:
+def _tests(mutant: Mutant, files: Sequence[str], notes: Path, limit: int) -> None:
     """Run tests in this process, and note which one is running."""
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 10))
     os.chdir(ROOT)
     quiet = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -164,8 +172,12 @@ def _tests(mutant: Mutant, files: Sequence[str], notes: Path) -> None:
     plant(mutant)
     options = ("-x", "-q", "-n0", "--tb=no", "-p", "no:cacheprovider")
     loaded = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # Hypothesis is
-    arguments = [*options, *loaded, "--hypothesis-seed=0", *files]
-    os._exit(pytest.main(arguments, plugins=[_Notes(notes)]))
+    for file in files:  # most bugs need the first ones alone
+        arguments = [*options, *loaded, "--hypothesis-seed=0", file]
+        code = pytest.main(arguments, plugins=[_Notes(notes)])
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            os._exit(code)
+    os._exit(pytest.ExitCode.OK)
 
 
 class _Notes:

@@ -1,10 +1,13 @@
 """The command `tracejit explain`: why a function is traced again, and what it costs.
 
-Needs `debug.explain`. Establishes its text, or one JSON document.
+Needs `debug.explanation`. Establishes its text, or one JSON document.
 """
+
+from dataclasses import replace
 
 import click
 
+from ..debug.reasons import GROUPS
 from .args import HELP_END, argument_option
 from .functions import (
     args_from_option,
@@ -27,12 +30,19 @@ Examples:
 @click.argument("target", metavar="FILE.py:FUNC|MODULE:FUNC")
 @argument_option
 @args_from_option
+@click.option(
+    "--only",
+    type=click.Choice(tuple(GROUPS)),
+    multiple=True,
+    help="A group of findings to show; can be repeated.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Show all findings of a code.")
 @json_option
 def explain(
     target: str,
     arguments: tuple[str, ...],
     args_from: str | None,
+    only: tuple[str, ...],
     show_all: bool,
     as_json: bool,
 ) -> None:
@@ -46,6 +56,8 @@ def explain(
     with user_errors():
         function = called_target(target, arguments, args_from)
         explanation = function.explain()
+    if only:
+        explanation = replace(explanation, findings=explanation.of(*only))
     if as_json:
         print_json(explanation.as_json())
     else:

@@ -37,8 +37,18 @@ COMMANDS = {
         "Say what is compiled again, and what goes through memory.",
     ),
     "opt": Entry("tracejit.cli.opt", "opt", "Run passes over a graph in .tir text."),
+    "run": Entry(
+        "tracejit.cli.run", "run", "Compile and run on samples; check the results."
+    ),
+    "diff": Entry("tracejit.cli.diff", "diff", "Compare graphs in .tir text."),
     "bisect": Entry(
         "tracejit.cli.bisect", "bisect", "Find the rewrite that makes results wrong."
+    ),
+    "repro": Entry(
+        "tracejit.cli.repro", "repro", "Compile again what an internal error wrote."
+    ),
+    "profile": Entry(
+        "tracejit.cli.profile", "profile", "Measure a function or script, by line."
     ),
     "demo": Entry(
         "tracejit.cli.demo", "demo", "Train a network on handwritten digits."

@@ -8,10 +8,13 @@ from ..tracing.callbacks import debug_check as check
 from ..tracing.callbacks import debug_print as print
 
 if TYPE_CHECKING:
-    from .explain import Explanation, explain
+    from .divergence import compare
+    from .explanation import Explanation, explain
     from .finding import Finding
+    from .nan_check import nans
     from .profiler import profile
     from .reasons import REASONS
+    from .stepping import interpret, watch
 
 __all__ = [
     "REASONS",
@@ -19,17 +22,25 @@ __all__ = [
     "Finding",
     "breakpoint",
     "check",
+    "compare",
     "explain",
+    "interpret",
+    "nans",
     "print",
     "profile",
+    "watch",
 ]
 # What looks into the compiler loads it, and so waits until it is asked for.
 _LATER = {
-    "Explanation": "explain",
+    "Explanation": "explanation",
     "Finding": "finding",
     "REASONS": "reasons",
-    "explain": "explain",
+    "compare": "divergence",
+    "explain": "explanation",
+    "interpret": "stepping",
+    "nans": "nan_check",
     "profile": "profiler",
+    "watch": "stepping",
 }
 
 

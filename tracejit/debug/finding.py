@@ -4,14 +4,7 @@ from dataclasses import dataclass
 
 from .reasons import REASONS, Reason
 
-COPIES = frozenset(
-    {
-        "CALL_UNALIGNED",
-        "LAYOUT_RESHAPE",
-        "LAYOUT_PACKED",
-        "WRITE_COPIED",
-    }
-)
+COPIES = frozenset({"CALL_UNALIGNED", "LAYOUT_RESHAPE", "WRITE_COPIED"})
 
 
 @dataclass(frozen=True)

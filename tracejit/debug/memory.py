@@ -234,7 +234,7 @@ def timeline(program: Program, code: "ProgramCode | None" = None) -> Timeline:
         cost = code.costs.get(number)
         scratch = 0 if cost is None else cost.scratch_bytes
         moments.append(Moment(number, title_of(step), step.source, live, scratch))
-    total = dict.fromkeys(_KINDS.values(), 0)
+    total = dict.fromkeys(KINDS.values(), 0)
     for b in buffers:
         total[b.kind] += b.bytes
     return Timeline(
@@ -256,7 +256,7 @@ def _live_bytes(buffers: Sequence[LiveBuffer], steps: int) -> list[int]:
     return list(accumulate(changes))[:steps]
 
 
-_KINDS: Mapping[Storage, str] = {
+KINDS: Mapping[Storage, str] = {
     Storage.INPUT: "input",
     Storage.OUTPUT: "output",
     Storage.CONSTANT: "constant",
@@ -289,7 +289,7 @@ def _code_of(program: Program) -> "ProgramCode":
 def _live_buffers(program: Program) -> Iterator[LiveBuffer]:
     """Yield what has memory of its own, with the steps that it lives for."""
     lives = _lives(program)
-    writers, readers = _users(program)
+    writers, readers = users_of(program)
     last = max(sum(1 for _ in nested(program.steps)) - 1, 0)
     for b in program.buffers:
         is_apart = b.storage is Storage.ALIAS or b.donor is not None
@@ -299,7 +299,7 @@ def _live_buffers(program: Program) -> Iterator[LiveBuffer]:
         is_planned = b.storage is Storage.ARENA
         yield LiveBuffer(
             b.name,
-            _KINDS[b.storage],
+            KINDS[b.storage],
             b.dtype.name,
             b.shape,
             bytes_of(b),
@@ -319,7 +319,7 @@ def _lives(program: Program) -> dict[str, tuple[int, int]]:
     What is used inside of a loop lives as long as the loop, as the plan has it.
     """
     lives: dict[str, tuple[int, int]] = {}
-    roots = _roots(program)
+    roots = roots_of(program)
     first = 0
     for step in program.steps:
         end = first + sum(1 for _ in nested([step])) - 1
@@ -330,10 +330,10 @@ def _lives(program: Program) -> dict[str, tuple[int, int]]:
     return lives
 
 
-def _users(program: Program) -> tuple[dict[str, dict[str, None]], ...]:
+def users_of(program: Program) -> tuple[dict[str, dict[str, None]], ...]:
     """Return the lines that write each owner of memory, and those that read it."""
     found: tuple[dict[str, dict[str, None]], ...] = ({}, {})
-    roots = _roots(program)
+    roots = roots_of(program)
     for step in nested(program.steps):
         ins, outs = ends_of(step)
         for names, known in ((outs, found[0]), (ins, found[1])):
@@ -343,7 +343,7 @@ def _users(program: Program) -> tuple[dict[str, dict[str, None]], ...]:
     return found
 
 
-def _roots(program: Program) -> dict[str, str]:
+def roots_of(program: Program) -> dict[str, str]:
     """Return the owner of memory for each buffer."""
     return {b.name: b.base or b.name for b in program.buffers}
 

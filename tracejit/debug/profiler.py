@@ -21,11 +21,21 @@ import numpy as np
 
 from .. import config
 from ..errors import UnsupportedError
-from ..program.program import Extern, If, Loop, Program, Run, Step, While, parts_of
+from ..program.program import (
+    Copy,
+    Extern,
+    If,
+    Loop,
+    Program,
+    Run,
+    Step,
+    While,
+    parts_of,
+)
 from ..records import dataclass
 from ..runtime.cpu.probes import nanoseconds_per_tick, probes_of, watch
 from . import chrome, machine, report
-from .memory import Timeline, timeline, title_of
+from .memory import Timeline, roots_of, timeline, title_of, users_of
 from .work import UNKNOWN, Share, Work, shares_of, time_shares, work_of
 
 if TYPE_CHECKING:
@@ -180,8 +190,10 @@ class Profile:
     functions : tuple of FunctionProfile
         Those that took the longest first.
     wall : float
-        Seconds that passed: of the calls alone for ``f.profile``, else of the block,
-        with all that Python did.
+        Seconds that passed, with all that Python did.
+    is_block : bool
+        Whether these are of a whole block, with tracing and compiling, or of the calls
+        of one function alone.
     limits : mapping of int to Limits
         The machine, by the number of threads.
     events : tuple of Event
@@ -197,6 +209,7 @@ class Profile:
 
     functions: tuple[FunctionProfile, ...]
     wall: float
+    is_block: bool
     limits: Mapping[int, machine.Limits]
     events: tuple[Event, ...]
     has_all_events: bool
@@ -210,7 +223,7 @@ class Profile:
     def lines(self) -> tuple[LineProfile, ...]:
         """The user's lines, those that took the longest first."""
         found: dict[str, LineProfile] = {}
-        for step in (s for f in self.functions for s in f.steps):
+        for step in (s for f in self.functions for s in f.steps if s.runs):
             for source, part in step.lines.items():
                 known = found.get(source) or LineProfile(source, 0, 0, 0, (), False)
                 found[source] = replace(
@@ -363,7 +376,7 @@ def profile_call(
     count = calls or min(max(int(ENOUGH_S / max(once, 1e-9)), FEWEST), MOST)
     with Recorder() as recorder:
         wall = sum(call() for _ in range(count))
-    return replace(recorder.profile, wall=wall)
+    return replace(recorder.profile, wall=wall, is_block=False)
 
 
 # --- from tables of ticks to profiles ---------------------------------------------
@@ -400,7 +413,12 @@ def profile_of(
     functions = tuple(_function(e, sums, tick, limits) for e, sums in ran)
     events = tuple(_events([e for e, _ in ran], tick))
     return Profile(
-        functions, wall, limits, events, all(probes_of(e).are_all for e, _ in ran)
+        functions,
+        wall,
+        True,
+        limits,
+        events,
+        all(probes_of(e).are_all for e, _ in ran),
     )
 
 
@@ -485,6 +503,15 @@ class _Place:
 def _places(program: Program) -> list[_Place]:
     """Return the places of all steps, in the order of their numbers."""
     found: list[_Place] = []
+    writers, readers = users_of(program)
+    roots = roots_of(program)
+
+    def lines_of(step: Step) -> tuple[str, ...]:
+        """Copies have no lines of their own: those of what they are for."""
+        if not isinstance(step, Copy):
+            return step.source
+        known = readers.get(roots[step.output]) or writers.get(roots[step.input])
+        return step.source or tuple(known or ())
 
     def visit(
         steps: Sequence[Step], around: tuple[str, ...], depth: int
@@ -492,7 +519,7 @@ def _places(program: Program) -> list[_Place]:
         numbers = []
         for step in steps:
             numbers.append(len(found))
-            sources = step.source or around
+            sources = step.source or around or lines_of(step)
             found.append(_Place(step, sources, depth, ()))
             number = numbers[-1]
             inner: list[int] = []

@@ -5,7 +5,8 @@ extern step is computed, which depends on this machine's NumPy.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from ..codegen.llvm.kernels import ModuleScope
 from ..codegen.llvm.sharing import SERIAL
@@ -15,6 +16,7 @@ from ..codegen.llvm.target import host_target
 from ..ir.aval import ShapedArray
 from ..ir.ops.callback import callback_p, check_p
 from ..ir.primitive import HostFunction
+from ..ir.printer import format_params
 from ..ir.rerolling import Rolled
 from ..passes.notes import Boundary, LaidOut, Note, TakenApart
 from ..program.program import (
@@ -52,14 +54,10 @@ Uses = Mapping[str, dict[str, None]]  # the owner of memory to lines
 
 def program_findings(lowered: Lowered) -> Iterator[Finding]:
     """Yield what a program and its passes have to tell."""
-    for note in lowered.findings:
-        yield _of_note(note)
+    # A pass may come to the same refusal by several ways.
+    yield from map(_of_note, dict.fromkeys(lowered.findings))
     yield from _intermediates(lowered.program)
-    for step, times in walked(lowered.program.steps):
-        if isinstance(step, Copy):
-            yield from _of_copy(lowered, step, times)
-        elif isinstance(step, Extern):
-            yield from _of_extern(lowered, step, times)
+    yield from _Steps(lowered).findings()
 
 
 def walked(steps: Sequence[Step], times: int = 1) -> Iterator[tuple[Step, int]]:
@@ -92,7 +90,6 @@ def _of_note(note: Note) -> Finding:
             "LAYOUT_PACKED",
             f"{note.aval}, read by {note.products} products{at(note.source)}",
             note.source,
-            bytes=note.aval.nbytes,
         )
     assert isinstance(note, TakenApart)
     return Finding(
@@ -159,40 +156,96 @@ def aval_of(buffer: ProgramBuffer) -> ShapedArray:
     return ShapedArray(buffer.shape, buffer.dtype)
 
 
-# --- copies -----------------------------------------------------------------------
+# --- steps that are no kernels ----------------------------------------------------
 
 
-def _of_copy(lowered: Lowered, step: Copy, times: int) -> Iterator[Finding]:
-    program = lowered.program
-    by_name = program.by_name
-    if step.purpose is Purpose.WRITE_BACK or is_nothing(step, by_name):
-        return
-    source, target = by_name[step.input], by_name[step.output]
-    turns = f", {times} times" if times > 1 else ""
-    what = f"{aval_of(target)}"
-    if step.purpose is Purpose.RESULT:
-        what = f"result {target.index}, {what}, is {_origin(lowered, source)}"
-    yield Finding(
-        COPY_CODES[step.purpose],
-        f"{what}{turns}{at(step.source)}",
-        step.source,
-        _origin(lowered, source),
-        size_of(target) * times,
-    )
+@dataclass(frozen=True)
+class _Computed:
+    """How an extern step is computed: a code, by what, and whether in place."""
+
+    code: str = ""
+    by: str = ""
+    in_place: bool = False
 
 
-def _origin(lowered: Lowered, buffer: ProgramBuffer) -> str:
-    """Say what the memory of a buffer is."""
-    by_name = lowered.program.by_name
-    owner = by_name[buffer.base] if buffer.base is not None else buffer
-    view = "a view of " if owner is not buffer else ""
-    if owner.storage is Storage.INPUT:
-        return view + input_name(lowered, owner.index)
-    if owner.storage is Storage.CONSTANT:
-        return f"{view}a constant"
-    if owner.storage is Storage.OUTPUT:
-        return f"{view}result {owner.index}"
-    return f"{view}an intermediate value"
+class _Steps:
+    """What the steps of a program have to tell: copies, and what the host computes."""
+
+    def __init__(self, lowered: Lowered) -> None:
+        self.lowered, self.program = lowered, lowered.program
+        self.by_name = lowered.program.by_name
+        self.known: dict[Hashable, _Computed] = {}
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield findings in the order of the steps."""
+        for step, times in walked(self.program.steps):
+            if isinstance(step, Copy):
+                yield from self._of_copy(step, times)
+            elif isinstance(step, Extern):
+                yield from self._of_extern(step, times)
+
+    def _of_copy(self, step: Copy, times: int) -> Iterator[Finding]:
+        if step.purpose is Purpose.WRITE_BACK or is_nothing(step, self.by_name):
+            return  # writes are told of as such
+        source, target = self.by_name[step.input], self.by_name[step.output]
+        turns = f", {times} times" if times > 1 else ""
+        what = f"{aval_of(target)}, {self._origin(source)}"
+        if step.purpose is Purpose.RESULT:
+            what = f"result {target.index}, {what}"
+        yield Finding(
+            COPY_CODES[step.purpose],
+            f"{what}{turns}{at(step.source)}",
+            step.source,
+            self._origin(source),
+            size_of(target) * times,
+        )
+
+    def _origin(self, buffer: ProgramBuffer) -> str:
+        """Say what the memory of a buffer is."""
+        owner = self.by_name[buffer.base] if buffer.base is not None else buffer
+        view = "a view of " if owner is not buffer else ""
+        if owner.storage is Storage.INPUT:
+            return view + input_name(self.lowered, owner.index)
+        if owner.storage is Storage.CONSTANT:
+            return f"{view}a constant"
+        if owner.storage is Storage.OUTPUT:
+            return f"{view}result {owner.index}"
+        return f"{view}an intermediate value"
+
+    def _of_extern(self, step: Extern, times: int) -> Iterator[Finding]:
+        name, turns = step.primitive.name, f", {times} times" if times > 1 else ""
+        found = self._computed(step)
+        if found.in_place and not is_update(step, 0, self.by_name):
+            operand = self.by_name[step.inputs[0]]
+            yield Finding(
+                "COPY_OPERAND",
+                f"{aval_of(operand)}, {self._origin(operand)}, for {name}{turns}"
+                f"{at(step.source)}",
+                step.source,
+                name,
+                size_of(operand) * times,
+            )
+        if found.code:
+            text = f"{name}{found.by}{turns}{at(step.source)}"
+            yield Finding(found.code, text, step.source, name)
+
+    def _computed(self, step: Extern) -> _Computed:
+        """Return how a step is computed; alike steps are looked at once."""
+        if step.primitive in (callback_p, check_p):
+            fn = step.params.get("fn")
+            label = f" of {fn.label}" if isinstance(fn, HostFunction) else ""
+            return _Computed("HOST_CALLBACK", label)
+        ends = [[self.by_name[n] for n in names] for names in ends_of(step)]
+        layouts = tuple(
+            tuple((b.dtype, b.shape, b.strides) for b in buffers) for buffers in ends
+        )
+        key = step.primitive.name, format_params(step.params, ""), layouts
+        if key not in self.known:
+            is_host = self.lowered.device is None
+            self.known[key] = (
+                on_cpu(step, *ends) if is_host else on_device(self.lowered, step)
+            )
+        return self.known[key]
 
 
 def input_name(lowered: Lowered, index: int) -> str:
@@ -203,51 +256,22 @@ def input_name(lowered: Lowered, index: int) -> str:
     return f"the argument {lowered.recording.arguments[feed].name}"
 
 
-# --- steps outside of kernels -----------------------------------------------------
-
-
-def _of_extern(lowered: Lowered, step: Extern, times: int) -> Iterator[Finding]:
-    name, what = step.primitive.name, f", {times} times" if times > 1 else ""
-    code, by, in_place = _computed(lowered, step)
-    by_name = lowered.program.by_name
-    if in_place and not is_update(step, 0, by_name):
-        operand = by_name[step.inputs[0]]
-        yield Finding(
-            "COPY_OPERAND",
-            f"{aval_of(operand)}, {_origin(lowered, operand)}, for {name}{what}"
-            f"{at(step.source)}",
-            step.source,
-            name,
-            size_of(operand) * times,
-        )
-    if code:
-        yield Finding(code, f"{name}{by}{what}{at(step.source)}", step.source, name)
-
-
-def _computed(lowered: Lowered, step: Extern) -> tuple[str, str, bool]:
-    """Return how a step is computed: a code, by what, and whether in place."""
-    if step.primitive in (callback_p, check_p):
-        fn = step.params.get("fn")
-        label = f" of {fn.label}" if isinstance(fn, HostFunction) else ""
-        return "HOST_CALLBACK", label, False
-    if lowered.device is not None:
-        return _on_device(lowered, step)
-    program = lowered.program
-    ends = [
-        [program.by_name[name].as_parameter(name) for name in names]
-        for names in (step.inputs, step.outputs)
-    ]
+def on_cpu(
+    step: Extern, ins: Sequence[ProgramBuffer], outs: Sequence[ProgramBuffer]
+) -> _Computed:
+    """Return how an extern step is computed by a CPU."""
     setting = Setting("step", host_target("auto"), ModuleScope().emitter, SERIAL)
-    code = write_step(setting, step.primitive, step.params, *ends)
+    parameters = [[b.as_parameter(b.name) for b in buffers] for buffers in (ins, outs)]
+    code = write_step(setting, step.primitive, step.params, *parameters)
     if code is not None:
-        return "", "", code.in_place
-    dtypes = [tuple(b.dtype for b in buffers) for buffers in ends]
+        return _Computed(in_place=code.in_place)
+    dtypes = [tuple(b.dtype for b in buffers) for buffers in (ins, outs)]
     loop = resolve_loop(step.primitive, step.params, *dtypes)
     if loop is None:
-        return "HOST_PYTHON", f" by {implementation(step)}", False
+        return _Computed("HOST_PYTHON", f" by {implementation(step)}")
     parts = loop.symbol.split(".")
-    name = ".".join(parts[: -sum(map(len, dtypes))])
-    return "HOST_NUMPY", f" by {name}", loop.in_place
+    name = ".".join(parts[: -len(ins) - len(outs)])
+    return _Computed("HOST_NUMPY", f" by {name}", loop.in_place)
 
 
 def implementation(step: Extern) -> str:
@@ -260,14 +284,13 @@ def implementation(step: Extern) -> str:
     return "NumPy, called from Python"
 
 
-def _on_device(lowered: Lowered, step: Extern) -> tuple[str, str, bool]:
-    """Return the same where a program runs on a GPU; its backend loads here."""
+def on_device(lowered: Lowered, step: Extern) -> _Computed:
+    """Return how a GPU computes a step; its backend loads here."""
     from ..codegen.triton.externs import step_kernel  # noqa: PLC0415
     from ..runtime.cuda.linalg import has_library_step  # noqa: PLC0415
 
     assert lowered.device is not None
     if step_kernel(lowered.program, step) is not None:
-        return "", "", False
-    if has_library_step(lowered.device, lowered.program, step):
-        return "", "", False
-    return "HOST_COPIED", "", False
+        return _Computed()
+    is_there = has_library_step(lowered.device, lowered.program, step)
+    return _Computed() if is_there else _Computed("HOST_COPIED")

@@ -263,6 +263,12 @@ _TABLE = (
         NOTHING,
     ),
     _fusion(
+        "STEPS",
+        "its turns or branches run kernels and other steps",
+        "nothing to do; a loop whose turns compute each element by itself is one "
+        "kernel, and np.where is part of one",
+    ),
+    _fusion(
         "EXTERN",
         "sorting, scatters, cumulative operations, factorisations, FFTs and complex "
         "numbers are steps of their own",
@@ -537,21 +543,23 @@ _TABLE = (
     ),
 )
 
+_HEAD = """\
+# Reason codes
+
+What `f.explain()` and `tracejit explain` report, group by group. The table is `tracejit.debug.REASONS`; this page is
+printed from it. [debugging.md](debugging.md) shows it at work, [fusion.md](fusion.md) what fusion can do.
+"""  # noqa: E501
+
 REASONS: Mapping[str, Reason] = {reason.code: reason for reason in _TABLE}
 
 
-def table() -> str:
-    """Return all reasons as Markdown, a table for each group."""
-    parts = []
+def page() -> str:
+    """Return all reasons as Markdown, a table for each group: docs/reasons.md."""
+    parts = [_HEAD]
     for group, title in GROUPS.items():
         rows = [r for r in _TABLE if r.group == group]
-        parts.append(f"## {title}\n\n{_rows(rows)}")
-    return "\n\n".join(parts)
-
-
-def fusion_table() -> str:
-    """Return the rows of fusion's reasons, as docs/fusion.md has them."""
-    return _rows([r for r in _TABLE if r.group == "fusion"])
+        parts.append(f"## {title}\n\n{_rows(rows)}\n")
+    return "\n".join(parts)
 
 
 def _rows(reasons: list[Reason]) -> str:

@@ -29,6 +29,7 @@ def recording_findings(lowered: Lowered) -> Iterator[Finding]:
     recording = lowered.recording
     yield from _arguments(recording)
     yield from _captures(recording)
+    yield from _data(lowered)
     yield from _writes(lowered)
     yield from _donations(lowered)
     yield from _loops(lowered)
@@ -96,11 +97,6 @@ def _captures(recording: Recording) -> Iterator[Finding]:
             capture.name,
             None if aval is None else aval.nbytes,
         )
-    for eqn in _constants(recording.graph):
-        aval = eqn.outvars[0].aval
-        yield Finding(
-            "CAPTURE_DATA", f"{aval}{at(eqn.source)}", eqn.source, bytes=aval.nbytes
-        )
     functions = []
     for constant in recording.constants:
         if isinstance(constant.value, _VALUES):
@@ -114,16 +110,32 @@ def _captures(recording: Recording) -> Iterator[Finding]:
 
 
 def _first_read(graph: Graph, var: Var | None) -> tuple[str, ...]:
-    """Return the lines of the first equation that reads a variable."""
-    return next((e.source for e in graph.eqns if var in e.invars), ())
+    """Return the lines of the first equation that reads a variable, or a view of it."""
+    known: set[object] = {var}
+    for eqn in graph.eqns:
+        if known.intersection(eqn.invars):
+            if eqn.source:
+                return eqn.source
+            known.update(eqn.outvars)
+    return ()
 
 
-def _constants(graph: Graph) -> Iterator[Eqn]:
+def _data(lowered: Lowered) -> Iterator[Finding]:
+    """Yield the recorded arrays that are still there when all passes ran."""
+    left = {value for _, value in _constants(lowered.graph)}
+    for eqn, value in _constants(lowered.recording.graph):
+        if value in left:
+            aval = eqn.outvars[0].aval
+            text = f"{aval}{at(eqn.source)}"
+            yield Finding("CAPTURE_DATA", text, eqn.source, bytes=aval.nbytes)
+
+
+def _constants(graph: Graph) -> Iterator[tuple[Eqn, ArrayConstant]]:
     """Yield the equations that hold an array, in graphs inside of it too."""
     for eqn in graph.eqns:
         value = eqn.params.get("value")
         if eqn.primitive is constant_p and isinstance(value, ArrayConstant):
-            yield eqn
+            yield eqn, value
         for inner in subgraphs(eqn.params):
             yield from _constants(inner)
 
@@ -155,10 +167,8 @@ def _writes(lowered: Lowered) -> Iterator[Finding]:
         )
     for change in recording.changes:
         name = place_name(change.path, recording.call.parameters)
-        entries = f"{len(change.entries)} entries"
-        yield Finding(
-            "WRITE_CONTAINER", f"{name}: {entries} after a call", subject=name
-        )
+        text = f"{name} is filled anew after each call, with {len(change.entries)}"
+        yield Finding("WRITE_CONTAINER", text, subject=name)
 
 
 def _donations(lowered: Lowered) -> Iterator[Finding]:

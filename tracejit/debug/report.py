@@ -33,7 +33,7 @@ def as_text(profile: "Profile") -> str:
     """Return a profile as tables of steps and of lines."""
     if not profile.functions:
         return "no compiled function ran"
-    parts = [machine_text(profile)]
+    parts = [machine_text(profile), *block_text(profile)]
     for function in profile.functions:
         rows = step_rows(function)
         more = len(rows) - STEPS_SHOWN
@@ -52,7 +52,7 @@ def as_html(profile: "Profile") -> str:
     """Return the same as HTML, for notebooks."""
     if not profile.functions:
         return "<p>no compiled function ran</p>"
-    parts = [f"<p>{machine_text(profile)}</p>"]
+    parts = [f"<p>{x}</p>" for x in (machine_text(profile), *block_text(profile))]
     for function in profile.functions:
         parts.append(f"<p><b>{head(profile, function)}</b></p>")
         parts.append(html_table(STEP_HEAD, step_rows(function)[:STEPS_SHOWN]))
@@ -74,6 +74,14 @@ def machine_text(profile: "Profile") -> str:
     return f"limits of this machine, {'; '.join(rates)}"
 
 
+def block_text(profile: "Profile") -> list[str]:
+    """Say what a block took, if it was one."""
+    if not profile.is_block:
+        return []
+    wall, inside = in_seconds(profile.wall), in_seconds(profile.seconds)
+    return [f"{wall} in the block, {inside} of them in machine code"]
+
+
 def head(profile: "Profile", function: "FunctionProfile") -> str:
     """Say what one function took, and where."""
     each = function.seconds / function.calls
@@ -87,7 +95,7 @@ def head(profile: "Profile", function: "FunctionProfile") -> str:
     if waking:
         text += f", {in_seconds(waking)} to wake threads"
     text += f", {in_seconds(max(each - steps - waking, 0))} between"
-    if len(profile.functions) > 1:
+    if profile.is_block:
         return text
     around = max(profile.wall - function.seconds, 0) / function.calls
     return f"{text}; {in_seconds(around)} a call outside of it"
@@ -151,6 +159,7 @@ def as_json(profile: "Profile") -> dict[str, object]:
     """Return a profile as a document; times in seconds, over all calls."""
     return {
         "wall": profile.wall,
+        "is_block": profile.is_block,
         "seconds": profile.seconds,
         "limits": {str(n): _limits(x) for n, x in profile.limits.items()},
         "functions": [_function(f) for f in profile.functions],

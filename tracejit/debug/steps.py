@@ -48,6 +48,12 @@ GARBAGE = 0xA5  # what the interpreter fills memory with that nothing was writte
 OTHER_ISAS = ("avx2", "baseline")
 
 
+def executable_of(program: Program) -> CpuExecutable:
+    """Return a Program's machine code, as the switches want it."""
+    threading = threading_of(config.get("threads"), config.get("share_from"))
+    return CpuExecutable(program, host_target(config.get("isa")), threading)
+
+
 def code_culprit(
     program: Program,
     wanted: Sequence[Reference],

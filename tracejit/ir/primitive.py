@@ -10,7 +10,7 @@ import enum
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -23,7 +23,9 @@ from .aval import ShapedArray
 if TYPE_CHECKING:
     from .builder import Builder
     from .graph import Atom, Graph
+    from .interp import Evaluator
 
+V = TypeVar("V")
 Array = np.ndarray
 Avals = tuple[ShapedArray, ...]
 
@@ -228,6 +230,15 @@ class BatchRule(Protocol):
         """
 
 
+class RunBy(Protocol):
+    """How an evaluator runs the graphs that a primitive holds."""
+
+    def __call__(
+        self, by: "Evaluator[V]", ins: Sequence[V], params: Params
+    ) -> Sequence[V]:
+        """Return the results for operands of whatever type `by` computes with."""
+
+
 def _same(params: Params, size: int) -> Params:
     return params
 
@@ -310,6 +321,9 @@ class Primitive:
         ``(operand avals, params) -> graph`` of other primitives that means the same;
         the pass `expand` puts it in place, and it is differentiated where the primitive
         has no derivative of its own.
+    run_by : callable, optional
+        ``(evaluator, operands, params) -> results`` for primitives that hold graphs:
+        how an evaluator runs these. What `impl` means, with any evaluator.
 
     Attributes
     ----------
@@ -333,6 +347,7 @@ class Primitive:
     effects: Callable[[Params], frozenset[Effect]] = lambda p: frozenset()
     variadic_results: bool = False
     expand: "Callable[[Avals, Params], Graph] | None" = None
+    run_by: RunBy | None = None
     known_avals: dict[Avals, Avals] = field(
         init=False, default_factory=dict, repr=False
     )

@@ -21,11 +21,11 @@ from ..ir import dtypes as dt
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraph
 from ..ir.ops.contract import dot_general_p
-from ..ir.ops.control import fusion_p
+from ..ir.ops.control import cond_p, fusion_p
 from ..ir.ops.conv import conv_general_p
 from ..ir.ops.custom import barrier_p
 from ..ir.ops.indexing import gather_p
-from ..ir.ops.loops import scan_p
+from ..ir.ops.loops import scan_p, while_p
 from ..ir.ops.shape import (
     broadcast_in_dim_p,
     concatenate_p,
@@ -58,6 +58,7 @@ from .streams import with_streams
 
 Read = tuple[Var, Map | None]  # a variable and where an element reads it
 PIECEWISE = (pad_p, concatenate_p, update_slice_p, gather_p)
+OF_STEPS = (scan_p, while_p, cond_p)
 SCALAR_BUDGET = 64  # rank-0 equations repeated in each group that reads them
 REPEATED_WORK = 8.0  # operations an element that groups repeat rather than load
 REPEATED_BYTES = 2.0  # bytes loaded to repeat a value, per byte of it
@@ -79,7 +80,7 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
         normal = normal_form(graph)
         loops = bodies_of_kernels(normal, limits)
         inner = map_subgraphs(normal, lambda g: g if g in loops else fuse(g, context))
-        fusion = _Fusion(with_streams(inner, limits), limits, loops)
+        fusion = _Fusion(with_streams(inner, limits), limits, loops, context)
         fused = fusion.run()
         found = [*fusion.boundaries()]
         context.notes += found
@@ -94,8 +95,11 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
 class _Fusion:
     """One run of the pass over one graph."""
 
-    def __init__(self, graph: Graph, limits: Limits, loops: set[Graph]) -> None:
+    def __init__(
+        self, graph: Graph, limits: Limits, loops: set[Graph], context: PassContext
+    ) -> None:
         self.graph, self.limits, self.loops = graph, limits, loops
+        self.context = context
         self.definitions = {v: e for e in graph.eqns for v in e.outvars}
         self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
         self.users = users_through_views(graph)
@@ -132,9 +136,19 @@ class _Fusion:
                 other = self.group_of.get(source)
                 if mine is None or other is None or mine is other:
                     continue
-                made = self.definitions[source]
-                if made.primitive is not constant_p:
+                made = self._maker(source)
+                if made is not None:
                     yield Boundary(made, eqn, source, reason)
+
+    def _maker(self, var: Var) -> Eqn | None:
+        """Return what computes a value, which may pass barriers; None for data."""
+        eqn = self.definitions.get(var)
+        while eqn is not None and (eqn.primitive is barrier_p or is_lazy(eqn)):
+            x = eqn.invars[eqn.outvars.index(var)]
+            if not isinstance(x, Var):
+                return None
+            var, eqn = x, self.definitions.get(x)
+        return None if eqn is not None and eqn.primitive is constant_p else eqn
 
     # --- placing equations
 
@@ -147,15 +161,20 @@ class _Fusion:
         if not self._is_fusible(eqn):
             self._alone(eqn, reads)
             return
-        home = self._home(eqn, reads)
+        can_join = self.context.may_fire("fuse")
+        home = self._home(eqn, reads) if can_join else None
         if home is None and self._is_cheap_scalar(eqn):
             self.lazy_cost[eqn.outvars[0]] = 1 + self._cost_of(eqn)
             return
-        home = home or self._sibling(eqn, reads) or self._new_group(eqn)
+        if home is None and can_join:
+            home = self._sibling(eqn, reads)
+        if home is not None:
+            self.context.stats.fired["fuse"] += 1
+        home = home or self._new_group(eqn)
         for var in self._needs(home, reads):
             self._depend(home, var)
         for other in self._operand_groups(reads):
-            if other is not home:
+            if other is not home and can_join:
                 self._refused(eqn, other, reads, self._join(home, other, eqn, reads))
         self._enter(eqn, home, reads)
 
@@ -554,6 +573,7 @@ class _Fusion:
                 found = (g for g in same[:n] if g.eqns and self._can_be_one(g, other))
                 home = next(found, None)
                 if home is not None:
+                    self.context.stats.fired["fuse_siblings"] += 1
                     self._take(home, other)
 
     def _can_be_one(self, home: Group, other: Group) -> bool:
@@ -561,6 +581,8 @@ class _Fusion:
         loops = merged_loops(home, other)
         size = len(home.eqns) + len(other.eqns)
         if loops is None or size > self.limits.max_equations or not home.space:
+            return False
+        if not self.context.may_fire("fuse_siblings"):
             return False
         if not self.dependencies.can_merge(home.number, other.number):
             return False
@@ -617,6 +639,8 @@ def _reason(alone: Eqn | None) -> Refusal:
         return Refusal.PRODUCT
     if alone is not None and is_in_pieces(alone):
         return Refusal.PIECES
+    if alone is not None and alone.primitive in OF_STEPS:
+        return Refusal.STEPS
     return Refusal.EXTERN
 
 

@@ -190,7 +190,8 @@ class _Lowering:
         """Copy an input to a result, and let equations write their part of that."""
         source, x = self.home[graph.invars[part.input]], graph.outvars[index]
         whole = self.output(graph.invars[part.input], index)
-        self.copy(source, whole, Purpose.WHOLE)
+        lines = _lines_of(graph).get(x, ())
+        self.copy(source, whole, Purpose.WHOLE, lines)
         steps = list(zip(whole.strides, part.start, part.stride, strict=True))
         strides = tuple(s * step for s, _, step in steps)
         offset = sum(s * start for s, start, _ in steps)
@@ -496,30 +497,32 @@ class _Lowering:
         for name in ("on_true", "on_false"):
             graph = eqn.params[name]
             assert isinstance(graph, Graph)
-            branches.append(self.branch(graph, eqn.invars[1:], outs))
+            branches.append(self.branch(eqn, graph, outs))
         self.steps.append(If(predicate.name, branches[0], branches[1], eqn.source))
 
     def branch(
-        self, graph: Graph, args: Sequence[Atom], outs: Sequence[ProgramBuffer]
+        self, eqn: Eqn, graph: Graph, outs: Sequence[ProgramBuffer]
     ) -> tuple[Step, ...]:
-        return self.body(graph, [self.operand(x) for x in args], outs)
+        return self.body(eqn, graph, [self.operand(x) for x in eqn.invars[1:]], outs)
 
     def body(
         self,
+        eqn: Eqn,
         graph: Graph,
         ins: Sequence[ProgramBuffer],
         outs: Sequence[ProgramBuffer],
         carries: Sequence[ProgramBuffer] = (),
         purpose: Purpose = Purpose.BRANCH,
     ) -> tuple[Step, ...]:
-        """Return the steps of a sub-graph from its operands' buffers to `outs`.
+        """Return the steps of a sub-graph of `eqn` from its operands to `outs`.
 
         First of the outs are what `carries` are to be afterwards: these are written
         when all else is done. `purpose` is that of copies to `outs`.
         """
         outer, self.steps = self.steps, []
         results = graph.outvars[len(carries) :]
-        lines = _lines_of(graph)
+        lines: dict[Atom, tuple[str, ...]] = dict.fromkeys(graph.invars, eqn.source)
+        lines.update(_lines_of(graph))
         self.enter(graph, ins, dict(zip(results, outs, strict=True)))
         for x, out in zip(results, outs, strict=True):
             self.copy(self.operand(x), out, purpose, lines.get(x, ()))
@@ -580,7 +583,7 @@ class _Lowering:
         slices = [self.slice_of(x, p, name) for x in xs]
         places = [self.slice_of(y, p, name) for y in ys]
         ins = [*fixed, *carries, *slices]
-        steps = self.body(p.body, ins, places, carries, Purpose.SLICE)
+        steps = self.body(eqn, p.body, ins, places, carries, Purpose.SLICE)
         self.steps.append(Loop(p.length, steps, eqn.source, name))
 
     def slice_of(self, x: ProgramBuffer, p: ScanParams, loop: str) -> ProgramBuffer:
@@ -612,8 +615,8 @@ class _Lowering:
         for init, carry in zip(inits, carries, strict=True):
             self.copy(init, carry, Purpose.START, eqn.source)
         predicate = self.buffer(p.test.out_avals[0], Storage.ARENA)
-        test = self.body(p.test, [*for_test, *carries], [predicate])
-        steps = self.body(p.body, [*for_body, *carries], [], carries)
+        test = self.body(eqn, p.test, [*for_test, *carries], [predicate])
+        steps = self.body(eqn, p.body, [*for_body, *carries], [], carries)
         self.steps.append(While(predicate.name, test, steps, eqn.source))
 
     def finish(self, graph: Graph) -> list[str]:

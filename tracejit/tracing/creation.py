@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
-from . import functions
+from . import alternatives, functions, ufuncs
 from .source import is_called_from, is_library, user_line
 from .storage import Kind, own
 from .trace import Trace, current_trace
@@ -253,6 +253,14 @@ def _no_random(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     )
 
 
+def _refused(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
+    """Functions of values, not of arrays: they take what Python may know."""
+    tracers = [x for x in (*args, *kwargs.values()) if has_tracer(x)]
+    if all(isinstance(x, Tracer) and x.storage.known for x in tracers):
+        return fn(*args, **kwargs)
+    raise ufuncs.unsupported(f"np.{fn.__name__}", alternatives.FUNCTIONS[fn.__name__])
+
+
 @functools.cache  # making one takes ten times as long as a call
 def _wrapper(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
     @functools.wraps(original)
@@ -385,6 +393,8 @@ def _targets() -> Iterator[tuple[Any, str, Callable[[Trace, Fn, Any, Any], Any]]
         yield np, name, _made
     for name in FROM_ARRAYS:
         yield np, name, _from_array
+    for name in alternatives.UNDISPATCHED:
+        yield np, name, _refused
     for name in ("fftfreq", "rfftfreq"):
         yield np.fft, name, _made
 

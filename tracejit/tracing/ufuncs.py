@@ -22,6 +22,7 @@ from ..ir.ops.ufunc import loop_dtypes, ufunc_p
 from ..ir.primitive import Primitive
 from ..ir.strided import strided
 from ..records import dataclass
+from .alternatives import ELSEWHERE
 from .source import user_line
 from .storage import Kind, contiguous_strides
 from .trace import Trace, current_trace
@@ -35,7 +36,7 @@ def unsupported(what: str, hint: str = "") -> UnsupportedError:
     return UnsupportedError(
         f"{what} is not traced",
         source=user_line(),
-        hint=hint or "compute it outside of the jitted function and pass it in",
+        hint=hint or ELSEWHERE,
     )
 
 
@@ -90,6 +91,11 @@ def _plan_for(ufunc: np.ufunc, operands: Sequence[Tracer], dtype: Any) -> _Plan:
 
 
 def _made_plan(ufunc: np.ufunc, operands: Sequence[Tracer], dtype: Any) -> _Plan:
+    if all(set(loop) <= set("O->") for loop in ufunc.types):
+        raise unsupported(
+            f"the ufunc {ufunc.__name__!r} of Python objects",
+            "write the function in NumPy, or tj.callback.pure",
+        )
     dtypes = _loop(ufunc, operands, dtype)
     shape = _broadcast_shape(ufunc, operands)
     order = result_layout([x.shadow for x in operands], shape)

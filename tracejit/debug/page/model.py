@@ -40,7 +40,7 @@ from ...program.program import nested
 from ...runtime.cpu.externs import resolve_loop
 from ...runtime.cpu.threads import threading_of
 from ...stages import Lowered
-from ..explain import explain
+from ..explanation import explain
 from ..memory import Timeline, timeline
 from ..profiler import Profile
 from .code import Code, native_code

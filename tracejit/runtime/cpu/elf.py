@@ -26,6 +26,7 @@ _PROGRAM_BITS, _SYMBOLS, _RELA, _NO_BITS = 1, 2, 4, 8
 _WRITE, _ALLOCATE, _THREAD_LOCAL = 1, 2, 0x400
 _UNDEFINED, _RESERVED = 0, 0xFF00
 _LOCAL = 0
+_FUNCTION = 2
 _ABS64, _PC32, _PLT32 = 1, 2, 4
 _WORDS = (9, 41, 42)  # GOTPCREL and its kin: the distance to a word with an address
 _UNWINDING = ".eh_frame"  # nothing unwinds through this code
@@ -62,6 +63,8 @@ class _Symbol:
     is_local: bool
     section: int
     value: int
+    size: int
+    is_function: bool
 
 
 class _Object:
@@ -97,9 +100,10 @@ class _Object:
             if table.kind == _SYMBOLS:
                 strings = self.sections[table.link].offset
                 rows = _SYMBOL.iter_unpack(self._bytes(table))
-                for name, info, _, section, value, _ in rows:
+                for name, info, _, section, value, size in rows:
                     text = self._text(strings + name)
-                    yield _Symbol(text, info >> 4 == _LOCAL, section, value)
+                    is_local, is_function = info >> 4 == _LOCAL, info & 0xF == _FUNCTION
+                    yield _Symbol(text, is_local, section, value, size, is_function)
 
     def _bytes(self, section: _Section) -> bytes:
         return self.data[section.offset : section.offset + section.size]
@@ -192,7 +196,14 @@ class _Linker:
         self._fill()
         content = bytes(self.memory).rstrip(b"\0")
         size = self.layout.size
-        return Image(content, writeable, size, self.exports, tuple(self.slots))
+        slots, functions = tuple(self.slots), tuple(self._functions())
+        return Image(content, writeable, size, self.exports, slots, functions)
+
+    def _functions(self) -> Iterator[tuple[str, int, int]]:
+        for one in self.objects:
+            for symbol in one.symbols:
+                if symbol.is_function and symbol.section != _UNDEFINED:
+                    yield symbol.name, self._offset(one, symbol), symbol.size
 
     def _place(self, is_written: bool) -> None:
         for one in self.objects:

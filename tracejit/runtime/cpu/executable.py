@@ -28,6 +28,7 @@ from ..failures import index_error, linalg_error
 from .engine import engine_for
 from .externs import HostCalls, resolve_loop
 from .image import LoadedImage
+from .names import named_functions, tell
 from .native import Interface, Layout, Loaded, NativeProgram
 from .probes import Probes, announce, check_clock
 from .threads import pool, pool_symbols
@@ -49,6 +50,8 @@ class CpuExecutable(NativeProgram):
         How many threads its kernels may use.
     probed : bool
         Whether it notes what its steps take.
+    named : bool
+        Whether perf and gdb are told its functions; its code then stays in memory.
 
     Attributes
     ----------
@@ -71,6 +74,7 @@ class CpuExecutable(NativeProgram):
         target: Target,
         threading: Threading = SERIAL,
         probed: bool = False,
+        named: bool = False,
     ) -> None:
         self.program, self.target, self.threading = program, target, threading
         if probed:
@@ -102,6 +106,8 @@ class CpuExecutable(NativeProgram):
         }
         if probed:
             announce(self)
+        if named and isinstance(library, LoadedImage) and self.image is not None:
+            tell(library, named_functions(self.image, program, code))
 
     def _imports(self) -> Mapping[str, int]:
         code, imports = self._code, dict(self._code.imports)

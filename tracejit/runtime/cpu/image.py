@@ -56,6 +56,8 @@ class Image:
     exports : mapping of str to int
         Offsets of the functions that others may call.
     slots : sequence of Slot
+    functions : tuple of (str, int, int)
+        Name, offset and bytes of each function, for who shows them; not kept on disk.
     """
 
     content: bytes
@@ -63,6 +65,7 @@ class Image:
     size: int
     exports: Mapping[str, int]
     slots: Sequence[Slot]
+    functions: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def imports(self) -> frozenset[str]:
@@ -130,6 +133,11 @@ class LoadedImage:
             place = self._start + slot.offset
             ctypes.c_uint64.from_address(place).value = address + slot.addend
         self._protect(image.writeable)
+
+    @property
+    def start(self) -> int:
+        """The address of its first byte."""
+        return self._start
 
     def _protect(self, size: int) -> None:
         """Make the first bytes code: readable, to be run, and not to be written."""

@@ -8,12 +8,12 @@ them is told apart by what is cheap to look at: sizes and times of files, and th
 features of the processor as the kernel lists them.
 """
 
-import importlib.util
 import json
 import os
 import sys
 from collections.abc import Mapping
 from functools import cache
+from importlib.machinery import PathFinder
 from typing import Any
 
 import ml_dtypes
@@ -99,7 +99,7 @@ def files_below(folder: str, suffix: str) -> list[tuple[str, int, int]]:
 
 def _llvm_files() -> str | None:
     """Return what tells llvmlite's library from another, without loading it."""
-    found = importlib.util.find_spec("llvmlite")
+    found = PathFinder.find_spec("llvmlite")
     if found is None or found.origin is None:
         return None
     folder = os.path.join(os.path.dirname(found.origin), "binding")

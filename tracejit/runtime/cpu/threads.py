@@ -30,7 +30,6 @@ are done; nothing reads its task or context after that.
 import atexit
 import ctypes
 import os
-import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -397,13 +396,16 @@ def _start() -> str:
 
     They block all signals, which the threads of Python are there for.
     """
+    import signal  # noqa: PLC0415  # makes many enums, for who compiles this alone
+
+    set_mask = int(signal.SIG_SETMASK)
     return f"""
 define internal void @start(i64 %wanted) nounwind {{
 entry:
   %all = alloca [128 x i8], align 16
   %old = alloca [128 x i8], align 16
   %f = call i32 @sigfillset(ptr %all)
-  %m = call i32 @pthread_sigmask(i32 {int(signal.SIG_SETMASK)}, ptr %all, ptr %old)
+  %m = call i32 @pthread_sigmask(i32 {set_mask}, ptr %all, ptr %old)
   %most = call i64 @llvm.umin.i64(i64 %wanted, i64 {MOST_THREADS - 1})
   br label %look
 look:
@@ -421,7 +423,7 @@ count:
   store i64 %number, ptr @workers
   br label %look
 leave:
-  %n = call i32 @pthread_sigmask(i32 {int(signal.SIG_SETMASK)}, ptr %old, ptr null)
+  %n = call i32 @pthread_sigmask(i32 {set_mask}, ptr %old, ptr null)
   ret void
 }}
 declare i64 @llvm.umin.i64(i64, i64)

@@ -1,5 +1,6 @@
 """Rules for reductions and cumulative functions, with NumPy's dtypes and steps."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...ir.primitive import Primitive
 from ..source import user_line
 from ..storage import own
 from ..tracer import Tracer
+from ..ufunc_loops import carried
 from .checks import require
 from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
 from .select import where as select
@@ -80,6 +82,9 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
     ) -> Any:
         _, (x,) = lift(a)
         target = accumulator(x.dtype) if dtype is None else dt.canonical(dtype)
+        if neutral == 1 and dt.is_complex(target) and is_given(where):
+            initial = initial if is_given(initial) else neutral
+            return _product_where(x.astype(target), where, axis, keepdims, initial)
         x = _with_where(x, where, neutral)
         is_product = primitive is red.reduce_prod_p and dt.is_inexact(target)
         if is_product and is_given(initial) and x.size:
@@ -95,6 +100,30 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
         return result
 
     return rule
+
+
+def _product_where(
+    x: Tracer, where: Any, axis: Any, keepdims: Any, initial: Any
+) -> Any:
+    """A product of those complex numbers that count.
+
+    Even 1 may not stand for the others: times it, infinities become NaN.
+    """
+    check_mask(x.shape, where)
+    mask = lift(np.broadcast_to(where, x.shape))[1][0]
+    axes = normalize_axes(axis, x.ndim)
+    rest = [d for d in range(x.ndim) if d not in axes]
+    count = math.prod(x.shape[d] for d in axes)
+    turns = [
+        v.transpose((*axes, *rest)).reshape((count, *(x.shape[d] for d in rest)))
+        for v in (x, mask)
+    ]
+    start = broadcast_to(
+        x.home.lift(_initial(initial, x.dtype)), [x.shape[d] for d in rest]
+    )
+    total = carried(lambda t, v, m: select(m, t * v, t), start, turns)
+    keep = is_given(keepdims) and bool(keepdims)
+    return _kept(x, total.read(), axes) if keep else wrap(x.home, total.read())
 
 
 def _times_first(x: Tracer, factor: Any, axis: Any) -> Tracer:

@@ -5,9 +5,11 @@ Establishes `Explanation`: findings in the order of `reasons.GROUPS`, as text, a
 document, and as HTML in notebooks. It is a pure function of what the stages keep.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
+from itertools import islice
 
 from ..api import JitFunction
 from ..compiled import Compiled
@@ -123,9 +125,9 @@ def _of_function(function: JitFunction) -> Explanation:
 
 
 def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return findings once each, by group and then as they were found."""
+    """Return findings by group, and then as they were found."""
     place = {group: i for i, group in enumerate(GROUPS)}
-    return tuple(sorted(dict.fromkeys(findings), key=lambda f: place[f.reason.group]))
+    return tuple(sorted(findings, key=lambda f: place[f.reason.group]))
 
 
 def _numbers(lowered: Lowered, findings: Sequence[Finding]) -> dict[str, int]:
@@ -157,13 +159,13 @@ def _group(findings: Sequence[Finding], most: int) -> Iterator[str]:
     codes = dict.fromkeys(f.code for f in findings)
     for code in codes:
         same = [f for f in findings if f.code == code]
-        shown = same[:most] if most else same
+        alike = Counter((f.message, f.bytes) for f in same)
         yield f"  {code}: {REASONS[code].title}"
-        for finding in shown:
-            size = f" ({bytes_text(finding.bytes)})" if finding.bytes else ""
-            yield f"    {finding.message}{size}"
-        if len(shown) < len(same):
-            yield f"    ... and {len(same) - len(shown)} more"
+        for (message, size), times in islice(alike.items(), most or None):
+            each = f"{times} times " if times > 1 else ""
+            yield f"    {message}" + (f" ({each}{bytes_text(size)})" if size else "")
+        if most and len(alike) > most:
+            yield f"    ... and {len(alike) - most} more"
         yield f"    try: {REASONS[code].remedy}"
 
 
