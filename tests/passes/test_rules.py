@@ -271,6 +271,7 @@ MUST_NOT_FIRE = [
     ("add_negated", f"{XY} neg %x; sub %0, %y", "neither sum nor difference"),
     ("double_negation", f"{X} abs %x; neg %0", "another operation"),
     ("double_negation", f"{C} not %c", "one only"),
+    ("double_negation", f"{Z} conj %z; neg %0", "two different ones"),
     ("abs_of_negation", f"{X} exp %x; abs %0", "another operation"),
     ("pow_small", f"{X} pow %x, 3.0", "NumPy does not multiply"),
     ("pow_small", f"{X} pow %x, 0.5", "differs from sqrt at -0.0 and -inf"),
@@ -281,6 +282,7 @@ MUST_NOT_FIRE = [
     ),
     ("pow_small", f"{XS} pow %s, %x", "unknown exponent"),
     ("idempotent", f"{XY} maximum %x, %y", "two values"),
+    ("idempotent", f"{N} xor %n, %n", "that is zero"),
     ("same_convert", f"{X} convert %x {{dtype=f64}}", "another dtype"),
     (
         "convert_of_widened",
@@ -296,6 +298,11 @@ MUST_NOT_FIRE = [
         "convert_of_widened",
         "%h: f16[3] => convert %h {dtype=bf16}; convert %0 {dtype=f32}",
         "bf16 has fewer digits",
+    ),
+    (
+        "convert_of_widened",
+        "%b: bf16[3] => convert %b {dtype=f16}; convert %0 {dtype=f32}",
+        "f16 has fewer exponents",
     ),
     (
         "convert_of_widened",
@@ -349,6 +356,12 @@ MUST_NOT_FIRE = [
     ),
     ("identity_view", f"{M} transpose %x {{perm=(1, 0)}}", "it moves"),
     ("identity_view", f"{M} rev %x {{axes=(1)}}", "it moves"),
+    ("identity_view", f"{M} rev %x {{axes=(0)}}", "it moves two"),
+    (
+        "identity_view",
+        f"{L} slice %x {{start=(0), stop=(9), stride=(2)}}",
+        "it leaves some out",
+    ),
     (
         "identity_view",
         f"{M} slice %x {{start=(0, 0), stop=(2, 2), stride=(1, 1)}}",

@@ -4,7 +4,7 @@ What is printed here is parsed by `parser`; a test proves the round trip.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def format_graph(graph: Graph, indent: str = "") -> str:
     --------
     ``graph @f(%x: f32[3]) -> (f32[3]) { ... }``
     """
-    return _GraphPrinter(indent).graph(graph)
+    return GraphPrinter(indent).graph(graph)
 
 
 def format_scalar(value: Scalar, dtype: np.dtype) -> str:
@@ -67,16 +67,22 @@ def format_array(constant: ArrayConstant) -> str:
     return f"dense<{dtype_name(array.dtype)}[{dims}]: {body}>"
 
 
-class _GraphPrinter:
-    """Prints one graph; holds the names given so far."""
+class GraphPrinter:
+    """Prints one graph; holds the names given so far.
 
-    def __init__(self, indent: str) -> None:
+    A subclass may name variables otherwise, and see each graph and equation as it is
+    printed.
+    """
+
+    def __init__(self, indent: str, given: Mapping[Var, str] | None = None) -> None:
         self.indent = indent
+        self.given = given or {}
         self.names: dict[Var, str] = {}
-        self.taken: set[str] = set()
+        self.taken = {name.removeprefix("%") for name in self.given.values()}
         self.count = 0
 
     def graph(self, graph: Graph) -> str:
+        """Return a graph, its last lines further in than its first."""
         ins = ", ".join(f"{self.name(v)}: {v.aval}" for v in graph.invars)
         outs = ", ".join(str(a) for a in graph.out_avals)
         name = _UNPRINTABLE.sub("_", graph.name)
@@ -88,6 +94,9 @@ class _GraphPrinter:
 
     def name(self, var: Var) -> str:
         """Name `var` where it is bound: its hint if free, else a number."""
+        if var in self.given:
+            self.names[var] = self.given[var]
+            return self.given[var]
         hint = _UNPRINTABLE.sub("_", var.name)
         if hint in self.taken or hint.isdigit():  # numbers are for those without name
             hint = ""
@@ -99,9 +108,11 @@ class _GraphPrinter:
         return self.names[var]
 
     def result(self, x: Atom) -> str:
+        """Return what a graph returns; literals say their dtype."""
         return self.operand(x, None)
 
     def operand(self, x: Atom, dtype: np.dtype | None) -> str:
+        """Return an operand; literals of `dtype` need not say theirs."""
         if isinstance(x, Var):
             return self.names.get(x, "%<unbound>")
         text = format_scalar(x.value, x.aval.dtype)
@@ -110,6 +121,7 @@ class _GraphPrinter:
         return f"{text}:{dtype_name(x.aval.dtype)}"
 
     def eqn(self, eqn: Eqn) -> str:
+        """Return an equation, with its source lines; one line if it holds no graphs."""
         dtype = eqn.outvars[0].aval.dtype if eqn.outvars else None
         operands = ", ".join(self.operand(x, dtype) for x in eqn.invars)
         params = self.params(eqn.params)
@@ -120,12 +132,14 @@ class _GraphPrinter:
         return f"{left}{' '.join(words)}{source}"
 
     def params(self, params: Params) -> str:
+        """Return params in braces, or nothing."""
         if not params:
             return ""
         rows = (f"{k}={self.param(v)}" for k, v in params.items())
         return f"{{{', '.join(rows)}}}"
 
     def param(self, value: Param) -> str:
+        """Return one param."""
         if value is None:
             return "none"
         if isinstance(value, bool):
@@ -139,13 +153,35 @@ class _GraphPrinter:
         if isinstance(value, ArrayConstant):
             return format_array(value)
         if isinstance(value, Graph):
-            return format_graph(value, self.indent + "    ")
+            return self.inner(value)
         return repr(value)
+
+    def inner(self, graph: Graph) -> str:
+        """Return a graph that is held in params, further in."""
+        return format_graph(graph, self.indent + "    ")
+
+
+def format_lines(
+    graph: Graph, given: Mapping[Var, str] | None = None
+) -> tuple[dict[Var, str], list[str]]:
+    """Return the names of a graph's variables, and a text for each equation.
+
+    Parameters
+    ----------
+    graph : Graph
+    given : mapping of Var to str
+        Names that some of them are to have, with their ``%``.
+    """
+    printer = GraphPrinter("", given)
+    for var in graph.invars:
+        printer.name(var)
+    lines = [printer.eqn(e) for e in graph.eqns]
+    return printer.names, lines
 
 
 def format_eqn(eqn: Eqn, scope: Iterable[Var] = ()) -> str:
     """Return one equation as text, naming the variables of `scope` first."""
-    printer = _GraphPrinter("")
+    printer = GraphPrinter("")
     for var in (*scope, *(x for x in eqn.invars if isinstance(x, Var))):
         if var not in printer.names:
             printer.name(var)
@@ -154,4 +190,4 @@ def format_eqn(eqn: Eqn, scope: Iterable[Var] = ()) -> str:
 
 def format_params(params: Params, indent: str = "") -> str:
     """Return params as ``{axis=0, dtype=f32}``, or nothing where there are none."""
-    return _GraphPrinter(indent).params(params)
+    return GraphPrinter(indent).params(params)

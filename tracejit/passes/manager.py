@@ -16,7 +16,9 @@ from ..ir.graph import Eqn, Graph
 from ..ir.primitive import Param, Params
 from ..ir.rewrite import RuleSet, RuleStats
 from ..ir.verify import verify
+from ..program.program import Program
 from ..records import dataclass
+from .notes import Note
 
 Option = bool | int | float | str
 
@@ -33,13 +35,15 @@ class PassContext:
         Rules not to apply.
     after : callable, optional
         Called with the name of each pass and the graph it gave.
+    after_program : callable, optional
+        Called with the name of each step of lowering and the Program it gave.
     stats : RuleStats
         Rewrites of all passes together; its limit is the bisector's.
     fired : dict of str to Counter
         Filled in: rewrites per pass and rule.
     timings : dict of str to float
         Filled in: seconds per pass.
-    notes : list of str
+    notes : list of Note
         Filled in: decisions that users may ask about, such as why two kernels did not
         become one.
     """
@@ -47,10 +51,11 @@ class PassContext:
     verify: bool = False
     disabled_rules: frozenset[str] = frozenset()
     after: Callable[[str, Graph], None] | None = None
+    after_program: Callable[[str, Program], None] | None = None
     stats: RuleStats = field(default_factory=RuleStats)
     fired: dict[str, Counter[str]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def may_fire(self, rule: str) -> bool:
         """Tell whether `rule` is enabled and another rewrite is allowed."""
@@ -77,6 +82,9 @@ class Pass:
     with_options : callable, optional
         Takes options by keyword (``max-ops`` as ``max_ops``) and returns the `run` of
         the pass with those options.
+    is_exact : bool
+        Whether it keeps every bit, but for the order of sums; `debug.bisect` holds it
+        to that.
     """
 
     name: str
@@ -84,6 +92,7 @@ class Pass:
     doc: str
     options: Mapping[str, type[Option]] = field(default_factory=dict)
     with_options: Callable[..., PassFn] | None = None
+    is_exact: bool = True
 
 
 def run_passes(

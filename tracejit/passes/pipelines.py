@@ -64,9 +64,19 @@ def pipeline(
             "no later pass knows composites yet",
         ),
         Pass("windows", expand_windows, "early: what it gives is simplified as well"),
-        Pass("split-complex", split_complex, "real arithmetic is simplified as well"),
+        Pass(
+            "split-complex",
+            split_complex,
+            "real arithmetic is simplified as well",
+            is_exact=False,
+        ),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
-        Pass("powers", expand_powers, "products, which equal others and join sums"),
+        Pass(
+            "powers",
+            expand_powers,
+            "products, which equal others and join sums",
+            is_exact=False,
+        ),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
         Pass("sorts", sort_once, "when equal operands are one"),
@@ -74,7 +84,12 @@ def pipeline(
         Pass("dce", dce, "dead uses would keep products from being contracted"),
         Pass("layouts", lay_out, "when all products are known that are run"),
         Pass("components", by_component, "short vectors, when none are dead"),
-        Pass("fma", contract_fma, "fix rounding while each equation is still one"),
+        Pass(
+            "fma",
+            contract_fma,
+            "fix rounding while each equation is still one",
+            is_exact=False,
+        ),
         _rerolling("reroll-exact", EXACT, "shorter loops, when rounding is fixed"),
         Pass("turns", pointwise_loops, "bodies as kernels hold them, when all is done"),
         Pass(
@@ -127,15 +142,23 @@ def compile_to_program(
         if offer.is_written and (strides := in_strides[offer.input]) is not None
     }
 
+    def step(name: str, program: Program) -> Program:
+        if context.after_program is not None:
+            context.after_program(name, program)
+        return program
+
     def lowered(layouts: Mapping[int, Shape]) -> Program:
         """Lower the graph after its passes; all but the memory plan."""
         program = lower_graph(fused, in_strides, complex_views, layouts, parts)
-        program = share_kernels(merge_alike(program))
-        return with_donations(without_carry_copies(program), offers)
+        program = step("merge", merge_alike(step("lower", program)))
+        program = step("share", share_kernels(program))
+        program = step("carries", without_carry_copies(program))
+        return step("donate", with_donations(program, offers))
 
     program = lowered(layouts)
     refused = layouts.keys() - program.donors.keys()
     if refused:  # these outputs are new memory, which is contiguous
         program = lowered({k: x for k, x in layouts.items() if k not in refused})
-    program = plan_memory(with_final_copies(program, offers))
+    program = step("final-copies", with_final_copies(program, offers))
+    program = step("plan", plan_memory(program))
     return fused, verify_program(program) if context.verify else program

@@ -5,7 +5,8 @@ live in an arena of the planned size that starts as garbage: a wrong alias, offs
 live range gives wrong results here too, and every access is in bounds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,13 +25,17 @@ from .program import (
     Step,
     Storage,
     While,
+    ends_of,
 )
 
 Array = np.ndarray
 GARBAGE = 0xA5
+Watch: TypeAlias = Callable[[Step, int, Sequence[Array], Sequence[Array]], None]
 
 
-def run_program(program: Program, args: Sequence[Array]) -> tuple[Array, ...]:
+def run_program(
+    program: Program, args: Sequence[Array], watch: Watch | None = None
+) -> tuple[Array, ...]:
     """Run a program.
 
     Parameters
@@ -39,6 +44,9 @@ def run_program(program: Program, args: Sequence[Array]) -> tuple[Array, ...]:
         With its arena planned.
     args : sequence of numpy.ndarray
         One per input, of its shape and dtype; any strides.
+    watch : callable, optional
+        Called after each step that computes or copies: with the step, its number among
+        all those that ran, copies of what it read, and what it wrote.
 
     Returns
     -------
@@ -51,6 +59,7 @@ def run_program(program: Program, args: Sequence[Array]) -> tuple[Array, ...]:
         When an argument or the result of a step does not fit its buffer.
     """
     memory = _Memory(program)
+    memory.watch = watch
     for name, value in zip(program.inputs, args, strict=True):
         _put(memory.arrays[name], np.asarray(value), name)
     _run(program.steps, memory)
@@ -66,6 +75,8 @@ class _Memory:
         self.arrays: dict[str, Array] = {}
         self.moving: dict[str, list[ProgramBuffer]] = {}
         self.turns: dict[str, int] = {}
+        self.watch: Watch | None = None
+        self.count = 0
         for buffer in sorted(program.buffers, key=lambda b: b.storage is Storage.ALIAS):
             self.add(buffer)
 
@@ -131,13 +142,8 @@ def _put(target: Array, value: Array, what: str) -> None:
 def _run(steps: Sequence[Step], memory: _Memory) -> None:
     arrays = memory.arrays
     for step in steps:
-        if isinstance(step, Run):
-            ins = [arrays[n] for n in step.inputs]
-            _run_kernel(step, ins, [arrays[n] for n in step.outputs])
-        elif isinstance(step, Extern):
-            _run_extern(step, arrays)
-        elif isinstance(step, Copy):
-            arrays[step.output][...] = arrays[step.input]
+        if isinstance(step, Run | Extern | Copy):
+            _run_one(step, memory)
         elif isinstance(step, Loop):
             for turn in range(step.count):
                 memory.turn(step.name, turn)
@@ -150,6 +156,21 @@ def _run(steps: Sequence[Step], memory: _Memory) -> None:
         else:
             chosen = arrays[step.predicate][()]
             _run(step.on_true if chosen else step.on_false, memory)
+
+
+def _run_one(step: Run | Extern | Copy, memory: _Memory) -> None:
+    arrays = memory.arrays
+    reads, writes = ends_of(step)
+    given = [] if memory.watch is None else [arrays[n].copy() for n in reads]
+    if isinstance(step, Run):
+        _run_kernel(step, [arrays[n] for n in reads], [arrays[n] for n in writes])
+    elif isinstance(step, Extern):
+        _run_extern(step, arrays)
+    else:
+        arrays[step.output][...] = arrays[step.input]
+    if memory.watch is not None:
+        memory.watch(step, memory.count, given, [arrays[n] for n in writes])
+        memory.count += 1
 
 
 def _run_extern(step: Extern, arrays: Mapping[str, Array]) -> None:

@@ -1,0 +1,216 @@
+"""`debug.bisect`: planted faults are found, at each level, and nothing else is."""
+
+from dataclasses import replace
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tracejit.codegen.llvm import elementwise
+from tracejit.codegen.llvm.limits import LLVM
+from tracejit.debug.bisect import bisect, bisect_passes
+from tracejit.debug.levels import Setting
+from tracejit.errors import TracejitError
+from tracejit.ir.graph import Graph
+from tracejit.ir.ops.elementwise import add_p, exp_p, mul_p, sub_p
+from tracejit.ir.parser import parse_graph
+from tracejit.ir.printer import format_graph
+from tracejit.kernels import lower as kernel_lowering
+from tracejit.passes import pipelines
+from tracejit.passes.manager import Pass, PassContext
+from tracejit.passes.pipelines import pipeline
+from tracejit.program.plan import plan_memory
+from tracejit.program.program import Storage
+
+from .faults import wrong_rule
+
+PASSES = pipeline(LLVM)
+CHAIN = parse_graph(
+    """graph @f(%x: f32[4], %y: f32[4]) -> (f32[4]) {
+  %0: f32[4] = sub %x, %y  ; a.py:1
+  %1: f32[4] = exp %0  ; a.py:2
+  %2: f32[4] = sub %1, 0.5  ; a.py:3
+  %3: f32[4] = mul %2, %2  ; a.py:4
+  %4: f32[4] = sub %3, %x  ; a.py:5
+  return %4
+}"""
+)
+
+
+def add_for_sub(b, primitive, ins, params):
+    return (b.emit(add_p, *ins),) if len({x.aval for x in ins}) == 1 else None
+
+
+def network(x, w):
+    h = np.tanh(x @ w)
+    return np.exp(h - h.max(axis=1, keepdims=True)).sum(axis=0) ** 2
+
+
+def traced_network() -> Graph:
+    return tj.jit(network).trace(np.ones((8, 16)), np.ones((16, 4))).graph
+
+
+def test_right_pipelines_have_no_culprit():
+    assert bisect_passes(CHAIN, PASSES) is None
+    assert bisect_passes(traced_network(), PASSES) is None
+
+
+def test_the_wrong_rewrite_of_several_is_named():
+    def second_alone(b, primitive, ins, params):
+        is_second = b.definition(ins[0]) is not None and ins[0].aval == ins[1].aval
+        return (b.emit(add_p, *ins),) if is_second else None
+
+    with wrong_rule("second_alone", sub_p, second_alone):
+        found = bisect_passes(CHAIN, PASSES)
+    assert (found.level, found.name, found.rule) == (
+        "pass",
+        "canonicalize",
+        "second_alone",
+    )
+    assert found.first == found.last
+    assert found.source == ("a.py:5",)
+    text = found.change.as_text().split("\n")
+    assert text == [
+        "- %4: f32[4] = sub %3, %x  ; a.py:5",
+        "+ %4: f32[4] = add %3, %x  ; a.py:5",
+    ]
+
+
+def test_right_rewrites_before_the_wrong_one_are_not_blamed():
+    with wrong_rule("add_for_sub", sub_p, add_for_sub):
+        found = bisect_passes(traced_network(), PASSES)
+    assert found.rule == "add_for_sub"
+    assert any("test_bisect.py" in line for line in found.source)
+
+
+def test_passes_that_raise_are_found():
+    def broken(graph: Graph, context: PassContext) -> Graph:
+        raise RuntimeError("out of luck")
+
+    passes = [*PASSES[:4], Pass("broken", broken, ""), *PASSES[4:]]
+    found = bisect_passes(CHAIN, passes)
+    assert found.name == "broken"
+    assert "RuntimeError: out of luck" in found.reason
+
+
+def test_invalid_graphs_are_found():
+    def unbound(graph: Graph, context: PassContext) -> Graph:
+        return Graph(graph.name, graph.invars, graph.outvars, graph.eqns[1:])
+
+    found = bisect_passes(CHAIN, [*PASSES[:4], Pass("unbound", unbound, "")])
+    assert found.name == "unbound"
+    assert "VerifyError" in found.reason
+    assert found.rule == ""
+
+
+def test_last_bits_count_where_passes_keep_them():
+    def nearly(graph: Graph, context: PassContext) -> Graph:
+        x = np.float32(0.5) + np.spacing(np.float32(0.5))
+        text = graph_text.replace("0.5", str(x))
+        return parse_graph(text)
+
+    graph_text = format_graph(CHAIN)
+    assert bisect_passes(CHAIN, [Pass("nearly", nearly, "")]).name == "nearly"
+    assert bisect_passes(CHAIN, [Pass("nearly", nearly, "", is_exact=False)]) is None
+
+
+def test_checks_of_ones_own():
+    def no_exp(graph: Graph) -> str | None:
+        return "it has exp" if any(e.primitive is exp_p for e in graph.eqns) else None
+
+    with pytest.raises(TracejitError, match="as traced fails the check already"):
+        bisect_passes(CHAIN, PASSES, no_exp)
+
+    def has_product(graph: Graph) -> str | None:
+        has = any(e.primitive is mul_p for e in graph.eqns)
+        return None if has else "no product"
+
+    found = bisect_passes(CHAIN, PASSES, has_product)
+    assert (found.name, found.rule) == ("fma", "contract_fma")
+    assert found.reason == "no product"
+
+
+# --- below the graph --------------------------------------------------------------
+
+
+SETTING = Setting(PASSES)
+
+
+def rows(x):
+    shifted = x - x.max(axis=1, keepdims=True)
+    return np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+
+
+def twice(x, w):
+    return np.sort(np.tanh(x) @ w, axis=0) + np.cos(x) @ w
+
+
+def graph_of(function, *args) -> Graph:
+    return tj.jit(function).trace(*args).graph
+
+
+ROWS = graph_of(rows, np.ones((6, 40), np.float32))
+TWICE = graph_of(twice, np.ones((20, 20), np.float32), np.ones((20, 20), np.float32))
+
+
+@pytest.mark.parametrize("graph", [CHAIN, ROWS, TWICE])
+def test_nothing_is_wrong_below_the_graph(graph):
+    assert bisect(graph, SETTING) is None
+
+
+def test_wrong_kernels_of_right_groups_are_named():
+    ops = {**kernel_lowering.REDUCE_OPS, "reduce_sum": "mul"}
+    with mock.patch.object(kernel_lowering, "REDUCE_OPS", ops):
+        found = bisect(ROWS, SETTING)
+    assert found.level == "kernel"
+    assert "_k0" in found.name
+    assert any("reduce_sum" in note for note in found.notes)
+    assert found.source
+
+
+def overlapping(program):
+    """Plan memory as if all intermediate buffers could share it."""
+    planned = plan_memory(program)
+    buffers = tuple(
+        replace(b, offset=0) if b.storage is Storage.ARENA else b
+        for b in planned.buffers
+    )
+    return replace(planned, buffers=buffers)
+
+
+def test_wrong_steps_of_lowering_are_named():
+    with mock.patch.object(pipelines, "plan_memory", overlapping):
+        found = bisect(TWICE, SETTING)
+    assert (found.level, found.name) == ("program", "plan")
+
+    def unmerged(program):
+        raise ValueError("cannot merge")
+
+    with mock.patch.object(pipelines, "merge_alike", unmerged):
+        found = bisect(TWICE, SETTING)
+    assert (found.level, found.name) == ("program", "merge")
+    assert "cannot merge" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "other"),
+    [
+        (elementwise._EXACT_FLOAT, "maximum", "minimum"),
+        (elementwise._EXACT_FLOAT, "floor", "ceil"),
+        (elementwise._ROUNDED_FLOAT, "sub", "add"),
+    ],
+)
+def test_wrong_code_of_right_kernels_is_named(table, name, other):
+    graph = graph_of(
+        lambda x, y: np.sort(np.floor(np.maximum(x, y)) - np.abs(x)),
+        np.ones((33,), np.float32),
+        np.ones((33,), np.float32),
+    )
+    assert bisect(graph, SETTING) is None
+    with mock.patch.dict(table, {name: table[other]}):
+        found = bisect(graph, SETTING)
+    assert found.level == "code"
+    assert found.name.endswith("_k0")
+    assert "in machine code" in found.reason
+    assert any("test_bisect.py" in line for line in found.source)

@@ -1,0 +1,135 @@
+"""Whether `bisect` names the planted bug, and how long it takes.
+
+Programs that may show a bug are the graphs that tests of rules and passes have, first
+those of the rule or pass itself, then random ones. The first on which the pipeline
+gives something wrong is bisected; the search for it is not part of the time.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
+from typing import Any
+
+from .mutant import ROOT, Mutant
+from .running import digest, plant
+
+PASS_OF = {  # that counts rewrites under another name
+    "value_number": "cse",
+    "share_subgraph": "cse",
+    "dead_equation": "dce",
+    "dead_gather": "dce",
+    "dead_in_loop": "dce",
+    "contract_fma": "fma",
+    "expand_power": "powers",
+    "join_pieces": "joins",
+    "sort_once": "sorts",
+    "expand_window": "windows",
+    "split_complex": "split-complex",
+    "by_component": "components",
+    "pointwise_loop": "turns",
+    "lay_out": "layouts",
+}
+SEEDS = 50  # random graphs, and as many with loops
+SPECIAL = 12  # inputs of the graphs of one rule
+LIMIT = 900  # seconds for a bug, the search included
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `bisect` says of one bug.
+
+    Parameters
+    ----------
+    name, edit : str
+        Of the bug, and a digest of it.
+    seen : bool
+        Whether a program was found that shows it.
+    named : str
+        The pass and the rule that `bisect` names.
+    is_right : bool
+    seconds : float
+        Of `bisect` alone.
+    """
+
+    name: str
+    edit: str
+    seen: bool
+    named: str = ""
+    is_right: bool = False
+    seconds: float = 0.0
+
+
+def ask(mutant: Mutant) -> Answer:
+    """Plant a bug in a process of its own, and ask there."""
+    context = get_context("fork")
+    answers = context.SimpleQueue()
+    process = context.Process(target=_asked, args=(mutant, answers))
+    process.start()
+    process.join(LIMIT)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    if answers.empty():
+        return Answer(mutant.name, digest(mutant), True, "no answer")
+    answer: Answer = answers.get()
+    return answer
+
+
+def _asked(mutant: Mutant, answers: "SimpleQueue[Answer]") -> None:
+    plant(mutant)
+    answers.put(answer_of(mutant))
+
+
+def answer_of(mutant: Mutant) -> Answer:
+    """Search a program that shows a bug of this process, and bisect it."""
+    from tracejit.debug.bisect import bisect_passes  # noqa: PLC0415  # is planted now
+    from tracejit.passes.pipelines import known_passes  # noqa: PLC0415
+
+    passes = tuple(known_passes().values())
+    for graph, inputs in _programs(mutant):
+        start = time.perf_counter()
+        found = bisect_passes(graph, passes, inputs=inputs)
+        seconds = time.perf_counter() - start
+        if found is not None:
+            names = (found.name, found.rule)
+            named = " ".join(n for n in names if n)
+            is_right = mutant.culprit in names
+            return Answer(
+                mutant.name, digest(mutant), True, named, is_right, round(seconds, 2)
+            )
+    return Answer(mutant.name, digest(mutant), False)
+
+
+def _programs(mutant: Mutant) -> Iterator[tuple[Any, list[Any]]]:
+    """Yield graphs, those nearest to the bug first, and inputs that tests run them on.
+
+    Those of the tests of rules are zeros of both signs, infinities, NaN and so on.
+    """
+    from tests.ir.test_loop_rules import FIRES, MUST_NOT  # noqa: PLC0415
+    from tests.passes.rewriting import body, special_arguments  # noqa: PLC0415
+    from tests.passes.test_rules import MUST_NOT_FIRE, REWRITES  # noqa: PLC0415
+    from tests.program.random_graphs import LOOP_SEEDS, random_graph  # noqa: PLC0415
+    from tracejit.ir.parser import parse_graph, parse_graphs  # noqa: PLC0415
+
+    if mutant.program:
+        yield parse_graph(mutant.program), []
+    rules = [(name, body(text)) for name, text, _ in (*REWRITES, *MUST_NOT_FIRE)]
+    own_rules = [g for name, g in rules if name == mutant.culprit]
+    for graph in own_rules:
+        yield graph, special_arguments(graph.in_avals)[:SPECIAL]
+    yield from (
+        (g, []) for name, g, *_ in (*FIRES, *MUST_NOT) if name == mutant.culprit
+    )
+    own = PASS_OF.get(mutant.culprit, mutant.culprit)
+    files = sorted((ROOT / "tests" / "filetests").glob("*.tir"))
+    mine = [f for f in files if f.stem in (own, f"{own}-keeps")]
+    for file in (*mine, *(f for f in files if f not in mine)):
+        yield from ((g, []) for g in parse_graphs(file.read_text("utf-8")))
+    for _, graph in rules:
+        yield graph, special_arguments(graph.in_avals)[:SPECIAL]
+    yield from ((g, []) for _, g, *_ in (*FIRES, *MUST_NOT))
+    seeds = chain.from_iterable((k, LOOP_SEEDS + k) for k in range(SEEDS))
+    yield from ((random_graph(seed)[0], []) for seed in seeds)

@@ -1,0 +1,263 @@
+"""Bugs of kernels, schedules, Programs and memory plans."""
+
+from ..mutant import Mutant
+
+PROGRAMS = (
+    Mutant(
+        "plan: a buffer dies one step early",
+        "program/plan.py",
+        "                life.last = i\n",
+        "                life.last = max(life.first, i - 1)\n",
+    ),
+    Mutant(
+        "plan: sizes are not rounded up to whole lines",
+        "program/plan.py",
+        "return -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT",
+        "return max(nbytes // ALIGNMENT, 1) * ALIGNMENT",
+    ),
+    Mutant(
+        "plan: what aliases touch is free",
+        "program/plan.py",
+        "if buffer.storage is Storage.ALIAS and buffer.base is not None:",
+        "if buffer.storage is Storage.ALIAS and buffer.base is None:",
+    ),
+    Mutant(
+        "plan: gaps end too late",
+        "program/plan.py",
+        "and ranges.starts[k] < at + size:",
+        "and ranges.starts[k] < at + size - 64:",
+    ),
+    Mutant(
+        "plan: joined ranges forget their end",
+        "program/plan.py",
+        "stop = max(stop, self.stops[last - 1])",
+        "stop = max(stop, self.stops[first])",
+    ),
+    Mutant(
+        "donate: what was spoiled may be read",
+        "program/donate.py",
+        "            if any(_may_meet(placed, a, b) for a in reads for b in spoiled):\n"
+        "                return False\n",
+        "",
+    ),
+    Mutant(
+        "donate: parts that meet at one end are apart",
+        "program/donate.py",
+        "return a < d and c < b",
+        "return a < d - 8 and c < b - 8",
+    ),
+    Mutant(
+        "donate: a call that fails loses its input",
+        "program/donate.py",
+        "if writes and not is_lost and self.failing >= i:",
+        "if writes and not is_lost and self.failing > i + 1:",
+    ),
+    Mutant(
+        "carries: in place though it is read afterwards",
+        "program/carries.py",
+        "            if is_written and host in names:\n                return False\n",
+        "",
+    ),
+    Mutant(
+        "carries: turns that are left over run last",
+        "program/carries.py",
+        "place = _Place(loop.name, rest + i, order if is_loop else 0)",
+        "place = _Place(loop.name, i, order if is_loop else 0)",
+    ),
+    Mutant(
+        "carries: copies one after the other",
+        "program/carries.py",
+        "Copy(kept.get(x, x), to, purpose=Purpose.CARRY)",
+        "Copy(x, to, purpose=Purpose.CARRY)",
+    ),
+    Mutant(
+        "carries: unrolled aliases move as before",
+        "program/carries.py",
+        "moves.append(Move(place.loop, place.every * move.step))",
+        "moves.append(Move(place.loop, move.step))",
+    ),
+    Mutant(
+        "merging: kernels pass what they read",
+        "program/horizontal.py",
+        "return bool(mine & wrote or written & self._names(early.inputs))",
+        "return bool(mine & wrote)",
+    ),
+    Mutant(
+        "merging: literals do not tell kernels apart",
+        "program/horizontal.py",
+        "return x.key if isinstance(x, Literal) else numbers[x.name]",
+        "return 0 if isinstance(x, Literal) else numbers[x.name]",
+    ),
+    Mutant(
+        "pieces: each begins where the one before begins",
+        "program/pieces.py",
+        "        yield x, at * strides[axis]\n        at += x.aval.shape[axis]",
+        "        yield x, at * strides[axis]\n        at += x.aval.shape[axis] - (at > 64)",
+    ),
+    Mutant(
+        "lower: aliases of aliases forget the first offset",
+        "program/lower.py",
+        "        if source.storage is Storage.ALIAS:\n            offset += source.offset\n",
+        "",
+    ),
+    Mutant(
+        "lower: a reversed view begins at its first element",
+        "program/lower.py",
+        "offset = sum((shape[d] - 1) * strides[d] for d in moved)",
+        "offset = sum((shape[d] - 1) * strides[d] for d in moved[:1])",
+    ),
+    Mutant(
+        "lower: reshapes of memory that is not contiguous",
+        "program/lower.py",
+        "    if 0 in shape or tuple(s for _, s in real) == dense:",
+        "    if 0 in shape or tuple(s for _, s in real)[-1:] == dense[-1:]:",
+    ),
+    Mutant(
+        "lower: carries are copied one by one",
+        "program/lower.py",
+        "if home is not carry and (home.base or home.name) in roots:",
+        "if home is carry and (home.base or home.name) in roots:",
+    ),
+    Mutant(
+        "lower: reversed loops begin at the first slice",
+        "program/lower.py",
+        "offset=offset + (step * (p.length - 1) if p.reverse else 0),",
+        "offset=offset,",
+    ),
+    Mutant(
+        "lower: imaginary parts lie before the real ones",
+        "program/lower.py",
+        "offset=2 * offset + k,",
+        "offset=2 * offset + 1 - k,",
+    ),
+    Mutant(
+        "lower: the test of a while is not asked again",
+        "program/lower.py",
+        "self.steps.append(While(predicate.name, test, steps, eqn.source))",
+        "self.steps.extend(test)\n        "
+        "self.steps.append(While(predicate.name, (), steps, eqn.source))",
+    ),
+    Mutant(
+        "lower: kernels of other strides are taken for equal",
+        "program/lower.py",
+        "key = (structure_of(graph), space, in_strides, out_strides)",
+        "key = (structure_of(graph), space, out_strides)",
+    ),
+    Mutant(
+        "lower: a part of a result is not copied there",
+        "program/lower.py",
+        "        if not is_piece(home, place, x.aval.shape, 0):\n"
+        "            self.copy(home, place, Purpose.WHOLE)\n",
+        "",
+    ),
+    Mutant(
+        "kernels: a value is the same wherever bounds hold",
+        "kernels/lower.py",
+        "            if (y, here, bounds) not in self.values:\n",
+        "            bounds = ()\n            if (y, here, bounds) not in self.values:\n",
+    ),
+    Mutant(
+        "kernels: reversed turns count up",
+        "kernels/lower.py",
+        "index += p.length - 1 if p.reverse else 0",
+        "index += p.length if p.reverse else 0",
+    ),
+    Mutant(
+        "kernels: nothing is reduced along the group's own axes again",
+        "kernels/lower.py",
+        "is_own = shape == self.space.shape and not (self.in_product or is_operand)",
+        "is_own = shape == self.space.shape",
+    ),
+    Mutant(
+        "kernels: a reversed axis ends one too far",
+        "kernels/views.py",
+        "i * -1 + (n - 1) if d in axes else i",
+        "i * -1 + n if d in axes else i",
+    ),
+    Mutant(
+        "kernels: a transposed view is its own inverse",
+        "kernels/views.py",
+        "            out[p] = at[d]\n",
+        "            out[d] = at[p]\n",
+    ),
+    Mutant(
+        "kernels: remainders are dropped too early",
+        "kernels/views.py",
+        "        if low >= 0 and high < atom.divisor:\n            return atom.inner",
+        "        if low >= 0 and high <= atom.divisor:\n            return atom.inner",
+    ),
+    Mutant(
+        "kernels: divisions are constants of their start",
+        "kernels/views.py",
+        "if low // atom.divisor == high // atom.divisor:",
+        "if low // atom.divisor == (high - 1) // atom.divisor:",
+    ),
+    Mutant(
+        "kernels: linear positions without the inner extent",
+        "kernels/views.py",
+        "total = total * n + index",
+        "total = total * (n if len(shape) < 3 else shape[-1]) + index",
+    ),
+    Mutant(
+        "kernels: sums may write over what they read",
+        "kernels/in_place.py",
+        "        if isinstance(op, Reduce):\n            return False\n",
+        '        if isinstance(op, Reduce) and op.op != "add":\n'
+        "            return False\n",
+    ),
+    Mutant(
+        "kernels: in place though the operand has bounds",
+        "kernels/in_place.py",
+        "            is_there &= not (op.check or op.bounds)\n",
+        "",
+    ),
+    Mutant(
+        "kernels: in place over what a product reads",
+        "kernels/in_place.py",
+        "return source not in {op.buffer for op in _loads_for(kernel, products[0])}",
+        "return True",
+    ),
+    Mutant(
+        "kernels: axes are joined whatever their order",
+        "kernels/joining.py",
+        "return steps[outer] == steps[inner] * extent",
+        "return steps[outer] * steps[inner] == 0 or steps[outer] == "
+        "steps[inner] * extent",
+    ),
+    Mutant(
+        "kernels: sums join axes that lie apart",
+        "kernels/joining.py",
+        "return (outer, inner) in list(zip(op.axes, op.axes[1:], strict=False))",
+        "return {outer, inner} <= set(op.axes)",
+    ),
+    Mutant(
+        "schedules: sums outside of what their results run along",
+        "kernels/schedules.py",
+        "                before[a] |= op.result.axes\n",
+        "                before[a] |= set()\n",
+    ),
+    Mutant(
+        "schedules: blocks that do not divide a row",
+        "kernels/schedules.py",
+        "return next((n for n in lengths if extent % n == 0), None)",
+        "return next((n for n in lengths if extent % n in (0, 1)), None)",
+    ),
+    Mutant(
+        "schedules: rows are kept that are not computed yet",
+        "kernels/schedules.py",
+        "phase[op.result.name] = here + 1 if done else here",
+        "phase[op.result.name] = here",
+    ),
+    Mutant(
+        "the summation tree adds the newer part on the left",
+        "kernels/tree.py",
+        "            part = stack.pop()[1] + part\n            level += 1",
+        "            part = part + stack.pop()[1]\n            level += 2",
+    ),
+    Mutant(
+        "the summation tree fills lanes with positive zeros",
+        "kernels/tree.py",
+        '-0.0 if x.dtype.kind in "fcV" else 0',
+        "0",
+    ),
+)

@@ -1,0 +1,83 @@
+"""Results of the runs: kept as JSON as they come, printed as a table."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+from .bisecting import Answer
+from .mutant import Mutant
+from .running import Outcome, digest
+
+LEVELS = {
+    "ir": "rules and graph IR",
+    "ir/ops": "primitives: derivatives, batches",
+    "passes": "passes",
+    "transforms": "transforms",
+    "kernels": "kernels",
+    "program": "programs and memory plans",
+    "codegen/llvm": "LLVM emitters",
+    "codegen/triton": "Triton emitters",
+    "tracing": "tracing",
+}
+
+
+Kept = TypeVar("Kept", Outcome, Answer)
+
+
+def read(path: Path, kind: type[Kept], mutants: Iterable[Mutant]) -> dict[str, Kept]:
+    """Return the kept results of the bugs as they are now."""
+    if not path.exists():
+        return {}
+    kept = [kind(**row) for row in json.loads(path.read_text("utf-8"))]
+    now = {m.name: digest(m) for m in mutants}
+    return {o.name: o for o in kept if now.get(o.name) == o.edit}
+
+
+def write(path: Path, results: Iterable[Outcome | Answer]) -> None:
+    """Keep results."""
+    rows = [asdict(o) for o in sorted(results, key=lambda o: o.name)]
+    path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+
+
+def table(mutants: Sequence[Mutant], outcomes: dict[str, Outcome]) -> str:
+    """Return the score by area, and what was not found, as Markdown."""
+    lines = [
+        "| part | bugs | run | found | by the nearest tests | median seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for area, title in (*LEVELS.items(), ("", "all")):
+        chosen = [m for m in mutants if area in ("", m.area)]
+        done = [outcomes[m.name] for m in chosen if m.name in outcomes]
+        found = [o for o in done if o.is_found]
+        near = sum(o.stage != "wide" for o in found)
+        seconds = f"{median(o.seconds for o in found):.0f}" if found else "–"
+        lines.append(
+            f"| {title} | {len(chosen)} | {len(done)} | {len(found)} | {near} | "
+            f"{seconds} |"
+        )
+    left = [o for m in mutants if (o := outcomes.get(m.name)) and not o.is_found]
+    lines += ["", *(f"- not found ({o.status}): {o.name}" for o in left)]
+    missing = [m.name for m in mutants if m.name not in outcomes]
+    lines += [f"- not run: {name}" for name in missing]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def answers_table(mutants: Sequence[Mutant], answers: dict[str, Answer]) -> str:
+    """Return what `bisect` found, as Markdown."""
+    done = [answers[m.name] for m in mutants if m.name in answers]
+    seen = [a for a in done if a.seen]
+    right = [a for a in seen if a.is_right]
+    seconds = f"{median(a.seconds for a in seen):.1f}" if seen else "–"
+    lines = [
+        "| bugs of rules and passes | asked | shown by a program | named | "
+        "median seconds |",
+        "|---|---|---|---|---|",
+        f"| {len(mutants)} | {len(done)} | {len(seen)} | {len(right)} | {seconds} |",
+        "",
+        *(f"- named wrongly: {a.name}: {a.named}" for a in seen if not a.is_right),
+        *(f"- no program shows it: {a.name}" for a in done if not a.seen),
+    ]
+    return "\n".join(lines).rstrip() + "\n"

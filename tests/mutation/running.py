@@ -1,0 +1,194 @@
+"""Runs the tests of a bug's area on the package with the bug in it.
+
+Tests lie as the package does, so that a file names its tests: those of its own folder
+and of what is built from it (`NEAR`), and for bugs that these do not find, all others.
+Nothing is chosen for one bug. Of the nearest tests the quick files run first, as most
+bugs are found there.
+
+Each run is a process of its own, forked where all but the package is imported already.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from .mutant import ROOT, Mutant
+
+HOOK = ROOT / "tests" / "mutation" / "hook"
+RULES = ("tests/filetests", "tests/ir", "tests/passes")
+PROGRAMS = ("tests/kernels", "tests/program")
+TRITON = "tests/codegen/triton"
+NEAR = {
+    "ir": RULES,
+    "ir/ops": ("tests/ir", "tests/transforms"),
+    "passes": ("tests/filetests", "tests/passes", *PROGRAMS),
+    "transforms": ("tests/transforms",),
+    "kernels": PROGRAMS,
+    "program": PROGRAMS,
+    "codegen/llvm": ("tests/codegen",),
+    "codegen/triton": (TRITON,),
+    "tracing": ("tests/tracing",),
+}
+LEFT_OUT = ("tests/benchmarks", "tests/docs", "tests/mutation")
+TIMES = ROOT / "tests" / "mutation" / "times.json"  # seconds of each file
+QUICK = 5.0  # seconds of a file
+STAGES = ("quick", "near", "wide")
+# Seconds of a processor: what else the machine does makes no difference.
+LIMITS = {"quick": 8, "near": 300, "wide": 1200}
+ASLEEP = 60  # how many times as long a run may take, if it gets no processor
+FOUND, CRASHED, SURVIVED = "found", "crashed", "survived"
+SLOW, BROKEN = "slow", "broken"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the tests say of one bug.
+
+    Parameters
+    ----------
+    name, edit : str
+        Of the bug; `edit` is a digest, by which results are known to be of now.
+    status : str
+        ``found``: a test failed; ``crashed``: the tests' process died of it;
+        ``survived``; ``slow``: the time was over; ``broken``: the package does not
+        import, so that the bug is none.
+    test : str
+        The first test that failed.
+    stage : str
+        The last stage that ran.
+    seconds : float
+        Of all stages.
+    """
+
+    name: str
+    edit: str
+    status: str
+    test: str
+    stage: str
+    seconds: float
+
+    @property
+    def is_found(self) -> bool:
+        """Tell whether the tests noticed."""
+        return self.status in (FOUND, CRASHED)
+
+
+def digest(mutant: Mutant) -> str:
+    """Return a short digest of the edit."""
+    text = "\0".join((mutant.file, mutant.find, mutant.replace))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def plant(mutant: Mutant) -> None:
+    """Plant a bug in this process and in those that it starts; nothing is imported."""
+    assert "tracejit" not in sys.modules, "the package is imported already"
+    paths = (str(HOOK), str(ROOT))
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    os.environ["TRACEJIT_CACHE_DIR"] = "off"  # machine code of another emitter
+    edit = {"find": mutant.find, "replace": mutant.replace}
+    where = {"module": mutant.module, "file": str(mutant.path)}
+    os.environ["TRACEJIT_MUTANT"] = json.dumps({**where, **edit})
+    sys.path[:0] = paths
+    from .hook import sitecustomize  # noqa: F401, PLC0415  # plants it
+
+
+def test_files(mutant: Mutant, stage: str) -> list[str]:
+    """Return the files of tests of a stage: what is named alike, then the quickest."""
+    times: dict[str, float] = json.loads(TIMES.read_text("utf-8"))
+    seconds = {n: times.get(n, QUICK + 1) for n in _names(("tests",))}
+    near = _names(NEAR[mutant.area])
+    left_out = LEFT_OUT if mutant.area == "codegen/triton" else (*LEFT_OUT, TRITON)
+    kept = {n for n in seconds if not n.startswith(tuple(f"{d}/" for d in left_out))}
+    words = set(mutant.file.removesuffix(".py").split("/"))
+    mirror = {n for n in near if Path(n).stem.removeprefix("test_") in words}
+    quick = mirror | {n for n in near if seconds[n] <= QUICK}
+    chosen = {"quick": quick, "near": near - quick, "wide": kept - near}[stage]
+    return sorted(chosen & kept, key=lambda n: (n not in mirror, seconds[n], n))
+
+
+def _names(folders: Sequence[str]) -> set[str]:
+    found = (f for d in folders for f in (ROOT / d).rglob("test_*.py"))
+    return {f.relative_to(ROOT).as_posix() for f in found}
+
+
+def climb(mutant: Mutant, before: Outcome | None, last: str) -> Iterator[Outcome]:
+    """Run stages after those that have run, up to the last, until a test fails."""
+    done = STAGES.index(before.stage) + 1 if before is not None else 0
+    seconds = before.seconds if before is not None else 0.0
+    for stage in STAGES[done : STAGES.index(last) + 1]:
+        files = test_files(mutant, stage)
+        start = time.perf_counter()
+        status, test = _run(mutant, files, LIMITS[stage]) if files else (SURVIVED, "")
+        seconds = round(seconds + time.perf_counter() - start, 1)
+        outcome = Outcome(mutant.name, digest(mutant), status, test, stage, seconds)
+        yield outcome
+        if status not in (SURVIVED, SLOW):
+            return
+
+
+def _run(mutant: Mutant, files: Sequence[str], limit: int) -> tuple[str, str]:
+    """Return the status of a run of tests, and the test that failed or was running."""
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder) / "test"
+        notes.touch()
+        arguments = (mutant, files, notes, limit)
+        process = get_context("fork").Process(target=_tests, args=arguments)
+        process.start()
+        process.join(ASLEEP * limit)
+        if process.exitcode is None:  # it waits, for a lock perhaps
+            process.kill()
+            process.join()
+        test = notes.read_text("utf-8")
+    code = process.exitcode
+    assert code is not None
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return SLOW, test
+    if code < 0:
+        return CRASHED, test
+    if code == pytest.ExitCode.OK:
+        return SURVIVED, ""
+    has_failed = code == pytest.ExitCode.TESTS_FAILED and bool(test)
+    return (FOUND if has_failed else BROKEN), test
+
+
+def _tests(mutant: Mutant, files: Sequence[str], notes: Path, limit: int) -> None:
+    """Run tests in this process, and note which one is running."""
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 10))
+    os.chdir(ROOT)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(quiet, stream)
+    plant(mutant)
+    options = ("-x", "-q", "-n0", "--tb=no", "-p", "no:cacheprovider")
+    loaded = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # Hypothesis is
+    for file in files:  # most bugs need the first ones alone
+        arguments = [*options, *loaded, "--hypothesis-seed=0", file]
+        code = pytest.main(arguments, plugins=[_Notes(notes)])
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            os._exit(code)
+    os._exit(pytest.ExitCode.OK)
+
+
+class _Notes:
+    """A plugin of pytest: writes down which test runs, up to the first that fails."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.has_failed = path, False
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if not self.has_failed:
+            self.path.write_text(nodeid, "utf-8")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.has_failed |= report.failed

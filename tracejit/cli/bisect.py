@@ -1,0 +1,117 @@
+"""The command `tracejit bisect`: which rewrite makes a program wrong.
+
+Needs `debug.bisect`, which does the work, and graphs in .tir text or functions.
+Establishes the answer as text or JSON, and an exit code for scripts.
+"""
+
+import click
+
+from ..codegen.llvm.limits import LLVM
+from ..debug import bisect as debug
+from ..debug.checks import Check, command, is_valid, no_nan
+from ..debug.culprit import Culprit
+from ..debug.levels import Setting
+from ..debug.samples import sample_inputs
+from ..ir.graph import Graph
+from ..passes.pipelines import pipeline
+from .args import argument_option
+from .functions import json_option, print_json, user_errors
+from .graphs import graphs_of
+from .opt import check_rules, find_passes
+
+EPILOG = """\b
+Examples:
+  tracejit bisect graph.tir
+  tracejit bisect model.py:step --arg f32[8,16] --arg f32[16,4]
+  tracejit bisect graph.tir --check nan --seed 3
+  tracejit bisect graph.tir --check "python check.py" -p "canonicalize,cse,dce"
+  tracejit bisect graph.tir --json
+
+\b
+Checks:
+  interp   results in the interpreter, to the bit where a pass keeps every bit and
+           to the numeric contract elsewhere; and every invariant (the default)
+  nan      no result has a NaN or an infinity
+  verify   every invariant
+  COMMAND  a program that is run with the path of a graph in .tir text (or in place
+           of {}); it ends with 0 if the graph is right
+
+\b
+Exit codes:
+  0  nothing is wrong
+  1  the function or graph failed before anything could be compared
+  2  the command line is wrong
+  3  something is wrong: what, is printed
+"""
+FOUND = 3
+
+
+@click.command(epilog=EPILOG)
+@click.argument("source", metavar="FILE.tir|FILE.py:FUNC|MODULE:FUNC")
+@argument_option
+@click.option(
+    "--check",
+    "wanted",
+    default="interp",
+    show_default=True,
+    metavar="interp|nan|verify|COMMAND",
+    help="What tells a right graph from a wrong one; see below.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the sample inputs.")
+@click.option(
+    "-p",
+    "--passes",
+    "text",
+    metavar="PIPELINE",
+    help="Passes in order, as of `tracejit opt`; without it those of the CPU.",
+)
+@click.option(
+    "--disable-rule",
+    "disabled",
+    multiple=True,
+    metavar="NAME",
+    help="Do not apply this rule.",
+)
+@json_option
+def bisect(
+    source: str,
+    arguments: tuple[str, ...],
+    wanted: str,
+    seed: int,
+    text: str | None,
+    disabled: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Find the pass, the rewrite and the lines that make a program wrong.
+
+    The graph is run by NumPy's functions after each pass, on sample inputs: normal,
+    positive and special ones.
+    """
+    check_rules(disabled)
+    passes = pipeline(LLVM) if text is None else find_passes(text)
+    setting = Setting(passes, disabled=frozenset(disabled))
+    culprits: list[Culprit] = []
+    with user_errors():
+        for graph in graphs_of(source, arguments):
+            check = check_of(wanted, graph, seed)
+            found = debug.bisect(graph, setting, check, seed=seed)
+            culprits += [found] if found is not None else []
+    if as_json:
+        print_json({"culprits": [c.as_json() for c in culprits]})
+    for culprit in culprits if not as_json else ():
+        click.echo(culprit.as_text())
+    if not culprits and not as_json:
+        click.echo("nothing is wrong")
+    if culprits:
+        raise click.exceptions.Exit(FOUND)
+
+
+def check_of(text: str, graph: Graph, seed: int) -> Check | None:
+    """Return the check that the command line names; None for the usual one."""
+    if text == "interp":
+        return None
+    if text == "verify":
+        return is_valid
+    if text == "nan":
+        return no_nan([sample_inputs(graph.in_avals, seed)])
+    return command(text)

@@ -1,0 +1,261 @@
+"""Which rewrite is wrong: the pass at fault, and in it the one application of a rule.
+
+Needs a graph, a check and passes. Establishes a `Culprit`: the first pass whose graph
+fails the check, the first rewrite in it with which it fails (by `RuleStats.limit`), the
+equations before and after, and the user's lines. Each step is verified: the graph
+passes the check without this rewrite, and fails it with it. Where all passes are right,
+`bisect` goes on below them: see `levels`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import TracejitError
+from ..ir.graph import Graph
+from ..ir.rewrite import RuleStats
+from ..ir.verify import verify
+from ..passes.manager import Pass, PassContext
+from .checks import Check, Inputs, references, same_results
+from .contract import Reference
+from .culprit import Culprit, said
+from .diff import diff
+from .levels import Setting, below_the_graph
+from .noise import Noise
+
+Probe = Callable[[Graph], str | None]
+
+
+def bisect(
+    graph: Graph,
+    setting: Setting,
+    check: Check | None = None,
+    inputs: Iterable[Inputs] = (),
+    seed: int = 0,
+) -> Culprit | None:
+    """Find what makes the results of a graph wrong: a rewrite, a kernel, or code.
+
+    Parameters
+    ----------
+    graph : Graph
+        As traced.
+    setting : Setting
+        Its passes, and how it is lowered.
+    check : callable, optional
+        A `Check`, which sees graphs alone. Without one results are compared, of
+        graphs, Programs and machine code.
+    inputs : iterable of sequences of numpy.ndarray
+        To be run on besides the samples.
+    seed : int
+        Of the samples.
+
+    Returns
+    -------
+    Culprit or None
+        None if nothing is wrong.
+
+    Raises
+    ------
+    TracejitError
+        If the check fails for the graph as traced.
+
+    Examples
+    --------
+    >>> bisect(graph, Setting(pipeline(LLVM)))  # doctest: +SKIP
+    """
+    given = list(inputs)
+    off = setting.disabled
+    found = bisect_passes(graph, setting.passes, check, given, seed, off)
+    if found is not None or check is not None:
+        return found
+    return below_the_graph(graph, setting, references(graph, given, seed))
+
+
+def bisect_passes(
+    graph: Graph,
+    passes: Sequence[Pass],
+    check: Check | None = None,
+    inputs: Iterable[Inputs] = (),
+    seed: int = 0,
+    disabled: Iterable[str] = (),
+) -> Culprit | None:
+    """Find the first rewrite of a pipeline with which a graph fails a check.
+
+    Parameters
+    ----------
+    graph : Graph
+        As traced.
+    passes : sequence of Pass
+    check : callable, optional
+        A `Check`. Without one: the verifier, and results in the interpreter on samples,
+        to the bit where the pass keeps every bit, else to the numeric contract.
+    inputs : iterable of sequences of numpy.ndarray
+        To be run on besides the samples.
+    seed : int
+        Of the samples.
+    disabled : iterable of str
+        Rules not to apply.
+
+    Returns
+    -------
+    Culprit or None
+        None if the graph after all passes is right.
+
+    Raises
+    ------
+    TracejitError
+        If the check fails for the graph as traced.
+    """
+    off = frozenset(disabled)
+    if check is None:
+        return _bisect_results(graph, passes, list(inputs), seed, off)
+    wrong = check(graph)
+    if wrong is not None:
+        raise TracejitError(
+            f"the graph as traced fails the check already: {wrong}",
+            hint="bisect finds the rewrite that makes a right graph wrong",
+        )
+    graphs, crash = _graphs(graph, passes, off)
+    last = len(graphs) - 1
+    if crash is None and check(graphs[-1]) is None:
+        return None
+    if crash is not None and check(graphs[-1]) is None:
+        return _rewrite_at_fault(passes[last], graphs[-1], check, off)
+    good, bad = 0, last
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if check(graphs[middle]) is None:
+            good = middle
+        else:
+            bad = middle
+    return _rewrite_at_fault(passes[bad - 1], graphs[bad - 1], check, off)
+
+
+def _graphs(
+    graph: Graph, passes: Sequence[Pass], disabled: frozenset[str]
+) -> tuple[list[Graph], Exception | None]:
+    """Return the graph and that after each pass, and the error of one that raises."""
+    graphs = [graph]
+    for one in passes:
+        try:
+            made = one.run(graphs[-1], PassContext(disabled_rules=disabled))
+            graphs.append(verify(made))
+        except Exception as error:  # whatever a pass may raise
+            return graphs, error
+    return graphs, None
+
+
+def _bisect_results(
+    graph: Graph,
+    passes: Sequence[Pass],
+    inputs: Sequence[Inputs],
+    seed: int,
+    disabled: frozenset[str],
+) -> Culprit | None:
+    """Walk through the passes, comparing each graph with the one before it."""
+    wanted = references(graph, inputs, seed)
+    base = wanted
+    for one in passes:
+        probe = exact_or_close(one, wanted, base)
+        context = PassContext(disabled_rules=disabled)
+        try:
+            made = verify(one.run(graph, context))
+            wrong = None if made is graph else probe(made)
+        except Exception as error:  # whatever a pass may raise
+            wrong = said(error)
+        if wrong is not None:
+            return _rewrite_at_fault(one, graph, probe, disabled)
+        if not one.is_exact and made is not graph:
+            base = [replace(r, graph=made, _bounds={}) for r in base]
+        graph = made
+    return None
+
+
+def exact_or_close(
+    one: Pass, wanted: Sequence[Reference], base: Sequence[Reference]
+) -> Probe:
+    """Return the check of a pass: bits if it is exact, else the contract."""
+    if one.is_exact:
+        return same_results(base, Noise.ORDER)
+    return same_results(wanted, Noise.ALL)
+
+
+# --- the rewrite ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A pass with a limit of rewrites: what it gave, and what is wrong with it."""
+
+    graph: Graph | None
+    fired: Counter[str]
+    wrong: str | None
+
+    @property
+    def total(self) -> int:
+        return self.fired.total()
+
+
+def _rewrite_at_fault(
+    one: Pass, graph: Graph, probe: Probe, disabled: frozenset[str]
+) -> Culprit:
+    """Find the first rewrite of a pass with which its result fails."""
+
+    def attempt(limit: int | None, off: frozenset[str] = disabled) -> _Trial:
+        context = PassContext(disabled_rules=off, stats=RuleStats(limit=limit))
+        try:
+            made = verify(one.run(graph, context))
+            return _Trial(made, context.stats.fired, probe(made))
+        except Exception as error:  # whatever a pass may raise
+            return _Trial(None, context.stats.fired, said(error))
+
+    whole = attempt(None)
+    assert whole.wrong is not None, f"{one.name} is right when it is run again"
+    good, bad = 0, whole.total
+    best, worst = attempt(0), whole
+    if best.wrong is not None or not bad:
+        return _atomic(one, graph, best if best.wrong is not None else whole)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        trial = attempt(middle)
+        if trial.wrong is None:
+            good, best = middle, trial
+        else:
+            bad, worst = middle, trial
+    names = list(worst.fired - best.fired) or list(whole.fired)
+    rule = _guilty(names, lambda off: attempt(bad, disabled | {off}).wrong is None)
+    change = None
+    if best.graph is not None and worst.graph is not None:
+        change = diff(best.graph, worst.graph)
+    assert worst.wrong is not None
+    return Culprit(
+        "pass",
+        one.name,
+        worst.wrong,
+        rule,
+        best.total + 1,
+        max(worst.total, best.total + 1),
+        whole.total,
+        change,
+        change.source if change else (),
+    )
+
+
+def _atomic(one: Pass, graph: Graph, trial: _Trial) -> Culprit:
+    """Return the culprit where a pass is wrong without any rewrite that it counts."""
+    change = diff(graph, trial.graph) if trial.graph is not None else None
+    source = change.source if change is not None else ()
+    assert trial.wrong is not None
+    notes = ("the pass counts no rewrites there: this is all it did",)
+    return Culprit(
+        "pass", one.name, trial.wrong, change=change, source=source, notes=notes
+    )
+
+
+def _guilty(names: Sequence[str], is_cured_without: Callable[[str], bool]) -> str:
+    """Return which rule is wrong, of those applied at once."""
+    if len(names) > 1:
+        for name in names:
+            if is_cured_without(name):
+                return name
+    return names[-1] if names else ""

@@ -1,0 +1,167 @@
+"""Checks: what tells a right graph from a wrong one.
+
+Needs graphs. Establishes `Check`, a function of a graph that returns None if it is
+right and else says what is wrong, and the usual ones: `same_results` as another graph
+in the interpreter, `no_nan`, `is_valid` for the verifier, and `command`, a program of
+the user's.
+"""
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from ..errors import TracejitError
+from ..ir import dtypes as dt
+from ..ir.graph import Graph, subgraphs
+from ..ir.interp import evaluate
+from ..ir.ops.loops import while_p
+from ..ir.primitive import Array
+from ..ir.printer import format_graph
+from ..ir.verify import verify
+from .contract import Outcome, Reference, outcome_of
+from .noise import Noise, TurnsError, nudged
+from .samples import varied_inputs
+
+Check: TypeAlias = Callable[[Graph], str | None]
+Inputs: TypeAlias = Sequence[Array]
+
+
+def references(
+    graph: Graph, inputs: Iterable[Inputs] = (), seed: int = 0
+) -> list[Reference]:
+    """Return what a graph gives on some inputs.
+
+    Parameters
+    ----------
+    graph : Graph
+    inputs : iterable of sequences of numpy.ndarray
+        What is known to fail, say. Samples are taken as well, but for those on which a
+        loop does not end soon.
+    seed : int
+        Of the samples.
+    """
+    found = [
+        Reference(graph, [np.asarray(x) for x in given], f"inputs {k}")
+        for k, given in enumerate(inputs)
+    ]
+    found += [
+        Reference(graph, sample, f"{name} inputs of seed {seed}")
+        for name, sample in varied_inputs(graph.in_avals, seed)
+        if _ends(graph, sample)
+    ]
+    return found
+
+
+def _ends(graph: Graph, inputs: Inputs) -> bool:
+    """Tell whether all loops of a graph end soon on these inputs."""
+    if not _has_while(graph):
+        return True
+    got = outcome_of(lambda: nudged(graph, inputs, 0, Noise.NONE))
+    return not isinstance(got, TurnsError)
+
+
+def _has_while(graph: Graph) -> bool:
+    return any(
+        e.primitive is while_p or any(map(_has_while, subgraphs(e.params)))
+        for e in graph.eqns
+    )
+
+
+def same_results(wanted: Sequence[Reference], noise: Noise = Noise.ALL) -> Check:
+    """Return the check that a graph keeps the numeric contract.
+
+    Parameters
+    ----------
+    wanted : sequence of Reference
+    noise : Noise
+        Which roundings may differ.
+    """
+
+    def check(graph: Graph) -> str | None:
+        return complaint_of(wanted, lambda xs: evaluate(graph, xs), noise)
+
+    return check
+
+
+def complaint_of(
+    wanted: Sequence[Reference],
+    run: Callable[[Inputs], Sequence[Array]],
+    noise: Noise = Noise.ALL,
+) -> str | None:
+    """Say where a way to compute a graph breaks the contract; None if nowhere.
+
+    Parameters
+    ----------
+    wanted : sequence of Reference
+    run : callable
+        Inputs to results.
+    noise : Noise
+    """
+    for reference in wanted:
+        got: Outcome = outcome_of(lambda r=reference: run(r.inputs))  # type: ignore[misc]
+        found = reference.difference(got, noise)
+        if found is not None:
+            return f"{found}, on {reference.label}"
+    return None
+
+
+def no_nan(inputs: Sequence[Inputs]) -> Check:
+    """Return the check that no result has a NaN or infinity.
+
+    Parameters
+    ----------
+    inputs : sequence of sequences of numpy.ndarray
+        On which the graph is run.
+    """
+
+    def check(graph: Graph) -> str | None:
+        for given in inputs:
+            outs = outcome_of(lambda xs=given: evaluate(graph, xs))  # type: ignore[misc]
+            if isinstance(outs, Exception):
+                return f"it raises {type(outs).__name__}: {outs}"
+            for k, x in enumerate(outs):
+                if x.dtype in dt.INEXACT and not np.isfinite(x).all():
+                    at = np.argwhere(~np.isfinite(x))[0]
+                    return f"result {k}{[int(i) for i in at]} is {x[tuple(at)]}"
+        return None
+
+    return check
+
+
+def is_valid(graph: Graph) -> str | None:
+    """Check every invariant of a graph; see `ir.verify`."""
+    try:
+        verify(graph)
+    except TracejitError as error:
+        return error.message
+    return None
+
+
+def command(line: str) -> Check:
+    """Return the check that a program ends with exit code 0.
+
+    Parameters
+    ----------
+    line : str
+        Run by the shell with the path of the graph as .tir text behind it, or in place
+        of ``{}``. Exit codes: 0 right, any other wrong.
+    """
+
+    def check(graph: Graph) -> str | None:
+        with tempfile.TemporaryDirectory(prefix="tracejit-check-") as folder:
+            path = Path(folder) / "graph.tir"
+            path.write_text(format_graph(graph) + "\n", "utf-8")
+            text = line.replace("{}", str(path)) if "{}" in line else f"{line} {path}"
+            done = subprocess.run(  # the user's own command
+                text, shell=True, capture_output=True, text=True, check=False
+            )
+        if done.returncode == 0:
+            return None
+        said = (done.stderr or done.stdout).strip().splitlines()
+        return f"exit code {done.returncode}" + (f": {said[-1]}" if said else "")
+
+    return check
