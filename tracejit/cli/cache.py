@@ -6,7 +6,7 @@ Needs `debug.cache_files`. Establishes four commands, each with ``--json``.
 import click
 
 from ..debug import cache_files as files
-from ..debug.text import in_bytes
+from ..program.memory import in_bytes
 from .functions import json_option, print_json
 
 EPILOG = """\b

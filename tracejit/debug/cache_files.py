@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .. import config
 from ..disk import default_folder
-from .text import in_bytes
+from ..program.memory import in_bytes
 
 PARTS = {
     "programs": "linked code of functions",

@@ -19,13 +19,13 @@ from .. import config
 from .._version import __version__
 from ..api import jit
 from ..codegen.llvm.target import host_target
+from ..program.memory import in_bytes
 from ..runtime.cpu.entry.support import why_not
 from ..runtime.cpu.threads import usable_cores
 from ..runtime.cuda.device import cuda_device
 from ..runtime.cuda.driver import system_driver
 from ..tracing.differentiate import grad
 from . import cache_files
-from .text import in_bytes
 
 OK, NOTE, BROKEN = "ok", "note", "broken"
 PACKAGES = ("numpy", "llvmlite", "ml_dtypes", "click", "rich", "scipy", "triton")

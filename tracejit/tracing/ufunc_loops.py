@@ -42,6 +42,6 @@ def carried(
         body = inner.builder.build([after, after] if stacks else [after])
     finally:
         inner.active = False
-    params = ScanParams(body, xs[0].shape[0], False, 0, 1).params
+    params = dict(ScanParams(body, xs[0].shape[0], False, 0, 1).params)
     outs = trace.emit_all(scan_p, [start.read(), *(x.read() for x in xs)], params)
     return trace.result(outs[-1])

@@ -230,10 +230,12 @@ def _weighted(
     x: Tracer, weights: Tracer, level: _Level, axis: Any, keepdims: Any, ignores: bool
 ) -> Any:
     """The first sample at which the share of the weights up to it reaches the level."""
+    rows: Any
     rows, kept = _rows(x, axis)
     order = np.argsort(rows, axis=-1)
-    samples = np.take_along_axis(rows, order, axis=-1)
-    heavy = np.take_along_axis(_rows(weights, axis)[0], order, axis=-1)
+    samples: Any = np.take_along_axis(rows, order, axis=-1)
+    shares: Any = _rows(weights, axis)[0]
+    heavy: Any = np.take_along_axis(shares, order, axis=-1)
     has_nan = dt.is_float(x.dtype)
     if has_nan and ignores:
         heavy = np.where(np.isnan(samples), 0, heavy)
