@@ -50,7 +50,9 @@ COMMANDS = {
         "reduce",
         "Make a graph that fails as small as it can be.",
     ),
-    "nan": Entry("tracejit.cli.nan", "nan", "Name the line that makes NaN or inf."),
+    "nan": Entry(
+        "tracejit.cli.nan", "nan", "Call a function and name the line that makes NaN."
+    ),
     "bench": Entry(
         "tracejit.cli.bench", "bench", "Measure a function, compiled and not."
     ),
@@ -58,7 +60,7 @@ COMMANDS = {
         "tracejit.cli.cache", "cache", "Show and remove compiled code on disk."
     ),
     "doctor": Entry(
-        "tracejit.cli.doctor", "doctor", "Say whether everything needed is in order."
+        "tracejit.cli.doctor", "doctor", "Look whether all that is needed is in order."
     ),
     "repro": Entry(
         "tracejit.cli.repro", "repro", "Compile again what an internal error wrote."
