@@ -35,6 +35,7 @@ LEVELS = {
     "codegen": 6,
     "runtime": 7,
     "lowering": 8,
+    "specializations": 8,
     "stages": 8,
     "stored": 8,
     "unused": 8,
