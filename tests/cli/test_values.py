@@ -14,6 +14,12 @@ import tracejit as tj
 from tracejit.cli.main import COMMANDS, main
 from tracejit.debug import cache_files, doctor
 
+GRAPH = """
+graph @f(%x: f32[2]) -> (f32[2]) {
+  %0: f32[2] = log %x
+  return %0
+}
+"""
 MODEL = str(Path(__file__).with_name("model.py"))
 
 
@@ -63,6 +69,22 @@ def test_values_in_files_are_taken_as_they_are(tmp_path):
     np.save(tmp_path / "x.npy", np.full(4, 11.0))
     done = run("nan", f"{MODEL}:loss", "--arg", f"@{tmp_path / 'x.npy'}")
     assert (done.exit_code, done.stdout) == (0, "no NaN\n")
+
+
+def test_run_names_the_line_too(tmp_path):
+    words = ["run", f"{MODEL}:loss", "--arg", "f32[4]"]
+    assert run(*words).exit_code == 0
+    done = run(*words, "--nan")
+    assert done.exit_code == 3
+    assert "NaN was first made in model.py:" in done.stdout
+    (ran,) = json.loads(run(*words, "--nan", "--json").stdout)["runs"]
+    assert "sqrt" in ran["nan"]
+    graph = (
+        "graph @f(%x: f32[2]) -> (f32[2]) {\n  %0: f32[2] = log %x\n  return %0\n}\n"
+    )
+    (tmp_path / "f.tir").write_text(graph)
+    done = run("run", tmp_path / "f.tir", "--nan", "--samples", "special")
+    assert "f gave NaN" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["nan", "bench"])
