@@ -142,3 +142,11 @@ def test_wrong_command_lines(model, args, message):
     result = run("explain", "model.py:scaled", *args)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_profile_and_view_take_arguments_from_python(model):
+    args = ("model.py:centred", "--args-from", "model.py:deep")
+    found = json.loads(run("view", *args, "--json").stdout)
+    assert found
+    result = run("profile", *args, "--calls", "2", "--arg", "f64[4]")
+    assert "either --arg or --args-from" in result.stderr

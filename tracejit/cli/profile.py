@@ -24,12 +24,12 @@ from ..runtime.cpu.threads import usable_cores
 from ..tracing.tree import flatten, unflatten
 from .args import HELP_END, argument_option
 from .functions import (
+    args_from_option,
     as_jit,
     check_call,
-    find_function,
+    function_and_calls,
     json_option,
     print_json,
-    read_arguments,
     user_errors,
 )
 
@@ -49,6 +49,7 @@ Examples:
 @click.argument("target", metavar="FILE.py:FUNC|MODULE:FUNC|SCRIPT.py")
 @click.argument("script_arguments", metavar="[-- SCRIPT ARGUMENTS]", nargs=-1)
 @argument_option
+@args_from_option
 @click.option("--calls", type=click.IntRange(1), help="How many calls of FUNC.")
 @click.option("--threads", type=click.IntRange(1), help="How many threads they use.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the values.")
@@ -71,6 +72,7 @@ def profile(
     target: str,
     script_arguments: tuple[str, ...],
     arguments: tuple[str, ...],
+    args_from: str | None,
     calls: int | None,
     threads: int | None,
     seed: int,
@@ -92,8 +94,8 @@ def profile(
         if ":" in target:
             if script_arguments:
                 raise click.UsageError("a function takes its arguments by --arg")
-            found = _of_function(target, arguments, calls, seed)
-        elif arguments or calls:
+            found = _of_function(target, arguments, args_from, calls, seed)
+        elif arguments or args_from or calls:
             raise click.UsageError("--arg and --calls need a function, FILE.py:FUNC")
         else:
             found = _of_script(Path(target), script_arguments)
@@ -106,14 +108,19 @@ def profile(
 
 
 def _of_function(
-    target: str, arguments: Sequence[str], calls: int | None, seed: int
+    target: str,
+    arguments: Sequence[str],
+    args_from: str | None,
+    calls: int | None,
+    seed: int,
 ) -> Profile:
-    args, kwargs = read_arguments(arguments)
     # What the user's code prints is kept out of a stdout that may be piped on.
     with redirect_stdout(sys.stderr):
-        function = find_function(target)
+        function, given = function_and_calls(target, arguments, args_from)
+        args, kwargs = next(given)
         check_call(function, args, kwargs)
-        args, kwargs = with_samples((args, kwargs), seed)
+        if args_from is None:
+            args, kwargs = with_samples((args, kwargs), seed)
         return profile_call(as_jit(function), tuple(args), kwargs, calls)
 
 
