@@ -10,10 +10,9 @@ from ..codegen.llvm.limits import LLVM
 from ..debug import bisect as debug
 from ..debug.checks import Check, command, is_valid, no_nan
 from ..debug.culprit import Culprit
-from ..debug.levels import Setting
+from ..debug.levels import Setting, passes_of
 from ..debug.samples import sample_inputs
 from ..ir.graph import Graph
-from ..passes.pipelines import pipeline
 from .args import argument_option
 from .functions import args_from_option, json_option, print_json, user_errors
 from .graphs import graphs_of
@@ -90,7 +89,7 @@ def bisect(
     positive and special ones.
     """
     check_rules(disabled)
-    passes = pipeline(LLVM) if text is None else find_passes(text)
+    passes = passes_of(LLVM) if text is None else find_passes(text)
     setting = Setting(passes, disabled=frozenset(disabled))
     culprits: list[Culprit] = []
     with user_errors():

@@ -13,17 +13,17 @@ from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug import reduce as reducing
 from ..debug.bisect import bisect, bisect_passes
-from ..debug.checks import command, is_valid
+from ..debug.checks import Check, command, is_valid
 from ..debug.culprit import Culprit
-from ..debug.levels import Setting
+from ..debug.levels import Setting, passes_of
 from ..debug.reduce import Failing, Reduced
 from ..debug.repro import HEAD, read
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..ir.printer import format_graph
-from ..passes.manager import Pass
-from ..passes.pipelines import pipeline
-from .functions import json_option, print_json, user_errors
+from ..passes.manager import Pass, run_passes
+from .args import argument_option
+from .functions import args_from_option, json_option, print_json, user_errors
 from .graphs import graphs_of, read_text
 from .opt import find_passes
 
@@ -39,7 +39,8 @@ Checks:
   interp   what `tracejit bisect` finds: the same pass and rule, or the same level
   verify   a pass raises, or breaks an invariant
   COMMAND  a program that is run with the path of the graph in .tir text (or in place
-           of {}) and ends with another exit code than 0
+           of {}) and ends with another exit code than 0: for the graph itself, or
+           if that is right for what the passes make of it
 
 \b
 Exit codes:
@@ -51,7 +52,9 @@ Probe = Callable[[Graph, Sequence[Pass]], Culprit | None]
 
 
 @click.command(epilog=EPILOG)
-@click.argument("file", metavar="FILE.tir")
+@click.argument("file", metavar="FILE.tir|FILE.py:FUNC|MODULE:FUNC")
+@argument_option
+@args_from_option
 @click.option(
     "--check",
     default="interp",
@@ -78,6 +81,8 @@ Probe = Callable[[Graph, Sequence[Pass]], Culprit | None]
 @json_option
 def reduce(
     file: str,
+    arguments: tuple[str, ...],
+    args_from: str | None,
     check: str,
     seed: int,
     text: str | None,
@@ -93,7 +98,13 @@ def reduce(
     with user_errors():
         passes, switches = setting_of(file, text)
         with config.override(**switches):
-            found = reduced(list(graphs_of(file, ())), passes, check, seed, seconds)
+            found = reduced(
+                list(graphs_of(file, arguments, args_from)),
+                passes,
+                check,
+                seed,
+                seconds,
+            )
     head = f'; RUN: tracejit opt %s -p "{found.pipeline}"\n'
     result = f"{head}{format_graph(found.graph)}\n"
     if output is not None:
@@ -120,9 +131,9 @@ def setting_of(
     file: str, text: str | None
 ) -> tuple[Sequence[Pass], dict[str, config.Value]]:
     """Return the passes, and the switches of a repro."""
-    content = read_text(file)
+    content = read_text(file) if file.endswith(".tir") else ""
     if not content.startswith(HEAD):
-        return pipeline(LLVM) if text is None else find_passes(text), {}
+        return passes_of(LLVM) if text is None else find_passes(text), {}
     repro = read(content)
     passes = repro.setting.passes if text is None else find_passes(text)
     return passes, dict(repro.switches)
@@ -152,14 +163,20 @@ def failing_of(
     if check == "verify":
         return lambda g, ps: _broken(g, ps) is not None
     if check != "interp":
-        own = command(check)
-        return lambda g, ps: own(g) is not None
+        return _of_command(command(check), graph)
     first = bisect(graph, Setting(passes), seed=seed)
     if first is None:
         return None
     if first.level == "pass":
         return lambda g, ps: _alike(bisect_passes(g, ps, seed=seed), first)
     return lambda g, ps: _alike(bisect(g, Setting(ps), seed=seed), first)
+
+
+def _of_command(own: Check, graph: Graph) -> Failing:
+    """Return what a program says: of graphs, or of graphs that passes make wrong."""
+    if own(graph) is not None:
+        return lambda g, ps: own(g) is not None
+    return lambda g, ps: own(g) is None and own(run_passes(g, ps)) is not None
 
 
 def _broken(graph: Graph, passes: Sequence[Pass]) -> Culprit | None:

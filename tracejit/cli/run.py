@@ -14,12 +14,11 @@ from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug.checks import Inputs
 from ..debug.contract import Reference, outcome_of
-from ..debug.levels import Setting, compiled
+from ..debug.levels import Setting, compiled, passes_of
 from ..debug.samples import varied_inputs
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..ir.primitive import Array
-from ..passes.pipelines import pipeline
 from ..tracing.nonfinite import explain_nonfinite
 from .args import argument_option, isa_option
 from .functions import args_from_option, json_option, print_json, user_errors
@@ -127,7 +126,7 @@ def runs_of(
     graph: Graph, kind: str, seed: int, is_checked: bool, with_nan: bool = False
 ) -> list[Ran]:
     """Compile a graph and run it on samples of a kind."""
-    call = compiled(graph, Setting(pipeline(LLVM)))
+    call = compiled(graph, Setting(passes_of(LLVM)))
     chosen = [
         (name, inputs)
         for name, inputs in varied_inputs(graph.in_avals, seed)
