@@ -78,9 +78,12 @@ def normalised(text: str) -> str:
     --------
     >>> normalised("exp   12.5 µs  (8%)")
     'exp # (#)'
+    >>> normalised("    3 ns  f")
+    '# f'
     """
     for pattern in (_RATES, _TIMES):
         text = pattern.sub("#", text)
+    text = re.sub(r"^ +(?=#)", "", text, flags=re.MULTILINE)
     rows = (re.sub(r"(?<=\S) +", " ", row).rstrip() for row in text.splitlines())
     return "\n".join(rows).strip()
 

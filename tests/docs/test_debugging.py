@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from tracejit.debug import machine
 from tracejit.debug.reasons import REASONS, page
 from tracejit.log import ARTIFACTS
 
@@ -18,6 +19,14 @@ from .commands import BLESS, DOCS, bless, normalised, printed, shown
 
 PAGE = DOCS / "debugging.md"
 COMMANDS = shown(PAGE)
+
+
+@pytest.fixture(autouse=True)
+def known_machine(monkeypatch):
+    """Shares of limits are by numbers made up, which no test waits for."""
+    rates = {1 << 18: 90.0, 1 << 20: 80.0, 1 << 23: 50.0, 1 << 25: 25.0, 1 << 28: 10.0}
+    limits = machine.Limits({"float32": 100.0, "float64": 50.0}, rates)
+    monkeypatch.setattr(machine, "limits", lambda threads=None: limits)
 
 
 @pytest.fixture(scope="module")

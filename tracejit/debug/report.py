@@ -15,7 +15,7 @@ STEP_HEAD = (
     *("time/call", "share", "runs", "flops", "bytes", "flop/B", "limit", "threads"),
     *("what", "lines"),
 )
-LINE_HEAD = ("time/call", "share", "flops", "bytes", "line", "in")
+LINE_HEAD = ("", "time/call", "share", "flops", "bytes", "line", "in")
 ESTIMATE = (
     "~ the line shares kernels with others: time by its part of their operations and "
     "bytes"
@@ -139,7 +139,8 @@ def _place(source: str) -> tuple[str, int]:
 
 def _line_row(line: "LineProfile", calls: int, total: float) -> list[str]:
     return [
-        ("~" if line.is_estimate else "") + in_seconds(line.seconds / calls),
+        "~" if line.is_estimate else "",
+        in_seconds(line.seconds / calls),
         f"{line.seconds / total:.0%}" if total else "",
         in_thousands(line.flops / calls),
         in_bytes(line.bytes / calls),

@@ -127,7 +127,8 @@ def in_bytes(count: float) -> str:
     """
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1024:
-            return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"
+            is_whole = unit == "B" or count >= 1000
+            return f"{count:.0f} {unit}" if is_whole else f"{count:.3g} {unit}"
         count /= 1024
     return f"{count:.4g} TiB"
 
