@@ -9,7 +9,8 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check fuzz slow test-triton test-oldest-triton bench clean
+.PHONY: help demo test check fuzz slow test-triton test-oldest-triton test-view bench
+.PHONY: clean
 
 help:
 	@echo "make demo   train an MLP on handwritten digits; writes demo-report/"
@@ -19,6 +20,7 @@ help:
 	@echo "make slow   every float32 through each function, 3 minutes for each of 23"
 	@echo "make test-triton  compile every kernel of the tests for three GPUs"
 	@echo "make test-oldest-triton  the tests of GPU kernels on Triton 3.6"
+	@echo "make test-view  open pages of tracejit view in Chromium"
 	@echo "make bench  measure beside NumPy and other compilers"
 	@echo "make clean  remove the environment and what was made"
 	@echo
@@ -53,6 +55,14 @@ test-oldest-triton: $(VENV)/.installed-test $(OLDEST_TRITON)
 
 $(OLDEST_TRITON): | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ triton==3.6.0
+
+# Playwright drives the system's browser; it downloads none.
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser \
+  || command -v google-chrome)
+test-view: $(VENV)/.installed-test $(VENV)/.installed-view-test
+	@test -n "$(CHROMIUM)" || { echo "error: no Chromium found; on Debian and" \
+	  "Ubuntu run apt-get install chromium, or set CHROMIUM" >&2; exit 1; }
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -n 0 -m view tests/debug/page $(ARGS)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(or $(ARGS),all --out bench-report)

@@ -15,11 +15,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from tracejit.debug.machine import measure_limits
+from tracejit.runtime.cpu.threads import usable_cores
+
 from . import cliffs, cold, compare, machine, readme, report
-from .contenders import OURS, PEERS
+from .contenders import ONE_THREAD, OURS, PEERS
 from .gpu.command import main as gpu
 from .keep import keep
-from .limits import measure_limits
 from .measure import measure
 from .row import Row
 from .rows import SUITES
@@ -33,6 +35,7 @@ COMMANDS = {
     "cliffs": cliffs.main,
 }
 ALL = "all"
+PEERS_HELP = f"Of {', '.join(PEERS)}; default all. Or {ONE_THREAD}: ours on one thread."
 
 
 def limit_threads(count: int) -> None:
@@ -43,7 +46,7 @@ def limit_threads(count: int) -> None:
     """
     wanted = {name: str(count) for name in THREAD_VARIABLES}
     has_affinity = hasattr(os, "sched_setaffinity")
-    is_narrow = not has_affinity or machine.usable_cores() <= count
+    is_narrow = not has_affinity or usable_cores() <= count
     if is_narrow and wanted.items() <= os.environ.items():
         return
     if has_affinity:
@@ -66,9 +69,10 @@ def chosen_rows(suite: str, pattern: str) -> list[Row]:
 def parse_peers(text: str) -> list[str]:
     """Contender names, ours last; all of them for an empty text."""
     names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in PEERS]
+    known = (*PEERS, ONE_THREAD)
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise click.UsageError(f"unknown peers {unknown}; peers are {[*PEERS]}")
+        raise click.UsageError(f"unknown peers {unknown}; peers are {[*known]}")
     return [*dict.fromkeys(names or PEERS), OURS]
 
 
@@ -99,7 +103,7 @@ def measured(
 
 @click.command()
 @click.argument("suite", type=click.Choice([*SUITES, *TABLES, ALL]))
-@click.option("--peers", default="", help=f"Of {', '.join(PEERS)}; default all.")
+@click.option("--peers", default="", help=PEERS_HELP)
 @click.option("--rows", "pattern", default="", help="Only rows matching this regex.")
 @click.option("--rounds", type=click.IntRange(1), help="Instead of about 2 s a row.")
 @click.option("--threads", type=click.IntRange(1), help="Run on this many cores only.")

@@ -6,8 +6,10 @@ A call returns only when its result is there.
 """
 
 import importlib
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextvars import copy_context
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import ml_dtypes
@@ -16,6 +18,7 @@ import numpy as np
 from .row import OURS, Builder, Function, Row
 from .trees import leaves, map_arrays
 
+ONE_THREAD = "one-thread"
 ONLY_FLOAT32 = ("numba", "drjit")
 
 
@@ -61,6 +64,20 @@ def _tracejit(row: Row, inputs: tuple) -> Contender:
     tj = importlib.import_module("tracejit")
     function = row.tracejit_fn(tj) if row.tracejit_fn else row.numpy_fn
     return Contender(OURS, tj.jit(function), _each(np.copy, inputs))
+
+
+def _one_thread(row: Row, inputs: tuple) -> Contender:
+    """Ours without threads: in a context in which the switch says so."""
+    tj = importlib.import_module("tracejit")
+    ours = _tracejit(row, inputs)
+    context, setting = copy_context(), tj.config.override(threads=1)
+    context.run(setting.__enter__)
+
+    def call(*args: object) -> object:
+        return context.run(ours.function, *args)
+
+    weakref.finalize(call, context.run, setting.__exit__, None, None, None)
+    return replace(ours, name=ONE_THREAD, function=call)
 
 
 def _jax(row: Row, inputs: tuple) -> Contender:
@@ -150,9 +167,10 @@ BUILDERS: dict[str, Callable[[Row, tuple], Contender]] = {
     "numba": _numba,
     "drjit": _drjit,
     OURS: _tracejit,
+    ONE_THREAD: _one_thread,
 }
-PACKAGES = {name: name for name in BUILDERS} | {"inductor": "torch"}
-PEERS = tuple(name for name in BUILDERS if name != OURS)
+PACKAGES = {name: name for name in BUILDERS} | {"inductor": "torch", ONE_THREAD: OURS}
+PEERS = tuple(name for name in BUILDERS if name not in (OURS, ONE_THREAD))
 
 
 def is_missing(error: Exception, name: str) -> bool:

@@ -7,6 +7,9 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tracejit.debug.machine import cpu_model
+from tracejit.runtime.cpu.threads import usable_cores
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "numpy",
@@ -19,21 +22,6 @@ PACKAGES = (
     "drjit",
     "triton",
 )
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def cpu_model() -> str:
-    """The processor's name, from Linux where it tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = (line.split(":", 1)[1] for line in lines if line.startswith("model name"))
-    return next(names, platform.processor()).strip()
 
 
 def package_version(name: str) -> str | None:

@@ -14,8 +14,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as Shown
 
+from tracejit.debug.machine import Limits
+
 from .cold import Table
-from .limits import Limits
+from .limits import least_seconds
 from .load import CALM
 from .row import BEST, Measurement, RowResult, Status
 
@@ -62,7 +64,7 @@ def geometric_means(results: Sequence[RowResult]) -> dict[str, float]:
 
 def share(result: RowResult, limits: Limits | None) -> float:
     """What part of the machine's limit our time reaches; NaN where unknown."""
-    return limits.seconds(result.row) / result.ours_s if limits else math.nan
+    return least_seconds(limits, result.row) / result.ours_s if limits else math.nan
 
 
 def _time(measurement: Measurement | None, per_second: float) -> str:

@@ -49,8 +49,15 @@ def test_defaults():
         tf32=False,
         tune="off",
         tuning_file="",
+        nans="off",
+        interpret=False,
         verify=False,
+        validate="off",
+        repro_dir="",
         log=(),
+        dump="",
+        profile=False,
+        perf_map=False,
         native_calls=True,
         max_specializations=64,
     )
@@ -86,7 +93,7 @@ def test_environment_variables(variable, text, name, value):
         (
             "TRACEJIT_LOG",
             "fusion,loud",
-            "a list of retrace, fusion, passes, compile, tune",
+            "a list of retrace, fusion, passes, compile, tune, validate",
         ),
         ("TRACEJIT_MAX_SPECIALIZATIONS", "many", "an integer of at least 1"),
         ("TRACEJIT_MAX_SPECIALIZATIONS", "0", "an integer of at least 1"),
@@ -133,8 +140,8 @@ def test_unknown_switch_lists_the_known():
         ("fma", 1, "True or False"),
         ("max_specializations", True, "an integer of at least 1"),
         ("max_specializations", 0, "an integer of at least 1"),
-        ("log", "fusion", "a list of retrace, fusion, passes, compile, tune"),
-        ("log", (1,), "a list of retrace, fusion, passes, compile, tune"),
+        ("log", "fusion", "a list of retrace, fusion, passes, compile, tune, validate"),
+        ("log", (1,), "a list of retrace, fusion, passes, compile, tune, validate"),
     ],
 )
 def test_values_of_the_wrong_kind_change_nothing(name, value, hint):
@@ -219,13 +226,17 @@ def test_cache_key_changes_with_marked_switches_alone():
         "tf32",
         "tune",
         "tuning_file",
+        "nans",
+        "interpret",
+        "profile",
+        "perf_map",
     ]
     before = config.cache_key()
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        rest = True, True, True, "on", False, 0, 8000, False, "off", ""
-        assert config.cache_key() == ("baseline", "cpu", *rest)
+        rest = True, True, True, "on", False, 0, 8000, False, "off", "", "off", False
+        assert config.cache_key() == ("baseline", "cpu", *rest, False, False)
     assert config.cache_key() is before  # made once
 
 
@@ -263,4 +274,4 @@ def test_log_goes_through_the_logging_module():
 def test_unknown_artifact_lists_the_known():
     with pytest.raises(InternalError, match="there is no log artifact 'fuse'") as info:
         log.emit("fuse", "two kernels")
-    assert info.value.hint == "one of retrace, fusion, passes, compile, tune"
+    assert info.value.hint == "one of retrace, fusion, passes, compile, tune, validate"

@@ -24,6 +24,7 @@ LEVELS = {
     "collection": 0,
     "config": 0,
     "errors": 0,
+    "hashing": 0,
     "log": 0,
     "records": 0,
     "ir": 1,
@@ -33,11 +34,15 @@ LEVELS = {
     "passes": 5,
     "codegen": 6,
     "runtime": 7,
+    "lowering": 8,
     "stages": 8,
+    "stored": 8,
     "api": 8,
     "device_call": 8,
     "device_guard": 8,
     "compiled": 8,
+    "debugging": 8,
+    "retraces": 8,
     "donation": 8,
     "offers": 8,
     "placement": 8,
@@ -45,6 +50,7 @@ LEVELS = {
     "call_plan": 8,
     "guard": 8,
     "native_call": 8,
+    "watched_call": 8,
     "__main__": 9,
     "": 9,  # the package itself: public names of all parts
     "callback": 9,
@@ -322,7 +328,8 @@ LATE = (
 )
 # The first call on a CPU needs the compiler, but nothing of devices.
 NEVER_ON_CPU = ("scipy", "triton", "rich", "click", "logging", "subprocess")
-NEVER_ON_CPU += ("tracejit.codegen.triton", "tracejit.runtime.cuda")
+NEVER_ON_CPU += ("tracejit.codegen.triton", "tracejit.runtime.cuda", "numpy.random")
+NEVER_ON_CPU += ("tracejit.codegen.llvm.steps.sorting",)
 
 
 def loaded_after(program: str) -> set[str]:

@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from functools import cache
 from types import ModuleType
@@ -19,7 +20,9 @@ from . import config, log
 from .call_plan import CallPlan, plan_for
 from .collection import paused
 from .compiled import Compiled
+from .debugging import debug_module
 from .donation import check_apart, donated_arrays
+from .errors import RetraceWarning, UnsupportedError
 from .guard import MISS, Guard
 from .ir.placed import Placed
 from .records import dataclass
@@ -35,6 +38,7 @@ from .tracing.mutation import apply_changes
 from .tracing.primitives import register_primitive
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
+from .tracing.source import depth_of_caller
 from .tracing.trace import current_trace
 from .tracing.tree import flatten, unflatten
 from .tracing.vmap import vmap
@@ -43,9 +47,11 @@ from .tracing.vmap import vmap
 # most of the package, and most of what importing it would take.
 if TYPE_CHECKING:
     from .placement import DeviceLike
+    from .retraces import History, Trace
     from .runtime.cpu.entry.steps import NativeCall
     from .runtime.cuda.device import Device
-    from .stages import Strides, Traced
+    from .stages import Traced
+    from .stored import Strides
 
 __all__ = [
     "JitFunction",
@@ -120,6 +126,8 @@ class Node:
         Value (with its type) to the next node.
     compiled : Compiled, optional
         At a leaf.
+    number : int
+        Of the trace that `compiled` is of.
     guard : Guard, optional
         For calls like the last that came here the long way.
     """
@@ -127,7 +135,21 @@ class Node:
     question: int = -1
     children: dict[object, "Node"] = field(default_factory=dict)
     compiled: Compiled | None = None
+    number: int = 0
     guard: Guard | None = None
+
+    def forms(self) -> "Iterator[Node]":
+        """Yield the nodes of compiled code from here on."""
+        if self.compiled is not None:
+            yield self
+        for child in self.children.values():
+            yield from child.forms()
+
+    def drop(self, node: "Node") -> bool:
+        """Take a node out of what follows; tell whether anything is left here."""
+        kept = {k: c for k, c in self.children.items() if c.drop(node)}
+        self.children = kept
+        return self is not node and (bool(kept) or self.compiled is not None)
 
 
 @dataclass
@@ -162,17 +184,29 @@ class Specializations:
             node = node.children.get(_answer(leaves[node.question]))
         return node
 
+    def forms(self) -> "list[Node]":
+        """Return the nodes of compiled code."""
+        return [node for trie in self.tries.values() for node in trie.forms()]
+
+    def drop(self, node: Node) -> None:
+        """Forget a specialisation, and questions that lead to none."""
+        self.tries = {k: trie for k, trie in self.tries.items() if trie.drop(node)}
+
     def insert(
-        self, leaves: list[Any], dynamic: frozenset[int], compiled: Compiled
+        self,
+        leaves: list[Any],
+        dynamic: frozenset[int],
+        compiled: Compiled,
+        number: int,
     ) -> Node:
-        """Enter a specialisation under the questions its trace asked."""
+        """Enter the specialisation of a trace under the questions that it asked."""
         node = self.tries.setdefault(dynamic, Node())
         for question in compiled.recording.pinned:
             if node.question != question:
                 node.question, node.compiled = question, None
                 node.children.clear()
             node = node.children.setdefault(_answer(leaves[question]), Node())
-        node.compiled, node.guard = compiled, None
+        node.compiled, node.number, node.guard = compiled, number, None
         return node
 
 
@@ -212,6 +246,7 @@ class JitFunction(NativeCallable):
         self._guards: tuple[Guard, ...] = ()
         self._lock = threading.RLock()
         self._chain: tuple[NativeCall, ...] = ()
+        self._history: History | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function, compiled for the signature of these arguments."""
@@ -258,6 +293,8 @@ class JitFunction(NativeCallable):
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the long way, which any call can take."""
+        if config.current().interpret:
+            return self.__wrapped__(*args, **kwargs)
         call = self._signature.bind(args, kwargs)
         donated = donated_arrays(call)
         node, compiled, dynamic = self._specialization(call)
@@ -265,14 +302,18 @@ class JitFunction(NativeCallable):
             check_apart(call, donated, compiled.recording.captures)
         if compiled.writes_overlap(call.given):
             log.emit("retrace", f"{self.__name__}: arguments overlap; run in NumPy")
+            self.history.overlaps += 1
             return self.__wrapped__(*args, **kwargs)
-        if node.guard is None or node.guard in self._guards:
+        watch = _watch_of_calls()
+        if watch is not None:
+            node.guard = None  # each call is to come here
+        elif node.guard is None or node.guard in self._guards:
             form = self._signature.form(len(args), tuple(kwargs))
             plan = plan_for(form, call, compiled, dynamic)
             node.guard = None if plan is None else _guard_for(plan, compiled, call)
         if node.guard is not None:
             self._remember(node.guard)
-        result = compiled(call.given)
+        result = compiled(call.given) if watch is None else watch(compiled, call.given)
         changes = compiled.recording.changes
         if not changes:
             return result
@@ -297,6 +338,10 @@ class JitFunction(NativeCallable):
         call = self._signature.bind(args, kwargs)
         return self._trace(call, frozenset(), _device_for(call, self._device))
 
+    def leaves_of(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Return the leaves of a call's arguments, which recordings count."""
+        return self._signature.bind(args, kwargs).given
+
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """Shorthand for ``trace(...).lower()``."""
         return self.trace(*args, **kwargs).lower()
@@ -305,6 +350,99 @@ class JitFunction(NativeCallable):
         """Shorthand for ``trace(...).lower().compile()``."""
         compiled: Compiled = self.lower(*args, **kwargs).compile()
         return compiled
+
+    def prepare(self, *args: Any, **kwargs: Any) -> Compiled:
+        """Compile for calls with these arguments, as a call does, but run nothing.
+
+        Examples
+        --------
+        >>> f = jit(lambda x: x + 1)
+        >>> f.prepare(np.ones(3)).kernels[0].name
+        '_lambda__k0'
+        """
+        return self._specialization(self._signature.bind(args, kwargs))[1]
+
+    def explain(self) -> Any:
+        """Return why it was traced again, and what the last compiled form costs.
+
+        Returns
+        -------
+        tracejit.debug.Explanation
+            Findings with a code each: text where it is printed, HTML in notebooks.
+        """
+        return debug_module("explanation").explain(self)
+
+    @property
+    def history(self) -> "History":
+        """What it was traced for."""
+        if self._history is None:
+            from .retraces import History  # noqa: PLC0415  # with the first trace
+
+            self._history = History()
+        return self._history
+
+    def compiled_forms(self) -> tuple[Compiled, ...]:
+        """Return what is compiled, in the order of the traces."""
+        forms = sorted(self._forms(), key=lambda row: row[2].number)
+        return tuple(node.compiled for *_, node in forms if node.compiled is not None)
+
+    def call_refusals(self) -> tuple[str, ...]:
+        """Return why recent calls cannot be recognised in machine code."""
+        return tuple(dict.fromkeys(g.refusal for g in self._guards if g.refusal))
+
+    def profile(self, *args: Any, calls: int | None = None, **kwargs: Any) -> Any:
+        """Measure calls at these arguments: each step, each line, against the limits.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Of the call; what it would change is copied.
+        calls : int, optional
+            How many; as many as take a third of a second if nothing is said.
+
+        Returns
+        -------
+        tracejit.debug.profiler.Profile
+            Shown by ``as_text()``.
+
+        Raises
+        ------
+        UnsupportedError
+            For a function on a device.
+        """
+        return debug_module("profiler").profile_call(self, args, kwargs, calls)
+
+    def changes_arguments(self, *args: Any, **kwargs: Any) -> bool:
+        """Tell whether such a call writes into its arguments; compiles it."""
+        call = self._signature.bind(args, kwargs)
+        compiled = self._specialization(call)[1]
+        if compiled.device is not None:
+            raise UnsupportedError(
+                f"{self.__name__} runs on {compiled.device}, whose steps have no clocks"
+            )
+        return compiled.changes_arguments
+
+    def view(
+        self, *args: Any, path: Any = None, profile: Any = None, **kwargs: Any
+    ) -> Any:
+        """Return a page that shows every level of a compilation, linked line by line.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Of a call; it is compiled, but not run.
+        path : path-like, optional
+            Where to write the page, too: one HTML file, which needs nothing else.
+        profile : Profile, optional
+            What `profile` gave, to be shown beside.
+
+        Returns
+        -------
+        tracejit.debug.page.page.Page
+            HTML in notebooks; has ``save(path)``, and ``open()`` for a browser.
+        """
+        page = debug_module("page.page")
+        return page.view_function(self, args, kwargs, path, profile)
 
     def cache_size(self) -> int:
         """Return the number of base keys compiled for."""
@@ -315,6 +453,7 @@ class JitFunction(NativeCallable):
         with self._lock:
             self._cache.clear()
             self._guards = ()
+            self.history.lose_all("RETRACE_CLEARED")
             self._publish()
 
     def _specialization(self, call: Call) -> tuple[Node, Compiled, frozenset[int]]:
@@ -328,33 +467,58 @@ class JitFunction(NativeCallable):
                 if k.kind == INT
             }
             entry = self._cache.setdefault(key, Specializations(ints))
-            self._bound_cache()
         dynamic = entry.update(call.leaves)
         found = entry.find(call.leaves, dynamic)
         compiled = None if found is None else found.compiled
         if found is not None and compiled is not None and compiled.captures_current():
             return found, compiled, dynamic
         with self._lock, paused():
-            compiled = self._trace(call, dynamic, device).lower().compile()
+            trace = self.history.begin(
+                call.described, str(device or CPU), dynamic, compiled
+            )
+            if log.is_enabled("retrace"):
+                log.emit("retrace", f"{self.__name__}: {trace}")
+            compiled = self._trace(call, dynamic, device).compile()
             COUNTER.compiles += 1
-            node = entry.insert(call.leaves, dynamic, compiled)
+            self.history.end(trace, compiled)
+            node = entry.insert(call.leaves, dynamic, compiled, trace.number)
+            self._bound_cache(trace)
         return node, compiled, dynamic
 
-    def _bound_cache(self) -> None:
+    def _forms(self) -> "list[tuple[object, Specializations, Node]]":
+        """Return all that is compiled: base key, its specialisations, the node."""
+        entries = [*self._cache.items()]
+        return [(key, entry, node) for key, entry in entries for node in entry.forms()]
+
+    def _bound_cache(self, trace: "Trace") -> None:
+        """Forget the oldest forms above the limit; warn of what causes so many."""
         limit = config.get("max_specializations")
-        while len(self._cache) > limit:
-            self._cache.pop(next(iter(self._cache)))
+        forms = sorted(self._forms(), key=lambda row: row[2].number)
+        for key, entry, node in forms[:-limit]:
+            assert node.compiled is not None
+            self.history.lose(node.compiled, "RETRACE_EVICTED")
+            entry.drop(node)
+            if not entry.tries:
+                self._cache.pop(key, None)
+        cause = self.history.new_cause(trace) if len(forms) > limit else None
+        if cause is not None:
+            warnings.warn(
+                f"{self.__name__} was compiled {trace.number} times and keeps {limit} "
+                f"forms (max_specializations): {cause.code} {cause}; its explain() "
+                "says how to avoid it",
+                RetraceWarning,
+                stacklevel=depth_of_caller(),
+            )
 
     def _trace(
         self, call: Call, dynamic: frozenset[int], device: "Device | None"
     ) -> "Traced":
-        from .stages import Traced  # noqa: PLC0415  # the compiler, see above
+        from .stages import Traced  # noqa: PLC0415
 
         COUNTER.traces += 1
         static = frozenset(
             i for i, k in enumerate(call.keys) if k.kind == INT and i not in dynamic
         )
-        log.emit("retrace", f"{self.__name__}: tracing {[k.kind for k in call.keys]}")
         start = time.perf_counter()
         place = CPU if device is None else device
         name = _identifier(self.__name__)
@@ -397,6 +561,16 @@ class JitFunction(NativeCallable):
 
 
 let_call(JitFunction)
+
+
+def _watch_of_calls() -> Callable[[Compiled, list[Any]], Any] | None:
+    """Return what looks at the results of calls, if a switch asks for it."""
+    mode = config.current().nans
+    if mode == "off":
+        return None
+    from .watched_call import call_without_nans  # noqa: PLC0415
+
+    return functools.partial(call_without_nans, mode=mode)
 
 
 def _native_calls() -> ModuleType:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .debugging import debug_module
 from .donation import overwrite
 from .errors import ShapeError
 from .ir.strided import raw_dtype
@@ -21,7 +22,7 @@ from .tracing.tree import unflatten
 if TYPE_CHECKING:
     from .kernels.kernel import Kernel
     from .runtime.cuda.device import Device
-    from .stages import Lowered
+    from .stages import Lowered, Stored
 
 
 class Compiled:
@@ -37,11 +38,11 @@ class Compiled:
 
     device: "Device | None" = None
 
-    def __init__(self, lowered: "Lowered", executable: Any) -> None:
-        self.lowered = lowered
-        self.recording = lowered.recording
+    def __init__(self, stage: "Lowered | Stored", executable: Any) -> None:
+        self._stage = stage
+        self.recording = stage.recording
         self.executable = executable
-        self.timings = {**lowered.timings, **executable.timings}
+        self.timings = {**stage.timings, **executable.timings}
         avals = self.recording.graph.in_avals
         self.feeds = tuple(
             (feed, aval.dtype)
@@ -52,12 +53,22 @@ class Compiled:
         self._are_current += [c.is_current for c in self.recording.constants]
         self._new_arrays = _new_arrays(self.recording)
         self._is_one_leaf = self.recording.spec.kind is None
-        self._lost = lowered.lost
+        self._lost = stage.lost
         self.donors = {
             output: leaf
-            for output, k in lowered.program.donors.items()
+            for output, k in executable.donors.items()
             if isinstance(leaf := self.recording.inputs[k], int)
         }
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the code was on disk, so that nothing was lowered to make it."""
+        return self._stage.is_stored
+
+    @cached_property
+    def lowered(self) -> "Lowered":
+        """The stage before this one, made now if the code was on disk."""
+        return self._stage.as_lowered()
 
     @property
     def kernels(self) -> tuple["Kernel", ...]:
@@ -69,11 +80,32 @@ class Compiled:
         text: str = self.executable.as_text()
         return text
 
+    def explain(self) -> Any:
+        """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
+        return debug_module("explanation").explain(self)
+
+    def _repr_html_(self) -> str:
+        html: str = debug_module("notebook").stage_html(self)
+        return html
+
+    def __repr__(self) -> str:
+        text: str = debug_module("notebook").stage_text(self)
+        return text
+
+    def view(self, path: Any = None) -> Any:
+        """Return a page that shows every level; see `Lowered.view`."""
+        return debug_module("page.page").view(self, path)
+
     @cached_property
-    def _written(self) -> tuple[int, ...]:
+    def written_leaves(self) -> tuple[int, ...]:
         """The leaves that a call may write to."""
         written = (leaf for leaf, _ in self.recording.writes)
         return tuple(dict.fromkeys((*written, *self.donors.values())))
+
+    @property
+    def changes_arguments(self) -> bool:
+        """Whether a call writes into what it was given."""
+        return bool(self.written_leaves or self._lost or self.recording.changes)
 
     def captures_current(self) -> bool:
         """Tell whether every captured array and constant is where it was found."""
@@ -81,9 +113,9 @@ class Compiled:
 
     def writes_overlap(self, leaves: list[Any]) -> bool:
         """Tell whether an argument that is written shares memory with another array."""
-        if not self._written:
+        if not self.written_leaves:
             return False
-        written = {id(leaves[i]) for i in self._written}
+        written = {id(leaves[i]) for i in self.written_leaves}
         arguments = {id(x): x for x in leaves if isinstance(x, np.ndarray)}
         captured = [c.array for c in self._captures]
         return has_hazard(
@@ -97,7 +129,7 @@ class Compiled:
 
     def __call__(self, leaves: list[Any]) -> Any:
         """Run on a call's argument leaves and return the function's result."""
-        for i in self._written:
+        for i in self.written_leaves:
             if not leaves[i].flags.writeable:
                 raise ValueError("assignment destination is read-only")
         inputs = [

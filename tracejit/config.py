@@ -217,11 +217,47 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="nans",
+            env="TRACEJIT_NANS",
+            type=str,
+            default="off",
+            help="nan raises where a call gives NaN, and names the line that made it, "
+            "which takes an interpreted run; inf does so for infinities too",
+            in_cache_key=True,
+            choices=("off", "nan", "inf"),
+        ),
+        Switch(
+            name="interpret",
+            env="TRACEJIT_INTERPRET",
+            type=bool,
+            default=False,
+            help="run jitted functions as the plain NumPy that they are, line by line, "
+            "so that debuggers stop in them",
+            in_cache_key=True,
+        ),
+        Switch(
             name="verify",
             env="TRACEJIT_VERIFY",
             type=bool,
             default=False,
             help="verify the graph after every pass, and the Program with its kernels",
+        ),
+        Switch(
+            name="validate",
+            env="TRACEJIT_VALIDATE",
+            type=str,
+            default="off",
+            help="compare what is compiled with the interpreter on sample inputs: end "
+            "the machine code, each-pass every step, to name the one that is wrong",
+            choices=("off", "end", "each-pass"),
+        ),
+        Switch(
+            name="repro_dir",
+            env="TRACEJIT_REPRO_DIR",
+            type=str,
+            default="",
+            help="folder for what `tracejit repro` runs again after internal errors; "
+            "tracejit-repro in the folder for temporary files if none is named",
         ),
         Switch(
             name="log",
@@ -230,8 +266,33 @@ SWITCHES: Mapping[str, Switch] = {
             default=(),
             help="what to report on stderr: why functions are traced again (retrace), "
             "what was fused and what was not (fusion), what each pass changed "
-            "(passes), what was compiled (compile), what was measured (tune)",
-            choices=("retrace", "fusion", "passes", "compile", "tune"),
+            "(passes), what was compiled (compile), what was measured (tune), what was "
+            "not validated, and why (validate)",
+            choices=("retrace", "fusion", "passes", "compile", "tune", "validate"),
+        ),
+        Switch(
+            name="dump",
+            env="TRACEJIT_DUMP",
+            type=str,
+            default="",
+            help="folder for the levels of every compilation, from graphs to assembly; "
+            "index.jsonl there lists them",
+        ),
+        Switch(
+            name="profile",
+            env="TRACEJIT_PROFILE",
+            type=bool,
+            default=False,
+            help="compile functions with clocks around their steps, for debug.profile",
+            in_cache_key=True,
+        ),
+        Switch(
+            name="perf_map",
+            env="TRACEJIT_PERF_MAP",
+            type=bool,
+            default=False,
+            help="tell Linux perf and gdb the names and lines of compiled kernels",
+            in_cache_key=True,
         ),
         Switch(
             name="native_calls",
@@ -245,7 +306,8 @@ SWITCHES: Mapping[str, Switch] = {
             env="TRACEJIT_MAX_SPECIALIZATIONS",
             type=int,
             default=64,
-            help="compiled forms of one function from which on it warns",
+            help="compiled forms of one function that are kept; with more it forgets "
+            "the oldest and warns, once for each cause",
             minimum=1,
         ),
     )
@@ -270,8 +332,15 @@ class Config:
     tf32: bool
     tune: str
     tuning_file: str
+    nans: str
+    interpret: bool
     verify: bool
+    validate: str
+    repro_dir: str
     log: tuple[str, ...]
+    dump: str
+    profile: bool
+    perf_map: bool
     native_calls: bool
     max_specializations: int
 
@@ -358,7 +427,18 @@ def current() -> Config:
 
 @overload
 def get(
-    name: Literal["isa", "device", "cache_dir", "donation", "tune", "tuning_file"],
+    name: Literal[
+        "isa",
+        "device",
+        "cache_dir",
+        "donation",
+        "tune",
+        "tuning_file",
+        "nans",
+        "validate",
+        "repro_dir",
+        "dump",
+    ],
 ) -> str: ...
 @overload
 def get(
@@ -369,6 +449,9 @@ def get(
         "deterministic",
         "tf32",
         "verify",
+        "interpret",
+        "profile",
+        "perf_map",
         "native_calls",
     ],
 ) -> bool: ...

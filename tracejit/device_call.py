@@ -70,7 +70,7 @@ class DeviceCompiled(Compiled):
     def __call__(self, leaves: list[Any]) -> Any:
         """Run on a call's argument leaves and return the function's result."""
         shadows = _shadows(leaves)
-        for i in self._written:
+        for i in self.written_leaves:
             if not shadows[i].flags.writeable:
                 raise ValueError("assignment destination is read-only")
         kept: list[object] = []  # until the work is asked for

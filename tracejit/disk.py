@@ -12,7 +12,6 @@ that code is compiled again.
 """
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -22,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from . import config
+from .hashing import sha256
 
 _SUFFIX = ".tjc"
 _UNFINISHED = ".part"
@@ -33,7 +33,7 @@ _NUMBERS = itertools.count()
 def key_of(*parts: object) -> str:
     """Return the name of an entry whose content depends on these, as text."""
     text = json.dumps([str(p) for p in parts])
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text.encode())
 
 
 def default_folder() -> str:
@@ -98,7 +98,7 @@ class DiskCache:
         head = {
             "key": key,
             "parts": [[name, len(data)] for name, data in parts.items()],
-            "sha256": hashlib.sha256(body).hexdigest(),
+            "sha256": sha256(body),
         }
         data = json.dumps(head).encode() + b"\n" + body
         with contextlib.suppress(OSError):
@@ -118,7 +118,7 @@ class DiskCache:
             about = json.loads(head)
             if about["key"] != key:
                 return None
-            if hashlib.sha256(body).hexdigest() != about["sha256"]:
+            if sha256(body) != about["sha256"]:
                 return None
             out, start = {}, 0
             for name, size in about["parts"]:

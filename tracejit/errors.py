@@ -87,6 +87,18 @@ class CheckError(TracejitError, AssertionError):
     """A check of the user's own, `tracejit.debug.check`, did not hold."""
 
 
+class NonFiniteError(TracejitError, FloatingPointError):
+    """A compiled function gave NaN or inf, which the switch ``nans`` looks for.
+
+    Attributes
+    ----------
+    finding : tracejit.tracing.nonfinite.Finding, optional
+        Which line made it, as data.
+    """
+
+    finding: object = None
+
+
 class MissingPackageError(TracejitError, ImportError):
     """A package that is needed for this alone is not installed."""
 
@@ -128,6 +140,10 @@ class HostFallbackWarning(UserWarning):
 
 class DonationWarning(UserWarning):
     """A donated argument is of no use: no result can lie in its memory."""
+
+
+class RetraceWarning(UserWarning):
+    """A function is compiled for more forms of its arguments than it keeps."""
 
 
 class TuningFileWarning(UserWarning):

@@ -5,7 +5,6 @@ the offers that `program.donate` takes up where it can, and a warning, once for 
 compiled form, of donated arrays that no result can lie in.
 """
 
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,8 +13,9 @@ from .ir.aval import ShapedArray
 from .kernels.kernel import dense_strides
 from .program.donate import Offer
 from .program.program import Program
+from .records import dataclass
 from .tracing.record import OutputLeaf, Recording, ViewLeaf
-from .tracing.source import is_internal
+from .tracing.source import depth_of_caller
 from .tracing.storage import Kind
 
 
@@ -67,6 +67,27 @@ def _new_arrays(recording: Recording) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
+@dataclass(frozen=True)
+class Unused:
+    """A donated argument whose memory no result takes.
+
+    Parameters
+    ----------
+    name : str
+        As Python would write it.
+    aval : ShapedArray
+    code : str
+        Of `tracejit.debug.reasons`.
+    why : str
+        What the warning says.
+    """
+
+    name: str
+    aval: ShapedArray
+    code: str
+    why: str
+
+
 def warn_of_unused(
     recording: Recording, donated: Mapping[int, str], program: Program
 ) -> None:
@@ -79,19 +100,20 @@ def warn_of_unused(
     program : Program
         After `program.donate`.
     """
-    rows = [*_unused(recording, donated, program)]
+    rows = [f"{x.name}: {x.aval} {x.why}" for x in unused(recording, donated, program)]
     if rows:
         warnings.warn(
             f"{recording.graph.name}: donated arguments are of no use: "
             + "; ".join(rows),
             DonationWarning,
-            stacklevel=_depth_of_caller(),
+            stacklevel=depth_of_caller(),
         )
 
 
-def _unused(
+def unused(
     recording: Recording, donated: Mapping[int, str], program: Program
-) -> Iterator[str]:
+) -> Iterator[Unused]:
+    """Yield the donated arguments that are of no use; see `warn_of_unused`."""
     taken = set(program.donors.values())
     outs = [recording.graph.out_avals[k] for k in _new_arrays(recording)]
     free = free_leaves(recording, donated)
@@ -99,22 +121,23 @@ def _unused(
         if k not in taken and isinstance(leaf, int) and leaf in free:
             aval = recording.graph.in_avals[k]
             strides = program.by_name[program.inputs[k]].strides
-            yield f"{donated[leaf]}: {aval} {_reason(aval, strides, outs)}"
+            yield Unused(donated[leaf], aval, *_reason(aval, strides, outs))
 
 
 def _reason(
     aval: ShapedArray, strides: tuple[int, ...], outs: Sequence[ShapedArray]
-) -> str:
+) -> tuple[str, str]:
     if not any((x.dtype, x.size) == (aval.dtype, aval.size) for x in outs):
-        return "has the dtype and size of no result that is a new array"
+        return (
+            "DONATION_SIZE",
+            "has the dtype and size of no result that is a new array",
+        )
     if strides != dense_strides(aval.shape):
-        return f"is not C-contiguous, its strides are {list(strides)} elements"
-    return "is still read when each such result is written, or others took its place"
-
-
-def _depth_of_caller() -> int:
-    """Return the `stacklevel` of the user's call, from the caller of this function."""
-    depth, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and is_internal(frame.f_code.co_filename):
-        depth, frame = depth + 1, frame.f_back
-    return depth
+        return (
+            "DONATION_STRIDES",
+            f"is not C-contiguous, its strides are {list(strides)} elements",
+        )
+    return (
+        "DONATION_READ",
+        "is still read when each such result is written, or others took its place",
+    )

@@ -9,7 +9,9 @@ objects. Ask objects for fields: a class without any instance may not know them.
 
 import dataclasses
 import threading
+import types
 from collections.abc import Callable
+from functools import cache
 from operator import attrgetter
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
@@ -100,8 +102,63 @@ def _complete(cls: type, frozen: bool, eq: bool) -> None:
 def _init(
     cls: type, fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
 ) -> Callable[..., None]:
+    is_plain = not hasattr(cls, "__post_init__") and all(
+        f.init and f.default_factory is _MISSING for f in fields
+    )
+    made = _renamed(fields, frozen) if is_plain else _written(cls, fields, frozen)
+    made.__qualname__ = f"{cls.__qualname__}.__init__"
+    return made
+
+
+def _renamed(
+    fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
+) -> Callable[..., None]:
+    """Return the ``__init__`` of as many other fields, with these names.
+
+    Compiling its text would take twenty times as long.
+    """
+    code = _template(len(fields), frozen)
+    names = {f"field{i}": f.name for i, f in enumerate(fields)}
+    defaults = tuple(f.default for f in fields if f.default is not _MISSING)
+    renamed = code.replace(
+        co_varnames=tuple(names.get(x, x) for x in code.co_varnames),
+        co_names=tuple(names.get(x, x) for x in code.co_names),
+        co_consts=tuple(
+            names.get(x, x) if isinstance(x, str) else x for x in code.co_consts
+        ),
+    )
+    scope = {"put": object.__setattr__}
+    return types.FunctionType(renamed, scope, "__init__", defaults)
+
+
+@cache
+def _template(count: int, frozen: bool) -> types.CodeType:
+    """Return the code of an ``__init__`` with fields called ``field0`` and so on."""
+    names = [f"field{i}" for i in range(count)]
+    scope: dict[str, Any] = {}
+    exec(_text(["self", *names], [(name, name) for name in names], frozen), scope)
+    code: types.CodeType = scope["__init__"].__code__
+    return code
+
+
+def _text(
+    parameters: list[str], values: list[tuple[str, str]], frozen: bool, last: str = ""
+) -> str:
+    """Return the text of an ``__init__`` that gives fields values."""
+    lines = [
+        f"put(self, {name!r}, {value})" if frozen else f"self.{name} = {value}"
+        for name, value in values
+    ]
+    body = "\n ".join([*lines, *([last] if last else [])] or ["pass"])
+    return f"def __init__({', '.join(parameters)}):\n {body}"
+
+
+def _written(
+    cls: type, fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
+) -> Callable[..., None]:
+    """Return an ``__init__`` with what fields need besides a value that is given."""
     scope: dict[str, Any] = {"put": object.__setattr__, "missing": _MISSING}
-    parameters, lines = ["self"], []
+    parameters, values = ["self"], []
     for f in fields:
         value = f.name
         if f.default_factory is not _MISSING:
@@ -113,16 +170,10 @@ def _init(
                 value = f"{value} if {f.name} is missing else {f.name}"
         elif value == f.name:
             continue  # its default is the class's attribute
-        put = (
-            f"put(self, {f.name!r}, {value})" if frozen else f"self.{f.name} = {value}"
-        )
-        lines.append(put)
-    if hasattr(cls, "__post_init__"):
-        lines.append("self.__post_init__()")
-    body = "\n ".join(lines or ["pass"])
-    exec(f"def __init__({', '.join(parameters)}):\n {body}", scope)
+        values.append((f.name, value))
+    last = "self.__post_init__()" if hasattr(cls, "__post_init__") else ""
+    exec(_text(parameters, values, frozen, last), scope)
     made: Callable[..., None] = scope["__init__"]
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
     return made
 
 

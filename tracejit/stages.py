@@ -5,34 +5,36 @@ kernels; `compiled.Compiled` is machine code with the plan that feeds it and mak
 results.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import field
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cache, cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import config, log
-from .codegen.llvm.limits import LLVM
-from .codegen.llvm.target import host_target
+from . import config, log, stored
 from .compiled import Compiled
+from .debugging import debug_module
 from .ir.graph import Graph
-from .ir.printer import format_graph
-from .kernels.kernel import Kernel
-from .offers import free_leaves, offers_of, warn_of_unused
-from .passes.limits import Limits
-from .passes.manager import PassContext
-from .passes.pipelines import compile_to_program, pipeline
-from .program.blocks import with_blocks
-from .program.printer import format_program
-from .program.program import Program
-from .program.verify import verify_program
 from .records import dataclass
+from .stored import Strides
 from .tracing.record import Recording
 
+# The compiler loads when something is compiled that is not on disk.
 if TYPE_CHECKING:
+    from .kernels.kernel import Kernel
+    from .passes.limits import Limits
+    from .passes.notes import Note
+    from .program.program import Program
+    from .runtime.cpu.executable import CpuExecutable
     from .runtime.cuda.device import Device
 
-Strides = tuple[tuple[int, ...] | None, ...]
+
+@cache
+def _lowering() -> ModuleType:
+    """Return what compiles."""
+    from . import lowering  # noqa: PLC0415
+
+    return lowering
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,17 @@ class Traced:
 
     def as_text(self) -> str:
         """Return the graph in `.tir` text form."""
-        return format_graph(self.graph)
+        return _graph_text(self.graph)
 
-    def lower(self, limits: Limits | None = None) -> "Lowered":
+    def _repr_html_(self) -> str:
+        html: str = debug_module("notebook").stage_html(self)
+        return html
+
+    def __repr__(self) -> str:
+        text: str = debug_module("notebook").stage_text(self)
+        return text
+
+    def lower(self, limits: "Limits | None" = None) -> "Lowered":
         """Run the passes and lower the graph to a Program.
 
         Parameters
@@ -75,49 +85,73 @@ class Traced:
         limits : Limits, optional
             What a kernel may contain: that of where it is to run, if nothing is said.
         """
-        if limits is None:
-            limits = _limits_of(self.device)
-        context = PassContext(verify=config.get("verify"))
-        stages: list[tuple[str, Graph]] = []
-        context.after = lambda name, graph: stages.append((name, graph))
-        start = time.perf_counter()
-        switches = (config.get(n) for n in ("fma", "composites", "reroll"))
-        passes = pipeline(limits, *switches)
-        mode = config.get("donation")
-        graph, program = compile_to_program(
-            self.graph,
-            self.in_strides,
-            passes,
-            context,
-            limits.splits_complex,
-            offers_of(self.recording, self.donated, mode),
+        found = _lowering().lower(
+            self.recording, self.in_strides, self.donated, self.device, limits
         )
-        if self.donated and mode == "on":
-            warn_of_unused(self.recording, self.donated, program)
-        is_seen = mode == "check" or (mode == "on" and self.device is not None)
-        lost = free_leaves(self.recording, self.donated) if is_seen else ()
-        total = time.perf_counter() - start
-        spent = sum(context.timings.values())
-        timings = {"trace": self.seconds, "passes": spent, "schedule": total - spent}
-        notes = tuple(context.notes)
         return Lowered(
             self.recording,
-            graph,
-            program,
-            tuple(stages),
-            timings,
-            notes,
+            found.graph,
+            found.program,
+            found.graphs,
+            {"trace": self.seconds, **found.timings},
+            found.notes,
             self.device,
-            lost,
+            found.lost,
+            self.donated,
         )
 
+    def compile(self) -> Compiled:
+        """Return machine code: what is on disk, or that of ``lower().compile()``."""
+        is_stored = self.device is None and not self.donated
+        is_stored = is_stored and not config.current().dump
+        source = (
+            stored.source_of(self.recording, self.in_strides) if is_stored else None
+        )
+        if source is None:
+            return self.lower().compile()
+        found = stored.find(source, self._executable)
+        if found is not None:
+            log.emit("compile", f"{self.graph.name}: from disk")
+            return Compiled(Stored(self), found)
+        compiled = self.lower().compile()
+        stored.keep(source, compiled.executable)
+        return compiled
 
-def _limits_of(device: "Device | None") -> Limits:
-    if device is None:
-        return LLVM
-    from .codegen.triton.limits import TRITON  # noqa: PLC0415  # as `compile`
+    def _executable(self) -> "CpuExecutable":
+        executable: CpuExecutable = self.lower().compile().executable
+        return executable
 
-    return TRITON
+
+@dataclass(frozen=True)
+class Stored:
+    """A trace whose machine code was on disk: nothing was lowered.
+
+    Parameters
+    ----------
+    traced : Traced
+    """
+
+    traced: Traced
+    is_stored: ClassVar = True
+
+    @property
+    def recording(self) -> Recording:
+        """The function as recorded."""
+        return self.traced.recording
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Seconds per stage."""
+        return {"trace": self.traced.seconds}
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """Argument leaves that nobody may use after a call: none are donated."""
+        return ()
+
+    def as_lowered(self) -> "Lowered":
+        """Lower the trace, as it was when its code was made."""
+        return self.traced.lower()
 
 
 @dataclass(frozen=True)
@@ -134,45 +168,81 @@ class Lowered:
         Pass name and the graph after it.
     timings : mapping of str to float
         Seconds per stage.
-    notes : tuple of str
-        Why kernels read what other kernels computed from memory, with the user's lines:
-        a reason of docs/fusion.md each.
+    findings : tuple of Note
+        What passes decided: why kernels read from memory what other kernels computed,
+        for instance.
     device : Device, optional
         Where it is to run; the CPU if there is none.
     lost : tuple of int
         Argument leaves that nobody may use after a call: NumPy's arrays are overwritten
         where that is checked, arrays on devices raise.
+    donated : mapping of int to str
+        Argument leaves that calls give away, with their names.
     """
 
     recording: Recording
     graph: Graph
-    program: Program
+    program: "Program"
     graphs: tuple[tuple[str, Graph], ...]
     timings: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    findings: "tuple[Note, ...]" = ()
     device: "Device | None" = None
     lost: tuple[int, ...] = ()
+    donated: Mapping[int, str] = field(default_factory=dict)
+    is_stored: ClassVar = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What passes decided, as text with the user's lines; see docs/fusion.md."""
+        return tuple(map(str, self.findings))
 
     @property
     def stages(self) -> list[tuple[str, str]]:
         """Pass name and the text of the graph after it."""
-        return [(name, format_graph(graph)) for name, graph in self.graphs]
+        return [(name, _graph_text(graph)) for name, graph in self.graphs]
 
     @property
-    def kernels(self) -> tuple[Kernel, ...]:
+    def kernels(self) -> "tuple[Kernel, ...]":
         """The kernels, in the order they run."""
         return self.program.kernels
 
     def as_text(self) -> str:
         """Return the Program and its kernels as text."""
+        from .program.printer import format_program  # noqa: PLC0415  # for people
+
         return format_program(self.program)
 
     @cached_property
-    def native(self) -> Program:
+    def native(self) -> "Program":
         """The Program as a processor with caches runs it: long rows by blocks."""
-        program = with_blocks(self.program)
-        is_new = program is not self.program
-        return verify_program(program) if is_new and config.get("verify") else program
+        native: Program = _lowering().native_form(self.program)
+        return native
+
+    def explain(self) -> Any:
+        """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
+        return debug_module("explanation").explain(self)
+
+    def _repr_html_(self) -> str:
+        html: str = debug_module("notebook").stage_html(self)
+        return html
+
+    def __repr__(self) -> str:
+        text: str = debug_module("notebook").stage_text(self)
+        return text
+
+    def as_lowered(self) -> "Lowered":
+        """Return this stage itself."""
+        return self
+
+    def view(self, path: Any = None) -> Any:
+        """Return a page that shows every level: a `tracejit.debug.page.page.Page`.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to write it, too.
+        """
+        return debug_module("page.page").view(self, path)
 
     def compile(self) -> Compiled:
         """Emit and build machine code."""
@@ -180,13 +250,21 @@ class Lowered:
             # The GPU backend loads with the first compilation for a device.
             from .device_call import DeviceCompiled  # noqa: PLC0415
 
-            return DeviceCompiled(self, self.device)
-        # The emitters, a fifth of all code, load with the first compilation.
-        from .runtime.cpu.executable import CpuExecutable  # noqa: PLC0415
-        from .runtime.cpu.threads import threading_of  # noqa: PLC0415
-
-        target = host_target(config.get("isa"))
-        threading = threading_of(config.get("threads"), config.get("share_from"))
-        executable = CpuExecutable(self.native, target, threading)
+            return _dumped(DeviceCompiled(self, self.device))
+        executable = _lowering().build(self.recording.graph, self.program)
         log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
-        return Compiled(self, executable)
+        return _dumped(Compiled(self, executable))
+
+
+def _dumped(compiled: Compiled) -> Compiled:
+    """Write the levels of a compilation, if a switch asks for that."""
+    folder = config.current().dump
+    if folder:
+        debug_module("dump").dump(compiled, folder)
+    return compiled
+
+
+def _graph_text(graph: Graph) -> str:
+    from .ir.printer import format_graph  # noqa: PLC0415  # for people
+
+    return format_graph(graph)

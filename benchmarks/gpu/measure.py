@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 import tracejit as tj
+from tracejit.debug.machine import Limits
 
 from ..check import WrongResultError, largest_error
 from ..contenders import NoTwinError
-from ..limits import Limits
 from ..measure import make_inputs, one_line, without_reference
 from ..row import Measurement, Row, RowResult, Status
 from ..trees import map_leaves

@@ -5,9 +5,9 @@ import pytest
 from benchmarks import cold, sizes
 from benchmarks.__main__ import chosen_rows, parse_peers
 from benchmarks.contenders import PEERS
-from benchmarks.limits import measure_limits
 from benchmarks.row import OURS
 from benchmarks.rows import SUITES
+from tracejit.debug.machine import measure_limits
 
 WANTED = [
     *("gelu", "softmax", "layernorm", "rms_silu", "sum_of_squares", "logsumexp"),

@@ -6,13 +6,16 @@ import math
 import numpy as np
 import pytest
 
+import tracejit as tj
 from benchmarks import contenders, load, measure, report, timing
+from benchmarks.__main__ import parse_peers
 from benchmarks.check import WrongResultError, largest_error
 from benchmarks.contenders import OURS, Contender
-from benchmarks.limits import Limits
+from benchmarks.limits import least_seconds
 from benchmarks.row import Measurement, Row, RowResult, Status
 from benchmarks.rows import SUITES, mlp
 from benchmarks.trees import as_float64
+from tracejit.debug.machine import Limits
 
 
 def toy_row(**changes):
@@ -206,11 +209,11 @@ def test_limits_are_those_of_arithmetic_or_of_memory():
     limits = Limits({"float32": 100.0}, {1000: 50.0, 10**6: 10.0})
     assert limits.bandwidth(500) == 50.0
     assert limits.bandwidth(10**9) == 10.0
-    assert limits.seconds(toy_row(bytes=1000, flops=1)) == pytest.approx(2e-8)
-    assert limits.seconds(toy_row(bytes=1, flops=1000)) == pytest.approx(1e-8)
-    assert math.isnan(limits.seconds(toy_row(dtype="float16")))
+    assert least_seconds(limits, toy_row(bytes=1000, flops=1)) == pytest.approx(2e-8)
+    assert least_seconds(limits, toy_row(bytes=1, flops=1000)) == pytest.approx(1e-8)
+    assert math.isnan(least_seconds(limits, toy_row(dtype="float16")))
     wide = toy_row(dtype="float16", arithmetic="float32", flops=1000, bytes=1)
-    assert limits.seconds(wide) == pytest.approx(1e-8)
+    assert least_seconds(limits, wide) == pytest.approx(1e-8)
 
 
 def timed(name, seconds):
@@ -266,3 +269,21 @@ def moved(params, layer, leaf, step):
 def test_row_names_are_unique():
     for rows in SUITES.values():
         assert len({row.name for row in rows}) == len(rows)
+
+
+def test_ours_on_one_thread_is_a_contender_on_request(monkeypatch):
+    seen = []
+
+    def function(x):
+        seen.append(tj.config.get("threads"))
+        return x * 2
+
+    monkeypatch.setattr(timing, "WARM_S", 0.0)
+    row = toy_row(numpy_fn=function)
+    names = [contenders.ONE_THREAD, OURS]
+    found = measure.measure(row, names, rounds=1).measurements
+    assert [found[name].status for name in names] == [Status.OK] * 2
+    assert 1 in seen
+    assert tj.config.get("threads") != 1
+    assert contenders.ONE_THREAD not in contenders.PEERS
+    assert parse_peers(contenders.ONE_THREAD) == names

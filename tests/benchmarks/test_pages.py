@@ -11,9 +11,9 @@ from rich.console import Console
 
 from benchmarks import cold, compare, readme, report, svg
 from benchmarks.keep import keep
-from benchmarks.limits import Limits
 from benchmarks.page import page
 from benchmarks.row import OURS, Measurement, RowResult, Status
+from tracejit.debug.machine import Limits
 
 from .test_harness import timed, toy_row
 

@@ -15,7 +15,7 @@ from tracejit.codegen.llvm.values import memory_type, narrow, widen
 from tracejit.errors import TracejitError
 from tracejit.ir import dtypes as dt
 from tracejit.ir.aval import ShapedArray
-from tracejit.ir.ops.elementwise import convert_p, select_p
+from tracejit.ir.ops.elementwise import bitcast_p, convert_p, select_p
 from tracejit.ir.primitive import REGISTRY, Kind, Primitive
 from tracejit.runtime.cpu.engine import engine_for
 
@@ -63,6 +63,7 @@ EXACT = frozenset(
         "signbit",
         "select",
         "convert",
+        "bitcast",
         "stop_gradient",
     ]
 )
@@ -155,7 +156,7 @@ def arity_of(primitive: Primitive) -> int:
 
 
 def accepted() -> list[tuple[Primitive, np.dtype]]:
-    special = (convert_p, select_p)
+    special = (bitcast_p, convert_p, select_p)
     found = []
     for primitive in REGISTRY.values():
         if primitive.kind is not Kind.ELEMENTWISE or primitive in special:
@@ -232,6 +233,36 @@ def test_convert(source: np.dtype, target: Target) -> None:
         for lanes in (1, target.lanes(32)):
             got = run(convert_p, {"dtype": to}, [x], to, lanes, target)
             assert_same("convert", got, expected)
+
+
+def all_bits(dtype: np.dtype) -> np.ndarray:
+    """Return values of all kinds, among floats no signaling NaN."""
+    rng = np.random.default_rng(5)
+    if dtype.kind == "b":
+        return np.array([False, True])
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max, 97, dtype, endpoint=True)
+    x = (rng.normal(size=97) * 3).astype(dtype)
+    x[:4] = [0.0, -0.0, 1.5, -1.0]
+    return x
+
+
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize("source", REAL_DTYPES, ids=dt.dtype_name)
+def test_bitcast(source: np.dtype, target: Target) -> None:
+    for to in REAL_DTYPES:
+        if to.itemsize != source.itemsize:
+            continue
+        x = all_bits(source)
+        (expected,) = bitcast_p.evaluate([x], {"dtype": to})
+        bits = np.dtype(f"u{to.itemsize}")
+        numbers = expected.view(bits) if to.kind != "b" else expected
+        is_number = expected == expected  # NaN: which one is the format's business
+        for lanes in (1, target.lanes(32)):
+            got = run(bitcast_p, {"dtype": to}, [x], to, lanes, target)
+            got = got.view(bits) if to.kind != "b" else got
+            np.testing.assert_array_equal(got[is_number], numbers[is_number])
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)

@@ -149,9 +149,9 @@ nanmax: np.nanmax(n); np.nanmax(n, axis=1, keepdims=True)
 nanmean: np.nanmean(n); np.nanmean(n, axis=0); np.nanmean(n, where=b)
 nanmedian: np.nanmedian(n, axis=1); np.nanmedian(n)
 nanmin: np.nanmin(n, axis=0)
-nanpercentile: np.nanpercentile(n, 30, axis=1); np.nanpercentile(n, [10, 50])
+nanpercentile: np.nanpercentile(n, 30, axis=1); np.nanpercentile(n, [10, 50]); np.nanpercentile(n, 40, axis=1, weights=y, method='inverted_cdf')
 nanprod: np.nanprod(n, axis=0); np.nanprod(n, initial=2.0)
-nanquantile: np.nanquantile(n, 0.3, axis=1, method='hazen')
+nanquantile: np.nanquantile(n, 0.3, axis=1, method='hazen'); np.nanquantile(n, 0.4, axis=1, weights=y, method='inverted_cdf')
 nanstd: np.nanstd(n, axis=1, ddof=1); np.nanstd(n)
 nansum: np.nansum(n, axis=1); np.nansum(n, where=b)
 nanvar: np.nanvar(n, axis=0); np.nanvar(n, keepdims=True)
@@ -162,7 +162,7 @@ outer: np.outer(v, w)
 packbits: np.packbits(b); np.packbits(b, axis=1, bitorder='little')
 pad: np.pad(x, 1); np.pad(x, ((1, 0), (0, 2)), constant_values=3.0); np.pad(x, 1, 'edge'); np.pad(x, 2, 'reflect'); np.pad(x, 2, 'symmetric'); np.pad(x, 2, 'wrap'); np.pad(x, 1, 'mean'); np.pad(x, 1, 'maximum'); np.pad(x, 1, 'median'); np.pad(x, 2, 'linear_ramp', end_values=1.0); np.pad(x, 1, constant_values=((1, 2), (3, 4)))
 partition: np.partition(v, 3)[3]; np.max(np.partition(x, 1, axis=1)[:, :2], axis=1)
-percentile: np.percentile(x, 30); np.percentile(x, [10, 70], axis=0, method='lower')
+percentile: np.percentile(x, 30); np.percentile(x, [10, 70], axis=0, method='lower'); np.percentile(x, 40, axis=1, weights=y, method='inverted_cdf')
 permute_dims: np.permute_dims(x, (1, 0))
 piecewise: np.piecewise(x, [x < 0.3, x > 0.6], [1.0, lambda t: t * 2]); np.piecewise(v, [v < 0.3], [0.0, np.exp])
 place: placed(x, x > 0.5, [1.0, 2.0])
@@ -179,7 +179,7 @@ ptp: np.ptp(x); np.ptp(x, axis=1, keepdims=True)
 put: put_into(x, [0, 5, -1], [9.0, 8.0, 7.0]); put_into(x, j, v, mode='wrap'); put_into(x, j, [1.0, 2.0], mode='clip')
 put_along_axis: put_along(x, i[:, :2] % 4, 9.0); put_along(x, np.argsort(x, 1)[:, :1], 0.0)
 putmask: masked(x, x > 0.5, [1.0, 2.0, 3.0])
-quantile: np.quantile(x, 0.3); np.quantile(x, [0.1, 0.9], axis=1, keepdims=True); np.quantile(x, 0.4, method='median_unbiased'); np.quantile(i, 0.4, method='nearest')
+quantile: np.quantile(x, 0.3); np.quantile(x, [0.1, 0.9], axis=1, keepdims=True); np.quantile(x, 0.4, method='median_unbiased'); np.quantile(i, 0.4, method='nearest'); np.quantile(x, 0.4, axis=1, weights=y, method='inverted_cdf')
 ravel: np.ravel(x); np.ravel(x, 'F')
 ravel_multi_index: np.ravel_multi_index((j % 3, j % 4), (3, 4)); np.ravel_multi_index((j, j), (3, 4), mode='clip', order='F')
 real: np.real(c); np.real(x)
@@ -346,7 +346,8 @@ device: x.device
 trace: s.trace()
 transpose: x.transpose(1, 0)
 var: x.var(ddof=1)
-view: x.view() + 1
+byteswap: x.byteswap(); c.byteswap(); i.byteswap().view('u1'); i.copy().byteswap(inplace=True); b.byteswap()
+view: x.view() + 1; x.view(np.int64); x.view('u1'); i.view(np.float32); c.view(float); x.view(complex) * 2; x[0, 0].view(np.int64); bits_set(x)
 """
 
 INDEXING = """
@@ -407,6 +408,9 @@ def written(a, at, value):
     return a
 def augmented(a, at, value):
     a = a.copy(); a[at] += value
+    return a
+def bits_set(a):
+    a = a.copy(); a.view(np.int64)[:, ::2] ^= 1 << 62; a.view(np.float32)[0] = 2
     return a
 def through_view(a):
     a = a.copy(); row = a[1]; row[::2] = 7.0
@@ -477,10 +481,6 @@ NOTES = {
     "histogram_bin_edges": "with a number or an array of bins",
     "repeat": "with known counts",
     "compress": "with a known condition",
-    "quantile": "without `weights=`",
-    "percentile": "without `weights=`",
-    "nanquantile": "without `weights=`",
-    "nanpercentile": "without `weights=`",
     "argpartition": "sorted: one of the results that NumPy allows",
     "partition": "sorted: one of the results that NumPy allows",
     "argsort": "stable, whatever the kind",
@@ -488,7 +488,7 @@ NOTES = {
     "shares_memory": "whether both are views of one array, not which parts of it",
     "may_share_memory": "whether both are views of one array",
     "array": "of arrays, numbers and nested lists",
-    "view": "as the same dtype",
+    "view": "as any dtype of numbers",
 }
 METHOD_REASONS = {
     "ctypes": "an address: a traced array has no memory yet",
@@ -501,7 +501,6 @@ METHOD_REASONS = {
         ["getfield", "setfield"], "about structured dtypes: `view` or `.real`"
     ),
     "nonzero": REASONS["nonzero"],
-    "byteswap": "about bytes: call it outside",
     "resize": "changes the size of an array in place: `np.resize` makes a new one",
     "setflags": "about memory: a traced array has none yet",
 }

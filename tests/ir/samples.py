@@ -80,7 +80,7 @@ DOMAINS: dict[str, tuple[float, float]] = {
 }
 ELEMENTWISE = [p for p in REGISTRY.values() if p.kind is Kind.ELEMENTWISE]
 NOT_FLOAT = {"and", "or", "xor", "not", "shift_left", "shift_right"}
-NOT_REAL = {"select", "convert", "real", "imag", "complex", "conj"}
+NOT_REAL = {"select", "convert", "bitcast", "real", "imag", "complex", "conj"}
 
 
 def complex_normal(rng: Rng, size: tuple[int, ...]) -> np.ndarray:
@@ -120,6 +120,8 @@ SPECIAL_ELEMENTWISE = [
         lambda r: [complex_normal(r, SHAPE)],
         {"dtype": np.dtype(np.complex128)},
     ),
+    Sample("bitcast", uniform(0, 1, SHAPE), {"dtype": np.dtype(np.int64)}),
+    Sample("bitcast", uniform(0, 1, ()), {"dtype": np.dtype(np.uint64)}),
     *(
         Sample(n, lambda r: [complex_normal(r, SHAPE)])
         for n in ("real", "imag", "conj")

@@ -33,7 +33,7 @@ from ..program.program import Extern, Loop, Program, Run, Step, nested
 from ..runtime.cpu.engine import engine_for
 from ..runtime.cpu.externs import resolve_loop
 from .args import HELP_END, argument_option, isa_option
-from .functions import traced_target, user_errors
+from .functions import args_from_option, traced_target, user_errors
 from .opt import read_graphs
 
 TARGETS = ("program", "kernels", "llvm", "asm", "triton", "ptx", "sass", "amdgcn")
@@ -66,6 +66,7 @@ Targets:
 @click.command(epilog=EPILOG)
 @click.argument("source", metavar="FILE.py:FUNC|MODULE:FUNC|FILE.tir")
 @argument_option
+@args_from_option
 @click.option(
     "--target",
     callback=lambda context, option, value: read_target(value),
@@ -84,6 +85,7 @@ Targets:
 def emit(
     source: str,
     arguments: tuple[str, ...],
+    args_from: str | None,
     target: tuple[str, str],
     isa: str | None,
     arch: str | None,
@@ -98,7 +100,7 @@ def emit(
         name, own_arch = target
         wanted = own_arch or arch or ("gfx942" if name == "amdgcn" else "sm_90")
         check_target(name, wanted)
-        found = programs(source, arguments, limits_of(name))
+        found = programs(source, arguments, args_from, limits_of(name))
         with_all = bool(own_arch) and name == "triton"
         texts = [text_of(program, name, wanted, with_all) for program in found]
         click.echo("\n".join(texts).rstrip())
@@ -132,13 +134,14 @@ def limits_of(target: str) -> Limits:
 
 
 def programs(
-    source: str, arguments: Sequence[str], limits: Limits
+    source: str, arguments: Sequence[str], args_from: str | None, limits: Limits
 ) -> Iterator[Program]:
     """Yield the Program of a function, or of each graph in a file."""
     if source.endswith(".tir"):
-        yield from graph_programs(source, arguments, limits)
+        given = arguments if args_from is None else (*arguments, args_from)
+        yield from graph_programs(source, given, limits)
         return
-    yield traced_target(source, arguments).lower(limits).program
+    yield traced_target(source, arguments, args_from).lower(limits).program
 
 
 def graph_programs(
@@ -147,7 +150,8 @@ def graph_programs(
     """Yield the Program of each graph in a file of .tir text."""
     if arguments:
         raise click.UsageError(
-            f"{path} says the types of its graphs' inputs; leave out --arg"
+            f"{path} says the types of its graphs' inputs; leave out --arg and "
+            "--args-from"
         )
     try:
         text = Path(path).read_text("utf-8")

@@ -1,7 +1,8 @@
 """Functions and their arguments, as every command that takes a function reads them.
 
 Needs the text of one argument (`args`) and `tracejit.jit`. Establishes `traced_target`:
-``FILE.py:FUNC`` and the user's ``--arg`` options as a `Traced`; `user_errors`, which
+``FILE.py:FUNC`` and the user's ``--arg`` options as a `Traced`; `called_target`,
+the same function compiled for several calls; `user_errors`, which
 prints the user's mistakes without frames of the compiler; and the option ``--json``
 with `print_json`.
 """
@@ -13,10 +14,11 @@ import inspect
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import TypeAlias
 
 import click
 
@@ -38,7 +40,20 @@ def print_json(document: object) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def traced_target(target: str, arguments: Sequence[str]) -> Traced:
+args_from_option = click.option(
+    "--args-from",
+    "args_from",
+    metavar="FILE.py:NAME",
+    default=None,
+    help="Take the arguments from Python: NAME is a tuple of them (a dict for keyword "
+    "arguments), a list of such calls, or a function that returns either.",
+)
+Call: TypeAlias = tuple[Sequence[object], Mapping[str, object]]
+
+
+def traced_target(
+    target: str, arguments: Sequence[str], args_from: str | None = None
+) -> Traced:
     """Trace the function that the user named, at the arguments of the command line.
 
     Parameters
@@ -47,18 +62,36 @@ def traced_target(target: str, arguments: Sequence[str]) -> Traced:
         ``FILE.py:FUNC`` or ``MODULE:FUNC``.
     arguments : sequence of str
         The texts of ``--arg``; see `args.GRAMMAR`.
+    args_from : str, optional
+        Where to find them in Python instead; of several calls the first.
 
     Raises
     ------
     click.UsageError
         There is no such function, or it does not take these arguments.
     """
-    args, kwargs = read_arguments(arguments)
     # What the user's code prints is kept out of a stdout that may be piped on.
     with redirect_stdout(sys.stderr):
-        function = find_function(target)
+        function, calls = function_and_calls(target, arguments, args_from)
+        args, kwargs = next(calls)
         check_call(function, args, kwargs)
         return as_jit(function).trace(*args, **kwargs)
+
+
+def called_target(
+    target: str, arguments: Sequence[str], args_from: str | None = None
+) -> JitFunction:
+    """Compile the function that the user named for each of the calls, in order.
+
+    As calls do it, but nothing runs; see `traced_target`.
+    """
+    with redirect_stdout(sys.stderr):
+        function, calls = function_and_calls(target, arguments, args_from)
+        jitted = as_jit(function)
+        for args, kwargs in calls:
+            check_call(function, args, kwargs)
+            jitted.prepare(*args, **kwargs)
+        return jitted
 
 
 # --- arguments and the function ---------------------------------------------------
@@ -84,6 +117,86 @@ def read_arguments(texts: Sequence[str]) -> tuple[list[Value], dict[str, Value]]
     return args, kwargs
 
 
+def function_and_calls(
+    target: str, arguments: Sequence[str], args_from: str | None
+) -> tuple[Callable[..., object], Iterator[Call]]:
+    """Return the function that the user named, and its calls; see `read_calls`."""
+    found, module = find_object(target, "function")
+    return as_function(found, target, module), read_calls(arguments, args_from, module)
+
+
+def read_calls(
+    arguments: Sequence[str], args_from: str | None, module: ModuleType | None = None
+) -> Iterator[Call]:
+    """Yield the arguments of each call that the user wrote, at least one.
+
+    What is found in Python is taken one by one, as a generator may change what the
+    function captures between its calls.
+
+    Raises
+    ------
+    click.UsageError
+        For arguments that are no such thing, or that are given in both ways.
+    """
+    if args_from is None:
+        yield read_arguments(arguments)
+        return
+    if arguments:
+        raise click.UsageError("give either --arg or --args-from, not both")
+    found, _ = find_object(args_from, "arguments", module)
+    if callable(found):
+        found = found()
+    calls = found if isinstance(found, list | Iterator) else [found]
+    is_empty = True
+    for call in calls:
+        is_empty = False
+        yield as_call(call)
+    if is_empty:
+        raise click.UsageError(f"--args-from {args_from}: it holds no calls")
+
+
+def as_call(found: object) -> Call:
+    """Return positional and keyword arguments; what is no tuple or dict is one."""
+    if isinstance(found, dict):
+        return (), found
+    return (found if type(found) is tuple else (found,)), {}
+
+
+def find_object(
+    target: str, what: str, module: ModuleType | None = None
+) -> tuple[object, ModuleType]:
+    """Return what ``FILE.py:NAME`` or ``MODULE:NAME`` names, and the module.
+
+    Parameters
+    ----------
+    target : str
+    what : str
+        What it is to be, for errors.
+    module : ModuleType, optional
+        One that was loaded before: the same file is not loaded twice.
+
+    Raises
+    ------
+    click.UsageError
+        If the file, the module or the name is not there.
+    """
+    place, colon, name = target.rpartition(":")
+    if not colon or not place or not name:
+        raise click.UsageError(
+            f"{target!r} names no {what}; write FILE.py:NAME or MODULE:NAME"
+        )
+    if not place.endswith(".py"):
+        module = load_module(place)
+    elif module is None or not is_of_file(module, Path(place)):
+        module = load_file(Path(place))
+    found: object = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        raise click.UsageError(f"{place} has no {what} {name!r}; {has(module)}")
+    return found, module
+
+
 def find_function(target: str) -> Callable[..., object]:
     """Return the function that ``FILE.py:FUNC`` or ``MODULE:FUNC`` names.
 
@@ -92,21 +205,24 @@ def find_function(target: str) -> Callable[..., object]:
     click.UsageError
         If the file, the module or the function is not there.
     """
-    place, colon, name = target.rpartition(":")
-    if not colon or not place or not name:
-        raise click.UsageError(
-            f"{target!r} names no function; write FILE.py:FUNC or MODULE:FUNC"
-        )
-    module = load_file(Path(place)) if place.endswith(".py") else load_module(place)
-    found: object = module
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if found is None:
-        raise click.UsageError(f"{place} has no function {name!r}; {has(module)}")
+    found, module = find_object(target, "function")
+    return as_function(found, target, module)
+
+
+def as_function(
+    found: object, target: str, module: ModuleType
+) -> Callable[..., object]:
+    """Return what was found as a function; raise if it is none."""
     if not callable(found) or inspect.isclass(found):
         kind = "class" if inspect.isclass(found) else type(found).__name__
         raise click.UsageError(f"{target} is a {kind}, not a function; {has(module)}")
     return found
+
+
+def is_of_file(module: ModuleType, path: Path) -> bool:
+    """Tell whether a module was loaded from a file."""
+    own = getattr(module, "__file__", None)
+    return own is not None and Path(own).resolve() == path.resolve()
 
 
 def has(module: ModuleType) -> str:
@@ -159,7 +275,9 @@ def load_module(name: str) -> ModuleType:
 
 
 def check_call(
-    function: Callable[..., object], args: Sequence[Value], kwargs: dict[str, Value]
+    function: Callable[..., object],
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
 ) -> None:
     """Raise `click.UsageError` if the function does not take these arguments."""
     try:

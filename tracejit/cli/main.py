@@ -28,9 +28,27 @@ COMMANDS = {
     "emit": Entry(
         "tracejit.cli.emit", "emit", "Print one level: kernels, LLVM, Triton, PTX, ..."
     ),
+    "view": Entry(
+        "tracejit.cli.view", "view", "Write a page that shows all levels, linked."
+    ),
+    "explain": Entry(
+        "tracejit.cli.explain",
+        "explain",
+        "Say what is compiled again, and what goes through memory.",
+    ),
     "opt": Entry("tracejit.cli.opt", "opt", "Run passes over a graph in .tir text."),
+    "run": Entry(
+        "tracejit.cli.run", "run", "Compile and run on samples; check the results."
+    ),
+    "diff": Entry("tracejit.cli.diff", "diff", "Compare graphs in .tir text."),
     "bisect": Entry(
         "tracejit.cli.bisect", "bisect", "Find the rewrite that makes results wrong."
+    ),
+    "repro": Entry(
+        "tracejit.cli.repro", "repro", "Compile again what an internal error wrote."
+    ),
+    "profile": Entry(
+        "tracejit.cli.profile", "profile", "Measure a function or script, by line."
     ),
     "demo": Entry(
         "tracejit.cli.demo", "demo", "Train a network on handwritten digits."
@@ -41,6 +59,8 @@ EPILOG = """\b
 Examples:
   tracejit trace model.py:predict --arg f32[8,16] --arg f32[16,4]
   tracejit emit model.py:predict --arg f32[8,16] --arg f32[16,4] --target triton
+  tracejit view model.py:predict --arg f32[8,16] --arg f32[16,4] --open
+  tracejit explain model.py:predict --args-from model.py:batches
   tracejit opt graph.tir -p "canonicalize,cse,fuse" --print-changed
   tracejit demo --epochs 30
 

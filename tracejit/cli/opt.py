@@ -60,6 +60,8 @@ PASS_RULES = {
     "join_pieces": "writes into an array, piece by piece -> a join of the pieces",
     "sort_once": "a sort of what is ordered too -> taken in that order",
     "lay_out": "a transposed matrix that many products read -> a copy of it",
+    "fuse": "an equation -> into the group of an operand, or of a sibling",
+    "fuse_siblings": "groups that read the same array in the same loops -> one",
     "expand_window": "an operation over windows -> slices and elementwise operations",
 }
 

@@ -12,7 +12,7 @@ import click
 from .. import config
 from ..stages import Lowered, Traced
 from .args import HELP_END, argument_option, isa_option
-from .functions import traced_target, user_errors
+from .functions import args_from_option, traced_target, user_errors
 
 LEVELS = ("graph", "passes", "program", "kernels", "llvm")
 
@@ -20,6 +20,7 @@ EPILOG = f"""\b
 Examples:
   tracejit trace model.py:predict --arg f32[8,16] --arg f32[16,4]
   tracejit trace model.py:step --arg "[(f32[8,4], f32[4])]" --arg lr=0.1
+  tracejit trace model.py:step --args-from model.py:example
   tracejit trace package.module:loss --arg @x.npy --level kernels
   tracejit trace model.py:predict --arg f32[8] --level llvm --isa avx2
 
@@ -29,6 +30,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("target", metavar="FILE.py:FUNC|MODULE:FUNC")
 @argument_option
+@args_from_option
 @click.option(
     "--level",
     "levels",
@@ -40,7 +42,11 @@ Examples:
 )
 @isa_option("the LLVM text")
 def trace(
-    target: str, arguments: tuple[str, ...], levels: tuple[str, ...], isa: str | None
+    target: str,
+    arguments: tuple[str, ...],
+    args_from: str | None,
+    levels: tuple[str, ...],
+    isa: str | None,
 ) -> None:
     """Show a function at every level: graph, passes, Program, kernels, LLVM text.
 
@@ -51,7 +57,7 @@ def trace(
     wanted = frozenset(LEVELS if "all" in levels else levels)
     switches = {} if isa is None else {"isa": isa}
     with user_errors(), config.override(verify=True, **switches):
-        traced = traced_target(target, arguments)
+        traced = traced_target(target, arguments, args_from)
         for title, text in sections(traced, wanted):
             click.secho(f"; === {title} ===", bold=True)
             click.echo(f"{text.rstrip()}\n" if text else "")

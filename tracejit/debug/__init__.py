@@ -1,7 +1,50 @@
-"""Looking into compiled functions: prints, breakpoints and checks at run time."""
+"""Looking into compiled functions: prints, breakpoints, checks, and what explains."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ..tracing.callbacks import debug_breakpoint as breakpoint
 from ..tracing.callbacks import debug_check as check
 from ..tracing.callbacks import debug_print as print
 
-__all__ = ["breakpoint", "check", "print"]
+if TYPE_CHECKING:
+    from .divergence import compare
+    from .explanation import Explanation, explain
+    from .finding import Finding
+    from .nan_check import nans
+    from .profiler import profile
+    from .reasons import REASONS
+    from .stepping import interpret, watch
+
+__all__ = [
+    "REASONS",
+    "Explanation",
+    "Finding",
+    "breakpoint",
+    "check",
+    "compare",
+    "explain",
+    "interpret",
+    "nans",
+    "print",
+    "profile",
+    "watch",
+]
+# What looks into the compiler loads it, and so waits until it is asked for.
+_LATER = {
+    "Explanation": "explanation",
+    "Finding": "finding",
+    "REASONS": "reasons",
+    "compare": "divergence",
+    "explain": "explanation",
+    "interpret": "stepping",
+    "nans": "nan_check",
+    "profile": "profiler",
+    "watch": "stepping",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

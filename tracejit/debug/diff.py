@@ -7,7 +7,7 @@ before equal results (backwards), so that one rewrite in a large graph is a few 
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
@@ -156,8 +156,16 @@ class _Matching:
         for v, w in zip(self.before.invars, self.after.invars, strict=False):
             self.place[v] = w
         self.forwards()
-        self.backwards()
+        self.backwards(self._ends())
         self.in_order()
+        changed = [
+            p for p in self.changed.items() if len(p[0].invars) == len(p[1].invars)
+        ]
+        self.backwards(
+            ends
+            for one, two in reversed(changed)
+            for ends in zip(one.invars, two.invars, strict=True)
+        )
 
     def enter(self, one: Eqn, two: Eqn, pairs: Pairs) -> None:
         pairs[one] = two
@@ -174,17 +182,19 @@ class _Matching:
             if waiting.get(number):
                 self.enter(eqn, waiting[number].popleft(), self.pairs)
 
-    def backwards(self) -> None:
+    def backwards(self, ends: Iterable[tuple[Atom, Atom]]) -> None:
         """Pair equations of the same kind that are read in the same place."""
         makers = [{v: e for e in g.eqns for v in e.outvars} for g in self.graphs]
-        taken = set(self.pairs.values())
+        taken = {*self.pairs.values(), *self.changed.values()}
         replaced: list[tuple[Eqn, Eqn]] = []
-        todo = deque(self._ends())
+        todo = deque(ends)
         while todo:
             x, y = todo.popleft()
             one = makers[0].get(x) if isinstance(x, Var) else None
             two = makers[1].get(y) if isinstance(y, Var) else None
-            if one is None or two is None or one in self.pairs or two in taken:
+            if one is None or two is None or two in taken:
+                continue
+            if one in self.pairs or one in self.changed:
                 continue
             if not _is_alike(one, two):
                 replaced.append((one, two))

@@ -6,7 +6,7 @@ programs; the fusion group whose kernel means something else; the step whose mac
 code is wrong (`steps`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 
@@ -33,7 +33,7 @@ from ..program.verify import verify_program
 from .checks import Inputs, complaint_of, references
 from .contract import Reference
 from .culprit import Culprit, said
-from .steps import code_culprit, with_strides
+from .steps import code_culprit, executable_of, with_strides
 
 Strides = Sequence[Shape | None]
 SHOWN = 40  # lines of a Program's difference
@@ -58,6 +58,8 @@ class Setting:
         Whether parts of complex numbers are views, as on devices.
     disabled : frozenset of str
         Rules not to apply.
+    is_native : bool
+        Whether it becomes machine code for this machine's CPU.
     """
 
     passes: Sequence[Pass]
@@ -65,6 +67,7 @@ class Setting:
     offers: Sequence[Offer] = ()
     complex_views: bool = False
     disabled: frozenset[str] = frozenset()
+    is_native: bool = True
 
     def strides_of(self, graph: Graph) -> Strides:
         """Return the strides of a graph's inputs."""
@@ -90,9 +93,26 @@ def below_the_graph(
         What it gives.
     """
     lowering = _Lowering(graph, setting)
-    return lowering.culprit(wanted) or code_culprit(
-        lowering.native, wanted, lowering.laid_out
-    )
+    found = lowering.culprit(wanted)
+    if found is not None or not setting.is_native:
+        return found
+    return code_culprit(lowering.native, wanted, lowering.laid_out)
+
+
+def compiled(graph: Graph, setting: Setting) -> Callable[[Inputs], list[Array]]:
+    """Return a graph as machine code, to be called with inputs in any strides.
+
+    Parameters
+    ----------
+    graph : Graph
+        As traced.
+    setting : Setting
+    """
+    lowering = _Lowering(graph, setting)
+    if lowering.crash is not None:
+        raise lowering.crash
+    executable = executable_of(lowering.native)
+    return lambda inputs: executable.run(lowering.laid_out(inputs))
 
 
 # --- Programs ---------------------------------------------------------------------
@@ -121,7 +141,8 @@ class _Lowering:
                 self.setting.complex_views,
                 self.setting.offers,
             )
-            self.enter("blocks", with_blocks(self.programs[-1][1]))
+            if self.setting.is_native:
+                self.enter("blocks", with_blocks(self.programs[-1][1]))
         except Exception as error:  # whatever a step of lowering may raise
             self.crash = error
 

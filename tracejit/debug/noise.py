@@ -49,12 +49,18 @@ OVERFLOWING = SUMS | {"add", "sub", "mul", "fma"}
 PRODUCTS = (dot_general_p, conv_general_p)
 ULPS = 4.0  # what elementary functions may err by; see docs/numerics.md
 SPREAD = 2.0  # of sums, in roundings of the sum of magnitudes
+MOST_TURNS = 2000  # of a loop until a condition holds
 MATRICES = 16.0  # of factorisations and the like, in roundings of the largest result
+
+
+class TurnsError(ArithmeticError):
+    """A loop does not end, as far as one can wait for it."""
 
 
 class Noise(enum.Enum):
     """Which roundings are nudged."""
 
+    NONE = "none: what the interpreter gives"
     ORDER = "sums alone: every other operation gives the bits that NumPy gives"
     ALL = "all: operations may be fused, and functions have bounds"
 
@@ -157,15 +163,17 @@ class _Run:
 
     def loop(self, p: WhileParams, args: Sequence[Array]) -> list[Array]:
         for_test, for_body, states = p.split(args)
-        while self.graph(p.test, [*for_test, *states])[0][()]:
+        for _ in range(MOST_TURNS):
+            if not self.graph(p.test, [*for_test, *states])[0][()]:
+                return states
             states = list(self.graph(p.body, [*for_body, *states]))
-        return states
+        raise TurnsError(f"a loop runs for more than {MOST_TURNS} turns")
 
     # --- one result
 
     def moved(self, eqn: Eqn, ins: Sequence[Array], k: int, x: Array) -> Array:
         """Return a result moved by what its rounding may differ by."""
-        if x.dtype not in dt.INEXACT or not x.size:
+        if x.dtype not in dt.INEXACT or not x.size or self.noise is Noise.NONE:
             return x
         name = eqn.primitive.name
         is_elementwise = eqn.primitive.kind is Kind.ELEMENTWISE

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .. import config
-from ..codegen.llvm.jobs import SERIAL, Threading
+from ..codegen.llvm.sharing import SERIAL, Threading
 from ..codegen.llvm.target import Target, host_target
 from ..errors import TracejitError
 from ..ir import dtypes as dt
@@ -46,6 +46,12 @@ ROUNDINGS = 64.0  # of a value that a kernel computes
 SHARE = 0.25  # of the largest value, for which the same holds
 GARBAGE = 0xA5  # what the interpreter fills memory with that nothing was written to
 OTHER_ISAS = ("avx2", "baseline")
+
+
+def executable_of(program: Program) -> CpuExecutable:
+    """Return a Program's machine code, as the switches want it."""
+    threading = threading_of(config.get("threads"), config.get("share_from"))
+    return CpuExecutable(program, host_target(config.get("isa")), threading)
 
 
 def code_culprit(

@@ -32,6 +32,11 @@ class Builder:
     stats : RuleStats, optional
         Counts rule firings.
 
+    Attributes
+    ----------
+    heads : dict of Var to Primitive or None
+        What computes a value behind its views, as rules have found out.
+
     Examples
     --------
     >>> b = Builder("f")
@@ -52,6 +57,7 @@ class Builder:
         self.source: SourceLines = ()
         self.invars: list[Var] = []
         self.eqns: list[Eqn] = []
+        self.heads: dict[Var, Primitive | None] = {}
         self._definitions: dict[Var, Eqn] = {}
         self._numbered: dict[object, tuple[Atom, ...]] | None = (
             {} if value_number else None
@@ -85,6 +91,27 @@ class Builder:
         """Insert an equation and return its results."""
         ins = self._atoms(operands)
         params = params or {}
+        replaced = self._rewritten(primitive, ins, params)
+        return self._insert(primitive, ins, params) if replaced is None else replaced
+
+    def keep(self, eqn: Eqn) -> tuple[Atom, ...]:
+        """Insert an equation of another graph whose operands stand for themselves.
+
+        Unless a rule replaces it, it is the same object, and its results are. Equations
+        are not value-numbered so.
+        """
+        replaced = self._rewritten(eqn.primitive, eqn.invars, eqn.params)
+        if replaced is not None:
+            return replaced
+        self.eqns.append(eqn)
+        for var in eqn.outvars:
+            self._definitions[var] = eqn
+        return eqn.outvars
+
+    def _rewritten(
+        self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
+    ) -> tuple[Atom, ...] | None:
+        """Return what the first rule that applies gives."""
         for rule in self.rules.by_primitive.get(primitive, ()):
             if self.stats.limit is not None and not self.stats.can_fire():
                 break
@@ -92,7 +119,7 @@ class Builder:
             if replaced is not None:
                 self.stats.fired[rule.name] += 1
                 return tuple(replaced)
-        return self._insert(primitive, ins, params)
+        return None
 
     def literal(self, value: object, dtype: np.dtype) -> Literal:
         """Return a rank-0 constant."""

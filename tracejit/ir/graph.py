@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy import asarray  # while a trace runs, `np.asarray` is a wrapper
 
+from ..hashing import sha256
 from .aval import ShapedArray
 from .primitive import ArrayConstant, Effect, Params, Primitive
 
@@ -140,9 +141,7 @@ class Graph:
     @cached_property
     def key(self) -> str:
         """Structural hash: equal for graphs equal up to names and source lines."""
-        import hashlib  # noqa: PLC0415  # slow to load, for few processes
-
-        return hashlib.sha256(repr(structure_of(self)).encode()).hexdigest()
+        return sha256(repr(structure_of(self)).encode())
 
     @cached_property
     def effects(self) -> frozenset[Effect]:

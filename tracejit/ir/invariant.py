@@ -31,7 +31,7 @@ CHEAP_ELEMENTWISE = frozenset(
     (
         *("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "fma", "select"),
         *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "not", "convert"),
-        *("stop_gradient", "real", "imag", "conj", "complex"),
+        *("bitcast", "stop_gradient", "real", "imag", "conj", "complex"),
     )
 )
 SMALL_BYTES = 1 << 14  # invariant arrays that are loaded from the caches anyway

@@ -104,5 +104,9 @@ class Placed(Shadowed):
     def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
         return namespace(api_version)
 
+    def numpy(self) -> np.ndarray:
+        """Return a copy in the host's memory."""
+        raise NotImplementedError
+
     def compute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function of arrays, compiled for the device; inlined into a trace."""

@@ -10,19 +10,22 @@ import enum
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from ..errors import InternalError
+from ..hashing import sha256
 from ..records import dataclass
 from .aval import ShapedArray
 
 if TYPE_CHECKING:
     from .builder import Builder
     from .graph import Atom, Graph
+    from .interp import Evaluator
 
+V = TypeVar("V")
 Array = np.ndarray
 Avals = tuple[ShapedArray, ...]
 
@@ -52,9 +55,7 @@ class ArrayConstant:
     @property
     def digest(self) -> str:
         """SHA-256 of shape, dtype and bytes."""
-        import hashlib  # noqa: PLC0415  # slow to load, for few processes
-
-        return hashlib.sha256(repr(self._key).encode()).hexdigest()
+        return sha256(repr(self._key).encode())
 
     def __repr__(self) -> str:
         return f"ArrayConstant({self.array!r})"
@@ -229,6 +230,15 @@ class BatchRule(Protocol):
         """
 
 
+class RunBy(Protocol):
+    """How an evaluator runs the graphs that a primitive holds."""
+
+    def __call__(
+        self, by: "Evaluator[V]", ins: Sequence[V], params: Params
+    ) -> Sequence[V]:
+        """Return the results for operands of whatever type `by` computes with."""
+
+
 def _same(params: Params, size: int) -> Params:
     return params
 
@@ -311,6 +321,9 @@ class Primitive:
         ``(operand avals, params) -> graph`` of other primitives that means the same;
         the pass `expand` puts it in place, and it is differentiated where the primitive
         has no derivative of its own.
+    run_by : callable, optional
+        ``(evaluator, operands, params) -> results`` for primitives that hold graphs:
+        how an evaluator runs these. What `impl` means, with any evaluator.
 
     Attributes
     ----------
@@ -334,6 +347,7 @@ class Primitive:
     effects: Callable[[Params], frozenset[Effect]] = lambda p: frozenset()
     variadic_results: bool = False
     expand: "Callable[[Avals, Params], Graph] | None" = None
+    run_by: RunBy | None = None
     known_avals: dict[Avals, Avals] = field(
         init=False, default_factory=dict, repr=False
     )

@@ -30,7 +30,7 @@ def format_graph(graph: Graph, indent: str = "") -> str:
     --------
     ``graph @f(%x: f32[3]) -> (f32[3]) { ... }``
     """
-    return _GraphPrinter(indent).graph(graph)
+    return GraphPrinter(indent).graph(graph)
 
 
 def format_scalar(value: Scalar, dtype: np.dtype) -> str:
@@ -67,8 +67,12 @@ def format_array(constant: ArrayConstant) -> str:
     return f"dense<{dtype_name(array.dtype)}[{dims}]: {body}>"
 
 
-class _GraphPrinter:
-    """Prints one graph; holds the names given so far."""
+class GraphPrinter:
+    """Prints one graph; holds the names given so far.
+
+    A subclass may name variables otherwise, and see each graph and equation as it is
+    printed.
+    """
 
     def __init__(self, indent: str, given: Mapping[Var, str] | None = None) -> None:
         self.indent = indent
@@ -78,6 +82,7 @@ class _GraphPrinter:
         self.count = 0
 
     def graph(self, graph: Graph) -> str:
+        """Return a graph, its last lines further in than its first."""
         ins = ", ".join(f"{self.name(v)}: {v.aval}" for v in graph.invars)
         outs = ", ".join(str(a) for a in graph.out_avals)
         name = _UNPRINTABLE.sub("_", graph.name)
@@ -103,9 +108,11 @@ class _GraphPrinter:
         return self.names[var]
 
     def result(self, x: Atom) -> str:
+        """Return what a graph returns; literals say their dtype."""
         return self.operand(x, None)
 
     def operand(self, x: Atom, dtype: np.dtype | None) -> str:
+        """Return an operand; literals of `dtype` need not say theirs."""
         if isinstance(x, Var):
             return self.names.get(x, "%<unbound>")
         text = format_scalar(x.value, x.aval.dtype)
@@ -114,6 +121,7 @@ class _GraphPrinter:
         return f"{text}:{dtype_name(x.aval.dtype)}"
 
     def eqn(self, eqn: Eqn) -> str:
+        """Return an equation, with its source lines; one line if it holds no graphs."""
         dtype = eqn.outvars[0].aval.dtype if eqn.outvars else None
         operands = ", ".join(self.operand(x, dtype) for x in eqn.invars)
         params = self.params(eqn.params)
@@ -124,12 +132,14 @@ class _GraphPrinter:
         return f"{left}{' '.join(words)}{source}"
 
     def params(self, params: Params) -> str:
+        """Return params in braces, or nothing."""
         if not params:
             return ""
         rows = (f"{k}={self.param(v)}" for k, v in params.items())
         return f"{{{', '.join(rows)}}}"
 
     def param(self, value: Param) -> str:
+        """Return one param."""
         if value is None:
             return "none"
         if isinstance(value, bool):
@@ -143,8 +153,12 @@ class _GraphPrinter:
         if isinstance(value, ArrayConstant):
             return format_array(value)
         if isinstance(value, Graph):
-            return format_graph(value, self.indent + "    ")
+            return self.inner(value)
         return repr(value)
+
+    def inner(self, graph: Graph) -> str:
+        """Return a graph that is held in params, further in."""
+        return format_graph(graph, self.indent + "    ")
 
 
 def format_lines(
@@ -158,7 +172,7 @@ def format_lines(
     given : mapping of Var to str
         Names that some of them are to have, with their ``%``.
     """
-    printer = _GraphPrinter("", given)
+    printer = GraphPrinter("", given)
     for var in graph.invars:
         printer.name(var)
     lines = [printer.eqn(e) for e in graph.eqns]
@@ -167,7 +181,7 @@ def format_lines(
 
 def format_eqn(eqn: Eqn, scope: Iterable[Var] = ()) -> str:
     """Return one equation as text, naming the variables of `scope` first."""
-    printer = _GraphPrinter("")
+    printer = GraphPrinter("")
     for var in (*scope, *(x for x in eqn.invars if isinstance(x, Var))):
         if var not in printer.names:
             printer.name(var)
@@ -176,4 +190,4 @@ def format_eqn(eqn: Eqn, scope: Iterable[Var] = ()) -> str:
 
 def format_params(params: Params, indent: str = "") -> str:
     """Return params as ``{axis=0, dtype=f32}``, or nothing where there are none."""
-    return _GraphPrinter(indent).params(params)
+    return GraphPrinter(indent).params(params)

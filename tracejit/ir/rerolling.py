@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -84,7 +85,9 @@ class Rolled:
         return f"re-rolled: {self.turns} turns of {self.equations} equations{lines}"
 
 
-def reroll(graph: Graph, worth: Worth) -> tuple[Graph, list[Rolled]]:
+def reroll(
+    graph: Graph, worth: Worth, most: int | None = None
+) -> tuple[Graph, list[Rolled]]:
     """Return the graph with repeated windows of equations as loops.
 
     Parameters
@@ -92,6 +95,8 @@ def reroll(graph: Graph, worth: Worth) -> tuple[Graph, list[Rolled]]:
     graph : Graph
         Sub-graphs stay as they are.
     worth : Worth
+    most : int, optional
+        How many loops to make at most.
 
     Returns
     -------
@@ -102,7 +107,7 @@ def reroll(graph: Graph, worth: Worth) -> tuple[Graph, list[Rolled]]:
     """
     if len(graph.eqns) < min(worth.elementwise, worth.others):
         return graph, []
-    return _Rolling(graph, worth).run()
+    return _Rolling(graph, worth).run(most)
 
 
 class _Windows:
@@ -227,12 +232,12 @@ class _Rolling:
         """What would become part of a ``fma`` yet."""
         return set() if self.worth.is_contracted else _products(self.eqns)
 
-    def run(self) -> tuple[Graph, list[Rolled]]:
-        """Return the graph with all loops that are found."""
+    def run(self, most: int | None) -> tuple[Graph, list[Rolled]]:
+        """Return the graph with the loops that are found, the first `most` of them."""
         eqns: list[Eqn] = []
         found: list[Rolled] = []
         at = 0
-        for loop in self.loops():
+        for loop in islice(self.loops(), most):
             windows = loop.windows
             eqns.extend(self.eqns[at : windows.start])
             eqns.extend(self.rolled(loop))

@@ -64,6 +64,11 @@ class RuleStats:
         """Firings of all rules."""
         return sum(self.fired.values())
 
+    @property
+    def left(self) -> int | None:
+        """How many more are allowed; None for any number."""
+        return None if self.limit is None else max(self.limit - self.total, 0)
+
     def can_fire(self) -> bool:
         """Tell whether another rewrite is allowed."""
         return self.limit is None or self.total < self.limit

@@ -24,7 +24,6 @@ from .dtypes import (
     real_dtype,
 )
 from .graph import Atom, Literal
-from .interp import Array
 from .loop_rules import EXACT_LOOP_RULES, LOOP_RULES
 from .ops.contract import axes_of_product, dot_general_p, product
 from .ops.custom import checkpoint_name_p
@@ -82,7 +81,7 @@ from .ops.shape import (
     transpose_p,
     update_slice_p,
 )
-from .primitive import REGISTRY, Kind, Params, Primitive
+from .primitive import REGISTRY, Array, Kind, Params, Primitive
 from .rewrite import Rule, RuleSet, rule
 
 Atoms = Sequence[Atom]

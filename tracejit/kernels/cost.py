@@ -11,6 +11,8 @@ reach, each once: what a cache of any size could not save.
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
+import numpy as np
+
 from ..ir.aval import ShapedArray
 from ..records import dataclass
 from .kernel import (
@@ -126,26 +128,45 @@ def cost_of(kernel: Kernel) -> Cost:
     and reads 4 * (64 * 32 + 32 * 16) bytes.
     """
     reached: dict[str, int] = {}
-    flops = 0.0
-    for op, times in _with_times(kernel.body):
+    for op, _ in _with_times(kernel.body):
         if isinstance(op, Load | Store):
             axes = set[str]().union(*map(axes_in, op.map))
             if isinstance(op, Load):
                 axes |= op.result.axes
             reached[op.buffer] = reached.get(op.buffer, 0) + _size(kernel, axes)
-        elif isinstance(op, Compute):
-            one = ShapedArray((), op.result.dtype)
-            each = op.primitive.flops(
-                tuple(ShapedArray((), dtype_of(x)) for x in op.operands),
-                (one,),
-                op.params,
-            )
-            flops += times * each * _size(kernel, op.result.axes)
-        elif isinstance(op, Contract):
-            flops += 2.0 * _size(kernel, op.lhs.axes | op.rhs.axes)
-        elif isinstance(op, Reduce):
-            flops += float(_size(kernel, {*op.result.axes, *op.axes}))
+    flops = sum(flops_by_dtype(kernel).values())
     return Cost(flops, _bytes(kernel.inputs, reached), _bytes(kernel.outputs, reached))
+
+
+def flops_by_dtype(kernel: Kernel) -> dict[np.dtype, float]:
+    """Return the operations of a kernel by the dtypes of their results.
+
+    Examples
+    --------
+    >>> flops_by_dtype(kernel)  # doctest: +SKIP
+    {dtype('float32'): 65536.0}
+    """
+    found: dict[np.dtype, float] = {}
+    for op, times in _with_times(kernel.body):
+        flops = _flops(op, kernel)
+        result = result_of(op)
+        if flops and result is not None:
+            found[result.dtype] = found.get(result.dtype, 0.0) + times * flops
+    return found
+
+
+def _flops(op: KernelOp, kernel: Kernel) -> float:
+    """Return the operations of one turn of an operation, for all its elements."""
+    if isinstance(op, Compute):
+        one = ShapedArray((), op.result.dtype)
+        operands = tuple(ShapedArray((), dtype_of(x)) for x in op.operands)
+        each = op.primitive.flops(operands, (one,), op.params)
+        return each * _size(kernel, op.result.axes)
+    if isinstance(op, Contract):
+        return 2.0 * _size(kernel, op.lhs.axes | op.rhs.axes)
+    if isinstance(op, Reduce):
+        return float(_size(kernel, {*op.result.axes, *op.axes}))
+    return 0.0
 
 
 def _with_times(

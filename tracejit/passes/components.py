@@ -21,7 +21,7 @@ contiguous in memory. Sums over the short axis add from its first element on, ot
 sums follow the fixed tree of `tracejit.kernels.tree`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 
 from ..ir import dtypes as dt
@@ -55,6 +55,7 @@ from ..ir.ops.shape import (
 )
 from ..ir.primitive import Kind, Primitive
 from .manager import PassContext, on_all_graphs
+from .notes import TakenApart
 
 SHORT = 4  # components
 LEAST = 1 << 12  # elements of an array that is worth it
@@ -83,8 +84,15 @@ def _taken_apart(graph: Graph, context: PassContext) -> Graph:
     for region in _Regions(graph, wide).found():
         if context.may_fire("by_component"):
             context.stats.fired["by_component"] += 1
+            context.notes.append(_note(region))
             chosen.update(region)
     return _Rewriting(graph, chosen).run() if chosen else graph
+
+
+def _note(region: Sequence[Eqn]) -> TakenApart:
+    lines = dict.fromkeys(line for e in region for line in e.source)
+    largest = max((e.outvars[0].aval for e in region), key=lambda a: a.size)
+    return TakenApart(largest, len(region), tuple(lines))
 
 
 def _is_wide(eqn: Eqn, aval: ShapedArray) -> bool:

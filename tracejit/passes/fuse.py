@@ -21,11 +21,11 @@ from ..ir import dtypes as dt
 from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraph
 from ..ir.ops.contract import dot_general_p
-from ..ir.ops.control import fusion_p
+from ..ir.ops.control import cond_p, fusion_p
 from ..ir.ops.conv import conv_general_p
 from ..ir.ops.custom import barrier_p
 from ..ir.ops.indexing import gather_p
-from ..ir.ops.loops import scan_p
+from ..ir.ops.loops import scan_p, while_p
 from ..ir.ops.shape import (
     broadcast_in_dim_p,
     concatenate_p,
@@ -35,13 +35,11 @@ from ..ir.ops.shape import (
     update_slice_p,
 )
 from ..ir.primitive import Effect, Kind
-from ..ir.printer import format_eqn
 from ..kernels.lower import REDUCE_OPS, aligned_axes
 from ..kernels.maps import Map, axes_in
 from ..kernels.turns import has_read_numbers, is_pointwise_loop
 from ..kernels.views import VIEWS, through_view
 from ..program.pieces import is_in_pieces
-from ..records import dataclass
 from .fused_graph import fused_graph, is_lazy, reads_memory, users_through_views
 from .groups import (
     Dependencies,
@@ -55,10 +53,12 @@ from .groups import (
 from .limits import Limits
 from .manager import PassContext, map_subgraphs
 from .normal_form import normal_form
+from .notes import Boundary
 from .streams import with_streams
 
 Read = tuple[Var, Map | None]  # a variable and where an element reads it
 PIECEWISE = (pad_p, concatenate_p, update_slice_p, gather_p)
+OF_STEPS = (scan_p, while_p, cond_p)
 SCALAR_BUDGET = 64  # rank-0 equations repeated in each group that reads them
 REPEATED_WORK = 8.0  # operations an element that groups repeat rather than load
 REPEATED_BYTES = 2.0  # bytes loaded to repeat a value, per byte of it
@@ -71,29 +71,6 @@ SIBLINGS = 4  # groups that read an array, of which the latest are tried
 SCALAR_PENALTY = 8.0  # operations once a row are not done in vectors
 
 
-@dataclass(frozen=True)
-class Boundary:
-    """Why a kernel reads a value from memory that another kernel computed.
-
-    Parameters
-    ----------
-    producer, consumer : Eqn
-        The equations on the two sides.
-    reason : Refusal
-    """
-
-    producer: Eqn
-    consumer: Eqn
-    reason: Refusal
-
-    def __str__(self) -> str:
-        lines = " and ".join(
-            ", ".join(e.source) or format_eqn(e) for e in (self.producer, self.consumer)
-        )
-        made, used = self.producer.primitive.name, self.consumer.primitive.name
-        return f"{self.reason.name}: {made} → {used} ({lines}): {self.reason.value}"
-
-
 def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
     """Return the fusion pass for a target."""
 
@@ -103,9 +80,13 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
         normal = normal_form(graph)
         loops = bodies_of_kernels(normal, limits)
         inner = map_subgraphs(normal, lambda g: g if g in loops else fuse(g, context))
-        fusion = _Fusion(with_streams(inner, limits), limits, loops)
+        fusion = _Fusion(with_streams(inner, limits), limits, loops, context)
         fused = fusion.run()
-        context.notes.extend(map(str, fusion.boundaries()))
+        found = [*fusion.boundaries()]
+        context.notes += found
+        if log.is_enabled("fusion"):
+            for boundary in found:
+                log.emit("fusion", str(boundary))
         return fused
 
     return fuse
@@ -114,8 +95,11 @@ def fuse_with(limits: Limits) -> Callable[[Graph, PassContext], Graph]:
 class _Fusion:
     """One run of the pass over one graph."""
 
-    def __init__(self, graph: Graph, limits: Limits, loops: set[Graph]) -> None:
+    def __init__(
+        self, graph: Graph, limits: Limits, loops: set[Graph], context: PassContext
+    ) -> None:
         self.graph, self.limits, self.loops = graph, limits, loops
+        self.context = context
         self.definitions = {v: e for e in graph.eqns for v in e.outvars}
         self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
         self.users = users_through_views(graph)
@@ -145,13 +129,26 @@ class _Fusion:
         )
 
     def boundaries(self) -> Iterator[Boundary]:
-        """Yield why equations read values of other groups from memory."""
+        """Yield why equations read what other groups compute from memory."""
         for (eqn, var), reason in self.refusals.items():
             mine = self.group_of.get(eqn.outvars[0]) if eqn.outvars else None
             for source in self._behind_repeated(var) or {var}:
                 other = self.group_of.get(source)
-                if mine is not None and other is not None and mine is not other:
-                    yield Boundary(self.definitions[source], eqn, reason)
+                if mine is None or other is None or mine is other:
+                    continue
+                made = self._maker(source)
+                if made is not None:
+                    yield Boundary(made, eqn, source, reason)
+
+    def _maker(self, var: Var) -> Eqn | None:
+        """Return what computes a value, which may pass barriers; None for data."""
+        eqn = self.definitions.get(var)
+        while eqn is not None and (eqn.primitive is barrier_p or is_lazy(eqn)):
+            x = eqn.invars[eqn.outvars.index(var)]
+            if not isinstance(x, Var):
+                return None
+            var, eqn = x, self.definitions.get(x)
+        return None if eqn is not None and eqn.primitive is constant_p else eqn
 
     # --- placing equations
 
@@ -164,15 +161,20 @@ class _Fusion:
         if not self._is_fusible(eqn):
             self._alone(eqn, reads)
             return
-        home = self._home(eqn, reads)
+        can_join = self.context.may_fire("fuse")
+        home = self._home(eqn, reads) if can_join else None
         if home is None and self._is_cheap_scalar(eqn):
             self.lazy_cost[eqn.outvars[0]] = 1 + self._cost_of(eqn)
             return
-        home = home or self._sibling(eqn, reads) or self._new_group(eqn)
+        if home is None and can_join:
+            home = self._sibling(eqn, reads)
+        if home is not None:
+            self.context.stats.fired["fuse"] += 1
+        home = home or self._new_group(eqn)
         for var in self._needs(home, reads):
             self._depend(home, var)
         for other in self._operand_groups(reads):
-            if other is not home:
+            if other is not home and can_join:
                 self._refused(eqn, other, reads, self._join(home, other, eqn, reads))
         self._enter(eqn, home, reads)
 
@@ -355,9 +357,6 @@ class _Fusion:
         for var, _ in reads:
             if self.group_of.get(var) is group:
                 self.refusals[eqn, var] = refusal
-        if log.is_enabled("fusion"):
-            where = f"{', '.join(eqn.source)}: " if eqn.source else ""
-            log.emit("fusion", f"{where}{format_eqn(eqn)}: {refusal.value}")
 
     def _refusal(self, eqn: Eqn, group: Group, reads: Sequence[Read]) -> Refusal | None:
         """Return why an equation cannot join a group; None after making room for it."""
@@ -574,6 +573,7 @@ class _Fusion:
                 found = (g for g in same[:n] if g.eqns and self._can_be_one(g, other))
                 home = next(found, None)
                 if home is not None:
+                    self.context.stats.fired["fuse_siblings"] += 1
                     self._take(home, other)
 
     def _can_be_one(self, home: Group, other: Group) -> bool:
@@ -581,6 +581,8 @@ class _Fusion:
         loops = merged_loops(home, other)
         size = len(home.eqns) + len(other.eqns)
         if loops is None or size > self.limits.max_equations or not home.space:
+            return False
+        if not self.context.may_fire("fuse_siblings"):
             return False
         if not self.dependencies.can_merge(home.number, other.number):
             return False
@@ -637,6 +639,8 @@ def _reason(alone: Eqn | None) -> Refusal:
         return Refusal.PRODUCT
     if alone is not None and is_in_pieces(alone):
         return Refusal.PIECES
+    if alone is not None and alone.primitive in OF_STEPS:
+        return Refusal.STEPS
     return Refusal.EXTERN
 
 

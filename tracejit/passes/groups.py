@@ -39,6 +39,7 @@ class Refusal(enum.Enum):
     MEMORY = "a gather reads its source from memory"
     TURNS = "one of the two is a loop that each element runs for itself"
     PIECES = "an array of many pieces is put together in memory"
+    STEPS = "one of the two is a loop or a branch of several steps"
     EXTERN = "one of the two runs in a library routine, not in a kernel"
 
 

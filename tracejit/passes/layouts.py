@@ -25,6 +25,7 @@ from ..ir.ops.custom import barrier_p
 from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.ops.shape import reshape, transpose_p
 from .manager import PassContext, on_all_graphs
+from .notes import LaidOut
 
 FEW = 128  # rows of results, beside which packing counts
 MANY = 8  # products that read a matrix
@@ -54,6 +55,8 @@ def _laid_out(graph: Graph, context: PassContext) -> Graph:
             return outs
         context.stats.fired["lay_out"] += 1
         (matrix,) = outs
+        products = turned[eqn.outvars[0]]
+        context.notes.append(LaidOut(matrix.aval, products, eqn.source))
         keep_name(matrix, eqn.outvars[0])
         return (_copied(b, matrix),)
 

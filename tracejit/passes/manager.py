@@ -18,6 +18,7 @@ from ..ir.rewrite import RuleSet, RuleStats
 from ..ir.verify import verify
 from ..program.program import Program
 from ..records import dataclass
+from .notes import Note
 
 Option = bool | int | float | str
 
@@ -42,7 +43,7 @@ class PassContext:
         Filled in: rewrites per pass and rule.
     timings : dict of str to float
         Filled in: seconds per pass.
-    notes : list of str
+    notes : list of Note
         Filled in: decisions that users may ask about, such as why two kernels did not
         become one.
     """
@@ -54,7 +55,7 @@ class PassContext:
     stats: RuleStats = field(default_factory=RuleStats)
     fired: dict[str, Counter[str]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def may_fire(self, rule: str) -> bool:
         """Tell whether `rule` is enabled and another rewrite is allowed."""

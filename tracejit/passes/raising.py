@@ -42,15 +42,15 @@ def expand_but(kept: frozenset[str], more: Meanings = NO_MEANINGS) -> PassFn:
 
     def expand_all(graph: Graph, context: PassContext) -> Graph:
         def expand(inner: Graph) -> Graph:
-            found = sum(
-                e.primitive.name in more
-                or (e.primitive.expand is not None and e.primitive.name not in kept)
-                for e in inner.eqns
-            )
-            if not found or not context.may_fire("expand_composite"):
+            if not context.may_fire("expand_composite"):
                 return inner
-            context.stats.fired["expand_composite"] += found
-            return expand_graph(inner, kept, more)
+            return expand_graph(inner, kept, more, may_expand)
+
+        def may_expand() -> bool:
+            if not context.may_fire("expand_composite"):
+                return False
+            context.stats.fired["expand_composite"] += 1
+            return True
 
         return on_all_graphs(graph, expand)
 

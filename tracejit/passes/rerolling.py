@@ -32,9 +32,9 @@ def rerolling(worth: Worth, least: int | None = None) -> PassFn:
     def reroll_loops(graph: Graph, context: PassContext) -> Graph:
         if not context.may_fire("reroll"):
             return graph
-        made, found = reroll(graph, worth)
+        made, found = reroll(graph, worth, context.stats.left)
         context.stats.fired["reroll"] += len(found)
-        context.notes.extend(map(str, found))
+        context.notes += found
         return made
 
     return reroll_loops

@@ -95,8 +95,7 @@ def _split(graph: Graph, context: PassContext) -> Graph:
         return graph
     if not context.may_fire("split_complex"):
         return graph
-    context.stats.fired["split_complex"] += 1
-    return _Splitter(graph).run()
+    return _Splitter(graph, context).run()
 
 
 def _is_split(eqn: Eqn) -> bool:
@@ -113,8 +112,8 @@ class _Splitter:
     first asked for.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, context: PassContext) -> None:
+        self.graph, self.context = graph, context
         self.b = Builder(graph.name, value_number=True)
         self.make = _Maker(self.b)
         self.whole: dict[Var, Atom] = {}
@@ -126,7 +125,8 @@ class _Splitter:
             self.whole[var] = self.b.input(var.aval, var.name)
         for eqn in self.graph.eqns:
             self.b.source = eqn.source
-            if _is_split(eqn):
+            if _is_split(eqn) and self.context.may_fire("split_complex"):
+                self.context.stats.fired["split_complex"] += 1
                 self._split(eqn)
                 continue
             ins = [self._whole(x) for x in eqn.invars]

@@ -37,6 +37,7 @@ from .program import (
     Loop,
     Move,
     Program,
+    Purpose,
     Run,
     Step,
     Storage,
@@ -296,8 +297,11 @@ class _Rewriting:
             return (*turn.steps, *turn.copies)
         steps = list(turn.steps)
         kept = {x: self._new(x) for x in turn.after.values() if x in turn.after}
-        steps += [Copy(x, name) for x, name in kept.items()]
-        steps += [Copy(kept.get(x, x), to) for to, x in turn.after.items()]
+        steps += [Copy(x, name, purpose=Purpose.CARRY) for x, name in kept.items()]
+        steps += [
+            Copy(kept.get(x, x), to, purpose=Purpose.CARRY)
+            for to, x in turn.after.items()
+        ]
         return tuple(steps)
 
     def _new(self, like: str) -> str:

@@ -37,6 +37,7 @@ from .program import (
     Extern,
     Program,
     ProgramBuffer,
+    Purpose,
     Run,
     Step,
     Storage,
@@ -119,7 +120,7 @@ def with_final_copies(program: Program, offers: Sequence[Offer]) -> Program:
         buffers[old.name] = replace(old, storage=Storage.ARENA, index=-1)
         buffers[new.name] = new
         outputs[offer.outputs[0]] = new.name
-        steps.append(Copy(old.name, new.name))
+        steps.append(Copy(old.name, new.name, purpose=Purpose.WRITE_BACK))
     if len(steps) == len(program.steps):
         return program
     found = _inputs_first(tuple(buffers.values()))

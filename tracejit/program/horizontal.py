@@ -108,7 +108,9 @@ def _joined(runs: Sequence[Run]) -> Run:
     source = tuple(dict.fromkeys(s for r in runs for s in r.source))
     inputs = tuple(b for r in runs for b in r.inputs)
     outputs = tuple(b for r in runs for b in r.outputs)
-    return Run(kernel, schedule, inputs, outputs, source)
+    groups = tuple(g for r in runs for g in r.groups)
+    results = tuple(v for r in runs for v in r.results)
+    return Run(kernel, schedule, inputs, outputs, source, groups, results)
 
 
 def _operations(kernel: Kernel) -> Hashable | None:

@@ -45,6 +45,7 @@ from .program import (
     Move,
     Program,
     ProgramBuffer,
+    Purpose,
     Run,
     Step,
     Storage,
@@ -189,7 +190,8 @@ class _Lowering:
         """Copy an input to a result, and let equations write their part of that."""
         source, x = self.home[graph.invars[part.input]], graph.outvars[index]
         whole = self.output(graph.invars[part.input], index)
-        self.copy(source, whole)
+        lines = _lines_of(graph).get(x, ())
+        self.copy(source, whole, Purpose.WHOLE, lines)
         steps = list(zip(whole.strides, part.start, part.stride, strict=True))
         strides = tuple(s * step for s, _, step in steps)
         offset = sum(s * start for s, start, _ in steps)
@@ -203,7 +205,7 @@ class _Lowering:
         whole, place = self.wholes[index]
         home = self.operand(x)
         if not is_piece(home, place, x.aval.shape, 0):
-            self.copy(home, place)
+            self.copy(home, place, Purpose.WHOLE)
         return whole.name
 
     def output(self, x: Atom, index: int) -> ProgramBuffer:
@@ -269,7 +271,8 @@ class _Lowering:
     def extern(self, eqn: Eqn) -> None:
         ins = tuple(self.operand(x).name for x in eqn.invars)
         outs = tuple(self.result(v).name for v in eqn.outvars)
-        self.steps.append(Extern(eqn.primitive, eqn.params, ins, outs, eqn.source))
+        step = Extern(eqn.primitive, eqn.params, ins, outs, eqn.source, eqn.outvars)
+        self.steps.append(step)
 
     def fusion(self, eqn: Eqn) -> None:
         """Add the kernel of a group."""
@@ -283,7 +286,8 @@ class _Lowering:
             tuple(b.strides for b in outs),
         )
         names = tuple(b.name for b in ins), tuple(b.name for b in outs)
-        self.steps.append(Run(kernel, schedule, *names, eqn.source))
+        ends = (graph,), eqn.outvars
+        self.steps.append(Run(kernel, schedule, *names, eqn.source, *ends))
 
     def kernel_of(
         self,
@@ -332,7 +336,8 @@ class _Lowering:
         strides = [b.strides for b in ins]
         kernel, schedule = conv_kernel(eqn, self.kernel_name(), strides, out.strides)
         names = tuple(b.name for b in ins), (out.name,)
-        self.steps.append(Run(kernel, schedule, *names, eqn.source))
+        ends = (subgraph(group_of_one(eqn).params),), eqn.outvars
+        self.steps.append(Run(kernel, schedule, *names, eqn.source, *ends))
 
     # --- parts of complex arrays
 
@@ -371,7 +376,8 @@ class _Lowering:
         for x, offset in pieces_of(eqn, whole.strides):
             home, shape = self.operand(x), x.aval.shape
             if not is_piece(home, whole, shape, offset):
-                self.copy(home, self.piece_of(whole, shape, whole.strides, offset))
+                piece = self.piece_of(whole, shape, whole.strides, offset)
+                self.copy(home, piece, Purpose.PIECE, eqn.source)
 
     def piece_of(
         self, whole: ProgramBuffer, shape: Shape, strides: Shape, offset: int
@@ -410,7 +416,7 @@ class _Lowering:
     def join(self, eqn: Eqn, parts: Sequence[ProgramBuffer]) -> None:
         """Copy what is not there yet."""
         for x, part in zip(eqn.invars, parts, strict=True):
-            self.copy(self.operand(x), part)
+            self.copy(self.operand(x), part, Purpose.PART, eqn.source)
 
     def _writes(self, eqn: Eqn) -> bool:
         is_view = self.complex_views and eqn.primitive in (real_p, imag_p)
@@ -451,7 +457,7 @@ class _Lowering:
         """A reshape of memory that is not contiguous: copy, then reshape."""
         x, var = eqn.invars[0], eqn.outvars[0]
         copy = self.buffer(x.aval, Storage.ARENA)
-        self.steps.append(Copy(source.name, copy.name, eqn.source))
+        self.copy(source, copy, Purpose.RESHAPE, eqn.source)
         self.home[var] = self.buffer(var.aval, Storage.ALIAS, base=copy.name, offset=0)
 
     # --- sub-graphs
@@ -491,32 +497,36 @@ class _Lowering:
         for name in ("on_true", "on_false"):
             graph = eqn.params[name]
             assert isinstance(graph, Graph)
-            branches.append(self.branch(graph, eqn.invars[1:], outs))
+            branches.append(self.branch(eqn, graph, outs))
         self.steps.append(If(predicate.name, branches[0], branches[1], eqn.source))
 
     def branch(
-        self, graph: Graph, args: Sequence[Atom], outs: Sequence[ProgramBuffer]
+        self, eqn: Eqn, graph: Graph, outs: Sequence[ProgramBuffer]
     ) -> tuple[Step, ...]:
-        return self.body(graph, [self.operand(x) for x in args], outs)
+        return self.body(eqn, graph, [self.operand(x) for x in eqn.invars[1:]], outs)
 
     def body(
         self,
+        eqn: Eqn,
         graph: Graph,
         ins: Sequence[ProgramBuffer],
         outs: Sequence[ProgramBuffer],
         carries: Sequence[ProgramBuffer] = (),
+        purpose: Purpose = Purpose.BRANCH,
     ) -> tuple[Step, ...]:
-        """Return the steps of a sub-graph from its operands' buffers to `outs`.
+        """Return the steps of a sub-graph of `eqn` from its operands to `outs`.
 
         First of the outs are what `carries` are to be afterwards: these are written
-        when all else is done.
+        when all else is done. `purpose` is that of copies to `outs`.
         """
         outer, self.steps = self.steps, []
         results = graph.outvars[len(carries) :]
+        lines: dict[Atom, tuple[str, ...]] = dict.fromkeys(graph.invars, eqn.source)
+        lines.update(_lines_of(graph))
         self.enter(graph, ins, dict(zip(results, outs, strict=True)))
         for x, out in zip(results, outs, strict=True):
-            self.copy(self.operand(x), out)
-        self.next_carries(graph.outvars[: len(carries)], carries)
+            self.copy(self.operand(x), out, purpose, lines.get(x, ()))
+        self.next_carries(graph.outvars[: len(carries)], carries, lines)
         mine, self.steps = self.steps, outer
         return tuple(mine)
 
@@ -529,12 +539,21 @@ class _Lowering:
                     if place is not None:
                         self.claimed[var] = place
 
-    def copy(self, source: ProgramBuffer, target: ProgramBuffer) -> None:
+    def copy(
+        self,
+        source: ProgramBuffer,
+        target: ProgramBuffer,
+        purpose: Purpose,
+        lines: tuple[str, ...] = (),
+    ) -> None:
         if source is not target:
-            self.steps.append(Copy(source.name, target.name))
+            self.steps.append(Copy(source.name, target.name, lines, purpose))
 
     def next_carries(
-        self, values: Sequence[Atom], carries: Sequence[ProgramBuffer]
+        self,
+        values: Sequence[Atom],
+        carries: Sequence[ProgramBuffer],
+        lines: Mapping[Atom, tuple[str, ...]],
     ) -> None:
         """Copy what a turn gives to the carries, as if all at once."""
         homes = [self.operand(x) for x in values]
@@ -542,9 +561,9 @@ class _Lowering:
         for i, (home, carry) in enumerate(zip(homes, carries, strict=True)):
             if home is not carry and (home.base or home.name) in roots:
                 homes[i] = self.buffer(aval_of(home), Storage.ARENA)
-                self.copy(home, homes[i])
-        for home, carry in zip(homes, carries, strict=True):
-            self.copy(home, carry)
+                self.copy(home, homes[i], Purpose.CARRY, lines.get(values[i], ()))
+        for x, home, carry in zip(values, homes, carries, strict=True):
+            self.copy(home, carry, Purpose.CARRY, lines.get(x, ()))
 
     # --- loops
 
@@ -556,14 +575,15 @@ class _Lowering:
         results = [self.result(v) for v in eqn.outvars]
         carries, ys = p.split_results(results)
         for init, carry in zip(inits, carries, strict=True):
-            self.copy(init, carry)
+            self.copy(init, carry, Purpose.START, eqn.source)
         if not p.length:
             return
         self.loops += 1
         name = f"i{self.loops - 1}"
         slices = [self.slice_of(x, p, name) for x in xs]
         places = [self.slice_of(y, p, name) for y in ys]
-        steps = self.body(p.body, [*fixed, *carries, *slices], places, carries)
+        ins = [*fixed, *carries, *slices]
+        steps = self.body(eqn, p.body, ins, places, carries, Purpose.SLICE)
         self.steps.append(Loop(p.length, steps, eqn.source, name))
 
     def slice_of(self, x: ProgramBuffer, p: ScanParams, loop: str) -> ProgramBuffer:
@@ -593,14 +613,15 @@ class _Lowering:
         for_test, for_body, inits = p.split(homes)
         carries = [self.result(v) for v in eqn.outvars]
         for init, carry in zip(inits, carries, strict=True):
-            self.copy(init, carry)
+            self.copy(init, carry, Purpose.START, eqn.source)
         predicate = self.buffer(p.test.out_avals[0], Storage.ARENA)
-        test = self.body(p.test, [*for_test, *carries], [predicate])
-        steps = self.body(p.body, [*for_body, *carries], [], carries)
+        test = self.body(eqn, p.test, [*for_test, *carries], [predicate])
+        steps = self.body(eqn, p.body, [*for_body, *carries], [], carries)
         self.steps.append(While(predicate.name, test, steps, eqn.source))
 
     def finish(self, graph: Graph) -> list[str]:
         """Return the output buffers, copying results that live elsewhere."""
+        lines = _lines_of(graph)
         names = []
         for i, x in enumerate(graph.outvars):
             if i in self.parts:
@@ -611,7 +632,7 @@ class _Lowering:
                 names.append(home.name)
                 continue
             out = self.output(x, i)
-            self.steps.append(Copy(home.name, out.name))
+            self.copy(home, out, Purpose.RESULT, lines.get(x, ()))
             names.append(out.name)
         return names
 
@@ -619,6 +640,11 @@ class _Lowering:
 def aval_of(buffer: ProgramBuffer) -> ShapedArray:
     """Return shape and dtype of a buffer."""
     return ShapedArray(buffer.shape, buffer.dtype)
+
+
+def _lines_of(graph: Graph) -> dict[Atom, tuple[str, ...]]:
+    """Return the user's lines of what each value is computed by."""
+    return {v: e.source for e in graph.eqns for v in e.outvars}
 
 
 ALIASES = (reshape_p, transpose_p, slice_p, rev_p, broadcast_in_dim_p)

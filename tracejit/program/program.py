@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..ir.aval import Shape
+from ..ir.graph import Graph, Var
 from ..ir.ops.indexing import scatter_p
 from ..ir.primitive import Params, Primitive
 from ..kernels.kernel import Buffer, Kernel
@@ -79,13 +80,20 @@ class ProgramBuffer:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Run a kernel: ``run @name(inputs) -> (outputs)``."""
+    """Run a kernel: ``run @name(inputs) -> (outputs)``.
+
+    `groups` are the equations that it computes, where they are known: they tell which
+    of the user's lines costs what. `results` are the variables of the program's graph
+    that it computes, one for each output: they lead from a kernel back to the graph.
+    """
 
     kernel: Kernel
     schedule: Schedule
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: tuple[str, ...] = ()
+    groups: tuple[Graph, ...] = ()
+    results: tuple[Var, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +101,7 @@ class Extern:
     """Evaluate one primitive by NumPy's compiled ufunc loop, or by its `impl`.
 
     Which of the two is decided when code is emitted; the meaning is the primitive's.
+    `results` are as those of `Run`.
     """
 
     primitive: Primitive
@@ -100,15 +109,35 @@ class Extern:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: tuple[str, ...] = ()
+    results: tuple[Var, ...] = ()
+
+
+class Purpose(enum.Enum):
+    """What a copy is for."""
+
+    RESULT = "result"  # what is a result lies in other memory
+    RESHAPE = "reshape"  # a reshape of memory that is not contiguous
+    PIECE = "piece"  # of an array that is put together
+    PART = "part"  # of a complex array
+    BRANCH = "branch"  # what a branch gives
+    SLICE = "slice"  # what a turn of a loop stacks
+    START = "start"  # of what a loop carries
+    CARRY = "carry"  # from one turn of a loop to the next
+    WHOLE = "whole"  # of an array that is written in part
+    WRITE_BACK = "write back"  # to an argument that is written
 
 
 @dataclass(frozen=True, eq=False)
 class Copy:
-    """Copy one buffer into another of the same shape and dtype, any strides."""
+    """Copy one buffer into another of the same shape and dtype, any strides.
+
+    `purpose` is for explanations; text has none, so that a parsed copy is a result's.
+    """
 
     input: str
     output: str
     source: tuple[str, ...] = ()
+    purpose: Purpose = Purpose.RESULT
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,14 +9,16 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
-from . import functions
+from . import alternatives, functions, ufuncs
 from .source import is_called_from, is_library, user_line
 from .storage import Kind, own
 from .trace import Trace, current_trace
@@ -71,6 +73,7 @@ FROM_LISTS = (
     *("transpose", "flip", "roll", "atleast_1d", "atleast_2d", "polyval", "trapezoid"),
 )
 FROM_LISTS_LINALG = ("norm", "det", "inv", "solve", "eigvalsh", "cholesky")
+_RANDOM_MODULE = "numpy.random"
 RANDOM = [
     "rand",
     "randn",
@@ -250,6 +253,14 @@ def _no_random(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     )
 
 
+def _refused(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
+    """Functions of values, not of arrays: they take what Python may know."""
+    tracers = [x for x in (*args, *kwargs.values()) if has_tracer(x)]
+    if all(isinstance(x, Tracer) and x.storage.known for x in tracers):
+        return fn(*args, **kwargs)
+    raise ufuncs.unsupported(f"np.{fn.__name__}", alternatives.FUNCTIONS[fn.__name__])
+
+
 @functools.cache  # making one takes ten times as long as a call
 def _wrapper(original: Fn, act: Callable[[Trace, Fn, Any, Any], Any]) -> Fn:
     @functools.wraps(original)
@@ -299,6 +310,32 @@ def call(fn: Fn, *args: Any, **kwargs: Any) -> Any:
     return act(trace, fn, args, kwargs)
 
 
+class _RandomFinder:
+    """Has `numpy.random` wrapped where a traced function is the first to import it.
+
+    Loading it for that would take most functions' first call longer than their trace.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find the module as others do, and wrap its functions once it is loaded."""
+        if name != _RANDOM_MODULE:
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        spec = next((s for s in specs if s is not None), None)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                _installer.wrap_random(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
 class _Installer:
     """Wraps the functions in the modules while at least one trace runs."""
 
@@ -306,6 +343,7 @@ class _Installer:
         self.lock = threading.Lock()
         self.count = 0
         self.originals: list[tuple[Any, str, Fn]] = []
+        self.random_finder = _RandomFinder()
 
     def install(self) -> None:
         with self.lock:
@@ -318,6 +356,21 @@ class _Installer:
                 self._wrap(module, name, _of_lists(getattr(module, name)))
             for name in ("mgrid", "ogrid", "r_", "c_"):
                 self._wrap(np, name, _GridProxy(getattr(np, name), name))
+            if _RANDOM_MODULE in sys.modules:
+                self._wrap_random(np.random)
+            else:
+                sys.meta_path.insert(0, self.random_finder)
+
+    def wrap_random(self, module: ModuleType) -> None:
+        """Wrap what makes random numbers, if a trace runs."""
+        with self.lock:
+            if self.count:
+                self._wrap_random(module)
+
+    def _wrap_random(self, module: ModuleType) -> None:
+        for name in RANDOM:
+            if hasattr(module, name):
+                self._wrap(module, name, _wrapper(getattr(module, name), _no_random))
 
     def _wrap(self, module: Any, name: str, wrapper: Any) -> None:
         self.originals.append((module, name, getattr(module, name)))
@@ -331,6 +384,8 @@ class _Installer:
             for module, name, original in self.originals:
                 setattr(module, name, original)
             self.originals.clear()
+            with suppress(ValueError):
+                sys.meta_path.remove(self.random_finder)
 
 
 def _targets() -> Iterator[tuple[Any, str, Callable[[Trace, Fn, Any, Any], Any]]]:
@@ -338,9 +393,8 @@ def _targets() -> Iterator[tuple[Any, str, Callable[[Trace, Fn, Any, Any], Any]]
         yield np, name, _made
     for name in FROM_ARRAYS:
         yield np, name, _from_array
-    for name in RANDOM:
-        if hasattr(np.random, name):
-            yield np.random, name, _no_random
+    for name in alternatives.UNDISPATCHED:
+        yield np, name, _refused
     for name in ("fftfreq", "rfftfreq"):
         yield np.fft, name, _made
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import config
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Graph
@@ -195,7 +196,9 @@ def run_graph(graph: Graph, operands: Sequence[Any]) -> list[Any]:
             np.asarray(x, a.dtype)
             for x, a in zip(operands, graph.in_avals, strict=True)
         ]
-        return [np.array(o) for o in evaluate(graph, arrays)]
+        arrays_out = [np.array(o) for o in evaluate(graph, arrays)]
+        _look_for_nans(graph, arrays, arrays_out)
+        return arrays_out
     lifted = [trace.lift(x) for x in operands]
     atoms = [
         x.convert(aval.dtype) for x, aval in zip(lifted, graph.in_avals, strict=True)
@@ -205,6 +208,23 @@ def run_graph(graph: Graph, operands: Sequence[Any]) -> list[Any]:
     if values is None:
         return [trace.result(x) for x in outs]
     return [trace.result(x, v) for x, v in zip(outs, values, strict=True)]
+
+
+def _look_for_nans(
+    graph: Graph, arrays: Sequence[Array], outs: Sequence[Array]
+) -> None:
+    """Raise `NonFiniteError` if a switch asks for that, and results hold NaN."""
+    mode = config.current().nans
+    if mode == "off":
+        return
+    # What explains them is loaded where it is asked for.
+    from .nonfinite import explain_nonfinite, is_bad  # noqa: PLC0415
+
+    if not any(is_bad(x, mode == "nan").any() for x in outs):
+        return
+    finding = explain_nonfinite(graph.name, graph, arrays, mode == "nan")
+    assert finding is not None
+    raise finding.error()
 
 
 def known_results(

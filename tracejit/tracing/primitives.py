@@ -56,6 +56,7 @@ PARAM_KINDS: Mapping[type, ParamKind] = {
     str: ParamKind.STR,
     tuple: ParamKind.INTS,
 }
+_REGISTERED: set[str] = set()
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
@@ -214,10 +215,16 @@ def register_primitive(
             linear_in=tuple(linear_in),
             transpose=_transpose(name, transpose),
         )
+    _REGISTERED.add(name)
     return UserPrimitive(
         register(replace(primitive, batch=_batching(primitive, batch, evaluate))),
         evaluate,
     )
+
+
+def is_users(name: str) -> bool:
+    """Tell whether a primitive of that name was ever registered by the user."""
+    return name in _REGISTERED
 
 
 def _check_name(name: str) -> None:

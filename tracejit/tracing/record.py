@@ -4,7 +4,7 @@ The plan says which argument leaves and captures feed the graph, which arguments
 written back, and how results are made: an output, an argument itself, a view of one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..records import dataclass
 from .capture import CapturedArray, CaptureFinder, Constant, Getter
 from .constants import CapturedConstant, captured_constants
 from .creation import wrapped_creation
+from .leaves import ArgumentLeaf, DescribedCall
 from .masked import Masked, unsupported_mask
 from .mutation import Change, changes_of, watch
 from .names import path_name
@@ -101,6 +102,10 @@ class Recording:
         result is a tuple: the function's own, then the entries that it made.
     constants : tuple of CapturedConstant
         Numbers, strings and functions in reach whose change would change the trace.
+    asked : dict of int to str
+        The pinned leaves, and the user's line that asked first.
+    call : DescribedCall
+        What it was recorded for.
     """
 
     graph: Graph
@@ -111,6 +116,13 @@ class Recording:
     pinned: dict[int, object]
     changes: tuple[Change, ...] = ()
     constants: tuple[CapturedConstant, ...] = ()
+    asked: Mapping[int, str] = field(default_factory=dict)
+    call: DescribedCall = field(default_factory=DescribedCall)
+
+    @property
+    def arguments(self) -> tuple[ArgumentLeaf, ...]:
+        """What it was recorded for, leaf by leaf."""
+        return self.call.leaves
 
     @property
     def captures(self) -> tuple[CapturedArray, ...]:
@@ -237,7 +249,16 @@ def _finish(
     for var in graph.invars:
         feeds.append(inputs[var] if var in inputs else captures[var])
     pinned = {i: call.leaves[i] for i in trace.pinned}
-    return Recording(graph, tuple(feeds), writes, results, spec, pinned)
+    return Recording(
+        graph,
+        tuple(feeds),
+        writes,
+        results,
+        spec,
+        pinned,
+        asked=dict(trace.pinned),
+        call=call.described,
+    )
 
 
 def _result_leaves(

@@ -18,6 +18,7 @@ from ..errors import ArgumentError
 from ..ir import dtypes as dt
 from ..ir.placed import Placed
 from ..records import dataclass
+from .leaves import DescribedCall, described
 from .tree import Path, TreeSpec, flatten, format_path, paths, unflatten
 
 ARRAY, SCALAR, INT, FLOAT, COMPLEX, STATIC = (
@@ -123,6 +124,11 @@ class Call:
                 hint="move them with tj.to_device",
             )
         return next(iter(found), None)
+
+    @cached_property
+    def described(self) -> DescribedCall:
+        """What a trace is made for, which keeps nothing alive."""
+        return described(self)
 
     def rebuild(self, leaves: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return ``(args, kwargs)`` with other leaves."""

@@ -1,6 +1,7 @@
 """Finding the user's line: the innermost frame that is no tracejit, NumPy or SciPy."""
 
 import dis
+import linecache
 import os
 import sys
 from functools import lru_cache
@@ -100,14 +101,55 @@ def _scipy_module_of(name: str) -> str:
     return "_lib"
 
 
+def depth_of_caller() -> int:
+    """Return the `stacklevel` of the user's call, from the caller of this function."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and is_internal(frame.f_code.co_filename):
+        depth, frame = depth + 1, frame.f_back
+    return depth
+
+
 def line_of(frame: FrameType) -> str:
     """Return the line that a frame is at, as ``"file.py:12"``."""
     return _shown(frame.f_code.co_filename, frame.f_lineno)
 
 
+# The files whose lines were named, by the names that stand in lines.
+_FILES: dict[str, set[str]] = {}
+
+
 @lru_cache(maxsize=4096)
 def _shown(filename: str, line: int) -> str:
-    return f"{os.path.basename(filename)}:{line}"
+    name = os.path.basename(filename)
+    _FILES.setdefault(name, set()).add(filename)
+    return f"{name}:{line}"
+
+
+def file_of(line: str) -> str | None:
+    """Return the path of the file of a user's line; None if several have its name.
+
+    Parameters
+    ----------
+    line : str
+        As `line_of` gave it in this process: ``"file.py:12"``.
+    """
+    files = _FILES.get(line.rpartition(":")[0], ())
+    return next(iter(files)) if len(files) == 1 else None
+
+
+def source_text(line: str) -> str:
+    """Return the text of a user's line; empty if its file is not known.
+
+    Examples
+    --------
+    >>> source_text("no_such_file.py:3")
+    ''
+    """
+    path = file_of(line)
+    number = line.rpartition(":")[2]
+    if path is None or not number.isdecimal():
+        return ""
+    return linecache.getline(path, int(number)).strip()
 
 
 def is_called_from(frame: FrameType, name: str, function: object) -> bool:

@@ -91,7 +91,7 @@ class Trace:
     captures: list[CapturedArray] = field(default_factory=list)
     outer_values: list[OuterValue] = field(default_factory=list)
     origins: dict[Var, Tracer] = field(default_factory=dict)
-    pinned: dict[int, object] = field(default_factory=dict)
+    pinned: dict[int, str] = field(default_factory=dict)
     active: bool = True
     thread: int = field(default_factory=threading.get_ident)
     _lifted: dict[int, tuple[Array, Tracer]] = field(default_factory=dict)
@@ -258,10 +258,14 @@ class Trace:
         return False
 
     def pin(self, leaves: frozenset[int]) -> None:
-        """Note that Python asked for values that these argument leaves decide."""
+        """Note that Python asked, and where, for what these argument leaves decide."""
+        if leaves <= self.pinned.keys():
+            return
+        line = user_line()
         trace: Trace | None = self
         while trace is not None:
-            trace.pinned.update(dict.fromkeys(leaves))
+            for leaf in leaves:
+                trace.pinned.setdefault(leaf, line)
             trace = trace.parent
 
     def may_know(self, size: int) -> bool:

@@ -20,6 +20,8 @@ from ..ir.graph import Atom, Literal
 from ..ir.ops.elementwise import convert_p
 from ..ir.ops.shape import broadcast_to, reshape
 from ..ir.placed import Shadowed, namespace
+from . import alternatives
+from .bit_views import BitView
 from .flat import FlatView
 from .scipy_names import COUNTERPARTS
 from .source import scipy_call, user_line
@@ -633,8 +635,7 @@ class Tracer(Shadowed):
                 raise UnsupportedError(
                     f"the array method {name!r} is not traced",
                     source=user_line(),
-                    hint="use a function that docs/numpy-coverage.md lists, or call "
-                    "it outside of the jitted function",
+                    hint=alternatives.METHODS.get(name, alternatives.ELSEWHERE),
                 )
             raise AttributeError(f"'ndarray' object has no attribute {name!r}")
 
@@ -656,13 +657,36 @@ class Tracer(Shadowed):
         return np.compress(condition, self, axis, out)
 
     def view(self, dtype: Any = None, type: Any = None) -> "Tracer":
-        if dtype is None or (dtype is not np.ndarray and np.dtype(dtype) == self.dtype):
+        """Return the same bytes, as numbers of `dtype`."""
+        if dtype is None or dtype is np.ndarray or np.dtype(dtype) == self.dtype:
             return self.derive(Reshaped(self.shape), self.shadow.view())
-        raise UnsupportedError(
-            f"a view of {self.dtype} as {dtype} is not traced",
-            source=user_line(),
-            hint="convert the values: x.astype(dtype)",
-        )
+        if isinstance(dtype, type) and issubclass(dtype, np.ndarray):
+            raise UnsupportedError(
+                f"an array as {dtype.__module__}.{dtype.__name__} is not traced",
+                source=user_line(),
+                hint="keep to arrays: x @ y is their matrix product",
+            )
+        target = np.dtype(dtype)
+        if target not in dt.DTYPE_TO_NAME:
+            raise UnsupportedError(
+                f"a view of {self.dtype} as {dtype} is not traced",
+                source=user_line(),
+                hint="a view as a dtype of numbers traces, x.view(np.uint8) for bytes",
+            )
+        out = self.derive(BitView(target), self.shadow.view(target))
+        return out if self.kind is Kind.ARRAY else out.as_scalar(self.kind)
+
+    def byteswap(self, inplace: bool = False) -> "Tracer":
+        """Return the numbers whose bytes are in the other order."""
+        numbers = 2 if dt.is_complex(self.dtype) else 1
+        rows = np.array(self).reshape(*self.shape, 1).view(np.uint8)
+        each = (numbers, self.dtype.itemsize // numbers)
+        swapped = rows.reshape(*self.shape, *each)[..., ::-1]
+        result = swapped.reshape(rows.shape).view(self.dtype).reshape(self.shape)
+        if not inplace:
+            return result
+        self[...] = result
+        return self
 
     def conj(self) -> Any:
         return np.conjugate(self)

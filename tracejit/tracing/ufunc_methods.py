@@ -1,11 +1,13 @@
 """The methods of ufuncs: reduce, accumulate, reduceat, outer, at.
 
 Sums, products, extrema and truths are primitives. Any other ufunc of two operands is
-applied as NumPy applies it, from the first element to the last; one whose order does
-not matter is applied to halves instead, in as many steps as the length has bits.
+applied as NumPy applies it, from the first element to the last, in a loop of the graph
+where that takes many turns; one whose order does not matter is applied to halves
+instead, in as many steps as the length has bits.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from . import functions, indexing, ufuncs
 from .functions.registry import is_given, lift, normalize_axes, normalize_axis
 from .storage import own
 from .tracer import Tracer
+from .ufunc_loops import carried
 
 REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {
     np.add: np.sum,
@@ -30,7 +33,7 @@ ACCUMULATIONS: dict[np.ufunc, Primitive] = {
     np.minimum: red.cummin_p,
 }
 SCATTERS = {np.add: "add", np.multiply: "mul", np.maximum: "max", np.minimum: "min"}
-# Any order of application gives the same, but for rounding.
+# Any order of application gives the same, but for rounding. Not of lcm, which wraps.
 ASSOCIATIVE = frozenset(
     {
         np.bitwise_and,
@@ -40,7 +43,6 @@ ASSOCIATIVE = frozenset(
         np.fmin,
         np.gcd,
         np.hypot,
-        np.lcm,
         np.logaddexp,
         np.logaddexp2,
         np.logical_and,
@@ -48,8 +50,8 @@ ASSOCIATIVE = frozenset(
         np.logical_xor,
     }
 )
-# A trace of more steps than this would take seconds.
-MOST_STEPS = 4096
+# Fewer steps than this are written out, and fuse with what is around them.
+WRITTEN_OUT = 32
 
 
 def call(
@@ -87,29 +89,24 @@ def _reduce(
     _, (x,) = lift(array)
     axes = normalize_axes(axis, x.ndim)
     _check_order(ufunc, axes)
-    rows = _operand(ufunc, x, dtype)
-    masks = None
+    rows = _one_axis(_operand(ufunc, x, dtype), axes)
     if where is not True:
         functions.reduce.check_mask(x.shape, where)
-    if where is not True and ufunc.identity is not None:
-        rows = functions.where(where, rows, rows.dtype.type(ufunc.identity))
-    elif where is not True:
-        masks = _one_axis(np.broadcast_to(lift(where)[1][0], x.shape), axes)
-    if is_given(initial):
-        initial = lift(initial)[1][0].astype(rows.dtype)
-    total = _folded(ufunc, _one_axis(rows, axes), initial, masks)
+        where = _one_axis(np.broadcast_to(lift(where)[1][0], x.shape), axes)
+    total = _folded(ufunc, rows, initial, where)
     kept = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
-    return np.reshape(total, kept) if keepdims else total
+    return np.reshape(total, kept) if keepdims else total[()]
 
 
-def _one_axis(x: Any, axes: tuple[int, ...]) -> list[Any]:
-    """The parts of an array that are reduced to one, in NumPy's order."""
+def _one_axis(x: Any, axes: tuple[int, ...]) -> Any:
+    """Join the axes that are reduced, as the last one."""
     last = np.moveaxis(x, axes, tuple(range(-len(axes), 0)))
-    return list(_parts(last.reshape((*last.shape[: x.ndim - len(axes)], -1))))
+    lead = last.shape[: x.ndim - len(axes)]
+    return last.reshape((*lead, math.prod(last.shape[len(lead) :])))
 
 
 def _check_order(ufunc: np.ufunc, axes: tuple[int, ...]) -> None:
-    if len(axes) > 1 and (ufunc not in ASSOCIATIVE or ufunc is np.lcm):
+    if len(axes) > 1 and ufunc not in ASSOCIATIVE:
         raise ValueError(
             f"reduction operation {ufunc.__name__!r} is not reorderable, so at most "
             "one axis may be specified"
@@ -132,50 +129,68 @@ def _operand(ufunc: np.ufunc, x: Tracer, dtype: Any) -> Tracer:
     return x.astype(loop[1], copy=False)
 
 
-def _parts(x: Any) -> Iterator[Any]:
-    """The elements along the last axis, one after the other; halves are not cut."""
-    if x.shape[-1] > MOST_STEPS:
-        raise ufuncs.unsupported(
-            f"a ufunc's method over {x.shape[-1]} elements",
-            "np.add, multiply, maximum and minimum, or tj.scan",
-        )
-    for k in range(x.shape[-1]):
-        yield x[..., k]
-
-
-def _folded(
-    ufunc: np.ufunc, parts: list[Any], initial: Any, masks: list[Any] | None = None
-) -> Any:
-    """Apply a ufunc from the first part to the last, or in halves."""
-    if masks is not None:
-        return _folded_where(ufunc, parts, initial, masks)
+def _folded(ufunc: np.ufunc, rows: Any, initial: Any, where: Any) -> Any:
+    """Apply a ufunc to the elements along the last axis."""
+    n = rows.shape[-1]
+    if not is_given(initial) and (n < 2 or where is not True):
+        initial = _identity(ufunc, n, where)
     if is_given(initial):
-        parts = [initial, *parts]
-    if not parts:
-        raise ufuncs.unsupported(f"np.{ufunc.__name__}.reduce of no elements")
-    if ufunc not in ASSOCIATIVE:
-        total = parts[0]
-        for part in parts[1:]:
-            total = ufunc(total, part)
-        return total
-    while len(parts) > 1:
-        pairs = zip(parts[::2], parts[1::2], strict=False)
-        rest = parts[len(parts) // 2 * 2 :]
-        parts = [*(ufunc(a, b) for a, b in pairs), *rest]
-    return parts[0]
+        initial = lift(initial)[1][0].astype(rows.dtype)
+        initial = np.broadcast_to(initial, rows.shape[:-1])
+    if not n:
+        return initial
+    if where is not True or ufunc not in ASSOCIATIVE:
+        return _in_order(ufunc, rows, initial, where)
+    total = _by_halves(ufunc, rows)
+    return ufunc(initial, total) if is_given(initial) else total
 
 
-def _folded_where(
-    ufunc: np.ufunc, parts: list[Any], initial: Any, masks: list[Any]
-) -> Any:
-    if not is_given(initial):
+def _identity(ufunc: np.ufunc, n: int, where: Any) -> Any:
+    """What a reduction starts with, if there is such a number."""
+    if ufunc.identity is not None:
+        return np.asarray(ufunc.identity)[()]
+    if where is not True:
         raise ValueError(
             f"reduction operation {ufunc.__name__!r} does not have an identity, so to "
             "use a where mask one has to specify 'initial'"
         )
-    total = initial
-    for part, mask in zip(parts, masks, strict=True):
-        total = functions.where(mask, ufunc(total, part), total)
+    if not n:
+        raise ValueError(
+            f"zero-size array to reduction operation {ufunc.__name__} which has no "
+            "identity"
+        )
+    return np._NoValue
+
+
+def _by_halves(ufunc: np.ufunc, rows: Any) -> Any:
+    while rows.shape[-1] > 1:
+        n = rows.shape[-1] // 2 * 2
+        pairs = ufunc(rows[..., :n:2], rows[..., 1:n:2])
+        odd = rows[..., n:]
+        rows = np.concatenate([pairs, odd], axis=-1) if odd.shape[-1] else pairs
+    return rows[..., 0]
+
+
+def _in_order(ufunc: np.ufunc, rows: Any, initial: Any, where: Any) -> Any:
+    """Apply a ufunc from the first element to the last, where a mask holds."""
+    masks = [] if where is True else [where]
+
+    def turn(total: Any, x: Any, *mask: Any) -> Any:
+        new = ufunc(total, x)
+        return functions.where(*mask, new, total) if mask else new
+
+    total, *xs = initial, rows, *masks
+    if not is_given(initial):
+        total, xs = rows[..., 0], [rows[..., 1:]]
+    return _turned(turn, total, [functions.shape.moveaxis(x, -1, 0) for x in xs])
+
+
+def _turned(turn: Callable[..., Any], total: Any, xs: Sequence[Any]) -> Any:
+    n = xs[0].shape[0]
+    if n > WRITTEN_OUT:
+        return carried(turn, lift(total)[1][0], xs)
+    for k in range(n):
+        total = turn(total, *(x[k] for x in xs))
     return total
 
 
@@ -190,11 +205,17 @@ def _accumulate(ufunc: np.ufunc, array: Any, axis: int = 0, dtype: Any = None) -
         widened = functions.reduce.accumulator(x.dtype) if adds else x.dtype
         target = widened if dtype is None else dtype
         return functions.reduce.cumulative(x, primitive, axis, target)
-    rows = functions.shape.moveaxis(_operand(ufunc, x, dtype), axis, -1)
-    parts: list[Any] = []
-    for part in _parts(rows):
-        parts.append(ufunc(parts[-1], part) if parts else part)
-    return np.stack(parts, axis=axis) if parts else rows.copy()
+    rows = functions.shape.moveaxis(_operand(ufunc, x, dtype), axis, 0)
+    parts = [rows[k] for k in range(min(rows.shape[0], WRITTEN_OUT))]
+    for k, part in enumerate(parts[1:]):
+        parts[k + 1] = ufunc(parts[k], part)
+    if not parts:
+        return functions.shape.moveaxis(rows.copy(), 0, axis)
+    found = functions.stack(parts)
+    if rows.shape[0] > WRITTEN_OUT:
+        rest = carried(ufunc, lift(parts[-1])[1][0], [rows[WRITTEN_OUT:]], stacks=True)
+        found = np.concatenate([found, rest])
+    return functions.shape.moveaxis(found, 0, axis)
 
 
 def _reduceat(
@@ -244,8 +265,8 @@ def _at(ufunc: np.ufunc, x: Any, index: Any, *values: Any) -> None:
         return
     items = index if isinstance(index, tuple) else (index,)
     if any(isinstance(i, Tracer) and not i.is_known for i in items):
-        names = ", ".join(u.__name__ for u in (np.subtract, *SCATTERS))
-        raise ufuncs.unsupported(f"np.{ufunc.__name__}.at at traced indices", names)
+        _at_traced(ufunc, x, index, values)
+        return
     places = np.arange(x.size).reshape(x.shape)[_known(index)]
     values = tuple(
         np.broadcast_to(lift(v)[1][0], places.shape).reshape(-1) for v in values
@@ -254,6 +275,24 @@ def _at(ufunc: np.ufunc, x: Any, index: Any, *values: Any) -> None:
         at = own(places.reshape(-1)[turn])
         operands = (v[own(turn)] for v in values)
         x.flat[at] = ufunc(x.reshape(-1)[at], *operands)
+
+
+def _at_traced(ufunc: np.ufunc, x: Tracer, index: Any, values: tuple[Any, ...]) -> None:
+    """One place after the other, in a loop that carries the array."""
+    numbers = own(np.arange(x.size).reshape(x.shape))
+    places = x.home.lift(numbers)[index]
+    if not isinstance(places, Tracer):
+        raise ufuncs.unsupported(
+            f"np.{ufunc.__name__}.at at a traced mask", "x[mask] = ufunc(x[mask], ...)"
+        )
+    values = tuple(np.broadcast_to(lift(v)[1][0], places.shape) for v in values)
+
+    def turn(flat: Any, place: Any, *operands: Any) -> Any:
+        flat[place] = ufunc(flat[place], *operands)
+        return flat
+
+    xs = [v.reshape(-1) for v in (places, *values)]
+    x[...] = carried(turn, x.reshape(-1), xs).reshape(x.shape)
 
 
 def _known(index: Any) -> Any:

@@ -22,6 +22,7 @@ from ..ir.ops.ufunc import loop_dtypes, ufunc_p
 from ..ir.primitive import Primitive
 from ..ir.strided import strided
 from ..records import dataclass
+from .alternatives import ELSEWHERE
 from .source import user_line
 from .storage import Kind, contiguous_strides
 from .trace import Trace, current_trace
@@ -35,7 +36,7 @@ def unsupported(what: str, hint: str = "") -> UnsupportedError:
     return UnsupportedError(
         f"{what} is not traced",
         source=user_line(),
-        hint=hint or "compute it outside of the jitted function and pass it in",
+        hint=hint or ELSEWHERE,
     )
 
 
@@ -90,6 +91,11 @@ def _plan_for(ufunc: np.ufunc, operands: Sequence[Tracer], dtype: Any) -> _Plan:
 
 
 def _made_plan(ufunc: np.ufunc, operands: Sequence[Tracer], dtype: Any) -> _Plan:
+    if all(set(loop) <= set("O->") for loop in ufunc.types):
+        raise unsupported(
+            f"the ufunc {ufunc.__name__!r} of Python objects",
+            "write the function in NumPy, or tj.callback.pure",
+        )
     dtypes = _loop(ufunc, operands, dtype)
     shape = _broadcast_shape(ufunc, operands)
     order = result_layout([x.shadow for x in operands], shape)
@@ -429,9 +435,30 @@ def _square(t: Trace, x: Atom) -> Atom:
 
 
 def _reciprocal(t: Trace, x: Atom) -> Atom:
-    one = t.builder.literal(1, x.aval.dtype)
-    is_int = x.aval.dtype.kind in "iu"
-    return t.emit(ew.floor_divide_p if is_int else ew.div_p, one, x)
+    if x.aval.dtype.kind in "iu":
+        return _integer_reciprocal(t, x)
+    return t.emit(ew.div_p, t.builder.literal(1, x.aval.dtype), x)
+
+
+def _integer_reciprocal(t: Trace, x: Atom) -> Atom:
+    """1 and -1 are their own, of others nothing is left.
+
+    NumPy converts an infinity for 0: on x86-64 the lowest int32 or int64 number, and 0
+    for the other dtypes.
+    """
+    dtype = x.aval.dtype
+
+    def number(value: int) -> Atom:
+        return t.builder.literal(value, dtype)
+
+    is_wide = dtype in (np.dtype(np.int32), np.dtype(np.int64))
+    of_zero = number(int(np.iinfo(dtype).min) if is_wide else 0)
+    is_unit = t.emit(ew.eq_p, x, number(1))
+    if dtype.kind == "i":
+        is_minus = t.emit(ew.eq_p, x, number(-1))
+        is_unit = t.emit(ew.or_p, is_unit, is_minus)
+    rest = t.emit(ew.select_p, t.emit(ew.eq_p, x, number(0)), of_zero, number(0))
+    return t.emit(ew.select_p, is_unit, x, rest)
 
 
 def _scaled(factor: float) -> Lowering:

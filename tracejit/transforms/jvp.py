@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from ..errors import DTypeError
 from ..ir import dtypes as dt
 from ..ir.graph import Atom, Eqn, Graph, subgraphs
+from ..ir.lines import derivative_apart
 from ..ir.liveness import live_equations
 from ..ir.ops.custom import custom_tangent_p, forward_mode_error
 from ..ir.ops.shape import full_like
@@ -54,8 +55,9 @@ def jvp_graph(graph: Graph, wrt: Sequence[int]) -> Graph:
     for out, t in zip(outs, found, strict=True):
         if dt.is_inexact(out.aval.dtype):
             results.append(full_like(b, 0, out.aval) if t is None else t)
-    eqns = live_equations(b.eqns, results)
-    check_forward(eqns)
+    live = live_equations(b.eqns, results)
+    check_forward(live)
+    eqns = derivative_apart(live, live_equations(live, outs))
     return Graph(b.name, b.invars, results, eqns)
 
 

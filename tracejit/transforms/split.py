@@ -19,6 +19,7 @@ Before → after, for ``graph @f(%x) -> (sin %x)`` with respect to input 0::
 from collections.abc import Sequence
 
 from ..ir.graph import Atom, Graph, Var
+from ..ir.lines import derivative_apart
 from ..ir.liveness import live_equations
 from ..ir.ops.shape import full_like
 from ..records import dataclass
@@ -79,9 +80,17 @@ def split_graph(graph: Graph, wrt: Sequence[int], n_outs: int) -> Split:
     results = [*found.primal.outvars[: len(graph.outvars)]]
     results += [values[found.residuals[i]] for i in used]
     residuals = [found.tangent.invars[i] for i in used]
+    primal = _with_outputs(found.primal, results)
+    values_alone = live_equations(primal.eqns, results[: len(graph.outvars)])
+    with_roles = derivative_apart(primal.eqns, values_alone)
     return Split(
-        _with_outputs(found.primal, results),
-        Graph(found.tangent.name, [*residuals, *found.tangent.invars[n:]], kept, eqns),
+        Graph(primal.name, primal.invars, primal.outvars, with_roles),
+        Graph(
+            found.tangent.name,
+            [*residuals, *found.tangent.invars[n:]],
+            kept,
+            derivative_apart(eqns, ()),
+        ),
         len(used),
         found.active[:n_outs],
     )

@@ -19,6 +19,7 @@ from ..errors import DTypeError, ShapeError
 from ..ir import dtypes as dt
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Graph, Var
+from ..ir.lines import derivative_apart
 from ..ir.liveness import live_equations
 from ..ir.ops.shape import full_like
 from .jvp import check_wrt
@@ -125,4 +126,6 @@ def _with_cotangents(
     for i in wrt:
         ct = found[i]
         results.append(full_like(b, 0, ins[i].aval) if ct is None else ct)
-    return Graph(b.name, b.invars, results, live_equations(b.eqns, results))
+    live = live_equations(b.eqns, results)
+    eqns = derivative_apart(live, live_equations(live, outs))
+    return Graph(b.name, b.invars, results, eqns)

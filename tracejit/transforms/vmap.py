@@ -33,6 +33,7 @@ from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var, expansion_of, subgraph
+from ..ir.lines import Role, with_role
 from ..ir.liveness import live_equations
 from ..ir.ops.callback import call_active, callback_p, check_p
 from ..ir.ops.composite import composite_p
@@ -194,6 +195,8 @@ def batch_equations(
         b.source = eqn.source
         ins = [env[x] if isinstance(x, Var) else x for x in eqn.invars]
         mask = [x in has_batch for x in eqn.invars]
+        if any(mask):
+            b.source = with_role(eqn.source, Role("batch", state.size))
         given = Operands(ins, mask, operands.active)
         outs, out_mask = _batch_eqn(b, eqn, given, state)
         for var, out, has in zip(eqn.outvars, outs, out_mask, strict=True):

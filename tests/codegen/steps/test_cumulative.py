@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tracejit.codegen.llvm.jobs import SERIAL, Threading
+from tracejit.codegen.llvm.sharing import SERIAL, Threading
 from tracejit.codegen.llvm.steps.cumulative import CHUNK, LEAF
 from tracejit.codegen.llvm.target import Target
 from tracejit.ir.primitive import REGISTRY

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+import tracejit as tj
 from tracejit.codegen.error_word import index_place
-from tracejit.codegen.llvm.jobs import SERIAL, Threading
-from tracejit.codegen.llvm.target import Target
+from tracejit.codegen.llvm.program import emit_program
+from tracejit.codegen.llvm.sharing import JOB_SYMBOL, SERIAL, Threading
+from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.ir.dtypes import NAME_TO_DTYPE
 from tracejit.ir.primitive import REGISTRY, Params
+from tracejit.runtime.cpu.externs import resolve_loop
 
 from ..building import targets
 from .running import Ran, run_step
@@ -66,7 +69,7 @@ def test_rows_are_added_in_their_order(width: int, target: Target) -> None:
     serial, *shared = check([x, updates, index], params_of("add"), target)
     assert serial.pieces == []
     assert [len(ran.pieces) for ran in shared] == [1, 1]
-    assert serial.code.shared_ns == 0 < shared[0].code.shared_ns
+    assert serial.code.shared_ns == 0 < shared[1].code.shared_ns
 
 
 @ALL_TARGETS
@@ -178,3 +181,19 @@ def test_without_updates_or_places_nothing_is_written() -> None:
     for places, count in ((0, 0), (3, 0)):
         inputs = [np.zeros((places, 2)), np.zeros((count, 2)), np.zeros(count, "i8")]
         assert run_step("scatter", params_of("add"), inputs, target) is None
+
+
+def sums_of_rows(i: np.ndarray, u: np.ndarray) -> np.ndarray:
+    out = np.zeros((1000, 16), np.float32)
+    np.add.at(out, i, u)
+    return out
+
+
+@pytest.mark.parametrize(("threads", "is_shared"), [(2, False), (3, True), (8, True)])
+def test_two_threads_would_only_read_in_leaps(threads: int, is_shared: bool) -> None:
+    i, u = np.zeros(1 << 16, np.int64), np.zeros((1 << 16, 16), np.float32)
+    program = tj.jit(sums_of_rows).lower(i, u).native
+    code = emit_program(program, host_target(), resolve_loop, Threading(threads))
+    found = [text for name, text in code.kernels.items() if "scatter" in name]
+    assert len(found) == 1
+    assert (JOB_SYMBOL in found[0]) is is_shared

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tracejit.codegen.llvm.jobs import SERIAL, Threading
+from tracejit.codegen.llvm.sharing import SERIAL, Threading
 from tracejit.codegen.llvm.steps.sorting import network, ranks, row, split
 from tracejit.codegen.llvm.steps.sorting.keys import Cells
 from tracejit.codegen.llvm.target import Target, host_target

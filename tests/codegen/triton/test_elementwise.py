@@ -46,6 +46,8 @@ def operand_dtypes(primitive, dtype):
 
 def takes(primitive, dtypes):
     params = {"dtype": dt.FLOAT32} if primitive.name == "convert" else {}
+    if primitive.name == "bitcast":
+        params = {"dtype": dtypes[0]}
     try:
         primitive.out_avals([ShapedArray((N,), d) for d in dtypes], params)
     except DTypeError:
@@ -128,7 +130,9 @@ def test_every_primitive_agrees(interpreter, dtype):
     computed, inputs = [], []
     for primitive in PRIMITIVES:
         dtypes = operand_dtypes(primitive, dtype)
-        skipped = primitive.name == "convert" or not takes(primitive, dtypes)
+        skipped = primitive.name in ("convert", "bitcast") or not takes(
+            primitive, dtypes
+        )
         if skipped or not can_emit(primitive, dtypes):
             continue
         arrays = operands_for(primitive.name, dtype, len(dtypes))
@@ -160,6 +164,15 @@ def test_conversions_agree(interpreter, dtype):
         computed.append((ops.convert_p, {"dtype": to}, [int(safe)]))
     kernel, schedule = kernel_of(computed, inputs)
     check(interpreter, kernel, schedule, inputs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", REAL, ids=dt.dtype_name)
+def test_bits_agree(interpreter, dtype):
+    x = operands_for("bitcast", dtype, 1)[0]
+    same_size = [d for d in REAL if d.itemsize == dtype.itemsize]
+    computed = [(ops.bitcast_p, {"dtype": to}, [0]) for to in same_size]
+    kernel, schedule = kernel_of(computed, [x])
+    check(interpreter, kernel, schedule, [x], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", REAL, ids=dt.dtype_name)

@@ -67,8 +67,8 @@ PROGRAMS = (
     Mutant(
         "carries: copies one after the other",
         "program/carries.py",
-        "steps += [Copy(kept.get(x, x), to) for to, x in turn.after.items()]",
-        "steps += [Copy(x, to) for to, x in turn.after.items()]",
+        "Copy(kept.get(x, x), to, purpose=Purpose.CARRY)",
+        "Copy(x, to, purpose=Purpose.CARRY)",
     ),
     Mutant(
         "carries: unrolled aliases move as before",
@@ -147,7 +147,7 @@ PROGRAMS = (
         "lower: a part of a result is not copied there",
         "program/lower.py",
         "        if not is_piece(home, place, x.aval.shape, 0):\n"
-        "            self.copy(home, place)\n",
+        "            self.copy(home, place, Purpose.WHOLE)\n",
         "",
     ),
     Mutant(

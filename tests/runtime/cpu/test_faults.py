@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit.runtime.cpu.executable import OUTPUTS
+from tracejit.runtime.cpu.native import OUTPUTS
 
 resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.skipif(

@@ -24,7 +24,9 @@ def f(x, w):
     return np.tanh(x @ w).sum(0), np.sort(x, axis=0)
 
 x = np.arange(24.0).reshape(4, 6)
-total, ordered = f(x, x.T.copy())
+arguments = [x, x.T.copy()]
+# A call would find linked code, and compile no text.
+total, ordered = f.compile(*arguments)(arguments)
 assert np.allclose(total, np.tanh(x @ x.T).sum(0)) and (ordered == x).all()
 cache = configured("objects")
 print(cache.hits, cache.misses)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit.codegen.llvm.jobs import JOB_SYMBOL, SERIAL
+from tracejit.codegen.llvm.sharing import JOB_SYMBOL, SERIAL
 from tracejit.codegen.llvm.target import host_target
 from tracejit.errors import IndexRangeError
 from tracejit.runtime.cpu import threads

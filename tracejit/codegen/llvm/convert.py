@@ -14,7 +14,15 @@ import numpy as np
 from ...ir.dtypes import FLOAT8S, FLOAT16, FLOAT32, NARROW_FLOATS
 from ...ir.float8 import FORMATS
 from .text import Emitter, constant, vec
-from .values import is_real, is_signed, register_type, rounded, widen
+from .values import (
+    is_real,
+    is_signed,
+    memory_type,
+    narrow,
+    register_type,
+    rounded,
+    widen,
+)
 
 
 def convert(em: Emitter, value: str, source: np.dtype, to: np.dtype, lanes: int) -> str:
@@ -30,6 +38,18 @@ def convert(em: Emitter, value: str, source: np.dtype, to: np.dtype, lanes: int)
     if is_real(source):
         return _float_to_int(em, value, source, to, lanes)
     return _resize(em, value, source, to, lanes)
+
+
+def bitcast(em: Emitter, value: str, source: np.dtype, to: np.dtype, lanes: int) -> str:
+    """Return the register value of dtype `to` that has the bits of `value` in memory.
+
+    A signaling NaN of a narrow float becomes a quiet one, as wherever it is loaded.
+    """
+    bits = narrow(em, source, value, lanes)
+    before, after = memory_type(source), memory_type(to)
+    if before != after:
+        bits = _cast(em, "bitcast", bits, before, after, lanes)
+    return widen(em, to, bits, lanes)
 
 
 def _to_bool(em: Emitter, value: str, source: np.dtype, lanes: int) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from ...ir import dtypes as dt
 from ...ir.primitive import Kind, Params, Primitive
 from . import integers, vmath
-from .convert import convert
+from .convert import bitcast, convert
 from .lanes import Lanes
 from .target import Target
 from .text import Emitter, constant, vec
@@ -49,7 +49,7 @@ def can_emit(primitive: Primitive, dtypes: tuple[np.dtype, ...]) -> bool:
     if any(d.kind == "c" for d in dtypes):
         return False
     name, dtype = primitive.name, dtypes[-1]
-    if name in ("convert", "select", "stop_gradient"):
+    if name in ("convert", "bitcast", "select", "stop_gradient"):
         return True
     return _rule(name, dtype) is not None
 
@@ -87,10 +87,11 @@ def emit(
         Register values of `lanes` lanes each.
     """
     dtype = dtypes[-1]
-    if primitive.name == "convert":
+    if primitive.name in ("convert", "bitcast"):
         to = params["dtype"]
         assert isinstance(to, np.dtype)
-        return convert(em, operands[0], dtype, to, lanes)
+        change = convert if primitive.name == "convert" else bitcast
+        return change(em, operands[0], dtype, to, lanes)
     if primitive.name == "stop_gradient":
         return operands[0]
     x = Lanes(em, target, dtype, lanes)

@@ -19,16 +19,11 @@ from itertools import pairwise
 
 from ...records import dataclass
 from .indices import multiply
+from .sharing import JOB_SYMBOL, Threading
 from .staged import Ranges, SharedCode
 from .target import aligned
 from .text import Emitter
 
-JOB_SYMBOL = "tracejit_parallel"
-WAKE_SYMBOL = "tracejit_wake"
-# Work, in estimated nanoseconds, from which sharing it with threads that are awake
-# pays; waking them takes a multiple.
-LEAST_NS = 8_000
-_WAKE_FACTOR = 12
 PARAMETERS = ("ptr %context", "i64 %begin", "i64 %end", "i64 %worker")
 SLOT = 16  # bytes of a value in the context
 WORDS = 64  # bytes of a worker's error words: code, index, piece, whether noted
@@ -36,34 +31,6 @@ _PIECE, _NOTED = 2, 3
 _RANGES_PER_THREAD = 2
 _LONGER = 1.02
 _MOST_PER_THREAD = 4  # where nothing is done once for each range
-
-
-@dataclass(frozen=True)
-class Threading:
-    """How kernels may use threads.
-
-    Parameters
-    ----------
-    threads : int
-        At most this many, the calling one among them; 1 emits no shared loops.
-    least_ns : int
-        Estimated work from which a loop is shared.
-    """
-
-    threads: int = 1
-    least_ns: int = LEAST_NS
-
-    @property
-    def wake_ns(self) -> int:
-        """Estimated work that is worth waking threads for."""
-        return self.least_ns * _WAKE_FACTOR
-
-    def shares(self, work_ns: int) -> bool:
-        """Tell whether some work is worth sharing."""
-        return self.threads > 1 and work_ns >= self.least_ns
-
-
-SERIAL = Threading()
 
 
 class ContextReader:

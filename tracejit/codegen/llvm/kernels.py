@@ -24,9 +24,10 @@ from .contraction import Nested, check_contraction
 from .conv import ConvCode, emit_convolution, quantum_along
 from .conv_shape import Convolution, convolution_of, has_convolution
 from .indices import multiply
-from .jobs import SERIAL, RangeJob, Threading
+from .jobs import RangeJob
 from .nest import parameter_names
 from .parallel import ParallelNest, can_fail
+from .sharing import SERIAL, Threading
 from .staged import Function, Ranges, StageEmitter
 from .streams import UNITS_PER_THREAD, Planned, StreamEmitter, planned
 from .target import Target, aligned

@@ -28,7 +28,6 @@ from .jobs import (
     SLOT,
     WORDS,
     ContextReader,
-    Threading,
     call_job,
     clear_errors,
     note_piece,
@@ -38,6 +37,7 @@ from .jobs import (
 from .nest import Block
 from .phases import Phase
 from .reduce import State
+from .sharing import Threading
 from .target import Target
 from .text import Emitter
 from .values import is_real, register_type

@@ -37,9 +37,10 @@ from ..error_word import ALIGNMENT_ERROR, LINALG_ERROR
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
-from .jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .kernels import KernelCode, ModuleScope, emit_kernel, symbol_of
 from .modules import Functions
+from .probes import begin_call, note, note_text, read_clock
+from .sharing import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .steps import write_step
 from .steps.code import Setting, StepCode
 from .target import CACHE_LINE, Target, aligned
@@ -51,6 +52,22 @@ MANY_STEPS = 32
 
 Dtypes: TypeAlias = tuple[np.dtype, ...]
 Resolver: TypeAlias = Callable[[Primitive, Params, Dtypes, Dtypes], ExternLoop | None]
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What the code of one step needs.
+
+    Parameters
+    ----------
+    scratch_bytes : int
+        Memory while it runs, besides its buffers.
+    is_shared : bool
+        Whether several threads may run it.
+    """
+
+    scratch_bytes: int = 0
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +96,8 @@ class ProgramCode:
         By number, as error words and host calls have them.
     kernels : mapping of str to str
         The text of each kernel.
+    costs : mapping of int to StepCost
+        What steps need, by number; steps that are not there need nothing.
     """
 
     text: str
@@ -91,6 +110,7 @@ class ProgramCode:
     error_offset: int
     steps: tuple[Step, ...]
     kernels: Mapping[str, str]
+    costs: Mapping[int, StepCost]
 
 
 def emit_program(
@@ -98,6 +118,7 @@ def emit_program(
     target: Target,
     resolve: Resolver,
     threading: Threading = SERIAL,
+    probed: bool = False,
 ) -> ProgramCode:
     """Return the code of a Program.
 
@@ -110,13 +131,16 @@ def emit_program(
         ``(primitive, params, input dtypes, output dtypes)`` to the compiled loop that
         computes it, or None.
     threading : Threading
+    probed : bool
+        Whether the time of each step is noted (see `probes`).
 
     Raises
     ------
     InternalError
         If a buffer has no place.
     """
-    return _ProgramEmitter(program, target, resolve, threading).emit()
+    kind = _ProbedEmitter if probed else _ProgramEmitter
+    return kind(program, target, resolve, threading).emit()
 
 
 def buffers_read(steps: Sequence[Step]) -> set[str]:
@@ -137,6 +161,7 @@ class _ProgramEmitter(HostEmitter):
         self.written: dict[str, StepCode] = {}
         self.names: dict[tuple[str, frozenset[str]], str] = {}
         self.imports: dict[str, int] = {}
+        self.costs: dict[int, StepCost] = {}
         unread = set(program.outputs) - buffers_read(program.steps)
         self.large = {name for name in unread if self._is_large(name)}
         self.error_offset = aligned(program.arena_bytes)
@@ -161,13 +186,17 @@ class _ProgramEmitter(HostEmitter):
         steps = self.program.steps
         is_long = len(steps) > MANY_STEPS
         is_straight = all(isinstance(s, Run | Copy | Extern) for s in steps)
+        self._begin()
         self._place_buffers(steps if not is_long else ())
         self._check_alignment(self._used(steps))
         start = len(em.lines)
         shared_ns = self._run_each(steps) if is_long else self._run_all(steps)
         if shared_ns >= self.threading.wake_ns and self._needs_pool:
             em.declarations[WAKE_SYMBOL] = f"declare void @{WAKE_SYMBOL}()"
-            em.lines.insert(start, f"  call void @{WAKE_SYMBOL}()")
+            end = len(em.lines)
+            self._wake()
+            em.lines[start:start] = [em.lines.pop() for _ in em.lines[end:]][::-1]
+        self._end()
         em.ret("i64", "0")
         main = em.function(
             MAIN_SYMBOL,
@@ -180,7 +209,7 @@ class _ProgramEmitter(HostEmitter):
         )
         codes: dict[str, KernelCode | StepCode] = {**self.kernels, **self.written}
         functions = Functions(
-            main,
+            self._with_helpers(main),
             {
                 **{code.symbol: code.text for code in self.kernels.values()},
                 **{symbol: code.text for symbol, code in self.written.items()},
@@ -200,7 +229,25 @@ class _ProgramEmitter(HostEmitter):
             self.error_offset,
             tuple(self.steps),
             {name: code.text for name, code in codes.items()},
+            self.costs,
         )
+
+    def _with_helpers(self, main: str) -> str:
+        """Return the host function with those that it alone calls."""
+        return main
+
+    def _begin(self) -> None:
+        """Write what comes first in a call."""
+
+    def _wake(self) -> None:
+        """Write what wakes threads for the work to come."""
+        self.em.call("void", WAKE_SYMBOL, [])
+
+    def _end(self) -> None:
+        """Write what comes last in a call that succeeds."""
+
+    def _note_cost(self, number: int, code: KernelCode | StepCode) -> None:
+        self.costs[number] = StepCost(code.scratch_bytes, code.shared_ns > 0)
 
     @property
     def _needs_pool(self) -> bool:
@@ -263,6 +310,7 @@ class _ProgramEmitter(HostEmitter):
 
     def _run(self, step: Run, number: int) -> int:
         code = self._kernel(step.kernel, step.schedule, self._uncached(step))
+        self._note_cost(number, code)
         self._call_kernel(code, (*step.inputs, *step.outputs))
         if code.can_fail:
             word = self.em.load("i64", self.error, 8)
@@ -276,6 +324,7 @@ class _ProgramEmitter(HostEmitter):
     def _copy(self, step: Copy, number: int) -> int:
         source, to = self.buffers[step.input], self.buffers[step.output]
         code = self._kernel(*copy_kernel(source, to))
+        self._note_cost(number, code)
         self._call_kernel(code, (step.input, step.output))
         return code.shared_ns
 
@@ -320,6 +369,7 @@ class _ProgramEmitter(HostEmitter):
                 start = Copy(inputs[0], step.outputs[0], step.source)
                 copied = self._copy(start, number)
             inputs = inputs[1:]
+        self._note_cost(number, code)
         names = (*inputs, *step.outputs)
         pointers = [*map(self._pointer, names), self.scratch, self.error]
         self.em.call("void", symbol, [("ptr", p) for p in pointers])
@@ -352,3 +402,30 @@ class _ProgramEmitter(HostEmitter):
         failed = self.em.op(f"icmp ne i32 {bits}, 0")
         word = self.em.op(f"select i1 {failed}, i64 {LINALG_ERROR}, i64 0")
         self._return_error(word, number)
+
+
+class _ProbedEmitter(_ProgramEmitter):
+    """A host function that notes what its steps take."""
+
+    def _begin(self) -> None:
+        self.note = note_text(self.scope.emitter(), self.target)
+        self.call = begin_call(self.em)
+        self.start = read_clock(self.em, self.target)
+
+    def _wake(self) -> None:
+        start = read_clock(self.em, self.target)
+        super()._wake()
+        note(self.em, self.call, 1 + len(self.steps), start)
+
+    def _end(self) -> None:
+        note(self.em, self.call, 0, self.start)
+
+    def _with_helpers(self, main: str) -> str:
+        return f"{self.note}\n{main}"
+
+    def _step(self, step: Step) -> int:
+        row = 1 + len(self.steps)
+        start = read_clock(self.em, self.target)
+        shared_ns = super()._step(step)
+        note(self.em, self.call, row, start)
+        return shared_ns

@@ -21,10 +21,12 @@ from .values import (
     constant,
     is_real_float,
     is_signed,
+    loaded,
     memory_type,
     number,
     register_type,
     rounded,
+    stored,
 )
 
 
@@ -108,6 +110,8 @@ def expression(
         )
     if primitive.name == "convert":
         return converted(operands[0], result)
+    if primitive.name == "bitcast":
+        return _bitcast(operands[0], result)
     if primitive.name == "stop_gradient":
         return operands[0].argument
     if primitive.name == "select":
@@ -149,6 +153,19 @@ def converted(x: Operand, to: np.dtype) -> str:
         whole = _truncated(f"finite_or_zero({text})", dt.FLOAT32, to)
         return float8.integer(text, source, whole, to)
     return _truncated(text, source, to)
+
+
+def _bitcast(x: Operand, to: np.dtype) -> str:
+    """Return an operand's bits in memory as another dtype of the same size."""
+    if x.dtype == to:
+        return x.argument
+    if x.dtype.kind == "b":  # one bit to Triton, a byte in memory
+        bits = f"{x.argument}.to({memory_type(to)})"
+        return loaded(bits, to)
+    bits = stored(x.argument, x.dtype)
+    if to.kind == "b":
+        return f"{bits}.to(tl.uint8, bitcast=True) != 0"
+    return loaded(f"{bits}.to({memory_type(to)}, bitcast=True)", to)
 
 
 def _truncated(text: str, source: np.dtype, to: np.dtype) -> str:
@@ -227,7 +244,7 @@ _COMPARISONS: Mapping[str, Rule] = {
     "gt": _infix(">"),
     "ge": _infix(">="),
 }
-_ANY = frozenset({"convert", "select", "stop_gradient"})
+_ANY = frozenset({"convert", "bitcast", "select", "stop_gradient"})
 
 # Results that need no rounding to a narrow type: choices, signs, integers, comparisons.
 _EXACT_FLOAT: Mapping[str, Rule] = {

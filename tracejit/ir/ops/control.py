@@ -1,15 +1,16 @@
 """Primitives that hold sub-graphs: `call` shares one, `cond` chooses between two."""
 
 from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+from typing import TypeVar
 
 from ...errors import DTypeError, ShapeError
 from .. import dtypes as dt
 from ..aval import Shape, ShapedArray
 from ..graph import Eqn, Graph, subgraph
-from ..interp import evaluate
-from ..primitive import Array, Avals, Effect, ParamKind, Params, Primitive, register
+from ..interp import Evaluator, Part, interpreted
+from ..primitive import Avals, Effect, ParamKind, Params, Primitive, register
+
+V = TypeVar("V")
 
 
 def check_operands(name: str, graph: Graph, avals: Sequence[ShapedArray]) -> None:
@@ -53,6 +54,11 @@ def graph_flops(graph: Graph) -> float:
     )
 
 
+def run_graph(by: Evaluator[V], ins: Sequence[V], params: Params) -> Sequence[V]:
+    """Run the sub-graph of primitives that compute their param `graph`."""
+    return by.run(subgraph(params), ins, Part("graph"))
+
+
 def graph_primitive(
     name: str,
     abstract_eval: Callable[..., Avals],
@@ -69,12 +75,13 @@ def graph_primitive(
         Primitive(
             name,
             abstract_eval,
-            lambda *xs, graph, **about: evaluate(graph, xs),
+            interpreted(run_graph),
             params=params,
             effects=effects,
             flops=flops,
             variadic_results=True,
             expand=expand_to_graph if is_expanded else None,
+            run_by=run_graph,
         )
     )
 
@@ -103,21 +110,21 @@ def _cond_eval(
     return on_true.out_avals
 
 
-def _cond(
-    pred: Array, *args: Array, on_true: Graph, on_false: Graph
-) -> tuple[Array, ...]:
-    return evaluate(on_true if np.asarray(pred)[()] else on_false, args)
+def _run_cond(by: Evaluator[V], ins: Sequence[V], params: Params) -> Sequence[V]:
+    name = "on_true" if by.is_true(ins[0]) else "on_false"
+    return by.run(subgraph(params, name), ins[1:], Part(name))
 
 
 cond_p: Primitive = register(
     Primitive(
         "cond",
         _cond_eval,
-        _cond,
+        interpreted(_run_cond),
         params={"on_true": ParamKind.GRAPH, "on_false": ParamKind.GRAPH},
         effects=call_effects,
         flops=call_flops,
         variadic_results=True,
+        run_by=_run_cond,
     )
 )
 

@@ -630,6 +630,40 @@ convert_p: Primitive = register(
         partials=(_convert_partial,),
     )
 )
+
+
+def _bitcast_eval(x: ShapedArray, dtype: np.dtype) -> ShapedArray:
+    if dt.is_complex(x.dtype) or dt.is_complex(dtype):
+        raise DTypeError(
+            f"bitcast takes real dtypes, not {x} to {dt.dtype_name(dtype)}",
+            hint="take the bits of the real and imaginary parts",
+        )
+    if x.dtype.itemsize != dtype.itemsize:
+        raise DTypeError(
+            f"bitcast of {x} to {dt.dtype_name(dtype)}, which has "
+            f"{dtype.itemsize} bytes and not {x.dtype.itemsize}"
+        )
+    return x.with_dtype(dtype)
+
+
+def _bitcast(x: Array, dtype: np.dtype) -> Array:
+    if dtype == dt.BOOL:  # any other byte than 0 is true
+        return np.asarray(x).view(np.uint8) != 0
+    return np.asarray(x).view(dtype)
+
+
+bitcast_p: Primitive = register(
+    Primitive(
+        "bitcast",
+        _bitcast_eval,
+        _bitcast,
+        params={"dtype": ParamKind.DTYPE},
+        kind=Kind.ELEMENTWISE,
+        partials=(None,),
+        nondifferentiable=True,
+        flops=lambda i, o, p: 0.0,
+    )
+)
 stop_gradient_p: Primitive = elementwise("stop_gradient", np.array, dt.ANY, (None,))
 
 

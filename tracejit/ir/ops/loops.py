@@ -12,20 +12,20 @@ its constants and the carries and gives the next carries.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import TypeVar
-
-import numpy as np
 
 from ...errors import DTypeError, ShapeError
 from ...records import dataclass
 from .. import dtypes as dt
 from ..aval import ShapedArray
 from ..graph import Graph
-from ..interp import evaluate
-from ..primitive import Array, Avals, ParamKind, Params, Primitive, register
+from ..interp import Evaluator, Part, interpreted
+from ..primitive import Avals, ParamKind, Params, Primitive, register
 from .control import call_effects, check_operands, graph_flops
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -157,24 +157,20 @@ def _scan_eval(
     return (*after, *(stacked(a, length) for a in ys))
 
 
-def _scan(
-    *args: Array,
-    body: Graph,
-    length: int,
-    reverse: bool,
-    consts: int,
-    carries: int,
-    unroll: int,
-) -> tuple[Array, ...]:
-    p = ScanParams(body, length, reverse, consts, carries, unroll)
-    fixed, states, xs = p.split(args)
-    slices = p.split_results(body.out_avals)[1]
-    ys = [np.empty((length, *a.shape), a.dtype) for a in slices]
-    for i in p.order:
-        outs = evaluate(body, [*fixed, *states, *(x[i] for x in xs)])
+def _run_scan(by: Evaluator[V], ins: Sequence[V], params: Params) -> Sequence[V]:
+    p = ScanParams.of(params)
+    fixed, states, xs = p.split(ins)
+    rows: list[list[V]] = []
+    for turn, i in enumerate(p.order):
+        slices = [by.row(x, i) for x in xs]
+        outs = by.run(p.body, [*fixed, *states, *slices], Part("body", turn))
         states, parts = p.split_results(outs)
-        for y, value in zip(ys, parts, strict=True):
-            y[i] = value
+        rows.append(parts)
+    if p.reverse:
+        rows.reverse()
+    avals = p.split_results(p.body.out_avals)[1]
+    columns = ([row[k] for row in rows] for k in range(len(avals)))
+    ys = [by.stacked(y, aval) for y, aval in zip(columns, avals, strict=True)]
     return (*states, *ys)
 
 
@@ -187,7 +183,7 @@ scan_p: Primitive = register(
     Primitive(
         "scan",
         _scan_eval,
-        _scan,
+        interpreted(_run_scan),
         params={
             "body": ParamKind.GRAPH,
             "length": ParamKind.INT,
@@ -199,6 +195,7 @@ scan_p: Primitive = register(
         effects=call_effects,
         flops=_scan_flops,
         variadic_results=True,
+        run_by=_run_scan,
     )
 )
 
@@ -223,19 +220,15 @@ def _while_eval(
     return body.out_avals
 
 
-def _while(
-    *args: Array,
-    test: Graph,
-    body: Graph,
-    test_consts: int,
-    body_consts: int,
-) -> tuple[Array, ...]:
-    p = WhileParams(test, body, test_consts, body_consts)
-    for_test, for_body, first = p.split(args)
-    states: Sequence[Array] = first
-    while evaluate(test, [*for_test, *states])[0][()]:
-        states = evaluate(body, [*for_body, *states])
-    return tuple(states)
+def _run_while(by: Evaluator[V], ins: Sequence[V], params: Params) -> Sequence[V]:
+    p = WhileParams.of(params)
+    for_test, for_body, states = p.split(ins)
+    for turn in count():
+        (goes_on,) = by.run(p.test, [*for_test, *states], Part("test", turn))
+        if not by.is_true(goes_on):
+            break
+        states = list(by.run(p.body, [*for_body, *states], Part("body", turn)))
+    return states
 
 
 def _while_flops(ins: Avals, outs: Avals, params: Params) -> float:
@@ -248,7 +241,7 @@ while_p: Primitive = register(
     Primitive(
         "while",
         _while_eval,
-        _while,
+        interpreted(_run_while),
         params={
             "test": ParamKind.GRAPH,
             "body": ParamKind.GRAPH,
@@ -258,5 +251,6 @@ while_p: Primitive = register(
         effects=call_effects,
         flops=_while_flops,
         variadic_results=True,
+        run_by=_run_while,
     )
 )

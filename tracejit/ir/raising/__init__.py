@@ -19,6 +19,7 @@ Before → after::
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import is_
 
 from ..builder import Builder
 from ..graph import Atom, Eqn, Graph, Var, expansion_of
@@ -120,8 +121,8 @@ class _Attempt:
         self.env: dict[Var, Atom] = {}
         self.made: dict[Eqn, Eqn] = {}
         b = Builder(graph.name, stats=self.stats)
-        for var in graph.invars:
-            self.env[var] = b.input(var.aval, var.name)
+        b.invars.extend(graph.invars)
+        self.env.update((var, var) for var in graph.invars)
         self._replay(b, graph)
         outs = [self.env[x] if isinstance(x, Var) else x for x in graph.outvars]
         self.graph = Graph(graph.name, b.invars, outs, live_equations(b.eqns, outs))
@@ -137,7 +138,10 @@ class _Attempt:
             is_anchor = eqn.primitive in ANCHORS
             b.rules = self._rules_at(eqn) if is_anchor or steps <= NEAR else NO_RULES
             before = self.stats.total
-            outs = b.emit_all(eqn.primitive, ins, eqn.params)
+            if all(map(is_, ins, eqn.invars)):
+                outs = b.keep(eqn)
+            else:
+                outs = b.emit_all(eqn.primitive, ins, eqn.params)
             for var, out in zip(eqn.outvars, outs, strict=True):
                 env[var] = out
                 made = b.definition(out)
@@ -180,7 +184,10 @@ NO_MEANINGS: Meanings = {}
 
 
 def expand_graph(
-    graph: Graph, kept: Collection[str] = (), more: Meanings = NO_MEANINGS
+    graph: Graph,
+    kept: Collection[str] = (),
+    more: Meanings = NO_MEANINGS,
+    may_expand: Callable[[], bool] = lambda: True,
 ) -> Graph:
     """Put the graphs of composites and custom functions in their place, inner ones too.
 
@@ -191,6 +198,8 @@ def expand_graph(
         Names of primitives that stay as they are.
     more : mapping of str to callable
         What others mean that say nothing of it themselves, by name.
+    may_expand : callable
+        Asked before each is put in place.
 
     Returns
     -------
@@ -202,7 +211,7 @@ def expand_graph(
         return graph
     b = Builder(graph.name)
     ins = [b.input(v.aval, v.name) for v in graph.invars]
-    return b.build(_expanded(b, graph, ins, kept, more))
+    return b.build(_expanded(b, graph, ins, kept, more, may_expand))
 
 
 def _expanded(
@@ -211,6 +220,7 @@ def _expanded(
     ins: Sequence[Atom],
     kept: Collection[str],
     more: Meanings,
+    may_expand: Callable[[], bool],
 ) -> list[Atom]:
     """Emit the equations of `graph`, those that mean a graph by that."""
     env: dict[Var, Atom] = dict(zip(graph.invars, ins, strict=True))
@@ -224,8 +234,8 @@ def _expanded(
             meaning = more[name](tuple(x.aval for x in eqn.invars), eqn.params)
         elif name not in kept:
             meaning = expansion_of(eqn)
-        if meaning is not None:
-            outs = _expanded(b, meaning, args, kept, more)
+        if meaning is not None and may_expand():
+            outs = _expanded(b, meaning, args, kept, more, may_expand)
         else:
             outs = b.emit_all(eqn.primitive, args, eqn.params)
         for var, out in zip(eqn.outvars, outs, strict=True):

@@ -505,26 +505,32 @@ class Outlook:
     """
 
     def __init__(self, pattern: Pattern) -> None:
-        # Per way to match: the root's primitive, and what its operands may be.
-        self._ways = _ways(pattern)
+        # By the root's primitive: what its operands may be, for each way to match.
+        self._operands: dict[Primitive, list[Operands]] | None = None
+        ways = _ways(pattern)
+        if ways is not None:
+            self._operands = {}
+            for primitive, operands in ways:
+                self._operands.setdefault(primitive, []).append(operands)
 
     def may_match(self, b: Builder, p: Primitive, ins: Sequence[Atom]) -> bool:
         """Tell whether ``p ins`` may match; False is certain."""
-        if self._ways is None or p in VIEWS:
+        if self._operands is None or p in VIEWS:
             return True
-        found: list[Primitive | None] | None = None
-        for primitive, operands in self._ways:
-            if primitive is not p or len(operands) != len(ins):
+        found: list[Primitive | None] = []
+        for operands in self._operands.get(p, ()):
+            if len(operands) != len(ins):
                 continue
             found = found or [_head(b, x) for x in ins]
             if _fits(operands, found):
                 return True
-            if primitive in COMMUTATIVE and _fits(operands, found[::-1]):
+            if p in COMMUTATIVE and _fits(operands, found[::-1]):
                 return True
         return False
 
 
-Way = tuple[Primitive, tuple[frozenset[Primitive] | None, ...]]
+Operands = tuple[frozenset[Primitive] | None, ...]
+Way = tuple[Primitive, Operands]
 
 
 def _ways(pattern: Pattern) -> list[Way] | None:
@@ -543,16 +549,22 @@ def _ways(pattern: Pattern) -> list[Way] | None:
 
 def _head(b: Builder, x: Atom) -> Primitive | None:
     """Return what computes `x`, or what it is a view of; None for inputs."""
+    if not isinstance(x, Var):
+        return None
+    if x in b.heads:
+        return b.heads[x]
     eqn = b.definition(x)
     while eqn is not None and eqn.primitive in VIEWS:
         eqn = b.definition(eqn.invars[0])
-    return None if eqn is None else eqn.primitive
+    head = b.heads[x] = None if eqn is None else eqn.primitive
+    return head
 
 
-def _fits(
-    wanted: Sequence[frozenset[Primitive] | None], found: Sequence[Primitive | None]
-) -> bool:
-    return all(w is None or f in w for w, f in zip(wanted, found, strict=True))
+def _fits(wanted: Operands, found: Sequence[Primitive | None]) -> bool:
+    for one, head in zip(wanted, found, strict=True):
+        if one is not None and head not in one:
+            return False
+    return True
 
 
 # --- where to start ---------------------------------------------------------------

@@ -87,6 +87,10 @@ class ArenaPool:
         """Give an arena back; its memory may be reused at once."""
         self._free.append(arena)
 
+    def clear(self) -> None:
+        """Forget the free arenas."""
+        self._free.clear()
+
     def _new(self) -> Arena:
         buffer = np.empty(self.nbytes + self.alignment, np.uint8)
         start = data_pointer(buffer)

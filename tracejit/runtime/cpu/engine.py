@@ -24,9 +24,12 @@ from ...disk import configured, key_of
 from ...errors import InternalError
 from .builtins import BUILTINS, builtins_text
 from .compilers import OPT_LEVEL, Compilers, side_by_side, target_machine
+from .elf import Unlinkable, link
+from .image import Image
 
 if TYPE_CHECKING:
     from llvmlite.binding import ContextRef, ModuleRef, ResourceTracker
+    from llvmlite.binding.orcjit import LLJIT
 
 _POSITION = re.compile(r"<string>:(\d+):(\d+): error: (.*)")
 _CONTEXT_LINES = 2
@@ -104,16 +107,11 @@ class Engine:
     def __init__(self, target: Target) -> None:
         _initialize()
         self.target = target
-        llvm = llvm_library()
         self._machine = target_machine(target)
         self._compilers = Compilers(target)
-        # JITLink keeps the sections of an object together; the older linker aborts
-        # where free addresses are further apart than relative addresses reach.
-        self._jit = llvm.create_lljit_compiler(
-            self._machine, use_jit_link=True, suppress_errors=True
-        )
         self._numbers = itertools.count()
-        self._lock = threading.Lock()
+        self._lock, self._jit_lock = threading.Lock(), threading.Lock()
+        self._made_jit: LLJIT | None = None
         self._builtins: Library | None = None
 
     def compile(self, text: str) -> bytes:
@@ -206,6 +204,29 @@ class Engine:
         imports = {**self._builtins_in(images), **(symbols or {})}
         return self._link(images, imports)
 
+    def image(self, objects: Sequence[bytes]) -> Image | None:
+        """Return the linked code of some objects; None where only `load` links them.
+
+        Loading it takes no LLVM (`image.LoadedImage`), so that it may be kept.
+        """
+        builtins = [self.compile(builtins_text())] if _names_builtins(objects) else []
+        try:
+            return link([*objects, *builtins])
+        except Unlinkable:
+            return None
+
+    def _jit(self) -> "LLJIT":
+        """Return LLVM's linker, the same one at each call."""
+        with self._jit_lock:
+            if self._made_jit is None:
+                # JITLink keeps the sections of an object together; the older linker
+                # aborts where free addresses are further apart than relative addresses
+                # reach.
+                self._made_jit = llvm_library().create_lljit_compiler(
+                    self._machine, use_jit_link=True, suppress_errors=True
+                )
+            return self._made_jit
+
     def lookup(self, library: str, symbol: str) -> "ResourceTracker":
         """Return a tracker that knows the address of `symbol` in a loaded library.
 
@@ -215,7 +236,7 @@ class Engine:
             If the symbol, or one it needs, is not found.
         """
         try:
-            return self._jit.lookup(library, symbol)
+            return self._jit().lookup(library, symbol)
         except RuntimeError as error:
             raise InternalError(
                 f"cannot resolve {symbol!r} in library {library!r}: {error}",
@@ -230,7 +251,7 @@ class Engine:
             builder.import_symbol(symbol, address)
         name = f"tracejit.{next(self._numbers)}"
         try:
-            return Library(self, name, builder.link(self._jit, name))
+            return Library(self, name, builder.link(self._jit(), name))
         except RuntimeError as error:
             raise InternalError(f"cannot load object code: {error}") from error
 
@@ -240,13 +261,17 @@ class Engine:
         LLVM inserts calls to them while it selects instructions, so that only the
         object code shows which are needed. A name that is there by chance is harmless.
         """
-        needed = [n for n in BUILTINS if any(n.encode() in image for image in images)]
+        needed = _names_builtins(images)
         if not needed:
             return {}
         with self._lock:
             if self._builtins is None:
                 self._builtins = self._link([self.compile(builtins_text())], {})
         return {name: self._builtins.address(name) for name in needed}
+
+
+def _names_builtins(objects: Sequence[bytes]) -> list[str]:
+    return [n for n in BUILTINS if any(n.encode() in data for data in objects)]
 
 
 def parse_module(text: str, context: "ContextRef | None" = None) -> "ModuleRef":

@@ -30,13 +30,19 @@ are done; nothing reads its task or context after that.
 import atexit
 import ctypes
 import os
-import signal
 import threading
 import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from ...codegen.llvm.jobs import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
-from ...codegen.llvm.target import Target
-from .engine import Engine, Library, engine_for
+from ...codegen.llvm.sharing import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
+from ...errors import InternalError
+from . import kept
+from .image import LoadedImage
+from .native import Loaded
+
+if TYPE_CHECKING:
+    from ...codegen.llvm.target import Target
 
 SPIN_SECONDS = 50e-6
 MOST_THREADS = 256
@@ -45,6 +51,7 @@ _YIELD_AFTER = 4096  # turns of the caller's wait between two `sched_yield`
 _COUNT_BITS = 24  # of a job's chunks, and of the next one
 _LIMIT_SHIFT = 2 * _COUNT_BITS
 _CALIBRATION = 2000
+_KEPT_AS = "thread pool"
 
 
 class Pool:
@@ -52,8 +59,8 @@ class Pool:
 
     Parameters
     ----------
-    engine : Engine
-        Compiles the pool's own code.
+    code : Loaded
+        The pool's own.
 
     Attributes
     ----------
@@ -61,9 +68,9 @@ class Pool:
         Addresses of what compiled code imports.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._library: Library = engine.load(pool_text(engine.target))
-        address = self._library.address
+    def __init__(self, code: Loaded) -> None:
+        self._library = code
+        address = code.address
         self.symbols = {name: address(name) for name in (JOB_SYMBOL, WAKE_SYMBOL)}
         self._stop = ctypes.CFUNCTYPE(None)(address("tracejit_pool_stop"))
         self._reset = ctypes.CFUNCTYPE(None)(address("tracejit_pool_reset"))
@@ -119,23 +126,50 @@ _pool: Pool | None = None
 _lock = threading.Lock()
 
 
-def pool(target: Target) -> Pool | None:
+def pool(target: "Target | None" = None) -> Pool | None:
     """Return the process's pool; None where there are no POSIX threads.
 
     Parameters
     ----------
-    target : Target
-        Whose engine compiles the pool if this is the first call.
+    target : Target, optional
+        Whose engine compiles the pool if this is the first call and its code is not on
+        disk: that of this machine, if none is given.
     """
     global _pool
     if not _has_threads():
         return None
     with _lock:
         if _pool is None:
-            _pool = Pool(engine_for(target))
+            _pool = Pool(_code_for(target))
             atexit.register(_pool.stop)
             os.register_at_fork(after_in_child=_after_fork)
         return _pool
+
+
+def pool_symbols(target: "Target | None" = None) -> Mapping[str, int]:
+    """Return the addresses of the pool's functions, for code that needs them."""
+    workers = pool(target)
+    if workers is None:
+        raise InternalError("code for threads where there are none")
+    return workers.symbols
+
+
+def _code_for(target: "Target | None") -> Loaded:
+    """Return the pool's code, from disk if it is there."""
+    found = kept.find(_KEPT_AS)
+    if found is not None:
+        return LoadedImage(found[0], {})
+    # The compiler, which code from disk does without.
+    from ...codegen.llvm.target import host_target  # noqa: PLC0415
+    from .engine import engine_for  # noqa: PLC0415
+
+    engine = engine_for(target or host_target())
+    compiled = engine.compile(pool_text(engine.target))
+    image = engine.image([compiled])
+    if image is None:
+        return engine.load(compiled)
+    kept.keep(_KEPT_AS, image, {}, {})
+    return LoadedImage(image, {})
 
 
 def _after_fork() -> None:
@@ -174,7 +208,7 @@ def _has_threads() -> bool:
     return hasattr(process, "pthread_create") and hasattr(process, "sched_yield")
 
 
-def _pause(target: Target) -> tuple[str, str]:
+def _pause(target: "Target") -> tuple[str, str]:
     """Return the declaration and the call that tell a core it waits in a loop."""
     if target.triple.startswith(("x86_64", "amd64")):
         name = "llvm.x86.sse2.pause"
@@ -185,7 +219,7 @@ def _pause(target: Target) -> tuple[str, str]:
     return "", ""
 
 
-def pool_text(target: Target) -> str:
+def pool_text(target: "Target") -> str:
     """Return the LLVM module of the pool."""
     declaration, pause = _pause(target)
     head = f"""
@@ -362,13 +396,16 @@ def _start() -> str:
 
     They block all signals, which the threads of Python are there for.
     """
+    import signal  # noqa: PLC0415  # makes many enums, for who compiles this alone
+
+    set_mask = int(signal.SIG_SETMASK)
     return f"""
 define internal void @start(i64 %wanted) nounwind {{
 entry:
   %all = alloca [128 x i8], align 16
   %old = alloca [128 x i8], align 16
   %f = call i32 @sigfillset(ptr %all)
-  %m = call i32 @pthread_sigmask(i32 {int(signal.SIG_SETMASK)}, ptr %all, ptr %old)
+  %m = call i32 @pthread_sigmask(i32 {set_mask}, ptr %all, ptr %old)
   %most = call i64 @llvm.umin.i64(i64 %wanted, i64 {MOST_THREADS - 1})
   br label %look
 look:
@@ -386,7 +423,7 @@ count:
   store i64 %number, ptr @workers
   br label %look
 leave:
-  %n = call i32 @pthread_sigmask(i32 {int(signal.SIG_SETMASK)}, ptr %old, ptr null)
+  %n = call i32 @pthread_sigmask(i32 {set_mask}, ptr %old, ptr null)
   ret void
 }}
 declare i64 @llvm.umin.i64(i64, i64)

@@ -110,6 +110,11 @@ class CudaExecutable:
         libraries = device.libraries if has_state else None
         self._turn = libraries.lock if libraries else contextlib.nullcontext()
 
+    @property
+    def donors(self) -> Mapping[int, int]:
+        """The results in the memory of an input: result to input."""
+        return self._donors
+
     def _recordings(self) -> Graphs | None:
         """Return what records and replays the program; None if that cannot be."""
         code, device = self._code, self.device

@@ -49,15 +49,21 @@ def library_step(device: Device, program: Program, step: Extern) -> Launches | N
 
     Operands are called ``in0``, ``in1``, ... and results ``out0``, ...
     """
-    write = _WRITERS.get(step.primitive.name)
+    if not has_library_step(device, program, step):
+        return None
+    assert device.libraries is not None
+    plan = _Plan(device, device.libraries, program, step)
+    _WRITERS[step.primitive.name](plan)
+    return plan.done()
+
+
+def has_library_step(device: Device, program: Program, step: Extern) -> bool:
+    """Tell whether libraries compute a step, and are there."""
     ends = [program.by_name[name] for name in (*step.inputs, *step.outputs)]
     floats = [b for b in ends if b.dtype.kind in "fc"]
     fits = all(b.dtype in _FLOATS for b in floats) and all(prod(b.shape) for b in ends)
-    if write is None or not fits or device.libraries is None:
-        return None
-    plan = _Plan(device, device.libraries, program, step)
-    write(plan)
-    return plan.done()
+    is_known = step.primitive.name in _WRITERS
+    return is_known and fits and device.libraries is not None
 
 
 class _Plan:

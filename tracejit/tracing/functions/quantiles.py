@@ -12,10 +12,11 @@ import numpy as np
 
 from ...ir import dtypes as dt
 from ...records import dataclass
-from .. import ufuncs
 from ..storage import Kind, own
 from ..tracer import Tracer
-from .registry import implements, is_given, lift, normalize_axes
+from .checks import require
+from .registry import implements, is_given, lift, normalize_axes, normalize_axis
+from .shape import broadcast_to
 from .sort import sort
 
 # Where sample i lies among n sorted ones: (n, q) -> place. Hyndman and Fan, "Sample
@@ -200,7 +201,64 @@ def _at(ordered: Any, place: Any, levels: int) -> Any:
     return np.take_along_axis(wide, index[..., None], axis=-1)[..., 0]
 
 
-def _rule(compute: Callable[[Tracer, _Level, Any, Any], Any], per: int) -> Any:
+def _weights(x: Tracer, weights: Any, axis: Any, method: str) -> Tracer:
+    """Return weights of the shape of the samples."""
+    if method != "inverted_cdf":
+        raise ValueError(f"Only method 'inverted_cdf' supports weights. Got: {method}.")
+    _, (w,) = lift(own(np.asarray(weights)) if isinstance(weights, list) else weights)
+    require(w >= 0, "Weights must be non-negative.")
+    if w.shape == x.shape:
+        return w
+    if axis is None:
+        raise TypeError("Axis must be specified when shapes of a and weights differ.")
+    axes = [normalize_axis(d, x.ndim) for d in (axis if _is_many(axis) else (axis,))]
+    if w.shape != tuple(x.shape[d] for d in axes):
+        raise ValueError(
+            "Shape of weights must be consistent with shape of a along specified axis."
+        )
+    w = w.transpose([int(d) for d in np.argsort(axes)])
+    return broadcast_to(
+        w.reshape([n if d in axes else 1 for d, n in enumerate(x.shape)]), x.shape
+    )
+
+
+def _is_many(axis: Any) -> bool:
+    return isinstance(axis, tuple | list)
+
+
+def _weighted(
+    x: Tracer, weights: Tracer, level: _Level, axis: Any, keepdims: Any, ignores: bool
+) -> Any:
+    """The first sample at which the share of the weights up to it reaches the level."""
+    rows, kept = _rows(x, axis)
+    order = np.argsort(rows, axis=-1)
+    samples = np.take_along_axis(rows, order, axis=-1)
+    heavy = np.take_along_axis(_rows(weights, axis)[0], order, axis=-1)
+    has_nan = dt.is_float(x.dtype)
+    if has_nan and ignores:
+        heavy = np.where(np.isnan(samples), 0, heavy)
+    share: Any = np.cumsum(heavy, axis=-1, dtype=np.float64)
+    share = share / share[..., -1:]
+    is_empty = np.isnan(samples[..., 0]) if has_nan and ignores else False
+    require(
+        ~np.isnan(share[..., -1]) | is_empty,
+        "Weights included NaN, inf or were all zero.",
+    )
+    share = share.astype(level.exact)
+    q, levels = level.q, np.ndim(level.q)
+    q = np.reshape(q, np.shape(q) + (1,) * rows.ndim) if levels else q
+    before = np.sum((share < q) | (share == 0), axis=-1)
+    out = _at(samples, np.minimum(before, rows.shape[-1] - 1), levels)
+    if has_nan and ignores:
+        out = np.where(is_empty, x.dtype.type(np.nan), out)
+    elif has_nan:
+        out = np.where(np.isnan(samples[..., -1]), samples[..., -1], out)
+    if np.ndim(out) or keepdims is True:
+        return _shaped(out, levels, kept, keepdims)
+    return lift(out)[1][0].as_scalar(Kind.ARRAY)  # as NumPy, with weights
+
+
+def _rule(ignores_nan: bool, per: int) -> Any:
     """The rule of a function whose levels are parts of `per`."""
 
     def rule(
@@ -216,21 +274,24 @@ def _rule(compute: Callable[[Tracer, _Level, Any, Any], Any], per: int) -> Any:
         interpolation: Any = None,
     ) -> Any:
         _, (x,) = lift(a)
-        if weights is not None:
-            raise ufuncs.unsupported(
-                "weights= of quantiles", "sort with np.argsort and sum the weights"
-            )
         if dt.is_complex(x.dtype):
             raise TypeError("a must be an array of real numbers")
-        return compute(x, _level(x, q, per, method), axis, keepdims)
+        level = _level(x, q, per, method)
+        w = None if weights is None else _weights(x, weights, axis, method)
+        if ignores_nan and not x.size:
+            return np.nanmean(x, axis, keepdims=keepdims)  # as NumPy, whatever `q`
+        if w is not None:
+            return _weighted(x, w, level, axis, keepdims, ignores_nan)
+        compute = _nan_quantile if ignores_nan else _quantile
+        return compute(x, level, axis, keepdims)
 
     return rule
 
 
-quantile = implements(np.quantile)(_rule(_quantile, 1))
-percentile = implements(np.percentile)(_rule(_quantile, 100))
-nanquantile = implements(np.nanquantile)(_rule(_nan_quantile, 1))
-nanpercentile = implements(np.nanpercentile)(_rule(_nan_quantile, 100))
+quantile = implements(np.quantile)(_rule(False, 1))
+percentile = implements(np.percentile)(_rule(False, 100))
+nanquantile = implements(np.nanquantile)(_rule(True, 1))
+nanpercentile = implements(np.nanpercentile)(_rule(True, 100))
 
 
 @implements(np.median)
@@ -263,8 +324,10 @@ def nanmedian(
 ) -> Any:
     """The mean of the one or two numbers in the middle of those that are not NaN."""
     _, (x,) = lift(a)
+    if not x.size:
+        return np.nanmean(x, axis, keepdims=keepdims)  # as NumPy
     rows, kept = _rows(x, axis)
-    if not dt.is_float(x.dtype) or not rows.shape[-1]:
+    if not dt.is_float(x.dtype):
         return median(x, axis, keepdims=keepdims)
     ordered = sort(rows, -1)
     count = np.sum(~np.isnan(rows), axis=-1)

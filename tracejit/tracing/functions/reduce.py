@@ -1,5 +1,6 @@
 """Rules for reductions and cumulative functions, with NumPy's dtypes and steps."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...ir.primitive import Primitive
 from ..source import user_line
 from ..storage import own
 from ..tracer import Tracer
+from ..ufunc_loops import carried
 from .checks import require
 from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
 from .select import where as select
@@ -80,7 +82,17 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
     ) -> Any:
         _, (x,) = lift(a)
         target = accumulator(x.dtype) if dtype is None else dt.canonical(dtype)
+        if neutral == 1 and dt.is_complex(target) and is_given(where):
+            initial = initial if is_given(initial) else neutral
+            return _product_where(x.astype(target), where, axis, keepdims, initial)
         x = _with_where(x, where, neutral)
+        is_product = primitive is red.reduce_prod_p and dt.is_inexact(target)
+        if is_product and is_given(initial) and x.size:
+            if _is_by_columns(x):  # whose order NumPy multiplies in
+                axis = [x.ndim - 1 - d for d in normalize_axes(axis, x.ndim)]
+                return rule(x.T, axis, target, out, keepdims, initial).T
+            x = _times_first(x.astype(target), _initial(initial, target), axis)
+            initial = NoValue
         atom = x.convert(target)
         result = _reduced(x, atom, primitive, axis, keepdims)
         if is_given(initial):
@@ -88,6 +100,45 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
         return result
 
     return rule
+
+
+def _product_where(
+    x: Tracer, where: Any, axis: Any, keepdims: Any, initial: Any
+) -> Any:
+    """A product of those complex numbers that count.
+
+    Even 1 may not stand for the others: times it, infinities become NaN.
+    """
+    check_mask(x.shape, where)
+    mask = lift(np.broadcast_to(where, x.shape))[1][0]
+    axes = normalize_axes(axis, x.ndim)
+    rest = [d for d in range(x.ndim) if d not in axes]
+    count = math.prod(x.shape[d] for d in axes)
+    turns = [
+        v.transpose((*axes, *rest)).reshape((count, *(x.shape[d] for d in rest)))
+        for v in (x, mask)
+    ]
+    start = broadcast_to(
+        x.home.lift(_initial(initial, x.dtype)), [x.shape[d] for d in rest]
+    )
+    total = carried(lambda t, v, m: select(m, t * v, t), start, turns)
+    keep = is_given(keepdims) and bool(keepdims)
+    return _kept(x, total.read(), axes) if keep else wrap(x.home, total.read())
+
+
+def _times_first(x: Tracer, factor: Any, axis: Any) -> Tracer:
+    """Multiply the first of the elements that are reduced, as NumPy starts products.
+
+    Where a product overflows, what is multiplied last would make NaN of infinities.
+    """
+    axes = normalize_axes(axis, x.ndim)
+    first = tuple(0 if d in axes else slice(None) for d in range(x.ndim))
+    x[first] = factor * x[first]
+    return x
+
+
+def _is_by_columns(x: Tracer) -> bool:
+    return x.flags.f_contiguous and not x.flags.c_contiguous
 
 
 sum_ = implements(np.sum)(_sum_like(red.reduce_sum_p, np.add, 0))

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import TracejitError
 from ...ir.graph import Atom
-from .. import ufuncs
+from .. import alternatives, ufuncs
 from ..source import user_line
 from ..storage import Kind
 from ..trace import Trace
@@ -46,7 +46,8 @@ def dispatch(
     rule = FUNCTIONS.get(func)
     if rule is None:
         module = getattr(func, "__module__", "numpy")
-        raise ufuncs.unsupported(f"{module}.{func.__name__}")
+        hint = alternatives.FUNCTIONS.get(func.__name__, "")
+        raise ufuncs.unsupported(f"{module}.{func.__name__}", hint)
     out = kwargs.pop("out", None)
     result = _run(rule, args, kwargs)
     _attach_known(func, args, kwargs, result)

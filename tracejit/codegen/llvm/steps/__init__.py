@@ -6,27 +6,35 @@ or None for what nothing here computes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 
 from ....ir.primitive import Params, Primitive
 from ....kernels.kernel import Buffer
 from .code import Setting, StepCode
-from .cumulative import write_cumulative
-from .scatter import write_scatter
-from .sorting import write_sort
 
 Writer = Callable[
     [str, Setting, Sequence[Buffer], Sequence[Buffer], Params], StepCode | None
 ]
 
-WRITERS: Mapping[str, Writer] = {
-    "scatter": write_scatter,
-    "cumsum": write_cumulative,
-    "cumprod": write_cumulative,
-    "cummax": write_cumulative,
-    "cummin": write_cumulative,
-    "sort": write_sort,
-    "argsort": write_sort,
+# Module and function for each. Few programs sort or scatter, so that these are loaded
+# with the first that does.
+_CUMULATIVE = ("cumulative", "write_cumulative")
+WRITERS: Mapping[str, tuple[str, str]] = {
+    "scatter": ("scatter", "write_scatter"),
+    "cumsum": _CUMULATIVE,
+    "cumprod": _CUMULATIVE,
+    "cummax": _CUMULATIVE,
+    "cummin": _CUMULATIVE,
+    "sort": ("sorting", "write_sort"),
+    "argsort": ("sorting", "write_sort"),
 }
+
+
+@cache
+def _writer(module: str, function: str) -> Writer:
+    found: Writer = getattr(import_module(f"{__name__}.{module}"), function)
+    return found
 
 
 def write_step(
@@ -46,7 +54,7 @@ def write_step(
         Of the equation.
     inputs, outputs : sequence of Buffer
     """
-    write = WRITERS.get(primitive.name)
-    if write is None:
+    place = WRITERS.get(primitive.name)
+    if place is None:
         return None
-    return write(primitive.name, setting, inputs, outputs, params)
+    return _writer(*place)(primitive.name, setting, inputs, outputs, params)

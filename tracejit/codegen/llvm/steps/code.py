@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from ....records import dataclass
-from ..jobs import RangeJob, Threading
+from ..jobs import RangeJob
+from ..sharing import Threading
 from ..staged import Ranges
 from ..target import Target
 from ..text import Emitter

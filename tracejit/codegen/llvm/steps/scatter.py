@@ -7,10 +7,11 @@ index arrays in order, a block at a time:
               and where it goes, of those that go to this range of places
     apply     for each of the list: out[place] = op(out[place], update), whole rows
 
-Threads share the *places*, not the positions: each walks all indices and applies the
-updates of its own range. So what meets at one place is combined in the order of
-positions, as in NumPy, and the bits are those of a serial run for any number of
-threads. The lists let apply prefetch, and run without a branch that is hard to predict.
+Threads, from three on, share the *places*, not the positions: each walks all indices
+and applies the updates of its own range. So what meets at one place is combined in the
+order of positions, as in NumPy, and the bits are those of a serial run for any number
+of threads. The lists let apply prefetch, and run without a branch that is hard to
+predict.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ _AHEAD = 24  # entries of the list between a prefetch and its use
 _PREFETCHED = 4  # cache lines of a row
 _NEAR = 1 << 15  # bytes of a result that stay in the nearest cache
 _UNROLLED = 8  # whole vectors of a row before they become a loop
-_POSITION_NS = 1.0
+_SKIPPING = 2.0  # times as long per row, where rows between them are left out
 
 
 @dataclass(frozen=True)
@@ -154,18 +155,26 @@ def write_scatter(
     pointers = ["%updates", *(f"%i{k}" for k in range(len(scatter.indices))), "%out"]
     written = _Range(scatter, setting.target, setting.new_emitter())
     written.emit()
-    count = prod(scatter.indices[0].shape)
-    work = int(count * (_POSITION_NS + 3 * scatter.row_bytes * BYTE_NS))
     return step_over(
         setting,
         _ranges(setting.symbol, scatter, written),
         written.em,
         pointers,
-        work,
+        _shared_work(scatter, setting.threading.threads),
         per_thread=1,
         can_fail=scatter.is_checked,
         in_place=True,
     )
+
+
+def _shared_work(scatter: Scatter, threads: int) -> int:
+    """Estimate, in nanoseconds, the work that threads save each other.
+
+    Each walks all positions. Of the updates it reads those of its own places, here and
+    there, where one thread alone reads them in a row, which memory does ahead.
+    """
+    rows = prod(scatter.indices[0].shape) * 3 * scatter.row_bytes * BYTE_NS
+    return int(rows * max(0.0, 1 - _SKIPPING / threads))
 
 
 def _ranges(symbol: str, scatter: Scatter, written: "_Range") -> Ranges:

@@ -9,7 +9,7 @@ from .....kernels.kernel import Buffer
 from .....records import dataclass
 from ...externs import Layout
 from ...indices import Index, add, multiply
-from ...jobs import SERIAL
+from ...sharing import SERIAL
 from ...staged import Ranges
 from ...target import CACHE_LINE, aligned
 from ..code import Setting, StepCode, step_over

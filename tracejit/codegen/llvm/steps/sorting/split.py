@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from .....records import dataclass
 from ...jobs import PARAMETERS as TASK_PARAMETERS
-from ...jobs import SLOT, ContextReader, Threading, call_job, write_context
+from ...jobs import SLOT, ContextReader, call_job, write_context
+from ...sharing import Threading
 from ...target import aligned
 from ...text import Emitter, constant, vec
 from .keys import Cells, order_key

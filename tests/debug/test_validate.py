@@ -1,0 +1,190 @@
+"""The switch `validate`, and the repros of internal errors."""
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tracejit.codegen.llvm import elementwise
+from tracejit.debug.repro import HEAD, read, rerun
+from tracejit.debug.validate import BUDGET, why_not
+from tracejit.errors import InternalError, ParseError, ShapeError
+from tracejit.ir.ops.elementwise import add_p, sub_p
+from tracejit.runtime.cpu import executable as native
+
+from .faults import wrong_rule
+
+X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(4, 6)
+
+
+def add_for_sub(b, primitive, ins, params):
+    return (b.emit(add_p, *ins),)
+
+
+def broken(b, primitive, ins, params):
+    raise KeyError("out of luck")
+
+
+def difference(x):
+    return np.exp(x) - np.sin(x)
+
+
+@pytest.fixture(autouse=True)
+def repros(tmp_path):
+    with tj.config.override(repro_dir=str(tmp_path)):
+        yield tmp_path
+
+
+@pytest.fixture(params=["end", "each-pass"])
+def validated(request):
+    with tj.config.override(validate=request.param):
+        yield request.param
+
+
+def rows(x):
+    return np.exp(x - x.max(axis=1, keepdims=True)) @ x.T
+
+
+def steps(x):
+    for _ in range(3):
+        x = np.where(x > 0, x * 0.5, x + 1)
+    return np.sort(x, axis=1), x.sum(), x.astype(np.int32)
+
+
+def until(x):
+    def grow(x):
+        return x * 2 + 1
+
+    return tj.while_loop(lambda x: np.sum(x) < 100, grow, np.abs(x))
+
+
+@pytest.mark.parametrize("function", [difference, rows, steps, until])
+def test_right_functions_pass(function, validated, repros):
+    np.testing.assert_allclose(
+        tj.jit(lambda x: function(x))(X)[0], function(X)[0], rtol=1e-5
+    )
+    assert not list(repros.iterdir())
+
+
+def test_functions_that_write_to_arguments_pass(validated):
+    def scale(x):
+        x *= 2
+        x[0] = 1
+
+    x, y = X.copy(), X.copy()
+    tj.jit(scale)(x)
+    scale(y)
+    np.testing.assert_array_equal(x, y)
+    turned = X.copy().T
+    tj.jit(scale)(turned)
+    np.testing.assert_array_equal(turned[1:], 2 * X.T[1:])
+
+
+def test_the_first_wrong_rewrite_is_named(validated, repros):
+    with (
+        wrong_rule("add_for_sub", sub_p, add_for_sub),
+        pytest.raises(InternalError) as raised,
+    ):
+        tj.jit(difference)(X)
+    error = raised.value
+    assert "pass at fault: canonicalize" in error.message
+    assert "by add_for_sub" in error.message
+    assert "test_validate.py" in error.source
+    (path,) = repros.iterdir()
+    assert error.hint == f"tracejit repro {path}"
+    repro = read(path.read_text())
+    assert repro.kind == "results"
+    assert not rerun(repro).wrong
+    with wrong_rule("add_for_sub", sub_p, add_for_sub):
+        assert rerun(repro).culprit.rule == "add_for_sub"
+
+
+def test_wrong_code_is_named(validated, monkeypatch):
+    table = elementwise._EXACT_FLOAT
+    monkeypatch.setitem(table, "maximum", table["minimum"])
+    with pytest.raises(InternalError, match="machine code at fault"):
+        tj.jit(lambda x: np.maximum(x, 0.25))(X)
+
+
+def test_large_graphs_and_those_that_call_python_are_left_alone():
+    def traced(function, x):
+        return tj.jit(function).trace(x).graph
+
+    large = traced(lambda x: x @ x, np.ones((400, 400)))
+    assert "more than" in why_not(large)
+    assert BUDGET < 2 * 400**3
+    called = traced(lambda x: (tj.debug.print("{}", x), x)[1], X)
+    assert "calls Python" in why_not(called)
+    assert why_not(traced(difference, X)) is None
+
+
+def test_graphs_left_alone_are_logged(validated, capsys):
+    with tj.config.override(log=("validate",)):
+        tj.jit(lambda x: x @ x)(np.ones((400, 400)))
+    assert "not validated: it computes" in capsys.readouterr().err
+
+
+# --- repros -----------------------------------------------------------------------
+
+
+def test_what_passes_raise_becomes_an_internal_error_with_a_repro(repros):
+    with (
+        wrong_rule("broken", sub_p, broken),
+        pytest.raises(InternalError, match="KeyError: 'out of luck'") as raised,
+    ):
+        tj.jit(difference)(X)
+    (path,) = repros.iterdir()
+    assert raised.value.hint == f"tracejit repro {path}"
+    assert isinstance(raised.value.__cause__, KeyError)
+    text = path.read_text()
+    assert text.startswith(HEAD)
+    assert "%1: f32[4,6] = sin %x" in text
+    repro = read(text)
+    assert repro.strides == [None]
+    assert "cse" in repro.passes
+    assert not rerun(repro).wrong
+    with wrong_rule("broken", sub_p, broken):
+        found = rerun(repro)
+    assert "out of luck" in found.wrong
+    assert found.culprit.name == "canonicalize"
+
+
+def test_what_emitters_raise_becomes_an_internal_error_with_a_repro(
+    repros, monkeypatch
+):
+    def broken(*args):
+        raise AssertionError("no such register")
+
+    monkeypatch.setattr(native, "emit_program", broken)
+    with (
+        tj.config.override(fma=False),
+        pytest.raises(InternalError, match="no such register"),
+    ):
+        tj.jit(difference)(X.T)
+    (path,) = repros.iterdir()
+    repro = read(path.read_text())
+    assert repro.strides == [(1, 6)]
+    assert repro.switches["fma"] is False
+    assert "fma" not in repro.passes
+
+
+def test_equal_faults_leave_one_file(repros):
+    for _ in range(2):
+        with (
+            wrong_rule("broken", sub_p, broken),
+            pytest.raises(InternalError),
+        ):
+            tj.jit(lambda x: x - X[0])(X)
+    assert len(list(repros.iterdir())) == 1
+
+
+def test_errors_of_users_leave_none(repros):
+    with pytest.raises((ShapeError, ValueError)):
+        tj.jit(lambda x: x @ x)(X)
+    assert not list(repros.iterdir())
+
+
+def test_other_texts_are_no_repros():
+    with pytest.raises(ParseError, match="this is no repro"):
+        read("graph @f() -> () {\n  return\n}\n")
+    with pytest.raises(ParseError, match="damaged"):
+        read(f"{HEAD}\n; error: x\ngraph @f() -> () {{\n  return \n}}\n")

@@ -1,0 +1,111 @@
+"""Methods of ufuncs that are no primitives: any length, masks, traced places."""
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tests.coverage.measure import difference
+from tracejit.errors import UnsupportedError
+
+LENGTHS = (0, 1, 5, 100)
+FLOATS = ("subtract", "divide", "arctan2", "hypot", "fmax", "logaddexp", "copysign")
+INTEGERS = ("gcd", "lcm", "bitwise_and", "left_shift", "logical_xor", "remainder")
+
+
+def operand(name, n):
+    rng = np.random.default_rng(4)
+    if name in FLOATS:
+        return rng.normal(size=(n, 2))
+    return rng.integers(1, 20, (n, 2)).astype("u1" if n == 5 else "i8")
+
+
+def check(f, *args):
+    """The same as NumPy, its errors too."""
+    try:
+        want = f(*[np.copy(x) for x in args])
+    except ValueError as error:
+        with pytest.raises(ValueError) as found:
+            tj.jit(f)(*args)
+        assert str(found.value) == str(error)
+        return
+    assert difference(tj.jit(f)(*[np.copy(x) for x in args]), want) == ""
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("name", [*FLOATS, *INTEGERS])
+def test_reductions_of_any_length(name, n):
+    ufunc, x = getattr(np, name), operand(name, n)
+    check(ufunc.reduce, x)
+    check(lambda x: ufunc.reduce(x, initial=x.dtype.type(3)), x)
+    check(lambda x: ufunc.reduce(x.T, axis=1, keepdims=True), x)
+    check(lambda x, m: ufunc.reduce(x, where=m), x, x > 1)
+    check(ufunc.accumulate, x)
+
+
+def test_long_ones_are_loops():
+    """As many equations for any length: one loop, or a step for each bit of it."""
+
+    def count(f, n):
+        return len(tj.jit(f).trace(np.ones(n)).graph.eqns)
+
+    assert count(np.subtract.reduce, 10_000) == count(np.subtract.reduce, 20_000) < 10
+    assert count(np.divide.accumulate, 20_000) < 150
+    assert count(np.hypot.reduce, 1 << 14) < 80
+
+
+def test_derivatives_of_long_ones():
+    x = np.linspace(1, 2, 50)
+    got = tj.grad(lambda x: np.subtract.reduce(x))(x)
+    np.testing.assert_array_equal(got, [1.0] + [-1.0] * 49)
+
+
+@pytest.mark.parametrize("name", ["divide", "bitwise_xor", "negative", "arctan2"])
+def test_at_traced_indices(name):
+    """One after the other, places that are named twice too; errors as NumPy's."""
+    ufunc = getattr(np, name)
+    dtype = "i8" if name == "bitwise_xor" else "f8"
+    x = np.arange(1, 13).reshape(4, 3).astype(dtype)
+    i, v = np.array([0, 2, 0, -1, 0]), np.arange(2, 17).reshape(5, 3).astype(dtype)
+    values = [v] if ufunc.nin == 2 else []
+
+    def f(x, i, *values):
+        ufunc.at(x, i, *values)
+        return x
+
+    want = f(x.copy(), i, *values)
+    got = tj.jit(f)(x.copy(), i, *values)
+    np.testing.assert_allclose(got, want, rtol=1e-14)
+    with pytest.raises(IndexError):
+        tj.jit(f)(x.copy(), i + 4, *values)
+
+
+def test_at_a_traced_mask_raises():
+    def f(x, m):
+        np.divide.at(x, m, 2.0)
+
+    with pytest.raises(UnsupportedError, match=r"np\.divide\.at at a traced mask") as e:
+        tj.jit(f)(np.ones(3), np.array([True, False, True]))
+    assert "x[mask] = ufunc(x[mask], ...)" in str(e.value)
+    assert "test_ufunc_methods.py:" in str(e.value)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_products_of_infinities():
+    """Of complex numbers the order counts, and that masked ones are left out."""
+    x = np.array([[0.3 + 0.9j, -np.inf], [0.3 - 0.5j, -1.3 + 0.6j]], "c8")
+    mask = np.array([[True, True], [False, True]])
+    for order in "CF":
+        y = np.copy(x, order)
+        for axis in (None, 0, 1):
+            check(lambda x, a=axis: np.prod(x, axis=a, initial=2), y)
+            check(lambda x, m, a=axis: np.prod(x, axis=a, where=m), y, mask)
+    check(lambda x: np.prod(x, initial=0), np.array([1e200, 1e200]))
+
+
+def test_reciprocals_of_integers():
+    for code in "bBhHiIlL":
+        x = np.arange(-3 if code.islower() else 0, 4).astype(code)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            want = np.reciprocal(x)
+        np.testing.assert_array_equal(tj.jit(np.reciprocal)(x), want)

@@ -1,0 +1,157 @@
+"""The command `tracejit run`: compiled code on sample inputs, and whether it is right.
+
+Needs the compiler and, to check, `debug.contract`. Establishes the results' types and
+first elements as text or JSON, and an exit code that says whether they are right.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import click
+import numpy as np
+
+from .. import config
+from ..codegen.llvm.limits import LLVM
+from ..debug.checks import Inputs
+from ..debug.contract import Reference, outcome_of
+from ..debug.levels import Setting, compiled
+from ..debug.samples import varied_inputs
+from ..errors import TracejitError
+from ..ir.graph import Graph
+from ..ir.primitive import Array
+from ..passes.pipelines import pipeline
+from .args import argument_option, isa_option
+from .functions import json_option, print_json, user_errors
+from .graphs import graphs_of
+
+EPILOG = """\b
+Examples:
+  tracejit run graph.tir
+  tracejit run graph.tir --check interp --seed 3
+  tracejit run model.py:predict --arg f32[8,16] --arg f32[16,4] --check interp
+  tracejit run graph.tir --samples special --check interp --json
+
+\b
+Exit codes:
+  0  done; with --check: all results are right
+  1  the function or graph failed
+  2  the command line is wrong
+  3  a result is wrong
+"""
+WRONG = 3
+SHOWN = 6  # elements of a result
+SAMPLES = ("normal", "positive", "special", "all")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of one graph.
+
+    Parameters
+    ----------
+    graph, sample : str
+        Names.
+    results : tuple of str
+        A line for each, or one for the error that was raised.
+    wrong : str
+        Where a result is wrong; empty if all are right or nothing was checked.
+    """
+
+    graph: str
+    sample: str
+    results: tuple[str, ...]
+    wrong: str = ""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("source", metavar="FILE.tir|FILE.py:FUNC|MODULE:FUNC")
+@argument_option
+@click.option(
+    "--check",
+    type=click.Choice(["interp"]),
+    help="Compare with the interpreter: integers, NaN and signs of zeros exactly, "
+    "other floats to what rounding explains.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the sample inputs.")
+@click.option(
+    "--samples",
+    type=click.Choice(SAMPLES),
+    default="normal",
+    show_default=True,
+    help="Kind of inputs: numbers around zero, around one, or NaN, infinities, zeros "
+    "of both signs, subnormal and largest numbers among others.",
+)
+@isa_option("the code that runs")
+@json_option
+def run(
+    source: str,
+    arguments: tuple[str, ...],
+    check: str | None,
+    seed: int,
+    samples: str,
+    isa: str | None,
+    as_json: bool,
+) -> None:
+    """Compile a function or graphs, run them on sample inputs, and show results."""
+    switches = {} if isa is None else {"isa": isa}
+    with user_errors(), config.override(**switches):
+        found = [
+            ran
+            for graph in graphs_of(source, arguments)
+            for ran in runs_of(graph, samples, seed, check is not None)
+        ]
+    if as_json:
+        print_json({"runs": [vars(ran) for ran in found]})
+    else:
+        print_runs(found, check is not None)
+    if any(ran.wrong for ran in found):
+        raise click.exceptions.Exit(WRONG)
+
+
+def runs_of(graph: Graph, kind: str, seed: int, is_checked: bool) -> list[Ran]:
+    """Compile a graph and run it on samples of a kind."""
+    call = compiled(graph, Setting(pipeline(LLVM)))
+    chosen = [
+        (name, inputs)
+        for name, inputs in varied_inputs(graph.in_avals, seed)
+        if kind in (name, "all")
+    ]
+    return [run_of(graph, call, name, inputs, is_checked) for name, inputs in chosen]
+
+
+def run_of(
+    graph: Graph,
+    call: Callable[[Inputs], Sequence[Array]],
+    name: str,
+    inputs: Inputs,
+    is_checked: bool,
+) -> Ran:
+    """Run compiled code once, and compare what it gives if that is wanted."""
+    got = outcome_of(lambda: call(inputs))
+    wrong = Reference(graph, inputs).difference(got) if is_checked else None
+    if isinstance(got, Exception):
+        text = got.message if isinstance(got, TracejitError) else str(got)
+        rows = [f"raises {type(got).__name__}: {text}"]
+    else:
+        pairs = zip(got, graph.out_avals, strict=True)
+        rows = [f"{k}: {aval} = {shown(x)}" for k, (x, aval) in enumerate(pairs)]
+    return Ran(graph.name, name, tuple(rows), "" if wrong is None else str(wrong))
+
+
+def shown(x: Array) -> str:
+    """Return the first elements of an array as text."""
+    rows = [str(v) for v in np.asarray(x).reshape(-1)[:SHOWN]]
+    more = " ..." if x.size > SHOWN else ""
+    return f"{' '.join(rows)}{more}" if x.shape else rows[0]
+
+
+def print_runs(found: Sequence[Ran], is_checked: bool) -> None:
+    """Write runs as text."""
+    for ran in found:
+        click.echo(f"@{ran.graph}, {ran.sample} inputs")
+        for row in ran.results:
+            click.echo(f"  {row}")
+        if ran.wrong:
+            click.echo(f"  wrong: {ran.wrong}")
+        elif is_checked:
+            click.echo("  right: as in the interpreter, to the numeric contract")

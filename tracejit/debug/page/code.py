@@ -1,0 +1,175 @@
+"""Machine code as text, linked to kernels by the names of functions.
+
+Needs the LLVM text of a Program. Establishes `Code`: the LLVM module, its assembly, or
+Triton source (`triton`), and which lines are of which kernels; those that only call one
+are, too. A function that several kernels call is of all of these.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...codegen.llvm.host import MAIN_SYMBOL
+from ...codegen.llvm.kernels import symbol_of
+from ...codegen.llvm.target import Target
+from ...program.program import Program, Run, nested
+from ...runtime.cpu.engine import engine_for
+
+ASSEMBLY_LIMIT = 60_000  # lines of LLVM text beyond which assembly takes too long
+_DEFINE = re.compile(r"^define [^@]*@([\w.$]+)\(")
+_SYMBOL = re.compile(r"@([\w.$]+)")
+_CALL = re.compile(r"\bcall\w*\s.*?@?([\w.$]+)(?:@PLT)?(?:\(|$)")
+_LABEL = re.compile(r'^"?([\w.$]+)"?:')
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines `first` to `last`, counted from 0, and the kernels that they are of."""
+
+    name: str
+    first: int
+    last: int
+    kernels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """One kind of code.
+
+    Parameters
+    ----------
+    id, title : str
+    text : str
+    sections : list of Section
+        Functions, and inside of them lines that call kernels.
+    note : str
+        What is to be said of it, or nothing.
+    """
+
+    id: str
+    title: str
+    text: str
+    sections: list[Section]
+    note: str = ""
+
+
+def native_code(text: str, target: Target, program: Program) -> list[Code]:
+    """Return an LLVM module and its assembly.
+
+    Parameters
+    ----------
+    text : str
+        The module.
+    target : Target
+    program : Program
+        What it was made of.
+    """
+    runs = [s for s in nested(program.steps) if isinstance(s, Run)]
+    symbols = {symbol_of(s.kernel.name): s.kernel.name for s in runs}
+    lines = text.split("\n")
+    functions = _functions(lines, symbols)
+    llvm = Code("llvm", "LLVM", text, [*functions, *_calls(lines, functions, symbols)])
+    if len(lines) > ASSEMBLY_LIMIT:
+        note = (
+            f"The module has {len(lines):,} lines of LLVM text, and its assembly is "
+            "left out here. tracejit emit --target asm writes it."
+        )
+        return [llvm, Code("asm", "Assembly", "", [], note)]
+    assembly = engine_for(target).assembly(text)
+    return [llvm, _assembly(assembly, functions, symbols)]
+
+
+# --- LLVM -------------------------------------------------------------------------
+
+
+def _functions(lines: Sequence[str], symbols: Mapping[str, str]) -> list[Section]:
+    """Return the functions of a module."""
+    bounds = list(_bounds(lines))
+    called = {
+        name: {
+            symbol
+            for line in lines[first + 1 : last]
+            if "@" in line
+            for symbol in _SYMBOL.findall(line)
+        }
+        for name, first, last in bounds
+    }
+    owners: dict[str, dict[str, None]] = {name: {} for name in called}
+    for name in called:
+        kernel = _kernel_of(name, symbols)
+        if kernel:
+            _own(name, kernel, called, owners, symbols)
+    return [Section(n, first, last, tuple(owners[n])) for n, first, last in bounds]
+
+
+def _own(
+    name: str,
+    kernel: str,
+    called: Mapping[str, set[str]],
+    owners: Mapping[str, dict[str, None]],
+    symbols: Mapping[str, str],
+) -> None:
+    """Note that a function, and whatever it calls, is of a kernel."""
+    waiting = [name]
+    while waiting:
+        one = waiting.pop()
+        if one not in called or kernel in owners[one]:
+            continue
+        if one != name and _kernel_of(one, symbols):
+            continue
+        owners[one][kernel] = None
+        waiting += called[one]
+
+
+def _bounds(lines: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    name, first = "", 0
+    for i, line in enumerate(lines):
+        match = _DEFINE.match(line)
+        if match:
+            name, first = match[1], i
+        elif line == "}" and name:
+            yield name, first, i
+            name = ""
+
+
+def _kernel_of(symbol: str, symbols: Mapping[str, str]) -> str:
+    """Return the kernel that a function is, or is a part of: ``k0.epilogue``."""
+    while symbol not in symbols and "." in symbol:
+        symbol = symbol.rpartition(".")[0]
+    return symbols.get(symbol, "")
+
+
+def _calls(
+    lines: Sequence[str], functions: Sequence[Section], symbols: Mapping[str, str]
+) -> Iterator[Section]:
+    """Yield the lines of the host function that call kernels."""
+    for main in functions:
+        if main.name != MAIN_SYMBOL:
+            continue
+        for i in range(main.first, main.last + 1):
+            match = _CALL.search(lines[i]) if "call" in lines[i] else None
+            kernel = _kernel_of(match[1], symbols) if match else ""
+            if kernel:
+                yield Section("", i, i, (kernel,))
+
+
+# --- assembly ---------------------------------------------------------------------
+
+
+def _assembly(
+    text: str, functions: Sequence[Section], symbols: Mapping[str, str]
+) -> Code:
+    lines = text.split("\n")
+    owners = {f.name: f.kernels for f in functions}
+    starts = [
+        (i, match[1])
+        for i, line in enumerate(lines)
+        if (match := _LABEL.match(line)) and match[1] in owners
+    ]
+    ends = [i - 1 for i, _ in starts[1:]] + [len(lines) - 1]
+    sections = [
+        Section(name, first, last, owners[name])
+        for (first, name), last in zip(starts, ends, strict=True)
+    ]
+    sections += _calls(lines, sections, symbols)
+    return Code("asm", "Assembly", text, sections)

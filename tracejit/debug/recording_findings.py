@@ -1,0 +1,219 @@
+"""What is found in a Recording: captures, constants, writes, donations, Python loops.
+
+Needs a `Lowered` with the recording of its call. Establishes its findings; a pure
+function of it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..ir.graph import Eqn, Graph, Var, subgraphs
+from ..ir.ops.shape import constant_p
+from ..ir.primitive import ArrayConstant
+from ..ir.rerolling import Rolled
+from ..offers import unused
+from ..program.program import Copy, Purpose
+from ..stages import Lowered
+from ..tracing.leaves import ArgumentLeaf, place_name, value_text
+from ..tracing.record import Recording
+from .finding import Finding, at
+
+UNROLLED = 8  # times that a line is recorded, from which on it is worth telling
+_VALUES = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
+
+
+def recording_findings(lowered: Lowered) -> Iterator[Finding]:
+    """Yield what the recording of a function has to tell."""
+    recording = lowered.recording
+    yield from _arguments(recording)
+    yield from _captures(recording)
+    yield from _data(lowered)
+    yield from _writes(lowered)
+    yield from _donations(lowered)
+    yield from _loops(lowered)
+
+
+# --- arguments --------------------------------------------------------------------
+
+
+def _arguments(recording: Recording) -> Iterator[Finding]:
+    for i, leaf in enumerate(recording.arguments):
+        if leaf.kind == "array":
+            yield from _array(leaf)
+        elif i in recording.pinned:
+            line = recording.asked.get(i, "")
+            sources = (line,) if line else ()
+            yield Finding(
+                "SPECIAL_ASKED",
+                f"{leaf.name} is {leaf.text}; Python asked{at(sources)}",
+                sources,
+                leaf.name,
+            )
+        elif leaf.kind == "static":
+            code = "SPECIAL_OBJECT" if leaf.identity else "SPECIAL_VALUE"
+            yield Finding(code, f"{leaf.name} is {leaf.text}", subject=leaf.name)
+        elif leaf.kind == "int" and i not in recording.inputs:
+            yield Finding(
+                "SPECIAL_INT", f"{leaf.name} is {leaf.text}", subject=leaf.name
+            )
+    yield from _aliases(recording)
+
+
+def _array(leaf: ArgumentLeaf) -> Iterator[Finding]:
+    assert leaf.aval is not None
+    if not leaf.is_readable:
+        yield Finding(
+            "CALL_UNALIGNED",
+            f"{leaf.name} is {leaf.text}",
+            subject=leaf.name,
+            bytes=leaf.aval.nbytes,
+        )
+    elif leaf.strides:
+        yield Finding(
+            "LAYOUT_STRIDED", f"{leaf.name} is {leaf.text}", subject=leaf.name
+        )
+
+
+def _aliases(recording: Recording) -> Iterator[Finding]:
+    for i, first in enumerate(recording.call.aliases):
+        if i != first:
+            name, other = (recording.arguments[k].name for k in (i, first))
+            yield Finding("SPECIAL_ALIASES", f"{name} is {other}", subject=name)
+
+
+# --- captures ---------------------------------------------------------------------
+
+
+def _captures(recording: Recording) -> Iterator[Finding]:
+    for capture in recording.captures:
+        aval = None if capture.var is None else capture.var.aval
+        lines = _first_read(recording.graph, capture.var)
+        yield Finding(
+            "CAPTURE_ARRAY",
+            f"{capture.name}: {aval}{at(lines)}",
+            lines,
+            capture.name,
+            None if aval is None else aval.nbytes,
+        )
+    functions = []
+    for constant in recording.constants:
+        if isinstance(constant.value, _VALUES):
+            text = f"{constant.name} is {value_text(constant.value)}"
+            yield Finding("CAPTURE_VALUE", text, subject=constant.name)
+        else:
+            functions.append(constant.name)
+    if functions:
+        names = ", ".join(dict.fromkeys(functions))
+        yield Finding("CAPTURE_FUNCTION", names, subject=names)
+
+
+def _first_read(graph: Graph, var: Var | None) -> tuple[str, ...]:
+    """Return the lines of the first equation that reads a variable, or a view of it."""
+    known: set[object] = {var}
+    for eqn in graph.eqns:
+        if known.intersection(eqn.invars):
+            if eqn.source:
+                return eqn.source
+            known.update(eqn.outvars)
+    return ()
+
+
+def _data(lowered: Lowered) -> Iterator[Finding]:
+    """Yield the recorded arrays that are still there when all passes ran."""
+    left = {value for _, value in _constants(lowered.graph)}
+    for eqn, value in _constants(lowered.recording.graph):
+        if value in left:
+            aval = eqn.outvars[0].aval
+            text = f"{aval}{at(eqn.source)}"
+            yield Finding("CAPTURE_DATA", text, eqn.source, bytes=aval.nbytes)
+
+
+def _constants(graph: Graph) -> Iterator[tuple[Eqn, ArrayConstant]]:
+    """Yield the equations that hold an array, in graphs inside of it too."""
+    for eqn in graph.eqns:
+        value = eqn.params.get("value")
+        if eqn.primitive is constant_p and isinstance(value, ArrayConstant):
+            yield eqn, value
+        for inner in subgraphs(eqn.params):
+            yield from _constants(inner)
+
+
+# --- writes and donations ---------------------------------------------------------
+
+
+def _writes(lowered: Lowered) -> Iterator[Finding]:
+    recording, program = lowered.recording, lowered.program
+    definitions = {v: e for e in recording.graph.eqns for v in e.outvars}
+    copied = {
+        s.output
+        for s in program.steps
+        if isinstance(s, Copy) and s.purpose is Purpose.WRITE_BACK
+    }
+    for leaf, out in recording.writes:
+        var = recording.graph.outvars[out]
+        made = definitions.get(var) if isinstance(var, Var) else None
+        lines = () if made is None else made.source
+        in_place = out in program.donors and program.outputs[out] not in copied
+        code = "WRITE_IN_PLACE" if in_place else "WRITE_COPIED"
+        name = recording.arguments[leaf].name
+        yield Finding(
+            code,
+            f"{name}: {var.aval}{at(lines)}",
+            lines,
+            name,
+            None if in_place else var.aval.nbytes,
+        )
+    for change in recording.changes:
+        name = place_name(change.path, recording.call.parameters)
+        text = f"{name} is filled anew after each call, with {len(change.entries)}"
+        yield Finding("WRITE_CONTAINER", text, subject=name)
+
+
+def _donations(lowered: Lowered) -> Iterator[Finding]:
+    recording, program = lowered.recording, lowered.program
+    writes = {out for _, out in recording.writes}
+    for out, place in program.donors.items():
+        feed = recording.inputs[place]
+        if out in writes or not isinstance(feed, int) or feed not in lowered.donated:
+            continue
+        name, aval = lowered.donated[feed], recording.graph.out_avals[out]
+        text = f"{name}: output {out}, {aval}"
+        yield Finding("DONATION_USED", text, subject=name, bytes=aval.nbytes)
+    for row in unused(recording, lowered.donated, program):
+        text = f"{row.name}: {row.aval} {row.why}"
+        yield Finding(row.code, text, subject=row.name, bytes=row.aval.nbytes)
+
+
+# --- loops ------------------------------------------------------------------------
+
+
+def _loops(lowered: Lowered) -> Iterator[Finding]:
+    rolled = {
+        line
+        for note in lowered.findings
+        if isinstance(note, Rolled)
+        for line in note.source
+    }
+    for line, turns, count in unrolled(lowered.recording.graph.eqns):
+        if line not in rolled:
+            yield Finding(
+                "LOOP_UNROLLED",
+                f"{line}: {count} equations, {turns} of a kind",
+                (line,),
+                details=(("turns", turns), ("equations", count)),
+            )
+
+
+def unrolled(eqns: Sequence[Eqn]) -> Iterator[tuple[str, int, int]]:
+    """Yield lines recorded often: line, equations of one kind, and all of them."""
+    counts: dict[str, Counter[str]] = {}
+    for eqn in eqns:
+        for line in eqn.source[:1]:
+            counts.setdefault(line, Counter())[eqn.primitive.name] += 1
+    for line, names in counts.items():
+        # The first turns may do less, as what they begin with is simpler.
+        often = [n for n in names.values() if n >= UNROLLED]
+        if often:
+            yield line, min(often), sum(names.values())

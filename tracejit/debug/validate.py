@@ -1,0 +1,105 @@
+"""Validation: every compilation is compared with the interpreter on sample inputs.
+
+Needs a graph and how it is lowered. Establishes `validate`, which the switch of that
+name calls for each compilation: ``end`` compares machine code with the graph as traced,
+``each-pass`` the graph after every pass, the Program after every step of lowering, and
+machine code; the first that changes results beyond the contract of docs/numerics.md is
+named in an `InternalError` with a repro. Graphs with more work than `BUDGET`, and those
+that call Python, are left alone, which the log ``validate`` says.
+"""
+
+from collections.abc import Sequence
+
+from .. import config, log
+from ..ir.graph import Graph, subgraphs
+from ..ir.ops.control import cond_p
+from ..ir.ops.loops import ScanParams, scan_p
+from ..ir.primitive import Effect
+from ..passes.limits import Limits
+from .bisect import bisect
+from .checks import complaint_of, references
+from .culprit import Culprit, said
+from .levels import Setting, compiled
+from .repro import case_of, wrong_results
+
+BUDGET = 3e7  # numbers computed, by one run; each is computed some thirty times
+EQUATION = 2e3  # numbers that cost as much as an equation without any
+OUTSIDE = frozenset({Effect.ORDERED, Effect.IO})
+
+
+def validate(graph: Graph, setting: Setting, limits: Limits, seed: int = 0) -> None:
+    """Compare what a graph is compiled to with what it means.
+
+    Parameters
+    ----------
+    graph : Graph
+        As traced.
+    setting : Setting
+        How it is lowered.
+    limits : Limits
+        Of its target.
+    seed : int
+        Of the sample inputs.
+
+    Raises
+    ------
+    InternalError
+        Naming the pass, the rewrite, the kernel or the code that is wrong, and a repro.
+    """
+    reason = why_not(graph)
+    if reason is not None:
+        log.emit("validate", f"@{graph.name} is not validated: {reason}")
+        return
+    is_each = config.get("validate") == "each-pass" or not setting.is_native
+    if not is_each and _is_right(graph, setting, seed):
+        return
+    found = bisect(graph, setting, seed=seed)
+    if found is None:
+        log.emit("validate", f"@{graph.name} is right")
+        return
+    raise _error(graph, setting, limits, found)
+
+
+def why_not(graph: Graph) -> str | None:
+    """Say why a graph is not validated; None if it is."""
+    if graph.effects & OUTSIDE:
+        return "it calls Python, which would be called again"
+    work = work_of(graph)
+    if work > BUDGET:
+        return f"it computes {work:.0e} numbers, more than {BUDGET:.0e}"
+    return None
+
+
+def work_of(graph: Graph) -> float:
+    """Estimate the numbers that one run of a graph computes."""
+    total = 0.0
+    for eqn in graph.eqns:
+        outs = tuple(v.aval for v in eqn.outvars)
+        if eqn.primitive is scan_p:
+            p = ScanParams.of(eqn.params)
+            total += p.length * work_of(p.body)
+            continue
+        inner = [work_of(g) for g in subgraphs(eqn.params)]
+        if inner:
+            total += max(inner) if eqn.primitive is cond_p else sum(inner)
+            continue
+        ins = tuple(x.aval for x in eqn.invars)
+        flops = eqn.primitive.flops(ins, outs, eqn.params)
+        total += EQUATION + max(flops, sum(a.size for a in outs))
+    return total
+
+
+def _is_right(graph: Graph, setting: Setting, seed: int) -> bool:
+    """Tell whether machine code gives what the graph means."""
+    try:
+        call = compiled(graph, setting)
+    except Exception as error:  # whatever the compiler may raise
+        log.emit("validate", f"@{graph.name}: {said(error)}")
+        return False
+    return complaint_of(references(graph, seed=seed), call) is None
+
+
+def _error(graph: Graph, setting: Setting, limits: Limits, found: Culprit) -> Exception:
+    strides: Sequence = setting.strides_of(graph)  # type: ignore[type-arg]
+    case = case_of(graph, setting.passes, strides, limits, found.reason, "results")
+    return wrong_results(case, found)
