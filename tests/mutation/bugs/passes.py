@@ -1,6 +1,7 @@
 """Bugs of the passes: what they count, where they look, what they emit."""
 
 from ..mutant import Mutant
+from .graphs import COUNTED, TIES, TWO_CARRIES
 
 PASSES = (
     Mutant(
@@ -24,6 +25,7 @@ PASSES = (
         "        wanted = [*grown",
         "        if True:\n            break\n        wanted = [*grown",
         "dead_in_loop",
+        TWO_CARRIES,
     ),
     Mutant(
         "dce drops a carry that the test needs",
@@ -31,6 +33,7 @@ PASSES = (
         "    wanted = _either(wanted, in_test[p.test_consts :])\n",
         "",
         "dead_in_loop",
+        COUNTED,
     ),
     Mutant(
         "dce empties gathers that are read",
@@ -178,6 +181,7 @@ PASSES = (
         "b.emit(not_p, b.emit(le_p, value, best))  # greater",
         "b.emit(not_p, b.emit(lt_p, value, best))  # greater",
         "expand_window",
+        TIES,
     ),
     Mutant(
         "windows: one element too far to the right",
