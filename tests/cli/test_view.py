@@ -1,7 +1,6 @@
 """`tracejit view`: the file it writes, its options, its errors."""
 
 import json
-import sys
 
 import pytest
 from click.testing import CliRunner
@@ -21,13 +20,8 @@ def softmax(x):
 @pytest.fixture
 def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "model.py").write_text(MODEL)
-    before = {*sys.modules}
-    yield tmp_path
-    for name in {*sys.modules} - before:
-        if name.endswith("model"):
-            del sys.modules[name]
+    return tmp_path
 
 
 def run(*words):
