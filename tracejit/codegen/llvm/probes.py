@@ -83,7 +83,10 @@ def note_text(em: Emitter, target: Target) -> str:
         branch.yield_([])
     em.ret()
     parameters = ["i64 %call", "i64 %row", "i64 %start"]
-    return em.function(NOTE_SYMBOL, parameters, linkage="internal")
+    attributes = "noinline nounwind"  # there are thousands of steps
+    return em.function(
+        NOTE_SYMBOL, parameters, linkage="internal", attributes=attributes
+    )
 
 
 def begin_call(em: Emitter) -> str:
