@@ -18,7 +18,7 @@ from rich.console import Console
 from tracejit.debug.machine import measure_limits
 from tracejit.runtime.cpu.threads import usable_cores
 
-from . import cliffs, cold, compare, machine, readme, report
+from . import cliffs, cold, commands, compare, machine, readme, report
 from .contenders import ONE_THREAD, OURS, PEERS
 from .gpu.command import main as gpu
 from .keep import keep
@@ -28,6 +28,7 @@ from .rows import SUITES
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 TABLES = {"compile": cold.compile_tables, "memory": cold.memory_tables}
+TABLES["commands"] = commands.command_tables
 COMMANDS = {
     "gpu": gpu,
     "compare": compare.main,

@@ -219,7 +219,8 @@ class Lowered:
     @property
     def stages(self) -> list[tuple[str, str]]:
         """Pass name and the text of the graph after it."""
-        return [(name, _graph_text(graph)) for name, graph in self.graphs]
+        texts = {id(graph): _graph_text(graph) for _, graph in self.graphs}
+        return [(name, texts[id(graph)]) for name, graph in self.graphs]
 
     @property
     def kernels(self) -> "tuple[Kernel, ...]":

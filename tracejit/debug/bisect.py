@@ -166,7 +166,7 @@ def _bisect_results(
         if wrong is not None:
             return _rewrite_at_fault(one, graph, probe, disabled)
         if not one.is_exact and made is not graph:
-            base = [replace(r, graph=made, _bounds={}) for r in base]
+            base = [replace(r, graph=made, _runs={}) for r in base]
         graph = made
     return None
 

@@ -10,9 +10,9 @@ input", 2002.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, takewhile
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -113,6 +113,10 @@ class _Search:
     def is_over(self) -> bool:
         return time.monotonic() > self.end
 
+    def until_over(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield items while there is time."""
+        return takewhile(lambda _: not self.is_over, items)
+
     def fails(self, graph: Graph, passes: tuple[Pass, ...]) -> bool:
         """Tell whether a program fails; a graph that is not valid does not."""
         if self.is_over:
@@ -128,14 +132,16 @@ class _Search:
             return False
 
 
-def _without(items: Sequence[T], is_enough: Callable[[Sequence[T]], bool]) -> list[T]:
+def _without(
+    items: Sequence[T], is_enough: Callable[[Sequence[T]], bool], search: _Search
+) -> list[T]:
     """Return a subset that is enough, of which no part can be left out: ddmin."""
     left = list(items)
     size = max(len(left) // 2, 1)
-    while left:
+    while left and not search.is_over:
         at = len(left)
         found = False
-        while at > 0:  # from the end: what is later needs what is earlier
+        while at > 0 and not search.is_over:  # what is later needs what is earlier
             start = max(at - size, 0)
             rest = left[:start] + left[at:]
             if is_enough(rest):
@@ -158,10 +164,11 @@ def _fewer_results(graph: Graph, passes: tuple[Pass, ...], search: _Search) -> G
             bool(ks)
             and search.fails(_live(graph, [graph.outvars[k] for k in ks]), passes)
         ),
+        search,
     )
     if len(places) < len(graph.outvars):
         graph = _live(graph, [graph.outvars[k] for k in places])
-    while len(graph.outvars) == 1:
+    while len(graph.outvars) == 1 and not search.is_over:
         (out,) = graph.outvars
         maker = next((e for e in graph.eqns if out in e.outvars), None)
         earlier = [x for x in maker.invars if isinstance(x, Var)] if maker else []
@@ -176,11 +183,11 @@ def _fewer_results(graph: Graph, passes: tuple[Pass, ...], search: _Search) -> G
 def _fewer_equations(graph: Graph, passes: tuple[Pass, ...], search: _Search) -> Graph:
     """Make results of equations inputs, operands, or zeros."""
     kept = _without(
-        graph.eqns, lambda eqns: search.fails(_cut(graph, set(eqns)), passes)
+        graph.eqns, lambda eqns: search.fails(_cut(graph, set(eqns)), passes), search
     )
     if len(kept) < len(graph.eqns):
         graph = _cut(graph, set(kept))
-    for eqn in reversed(graph.eqns):
+    for eqn in search.until_over(reversed(graph.eqns)):
         for better in _bypassed(graph, eqn):
             if search.fails(better, passes):
                 graph = better
@@ -190,8 +197,8 @@ def _fewer_equations(graph: Graph, passes: tuple[Pass, ...], search: _Search) ->
 
 def _fewer_inputs(graph: Graph, passes: tuple[Pass, ...], search: _Search) -> Graph:
     """Let inputs of the same type be one."""
-    for k, var in reversed(list(enumerate(graph.invars))):
-        for first in graph.invars[:k]:
+    for k, var in search.until_over(reversed(list(enumerate(graph.invars)))):
+        for first in search.until_over(graph.invars[:k]):
             if first.aval == var.aval:
                 better = _with(graph, {var: first})
                 if search.fails(better, passes):
@@ -247,7 +254,7 @@ def _with(graph: Graph, instead: Mapping[Var, Atom]) -> Graph:
 
 def _smaller_parts(graph: Graph, passes: tuple[Pass, ...], search: _Search) -> Graph:
     """Put sub-graphs in place of what holds them; reduce those that must stay."""
-    for eqn in graph.eqns:
+    for eqn in search.until_over(graph.eqns):
         if not any(isinstance(v, Graph) for v in eqn.params.values()):
             continue
         options = chain(_opened(graph, eqn), _shorter(graph, eqn))
@@ -325,7 +332,7 @@ def _smaller_body(
     """Leave out equations of a sub-graph that keeps its inputs and results."""
     eqn = graph.eqns[place]
     body = subgraph(eqn.params, name)
-    for inner in reversed(body.eqns):
+    for inner in search.until_over(reversed(body.eqns)):
         for smaller in _bypassed(body, inner):
             kept = Graph(body.name, body.invars, smaller.outvars, smaller.eqns)
             better = _replaced(graph, eqn, {**eqn.params, name: kept})
@@ -344,7 +351,8 @@ def _smaller_shapes(graph: Graph, passes: tuple[Pass, ...], search: _Search) -> 
     sizes = sorted({n for v in _variables(graph) for n in v.aval.shape}, reverse=True)
     for size in sizes:
         wanted = [*SMALL, *(size >> k for k in range(8, 0, -1))]
-        for smaller in dict.fromkeys(n for n in wanted if 0 < n < size):
+        options = dict.fromkeys(n for n in wanted if 0 < n < size)
+        for smaller in search.until_over(options):
             better = _resized(graph, size, smaller)
             if better is not None and search.fails(better, passes):
                 graph = better
@@ -401,5 +409,5 @@ def _param(value: Param, old: int, new: int) -> Param:
 def _fewer_passes(
     graph: Graph, passes: tuple[Pass, ...], search: _Search
 ) -> tuple[Pass, ...]:
-    left = _without(passes, lambda some: search.fails(graph, tuple(some)))
+    left = _without(passes, lambda some: search.fails(graph, tuple(some)), search)
     return tuple(left)

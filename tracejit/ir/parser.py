@@ -4,6 +4,8 @@ A recursive-descent parser over a token list; errors carry line and column.
 """
 
 import re
+from collections import ChainMap
+from collections.abc import MutableMapping
 
 import numpy as np
 
@@ -192,7 +194,7 @@ class TextParser:
             raise self.fail(self.peek(), f"results of types {list(out_avals)}")
         return Graph(name, invars, outs, eqns)
 
-    def binders(self, env: dict[str, Var], stop: str) -> tuple[Var, ...]:
+    def binders(self, env: MutableMapping[str, Var], stop: str) -> tuple[Var, ...]:
         out = []
         while self.peek().text != stop:
             token = self.peek()
@@ -226,8 +228,9 @@ class TextParser:
         return ShapedArray(tuple(dims), NAME_TO_DTYPE[token.text])
 
     def eqn(self, env: dict[str, Var]) -> Eqn:
-        bound: dict[str, Var] = dict(env)
-        outvars = self.binders(bound, "=") if self.peek().kind == "var" else ()
+        bound: dict[str, Var] = {}  # what it binds it cannot read
+        names = ChainMap(bound, env)
+        outvars = self.binders(names, "=") if self.peek().kind == "var" else ()
         if outvars:
             self.expect("=")
         token = self.next()
