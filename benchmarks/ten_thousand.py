@@ -29,7 +29,7 @@ OPERATIONS = (
 def layer(x, weights, order):
     """One product, a norm, and elementwise operations in an order drawn from `order`."""
     x = x @ weights
-    x = x - x.mean(axis=-1, keepdims=True)
+    x -= x.mean(axis=-1, keepdims=True)
     x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + 1)
     for _ in range(CHOICES):
         x = order.choice(OPERATIONS)(x, order.uniform(0.5, 1.5))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ..collection import paused
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..ir.rewrite import RuleStats
@@ -63,12 +64,16 @@ def bisect(
     --------
     >>> bisect(graph, Setting(pipeline(LLVM)))  # doctest: +SKIP
     """
-    given = list(inputs)
-    off = setting.disabled
-    found = bisect_passes(graph, setting.passes, check, given, seed, off)
-    if found is not None or check is not None:
+    given, passes = list(inputs), setting.passes
+    if check is not None:
+        return bisect_passes(graph, passes, check, given, seed, setting.disabled)
+    wanted = references(graph, given, seed)
+    found, made = _bisect_results(graph, passes, wanted, setting.disabled)
+    if found is not None:
         return found
-    return below_the_graph(graph, setting, references(graph, given, seed))
+    if not setting.offers:  # no pass is needed again
+        graph, setting = made, replace(setting, passes=())
+    return below_the_graph(graph, setting, wanted)
 
 
 def bisect_passes(
@@ -108,7 +113,8 @@ def bisect_passes(
     """
     off = frozenset(disabled)
     if check is None:
-        return _bisect_results(graph, passes, list(inputs), seed, off)
+        wanted = references(graph, list(inputs), seed)
+        return _bisect_results(graph, passes, wanted, off)[0]
     wrong = check(graph)
     if wrong is not None:
         raise TracejitError(
@@ -148,27 +154,34 @@ def _graphs(
 def _bisect_results(
     graph: Graph,
     passes: Sequence[Pass],
-    inputs: Sequence[Inputs],
-    seed: int,
+    wanted: Sequence[Reference],
     disabled: frozenset[str],
-) -> Culprit | None:
-    """Walk through the passes, comparing each graph with the one before it."""
-    wanted = references(graph, inputs, seed)
-    base = wanted
+) -> tuple[Culprit | None, Graph]:
+    """Walk through the passes, comparing each graph with the one before it.
+
+    Returns what is wrong, and the last graph that is right.
+    """
+    base = list(wanted)
     for one in passes:
         probe = exact_or_close(one, wanted, base)
-        context = PassContext(disabled_rules=disabled)
         try:
-            made = verify(one.run(graph, context))
+            made = _made(one, graph, disabled)
             wrong = None if made is graph else probe(made)
         except Exception as error:  # whatever a pass may raise
             wrong = said(error)
         if wrong is not None:
-            return _rewrite_at_fault(one, graph, probe, disabled)
+            return _rewrite_at_fault(one, graph, probe, disabled), graph
         if not one.is_exact and made is not graph:
             base = [replace(r, graph=made, _runs={}) for r in base]
         graph = made
-    return None
+    return None, graph
+
+
+def _made(one: Pass, graph: Graph, disabled: frozenset[str]) -> Graph:
+    """Return what a pass makes of a graph, verified."""
+    with paused():
+        made = one.run(graph, PassContext(disabled_rules=disabled))
+        return made if made is graph else verify(made)
 
 
 def exact_or_close(

@@ -13,6 +13,7 @@ from difflib import unified_diff
 import numpy as np
 
 from .. import config
+from ..collection import paused
 from ..ir.aval import Shape
 from ..ir.graph import Eqn, Graph, Literal, Var, subgraph
 from ..ir.interp import evaluate
@@ -96,8 +97,9 @@ def below_the_graph(
     Parameters
     ----------
     graph : Graph
-        As traced; its passes are right.
+        As traced, its passes being right; or after all passes.
     setting : Setting
+        With the passes that are to run.
     wanted : sequence of Reference
         What it gives.
     """
@@ -139,19 +141,21 @@ class _Lowering:
 
     def __post_init__(self) -> None:
         context = self.setting.context
+        self.fused = self.graph if not self.setting.passes else None
         context.after = lambda name, graph: setattr(self, "fused", graph)
         context.after_program = self.enter
         try:
-            compile_to_program(
-                self.graph,
-                self.setting.strides_of(self.graph),
-                self.setting.passes,
-                context,
-                self.setting.complex_views,
-                self.setting.offers,
-            )
-            if self.setting.is_native:
-                self.enter("blocks", with_blocks(self.programs[-1][1]))
+            with paused():
+                compile_to_program(
+                    self.graph,
+                    self.setting.strides_of(self.graph),
+                    self.setting.passes,
+                    context,
+                    self.setting.complex_views,
+                    self.setting.offers,
+                )
+                if self.setting.is_native:
+                    self.enter("blocks", with_blocks(self.programs[-1][1]))
         except Exception as error:  # whatever a step of lowering may raise
             self.crash = error
 
