@@ -1,7 +1,7 @@
 """``python -m benchmarks SUITE``: measure ours beside its peers, in one process.
 
 Suites of rows: core, overhead, models. Suites of numbers from processes of their own:
-compile, memory. ``gpu``, ``cliffs``, ``compare`` and ``readme`` are commands of their
+compile, memory, commands. ``gpu``, ``cliffs``, ``compare`` and ``readme`` are commands of their
 own.
 """
 
@@ -27,8 +27,11 @@ from .row import Row
 from .rows import SUITES
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-TABLES = {"compile": cold.compile_tables, "memory": cold.memory_tables}
-TABLES["commands"] = commands.command_tables
+TABLES = {
+    "compile": cold.compile_tables,
+    "memory": cold.memory_tables,
+    "commands": commands.command_tables,
+}
 COMMANDS = {
     "gpu": gpu,
     "compare": compare.main,

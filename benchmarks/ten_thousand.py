@@ -27,7 +27,7 @@ OPERATIONS = (
 
 
 def layer(x, weights, order):
-    """One product, a norm, and elementwise operations in an order drawn from `order`."""
+    """One product, a norm, and elementwise operations that `order` draws."""
     x = x @ weights
     x -= x.mean(axis=-1, keepdims=True)
     x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + 1)

@@ -113,3 +113,15 @@ def test_time_runs_out():
     assert not found.is_complete
     assert found.tried == 2
     assert len(found.graph.eqns) < 3
+
+
+def test_nothing_is_tried_when_time_is_over():
+    x = ShapedArray((), dt.FLOAT32)
+    b = Builder("long")
+    value = b.input(x)
+    for _ in range(3000):
+        value = b.emit(sin_p, value)
+    start = time.monotonic()
+    found = reduce(b.build([value]), (), lambda g, ps: True, seconds=0.05)
+    assert not found.is_complete
+    assert time.monotonic() - start < 2.0

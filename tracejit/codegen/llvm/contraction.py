@@ -396,7 +396,9 @@ class _Splitter:
             body.append(Compute(stored, convert_p, (value,), {"dtype": dtype}))
         body.append(Store(out.buffer, tuple(axis(a) for a in axes), stored))
         vector = axes[-1] if axes else None
-        self.stages.append(self._nested(value.name, body, axes, vector))
+        summed = {a for op in body if isinstance(op, Reduce) for a in op.axes}
+        loops = [*axes[:-1], *self._ordered(summed.difference(axes)), *axes[-1:]]
+        self.stages.append(self._nested(value.name, body, loops, vector))
         return out
 
     def _layout(self, value: Value, body: Sequence[KernelOp]) -> list[str]:
