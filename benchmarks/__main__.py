@@ -1,8 +1,8 @@
 """``python -m benchmarks SUITE``: measure ours beside its peers, in one process.
 
 Suites of rows: core, overhead, models. Suites of numbers from processes of their own:
-compile, memory, commands. ``gpu``, ``cliffs``, ``compare`` and ``readme`` are commands of their
-own.
+compile, memory, commands. ``gpu``, ``cliffs``, ``compare`` and ``readme`` are commands
+of their own.
 """
 
 import os

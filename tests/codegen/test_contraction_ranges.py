@@ -351,3 +351,18 @@ def test_threads_share_the_packing_of_a_large_operand(dtype: str) -> None:
             found.append(call(a, b))
     np.testing.assert_allclose(found[0], a @ b, atol=1e-2 if dtype == "f4" else 1e-11)
     assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()
+
+
+@pytest.mark.parametrize("shape", [(8, 16), (7, 5), (33, 40)], ids=str)
+def test_an_operand_of_a_product_may_hold_sums_over_axes_of_another(shape):
+    """Rows are divided by sums of a product that has another name for its columns."""
+
+    def chain(x, w):
+        for _ in range(2):
+            x = x @ w
+            x = x / (1 + np.abs(x).sum(axis=1, keepdims=True))
+        return np.cumsum(x @ w, axis=1)
+
+    x, w = random(*shape), random(shape[1], shape[1])
+    wanted = chain(x.astype("f8"), w.astype("f8"))
+    np.testing.assert_allclose(tj.jit(chain)(x, w), wanted, rtol=1e-4, atol=1e-5)
