@@ -134,6 +134,14 @@ def test_warns_once_for_each_cause():
     assert all(w.filename == __file__ for w in found)
 
 
+def test_functions_of_the_package_do_not_warn():
+    """Nobody but their authors could do anything about it."""
+    key = tj.random.key(0)
+    with tj.config.override(max_specializations=1):
+        for n in (1, 2, 3):
+            tj.random.uniform(key, (n,))
+
+
 def test_two_threads_compile_without_losing_each_other():
     f = tj.jit(lambda x: x + 1)
     threads = [threading.Thread(target=f, args=(X[:n],)) for n in (1, 2, 3)]
@@ -143,6 +151,37 @@ def test_two_threads_compile_without_losing_each_other():
         t.join()
     assert f.history.count == len(f.compiled_forms()) == 3
     assert [t.number for t in f.history.traces] == [1, 2, 3]
+
+
+def test_threads_that_make_the_same_first_call_compile_once():
+    f = tj.jit(lambda x: np.sort(x) + 1)
+    start = threading.Barrier(4)
+    results = []
+
+    def call():
+        start.wait()
+        results.append(f(X))
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert f.history.count == 1
+    for result in results:
+        np.testing.assert_array_equal(result, X + 1)
+
+
+def test_keys_of_traces_that_fail_are_bounded():
+    def fail(x):
+        raise ValueError
+
+    f = tj.jit(fail)
+    with tj.config.override(max_specializations=2):
+        for n in range(20):
+            with pytest.raises(ValueError):  # the function's own
+                f(np.ones(n))
+    assert f.cache_size() <= 5
 
 
 # --- what is said -----------------------------------------------------------------
@@ -170,6 +209,14 @@ def test_log_says_why_kernels_are_apart(capfd):
     (row,) = capfd.readouterr().err.splitlines()
     assert row.startswith("[tracejit.fusion] BACK: ")
     assert row.count("test_retraces.py:") == 2
+
+
+def test_log_says_what_passes_changed(capfd):
+    with tj.config.override(log=("passes",)):
+        tj.jit(lambda x: np.maximum(x * 1.0, 0) + x * x).lower(np.ones((4, 3)))
+    rows = capfd.readouterr().err.splitlines()
+    assert all(r.startswith("[tracejit.passes] _lambda_: ") for r in rows)
+    assert rows[0].endswith("fma: 3 → 2 equations (contract_fma 1)")
 
 
 class Named:

@@ -198,9 +198,37 @@ def _is_program(path: Path) -> bool:
 
 def test_donated_arguments_warn_in_each_process(lowered: list[str]) -> None:
     for _ in range(2):
-        with pytest.warns(tj.errors.DonationWarning):
+        with pytest.warns(tj.errors.DonationWarning, match="x: f32.4,6. has the dtype"):
             tj.jit(lambda x: x.sum(), donate_argnums=0)(X.copy())
+    assert len(lowered) == 1
+
+
+def updated(p: np.ndarray, g: np.ndarray) -> np.ndarray:
+    return p - 0.1 * g
+
+
+def test_results_are_in_donated_memory_from_disk_too(lowered: list[str]) -> None:
+    for _ in range(2):
+        p = X.copy()
+        step = tj.jit(updated, donate_argnums=0)
+        out = step(p, X)
+        assert np.shares_memory(out, p)
+        np.testing.assert_allclose(out, X - np.float32(0.1) * X, rtol=1e-6)
+    assert len(lowered) == 1
+    kept_apart = tj.jit(updated)(X, X)
+    assert not np.shares_memory(kept_apart, X)
     assert len(lowered) == 2
+
+
+def test_donated_arrays_are_overwritten_where_that_is_checked(
+    lowered: list[str],
+) -> None:
+    with config.override(donation="check"):
+        for _ in range(2):
+            p = X.copy()
+            tj.jit(updated, donate_argnums=0)(p, X)
+            assert np.isnan(p).all()
+    assert len(lowered) == 1
 
 
 def _through(primitive: Any, x: np.ndarray) -> Any:
@@ -257,6 +285,14 @@ def test_files_of_the_compiler_are_told_apart(tmp_path: Path) -> None:
     assert str(Path(lowering.__file__)) in "".join(made)
 
 
+def test_nothing_is_known_of_a_compiler_that_changed_since_it_was_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert kept.made_by.__wrapped__() == kept.made_by()
+    monkeypatch.setattr(config, "LOADED_NS", 1)
+    assert kept.made_by.__wrapped__() is None
+
+
 PROGRAM = """
 import sys
 import numpy as np, tracejit as tj
@@ -265,13 +301,16 @@ import numpy as np, tracejit as tj
 def step(w, x):
     return tj.value_and_grad(lambda w: (np.tanh(x @ w) ** 2).mean())(w)
 
+tj.api.PATIENCE.calls = 0  # the second call has machine code of its own, too
 w, x = np.ones((300, 200), np.float32), np.ones((100, 300), np.float32)
-value, gradient = step(w, x)
+for _ in range(3):
+    value, gradient = step(w, x)
+assert step._chain
 print(value.tobytes().hex(), gradient.tobytes().hex()[:999])
 print(*sorted(m for m in sys.modules if m.startswith(("tracejit", "llvmlite"))))
 """
 COMPILER = ("llvmlite", "tracejit.passes", "tracejit.program", "tracejit.kernels")
-COMPILER += ("tracejit.lowering", "tracejit.codegen.llvm.text")
+COMPILER += ("tracejit.lowering", "tracejit.codegen.llvm.program")
 COMPILER += ("tracejit.runtime.cpu.engine", "tracejit.runtime.cpu.executable")
 
 

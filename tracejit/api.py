@@ -8,8 +8,7 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,9 +24,9 @@ from .donation import check_apart, donated_arrays
 from .errors import RetraceWarning, UnsupportedError
 from .guard import MISS, Guard
 from .ir.placed import Placed
-from .records import dataclass
 from .runtime.cpu.entry.callable import NativeCallable, let_call, set_function
 from .runtime.cpu.entry.support import why_not
+from .specializations import Node, Specializations
 from .tracing.batching import custom_batching
 from .tracing.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .tracing.custom import custom_jvp, custom_vjp
@@ -38,7 +37,7 @@ from .tracing.mutation import apply_changes
 from .tracing.primitives import register_primitive
 from .tracing.record import Recording, record
 from .tracing.signature import INT, Call, Signature
-from .tracing.source import depth_of_caller
+from .tracing.source import depth_of_caller, is_internal
 from .tracing.trace import current_trace
 from .tracing.tree import flatten, unflatten
 from .tracing.vmap import vmap
@@ -112,107 +111,6 @@ class Patience:
 
 
 PATIENCE = Patience(200)
-
-
-@dataclass
-class Node:
-    """A node of the trie of questions.
-
-    Parameters
-    ----------
-    question : int
-        Argument leaf whose value was asked for, -1 at a leaf.
-    children : dict
-        Value (with its type) to the next node.
-    compiled : Compiled, optional
-        At a leaf.
-    number : int
-        Of the trace that `compiled` is of.
-    guard : Guard, optional
-        For calls like the last that came here the long way.
-    """
-
-    question: int = -1
-    children: dict[object, "Node"] = field(default_factory=dict)
-    compiled: Compiled | None = None
-    number: int = 0
-    guard: Guard | None = None
-
-    def forms(self) -> "Iterator[Node]":
-        """Yield the nodes of compiled code from here on."""
-        if self.compiled is not None:
-            yield self
-        for child in self.children.values():
-            yield from child.forms()
-
-    def drop(self, node: "Node") -> bool:
-        """Take a node out of what follows; tell whether anything is left here."""
-        kept = {k: c for k, c in self.children.items() if c.drop(node)}
-        self.children = kept
-        return self is not node and (bool(kept) or self.compiled is not None)
-
-
-@dataclass
-class Specializations:
-    """What is compiled for one base key.
-
-    Parameters
-    ----------
-    first_ints : dict of int to int
-        Int leaves and the value of their first call: constants until they change.
-    dynamic : set of int
-        Int leaves that changed: run-time values.
-    tries : dict
-        A trie of questions per set of dynamic leaves.
-    """
-
-    first_ints: dict[int, int]
-    dynamic: set[int] = field(default_factory=set)
-    tries: dict[frozenset[int], Node] = field(default_factory=dict)
-
-    def update(self, leaves: list[Any]) -> frozenset[int]:
-        """Note ints that changed; return the leaves to take as run-time values."""
-        for i, first in self.first_ints.items():
-            if i not in self.dynamic and leaves[i] != first:
-                self.dynamic.add(i)
-        return frozenset(self.dynamic)
-
-    def find(self, leaves: list[Any], dynamic: frozenset[int]) -> Node | None:
-        """Walk the trie by this call's answers to a node of compiled code."""
-        node = self.tries.get(dynamic)
-        while node is not None and node.compiled is None:
-            node = node.children.get(_answer(leaves[node.question]))
-        return node
-
-    def forms(self) -> "list[Node]":
-        """Return the nodes of compiled code."""
-        return [node for trie in self.tries.values() for node in trie.forms()]
-
-    def drop(self, node: Node) -> None:
-        """Forget a specialisation, and questions that lead to none."""
-        self.tries = {k: trie for k, trie in self.tries.items() if trie.drop(node)}
-
-    def insert(
-        self,
-        leaves: list[Any],
-        dynamic: frozenset[int],
-        compiled: Compiled,
-        number: int,
-    ) -> Node:
-        """Enter the specialisation of a trace under the questions that it asked."""
-        node = self.tries.setdefault(dynamic, Node())
-        for question in compiled.recording.pinned:
-            if node.question != question:
-                node.question, node.compiled = question, None
-                node.children.clear()
-            node = node.children.setdefault(_answer(leaves[question]), Node())
-        node.compiled, node.number, node.guard = compiled, number, None
-        return node
-
-
-def _answer(value: Any) -> object:
-    """Key of a value by type and bits (NaN equals itself, -0.0 is not 0.0)."""
-    return (type(value), repr(value)) if type(value) is not int else value
 
 
 class JitFunction(NativeCallable):
@@ -466,29 +364,50 @@ class JitFunction(NativeCallable):
                 for i, (x, k) in enumerate(zip(call.leaves, call.keys, strict=True))
                 if k.kind == INT
             }
+            self._drop_failed()
             entry = self._cache.setdefault(key, Specializations(ints))
         dynamic = entry.update(call.leaves)
+        node = entry.find(call.leaves, dynamic)
+        if node is None or not node.is_current:
+            with self._lock, paused():
+                node = self._compile(call, entry, dynamic, device)
+        assert node.compiled is not None
+        return node, node.compiled, dynamic
+
+    def _compile(
+        self,
+        call: Call,
+        entry: Specializations,
+        dynamic: frozenset[int],
+        device: "Device | None",
+    ) -> Node:
+        """Trace and compile for a call, unless another thread did meanwhile."""
         found = entry.find(call.leaves, dynamic)
-        compiled = None if found is None else found.compiled
-        if found is not None and compiled is not None and compiled.captures_current():
-            return found, compiled, dynamic
-        with self._lock, paused():
-            trace = self.history.begin(
-                call.described, str(device or CPU), dynamic, compiled
-            )
-            if log.is_enabled("retrace"):
-                log.emit("retrace", f"{self.__name__}: {trace}")
-            compiled = self._trace(call, dynamic, device).compile()
-            COUNTER.compiles += 1
-            self.history.end(trace, compiled)
-            node = entry.insert(call.leaves, dynamic, compiled, trace.number)
-            self._bound_cache(trace)
-        return node, compiled, dynamic
+        if found is not None and found.is_current:
+            return found
+        stale = None if found is None else found.compiled
+        place = str(device or CPU)
+        trace = self.history.begin(call.described, place, dynamic, stale)
+        if log.is_enabled("retrace"):
+            log.emit("retrace", f"{self.__name__}: {trace}")
+        compiled = self._trace(call, dynamic, device).compile()
+        COUNTER.compiles += 1
+        self.history.end(trace, compiled)
+        node = entry.insert(call.leaves, dynamic, compiled, trace.number)
+        self._bound_cache(trace)
+        return node
 
     def _forms(self) -> "list[tuple[object, Specializations, Node]]":
         """Return all that is compiled: base key, its specialisations, the node."""
         entries = [*self._cache.items()]
         return [(key, entry, node) for key, entry in entries for node in entry.forms()]
+
+    def _drop_failed(self) -> None:
+        """Forget keys for which nothing could be compiled, if these are many."""
+        if len(self._cache) > 2 * config.get("max_specializations"):
+            for key, entry in [*self._cache.items()]:
+                if not entry.tries:
+                    self._cache.pop(key, None)
 
     def _bound_cache(self, trace: "Trace") -> None:
         """Forget the oldest forms above the limit; warn of what causes so many."""
@@ -500,7 +419,8 @@ class JitFunction(NativeCallable):
             entry.drop(node)
             if not entry.tries:
                 self._cache.pop(key, None)
-        cause = self.history.new_cause(trace) if len(forms) > limit else None
+        is_over = len(forms) > limit and not _is_own(self.__wrapped__)
+        cause = self.history.new_cause(trace) if is_over else None
         if cause is not None:
             warnings.warn(
                 f"{self.__name__} was compiled {trace.number} times and keeps {limit} "
@@ -615,6 +535,12 @@ def _guard_for(plan: CallPlan, compiled: Compiled, call: Call) -> Guard | None:
     from .device_guard import device_guard  # noqa: PLC0415
 
     return device_guard(plan, compiled, call)
+
+
+def _is_own(fn: Callable[..., Any]) -> bool:
+    """Tell whether a function is tracejit's, of which its users need not be warned."""
+    code = getattr(fn, "__code__", None)
+    return code is not None and is_internal(code.co_filename)
 
 
 def _identifier(name: str) -> str:

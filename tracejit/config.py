@@ -8,6 +8,7 @@ for one block of one thread or task.
 
 import os
 import threading
+import time
 from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from typing import Literal, overload
 
 from .errors import TracejitError
 from .records import dataclass
+
+# When this process loaded the package: files that changed since are not what runs.
+LOADED_NS = time.time_ns()
 
 Value = bool | int | str | tuple[str, ...]
 

@@ -134,6 +134,10 @@ class DeviceMemoryError(TracejitError, MemoryError):
     """A device has no room for an array."""
 
 
+class CallMemoryError(TracejitError, MemoryError):
+    """The system has no memory for what a call makes."""
+
+
 class HostFallbackWarning(UserWarning):
     """A step of a program for a device runs on the host, with copies each way."""
 

@@ -15,7 +15,7 @@ from .codegen.llvm.target import host_target
 from .debugging import debug_module
 from .ir.aval import Shape
 from .ir.graph import Graph
-from .offers import free_leaves, offers_of, warn_of_unused
+from .offers import offers_of
 from .passes.limits import Limits
 from .passes.manager import Pass, PassContext
 from .passes.notes import Note
@@ -28,6 +28,7 @@ from .records import dataclass
 from .runtime.cpu.executable import CpuExecutable
 from .runtime.cpu.threads import threading_of
 from .tracing.record import Recording
+from .unused import free_leaves
 
 if TYPE_CHECKING:
     from .runtime.cuda.device import Device
@@ -130,13 +131,17 @@ def _with_donations(
     donated: Mapping[int, str],
     device: "Device | None",
 ) -> Lowering:
-    """Warn of donations without use, and add which leaves are lost."""
+    """Add which leaves are lost."""
     mode = config.get("donation")
-    if donated and mode == "on":
-        warn_of_unused(recording, donated, found.program)
     is_seen = mode == "check" or (mode == "on" and device is not None)
     lost = free_leaves(recording, donated) if is_seen else ()
     return replace(found, lost=lost)
+
+
+def input_strides(program: Program) -> list[Shape]:
+    """Return the strides of a Program's inputs, in elements."""
+    buffers = program.by_name
+    return [buffers[name].strides for name in program.inputs]
 
 
 def _limits_of(device: "Device | None") -> Limits:

@@ -387,7 +387,7 @@ class _Assembler:
                 rest = (self.steps.hold(_BYTE), nbytes + ALIGNMENT)
                 self.steps.add("new_aligned", *head, *shape, *rest)
             else:
-                memory = self.steps.hold(self.executable.pool.memory)
+                memory = self.steps.hold(self.executable.memory)
                 size = self.steps.hold(room_for(nbytes))
                 self.steps.add("new_pooled", *head, *shape, memory, size)
 

@@ -5,7 +5,7 @@ kernels; `compiled.Compiled` is machine code with the plan that feeds it and mak
 results.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import cache, cached_property
 from types import ModuleType
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from . import config, log, stored
 from .compiled import Compiled
 from .debugging import debug_module
+from .ir.aval import Shape
 from .ir.graph import Graph
 from .records import dataclass
 from .stored import Strides
 from .tracing.record import Recording
+from .unused import free_leaves, unused, warn_of_unused
 
 # The compiler loads when something is compiled that is not on disk.
 if TYPE_CHECKING:
@@ -85,6 +87,13 @@ class Traced:
         limits : Limits, optional
             What a kernel may contain: that of where it is to run, if nothing is said.
         """
+        lowered = self.lowered_again(limits)
+        program = lowered.program
+        self._warn_of_unused(program.donors, _lowering().input_strides(program))
+        return lowered
+
+    def lowered_again(self, limits: "Limits | None" = None) -> "Lowered":
+        """Lower as `lower` does, without its warnings."""
         found = _lowering().lower(
             self.recording, self.in_strides, self.donated, self.device, limits
         )
@@ -102,23 +111,32 @@ class Traced:
 
     def compile(self) -> Compiled:
         """Return machine code: what is on disk, or that of ``lower().compile()``."""
-        is_stored = self.device is None and not self.donated
-        is_stored = is_stored and not config.current().dump
-        source = (
-            stored.source_of(self.recording, self.in_strides) if is_stored else None
-        )
+        source = None
+        if self.device is None and not config.current().dump:
+            source = stored.source_of(self.recording, self.in_strides, self.donated)
         if source is None:
             return self.lower().compile()
         found = stored.find(source, self._executable)
         if found is not None:
             log.emit("compile", f"{self.graph.name}: from disk")
+            interface = found.interface
+            self._warn_of_unused(interface.donors, interface.input_strides)
             return Compiled(Stored(self), found)
         compiled = self.lower().compile()
         stored.keep(source, compiled.executable)
         return compiled
 
+    def _warn_of_unused(
+        self, donors: Mapping[int, int], strides: Sequence[Shape]
+    ) -> None:
+        """Warn of donated arrays that no result is computed into."""
+        if self.donated and config.get("donation") == "on":
+            taken = {*donors.values()}
+            rows = unused(self.recording, self.donated, taken, strides)
+            warn_of_unused(self.recording, rows)
+
     def _executable(self) -> "CpuExecutable":
-        executable: CpuExecutable = self.lower().compile().executable
+        executable: CpuExecutable = self.lowered_again().compile().executable
         return executable
 
 
@@ -146,12 +164,14 @@ class Stored:
 
     @property
     def lost(self) -> tuple[int, ...]:
-        """Argument leaves that nobody may use after a call: none are donated."""
-        return ()
+        """Argument leaves that nobody may use after a call, where that is checked."""
+        if config.get("donation") != "check":
+            return ()
+        return free_leaves(self.recording, self.traced.donated)
 
     def as_lowered(self) -> "Lowered":
         """Lower the trace, as it was when its code was made."""
-        return self.traced.lower()
+        return self.traced.lowered_again()
 
 
 @dataclass(frozen=True)

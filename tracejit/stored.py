@@ -7,13 +7,12 @@ text, the meaning of an error word) has the trace lowered and compiled as ever, 
 same code.
 
 Not kept: what calls NumPy's loops or Python, whose addresses are another process's;
-code with clocks, which notes in this process, or with names for perf; functions whose
-arguments are donated, which may warn; graphs that hold objects of Python or primitives
-of the user's own.
+code with clocks, which notes in this process, or with names for perf; graphs that hold
+objects of Python or primitives of the user's own.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -74,6 +73,10 @@ class StoredProgram(NativeProgram):
     def _error(self, word: int, arena: int) -> BaseException:
         return self._compiled().error_of(word, arena)
 
+    def memory_error(self) -> MemoryError:
+        """Return the exception for a call that gets no memory."""
+        return self._compiled().memory_error()
+
     def as_text(self) -> str:
         """Return the LLVM module, written anew."""
         return self._compiled().as_text()
@@ -94,7 +97,9 @@ def _own_imports(image: Image) -> set[str]:
     return {name for name in image.imports if name.startswith("tracejit_")}
 
 
-def source_of(recording: Recording, strides: Strides) -> str | None:
+def source_of(
+    recording: Recording, strides: Strides, donated: Collection[int] = ()
+) -> str | None:
     """Return what a trace's code depends on, as text; None if it cannot be said.
 
     Parameters
@@ -102,6 +107,8 @@ def source_of(recording: Recording, strides: Strides) -> str | None:
     recording : Recording
     strides : tuple
         Element strides of each input.
+    donated : collection of int
+        Argument leaves that calls give away.
     """
     graph = recording.graph
     if not kept.is_on() or _is_looked_into() or not _is_plain(graph):
@@ -117,6 +124,7 @@ def source_of(recording: Recording, strides: Strides) -> str | None:
         feeds,
         recording.writes,
         results,
+        sorted(donated),
         config.cache_key(),
         usable_cores(),
     )

@@ -1,7 +1,6 @@
 """`tracejit explain`: calls from the command line and from Python, text and JSON."""
 
 import json
-import sys
 
 import pytest
 from click.testing import CliRunner
@@ -40,13 +39,8 @@ def deep():
 @pytest.fixture
 def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "model.py").write_text(MODEL)
-    before = {*sys.modules}
-    yield tmp_path
-    for name in {*sys.modules} - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+    return tmp_path
 
 
 def run(*args):
@@ -142,3 +136,11 @@ def test_wrong_command_lines(model, args, message):
     result = run("explain", "model.py:scaled", *args)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_profile_and_view_take_arguments_from_python(model):
+    args = ("model.py:centred", "--args-from", "model.py:deep")
+    found = json.loads(run("view", *args, "--json").stdout)
+    assert found
+    result = run("profile", *args, "--calls", "2", "--arg", "f64[4]")
+    assert "either --arg or --args-from" in result.stderr

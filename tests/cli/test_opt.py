@@ -1,5 +1,6 @@
 """`tracejit opt`: what it prints where, its switches, its errors."""
 
+import json
 import re
 from pathlib import Path
 
@@ -234,3 +235,25 @@ def test_pass_that_breaks_the_graph_is_a_fault_of_the_compiler(monkeypatch):
     assert found.exit_code == 1
     assert isinstance(found.exception, VerifyError)
     assert "after pass drop" in found.exception.__notes__
+
+
+# --- JSON -------------------------------------------------------------------------
+
+
+def test_json_has_what_was_asked_for():
+    document = json.loads(result("-p", ALL, "--json").stdout)
+    assert document == {"graphs": [SHORTEST.rstrip()]}
+    options = ("--stats", "--time-passes", "--print-after=cse", "--json")
+    found = result("-p", ALL, *options)
+    document = json.loads(found.stdout)
+    assert not found.stderr
+    assert list(document["seconds"]) == ALL.split(",")
+    assert document["rewrites"]["canonicalize"] == {"mul_one": 1}
+    (after,) = document["after"]
+    assert after["pass"] == "cse"
+    assert after["graph"].startswith("graph @f")
+
+
+def test_json_of_changed_graphs():
+    document = json.loads(result("-p", "dce,dce", "--print-changed", "--json").stdout)
+    assert [x["pass"] for x in document["after"]] == ["dce"]

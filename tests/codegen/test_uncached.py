@@ -7,7 +7,7 @@ import tracejit as tj
 from tracejit.codegen.llvm import program as program_module
 from tracejit.codegen.llvm.target import host_target
 from tracejit.errors import InternalError
-from tracejit.runtime.cpu import executable as executable_module
+from tracejit.runtime.cpu import native as native_module
 from tracejit.runtime.cpu.executable import CpuExecutable
 
 from .test_program import ProgramBuilder, scaled, with_buffers
@@ -91,7 +91,7 @@ def test_a_result_that_is_not_aligned_is_an_error(monkeypatch) -> None:
         start = -memory.ctypes.data % 64 + 16
         return np.ndarray(shape, dtype, memory, start)
 
-    monkeypatch.setattr(executable_module, "aligned_empty", crooked)
+    monkeypatch.setattr(native_module, "aligned_empty", crooked)
     x = np.ones(4096, np.float32)
     with pytest.raises(InternalError, match="not aligned to 64 bytes"):
         tj.jit(lambda x: x * 2)(x)

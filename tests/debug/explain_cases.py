@@ -542,6 +542,13 @@ def recognised_in_python():
     return retraces(f)
 
 
+@case("CAPTURE_ARRAY", "LAYOUT_STRIDED", "CALL_UNALIGNED")
+def captures_odd_memory():
+    record = np.zeros(5, np.dtype([("flag", "i1"), ("x", "f8")]))["x"]
+    every_other = np.ones(10)[::2]
+    return lowered(lambda x: x + record + every_other, np.ones(5))
+
+
 # --- retraces ---------------------------------------------------------------------
 
 

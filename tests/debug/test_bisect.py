@@ -214,3 +214,23 @@ def test_wrong_code_of_right_kernels_is_named(table, name, other):
     assert found.name.endswith("_k0")
     assert "in machine code" in found.reason
     assert any("test_bisect.py" in line for line in found.source)
+
+
+# --- calls ------------------------------------------------------------------------
+
+
+def halve(x, index):
+    x -= x / 2
+    return x[index]
+
+
+def test_calls_are_bisected_with_their_own_arguments():
+    x = np.arange(24.0).reshape(4, 6)
+    before = x.copy()
+    for given in (x, x.T, x[::2]):
+        assert tj.debug.bisect_call(halve, given, np.array([1])) is None
+    np.testing.assert_array_equal(x, before)
+    with wrong_rule("add_for_sub", sub_p, add_for_sub):
+        found = tj.debug.bisect_call(halve, x.T, np.array([5]))
+    assert found.rule == "add_for_sub"
+    assert "inputs 0" in found.reason

@@ -9,7 +9,8 @@ import pytest
 
 import tracejit as tj
 from tracejit.debug.explanation import Explanation
-from tracejit.debug.finding import Finding, bytes_text
+from tracejit.debug.finding import Finding
+from tracejit.program.memory import in_bytes
 
 X = np.linspace(0.0, 1.0, 12).reshape(4, 3)
 
@@ -85,7 +86,7 @@ def test_numbers_add_up():
     [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5 GiB")],
 )
 def test_bytes_in_words(count, text):
-    assert bytes_text(count) == text
+    assert in_bytes(count) == text
 
 
 def test_alike_findings_are_one_line():

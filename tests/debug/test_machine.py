@@ -20,32 +20,50 @@ def measurements(monkeypatch):
         return machine.Limits({"float32": float(threads)}, {1000: 2.0})
 
     monkeypatch.setattr(machine, "measure_limits", measure)
+    monkeypatch.setattr(machine, "_KNOWN", machine._Known())
     return done
 
 
-def test_limits_are_measured_once_and_kept_on_disk(measurements, tmp_path):
+def forget(monkeypatch):
+    monkeypatch.setattr(machine, "_KNOWN", machine._Known())
+
+
+def test_limits_are_measured_once_and_kept_on_disk(measurements, tmp_path, monkeypatch):
     with config.override(cache_dir=str(tmp_path)):
-        first = machine.limits.__wrapped__(2)
-        again = machine.limits.__wrapped__(2)
-        other = machine.limits.__wrapped__(1)
+        first = machine.limits(2)
+        assert machine.limits(2) is first
+        forget(monkeypatch)
+        again = machine.limits(2)
+        other = machine.limits(1)
     assert measurements == [2, 1]
     assert first == again
     assert again.gb_s == {1000: 2.0}  # sizes are numbers again
     assert other.gflop_s == {"float32": 1.0}
 
 
-def test_damaged_limits_are_measured_again(measurements, tmp_path):
+def test_limits_measured_again_are_the_best_of_both(measurements, tmp_path):
     with config.override(cache_dir=str(tmp_path)):
-        machine.limits.__wrapped__(2)
+        machine.limits(2)
+        machine.improve([2, 3])
+        assert machine.limits(3).gflop_s == {"float32": 3.0}
+    assert measurements == [2, 2, 3]
+    low, high = (machine.Limits({"a": x}, {1: 5 - x}) for x in (1.0, 4.0))
+    assert low.best(high) == machine.Limits({"a": 4.0}, {1: 4.0})
+
+
+def test_damaged_limits_are_measured_again(measurements, tmp_path, monkeypatch):
+    with config.override(cache_dir=str(tmp_path)):
+        machine.limits(2)
+        forget(monkeypatch)
         [path] = (tmp_path / "machine").glob("*.tjc")
         path.write_bytes(path.read_bytes()[:-1] + b"!")
-        machine.limits.__wrapped__(2)
+        machine.limits(2)
     assert measurements == [2, 2]
 
 
 def test_without_a_disk_limits_are_measured(measurements):
     with config.override(cache_dir="off"):
-        assert machine.limits.__wrapped__(3).gflop_s == {"float32": 3.0}
+        assert machine.limits(3).gflop_s == {"float32": 3.0}
 
 
 def test_time_is_that_of_arithmetic_or_of_memory():

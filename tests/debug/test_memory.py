@@ -7,6 +7,7 @@ import pytest
 
 import tracejit as tj
 from tracejit.debug import memory
+from tracejit.program.memory import KINDS
 from tracejit.program.program import Storage
 
 from ..models.test_sequences import lstm_arguments, lstm_loss
@@ -143,4 +144,4 @@ def test_documents_are_json():
 
 def test_every_storage_has_a_kind():
     owners = {*Storage} - {Storage.ALIAS}
-    assert set(memory.KINDS) == owners
+    assert set(KINDS) == owners

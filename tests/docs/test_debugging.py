@@ -10,13 +10,23 @@ import sys
 
 import pytest
 
+from tracejit.debug import machine
 from tracejit.debug.reasons import REASONS, page
+from tracejit.log import ARTIFACTS
 
 from .blocks import run_blocks
 from .commands import BLESS, DOCS, bless, normalised, printed, shown
 
 PAGE = DOCS / "debugging.md"
 COMMANDS = shown(PAGE)
+
+
+@pytest.fixture(autouse=True)
+def known_machine(monkeypatch):
+    """Shares of limits are by numbers made up, which no test waits for."""
+    rates = {1 << 18: 90.0, 1 << 20: 80.0, 1 << 23: 50.0, 1 << 25: 25.0, 1 << 28: 10.0}
+    limits = machine.Limits({"float32": 100.0, "float64": 50.0}, rates)
+    monkeypatch.setattr(machine, "limits", lambda threads=None: limits)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +66,11 @@ def test_links_are_there():
     links = re.findall(r"\]\((?!http)([^)#]+)\)", PAGE.read_text("utf-8"))
     assert "reasons.md" in links
     assert not [link for link in links if not (DOCS / link).exists()]
+
+
+def test_every_log_is_described():
+    text = PAGE.read_text("utf-8").partition("## Logs")[2]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", text, re.M)) == ARTIFACTS
 
 
 def test_numbers_of_machines_are_normalised():

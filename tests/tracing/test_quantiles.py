@@ -38,10 +38,15 @@ def test_weights(name, case):
         x = (rng.normal(size=shape) * 5).astype(dtype)
         if name == "nanquantile" and dtype != "i4":
             x.flat[1] = np.nan
-        f = weighted(name, q, axis)
-        assert difference(tj.jit(f)(x, w), f(x, w)) == ""
-    f = weighted(name.replace("quant", "percent"), 40, axis)
-    assert difference(tj.jit(f)(x, w), f(x, w)) == ""
+        check(name, q, axis, x, w)
+    check(name.replace("quant", "percent"), 40, axis, x, w)
+
+
+def check(name, q, axis, x, w):
+    got = tj.jit(weighted(name, q, axis))(x, w)
+    if isinstance(axis, tuple):  # all axes; NumPy 2.1 mixed them up
+        axis, w = None, w.transpose(axis)
+    assert difference(got, weighted(name, q, axis)(x, w)) == ""
 
 
 def test_nan_is_a_nan_quantile():
@@ -61,11 +66,15 @@ def test_nan_is_a_nan_quantile():
 )
 def test_errors_are_numpys(w, axis, error):
     f, x = weighted("quantile", 0.5, axis), np.arange(5.0)
-    with np.errstate(invalid="ignore"), pytest.raises(error) as wanted:
-        f(x, w)
     with pytest.raises(error) as found:
         tj.jit(f)(x, w)
-    assert str(wanted.value) in str(found.value)
+    try:
+        with np.errstate(invalid="ignore"):
+            f(x, w)
+    except error as wanted:
+        assert str(wanted) in str(found.value)
+    else:  # NumPy 2.1 took weights that are all zero
+        assert not w.any()
 
 
 def test_other_methods_take_no_weights():

@@ -91,13 +91,21 @@ _WORDS: dict[str, Value] = {
 }
 
 
-def parse_argument(text: str) -> tuple[str | None, Value]:
+Sampler: TypeAlias = Callable[[np.ndarray | np.generic], np.ndarray | np.generic]
+
+
+def parse_argument(
+    text: str, sampler: Sampler | None = None
+) -> tuple[str | None, Value]:
     """Return the keyword, if the text names one, and the value of one argument.
 
     Parameters
     ----------
     text : str
         See `GRAMMAR`.
+    sampler : callable, optional
+        Gives the values of arrays and scalars of which the text says the type alone,
+        from one of zeros.
 
     Raises
     ------
@@ -110,7 +118,7 @@ def parse_argument(text: str) -> tuple[str | None, Value]:
     ('n', (3, None))
     """
     keyword = _KEYWORD.match(text)
-    reader = _Reader(text, keyword.end() if keyword else 0)
+    reader = _Reader(text, keyword.end() if keyword else 0, sampler)
     value = reader.value()
     reader.skip_space()
     if reader.at < len(text):
@@ -121,8 +129,8 @@ def parse_argument(text: str) -> tuple[str | None, Value]:
 class _Reader:
     """Reads one value; `at` is the position in the text."""
 
-    def __init__(self, text: str, at: int) -> None:
-        self.text, self.at = text, at
+    def __init__(self, text: str, at: int, sampler: Sampler | None = None) -> None:
+        self.text, self.at, self.sampler = text, at, sampler
 
     def error(self, message: str) -> ParseError:
         rest = self.text[self.at :]
@@ -163,7 +171,10 @@ class _Reader:
             if found is None:
                 continue
             try:
-                return make(found)
+                made = make(found)
+                if make in (_array, _scalar) and self.sampler is not None:
+                    made = self.sampler(made)  # type: ignore[arg-type]
+                return made
             except (SyntaxError, ValueError, OSError, MemoryError) as error:
                 self.at = start
                 reason = _reason(error)

@@ -10,12 +10,11 @@ from ..codegen.llvm.limits import LLVM
 from ..debug import bisect as debug
 from ..debug.checks import Check, command, is_valid, no_nan
 from ..debug.culprit import Culprit
-from ..debug.levels import Setting
+from ..debug.levels import Setting, passes_of
 from ..debug.samples import sample_inputs
 from ..ir.graph import Graph
-from ..passes.pipelines import pipeline
 from .args import argument_option
-from .functions import json_option, print_json, user_errors
+from .functions import args_from_option, json_option, print_json, user_errors
 from .graphs import graphs_of
 from .opt import check_rules, find_passes
 
@@ -49,6 +48,7 @@ FOUND = 3
 @click.command(epilog=EPILOG)
 @click.argument("source", metavar="FILE.tir|FILE.py:FUNC|MODULE:FUNC")
 @argument_option
+@args_from_option
 @click.option(
     "--check",
     "wanted",
@@ -76,6 +76,7 @@ FOUND = 3
 def bisect(
     source: str,
     arguments: tuple[str, ...],
+    args_from: str | None,
     wanted: str,
     seed: int,
     text: str | None,
@@ -88,11 +89,11 @@ def bisect(
     positive and special ones.
     """
     check_rules(disabled)
-    passes = pipeline(LLVM) if text is None else find_passes(text)
+    passes = passes_of(LLVM) if text is None else find_passes(text)
     setting = Setting(passes, disabled=frozenset(disabled))
     culprits: list[Culprit] = []
     with user_errors():
-        for graph in graphs_of(source, arguments):
+        for graph in graphs_of(source, arguments, args_from):
             check = check_of(wanted, graph, seed)
             found = debug.bisect(graph, setting, check, seed=seed)
             culprits += [found] if found is not None else []

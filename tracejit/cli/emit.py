@@ -24,8 +24,9 @@ from ..codegen.triton.machine import tuning_for
 from ..codegen.triton.store import triton_version
 from ..errors import TracejitError
 from ..ir.graph import Graph
+from ..ir.printer import format_graph
 from ..passes.limits import Limits
-from ..passes.manager import PassContext
+from ..passes.manager import PassContext, run_passes
 from ..passes.pipelines import compile_to_program, pipeline
 from ..program.blocks import with_blocks
 from ..program.printer import format_program
@@ -34,9 +35,19 @@ from ..runtime.cpu.engine import engine_for
 from ..runtime.cpu.externs import resolve_loop
 from .args import HELP_END, argument_option, isa_option
 from .functions import args_from_option, traced_target, user_errors
-from .opt import read_graphs
+from .graphs import graphs_of
 
-TARGETS = ("program", "kernels", "llvm", "asm", "triton", "ptx", "sass", "amdgcn")
+TARGETS = (
+    "interp",
+    "program",
+    "kernels",
+    "llvm",
+    "asm",
+    "triton",
+    "ptx",
+    "sass",
+    "amdgcn",
+)
 GPU_TARGETS = ("triton", "ptx", "sass", "amdgcn")
 
 EPILOG = f"""\b
@@ -49,6 +60,7 @@ Examples:
 
 \b
 Targets:
+  interp   the graph after all passes, which the interpreter runs, as .tir text
   program  buffers and steps
   kernels  the fused loop nests and their schedules
   llvm     the LLVM module for this machine's CPU
@@ -100,6 +112,10 @@ def emit(
         name, own_arch = target
         wanted = own_arch or arch or ("gfx942" if name == "amdgcn" else "sm_90")
         check_target(name, wanted)
+        if name == "interp":
+            graphs = map(after_passes, graphs_of(source, arguments, args_from))
+            click.echo("\n\n".join(map(format_graph, graphs)))
+            return
         found = programs(source, arguments, args_from, limits_of(name))
         with_all = bool(own_arch) and name == "triton"
         texts = [text_of(program, name, wanted, with_all) for program in found]
@@ -138,27 +154,15 @@ def programs(
 ) -> Iterator[Program]:
     """Yield the Program of a function, or of each graph in a file."""
     if source.endswith(".tir"):
-        given = arguments if args_from is None else (*arguments, args_from)
-        yield from graph_programs(source, given, limits)
+        for graph in graphs_of(source, arguments, args_from):
+            yield program_of(graph, limits)
         return
     yield traced_target(source, arguments, args_from).lower(limits).program
 
 
-def graph_programs(
-    path: str, arguments: Sequence[str], limits: Limits
-) -> Iterator[Program]:
-    """Yield the Program of each graph in a file of .tir text."""
-    if arguments:
-        raise click.UsageError(
-            f"{path} says the types of its graphs' inputs; leave out --arg and "
-            "--args-from"
-        )
-    try:
-        text = Path(path).read_text("utf-8")
-    except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
-    for graph in read_graphs(text, path):
-        yield program_of(graph, limits)
+def after_passes(graph: Graph) -> Graph:
+    """Return a graph after all passes of the CPU."""
+    return run_passes(graph, pipeline(LLVM, config.get("fma")))
 
 
 def program_of(graph: Graph, limits: Limits) -> Program:

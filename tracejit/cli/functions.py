@@ -11,6 +11,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import itertools
 import json
 import sys
 import traceback
@@ -21,12 +22,15 @@ from types import ModuleType, TracebackType
 from typing import TypeAlias
 
 import click
+import numpy as np
 
 from ..api import JitFunction, jit
+from ..debug.samples import sample_inputs
 from ..errors import InternalError, ParseError, TracejitError, VerifyError
+from ..ir.aval import ShapedArray
 from ..stages import Traced
 from ..tracing.source import is_internal
-from .args import ROWS, Value, parse_argument
+from .args import ROWS, Sampler, Value, parse_argument
 
 FILES_SHOWN = 5
 
@@ -97,13 +101,15 @@ def called_target(
 # --- arguments and the function ---------------------------------------------------
 
 
-def read_arguments(texts: Sequence[str]) -> tuple[list[Value], dict[str, Value]]:
+def read_arguments(
+    texts: Sequence[str], sampler: Sampler | None = None
+) -> tuple[list[Value], dict[str, Value]]:
     """Return the positional and the keyword arguments that the user wrote."""
     args: list[Value] = []
     kwargs: dict[str, Value] = {}
     for text in texts:
         try:
-            keyword, value = parse_argument(text)
+            keyword, value = parse_argument(text, sampler)
         except ParseError as error:
             raise click.UsageError(
                 f"--arg {text}: {error}\nan argument is one of:\n{ROWS}"
@@ -118,15 +124,51 @@ def read_arguments(texts: Sequence[str]) -> tuple[list[Value], dict[str, Value]]
 
 
 def function_and_calls(
-    target: str, arguments: Sequence[str], args_from: str | None
+    target: str,
+    arguments: Sequence[str],
+    args_from: str | None,
+    sampler: Sampler | None = None,
 ) -> tuple[Callable[..., object], Iterator[Call]]:
     """Return the function that the user named, and its calls; see `read_calls`."""
     found, module = find_object(target, "function")
-    return as_function(found, target, module), read_calls(arguments, args_from, module)
+    calls = read_calls(arguments, args_from, module, sampler)
+    return as_function(found, target, module), calls
+
+
+def seeded(seed: int) -> Sampler:
+    """Return what gives the values of arguments that are given as types."""
+    seeds = itertools.count(seed)
+
+    def sample(zero: np.ndarray | np.generic) -> np.ndarray | np.generic:
+        [made] = sample_inputs([ShapedArray(zero.shape, zero.dtype)], next(seeds))
+        return made if isinstance(zero, np.ndarray) else made[()]
+
+    return sample
+
+
+def sampled_call(
+    target: str, arguments: Sequence[str], args_from: str | None, seed: int
+) -> tuple[Callable[..., object], Call]:
+    """Return the function that the user named and a call of it, with sample values.
+
+    Raises
+    ------
+    click.UsageError
+        There is no such function, or it does not take these arguments.
+    """
+    with redirect_stdout(sys.stderr):
+        found = function_and_calls(target, arguments, args_from, seeded(seed))
+        function, calls = found
+        args, kwargs = next(calls)
+        check_call(function, args, kwargs)
+    return function, (args, kwargs)
 
 
 def read_calls(
-    arguments: Sequence[str], args_from: str | None, module: ModuleType | None = None
+    arguments: Sequence[str],
+    args_from: str | None,
+    module: ModuleType | None = None,
+    sampler: Sampler | None = None,
 ) -> Iterator[Call]:
     """Yield the arguments of each call that the user wrote, at least one.
 
@@ -139,7 +181,7 @@ def read_calls(
         For arguments that are no such thing, or that are given in both ways.
     """
     if args_from is None:
-        yield read_arguments(arguments)
+        yield read_arguments(arguments, sampler)
         return
     if arguments:
         raise click.UsageError("give either --arg or --args-from, not both")

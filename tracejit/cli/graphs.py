@@ -13,7 +13,9 @@ from .functions import traced_target
 from .opt import read_graphs
 
 
-def graphs_of(source: str, arguments: Sequence[str]) -> Iterator[Graph]:
+def graphs_of(
+    source: str, arguments: Sequence[str], args_from: str | None = None
+) -> Iterator[Graph]:
     """Yield each graph of a file, or that of a function as traced.
 
     Parameters
@@ -22,6 +24,8 @@ def graphs_of(source: str, arguments: Sequence[str]) -> Iterator[Graph]:
         ``FILE.tir``, ``FILE.py:FUNC`` or ``MODULE:FUNC``.
     arguments : sequence of str
         The texts of ``--arg``, for functions.
+    args_from : str, optional
+        That of ``--args-from``.
 
     Raises
     ------
@@ -29,11 +33,12 @@ def graphs_of(source: str, arguments: Sequence[str]) -> Iterator[Graph]:
         The file cannot be read, its text is no graph, or there is no such function.
     """
     if not source.endswith(".tir"):
-        yield traced_target(source, arguments).graph
+        yield traced_target(source, arguments, args_from).graph
         return
-    if arguments:
+    if arguments or args_from is not None:
         raise click.UsageError(
-            f"{source} says the types of its graphs' inputs; leave out --arg"
+            f"{source} says the types of its graphs' inputs; leave out --arg and "
+            "--args-from"
         )
     yield from read_graphs(read_text(source), source)
 

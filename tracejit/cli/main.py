@@ -8,6 +8,7 @@ import importlib
 from dataclasses import dataclass
 
 import click
+from click.shell_completion import CompletionItem
 
 from .._version import __version__
 
@@ -44,6 +45,23 @@ COMMANDS = {
     "bisect": Entry(
         "tracejit.cli.bisect", "bisect", "Find the rewrite that makes results wrong."
     ),
+    "reduce": Entry(
+        "tracejit.cli.reduce",
+        "reduce",
+        "Make a graph that fails as small as it can be.",
+    ),
+    "nan": Entry(
+        "tracejit.cli.nan", "nan", "Call a function and name the line that makes NaN."
+    ),
+    "bench": Entry(
+        "tracejit.cli.bench", "bench", "Measure a function, compiled and not."
+    ),
+    "cache": Entry(
+        "tracejit.cli.cache", "cache", "Show and remove compiled code on disk."
+    ),
+    "doctor": Entry(
+        "tracejit.cli.doctor", "doctor", "Look whether all that is needed is in order."
+    ),
     "repro": Entry(
         "tracejit.cli.repro", "repro", "Compile again what an internal error wrote."
     ),
@@ -63,6 +81,12 @@ Examples:
   tracejit explain model.py:predict --args-from model.py:batches
   tracejit opt graph.tir -p "canonicalize,cse,fuse" --print-changed
   tracejit demo --epochs 30
+
+\b
+Completion by the shell, for ~/.bashrc, ~/.zshrc, ~/.config/fish/config.fish:
+  eval "$(_TRACEJIT_COMPLETE=bash_source tracejit)"
+  eval "$(_TRACEJIT_COMPLETE=zsh_source tracejit)"
+  _TRACEJIT_COMPLETE=fish_source tracejit | source
 
 \b
 Exit codes:
@@ -87,6 +111,14 @@ class LazyGroup(click.Group):
         module = importlib.import_module(entry.module)
         command: click.Command = getattr(module, entry.attribute)
         return command
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return what can stand here; from the table, without imports."""
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        found = [(k, e) for k, e in COMMANDS.items() if k.startswith(incomplete)]
+        return [*(CompletionItem(k, help=e.help) for k, e in found), *options]
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter

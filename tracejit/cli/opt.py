@@ -8,7 +8,7 @@ commands can be piped.
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO
 
 import click
@@ -25,6 +25,7 @@ from ..ir.simplify import LOWERING_RULES
 from ..ir.verify import verify
 from ..passes.manager import Pass, PassContext, parse_pipeline, run_passes
 from ..passes.pipelines import known_passes
+from .functions import json_option, print_json
 
 EPILOG = """\b
 Examples:
@@ -32,6 +33,7 @@ Examples:
   tracejit opt graph.tir -p "canonicalize,cse" --print-after=cse --verify-each
   tracejit opt graph.tir -p canonicalize --bisect-limit=3 --stats
   tracejit trace model.py:f --arg f32[8] --level graph | tracejit opt - -p cse
+  tracejit opt graph.tir -p "canonicalize,cse" --stats --time-passes --json
   tracejit opt --list
 
 \b
@@ -78,12 +80,18 @@ class Report:
         Print it after each pass that changed it.
     times, stats : bool
         Print a table of seconds and one of rewrites.
+    as_json : bool
+        Print nothing: `shown` has the graphs.
+    shown : list of (str, str)
+        Filled in: passes, and graphs as text.
     """
 
     after: frozenset[str] = frozenset()
     changed: bool = False
     times: bool = False
     stats: bool = False
+    as_json: bool = False
+    shown: list[tuple[str, str]] = field(default_factory=list)
 
 
 @click.command(epilog=EPILOG)
@@ -124,6 +132,7 @@ class Report:
     metavar="NAME",
     help="Do not apply this rule; --list gives the names.",
 )
+@json_option
 @click.option(
     "--list",
     "list_only",
@@ -143,6 +152,7 @@ def opt(
     stats: bool,
     bisect_limit: int | None,
     disabled: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Run passes over the graphs in FILE ('-' for stdin) and print the result.
 
@@ -150,15 +160,22 @@ def opt(
     after the last.
     """
     passes = find_passes(pipeline)
-    report = Report(find_after(after, passes), print_changed, time_passes, stats)
+    wanted = find_after(after, passes)
+    report = Report(wanted, print_changed, time_passes, stats, as_json)
     check_rules(disabled)
     context = PassContext(
         verify=verify_each,
         disabled_rules=frozenset(disabled),
         stats=RuleStats(limit=bisect_limit),
     )
+    results = []
     for graph in read_graphs(file.read(), file.name):
-        click.echo(format_graph(run(graph, passes, context, report)))
+        results.append(format_graph(run(graph, passes, context, report)))
+        if not as_json:
+            click.echo(results[-1])
+    if as_json:
+        print_json(document(results, context, report))
+        return
     if report.times:
         print_times(context)
     if report.stats:
@@ -176,7 +193,11 @@ def run(
         changed = now is not last and format_graph(now) != format_graph(last)
         last = now
         if name in report.after or (report.changed and changed):
-            click.echo(f"; after {name}\n{format_graph(now)}", err=True)
+            report.shown.append((name, format_graph(now)))
+            if not report.as_json:
+                click.echo(f"; after {name}\n{report.shown[-1][1]}", err=True)
+        elif report.as_json:
+            return
         elif report.changed:
             click.echo(f"; after {name}: no change", err=True)
 
@@ -293,6 +314,20 @@ def check_rules(names: Iterable[str]) -> None:
                 f"--disable-rule={name}: there is no such rule{like}\n"
                 "tracejit opt --list shows all"
             )
+
+
+def document(
+    results: Sequence[str], context: PassContext, report: Report
+) -> dict[str, object]:
+    """Return all there is to report as one document; only what was asked for."""
+    found: dict[str, object] = {"graphs": list(results)}
+    if report.after or report.changed:
+        found["after"] = [{"pass": name, "graph": text} for name, text in report.shown]
+    if report.times:
+        found["seconds"] = dict(context.timings)
+    if report.stats:
+        found["rewrites"] = {name: dict(n) for name, n in context.fired.items()}
+    return found
 
 
 # --- tables -----------------------------------------------------------------------

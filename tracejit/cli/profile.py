@@ -16,18 +16,20 @@ import click
 import numpy as np
 
 from .. import config
+from ..debug import machine
 from ..debug.profiler import Profile, Recorder, profile_call
 from ..debug.samples import sample_inputs
 from ..ir.aval import ShapedArray
+from ..runtime.cpu.threads import usable_cores
 from ..tracing.tree import flatten, unflatten
 from .args import HELP_END, argument_option
 from .functions import (
+    args_from_option,
     as_jit,
     check_call,
-    find_function,
+    function_and_calls,
     json_option,
     print_json,
-    read_arguments,
     user_errors,
 )
 
@@ -47,6 +49,7 @@ Examples:
 @click.argument("target", metavar="FILE.py:FUNC|MODULE:FUNC|SCRIPT.py")
 @click.argument("script_arguments", metavar="[-- SCRIPT ARGUMENTS]", nargs=-1)
 @argument_option
+@args_from_option
 @click.option("--calls", type=click.IntRange(1), help="How many calls of FUNC.")
 @click.option("--threads", type=click.IntRange(1), help="How many threads they use.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the values.")
@@ -56,15 +59,26 @@ Examples:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write what ran when to a file that Perfetto and Chrome open.",
 )
+@click.option(
+    "--order",
+    type=click.Choice(("time", "program")),
+    default="time",
+    show_default=True,
+    help="Of steps and lines: the longest first, or as they stand.",
+)
+@click.option("--measure", is_flag=True, help="Measure the machine again first.")
 @json_option
 def profile(
     target: str,
     script_arguments: tuple[str, ...],
     arguments: tuple[str, ...],
+    args_from: str | None,
     calls: int | None,
     threads: int | None,
     seed: int,
     trace_file: Path | None,
+    order: str,
+    measure: bool,
     as_json: bool,
 ) -> None:
     """Measure a function or a script: each step, each line, against the machine.
@@ -75,11 +89,13 @@ def profile(
     """
     switches = {} if threads is None else {"threads": threads}
     with user_errors(), config.override(**switches):
+        if measure:
+            machine.improve({1, threads or usable_cores()})
         if ":" in target:
             if script_arguments:
                 raise click.UsageError("a function takes its arguments by --arg")
-            found = _of_function(target, arguments, calls, seed)
-        elif arguments or calls:
+            found = _of_function(target, arguments, args_from, calls, seed)
+        elif arguments or args_from or calls:
             raise click.UsageError("--arg and --calls need a function, FILE.py:FUNC")
         else:
             found = _of_script(Path(target), script_arguments)
@@ -88,18 +104,23 @@ def profile(
     if as_json:
         print_json(found.as_json())
     else:
-        click.echo(found.as_text())
+        click.echo(found.as_text(order))
 
 
 def _of_function(
-    target: str, arguments: Sequence[str], calls: int | None, seed: int
+    target: str,
+    arguments: Sequence[str],
+    args_from: str | None,
+    calls: int | None,
+    seed: int,
 ) -> Profile:
-    args, kwargs = read_arguments(arguments)
     # What the user's code prints is kept out of a stdout that may be piped on.
     with redirect_stdout(sys.stderr):
-        function = find_function(target)
+        function, given = function_and_calls(target, arguments, args_from)
+        args, kwargs = next(given)
         check_call(function, args, kwargs)
-        args, kwargs = with_samples((args, kwargs), seed)
+        if args_from is None:
+            args, kwargs = with_samples((args, kwargs), seed)
         return profile_call(as_jit(function), tuple(args), kwargs, calls)
 
 

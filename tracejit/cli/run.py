@@ -14,14 +14,14 @@ from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug.checks import Inputs
 from ..debug.contract import Reference, outcome_of
-from ..debug.levels import Setting, compiled
+from ..debug.levels import Setting, compiled, passes_of
 from ..debug.samples import varied_inputs
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..ir.primitive import Array
-from ..passes.pipelines import pipeline
+from ..tracing.nonfinite import explain_nonfinite
 from .args import argument_option, isa_option
-from .functions import json_option, print_json, user_errors
+from .functions import args_from_option, json_option, print_json, user_errors
 from .graphs import graphs_of
 
 EPILOG = """\b
@@ -30,13 +30,14 @@ Examples:
   tracejit run graph.tir --check interp --seed 3
   tracejit run model.py:predict --arg f32[8,16] --arg f32[16,4] --check interp
   tracejit run graph.tir --samples special --check interp --json
+  tracejit run model.py:loss --arg f32[8,16] --nan
 
 \b
 Exit codes:
   0  done; with --check: all results are right
   1  the function or graph failed
   2  the command line is wrong
-  3  a result is wrong
+  3  a result is wrong, or with --nan: a line makes NaN
 """
 WRONG = 3
 SHOWN = 6  # elements of a result
@@ -55,17 +56,21 @@ class Ran:
         A line for each, or one for the error that was raised.
     wrong : str
         Where a result is wrong; empty if all are right or nothing was checked.
+    nan : str
+        Which line makes NaN; empty if none does or nobody asked.
     """
 
     graph: str
     sample: str
     results: tuple[str, ...]
     wrong: str = ""
+    nan: str = ""
 
 
 @click.command(epilog=EPILOG)
 @click.argument("source", metavar="FILE.tir|FILE.py:FUNC|MODULE:FUNC")
 @argument_option
+@args_from_option
 @click.option(
     "--check",
     type=click.Choice(["interp"]),
@@ -81,12 +86,21 @@ class Ran:
     help="Kind of inputs: numbers around zero, around one, or NaN, infinities, zeros "
     "of both signs, subnormal and largest numbers among others.",
 )
+@click.option(
+    "--nan",
+    "with_nan",
+    is_flag=True,
+    help="Name the line that makes NaN in the results; `tracejit nan` does so for "
+    "values of your own.",
+)
 @isa_option("the code that runs")
 @json_option
 def run(
     source: str,
     arguments: tuple[str, ...],
+    args_from: str | None,
     check: str | None,
+    with_nan: bool,
     seed: int,
     samples: str,
     isa: str | None,
@@ -97,26 +111,31 @@ def run(
     with user_errors(), config.override(**switches):
         found = [
             ran
-            for graph in graphs_of(source, arguments)
-            for ran in runs_of(graph, samples, seed, check is not None)
+            for graph in graphs_of(source, arguments, args_from)
+            for ran in runs_of(graph, samples, seed, check is not None, with_nan)
         ]
     if as_json:
         print_json({"runs": [vars(ran) for ran in found]})
     else:
         print_runs(found, check is not None)
-    if any(ran.wrong for ran in found):
+    if any(ran.wrong or ran.nan for ran in found):
         raise click.exceptions.Exit(WRONG)
 
 
-def runs_of(graph: Graph, kind: str, seed: int, is_checked: bool) -> list[Ran]:
+def runs_of(
+    graph: Graph, kind: str, seed: int, is_checked: bool, with_nan: bool = False
+) -> list[Ran]:
     """Compile a graph and run it on samples of a kind."""
-    call = compiled(graph, Setting(pipeline(LLVM)))
+    call = compiled(graph, Setting(passes_of(LLVM)))
     chosen = [
         (name, inputs)
         for name, inputs in varied_inputs(graph.in_avals, seed)
         if kind in (name, "all")
     ]
-    return [run_of(graph, call, name, inputs, is_checked) for name, inputs in chosen]
+    return [
+        run_of(graph, call, name, inputs, is_checked, with_nan)
+        for name, inputs in chosen
+    ]
 
 
 def run_of(
@@ -125,6 +144,7 @@ def run_of(
     name: str,
     inputs: Inputs,
     is_checked: bool,
+    with_nan: bool = False,
 ) -> Ran:
     """Run compiled code once, and compare what it gives if that is wanted."""
     got = outcome_of(lambda: call(inputs))
@@ -135,7 +155,12 @@ def run_of(
     else:
         pairs = zip(got, graph.out_avals, strict=True)
         rows = [f"{k}: {aval} = {shown(x)}" for k, (x, aval) in enumerate(pairs)]
-    return Ran(graph.name, name, tuple(rows), "" if wrong is None else str(wrong))
+    finding = None
+    if with_nan and not isinstance(got, Exception):
+        finding = explain_nonfinite(graph.name, graph, inputs, nans_only=True)
+    nan = "" if finding is None else finding.as_text()
+    wrong_text = "" if wrong is None else str(wrong)
+    return Ran(graph.name, name, tuple(rows), wrong_text, nan)
 
 
 def shown(x: Array) -> str:
@@ -151,6 +176,8 @@ def print_runs(found: Sequence[Ran], is_checked: bool) -> None:
         click.echo(f"@{ran.graph}, {ran.sample} inputs")
         for row in ran.results:
             click.echo(f"  {row}")
+        if ran.nan:
+            click.echo(ran.nan)
         if ran.wrong:
             click.echo(f"  wrong: {ran.wrong}")
         elif is_checked:

@@ -19,11 +19,11 @@ from ..errors import TracejitError
 from ..stages import Lowered
 from .args import HELP_END, argument_option, isa_option
 from .functions import (
+    args_from_option,
     as_jit,
-    find_function,
+    function_and_calls,
     json_option,
     print_json,
-    read_arguments,
     traced_target,
     user_errors,
 )
@@ -42,6 +42,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("target", metavar="FILE.py:FUNC|MODULE:FUNC")
 @argument_option
+@args_from_option
 @click.option(
     "-o",
     "--output",
@@ -66,6 +67,7 @@ Examples:
 def view(
     target: str,
     arguments: tuple[str, ...],
+    args_from: str | None,
     output: Path | None,
     is_opened: bool,
     gpu: str,
@@ -84,8 +86,8 @@ def view(
         raise click.UsageError("--profile measures this machine; leave out --gpu")
     switches = {} if isa is None else {"isa": isa}
     with user_errors(), config.override(**switches):
-        lowered = lowered_for(target, arguments, gpu)
-        profile = profiled(target, arguments) if is_profiled else None
+        lowered = lowered_for(target, arguments, args_from, gpu)
+        profile = profiled(target, arguments, args_from) if is_profiled else None
         extras = Extras(likely_files(target), gpu, profile)
         found = document(lowered, extras)
         if as_json:
@@ -104,24 +106,27 @@ def view(
             webbrowser.open(place.resolve().as_uri())
 
 
-def lowered_for(target: str, arguments: tuple[str, ...], gpu: str) -> Lowered:
+def lowered_for(
+    target: str, arguments: tuple[str, ...], args_from: str | None, gpu: str
+) -> Lowered:
     """Return the function's compilation, for a GPU if one is named."""
     if not gpu:
-        return traced_target(target, arguments).lower()
+        return traced_target(target, arguments, args_from).lower()
     from ..codegen.triton.limits import TRITON  # noqa: PLC0415  # for GPUs alone
 
     try:
         check_arch(gpu)
     except TracejitError as error:
         raise click.BadParameter(error.message, param_hint="--gpu") from error
-    return traced_target(target, arguments).lower(TRITON)
+    return traced_target(target, arguments, args_from).lower(TRITON)
 
 
-def profiled(target: str, arguments: tuple[str, ...]) -> Profile:
+def profiled(target: str, arguments: tuple[str, ...], args_from: str | None) -> Profile:
     """Run the function at these arguments and return what its steps take."""
-    args, kwargs = read_arguments(arguments)
     with redirect_stdout(sys.stderr):
-        return profile_call(as_jit(find_function(target)), tuple(args), kwargs)
+        function, calls = function_and_calls(target, arguments, args_from)
+        args, kwargs = next(calls)
+        return profile_call(as_jit(function), tuple(args), dict(kwargs))
 
 
 def likely_files(target: str) -> tuple[str, ...]:

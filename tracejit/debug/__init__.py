@@ -8,6 +8,7 @@ from ..tracing.callbacks import debug_check as check
 from ..tracing.callbacks import debug_print as print
 
 if TYPE_CHECKING:
+    from .calls import bisect_call
     from .divergence import compare
     from .explanation import Explanation, explain
     from .finding import Finding
@@ -20,6 +21,7 @@ __all__ = [
     "REASONS",
     "Explanation",
     "Finding",
+    "bisect_call",
     "breakpoint",
     "check",
     "compare",
@@ -35,6 +37,7 @@ _LATER = {
     "Explanation": "explanation",
     "Finding": "finding",
     "REASONS": "reasons",
+    "bisect_call": "calls",
     "compare": "divergence",
     "explain": "explanation",
     "interpret": "stepping",

@@ -6,7 +6,9 @@ in the interpreter, `no_nan`, `is_valid` for the verifier, and `command`, a prog
 the user's.
 """
 
+import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -148,7 +150,8 @@ def command(line: str) -> Check:
     ----------
     line : str
         Run by the shell with the path of the graph as .tir text behind it, or in place
-        of ``{}``. Exit codes: 0 right, any other wrong.
+        of ``{}``; ``python`` is the one that runs here. Exit codes: 0 right, any other
+        wrong.
     """
 
     def check(graph: Graph) -> str | None:
@@ -157,7 +160,12 @@ def command(line: str) -> Check:
             path.write_text(format_graph(graph) + "\n", "utf-8")
             text = line.replace("{}", str(path)) if "{}" in line else f"{line} {path}"
             done = subprocess.run(  # the user's own command
-                text, shell=True, capture_output=True, text=True, check=False
+                text,
+                shell=True,
+                capture_output=True,
+                text=True,
+                check=False,
+                env=_environment(),
             )
         if done.returncode == 0:
             return None
@@ -165,3 +173,9 @@ def command(line: str) -> Check:
         return f"exit code {done.returncode}" + (f": {said[-1]}" if said else "")
 
     return check
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment with this Python's folder first in the path."""
+    folder = os.path.dirname(sys.executable)
+    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"}

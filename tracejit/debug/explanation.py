@@ -13,8 +13,9 @@ from itertools import islice
 
 from ..api import JitFunction
 from ..compiled import Compiled
+from ..program.memory import in_bytes
 from ..stages import Lowered
-from .finding import Finding, bytes_text
+from .finding import Finding
 from .program_findings import program_findings
 from .reasons import GROUPS, REASONS
 from .recording_findings import recording_findings
@@ -149,8 +150,8 @@ def _summary(numbers: Mapping[str, int]) -> str:
         "traces": lambda n: f"{n} trace{'s' * (n != 1)}",
         "kernels": lambda n: f"{n} kernel{'s' * (n != 1)}",
         "steps": lambda n: f"{n} step{'s' * (n != 1)}",
-        "arena_bytes": lambda n: f"{bytes_text(n)} between steps",
-        "copied_bytes": lambda n: f"{bytes_text(n)} copied",
+        "arena_bytes": lambda n: f"{in_bytes(n)} between steps",
+        "copied_bytes": lambda n: f"{in_bytes(n)} copied",
     }
     return ", ".join(words[name](n) for name, n in numbers.items()) or "not called"
 
@@ -163,7 +164,7 @@ def _group(findings: Sequence[Finding], most: int) -> Iterator[str]:
         yield f"  {code}: {REASONS[code].title}"
         for (message, size), times in islice(alike.items(), most or None):
             each = f"{times} times " if times > 1 else ""
-            yield f"    {message}" + (f" ({each}{bytes_text(size)})" if size else "")
+            yield f"    {message}" + (f" ({each}{in_bytes(size)})" if size else "")
         if most and len(alike) > most:
             yield f"    ... and {len(alike) - most} more"
         yield f"    try: {REASONS[code].remedy}"
@@ -174,7 +175,7 @@ def _html_row(finding: Finding) -> str:
         finding.code,
         finding.message,
         ", ".join(finding.sources),
-        bytes_text(finding.bytes) if finding.bytes else "",
+        in_bytes(finding.bytes) if finding.bytes else "",
         finding.remedy,
     )
     row = "".join(f"<td style='text-align:left'>{escape(c)}</td>" for c in cells)

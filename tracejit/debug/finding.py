@@ -65,22 +65,6 @@ class Finding:
         }
 
 
-def bytes_text(count: int | None) -> str:
-    """Return a number of bytes in words.
-
-    Examples
-    --------
-    >>> bytes_text(96), bytes_text(4096), bytes_text(3 << 20)
-    ('96 B', '4 KiB', '3 MiB')
-    """
-    value, unit = float(count or 0), "B"
-    for larger in ("KiB", "MiB", "GiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.4g} {unit}"
-
-
 def at(sources: tuple[str, ...], most: int = 3) -> str:
     """Return lines as text to append: `` at model.py:3``."""
     if not sources:

@@ -12,6 +12,7 @@ from difflib import unified_diff
 
 import numpy as np
 
+from .. import config
 from ..ir.aval import Shape
 from ..ir.graph import Eqn, Graph, Literal, Var, subgraph
 from ..ir.interp import evaluate
@@ -20,8 +21,9 @@ from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.primitive import Array
 from ..ir.printer import format_eqn, format_graph
 from ..kernels.lower import lines_of
+from ..passes.limits import Limits
 from ..passes.manager import Pass, PassContext
-from ..passes.pipelines import compile_to_program
+from ..passes.pipelines import compile_to_program, pipeline
 from ..program.blocks import with_blocks
 from ..program.donate import Offer, with_final_copies
 from ..program.interp import run_program
@@ -77,6 +79,13 @@ class Setting:
     def context(self) -> PassContext:
         """A context to run the passes in."""
         return PassContext(disabled_rules=self.disabled)
+
+
+def passes_of(limits: Limits) -> tuple[Pass, ...]:
+    """Return the pipeline of a target, as the switches want it."""
+    return pipeline(
+        limits, config.get("fma"), config.get("composites"), config.get("reroll")
+    )
 
 
 def below_the_graph(
@@ -168,6 +177,8 @@ class _Lowering:
 
     def culprit(self, wanted: Sequence[Reference]) -> Culprit | None:
         """Return the first step that makes a wrong Program."""
+        if self.crash is None and self.complaint(*self.programs[-1], wanted) is None:
+            return None
         before: Program | None = None
         for name, program in self.programs:
             wrong = None

@@ -11,8 +11,8 @@ import json
 import math
 import platform
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -306,7 +306,16 @@ def cpu_model() -> str:
     return next(names, platform.processor()).strip()
 
 
-@cache
+class _Known:
+    """What was measured or read in this process, by the number of threads."""
+
+    def __init__(self) -> None:
+        self.limits: dict[int, Limits] = {}
+
+
+_KNOWN = _Known()
+
+
 def limits(threads: int | None = None) -> Limits:
     """Return what this machine can do, from disk if it was measured before.
 
@@ -316,16 +325,38 @@ def limits(threads: int | None = None) -> Limits:
         How many at once; one for each usable core if nothing is said.
     """
     threads = threads or usable_cores()
+    found = _KNOWN.limits.get(threads) or _kept(threads)
+    if found is None:
+        found = measure_limits(threads=threads)
+        _keep(threads, found)
+    _KNOWN.limits[threads] = found
+    return found
+
+
+def improve(threads: Iterable[int]) -> None:
+    """Measure again, and keep the higher of both rates: load only lowers them."""
+    for count in threads:
+        found, known = measure_limits(threads=count), _kept(count)
+        best = found if known is None else found.best(known)
+        _keep(count, best)
+        _KNOWN.limits[count] = best
+
+
+def _key(threads: int) -> str:
+    return key_of(__version__, cpu_model(), host_target(), threads, SIZES)
+
+
+def _kept(threads: int) -> Limits | None:
     disk = configured("machine")
-    key = key_of(__version__, cpu_model(), host_target(), threads, SIZES)
-    parts = None if disk is None else disk.get(key)
-    if parts is not None and "limits" in parts:
-        return _read(parts["limits"])
-    found = measure_limits(threads=threads)
+    parts = None if disk is None else disk.get(_key(threads))
+    return None if parts is None or "limits" not in parts else _read(parts["limits"])
+
+
+def _keep(threads: int, found: Limits) -> None:
+    disk = configured("machine")
     if disk is not None:
         text = json.dumps({"gflop_s": found.gflop_s, "gb_s": found.gb_s})
-        disk.put(key, {"limits": text.encode()})
-    return found
+        disk.put(_key(threads), {"limits": text.encode()})
 
 
 def _read(text: bytes) -> Limits:

@@ -7,79 +7,21 @@ says what one call really took.
 """
 
 import tracemalloc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from .. import config
-from ..program.plan import touched
-from ..program.program import (
-    Copy,
-    Extern,
-    If,
-    Loop,
-    Program,
-    ProgramBuffer,
-    Run,
-    Step,
-    Storage,
-    While,
-    ends_of,
-    nested,
-)
+from ..program.memory import KINDS, OwnBuffer, in_bytes, own_buffers, shown_lines
+from ..program.program import Copy, Extern, If, Loop, Program, Run, Step, While, nested
 from ..records import dataclass
 from ..runtime.cpu.native import OUTPUTS
-from .text import in_bytes, shown_lines
 
 if TYPE_CHECKING:
     from ..codegen.llvm.program import ProgramCode
     from ..compiled import Compiled
 
 TOP = 10
-
-
-@dataclass(frozen=True)
-class LiveBuffer:
-    """Memory of its own that a Program has.
-
-    Parameters
-    ----------
-    name : str
-        As the Program calls it.
-    kind : str
-        ``input``, ``output``, ``constant`` or ``arena``.
-    dtype : str
-    shape : tuple of int
-    bytes : int
-    sources : tuple of str
-        The user's lines that compute it; for inputs and constants those that read it.
-    first, last : int
-        The steps from which and to which it is needed.
-    """
-
-    name: str
-    kind: str
-    dtype: str
-    shape: tuple[int, ...]
-    bytes: int
-    sources: tuple[str, ...]
-    first: int
-    last: int
-
-    @property
-    def document(self) -> dict[str, object]:
-        """Everything, ready for JSON."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "dtype": self.dtype,
-            "shape": list(self.shape),
-            "bytes": self.bytes,
-            "sources": list(self.sources),
-            "first": self.first,
-            "last": self.last,
-        }
 
 
 @dataclass(frozen=True)
@@ -119,7 +61,7 @@ class Timeline:
     ----------
     moments : tuple of Moment
         One for each step, in order; steps inside of loops once.
-    buffers : tuple of LiveBuffer
+    buffers : tuple of OwnBuffer
     input_bytes, output_bytes, constant_bytes : int
         What lies in memory of its own: results in donated arguments take none.
     arena_bytes : int
@@ -132,7 +74,7 @@ class Timeline:
     """
 
     moments: tuple[Moment, ...]
-    buffers: tuple[LiveBuffer, ...]
+    buffers: tuple[OwnBuffer, ...]
     input_bytes: int
     output_bytes: int
     constant_bytes: int
@@ -153,12 +95,12 @@ class Timeline:
         """The moment at which most is live; None without steps."""
         return max(self.moments, key=lambda m: m.total, default=None)
 
-    def live_at(self, number: int) -> list[LiveBuffer]:
+    def live_at(self, number: int) -> list[OwnBuffer]:
         """Return the buffers that are live at a step, largest first."""
         found = [b for b in self.buffers if b.first <= number <= b.last]
         return sorted(found, key=lambda b: -b.bytes)
 
-    def top(self, count: int = TOP) -> list[LiveBuffer]:
+    def top(self, count: int = TOP) -> list[OwnBuffer]:
         """Return the largest buffers at the busiest moment."""
         busiest = self.busiest
         return [] if busiest is None else self.live_at(busiest.number)[:count]
@@ -174,16 +116,11 @@ class Timeline:
         busiest = self.busiest
         if busiest is not None:
             lines.append(
-                f"most is live at step {busiest.number} {busiest.title}"
-                f"{shown_lines(busiest.sources)}: {in_bytes(busiest.total)}, of which "
-                f"{in_bytes(busiest.scratch)} scratch"
+                f"most is live at step {busiest.number} {busiest.title} "
+                f"({shown_lines(busiest.sources)}): {in_bytes(busiest.total)}, "
+                f"of which {in_bytes(busiest.scratch)} scratch"
             )
-        for b in self.top():
-            shape = ",".join(map(str, b.shape))
-            lines.append(
-                f"  {in_bytes(b.bytes):>10}  {b.kind:8} {b.name:6} "
-                f"{b.dtype}[{shape}]{shown_lines(b.sources)}"
-            )
+        lines += [f"  {b}" for b in self.top()]
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, object]:
@@ -206,7 +143,7 @@ class Timeline:
                 }
                 for m in self.moments
             ],
-            "buffers": [b.document for b in self.buffers],
+            "buffers": [_document(b) for b in self.buffers],
         }
 
 
@@ -226,7 +163,7 @@ def timeline(program: Program, code: "ProgramCode | None" = None) -> Timeline:
     1048704
     """
     code = code or _code_of(program)
-    buffers = tuple(_live_buffers(program))
+    buffers = tuple(own_buffers(program))
     steps = list(nested(program.steps))
     moments = []
     rows = zip(steps, _live_bytes(buffers, len(steps)), strict=True)
@@ -247,7 +184,7 @@ def timeline(program: Program, code: "ProgramCode | None" = None) -> Timeline:
     )
 
 
-def _live_bytes(buffers: Sequence[LiveBuffer], steps: int) -> list[int]:
+def _live_bytes(buffers: Sequence[OwnBuffer], steps: int) -> list[int]:
     """Return the bytes that are live at each step."""
     changes = [0] * (steps + 1)
     for b in buffers:
@@ -256,12 +193,17 @@ def _live_bytes(buffers: Sequence[LiveBuffer], steps: int) -> list[int]:
     return list(accumulate(changes))[:steps]
 
 
-KINDS: Mapping[Storage, str] = {
-    Storage.INPUT: "input",
-    Storage.OUTPUT: "output",
-    Storage.CONSTANT: "constant",
-    Storage.ARENA: "arena",
-}
+def _document(buffer: OwnBuffer) -> dict[str, object]:
+    return {
+        "name": buffer.name,
+        "kind": buffer.kind,
+        "dtype": buffer.dtype,
+        "shape": list(buffer.shape),
+        "bytes": buffer.bytes,
+        "sources": list(buffer.sources),
+        "first": buffer.first,
+        "last": buffer.last,
+    }
 
 
 def title_of(step: Step) -> str:
@@ -284,68 +226,6 @@ def _code_of(program: Program) -> "ProgramCode":
     threading = threading_of(config.get("threads"), config.get("share_from"))
     target = host_target(config.get("isa"))
     return emit_program(program, target, resolve_loop, threading)
-
-
-def _live_buffers(program: Program) -> Iterator[LiveBuffer]:
-    """Yield what has memory of its own, with the steps that it lives for."""
-    lives = _lives(program)
-    writers, readers = users_of(program)
-    last = max(sum(1 for _ in nested(program.steps)) - 1, 0)
-    for b in program.buffers:
-        is_apart = b.storage is Storage.ALIAS or b.donor is not None
-        if is_apart or (b.storage is Storage.ARENA and b.name not in lives):
-            continue
-        sources = writers.get(b.name) or readers.get(b.name, {})
-        is_planned = b.storage is Storage.ARENA
-        yield LiveBuffer(
-            b.name,
-            KINDS[b.storage],
-            b.dtype.name,
-            b.shape,
-            bytes_of(b),
-            tuple(sources),
-            *(lives[b.name] if is_planned else (0, last)),
-        )
-
-
-def bytes_of(buffer: ProgramBuffer) -> int:
-    """Return the bytes of the elements of a buffer."""
-    return prod(buffer.shape) * buffer.dtype.itemsize
-
-
-def _lives(program: Program) -> dict[str, tuple[int, int]]:
-    """Return the first and last step of each owner of memory.
-
-    What is used inside of a loop lives as long as the loop, as the plan has it.
-    """
-    lives: dict[str, tuple[int, int]] = {}
-    roots = roots_of(program)
-    first = 0
-    for step in program.steps:
-        end = first + sum(1 for _ in nested([step])) - 1
-        for name in touched(step):
-            owner = roots[name]
-            lives[owner] = lives.get(owner, (first, end))[0], end
-        first = end + 1
-    return lives
-
-
-def users_of(program: Program) -> tuple[dict[str, dict[str, None]], ...]:
-    """Return the lines that write each owner of memory, and those that read it."""
-    found: tuple[dict[str, dict[str, None]], ...] = ({}, {})
-    roots = roots_of(program)
-    for step in nested(program.steps):
-        ins, outs = ends_of(step)
-        for names, known in ((outs, found[0]), (ins, found[1])):
-            for name in names:
-                lines = known.setdefault(roots[name], {})
-                lines.update(dict.fromkeys(step.source))
-    return found
-
-
-def roots_of(program: Program) -> dict[str, str]:
-    """Return the owner of memory for each buffer."""
-    return {b.name: b.base or b.name for b in program.buffers}
 
 
 def measured(compiled: "Compiled", leaves: list[Any]) -> int:

@@ -1,9 +1,13 @@
 """`tj.debug.nans()`: raise where compiled functions give NaN, and say who made it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from .. import config
+from ..api import JitFunction, jit
+from ..errors import NonFiniteError
+from ..tracing.nonfinite import Finding
 
 
 @contextmanager
@@ -39,3 +43,31 @@ def nans(infinities: bool = False) -> Iterator[None]:
     """
     with config.override(nans="inf" if infinities else "nan"):
         yield
+
+
+def check(
+    fn: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    infinities: bool = False,
+) -> Finding | None:
+    """Call a function once; return where NaN in its results comes from, if any is.
+
+    Parameters
+    ----------
+    fn : callable
+        Jitted or not.
+    args, kwargs
+        Of the call.
+    infinities : bool
+        Whether results that are inf count, too.
+    """
+    jitted = fn if isinstance(fn, JitFunction) else jit(fn)
+    try:
+        with nans(infinities):
+            jitted(*args, **kwargs)
+    except NonFiniteError as error:
+        if not isinstance(error.finding, Finding):
+            raise
+        return error.finding
+    return None

@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import config
 from ..errors import UnsupportedError
+from ..program.memory import roots_of, users_of
 from ..program.program import (
     Copy,
     Extern,
@@ -35,7 +36,7 @@ from ..program.program import (
 from ..records import dataclass
 from ..runtime.cpu.probes import nanoseconds_per_tick, probes_of, watch
 from . import chrome, machine, report
-from .memory import Timeline, roots_of, timeline, title_of, users_of
+from .memory import Timeline, timeline, title_of
 from .work import UNKNOWN, Share, Work, shares_of, time_shares, work_of
 
 if TYPE_CHECKING:
@@ -236,9 +237,15 @@ class Profile:
                 )
         return tuple(sorted(found.values(), key=lambda x: -x.seconds))
 
-    def as_text(self) -> str:
-        """Return the steps and the lines as tables."""
-        return report.as_text(self)
+    def as_text(self, order: str = "time") -> str:
+        """Return the steps and the lines as tables.
+
+        Parameters
+        ----------
+        order : str
+            ``"time"``, what took the longest first, or ``"program"``.
+        """
+        return report.as_text(self, order == "time")
 
     def as_json(self) -> dict[str, object]:
         """Return everything but the events, ready for JSON."""
@@ -310,9 +317,9 @@ class Recorder:
         """See `Profile`."""
         return self.profile.lines
 
-    def as_text(self) -> str:
+    def as_text(self, order: str = "time") -> str:
         """See `Profile`."""
-        return self.profile.as_text()
+        return self.profile.as_text(order)
 
     def as_json(self) -> dict[str, object]:
         """See `Profile`."""

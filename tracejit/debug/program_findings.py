@@ -136,10 +136,11 @@ def _intermediates(program: Program) -> Iterator[Finding]:
     found = [b for b in program.buffers if b.storage is Storage.ARENA]
     for buffer in sorted(found, key=lambda b: -size_of(b)):
         made, used = tuple(written[buffer.name]), tuple(read[buffer.name])
+        maker = f", computed{at(made)}" if made else ""
         reader = f", read{at(used)}" if used else ""
         yield Finding(
             "MEMORY_INTERMEDIATE",
-            f"{aval_of(buffer)}, computed{at(made)}{reader}",
+            f"{aval_of(buffer)}{maker}{reader}",
             tuple(dict.fromkeys((*made, *used))),
             f"%{buffer.name}",
             size_of(buffer),

@@ -9,15 +9,18 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..compiled import is_passed_as_is
+from ..ir.aval import ShapedArray
 from ..ir.graph import Eqn, Graph, Var, subgraphs
 from ..ir.ops.shape import constant_p
 from ..ir.primitive import ArrayConstant
 from ..ir.rerolling import Rolled
-from ..offers import unused
+from ..lowering import input_strides
 from ..program.program import Copy, Purpose
 from ..stages import Lowered
-from ..tracing.leaves import ArgumentLeaf, place_name, value_text
+from ..tracing.leaves import place_name, value_text
 from ..tracing.record import Recording
+from ..unused import unused
 from .finding import Finding, at
 
 UNROLLED = 8  # times that a line is recorded, from which on it is worth telling
@@ -40,8 +43,10 @@ def recording_findings(lowered: Lowered) -> Iterator[Finding]:
 
 def _arguments(recording: Recording) -> Iterator[Finding]:
     for i, leaf in enumerate(recording.arguments):
-        if leaf.kind == "array":
-            yield from _array(leaf)
+        if leaf.aval is not None and leaf.kind == "array":
+            if leaf.strides or not leaf.is_readable:
+                size = leaf.aval.nbytes
+                yield _array(leaf.name, leaf.text, size, leaf.is_readable)
         elif i in recording.pinned:
             line = recording.asked.get(i, "")
             sources = (line,) if line else ()
@@ -61,19 +66,20 @@ def _arguments(recording: Recording) -> Iterator[Finding]:
     yield from _aliases(recording)
 
 
-def _array(leaf: ArgumentLeaf) -> Iterator[Finding]:
-    assert leaf.aval is not None
-    if not leaf.is_readable:
-        yield Finding(
-            "CALL_UNALIGNED",
-            f"{leaf.name} is {leaf.text}",
-            subject=leaf.name,
-            bytes=leaf.aval.nbytes,
-        )
-    elif leaf.strides:
-        yield Finding(
-            "LAYOUT_STRIDED", f"{leaf.name} is {leaf.text}", subject=leaf.name
-        )
+def _array(name: str, text: str, size: int, is_readable: bool) -> Finding:
+    """Return what an array costs that is not C-contiguous and aligned."""
+    if is_readable:
+        return Finding("LAYOUT_STRIDED", f"{name} is {text}", subject=name)
+    return Finding("CALL_UNALIGNED", f"{name} is {text}", subject=name, bytes=size)
+
+
+def _memory(name: str, array: np.ndarray) -> Iterator[Finding]:
+    """Yield the same of a captured array."""
+    is_readable = is_passed_as_is(array)
+    if not is_readable or not array.flags.c_contiguous:
+        aval = ShapedArray(array.shape, array.dtype)
+        text = f"{aval}, strides {list(array.strides)}"
+        yield _array(name, text, aval.nbytes, is_readable)
 
 
 def _aliases(recording: Recording) -> Iterator[Finding]:
@@ -97,6 +103,7 @@ def _captures(recording: Recording) -> Iterator[Finding]:
             capture.name,
             None if aval is None else aval.nbytes,
         )
+        yield from _memory(f"the captured {capture.name}", capture.array)
     functions = []
     for constant in recording.constants:
         if isinstance(constant.value, _VALUES):
@@ -181,7 +188,8 @@ def _donations(lowered: Lowered) -> Iterator[Finding]:
         name, aval = lowered.donated[feed], recording.graph.out_avals[out]
         text = f"{name}: output {out}, {aval}"
         yield Finding("DONATION_USED", text, subject=name, bytes=aval.nbytes)
-    for row in unused(recording, lowered.donated, program):
+    taken = {*program.donors.values()}
+    for row in unused(recording, lowered.donated, taken, input_strides(program)):
         text = f"{row.name}: {row.aval} {row.why}"
         yield Finding(row.code, text, subject=row.name, bytes=row.aval.nbytes)
 

@@ -1,16 +1,9 @@
 """A profile as text, as HTML and as a JSON document."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .text import (
-    LINES_SHOWN,
-    html_table,
-    in_bytes,
-    in_seconds,
-    in_thousands,
-    text_table,
-)
+from ..program.memory import in_bytes, shown_lines
+from .text import html_table, in_seconds, in_thousands, text_table
 
 if TYPE_CHECKING:
     from .machine import Limits
@@ -22,26 +15,26 @@ STEP_HEAD = (
     *("time/call", "share", "runs", "flops", "bytes", "flop/B", "limit", "threads"),
     *("what", "lines"),
 )
-LINE_HEAD = ("time/call", "share", "flops", "bytes", "line", "in")
+LINE_HEAD = ("", "time/call", "share", "flops", "bytes", "line", "in")
 ESTIMATE = (
     "~ the line shares kernels with others: time by its part of their operations and "
     "bytes"
 )
 
 
-def as_text(profile: "Profile") -> str:
-    """Return a profile as tables of steps and of lines."""
+def as_text(profile: "Profile", by_time: bool = True) -> str:
+    """Return a profile as tables of steps and of lines, in order of time or not."""
     if not profile.functions:
         return "no compiled function ran"
     parts = [machine_text(profile), *block_text(profile)]
     for function in profile.functions:
-        rows = step_rows(function)
+        rows = step_rows(function, by_time)
         more = len(rows) - STEPS_SHOWN
         shown = text_table(STEP_HEAD, rows[:STEPS_SHOWN], 2)
         cut = f"\n... and {more} steps that took less" if more > 0 else ""
         parts.append(f"{head(profile, function)}\n{shown}{cut}")
         parts.append(function.memory.as_text())
-    rows = line_rows(profile)[:LINES_OF_TABLE]
+    rows = line_rows(profile, by_time)[:LINES_OF_TABLE]
     lines = f"by line:\n{text_table(LINE_HEAD, rows, 2)}"
     has_estimates = any(line.is_estimate for line in profile.lines)
     parts.append(f"{lines}\n{ESTIMATE}" if has_estimates else lines)
@@ -70,7 +63,7 @@ def machine_text(profile: "Profile") -> str:
         sides = ", ".join(f"{v:.3g} Gflop/s {k}" for k, v in limits.gflop_s.items())
         near, far = (limits.gb_s[f(limits.gb_s)] for f in (min, max))
         name = "1 thread" if threads == 1 else f"{threads} threads"
-        rates.append(f"{name}: {sides}, {near:.3g} GB/s caches, {far:.3g} memory")
+        rates.append(f"{name}: {sides}, {near:.3g} GB/s caches, {far:.3g} GB/s memory")
     return f"limits of this machine, {'; '.join(rates)}"
 
 
@@ -101,9 +94,9 @@ def head(profile: "Profile", function: "FunctionProfile") -> str:
     return f"{text}; {in_seconds(around)} a call outside of it"
 
 
-def step_rows(function: "FunctionProfile") -> list[list[str]]:
-    """Return the rows of the table of steps, the longest first."""
-    ordered = sorted(function.steps, key=lambda s: -s.seconds)
+def step_rows(function: "FunctionProfile", by_time: bool = True) -> list[list[str]]:
+    """Return the rows of the table of steps, those first that took the longest."""
+    ordered = sorted(function.steps, key=lambda s: -s.seconds if by_time else s.number)
     return [_step_row(s, function) for s in ordered if s.runs]
 
 
@@ -120,7 +113,7 @@ def _step_row(step: "StepProfile", function: "FunctionProfile") -> list[str]:
         f"{step.of_limit:.0%} {bound_of(step)}" if work else "",
         str(function.threads if step.is_shared else 1),
         f"{step.kind} {step.name}" if step.kind != step.name else step.name,
-        _shown(step.sources),
+        shown_lines(step.sources),
     ]
 
 
@@ -129,26 +122,30 @@ def bound_of(step: "StepProfile") -> str:
     return "arith" if step.is_bound_by_arithmetic else "mem"
 
 
-def _shown(sources: Sequence[str]) -> str:
-    more = " ..." * (len(sources) > LINES_SHOWN)
-    return ", ".join(sources[:LINES_SHOWN]) + more
-
-
-def line_rows(profile: "Profile") -> list[list[str]]:
-    """Return the rows of the table of lines, the longest first."""
+def line_rows(profile: "Profile", by_time: bool = True) -> list[list[str]]:
+    """Return the rows of the table of lines, those first that took the longest."""
     calls = max(profile.functions[0].calls, 1) if len(profile.functions) == 1 else 1
     total = sum(line.seconds for line in profile.lines)
-    return [_line_row(line, calls, total) for line in profile.lines]
+    lines = profile.lines
+    if not by_time:
+        lines = tuple(sorted(lines, key=lambda x: _place(x.source)))
+    return [_line_row(line, calls, total) for line in lines]
+
+
+def _place(source: str) -> tuple[str, int]:
+    file, _, number = source.rpartition(":")
+    return file, int(number) if number.isdecimal() else 0
 
 
 def _line_row(line: "LineProfile", calls: int, total: float) -> list[str]:
     return [
-        ("~" if line.is_estimate else "") + in_seconds(line.seconds / calls),
+        "~" if line.is_estimate else "",
+        in_seconds(line.seconds / calls),
         f"{line.seconds / total:.0%}" if total else "",
         in_thousands(line.flops / calls),
         in_bytes(line.bytes / calls),
         line.source,
-        _shown(line.steps),
+        shown_lines(line.steps),
     ]
 
 

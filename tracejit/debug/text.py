@@ -1,24 +1,7 @@
-"""Numbers and lines as people read them: for reports in text and HTML."""
+"""Numbers and tables as people read them: for reports in text and HTML."""
 
 from collections.abc import Sequence
 from html import escape
-
-LINES_SHOWN = 4
-
-
-def in_bytes(count: float) -> str:
-    """Return a number of bytes with its unit.
-
-    Examples
-    --------
-    >>> in_bytes(1536), in_bytes(0)
-    ('1.5 KiB', '0 B')
-    """
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.4g} TiB"
 
 
 def in_seconds(seconds: float) -> str:
@@ -48,14 +31,6 @@ def in_thousands(count: float) -> str:
             return f"{count:.3g}{prefix}"
         count /= 1000
     return f"{count:.3g}P"
-
-
-def shown_lines(sources: Sequence[str]) -> str:
-    """Return the user's lines after what they belong to; nothing without lines."""
-    if not sources:
-        return ""
-    more = f" and {len(sources) - LINES_SHOWN} more" * (len(sources) > LINES_SHOWN)
-    return f"  ; {', '.join(sources[:LINES_SHOWN])}{more}"
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:

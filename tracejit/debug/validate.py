@@ -23,7 +23,7 @@ from .levels import Setting, compiled
 from .repro import case_of, wrong_results
 
 BUDGET = 3e7  # numbers computed, by one run; each is computed some thirty times
-EQUATION = 2e3  # numbers that cost as much as an equation without any
+EQUATION = 1e4  # numbers that cost as much as an equation without any
 OUTSIDE = frozenset({Effect.ORDERED, Effect.IO})
 
 

@@ -12,7 +12,7 @@ from ..errors import InternalError
 from .aval import ShapedArray
 from .graph import Atom, Eqn, Graph, Literal, SourceLines, Var
 from .primitive import Effect, Param, Primitive
-from .rewrite import NO_RULES, RuleSet, RuleStats
+from .rewrite import NO_RULES, Rule, RuleSet, RuleStats
 
 Operand = Atom | bool | int | float | complex
 _ATOMS = (Var, Literal)
@@ -91,8 +91,12 @@ class Builder:
         """Insert an equation and return its results."""
         ins = self._atoms(operands)
         params = params or {}
-        replaced = self._rewritten(primitive, ins, params)
-        return self._insert(primitive, ins, params) if replaced is None else replaced
+        rules = self.rules.by_primitive.get(primitive)
+        if rules is not None:
+            replaced = self._rewritten(rules, primitive, ins, params)
+            if replaced is not None:
+                return replaced
+        return self._insert(primitive, ins, params)
 
     def keep(self, eqn: Eqn) -> tuple[Atom, ...]:
         """Insert an equation of another graph whose operands stand for themselves.
@@ -100,19 +104,25 @@ class Builder:
         Unless a rule replaces it, it is the same object, and its results are. Equations
         are not value-numbered so.
         """
-        replaced = self._rewritten(eqn.primitive, eqn.invars, eqn.params)
-        if replaced is not None:
-            return replaced
+        rules = self.rules.by_primitive.get(eqn.primitive)
+        if rules is not None:
+            found = self._rewritten(rules, eqn.primitive, eqn.invars, eqn.params)
+            if found is not None:
+                return found
         self.eqns.append(eqn)
         for var in eqn.outvars:
             self._definitions[var] = eqn
         return eqn.outvars
 
     def _rewritten(
-        self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
+        self,
+        rules: Sequence[Rule],
+        primitive: Primitive,
+        ins: tuple[Atom, ...],
+        params: Mapping[str, Param],
     ) -> tuple[Atom, ...] | None:
         """Return what the first rule that applies gives."""
-        for rule in self.rules.by_primitive.get(primitive, ()):
+        for rule in rules:
             if self.stats.limit is not None and not self.stats.can_fire():
                 break
             replaced = rule.apply(self, primitive, ins, params)

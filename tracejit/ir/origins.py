@@ -276,14 +276,15 @@ class OriginFinder(Follower[Tracked]):
         origins = _inherited(eqn, ins, out.shape)
         origins = np.where(bad, origins, np.int32(0))
         is_nan = is_bad(out, nans_only=True)
-        fresh = is_nan & ~_had_nan(eqn, ins, out.shape)
+        fresh = is_nan & ~_had_nan(eqn, ins, origins)
         new = bad & ((origins == 0) | (fresh & (origins < 0)))
         if new.any():
             origins = np.where(
                 new, np.int32(self._enter(eqn, ins, result, out, new)), origins
             )
         old = bad & ~new
-        for number in np.unique(origins[fresh & old])[:MOST]:
+        became = origins[fresh & old]
+        for number in np.unique(became)[:MOST] if became.size else ():
             origin = self.origins[int(number)]
             if origin.became is None:
                 mask = fresh & (origins == number)
@@ -365,7 +366,7 @@ def _inherited(eqn: Eqn, ins: Sequence[Tracked], shape: tuple[int, ...]) -> Arra
         xs, ys = (_spread(x, shape) for x in ins[1:])
         return np.where(pred, xs, ys)
     if p.kind is Kind.ELEMENTWISE:
-        return _earliest([_spread(x, shape) for x in ins])
+        return _earliest([_spread(x, shape) for x in ins if x.origins is not None])
     if p.kind is Kind.REDUCE and "axes" in eqn.params:
         (x,) = (_spread(x, x.value.shape) for x in ins)
         return _earliest_along(x, eqn.params["axes"])
@@ -393,6 +394,8 @@ def _unranked(rank: Array) -> Array:
 
 
 def _earliest(many: Sequence[Array]) -> Array:
+    if len(many) == 1:
+        return many[0]
     return _unranked(np.minimum.reduce([_rank(x) for x in many]))
 
 
@@ -429,12 +432,17 @@ def _through_linear(eqn: Eqn, ins: Sequence[Tracked], shape: tuple[int, ...]) ->
     return _unranked(rank)
 
 
-def _had_nan(eqn: Eqn, ins: Sequence[Tracked], shape: tuple[int, ...]) -> Array:
-    """Tell which elements of a result had NaN among the operands they come from."""
+def _had_nan(eqn: Eqn, ins: Sequence[Tracked], origins: Array) -> Array:
+    """Tell which elements of a result had NaN among the operands they come from.
+
+    `origins` are those that the result has from operands.
+    """
+    if not any(x.origins is not None and np.isinf(x.value).any() for x in ins):
+        return np.asarray(origins != 0)
     nans = [
         Tracked(x.value, is_bad(x.value, nans_only=True).astype(np.int32))
         if x.origins is not None
         else x
         for x in ins
     ]
-    return np.asarray(_inherited(eqn, nans, shape) != 0)
+    return np.asarray(_inherited(eqn, nans, origins.shape) != 0)

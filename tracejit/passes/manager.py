@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 
+from .. import log
 from ..errors import ParseError, TracejitError
 from ..ir.builder import Builder
 from ..ir.graph import Eqn, Graph
@@ -119,18 +120,27 @@ def run_passes(
     """
     context = context or PassContext()
     for one in passes:
-        before = context.stats.fired.copy()
+        before, given = context.stats.fired.copy(), graph
         start = time.perf_counter()
         graph = one.run(graph, context)
         seconds = time.perf_counter() - start
         context.timings[one.name] = context.timings.get(one.name, 0.0) + seconds
         fired = context.stats.fired - before
         context.fired[one.name] = context.fired.get(one.name, Counter()) + fired
+        if log.is_enabled("passes") and graph is not given:
+            log.emit("passes", _changed(one, given, graph, fired))
         if context.verify:
             _verify_after(one, graph)
         if context.after is not None:
             context.after(one.name, graph)
     return graph
+
+
+def _changed(one: Pass, old: Graph, new: Graph, fired: Counter[str]) -> str:
+    """Say what a pass did: ``f: cse: 12 → 9 equations (equal 3)``."""
+    rules = ", ".join(f"{rule} {times}" for rule, times in fired.items() if times)
+    count = f"{len(old.eqns)} → {len(new.eqns)} equations"
+    return f"{new.name}: {one.name}: {count}" + (f" ({rules})" if rules else "")
 
 
 def _verify_after(one: Pass, graph: Graph) -> None:

@@ -3,10 +3,12 @@
 import numpy as np
 
 from ..codegen.error_word import index_place
-from ..errors import IndexRangeError
+from ..errors import CallMemoryError, IndexRangeError
 from ..kernels.kernel import Load
+from ..program.memory import in_bytes, own_buffers
 from ..program.program import Extern, Program, Run, Step
 
+_BUFFERS_SHOWN = 5
 _LINALG_MESSAGES = {
     "cholesky": "Matrix is not positive definite",
     "eigh": "Eigenvalues did not converge",
@@ -48,3 +50,25 @@ def linalg_error(step: Step) -> np.linalg.LinAlgError:
     message = _LINALG_MESSAGES.get(step.primitive.name, "Singular matrix")
     where = f"\n  at {step.source[0]}" if step.source else ""
     return np.linalg.LinAlgError(message + where)
+
+
+def memory_error(program: Program, arena_bytes: int) -> CallMemoryError:
+    """Return the error of a call that gets no memory: how much, for what, which lines.
+
+    Parameters
+    ----------
+    program : Program
+    arena_bytes : int
+        What a call takes besides its results.
+    """
+    made = [b for b in own_buffers(program) if b.kind in ("output", "arena")]
+    results = sum(b.bytes for b in made if b.kind == "output")
+    largest = sorted(made, key=lambda b: -b.bytes)[:_BUFFERS_SHOWN]
+    shown = "".join(f"\n    {b}" for b in largest)
+    return CallMemoryError(
+        f"no memory for a call of {program.name}, which takes "
+        f"{in_bytes(results + arena_bytes)}: {in_bytes(results)} for results, "
+        f"{in_bytes(arena_bytes)} for temporaries; the largest are{shown}",
+        hint="work on fewer rows at a time, e.g. by tj.scan; "
+        "tj.checkpoint keeps less for gradients",
+    )

@@ -660,7 +660,7 @@ class Tracer(Shadowed):
         """Return the same bytes, as numbers of `dtype`."""
         if dtype is None or dtype is np.ndarray or np.dtype(dtype) == self.dtype:
             return self.derive(Reshaped(self.shape), self.shadow.view())
-        if isinstance(dtype, type) and issubclass(dtype, np.ndarray):
+        if np.ndarray in getattr(dtype, "__mro__", ()):
             raise UnsupportedError(
                 f"an array as {dtype.__module__}.{dtype.__name__} is not traced",
                 source=user_line(),
@@ -679,9 +679,9 @@ class Tracer(Shadowed):
     def byteswap(self, inplace: bool = False) -> "Tracer":
         """Return the numbers whose bytes are in the other order."""
         numbers = 2 if dt.is_complex(self.dtype) else 1
-        rows = np.array(self).reshape(*self.shape, 1).view(np.uint8)
+        rows = self.copy().reshape(*self.shape, 1).view(np.uint8)
         each = (numbers, self.dtype.itemsize // numbers)
-        swapped = rows.reshape(*self.shape, *each)[..., ::-1]
+        swapped = rows.reshape(*self.shape, *each)[..., ::-1].copy()
         result = swapped.reshape(rows.shape).view(self.dtype).reshape(self.shape)
         if not inplace:
             return result

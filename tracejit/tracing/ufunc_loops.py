@@ -42,6 +42,7 @@ def carried(
         body = inner.builder.build([after, after] if stacks else [after])
     finally:
         inner.active = False
-    params = ScanParams(body, xs[0].shape[0], False, 0, 1).params
-    outs = trace.emit_all(scan_p, [start.read(), *(x.read() for x in xs)], params)
+    params = ScanParams(body, xs[0].shape[0], False, 0, 1)
+    operands = [start.read(), *(x.read() for x in xs)]
+    outs = trace.emit_all(scan_p, operands, dict(params.params))
     return trace.result(outs[-1])

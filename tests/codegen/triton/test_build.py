@@ -140,9 +140,15 @@ def test_every_primitive_builds(name):
     dtype = dt.NAME_TO_DTYPE[name]
     inputs = [elementwise.operands_for("", dtype, 1)[0]] * 3 + [np.zeros(41, bool)]
     computed = [(ops.convert_p, {"dtype": to}, [0]) for to in elementwise.REAL]
+    computed += [
+        (ops.bitcast_p, {"dtype": to}, [0])
+        for to in elementwise.REAL
+        if to.itemsize == dtype.itemsize
+    ]
     for primitive in elementwise.PRIMITIVES:
         dtypes = elementwise.operand_dtypes(primitive, dtype)
-        if primitive.name == "convert" or not elementwise.takes(primitive, dtypes):
+        has_dtype = primitive in (ops.convert_p, ops.bitcast_p)
+        if has_dtype or not elementwise.takes(primitive, dtypes):
             continue
         if can_emit(primitive, dtypes):
             places = [3, 0, 1] if primitive.name == "select" else range(len(dtypes))

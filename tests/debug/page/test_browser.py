@@ -113,7 +113,7 @@ def test_a_source_line_lights_up_what_it_became(opened, gradient):
     assert all(models.line_of("hidden = np.tanh") in t for t in graph)
     kernels = texts(tab, "#kernels .row.hit")
     assert any("tanh(" in t for t in kernels)
-    for name, words in (("llvm", "define"), ("asm", "grad_loss_k0:")):
+    for name, words in (("llvm", "define"), ("asm", "grad_loss_k")):
         show_tab(tab, name)
         tab.wait_for_selector(f"#{name} .row.hit")
         assert any(words in t for t in texts(tab, f"#{name} .row.hit"))
@@ -191,8 +191,8 @@ def test_without_a_mouse(opened, gradient):
     """By keys alone: to a line, its selection, its code, other passes, and back."""
     tab = opened(gradient)
     keys = tab.keyboard
-    reached = []
-    for _ in range(14):
+    reached = [""]
+    while reached[-1] != "tab-kernels":
         keys.press("Tab")
         reached.append(tab.evaluate("document.activeElement.id"))
     order = [
@@ -205,7 +205,7 @@ def test_without_a_mouse(opened, gradient):
         "graph",
         "tab-kernels",
     ]
-    assert [name for name in reached if name in order] == order
+    assert [name for name in reached if name] == order
     keys.press("1")
     for _ in range(int(models.line_of("hidden = np.tanh").split(":")[1])):
         keys.press("ArrowDown")
@@ -226,15 +226,14 @@ def test_without_a_mouse(opened, gradient):
     keys.press("3")
     keys.press("ArrowRight")
     tab.wait_for_selector(".box")
-    keys.press("Tab")
-    for _ in range(3):
+    while not tab.evaluate("document.activeElement.matches('.box')"):
         keys.press("Tab")
     keys.press("ArrowDown")
     keys.press("Enter")
     assert tab.evaluate("document.activeElement.classList.contains('hit')")
     keys.press("Escape")
     settle(tab)
-    assert not texts(tab, ".hit")
+    assert not texts(tab, "#source .hit, #graph .hit, .box.hit")
     keys.press("?")
     assert tab.is_visible("#help-dialog")
     keys.press("Escape")
@@ -359,12 +358,13 @@ def test_hostile_names_are_text(opened, tmp_path, monkeypatch):
 def test_a_thousand_equations(opened):
     """Only lines in sight are in the page, whichever level is shown."""
 
-    def deep(x):
+    def deep(x, w):
         for i in range(250):
-            x = np.sort(np.tanh(x) * (i + 1.5)) + x
+            x = np.tanh(x @ w) * (i % 3 + 1.5) + x
         return x
 
-    shown = page(tj.jit(deep).lower(models.floats(32)))
+    with tj.config.override(reroll=False):  # no loops: each equation is there
+        shown = page(tj.jit(deep).lower(models.floats(8, 8), models.floats(8, 8)))
     tab = opened(shown)
     assert len(shown.text) < 3e6
     equations = int(tab.evaluate("app.doc.stages[0].equations"))
@@ -376,6 +376,6 @@ def test_a_thousand_equations(opened):
     tab.evaluate("app.graph.element.scrollTop = 1e9")
     settle(tab)
     assert any("return" in t for t in texts(tab, "#graph .row"))
-    tab.click("#graph .row:has-text('sort')")
+    tab.click("#graph .row:has-text('dot_general')")
     settle(tab)
     assert texts(tab, "#source .row.hit")

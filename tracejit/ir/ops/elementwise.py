@@ -648,7 +648,7 @@ def _bitcast_eval(x: ShapedArray, dtype: np.dtype) -> ShapedArray:
 
 def _bitcast(x: Array, dtype: np.dtype) -> Array:
     if dtype == dt.BOOL:  # any other byte than 0 is true
-        return np.asarray(x).view(np.uint8) != 0
+        return np.not_equal(np.asarray(x).view(np.uint8), 0)
     return np.asarray(x).view(dtype)
 
 

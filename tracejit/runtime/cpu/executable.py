@@ -24,7 +24,7 @@ from ...codegen.llvm.target import Target
 from ...errors import InternalError
 from ...kernels.cost import work_ns
 from ...program.program import Copy, Loop, Program, ProgramBuffer, Run, Step
-from ..failures import index_error, linalg_error
+from ..failures import index_error, linalg_error, memory_error
 from .engine import engine_for
 from .externs import HostCalls, resolve_loop
 from .image import LoadedImage
@@ -132,6 +132,10 @@ class CpuExecutable(NativeProgram):
     def as_text(self) -> str:
         """Return the LLVM module."""
         return self._code.text
+
+    def memory_error(self) -> MemoryError:
+        """Return the exception for a call that gets no memory."""
+        return memory_error(self.program, self.interface.arena_bytes)
 
     def error_of(self, word: int, arena: int) -> BaseException:
         """Return the exception that an error word stands for, in that arena."""

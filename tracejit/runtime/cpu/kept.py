@@ -19,6 +19,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from ... import config
 from ..._version import __version__
 from ...disk import configured, key_of
 from .image import Image
@@ -76,12 +77,17 @@ def keep(
 
 @cache
 def made_by() -> tuple[str, ...] | None:
-    """Return all that made code depends on besides its source; None if unknown."""
-    processor, llvm = _processor(), _llvm_files()
-    if processor is None or llvm is None:
+    """Return all that made code depends on besides its source; None if unknown.
+
+    It is not known where files changed after some were loaded: then this process may
+    run what neither the old files nor the new ones say.
+    """
+    processor, llvm, ours = _processor(), _llvm_files(), files_below(_PACKAGE, ".py")
+    has_changed = any(changed_ns > config.LOADED_NS for _, _, changed_ns in ours)
+    if processor is None or llvm is None or has_changed:
         return None
     versions = __version__, np.__version__, ml_dtypes.__version__, sys.version
-    return *versions, repr(files_below(_PACKAGE, ".py")), llvm, processor
+    return *versions, repr(ours), llvm, processor
 
 
 def files_below(folder: str, suffix: str) -> list[tuple[str, int, int]]:

@@ -8,7 +8,7 @@ known elsewhere stays in memory, so that an address never is another function's.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ...codegen.llvm.host import MAIN_SYMBOL
 from ...codegen.llvm.kernels import symbol_of
@@ -61,14 +61,17 @@ def named_functions(
     lines = _lines(program, code)
     found = []
     for symbol, offset, size in image.functions:
-        owner = max((k for k in lines if _is_part(symbol, k)), key=len, default="")
+        sources = next((lines[x] for x in _owners(symbol) if x in lines), ())
         name = f"{symbol_of(program.name)}_main" if symbol == MAIN_SYMBOL else symbol
-        found.append(NamedFunction(name, offset, size, lines.get(owner, ())))
+        found.append(NamedFunction(name, offset, size, sources))
     return found
 
 
-def _is_part(symbol: str, kernel: str) -> bool:
-    return symbol == kernel or symbol.startswith(f"{kernel}.")
+def _owners(symbol: str) -> Iterator[str]:
+    """Yield what a function may be a part of: itself, and names before its dots."""
+    while symbol:
+        yield symbol
+        symbol = symbol.rpartition(".")[0]
 
 
 def _lines(program: Program, code: ProgramCode) -> dict[str, tuple[str, ...]]:

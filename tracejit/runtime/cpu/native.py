@@ -67,6 +67,14 @@ class Interface:
     error_offset: int
     is_short: bool
 
+    @property
+    def input_strides(self) -> list[tuple[int, ...]]:
+        """Strides of the inputs in elements."""
+        return [
+            tuple(n // dtype.itemsize for n in strides)
+            for dtype, _, strides in self.inputs
+        ]
+
 
 class NativeProgram(ABC):
     """Machine code of a Program, and how it is called.
@@ -90,6 +98,23 @@ class NativeProgram(ABC):
     def _error(self, word: int, arena: int) -> BaseException:
         """Return the exception that an error word stands for."""
 
+    @abstractmethod
+    def memory_error(self) -> MemoryError:
+        """Return the exception for a call that gets no memory."""
+
+    def memory(self, size: int) -> np.ndarray:
+        """Return the memory of one large result; see `OutputPool.memory`.
+
+        Raises
+        ------
+        CallMemoryError
+            If there is none.
+        """
+        try:
+            return OUTPUTS.memory(size)
+        except MemoryError as error:
+            raise self.memory_error() from error
+
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run the program once.
 
@@ -112,6 +137,8 @@ class NativeProgram(ABC):
             If an index that is known at run time only is out of range.
         numpy.linalg.LinAlgError
             For a matrix that is singular or not positive definite.
+        CallMemoryError
+            If there is no memory for results and temporaries.
         """
         self._check(inputs)
         outs = self.run_at([data_pointer(x) for x in inputs])
@@ -137,14 +164,17 @@ class NativeProgram(ABC):
 
         Raises
         ------
-        IndexRangeError, numpy.linalg.LinAlgError
+        IndexRangeError, numpy.linalg.LinAlgError, CallMemoryError
             As `run`.
         """
-        outputs = [
-            None if k in self._donors else allocate(shape, dtype)
-            for k, (allocate, shape, dtype) in enumerate(self._outputs)
-        ]
-        arena = self._arenas.acquire()
+        try:
+            outputs = [
+                None if k in self._donors else allocate(shape, dtype)
+                for k, (allocate, shape, dtype) in enumerate(self._outputs)
+            ]
+            arena = self._arenas.acquire()
+        except MemoryError as refused:
+            raise self.memory_error() from refused
         places = [*addresses, *(0 if x is None else data_pointer(x) for x in outputs)]
         word = self._function.at(places, arena.address)
         if word:

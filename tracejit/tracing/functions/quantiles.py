@@ -16,8 +16,9 @@ from ..storage import Kind, own
 from ..tracer import Tracer
 from .checks import require
 from .registry import implements, is_given, lift, normalize_axes, normalize_axis
+from .select import take_along_axis
 from .shape import broadcast_to
-from .sort import sort
+from .sort import argsort, sort
 
 # Where sample i lies among n sorted ones: (n, q) -> place. Hyndman and Fan, "Sample
 # Quantiles in Statistical Packages", The American Statistician 50 (1996).
@@ -231,9 +232,9 @@ def _weighted(
 ) -> Any:
     """The first sample at which the share of the weights up to it reaches the level."""
     rows, kept = _rows(x, axis)
-    order = np.argsort(rows, axis=-1)
-    samples = np.take_along_axis(rows, order, axis=-1)
-    heavy = np.take_along_axis(_rows(weights, axis)[0], order, axis=-1)
+    order = argsort(rows, -1)
+    samples: Any = take_along_axis(rows, order, -1)
+    heavy: Any = take_along_axis(_rows(weights, axis)[0], order, -1)
     has_nan = dt.is_float(x.dtype)
     if has_nan and ignores:
         heavy = np.where(np.isnan(samples), 0, heavy)

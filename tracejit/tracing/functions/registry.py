@@ -144,18 +144,6 @@ def normalize_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     return out
 
 
-def only(name: str, **given: Any) -> None:
-    """Raise when an argument that is not traced was given.
-
-    Examples
-    --------
-    >>> only("np.sum", where=True)
-    """
-    for argument, value in given.items():
-        if value is not None and value is not np._NoValue and value is not True:
-            raise ufuncs.unsupported(f"the argument {argument!r} of {name}")
-
-
 def is_given(value: object) -> bool:
     """Tell whether an optional argument was passed."""
     return value is not None and value is not np._NoValue

@@ -199,9 +199,10 @@ const LANGUAGES = { llvm: "llvm", asm: "asm", triton: "python" };
 function codeLevel(app, code, text) {
   const lines = text.split("\n");
   const owners = new Array(lines.length).fill(null);
-  const heads = new Set();
+  const heads = new Map();
+  const symbols = new Set(app.doc.kernels.map((k) => k.name.replaceAll(/[^\w.]/gu, "_")));
   for (const [name, first, last, kernels] of code.sections) {
-    if (name) heads.add(first);
+    if (name) heads.set(first, name);
     for (let i = first; i <= last; i++) owners[i] = kernels;
   }
   return {
@@ -213,8 +214,8 @@ function codeLevel(app, code, text) {
       if (!owners[i] || !overlaps(owners[i], selection.kernels)) return 0;
       return heads.has(i) || owners[i] !== owners[i - 1] ? 2 : 1;
     },
-    // Its own function tells more of a kernel than a helper that others call too.
-    best: (hits) => hits.reduce((a, b) => (owners[b].length < owners[a].length ? b : a)),
+    // A kernel's own function tells more of it than what it calls.
+    best: (hits) => hits.find((i) => symbols.has(heads.get(i))),
     choose(i) {
       return owners[i]?.length ? selectionOfKernels(app, owners[i]) : null;
     },

@@ -117,11 +117,13 @@ class LineList {
 
   nearestHit() {
     if (!this.hits.length) return -1;
+    const best = this.source.best?.(this.hits);
+    if (best !== undefined) return best;
     const { scrollTop, clientHeight } = this.element;
     const inSight = this.hits.find(
       (i) => i * ROW >= scrollTop && (i + 1) * ROW <= scrollTop + clientHeight
     );
-    return inSight ?? this.source.best?.(this.hits) ?? this.hits[0];
+    return inSight ?? this.hits[0];
   }
 
   /** Go to the next line that is lit up, or to the one before. */
