@@ -22,6 +22,7 @@ ARGUMENTS = samples.arguments()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:numpy.* is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("expression", [*dict.fromkeys(EXPRESSIONS), *FORMS])
 def test_traced_as_in_numpy(expression):
     assert problem_of(expression, ARGUMENTS) == ""

@@ -35,7 +35,7 @@ PASS_OF = {  # that counts rewrites under another name
 }
 SEEDS = 50  # random graphs, and as many with loops
 SPECIAL = 12  # inputs of the graphs of one rule
-LIMIT = 5  # seconds of a processor for a bug, the search included
+LIMIT = 60  # seconds of a processor for a bug, the search included
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ TIMES = ROOT / "tests" / "mutation" / "times.json"  # seconds of each file
 QUICK = 5.0  # seconds of a file
 STAGES = ("quick", "near", "wide")
 # Seconds of a processor: what else the machine does makes no difference.
-LIMITS = {"quick": 20, "near": 300, "wide": 1200}
+LIMITS = {"quick": 40, "near": 300, "wide": 1200}
 ASLEEP = 60  # how many times as long a run may take, if it gets no processor
 FOUND, CRASHED, SURVIVED = "found", "crashed", "survived"
 SLOW, BROKEN = "slow", "broken"

@@ -203,7 +203,8 @@ class _Run:
 
     def nudge(self, x: Array, amount: Array, name: str, ins: Sequence[Array]) -> Array:
         """Return a result moved by an amount, which infinities and NaN are not."""
-        if name in SUMS and self.seed % 2:  # of negative zeros alone: of either sign
+        # Of negative zeros alone; NumPy says of which sign sums are, but no other.
+        if name in SUMS and name != "reduce_sum" and self.seed % 2:
             x = np.where(x == 0, -x, x).astype(x.dtype)
         value = wide(x)
         is_finite, is_known = np.isfinite(value), np.isfinite(amount)

@@ -6,7 +6,8 @@ leaves of `LEAF` consecutive elements. Within a leaf, element k goes to virtual 
 Leaves (vectors of `LANES` partial sums; lanes without elements hold -0.0, the neutral
 element) are combined pairwise like a binary counter: leaf 0+1, 2+3, then (0+1)+(2+3),
 ...; what is left at the end is combined from the most recent to the oldest, older
-operand on the left. At last the lanes are folded: lane l with l+32, l+16, ..., l+1.
+operand on the left. At last the lanes are folded: lane l with l+32, l+16, ..., l+1, and
+what that gives is added to 0.0: a sum of nothing but -0.0 is 0.0, as NumPy's sums are.
 Emitters and the interpreter of kernels all follow this page.
 """
 
@@ -42,7 +43,7 @@ def tree_sum(x: np.ndarray) -> np.ndarray:
     _, total = stack.pop()
     while stack:
         total = stack.pop()[1] + total
-    return _fold_lanes(total)
+    return _fold_lanes(total) + np.zeros((), x.dtype)
 
 
 def _leaf(x: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir import dtypes as dt
 from ..ir.ops import reduce as red
 from ..ir.primitive import Primitive
 from . import functions, indexing, ufuncs
@@ -233,9 +234,10 @@ def _reduceat(
     ends = np.append(starts[1:], n)
     pairs = zip(starts.tolist(), ends.tolist(), strict=True)
     lead = (slice(None),) * d
-    parts = [
-        _reduce(ufunc, x[(*lead, slice(a, max(z, a + 1)))], d, dtype) for a, z in pairs
-    ]
+    pieces = [x[(*lead, slice(a, max(z, a + 1)))] for a, z in pairs]
+    # Sums start at 0.0; here they start with the first element, which may be -0.0.
+    nothing = {"initial": -0.0} if ufunc is np.add and dt.is_float(x.dtype) else {}
+    parts = [_reduce(ufunc, piece, d, dtype, **nothing) for piece in pieces]
     return np.stack(parts, axis=d)
 
 

@@ -92,6 +92,11 @@ class ColumnSums:
     def _at(self, row: str, column: Index) -> str:
         return self.em.gep(self.element, row, column)
 
+    def result(self, column: Index) -> str:
+        """Return the sums of a vector of columns; those of -0.0 alone are 0.0."""
+        total = self.load(self.stack, column)
+        return self.add(total, constant(self.element, 0.0, self.lanes))
+
     def add(self, older: str, newer: str) -> str:
         """Add two vectors of sums."""
         dtype = self.op.result.dtype
@@ -210,8 +215,7 @@ class ColumnNest(GatherNest):
 
         def finish(column: Index) -> None:
             for state in stream.sums:
-                result = state.load(state.stack, column)
-                self.env[state.op.result.name] = [result]
+                self.env[state.op.result.name] = [state.result(column)]
             self.segment(after.direct)
 
         self.across(depth, start, columns, after.direct, finish)

@@ -265,7 +265,7 @@ class TreeSum:
             lanes = 1 if self.shape.across else self.shape.lanes
             return [constant(self.element, 0.0, lanes)] * units
         if self.kept is not None:
-            return [value for (value,) in self.kept]
+            return [self._signed(value) for (value,) in self.kept]
         self._combine_stack()
         if self.shape.across:
             return self._fold_across()
@@ -275,7 +275,11 @@ class TreeSum:
             self.em.gep(self.element, self.stack, unit * lanes)
             for unit in range(self.shape.units)
         ]
-        return [self.em.load(self.type, at, self.size) for at in places]
+        return [self._signed(self.em.load(self.type, at, self.size)) for at in places]
+
+    def _signed(self, total: str) -> str:
+        """Add 0.0: -0.0 becomes 0.0, and all else stays."""
+        return self._add(total, constant(self.element, 0.0, self.shape.lanes))
 
     def _combine_stack(self) -> None:
         leaves = -(-self.count // LEAF)
@@ -300,7 +304,7 @@ class TreeSum:
         for width in splits(lanes):
             low, high = halves(em, self.element, total, 2 * width)
             total = self._add_lanes(low, high, width)
-        return [total]
+        return [self._add_lanes(total, constant(self.element, 0.0, 1), 1)]
 
     def _lanes(self) -> list[str]:
         """Return the lanes of a row: registers, or what is left on the stack."""

@@ -110,7 +110,9 @@ class Reduction:
     def finished(self, text: str) -> str:
         """Return a reduced accumulator as the result."""
         if is_real_float(self.dtype):
-            return rounded(text, self.result)
+            # A sum of nothing but -0.0 is 0.0, as NumPy's are.
+            total = f"({text} + 0.0)" if self._op == "add" else text
+            return rounded(total, self.result)
         if self.result.kind == "b":
             return f"{text} != 0"
         if register_type(self.result) == self.state_type:

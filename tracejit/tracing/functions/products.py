@@ -212,7 +212,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     dtype = np.result_type(x.dtype, w.dtype)
     wide = pad(x.astype(dtype), (m - 1, m - 1))
     taps = [wide[m - 1 - k : m - 1 - k + n + m - 1] * w[k] for k in range(m)]
-    full = taps[0]
+    full = taps[0] + 0  # as NumPy's sums of products, which start at 0.0
     for tap in taps[1:]:
         full = full + tap
     if mode == "full":

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib import NumpyVersion
 
 from ...ir import dtypes as dt
 from ...records import dataclass
@@ -31,6 +32,9 @@ _CONTINUOUS: dict[str, tuple[float, float]] = {
 }
 _DISCRETE = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")
 METHODS = (*_CONTINUOUS, *_DISCRETE, "linear", "midpoint", "averaged_inverted_cdf")
+# Before 2.5, NumPy had `reshape` find the length of rows of several axes, which is an
+# error where there are no rows.
+_INFERS_LENGTH = NumpyVersion(np.__version__) < "2.5.0.dev0"
 
 
 def _rows(x: Tracer, axis: Any) -> tuple[Tracer, tuple[int, ...]]:
@@ -40,8 +44,8 @@ def _rows(x: Tracer, axis: Any) -> tuple[Tracer, tuple[int, ...]]:
     kept = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
     moved = x.transpose((*rest, *axes))
     length = math.prod(x.shape[d] for d in axes)
-    if isinstance(axis, tuple) and len(axis) > 1:
-        length = -1  # what NumPy asks for, an error where no rows are left
+    if _INFERS_LENGTH and isinstance(axis, tuple) and len(axis) > 1:
+        length = -1
     return moved.reshape((*(x.shape[d] for d in rest), length)), kept
 
 

@@ -34,7 +34,7 @@ def _reduced(
     x: Tracer, atom: Atom, primitive: Primitive, axis: Any, keepdims: Any
 ) -> Tracer:
     axes = normalize_axes(axis, x.ndim)
-    out = x.home.emit(primitive, atom, axes=axes) if axes or not x.ndim else atom
+    out = x.home.emit(primitive, atom, axes=axes)
     keep = is_given(keepdims) and bool(keepdims)
     return _kept(x, out, axes) if keep else wrap(x.home, out)
 
@@ -85,9 +85,10 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
         if neutral == 1 and dt.is_complex(target) and is_given(where):
             initial = initial if is_given(initial) else neutral
             return _product_where(x.astype(target), where, axis, keepdims, initial)
+        given, counted = x, where if is_given(where) else True
         x = _with_where(x, where, neutral)
         is_product = primitive is red.reduce_prod_p and dt.is_inexact(target)
-        if is_product and is_given(initial) and x.size:
+        if is_product and is_given(initial) and x.size and x.ndim:
             if _is_by_columns(x):  # whose order NumPy multiplies in
                 axis = [x.ndim - 1 - d for d in normalize_axes(axis, x.ndim)]
                 return rule(x.T, axis, target, out, keepdims, initial).T
@@ -96,10 +97,27 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
         atom = x.convert(target)
         result = _reduced(x, atom, primitive, axis, keepdims)
         if is_given(initial):
-            result = combine(result, _initial(initial, target))
+            start = _initial(initial, target)
+            result = combine(result, start)
+            if primitive is red.reduce_sum_p and _may_be_minus_zero(start):
+                is_none = _is_minus_zero(given).all(
+                    axis, keepdims=is_given(keepdims) and keepdims, where=counted
+                )
+                result = select(is_none, start, result)
         return result
 
     return rule
+
+
+def _may_be_minus_zero(start: Any) -> bool:
+    """Tell whether a sum may start at -0.0, and so be that: by itself it is at 0.0."""
+    if not dt.is_float(start.dtype):
+        return False
+    return isinstance(start, Tracer) or bool(_is_minus_zero(start))
+
+
+def _is_minus_zero(x: Any) -> Any:
+    return (x == 0) & np.signbit(x)
 
 
 def _product_where(
