@@ -312,8 +312,7 @@ class JitFunction(NativeCallable):
 
     def changes_arguments(self, *args: Any, **kwargs: Any) -> bool:
         """Tell whether such a call writes into its arguments; compiles it."""
-        call = self._signature.bind(args, kwargs)
-        compiled = self._specialization(call)[1]
+        compiled = self.prepare(*args, **kwargs)
         if compiled.device is not None:
             raise UnsupportedError(
                 f"{self.__name__} runs on {compiled.device}, whose steps have no clocks"

@@ -14,7 +14,13 @@ from ..debug.levels import Setting, passes_of
 from ..debug.samples import sample_inputs
 from ..ir.graph import Graph
 from .args import argument_option
-from .functions import args_from_option, json_option, print_json, user_errors
+from .functions import (
+    args_from_option,
+    json_option,
+    print_json,
+    seed_option,
+    user_errors,
+)
 from .graphs import graphs_of
 from .opt import check_rules, find_passes
 
@@ -57,7 +63,7 @@ FOUND = 3
     metavar="interp|nan|verify|COMMAND",
     help="What tells a right graph from a wrong one; see below.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the sample inputs.")
+@seed_option
 @click.option(
     "-p",
     "--passes",

@@ -34,6 +34,9 @@ from .args import ROWS, Sampler, Value, parse_argument
 
 FILES_SHOWN = 5
 
+seed_option = click.option(
+    "--seed", default=0, show_default=True, help="Of the sample inputs."
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
 )

@@ -23,7 +23,13 @@ from ..ir.graph import Graph
 from ..ir.printer import format_graph
 from ..passes.manager import Pass, run_passes
 from .args import argument_option
-from .functions import args_from_option, json_option, print_json, user_errors
+from .functions import (
+    args_from_option,
+    json_option,
+    print_json,
+    seed_option,
+    user_errors,
+)
 from .graphs import graphs_of, read_text
 from .opt import find_passes
 
@@ -62,7 +68,7 @@ Probe = Callable[[Graph, Sequence[Pass]], Culprit | None]
     metavar="interp|verify|COMMAND",
     help="What tells that a program fails; see below.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the sample inputs.")
+@seed_option
 @click.option(
     "-p",
     "--passes",

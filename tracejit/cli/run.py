@@ -21,7 +21,13 @@ from ..ir.graph import Graph
 from ..ir.primitive import Array
 from ..tracing.nonfinite import explain_nonfinite
 from .args import argument_option, isa_option
-from .functions import args_from_option, json_option, print_json, user_errors
+from .functions import (
+    args_from_option,
+    json_option,
+    print_json,
+    seed_option,
+    user_errors,
+)
 from .graphs import graphs_of
 
 EPILOG = """\b
@@ -77,7 +83,7 @@ class Ran:
     help="Compare with the interpreter: integers, NaN and signs of zeros exactly, "
     "other floats to what rounding explains.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the sample inputs.")
+@seed_option
 @click.option(
     "--samples",
     type=click.Choice(SAMPLES),
