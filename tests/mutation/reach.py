@@ -97,6 +97,7 @@ class Reach:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write what this process found; the controlling one joins all."""
+        sys.monitoring.set_events(TOOL, 0)
         own = REACHED.with_suffix(f".{os.getpid()}.part")
         own.write_text(json.dumps(self.tests), "utf-8")
         if not hasattr(session.config, "workerinput"):

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
@@ -120,9 +121,7 @@ def reaching(mutant: Mutant, reached: Path) -> Batches:
 
     In a first round they are a few cases of each test, of the nearest files first.
     """
-    if not reached.exists():
-        return []
-    rows = json.loads(reached.read_text("utf-8")).get(mutant.name, [])
+    rows = _map(reached).get(mutant.name, [])
     near = _within(NEAR[mutant.area])
     tests = [test for _, test in sorted(rows) if not test.startswith(_far(mutant))]
     tests.sort(key=lambda test: not test.startswith(near))
@@ -134,6 +133,11 @@ def reaching(mutant: Mutant, reached: Path) -> Batches:
         files.setdefault(function.partition("::")[0], []).append(test)
         cases[function] += 1
     return [batch for _, files in sorted(rounds.items()) for batch in _joined(files)]
+
+
+@cache
+def _map(reached: Path) -> dict[str, list[tuple[float, str]]]:
+    return json.loads(reached.read_text("utf-8")) if reached.exists() else {}
 
 
 def _joined(files: dict[str, list[str]]) -> Iterator[list[str]]:
