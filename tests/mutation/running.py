@@ -119,17 +119,19 @@ def batches_of(mutant: Mutant, stage: str, reached: Path) -> Batches:
 def reaching(mutant: Mutant, reached: Path) -> Batches:
     """Return the tests that reach a bug, few files at a time; none without a map.
 
-    In a first round they are a few cases of each test, of the nearest files first.
+    In a first round they are a few cases of each of the nearest tests, in the next one
+    more of these and a few of the others, and so on.
     """
     rows = _map(reached).get(mutant.name, [])
     near = _within(NEAR[mutant.area])
     tests = [test for _, test in sorted(rows) if not test.startswith(_far(mutant))]
     tests.sort(key=lambda test: not test.startswith(near))
-    rounds: dict[int, dict[str, list[str]]] = {}
+    rounds: dict[int, dict[str, list[str]]] = {}  # file → tests
     cases: Counter[str] = Counter()
     for test in tests:
         function = test.partition("[")[0]
-        files = rounds.setdefault(sum(cases[function] >= n for n in ROUNDS), {})
+        number = sum(cases[function] >= n for n in ROUNDS) + (not test.startswith(near))
+        files = rounds.setdefault(number, {})
         files.setdefault(function.partition("::")[0], []).append(test)
         cases[function] += 1
     return [batch for _, files in sorted(rounds.items()) for batch in _joined(files)]
