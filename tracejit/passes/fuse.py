@@ -48,12 +48,15 @@ from .groups import (
     kept_axes,
     merged_loops,
     positions,
+    read_shape,
     rows_of,
+    work_of,
 )
 from .limits import Limits
 from .manager import PassContext, map_subgraphs
 from .normal_form import normal_form
 from .notes import Boundary
+from .recompute import Recomputation
 from .streams import with_streams
 
 Read = tuple[Var, Map | None]  # a variable and where an element reads it
@@ -120,6 +123,7 @@ class _Fusion:
         for eqn in self.graph.eqns:
             self.place(eqn)
         self._merge_siblings()
+        self._recompute()
         return fused_graph(
             self.graph,
             self.groups,
@@ -594,6 +598,20 @@ class _Fusion:
         home.space, home.kept = loops
         return True
 
+    def _recompute(self) -> None:
+        """Let groups compute again what costs more to store and to load."""
+        again = Recomputation(
+            self.graph,
+            self.groups,
+            self.group_of,
+            self.reads,
+            frozenset(self.lazy_cost),
+            frozenset(self.repeated),
+            self.limits.max_equations,
+        )
+        for var, loaded in again.found(self.context).items():
+            self.repeated[var] = work_of(self.definitions[var]), loaded
+
     # --- where operands are read
 
     def _bases(self, eqn: Eqn) -> Iterator[Read]:
@@ -676,14 +694,6 @@ def may_join_turns(eqn: Eqn) -> bool:
     return eqn.primitive.kind is Kind.ELEMENTWISE or eqn.primitive is scan_p
 
 
-def read_shape(eqn: Eqn) -> Shape:
-    """Return the shape over which an equation reads: a reduction, its operand's."""
-    if not eqn.outvars:
-        return ()
-    is_reduction = eqn.primitive.name in REDUCE_OPS
-    return (eqn.invars[0] if is_reduction else eqn.outvars[0]).aval.shape
-
-
 def _contracts_rows(eqn: Eqn) -> bool:
     """Tell whether a product contracts the last axis of its left operand alone."""
     contract, batch = eqn.params["contract"], eqn.params["batch"]
@@ -702,14 +712,6 @@ def reduced_axes(eqn: Eqn) -> Shape:
     axis = eqn.params["axis"]
     assert isinstance(axis, int)
     return (axis,)
-
-
-def work_of(eqn: Eqn) -> float:
-    """Return the operations an equation does for an element of what it reads."""
-    ins = tuple(x.aval for x in eqn.invars)
-    outs = tuple(v.aval for v in eqn.outvars)
-    elements = max(prod(read_shape(eqn)), 1)
-    return max(eqn.primitive.flops(ins, outs, eqn.params) / elements, 1.0)
 
 
 def _is_much_smaller(a: ShapedArray, b: ShapedArray) -> bool:

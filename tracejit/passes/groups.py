@@ -14,7 +14,7 @@ from math import prod
 
 from ..ir.aval import Shape
 from ..ir.graph import Eqn, Var
-from ..kernels.lower import aligned_axes
+from ..kernels.lower import REDUCE_OPS, aligned_axes
 from ..kernels.maps import Affine, Map, axis
 from ..records import dataclass
 
@@ -163,6 +163,22 @@ class Group:
 def kept_axes(eqn: Eqn, axes: Sequence[int]) -> Shape:
     """Return the axes of its operand that a reduction over `axes` keeps."""
     return tuple(d for d in range(eqn.invars[0].aval.ndim) if d not in axes)
+
+
+def read_shape(eqn: Eqn) -> Shape:
+    """Return the shape over which an equation reads: a reduction, its operand's."""
+    if not eqn.outvars:
+        return ()
+    is_reduction = eqn.primitive.name in REDUCE_OPS
+    return (eqn.invars[0] if is_reduction else eqn.outvars[0]).aval.shape
+
+
+def work_of(eqn: Eqn) -> float:
+    """Return the operations an equation does for an element of what it reads."""
+    ins = tuple(x.aval for x in eqn.invars)
+    outs = tuple(v.aval for v in eqn.outvars)
+    elements = max(prod(read_shape(eqn)), 1)
+    return max(eqn.primitive.flops(ins, outs, eqn.params) / elements, 1.0)
 
 
 def positions(shape: Shape) -> Map:
