@@ -145,12 +145,12 @@ def two_stages(seed: int) -> Graph:
     step("dot_general %x, %y {contract=((1), (0)), batch=((), ())}")
     names.remove("%x")
     arithmetic(rng.integers(3, 12))
+    early = [*names]
     step(f"sort {names[-1]} {{axis=0}}")
-    arithmetic(rng.integers(3, 12))
-    results = ", ".join(dict.fromkeys([names[-1], *rng.choice(names[2:], 2)]))
-    kinds = ", ".join(["f32[6,6]"] * (results.count(",") + 1))
-    head = f"graph @f(%x: f32[6,6], %y: f32[6,6]) -> ({kinds})"
-    return parse_graph("\n".join([f"{head} {{", *lines, f"  return {results}", "}"]))
+    for _ in range(rng.integers(3, 12)):
+        step(f"{rng.choice(binary)} {names[-1]}, {rng.choice(early)}")
+    head = "graph @f(%x: f32[6,6], %y: f32[6,6]) -> (f32[6,6])"
+    return parse_graph("\n".join([f"{head} {{", *lines, f"  return {names[-1]}", "}"]))
 
 
 def test_random_graphs_keep_their_bits():
@@ -164,7 +164,7 @@ def test_random_graphs_keep_their_bits():
         fired += context.stats.fired["recompute"]
         with np.errstate(all="ignore"):
             assert_equal(evaluate(found, args), evaluate(fused(graph, OFF), args))
-    assert fired >= 30
+    assert fired >= 100
 
 
 def gelu(x):
