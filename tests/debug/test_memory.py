@@ -68,7 +68,7 @@ CASES = {
 
 
 def scratch_of_library(name, args):
-    """Return the bytes that NumPy's own routine takes beside its result, from 2.5 on."""
+    """Return the bytes that NumPy takes beside its result, which 2.5 counts."""
     if name != "linear algebra":
         return 0
     tracemalloc.start()
