@@ -10,6 +10,7 @@ loops over them would have to start anew.
 import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
+from functools import lru_cache
 from math import prod
 
 from ..ir.aval import Shape
@@ -181,6 +182,7 @@ def work_of(eqn: Eqn) -> float:
     return max(eqn.primitive.flops(ins, outs, eqn.params) / elements, 1.0)
 
 
+@lru_cache(4096)  # asked for each operand of each equation
 def positions(shape: Shape) -> Map:
     """Return the position of an element in its own array; extents of one give 0."""
     return tuple(axis(f"a{d}") if n != 1 else Affine() for d, n in enumerate(shape))

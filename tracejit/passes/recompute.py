@@ -12,7 +12,8 @@ Needs groups that are final. A value has the same bits in each group: `contract_
 fixed the rounding of each equation before.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from itertools import islice
 from math import prod
@@ -30,7 +31,7 @@ from .manager import PassContext
 
 WORK_A_BYTE = 1.0  # operations that cost what a byte costs, stored or loaded
 SMALL = 8  # arrays this much smaller than a value cost nothing to load
-MOST_ANCHORS = 64  # that are tried in a group
+MOST_ANCHORS = 8  # that are tried in a group
 
 Reads = Mapping[Eqn, Sequence[tuple[Var, Map | None]]]
 
@@ -83,13 +84,14 @@ class Recomputation:
         self.groups = [g for g in groups if g.eqns]
         self.group_of, self.reads, self.most = group_of, reads, most
         self.definitions = {v: e for e in graph.eqns for v in e.outvars}
+        self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
         self.free = set(lazy | repeated)
         self.again: dict[Var, frozenset[Var]] = {}
         self.loads: dict[Group, set[Var]] = {}
         self.readers: dict[Var, dict[Group, None]] = {}
         for group in self.groups:
             self._note_loads(group)
-        self.fixed = self._fixed(graph)
+        self.fixed = self._fixed()
 
     def found(self, context: PassContext) -> dict[Var, frozenset[Var]]:
         """Return what is computed again wherever it is read, and what that loads."""
@@ -113,9 +115,9 @@ class Recomputation:
         for var in inputs:
             self.readers.setdefault(var, {})[group] = None
 
-    def _fixed(self, graph: Graph) -> set[Var]:
-        """Return what must be stored: results, and what is not read in its place."""
-        fixed = {x for x in graph.outvars if isinstance(x, Var)}
+    def _fixed(self) -> set[Var]:
+        """Return what stays as it is: results, and what is not read in its place."""
+        fixed = set(self.outputs)
         for group in self.groups:
             early = _before_product(group)
             for eqn in group.eqns:
@@ -155,8 +157,7 @@ class Recomputation:
         """Return the plan of the most gain for what a group stores."""
         stored = [v for e in group.eqns for v in e.outvars if self._is_removable(v)]
         plans = [self._plan(stored, None)]
-        anchors = islice(self._anchors(stored), MOST_ANCHORS)
-        plans += (self._plan(stored, anchor) for anchor in anchors)
+        plans += (self._plan(stored, anchor) for anchor in self._anchors(stored))
         return max(plans, key=lambda p: p.gain)
 
     def _is_removable(self, var: Var) -> bool:
@@ -167,26 +168,31 @@ class Recomputation:
     def _is_pure(self, eqn: Eqn) -> bool:
         return eqn.primitive.kind is Kind.ELEMENTWISE and not eqn.effects
 
-    def _anchors(self, stored: Sequence[Var]) -> Iterator[Var]:
-        """Yield what values are computed from in the same places, and themselves."""
-        seen = dict.fromkeys(stored)
-        stack = list(stored)
+    def _anchors(self, stored: Sequence[Var]) -> list[Var]:
+        """Return what several stored values follow from and is not stored itself."""
+        count = Counter(x for var in stored for x in self._sources(var))
+        several = (x for x, n in count.most_common() if n > 1)
+        return [*islice(several, MOST_ANCHORS)]
+
+    def _sources(self, var: Var) -> set[Var]:
+        """Return what a value follows from in its place, up to what is stored."""
+        found: set[Var] = set()
+        stack = [var]
         while stack:
-            var = stack.pop()
-            yield var
-            eqn = self.definitions[var]
-            if not self._is_pure(eqn):
-                continue
-            for x, at in self.reads[eqn]:
-                mine = self.group_of.get(x) is self.group_of[var]
-                if mine and x not in seen and _is_in_place(x, at, eqn):
-                    seen[x] = None
+            eqn = self.definitions[stack.pop()]
+            for x, at in self.reads[eqn] if self._is_pure(eqn) else ():
+                is_mine = self.group_of.get(x) is self.group_of[var]
+                if x in found or not is_mine or self.readers.get(x):
+                    continue
+                if _is_in_place(x, at, eqn):
+                    found.add(x)
                     stack.append(x)
+        return found
 
     def _plan(self, stored: Sequence[Var], anchor: Var | None) -> _Plan:
         """Return what is saved if `anchor` is stored, too."""
         plan = _Plan()
-        if anchor is not None and not self.readers.get(anchor):
+        if anchor is not None and not self._is_stored(anchor, plan):
             plan.gain -= anchor.aval.dtype.itemsize
         for var in stored:
             if var is not anchor:
@@ -248,11 +254,11 @@ class Recomputation:
         return body, leaves
 
     def _is_stored(self, var: Var, plan: _Plan) -> bool:
+        """Tell whether a value lies in memory, whatever becomes of what is computed."""
         if var in self.free or var in plan.removed:
             return False
-        return (
-            var not in self.group_of or var in self.fixed or bool(self.readers.get(var))
-        )
+        is_read = bool(self.readers.get(var))
+        return is_read or var in self.outputs or var not in self.group_of
 
     def _apply(self, plan: _Plan) -> None:
         """Have readers compute what a plan removes, and what lies between."""
