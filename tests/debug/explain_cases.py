@@ -156,6 +156,14 @@ def gathered():
     return lowered(f, X)
 
 
+@case("THREADS", STORED)
+def loss_of_a_large_product():
+    def f(x):
+        return ((x @ x.T - 1) ** 2).mean()
+
+    return lowered(f, np.ones((160, 160), np.float32))
+
+
 @case("TURNS", STORED)
 def loop_of_elements():
     def f(x):

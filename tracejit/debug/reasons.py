@@ -252,6 +252,12 @@ _TABLE = (
         NOTHING,
     ),
     _fusion(
+        "THREADS",
+        "one sum over all elements of a large product is done by one thread, the "
+        "product by all of them; what is summed is stored",
+        NOTHING,
+    ),
+    _fusion(
         "TURNS",
         "a sum or a product would run the loop again and again",
         NOTHING,

@@ -38,6 +38,7 @@ class Refusal(enum.Enum):
     SIZE = "the group is full"
     PRODUCT = "a matrix product reads its operands from memory"
     MEMORY = "a gather reads its source from memory"
+    THREADS = "a sum of everything would keep the product on one thread"
     TURNS = "one of the two is a loop that each element runs for itself"
     PIECES = "an array of many pieces is put together in memory"
     STEPS = "one of the two is a loop or a branch of several steps"
@@ -62,6 +63,8 @@ class Group:
     has_window : bool
         That contraction is a convolution. Shapes that differ from the space by axes of
         one element are its own: those of groups are views.
+    is_heavy : bool
+        Its product is worth several threads: it may not end in one number.
     has_turns : bool
         It contains a loop that each element runs for itself; then it is pointwise, as
         sums would run the loop again in each of their phases.
@@ -86,6 +89,7 @@ class Group:
     is_opaque: bool = False
     has_product: bool = False
     has_window: bool = False
+    is_heavy: bool = False
     has_turns: bool = False
     has_rows: bool = False
     is_stream: bool = False
@@ -196,6 +200,8 @@ def merged_loops(a: Group, b: Group) -> tuple[Shape, Shape | None] | None:
         if one.has_turns and not two.is_pointwise:
             return None
     loops = _merged_loops(a, b)
+    if loops is not None and (a.is_heavy or b.is_heavy) and loops[1] == ():
+        return None
     if loops is not None and (a.is_stream or b.is_stream):
         space, kept = loops
         return loops if kept in (None, rows_of(space)) else None
