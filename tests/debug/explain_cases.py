@@ -327,6 +327,20 @@ def pairs_of_points():
     return lowered(f, np.ones((64, 3)), np.ones(64))
 
 
+@case("MEMORY_AGAIN", "PRODUCT", "AXES", STORED)
+def gradient_of_a_hidden_layer():
+    def f(x, w, v):
+        y = x @ w
+        cube = y * y * y
+        inner = y + 0.04 * cube
+        outer = 1 + np.tanh(inner)
+        hidden = 0.5 * y * outer
+        return np.sum(hidden @ v)
+
+    args = (np.ones(s, np.float32) for s in ((64, 32), (32, 48), (48, 16)))
+    return lowered(tj.grad(f, argnums=(1, 2)), *args)
+
+
 # --- the host ---------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from ..ir.ops.callback import callback_p, check_p
 from ..ir.primitive import HostFunction
 from ..ir.printer import format_params
 from ..ir.rerolling import Rolled
-from ..passes.notes import Boundary, LaidOut, Note, TakenApart
+from ..passes.notes import Boundary, ComputedAgain, LaidOut, Note, TakenApart
 from ..program.program import (
     Copy,
     Extern,
@@ -90,6 +90,13 @@ def _of_note(note: Note) -> Finding:
             "LAYOUT_PACKED",
             f"{note.aval}, read by {note.products} products{at(note.source)}",
             note.source,
+        )
+    if isinstance(note, ComputedAgain):
+        return Finding(
+            "MEMORY_AGAIN",
+            f"{note.aval}{at(note.source)}",
+            note.source,
+            details=(("kernels", note.readers), ("equations", note.operations)),
         )
     assert isinstance(note, TakenApart)
     return Finding(

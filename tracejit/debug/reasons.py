@@ -289,6 +289,14 @@ _TABLE = (
         "no kernel computes it where it is read; the fusion findings say why",
         "see the fusion findings of these lines",
     ),
+    Reason(
+        "MEMORY_AGAIN",
+        "memory",
+        "a value is computed again where it is read, and not stored",
+        "it follows from values that are stored anyway, in fewer operations than its "
+        "bytes are worth",
+        NOTHING,
+    ),
     # --- copy
     Reason(
         "COPY_RESULT",

@@ -28,6 +28,7 @@ from ..records import dataclass
 from .fused_graph import closure
 from .groups import Group, positions, read_shape, work_of
 from .manager import PassContext
+from .notes import ComputedAgain
 
 WORK_A_BYTE = 1.0  # operations that cost what a byte costs, stored or loaded
 SMALL = 8  # arrays this much smaller than a value cost nothing to load
@@ -101,6 +102,7 @@ class Recomputation:
                 if plan.gain <= 0 or not context.may_fire("recompute"):
                     break
                 context.stats.fired["recompute"] += 1
+                context.notes += self._notes(plan)
                 self._apply(plan)
         return self.again
 
@@ -259,6 +261,16 @@ class Recomputation:
             return False
         is_read = bool(self.readers.get(var))
         return is_read or var in self.outputs or var not in self.group_of
+
+    def _notes(self, plan: _Plan) -> list[ComputedAgain]:
+        """Return what is said of the values that a plan leaves out of memory."""
+        found = []
+        for var in plan.removed:
+            readers = self.readers[var]
+            most = max(len(plan.bodies[g]) for g in readers)
+            source = self.definitions[var].source
+            found.append(ComputedAgain(var.aval, len(readers), most, source))
+        return found
 
     def _apply(self, plan: _Plan) -> None:
         """Have readers compute what a plan removes, and what lies between."""
