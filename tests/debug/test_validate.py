@@ -11,7 +11,7 @@ from tracejit.errors import InternalError, ParseError, ShapeError
 from tracejit.ir.ops.elementwise import add_p, sub_p
 from tracejit.runtime.cpu import executable as native
 
-from .faults import wrong_rule
+from .faults import CRASH, deadly_code, wrong_rule
 
 X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(4, 6)
 
@@ -103,6 +103,19 @@ def test_wrong_code_is_named(validated, monkeypatch):
     monkeypatch.setitem(table, "maximum", table["minimum"])
     with pytest.raises(InternalError, match="machine code at fault"):
         tj.jit(lambda x: np.maximum(x, 0.25))(X)
+
+
+def test_code_that_crashes_is_named(validated, repros):
+    with (
+        deadly_code("maximum", CRASH),
+        pytest.raises(InternalError, match="it kills the process: SIGSEGV") as raised,
+    ):
+        tj.jit(lambda x: np.maximum(x, 0.25))(X)
+    assert "machine code at fault" in raised.value.message
+    assert "test_validate.py" in raised.value.source
+    (path,) = repros.iterdir()
+    with deadly_code("maximum", CRASH):
+        assert rerun(read(path.read_text())).culprit.died == "SIGSEGV"
 
 
 def test_large_graphs_and_those_that_call_python_are_left_alone():

@@ -19,6 +19,7 @@ from .functions import (
     json_option,
     print_json,
     seed_option,
+    timeout_option,
     user_errors,
 )
 from .graphs import graphs_of
@@ -78,6 +79,7 @@ FOUND = 3
     metavar="NAME",
     help="Do not apply this rule.",
 )
+@timeout_option
 @json_option
 def bisect(
     source: str,
@@ -87,16 +89,18 @@ def bisect(
     seed: int,
     text: str | None,
     disabled: tuple[str, ...],
+    timeout: float,
     as_json: bool,
 ) -> None:
     """Find the pass, the rewrite and the lines that make a program wrong.
 
     The graph is run by NumPy's functions after each pass, on sample inputs: normal,
-    positive and special ones.
+    positive and special ones. Machine code is run in a process of its own: it may crash
+    or hang.
     """
     check_rules(disabled)
     passes = passes_of(LLVM) if text is None else find_passes(text)
-    setting = Setting(passes, disabled=frozenset(disabled))
+    setting = Setting(passes, disabled=frozenset(disabled), seconds=timeout)
     culprits: list[Culprit] = []
     with user_errors():
         for graph in graphs_of(source, arguments, args_from):

@@ -5,6 +5,7 @@ the pipeline that is left in its first line, on stdout or in a file.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,9 +14,9 @@ from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug import reduce as reducing
 from ..debug.bisect import bisect, bisect_passes
-from ..debug.checks import Check, command, is_valid
+from ..debug.checks import Check, command, is_valid, references
 from ..debug.culprit import Culprit
-from ..debug.levels import Setting, passes_of
+from ..debug.levels import Setting, code_failure, passes_of
 from ..debug.reduce import Failing, Reduced
 from ..debug.repro import HEAD, read
 from ..errors import TracejitError
@@ -28,6 +29,7 @@ from .functions import (
     json_option,
     print_json,
     seed_option,
+    timeout_option,
     user_errors,
 )
 from .graphs import graphs_of, read_text
@@ -84,6 +86,7 @@ Probe = Callable[[Graph, Sequence[Pass]], Culprit | None]
     help="After which what was found so far is printed.",
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="File to write.")
+@timeout_option
 @json_option
 def reduce(
     file: str,
@@ -94,6 +97,7 @@ def reduce(
     text: str | None,
     seconds: float,
     output: str | None,
+    timeout: float,
     as_json: bool,
 ) -> None:
     """Make the first graph of FILE that fails as small as it can be.
@@ -106,7 +110,7 @@ def reduce(
         with config.override(**switches):
             found = reduced(
                 list(graphs_of(file, arguments, args_from)),
-                passes,
+                Setting(passes, seconds=timeout),
                 check,
                 seed,
                 seconds,
@@ -146,15 +150,12 @@ def setting_of(
 
 
 def reduced(
-    graphs: Sequence[Graph],
-    passes: Sequence[Pass],
-    check: str,
-    seed: int,
-    seconds: float,
+    graphs: Sequence[Graph], setting: Setting, check: str, seed: int, seconds: float
 ) -> Reduced:
     """Reduce the first graph that fails."""
+    passes = setting.passes
     for graph in graphs:
-        failing = failing_of(check, graph, passes, seed)
+        failing = failing_of(check, graph, setting, seed)
         if failing is not None and failing(graph, passes):
             return reducing.reduce(graph, passes, failing, seconds)
     raise TracejitError(
@@ -162,20 +163,31 @@ def reduced(
     )
 
 
-def failing_of(
-    check: str, graph: Graph, passes: Sequence[Pass], seed: int
-) -> Failing | None:
+def failing_of(check: str, graph: Graph, setting: Setting, seed: int) -> Failing | None:
     """Return what tells whether a program fails as the first one does."""
     if check == "verify":
         return lambda g, ps: _broken(g, ps) is not None
     if check != "interp":
         return _of_command(command(check), graph)
-    first = bisect(graph, Setting(passes), seed=seed)
+    first = bisect(graph, setting, seed=seed)
     if first is None:
         return None
     if first.level == "pass":
         return lambda g, ps: _alike(bisect_passes(g, ps, seed=seed), first)
-    return lambda g, ps: _alike(bisect(g, Setting(ps), seed=seed), first)
+
+    def fails(graph: Graph, passes: Sequence[Pass]) -> bool:
+        tried = replace(setting, passes=passes)
+        if first.died:
+            return _death(graph, tried, seed) == first.died
+        return _alike(bisect(graph, tried, seed=seed), first)
+
+    return fails
+
+
+def _death(graph: Graph, setting: Setting, seed: int) -> str:
+    """Return how machine code ends its process; empty where it does not."""
+    found = code_failure(graph, setting, references(graph, seed=seed))
+    return "" if found is None else found.died
 
 
 def _of_command(own: Check, graph: Graph) -> Failing:

@@ -17,9 +17,9 @@ from ..ir.ops.loops import ScanParams, scan_p
 from ..ir.primitive import Effect
 from ..passes.limits import Limits
 from .bisect import bisect
-from .checks import complaint_of, references
-from .culprit import Culprit, said
-from .levels import Setting, compiled
+from .checks import references
+from .culprit import Culprit
+from .levels import Setting, code_failure
 from .repro import case_of, wrong_results
 
 BUDGET = 3e7  # numbers computed, by one run; each is computed some thirty times
@@ -51,7 +51,8 @@ def validate(graph: Graph, setting: Setting, limits: Limits, seed: int = 0) -> N
         log.emit("validate", f"@{graph.name} is not validated: {reason}")
         return
     is_each = config.get("validate") == "each-pass" or not setting.is_native
-    if not is_each and _is_right(graph, setting, seed):
+    wanted = references(graph, seed=seed)
+    if not is_each and code_failure(graph, setting, wanted) is None:
         return
     found = bisect(graph, setting, seed=seed)
     if found is None:
@@ -87,16 +88,6 @@ def work_of(graph: Graph) -> float:
         flops = eqn.primitive.flops(ins, outs, eqn.params)
         total += EQUATION + max(flops, sum(a.size for a in outs))
     return total
-
-
-def _is_right(graph: Graph, setting: Setting, seed: int) -> bool:
-    """Tell whether machine code gives what the graph means."""
-    try:
-        call = compiled(graph, setting)
-    except Exception as error:  # whatever the compiler may raise
-        log.emit("validate", f"@{graph.name}: {said(error)}")
-        return False
-    return complaint_of(references(graph, seed=seed), call) is None
 
 
 def _error(graph: Graph, setting: Setting, limits: Limits, found: Culprit) -> Exception:
