@@ -209,6 +209,12 @@ def test_reduce_with_a_program_as_the_check(file, tmp_path):
     assert [e.primitive.name for e in parse_graph(text).eqns] == ["exp"]
 
 
+def test_reduce_with_nan_as_the_check(file):
+    Path(file).write_text(GRAPH.replace("sin %y", "log %y"))
+    text = run("reduce", file, "--check", "nan")
+    assert [e.primitive.name for e in parse_graph(text).eqns] == ["log"]
+
+
 def test_repro_runs_again_what_an_error_wrote(tmp_path, wrong):
 
     with (

@@ -25,7 +25,6 @@ import click
 import numpy as np
 
 from ..api import JitFunction, jit
-from ..debug.child import SECONDS
 from ..debug.samples import sample_inputs
 from ..errors import InternalError, ParseError, TracejitError, VerifyError
 from ..ir.aval import ShapedArray
@@ -37,12 +36,6 @@ FILES_SHOWN = 5
 
 seed_option = click.option(
     "--seed", default=0, show_default=True, help="Of the sample inputs."
-)
-timeout_option = click.option(
-    "--timeout",
-    default=SECONDS,
-    show_default=True,
-    help="Seconds after which machine code that still runs is taken to hang.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."

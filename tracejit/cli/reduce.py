@@ -14,7 +14,7 @@ from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug import reduce as reducing
 from ..debug.bisect import bisect, bisect_passes
-from ..debug.checks import Check, command, is_valid, references
+from ..debug.checks import Check, is_valid, references
 from ..debug.culprit import Culprit
 from ..debug.levels import Setting, code_failure, passes_of
 from ..debug.reduce import Failing, Reduced
@@ -24,12 +24,12 @@ from ..ir.graph import Graph
 from ..ir.printer import format_graph
 from ..passes.manager import Pass, run_passes
 from .args import argument_option
+from .checking import check_of, check_option, passes_option, timeout_option
 from .functions import (
     args_from_option,
     json_option,
     print_json,
     seed_option,
-    timeout_option,
     user_errors,
 )
 from .graphs import graphs_of, read_text
@@ -45,6 +45,7 @@ Examples:
 \b
 Checks:
   interp   what `tracejit bisect` finds: the same pass and rule, or the same level
+  nan      a result has a NaN or an infinity
   verify   a pass raises, or breaks an invariant
   COMMAND  a program that is run with the path of the graph in .tir text (or in place
            of {}) and ends with another exit code than 0: for the graph itself, or
@@ -63,22 +64,9 @@ Probe = Callable[[Graph, Sequence[Pass]], Culprit | None]
 @click.argument("file", metavar="FILE.tir|FILE.py:FUNC|MODULE:FUNC")
 @argument_option
 @args_from_option
-@click.option(
-    "--check",
-    default="interp",
-    show_default=True,
-    metavar="interp|verify|COMMAND",
-    help="What tells that a program fails; see below.",
-)
+@check_option
 @seed_option
-@click.option(
-    "-p",
-    "--passes",
-    "text",
-    metavar="PIPELINE",
-    help="Passes in order, as of `tracejit opt`; without it those of the CPU, or of "
-    "the repro.",
-)
+@passes_option
 @click.option(
     "--seconds",
     default=reducing.SECONDS,
@@ -94,7 +82,7 @@ def reduce(
     args_from: str | None,
     check: str,
     seed: int,
-    text: str | None,
+    pipeline: str | None,
     seconds: float,
     output: str | None,
     timeout: float,
@@ -106,7 +94,7 @@ def reduce(
     in the same way.
     """
     with user_errors():
-        passes, switches = setting_of(file, text)
+        passes, switches = setting_of(file, pipeline)
         with config.override(**switches):
             found = reduced(
                 list(graphs_of(file, arguments, args_from)),
@@ -138,14 +126,14 @@ def reduce(
 
 
 def setting_of(
-    file: str, text: str | None
+    file: str, pipeline: str | None
 ) -> tuple[Sequence[Pass], dict[str, config.Value]]:
     """Return the passes, and the switches of a repro."""
     content = read_text(file) if file.endswith(".tir") else ""
     if not content.startswith(HEAD):
-        return passes_of(LLVM) if text is None else find_passes(text), {}
+        return passes_of(LLVM) if pipeline is None else find_passes(pipeline), {}
     repro = read(content)
-    passes = repro.setting.passes if text is None else find_passes(text)
+    passes = repro.setting.passes if pipeline is None else find_passes(pipeline)
     return passes, dict(repro.switches)
 
 
@@ -167,8 +155,9 @@ def failing_of(check: str, graph: Graph, setting: Setting, seed: int) -> Failing
     """Return what tells whether a program fails as the first one does."""
     if check == "verify":
         return lambda g, ps: _broken(g, ps) is not None
-    if check != "interp":
-        return _of_command(command(check), graph)
+    own = check_of(check, graph, seed)
+    if own is not None:
+        return _of_own(own, graph)
     first = bisect(graph, setting, seed=seed)
     if first is None:
         return None
@@ -190,8 +179,8 @@ def _death(graph: Graph, setting: Setting, seed: int) -> str:
     return "" if found is None else found.died
 
 
-def _of_command(own: Check, graph: Graph) -> Failing:
-    """Return what a program says: of graphs, or of graphs that passes make wrong."""
+def _of_own(own: Check, graph: Graph) -> Failing:
+    """Return what a check says: of graphs, or of graphs that passes make wrong."""
     if own(graph) is not None:
         return lambda g, ps: own(g) is not None
     return lambda g, ps: own(g) is None and own(run_passes(g, ps)) is not None

@@ -22,12 +22,12 @@ from ..ir.graph import Graph
 from ..ir.primitive import Array
 from ..tracing.nonfinite import explain_nonfinite
 from .args import argument_option, isa_option
+from .checking import timeout_option
 from .functions import (
     args_from_option,
     json_option,
     print_json,
     seed_option,
-    timeout_option,
     user_errors,
 )
 from .graphs import graphs_of

@@ -361,8 +361,11 @@ def test_themes(opened, gradient):
     assert first != second
     assert tab.evaluate(colour) == first
     tab.emulate_media(color_scheme="dark")
-    tab.evaluate("delete document.documentElement.dataset.theme")
+    settle(tab)
     assert tab.evaluate(colour) == second
+    tab.emulate_media(color_scheme="light")
+    settle(tab)
+    assert tab.evaluate(colour) == first
 
 
 def test_hostile_names_are_text(opened, tmp_path, monkeypatch):
