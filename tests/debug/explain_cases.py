@@ -519,6 +519,65 @@ def short_python_loop():
     return lowered(f, D)
 
 
+@case()
+def function_called_often():
+    def f(x):
+        def wave(x):
+            return np.sin(x) * 0.5
+
+        x = wave(wave(wave(wave(x))))
+        return wave(wave(wave(wave(wave(x)))))
+
+    return lowered(f, D)
+
+
+@case("LOOP_UNROLLED")
+def function_called_in_a_loop():
+    def f(x):
+        def wave(x):
+            return np.sin(x) * 0.5
+
+        for _ in range(9):
+            x = wave(x)
+        return x
+
+    return lowered(f, D)
+
+
+@case("LOOP_UNROLLED")
+def loop_in_a_gradient():
+    def f(x):
+        for _ in range(9):
+            x = np.sin(x)
+        return x.sum()
+
+    return lowered(tj.grad(f), D)
+
+
+@case()
+def gradient_of_a_function_called_often():
+    def f(x):
+        def wave(x):
+            return np.sin(x) * 0.5
+
+        x = wave(wave(wave(wave(x))))
+        return wave(wave(wave(wave(wave(x))))).sum()
+
+    return lowered(tj.grad(f), D)
+
+
+@case("LOOP_UNROLLED")
+def jitted_function_in_a_loop():
+    inner = tj.jit(lambda x: np.sin(x) * 0.5)
+
+    def f(x):
+        for _ in range(9):
+            x = inner(x)
+        return x
+
+    return lowered(f, D)
+
+
 @case("LOOP_REROLLED")
 def long_python_loop():
     def f(x):

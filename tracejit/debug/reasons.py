@@ -545,7 +545,7 @@ _TABLE = (
         "LOOP_UNROLLED",
         "loop",
         "a line was recorded many times",
-        "a Python loop is traced turn by turn, as is a function that is called often",
+        "a Python loop is traced turn by turn",
         "nothing to do for few turns; write tj.fori_loop or tj.scan for many",
     ),
     Reason(

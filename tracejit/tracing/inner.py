@@ -203,7 +203,7 @@ def run_graph(graph: Graph, operands: Sequence[Any]) -> list[Any]:
     atoms = [
         x.convert(aval.dtype) for x, aval in zip(lifted, graph.in_avals, strict=True)
     ]
-    outs = trace.builder.inline(graph, atoms)
+    outs = trace.inline(graph, atoms)
     values = known_results(trace, graph, lifted)
     if values is None:
         return [trace.result(x) for x in outs]

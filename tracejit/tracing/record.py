@@ -106,6 +106,8 @@ class Recording:
         The pinned leaves, and the user's line that asked first.
     call : DescribedCall
         What it was recorded for.
+    turns : dict of str to int
+        Lines that ran again in loops of Python, and how often.
     """
 
     graph: Graph
@@ -118,6 +120,7 @@ class Recording:
     constants: tuple[CapturedConstant, ...] = ()
     asked: Mapping[int, str] = field(default_factory=dict)
     call: DescribedCall = field(default_factory=DescribedCall)
+    turns: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def arguments(self) -> tuple[ArgumentLeaf, ...]:
@@ -258,6 +261,7 @@ def _finish(
         pinned,
         asked=dict(trace.pinned),
         call=call.described,
+        turns=trace.turns.of_lines(),
     )
 
 

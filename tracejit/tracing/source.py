@@ -115,26 +115,35 @@ def line_of(frame: FrameType) -> str:
 
 
 # The files whose lines were named, by the names that stand in lines.
-_FILES: dict[str, set[str]] = {}
+_PATHS: dict[str, str] = {}
 
 
 @lru_cache(maxsize=4096)
 def _shown(filename: str, line: int) -> str:
-    name = os.path.basename(filename)
-    _FILES.setdefault(name, set()).add(filename)
-    return f"{name}:{line}"
+    return f"{_name_of(filename)}:{line}"
+
+
+@lru_cache(maxsize=4096)
+def _name_of(filename: str) -> str:
+    """Return the shortest end of a file's path that no other file has so far.
+
+    ``"model.py"``, and of a second file of that name ``"other/model.py"``.
+    """
+    path = os.path.abspath(filename) if os.path.exists(filename) else filename
+    parts = path.split(os.sep)
+    ends = (os.sep.join(parts[-n:]) for n in range(1, len(parts) + 1))
+    return next(end for end in ends if _PATHS.setdefault(end, path) == path)
 
 
 def file_of(line: str) -> str | None:
-    """Return the path of the file of a user's line; None if several have its name.
+    """Return the path of the file of a user's line; None if it is not known.
 
     Parameters
     ----------
     line : str
         As `line_of` gave it in this process: ``"file.py:12"``.
     """
-    files = _FILES.get(line.rpartition(":")[0], ())
-    return next(iter(files)) if len(files) == 1 else None
+    return _PATHS.get(line.rpartition(":")[0])
 
 
 def source_text(line: str) -> str:

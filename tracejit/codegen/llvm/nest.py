@@ -562,6 +562,13 @@ class Nest:
         return self.axis in self.analysis.axes(op)
 
     def _operation(self, op: KernelOp, unit: int) -> None:
+        start = len(self.em.lines)
+        self._write(op, unit)
+        made = op.value if isinstance(op, Store) else result_of(op)
+        if isinstance(made, Value):
+            self.em.note(start, made.name)
+
+    def _write(self, op: KernelOp, unit: int) -> None:
         if isinstance(op, Store):
             self._store(op, unit)
         elif isinstance(op, Reduce):

@@ -119,6 +119,7 @@ def emit_program(
     resolve: Resolver,
     threading: Threading = SERIAL,
     probed: bool = False,
+    annotated: bool = False,
 ) -> ProgramCode:
     """Return the code of a Program.
 
@@ -133,6 +134,8 @@ def emit_program(
     threading : Threading
     probed : bool
         Whether the time of each step is noted (see `probes`).
+    annotated : bool
+        Whether comments of the text name the values of kernels that lines compute.
 
     Raises
     ------
@@ -140,7 +143,7 @@ def emit_program(
         If a buffer has no place.
     """
     kind = _ProbedEmitter if probed else _ProgramEmitter
-    return kind(program, target, resolve, threading).emit()
+    return kind(program, target, resolve, threading, annotated).emit()
 
 
 def buffers_read(steps: Sequence[Step]) -> set[str]:
@@ -152,9 +155,14 @@ class _ProgramEmitter(HostEmitter):
     """Kernels are functions of the module, and memory is that of the host."""
 
     def __init__(
-        self, program: Program, target: Target, resolve: Resolver, threading: Threading
+        self,
+        program: Program,
+        target: Target,
+        resolve: Resolver,
+        threading: Threading,
+        annotated: bool,
     ) -> None:
-        self.scope = ModuleScope()
+        self.scope = ModuleScope(annotated=annotated)
         super().__init__(program, self.scope.emitter())
         self.target, self.resolve, self.threading = target, resolve, threading
         self.kernels: dict[str, KernelCode] = {}
