@@ -115,9 +115,10 @@ class MicroKernel:
         self.element = register_type(operands.dtype)
         self.size = operands.dtype.itemsize
         self.lanes = target.lanes(8 * self.size)
-        self.turn = _TURN if target.has_few_registers else 1
-        self.has_fma = target.has_fma
         self.is_float = operands.dtype.kind == "f"
+        self.fuses = self.is_float and target.has_fma
+        # Products that are not fused need registers, too: turns would spill sums.
+        self.has_turns = self.fuses and target.has_few_registers
         self.type = vec(self.element, self.lanes)
         self.zero = constant(self.element, 0.0, self.lanes)
         self.attributes = "nounwind noinline"
@@ -141,10 +142,10 @@ class MicroKernel:
         """Return the sums over all of k."""
         sums = [self.zero] * (self.tile.rows * self.tile.vectors)
         rows, begin = ["%A"], 0
-        if self.turn > 1:
+        if self.has_turns:
             rows = self._rows_of_a()
-            end = self.em.op(f"and i64 %k, {-self.turn}")
-            sums = self._along_k(rows, (begin, end), self.turn, sums)
+            end = self.em.op(f"and i64 %k, {-_TURN}")
+            sums = self._along_k(rows, (begin, end), _TURN, sums)
             begin = end
         return self._along_k(rows, (begin, "%k"), 1, sums)
 
@@ -180,14 +181,31 @@ class MicroKernel:
 
     def _rank_one(self, a: list[str], b: str, sums: list[str]) -> list[str]:
         """Add the product of one column of A, of `rows`, and one row of B."""
+        if self.has_turns and self.tile.vectors > self.tile.rows:
+            return self._row_by_row(a, b, sums)
         row = [self._load_b(b, v) for v in range(self.tile.vectors)]
         out = []
         for i in range(self.tile.rows):
-            scalar = self.em.load(self.element, self._row_of(a, i), self.size)
-            x = self.em.splat(self.element, scalar, self.lanes)
+            x = self._load_a(a, i)
             for v, y in enumerate(row):
                 out.append(self._multiply_add(x, y, sums[i * len(row) + v]))
         return out
+
+    def _row_by_row(self, a: list[str], b: str, sums: list[str]) -> list[str]:
+        """Do the same with the column in registers, and one vector of the row."""
+        column = [self._load_a(a, i) for i in range(self.tile.rows)]
+        out = list(sums)
+        for v in range(self.tile.vectors):
+            y = self._load_b(b, v)
+            for i, x in enumerate(column):
+                at = i * self.tile.vectors + v
+                out[at] = self._multiply_add(x, y, sums[at])
+        return out
+
+    def _load_a(self, rows: list[str], i: int) -> str:
+        """Broadcast the value in row i."""
+        scalar = self.em.load(self.element, self._row_of(rows, i), self.size)
+        return self.em.splat(self.element, scalar, self.lanes)
 
     def _row_of(self, rows: list[str], i: int) -> str:
         """Return the address in row i, given those in all rows or in the first."""
@@ -196,7 +214,7 @@ class MicroKernel:
         return self._at(rows[0], scaled(self.em, i, self.operands.a_row))
 
     def _multiply_add(self, x: str, y: str, z: str) -> str:
-        if self.is_float and self.has_fma:
+        if self.fuses:
             return self.em.intrinsic("llvm.fma", self.type, x, y, z)
         multiply = "fmul" if self.is_float else "mul"
         return self._add(z, self.em.op(f"{multiply} {self.type} {x}, {y}"))
