@@ -141,13 +141,12 @@ class MicroKernel:
     def _sums(self) -> list[str]:
         """Return the sums over all of k."""
         sums = [self.zero] * (self.tile.rows * self.tile.vectors)
-        rows, begin = ["%A"], 0
-        if self.has_turns:
-            rows = self._rows_of_a()
-            end = self.em.op(f"and i64 %k, {-_TURN}")
-            sums = self._along_k(rows, (begin, end), _TURN, sums)
-            begin = end
-        return self._along_k(rows, (begin, "%k"), 1, sums)
+        if not self.has_turns:
+            return self._along_k(["%A"], (0, "%k"), 1, sums)
+        rows = self._rows_of_a()
+        whole = self.em.op(f"and i64 %k, {-_TURN}")
+        sums = self._along_k(rows, (0, whole), _TURN, sums)
+        return self._along_k(rows, (whole, "%k"), 1, sums)
 
     def _rows_of_a(self) -> list[str]:
         """Return where the rows of A begin; the first alone if others are near it.

@@ -29,6 +29,7 @@ _CHUNK = 96
 _FEW_PANELS = 64  # rows up to which a last panel that is not whole matters
 _WAY = 4096  # bytes after which lines share a set of the nearest cache, of 8 lines
 _FEW_ROWS = 8
+_MANY_STRIPS = 8  # of columns beside which a strip of one vector matters little
 Pair = tuple[int, int]
 
 
@@ -120,6 +121,9 @@ class Blocking:
     chunk : int
         Rows of A that are packed at a time, and of C that an epilogue follows.
     pack_a, pack_b : bool
+    panels : bool
+        Whether A is packed in panels, column by column, and not row by row or as
+        whole columns.
     """
 
     vectors: int
@@ -127,6 +131,7 @@ class Blocking:
     chunk: int
     pack_a: bool
     pack_b: bool
+    panels: bool = False
 
 
 def fitted(problem: Problem, target: Target) -> Target:
@@ -157,6 +162,8 @@ def blocking_of(problem: Problem, target: Target) -> Blocking:
     if not wide:
         pack_b = problem.m >= _NARROW_ROWS and problem.n > 2 * target.vector_bytes // 4
         pack_a = pack_b and (problem.a[0] == 1 or work >= _NARROW_LARGE)
+        if pack_a and _has_panels(problem, target):
+            return Blocking(2, (6, 6), _CHUNK, True, True, True)
         return Blocking(2, (many, 6), _CHUNK, pack_a, pack_b or must_pack)
     is_large = work >= _LARGE and problem.m >= _LARGE_ROWS
     if is_large or problem.has_pairs:
@@ -164,6 +171,20 @@ def blocking_of(problem: Problem, target: Target) -> Blocking:
     if problem.m <= _FEW_PANELS and -problem.m % 8 < -problem.m % 6:
         return Blocking(3, (8, 8, 8), _CHUNK, False, must_pack)
     return Blocking(4, (many, many, 6, 6), _CHUNK, False, must_pack)
+
+
+def _has_panels(problem: Problem, target: Target) -> bool:
+    """Tell whether columns of A that are contiguous are packed in panels.
+
+    With 16 registers a tile reads six values of a column, less than half of each line
+    of the cache it asks for. They are copied by masked loads, which SSE has not. Tiles
+    of one vector have six rows then, too few to hide the latency of multiply-adds.
+    """
+    has_masks = target.has_few_registers and target.has_fma
+    lanes = target.lanes(8 * problem.dtype.itemsize)
+    is_lone = 0 < problem.n % (2 * lanes) <= lanes
+    is_little = not is_lone or problem.n > _MANY_STRIPS * 2 * lanes
+    return problem.a[0] == 1 and has_masks and is_little
 
 
 def _collides(problem: Problem) -> bool:
