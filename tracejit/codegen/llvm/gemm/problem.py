@@ -22,7 +22,7 @@ _LARGE_ROWS = 128
 # With 16 registers a strip of B is narrow, so that lines of the cache are split and
 # evict each other: packing it pays from this many rows on, and packing A, too.
 _NARROW_LARGE = 1 << 27
-_NARROW_ROWS = 192
+_NARROW_ROWS = 128
 _WIDE_REGISTERS = 64  # bytes: the machines with 32 vector registers
 # Rows of C that stay in the cache while an epilogue follows them.
 _CHUNK = 96
@@ -158,9 +158,10 @@ def blocking_of(problem: Problem, target: Target) -> Blocking:
         vectors = sums // problem.m
         rows = (problem.m,) * vectors
         return Blocking(vectors, rows, problem.m, must_pack_a, must_pack)
-    many = _FEW_ROWS if _collides(problem) else 12
+    many = _FEW_ROWS if _collides(problem, problem.a) else 12
     if not wide:
-        pack_b = problem.m >= _NARROW_ROWS and problem.n > 2 * target.vector_bytes // 4
+        has_reuse = problem.m >= _NARROW_ROWS or _collides(problem, problem.b)
+        pack_b = has_reuse and problem.n > 2 * target.vector_bytes // 4
         pack_a = pack_b and (problem.a[0] == 1 or work >= _NARROW_LARGE)
         if pack_a and _has_panels(problem, target):
             return Blocking(2, (6, 6), _CHUNK, True, True, True)
@@ -187,9 +188,9 @@ def _has_panels(problem: Problem, target: Target) -> bool:
     return problem.a[0] == 1 and has_masks and is_little
 
 
-def _collides(problem: Problem) -> bool:
-    """Tell whether all rows of A begin in the same set of the nearest cache."""
-    row, column = problem.a
+def _collides(problem: Problem, strides: Pair) -> bool:
+    """Tell whether all rows of an operand begin in the same set of the nearest cache."""
+    row, column = strides
     return column == 1 and row * problem.dtype.itemsize % _WAY == 0
 
 
