@@ -22,13 +22,14 @@ _LARGE_ROWS = 128
 # With 16 registers a strip of B is narrow, so that lines of the cache are split and
 # evict each other: packing it pays from this many rows on, and packing A, too.
 _NARROW_LARGE = 1 << 27
-_NARROW_ROWS = 192
+_NARROW_ROWS = 128
 _WIDE_REGISTERS = 64  # bytes: the machines with 32 vector registers
 # Rows of C that stay in the cache while an epilogue follows them.
 _CHUNK = 96
 _FEW_PANELS = 64  # rows up to which a last panel that is not whole matters
 _WAY = 4096  # bytes after which lines share a set of the nearest cache, of 8 lines
 _FEW_ROWS = 8
+_MANY_STRIPS = 8  # of columns beside which a strip of one vector matters little
 Pair = tuple[int, int]
 
 
@@ -120,6 +121,9 @@ class Blocking:
     chunk : int
         Rows of A that are packed at a time, and of C that an epilogue follows.
     pack_a, pack_b : bool
+    panels : bool
+        Whether A is packed in panels, column by column, and not row by row or as
+        whole columns.
     """
 
     vectors: int
@@ -127,6 +131,7 @@ class Blocking:
     chunk: int
     pack_a: bool
     pack_b: bool
+    panels: bool = False
 
 
 def fitted(problem: Problem, target: Target) -> Target:
@@ -153,10 +158,13 @@ def blocking_of(problem: Problem, target: Target) -> Blocking:
         vectors = sums // problem.m
         rows = (problem.m,) * vectors
         return Blocking(vectors, rows, problem.m, must_pack_a, must_pack)
-    many = _FEW_ROWS if _collides(problem) else 12
+    many = _FEW_ROWS if _collides(problem, problem.a) else 12
     if not wide:
-        pack_b = problem.m >= _NARROW_ROWS and problem.n > 2 * target.vector_bytes // 4
+        has_reuse = problem.m >= _NARROW_ROWS or _collides(problem, problem.b)
+        pack_b = has_reuse and problem.n > 2 * target.vector_bytes // 4
         pack_a = pack_b and (problem.a[0] == 1 or work >= _NARROW_LARGE)
+        if pack_a and _has_panels(problem, target):
+            return Blocking(2, (6, 6), _CHUNK, True, True, True)
         return Blocking(2, (many, 6), _CHUNK, pack_a, pack_b or must_pack)
     is_large = work >= _LARGE and problem.m >= _LARGE_ROWS
     if is_large or problem.has_pairs:
@@ -166,9 +174,23 @@ def blocking_of(problem: Problem, target: Target) -> Blocking:
     return Blocking(4, (many, many, 6, 6), _CHUNK, False, must_pack)
 
 
-def _collides(problem: Problem) -> bool:
-    """Tell whether all rows of A begin in the same set of the nearest cache."""
-    row, column = problem.a
+def _has_panels(problem: Problem, target: Target) -> bool:
+    """Tell whether columns of A that are contiguous are packed in panels.
+
+    With 16 registers a tile reads six values of a column, less than half of each line
+    of the cache it asks for. They are copied by masked loads, which SSE has not. Tiles
+    of one vector have six rows then, too few to hide the latency of multiply-adds.
+    """
+    has_masks = target.has_few_registers and target.has_fma
+    lanes = target.lanes(8 * problem.dtype.itemsize)
+    is_lone = 0 < problem.n % (2 * lanes) <= lanes
+    is_little = not is_lone or problem.n > _MANY_STRIPS * 2 * lanes
+    return problem.a[0] == 1 and has_masks and is_little
+
+
+def _collides(problem: Problem, strides: Pair) -> bool:
+    """Tell whether all rows of an operand begin in the same set of the nearest cache."""
+    row, column = strides
     return column == 1 and row * problem.dtype.itemsize % _WAY == 0
 
 
