@@ -51,6 +51,14 @@ ASSOCIATIVE = frozenset(
         np.logical_xor,
     }
 )
+# These pick elements or tell truths, whatever dtype the result is asked for in.
+IN_ANY_DTYPE = frozenset(
+    {
+        *(np.maximum, np.minimum, np.fmax, np.fmin),
+        *(np.logical_and, np.logical_or, np.logical_xor),
+        *ufuncs.COMPARISONS,
+    }
+)
 # Fewer steps than this are written out, and fuse with what is around them.
 WRITTEN_OUT = 32
 
@@ -120,7 +128,7 @@ def _operand(ufunc: np.ufunc, x: Tracer, dtype: Any) -> Tracer:
         return x != 0
     given: dict[str, Any] = {}
     if dtype is not None:
-        given["signature"] = (None, None, np.dtype(dtype))
+        given["signature"] = (np.dtype(dtype), None, None)
     loop = ufunc.resolve_dtypes((None, x.dtype, None), reduction=True, **given)
     if loop[0] != loop[1]:
         raise TypeError(
