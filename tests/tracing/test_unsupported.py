@@ -99,7 +99,7 @@ WITHOUT_ARRAYS = {
     *("get_printoptions", "printoptions", "set_printoptions", "typename"),
     *("datetime_data", "isnat", "get_include", "getbufsize", "geterr", "geterrcall"),
     *("info", "setbufsize", "seterr", "seterrcall", "show_config", "show_runtime"),
-    *("test", "row_stack"),
+    *("test", "row_stack", "in1d", "trapz"),
 }
 
 
@@ -173,9 +173,12 @@ def at_mask(x, b):
     np.divide.at(x, b, 2.0)
 
 
+OUTSIDE = np.zeros(3)
 # what the message says: (function, arguments, what to try)
 PLACES = {
-    "cannot become a NumPy array": (lambda x: np.add([x], [1]), (X,), r"np\.array"),
+    "cannot become a NumPy array": (
+        *(lambda x: OUTSIDE.__setitem__(slice(None), x[0]), (X,), r"np\.zeros"),
+    ),
     "cannot go from cpu to elsewhere": (
         *(lambda x: x.to_device("elsewhere"), (X,), "tj.to_device"),
     ),
@@ -192,7 +195,6 @@ PLACES = {
         (X, B),
         "masked reduction",
     ),
-    r"np\.divide\.reduceat at traced": (np.divide.reduceat, (X[0], I), "outside"),
     r"np\.divide\.at at a traced mask": (at_mask, (X, B), r"x\[mask\] = ufunc"),
     "would give the same numbers": (lambda x: x + np.random.rand(), (X,), "tj.random"),
     "the ufunc 'det'": (np.linalg._umath_linalg.det, (X[:, :2],), "outside"),

@@ -19,7 +19,7 @@ def dispatch(
     """Trace ``ufunc.method(*inputs, **kwargs)``."""
     out = kwargs.pop("out", None)
     if method == "__call__":
-        if ufunc is np.matmul or ufunc.signature is not None:
+        if ufunc == np.matmul or ufunc.signature is not None:
             result = generalized.call(ufunc, inputs, **kwargs)
         else:
             result = _elementwise(ufunc, inputs, out, **kwargs)

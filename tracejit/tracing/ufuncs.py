@@ -272,7 +272,7 @@ def ufunc_name(ufunc: np.ufunc) -> str:
         When it is found in neither `numpy` nor `scipy.special`.
     """
     name = ufunc.__name__
-    if getattr(np, name, None) is ufunc:
+    if getattr(np, name, None) == ufunc:
         return f"numpy.{name}"
     for module in ("scipy.special", "scipy.special._ufuncs"):
         if getattr(sys.modules.get(module), name, None) is ufunc:

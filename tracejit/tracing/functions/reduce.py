@@ -1,6 +1,7 @@
 """Rules for reductions and cumulative functions, with NumPy's dtypes and steps."""
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ...ir.ops import reduce as red
 from ...ir.ops.shape import reshape
 from ...ir.primitive import Primitive
 from ..source import user_line
-from ..storage import own
+from ..storage import Kind, own
 from ..tracer import Tracer
 from ..ufunc_loops import carried
 from .checks import require
@@ -392,7 +393,16 @@ def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NoValue) -> A
 @implements(np.count_nonzero)
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     _, (x,) = lift(a)
-    return sum_(x != 0, axis, dt.INT64, None, keepdims)
+    count = sum_(x != 0, axis, dt.INT64, None, keepdims)
+    if axis is None and not keepdims and _counts_in_python():
+        return count.as_scalar(Kind.PYTHON)
+    return count
+
+
+@cache
+def _counts_in_python() -> bool:
+    """Tell whether this NumPy's `count_nonzero` gives an int, as all once did."""
+    return type(np.count_nonzero(np.ones(1))) is int
 
 
 def _arg(primitive: Primitive) -> Any:
