@@ -16,7 +16,7 @@ from ..ir.graph import Atom, Graph, Var
 from ..records import dataclass
 from .capture import CapturedArray, CaptureFinder, Constant, Getter
 from .constants import CapturedConstant, captured_constants
-from .creation import wrapped_creation
+from .creation import taking_lists, wrapped_creation
 from .leaves import ArgumentLeaf, DescribedCall
 from .masked import Masked, unsupported_mask
 from .mutation import Change, changes_of, watch
@@ -144,6 +144,7 @@ class _Outputs:
         return len(self.atoms) - 1
 
 
+@taking_lists
 def record(
     fn: Callable[..., Any],
     call: Call,

@@ -16,6 +16,12 @@ _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _LIBRARIES = tuple(f"{os.sep}{d}{os.sep}" for d in ("site-packages", "dist-packages"))
 _SCIPY = tuple(f"{d}scipy{os.sep}" for d in _LIBRARIES)
 _CALL_CACHE = 16  # bytes, and more than any CPython since 3.11 has
+_UFUNCS = frozenset(
+    {
+        *(name for name, value in vars(np).items() if isinstance(value, np.ufunc)),
+        *("reduce", "accumulate", "reduceat", "outer"),
+    }
+)
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
@@ -77,6 +83,13 @@ def scipy_call() -> tuple[str, str] | None:
     public = [m.split(".")[1] for m in modules if m.count(".")]
     public = [m for m in public if not m.startswith("_")]
     return (public[-1] if public else _scipy_module_of(name)), name
+
+
+def calls_ufunc(frame: FrameType) -> bool:
+    """Tell whether the code of a frame, if it is the user's, is calling a ufunc."""
+    if is_library(frame.f_code.co_filename):
+        return False
+    return _called_name(frame) in _UFUNCS
 
 
 def _called_name(frame: FrameType) -> str | None:
