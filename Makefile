@@ -10,7 +10,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test check fuzz slow test-triton test-oldest-triton test-view bench
-.PHONY: clean
+.PHONY: mutation clean
 
 help:
 	@echo "make demo   train an MLP on handwritten digits; writes demo-report/"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-triton  compile every kernel of the tests for three GPUs"
 	@echo "make test-oldest-triton  the tests of GPU kernels on Triton 3.6"
 	@echo "make test-view  open pages of tracejit view in Chromium"
+	@echo "make mutation  plant each of some 240 bugs and run the tests, for an hour or two"
 	@echo "make bench  measure beside NumPy and other compilers"
 	@echo "make clean  remove the environment and what was made"
 	@echo
@@ -63,6 +64,14 @@ test-view: $(VENV)/.installed-test $(VENV)/.installed-view-test
 	@test -n "$(CHROMIUM)" || { echo "error: no Chromium found; on Debian and" \
 	  "Ubuntu run apt-get install chromium, or set CHROMIUM" >&2; exit 1; }
 	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -n 0 -m view tests/debug/page $(ARGS)
+
+# First which tests run which lines, where Python is 3.12 or later: most bugs are found
+# by the first of these.
+REACHED := tests/mutation/reached.json
+mutation: $(VENV)/.installed-test $(VENV)/.installed-demo
+	@test -e $(REACHED) || ! $(BIN)/python -c 'from sys import monitoring' 2>/dev/null \
+	  || $(BIN)/python -m pytest -n 2 -q -p tests.mutation.reach
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(or $(ARGS),all --out bench-report)

@@ -15,6 +15,7 @@ from tracejit.debug.levels import Setting
 from tracejit.errors import TracejitError
 from tracejit.ir.graph import Graph
 from tracejit.ir.ops.elementwise import add_p, exp_p, mul_p, sub_p
+from tracejit.ir.ops.shape import concatenate_p
 from tracejit.ir.parser import parse_graph
 from tracejit.ir.printer import format_graph
 from tracejit.kernels import lower as kernel_lowering
@@ -94,6 +95,20 @@ def test_passes_that_raise_are_found():
     found = bisect_passes(CHAIN, passes)
     assert found.name == "broken"
     assert "RuntimeError: out of luck" in found.reason
+
+
+def test_rules_that_raise_are_named():
+    """Not one that fired before, nor one that raises for what it is given."""
+
+    def misplaced(b, primitive, ins, params):
+        return (b.emit(concatenate_p, *ins, axis=1),)
+
+    text = "graph @f(%x: f32[4]) -> (f32[4]) {\n  %0: f32[4] = mul %x, 1.0\n"
+    graph = parse_graph(f"{text}  %1: f32[4] = exp %0\n  return %1\n}}")
+    with wrong_rule("misplaced", exp_p, misplaced):
+        found = bisect_passes(graph, PASSES)
+    assert (found.name, found.rule) == ("canonicalize", "misplaced")
+    assert found.first == 2
 
 
 def test_invalid_graphs_are_found():

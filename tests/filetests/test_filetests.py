@@ -105,6 +105,15 @@ def test_every_pass_has_a_file_where_it_fires(name: str):
     assert printed("opt", str(path), "-p", chosen) != printed("opt", str(path))
 
 
+@pytest.mark.parametrize("name", sorted({*known_passes()} - {"fuse"}))
+def test_passes_do_nothing_when_no_rewrite_is_allowed(name: str):
+    """But for `fuse`, whose groups of one equation are no rewrites."""
+    path = FOLDER / f"{name}.tir"
+    chosen = written(path, name)
+    kept = printed("opt", str(path), "-p", chosen, "--bisect-limit=0")
+    assert kept == printed("opt", str(path))
+
+
 @pytest.mark.parametrize("name", known_passes())
 def test_every_pass_has_a_file_where_it_does_not(name: str):
     path = FOLDER / f"{name}-keeps.tir"

@@ -31,6 +31,16 @@ WITH_INVARIANT = f"%e: f64[3] = exp %w\n    {WITH_INVARIANT}"
 FIXED = PLAIN.replace("%kept: f64[3] = mul %c, %h", "").replace(
     "mul %h, %w", "mul %h, %c"
 )
+FIXED_FIRST = """
+graph @f(%a: f64[3], %h: f64[3], %c: f64[3]) -> (f64[3], f64[3], f64[3]) {
+  %0: f64[3], %1: f64[3], %2: f64[3] = scan %a, %h, %c {body=graph @turn(%a: f64[3], %h: f64[3], %c: f64[3]) -> (f64[3], f64[3], f64[3]) {
+    %0: f64[3] = add %h, %a
+    %1: f64[3] = sin %c
+    return %a, %0, %1
+  }, length=4, reverse=false, consts=0, carries=3, unroll=1}
+  return %0, %1, %2
+}
+"""  # noqa: E501
 # A count compared with a count is made faster than it is loaded.
 MASK = PLAIN.replace("mul %h, %w", "select %m, %h, %w")
 MASK = f"""%i: i64[3] = iota {{shape=(3), axis=0, dtype=i64}}
@@ -83,6 +93,7 @@ FIRES = [
         ["reshape", "mul", "add", "mul", "sin", "reshape"],
     ),
     ("scan_fixed_carry", scan(FIXED), ["scan"]),
+    ("scan_fixed_carry", parse_graph(FIXED_FIRST), ["scan"]),
     ("hoist_scan", scan(WITH_INVARIANT), ["exp", "scan"]),
     ("hoist_while", parse_graph(WHILE), ["exp", "exp", "while"]),
     ("scan_unroll", scan(PLAIN, 6, unroll=3), ["reshape", "scan", "reshape"]),

@@ -12,6 +12,7 @@ from pathlib import Path
 from .bisecting import Answer, ask
 from .bugs import MUTANTS
 from .mutant import ROOT, Mutant
+from .reach import REACHED
 from .report import answers_table, read, table, write
 from .running import SLOW, STAGES, SURVIVED, Outcome, climb
 
@@ -40,7 +41,7 @@ def main() -> int:
         before = None if options.again else known.get(mutant.name)
         if before is not None and before.status not in (SURVIVED, SLOW):
             continue
-        for outcome in climb(mutant, before, options.upto):
+        for outcome in climb(mutant, before, options.upto, options.map):
             known[mutant.name] = outcome
             write(options.results or RESULTS, known.values())
             print(
@@ -94,6 +95,7 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("only", nargs="*", default=[""], help="texts in the name or file of a bug")
     add("--upto", choices=STAGES, default="near", help="the last stage of tests to run")
+    add("--map", type=Path, default=REACHED, help="which tests reach which bugs")
     add("--bisect", action="store_true", help="ask `bisect` what is wrong instead")
     add("--again", action="store_true", help="run what has a result too")
     add("--report", type=Path, help="write the table, as Markdown")

@@ -45,19 +45,16 @@ def write(path: Path, results: Iterable[Outcome | Answer]) -> None:
 def table(mutants: Sequence[Mutant], outcomes: dict[str, Outcome]) -> str:
     """Return the score by area, and what was not found, as Markdown."""
     lines = [
-        "| part | bugs | run | found | by the nearest tests | median seconds |",
-        "|---|---|---|---|---|---|",
+        "| part | bugs | run | found | median seconds |",
+        "|---|---|---|---|---|",
     ]
     for area, title in (*LEVELS.items(), ("", "all")):
         chosen = [m for m in mutants if area in ("", m.area)]
         done = [outcomes[m.name] for m in chosen if m.name in outcomes]
         found = [o for o in done if o.is_found]
-        near = sum(o.stage != "wide" for o in found)
         seconds = f"{median(o.seconds for o in found):.0f}" if found else "–"
-        lines.append(
-            f"| {title} | {len(chosen)} | {len(done)} | {len(found)} | {near} | "
-            f"{seconds} |"
-        )
+        counts = f"{len(chosen)} | {len(done)} | {len(found)}"
+        lines.append(f"| {title} | {counts} | {seconds} |")
     left = [o for m in mutants if (o := outcomes.get(m.name)) and not o.is_found]
     lines += ["", *(f"- not found ({o.status}): {o.name}" for o in left)]
     missing = [m.name for m in mutants if m.name not in outcomes]

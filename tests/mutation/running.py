@@ -1,9 +1,9 @@
 """Runs the tests of a bug's area on the package with the bug in it.
 
-Tests lie as the package does, so that a file names its tests: those of its own folder
-and of what is built from it (`NEAR`), and for bugs that these do not find, all others.
-Nothing is chosen for one bug. Of the nearest tests the quick files run first, as most
-bugs are found there.
+Where there is a map of what tests reach (`reach`), those that run the bug's lines come
+first. Tests lie as the package does, so that a file names its tests: those of its own
+folder and of what is built from it (`NEAR`), and for bugs that these do not find, all
+others. Nothing is chosen for one bug. Of the nearest tests the quick files run first.
 
 Each run is a process of its own, forked where all but the package is imported already.
 """
@@ -16,8 +16,11 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -43,10 +46,13 @@ NEAR = {
 LEFT_OUT = ("tests/benchmarks", "tests/docs", "tests/mutation")
 TIMES = ROOT / "tests" / "mutation" / "times.json"  # seconds of each file
 QUICK = 5.0  # seconds of a file
-STAGES = ("quick", "near", "wide")
+STAGES = ("reached", "quick", "near", "wide")
 # Seconds of a processor: what else the machine does makes no difference.
-LIMITS = {"quick": 40, "near": 300, "wide": 1200}
+LIMITS = {"reached": 60, "quick": 40, "near": 300, "wide": 1200}
+ROUNDS = (2, 10)  # the quickest cases of each test that reach a bug, before all others
+TOGETHER = 6  # files that are collected at once
 ASLEEP = 60  # how many times as long a run may take, if it gets no processor
+Batches = Sequence[Sequence[str]]  # of tests or files, that are collected together
 FOUND, CRASHED, SURVIVED = "found", "crashed", "survived"
 SLOW, BROKEN = "slow", "broken"
 
@@ -103,13 +109,50 @@ def plant(mutant: Mutant) -> None:
     from .hook import sitecustomize  # noqa: F401, PLC0415  # plants it
 
 
+def batches_of(mutant: Mutant, stage: str, reached: Path) -> Batches:
+    """Return the tests of a stage, or their files, as they run together."""
+    if stage == "reached":
+        return reaching(mutant, reached)
+    return [[file] for file in files_of(mutant, stage)]
+
+
+def reaching(mutant: Mutant, reached: Path) -> Batches:
+    """Return the tests that reach a bug, few files at a time; none without a map.
+
+    In a first round they are a few cases of each test, of the nearest files first.
+    """
+    rows = _map(reached).get(mutant.name, [])
+    near = _within(NEAR[mutant.area])
+    tests = [test for _, test in sorted(rows) if not test.startswith(_far(mutant))]
+    tests.sort(key=lambda test: not test.startswith(near))
+    rounds: dict[int, dict[str, list[str]]] = {}
+    cases: Counter[str] = Counter()
+    for test in tests:
+        function = test.partition("[")[0]
+        files = rounds.setdefault(sum(cases[function] >= n for n in ROUNDS), {})
+        files.setdefault(function.partition("::")[0], []).append(test)
+        cases[function] += 1
+    return [batch for _, files in sorted(rounds.items()) for batch in _joined(files)]
+
+
+@cache
+def _map(reached: Path) -> dict[str, list[tuple[float, str]]]:
+    return json.loads(reached.read_text("utf-8")) if reached.exists() else {}
+
+
+def _joined(files: dict[str, list[str]]) -> Iterator[list[str]]:
+    """Yield the tests of some files at a time."""
+    tests = list(files.values())
+    for k in range(0, len(tests), TOGETHER):
+        yield list(chain.from_iterable(tests[k : k + TOGETHER]))
+
+
 def files_of(mutant: Mutant, stage: str) -> list[str]:
     """Return the files of tests of a stage: what is named alike, then the quickest."""
     times: dict[str, float] = json.loads(TIMES.read_text("utf-8"))
     seconds = {n: times.get(n, QUICK + 1) for n in _names(("tests",))}
     near = _names(NEAR[mutant.area])
-    left_out = LEFT_OUT if mutant.area == "codegen/triton" else (*LEFT_OUT, TRITON)
-    kept = {n for n in seconds if not n.startswith(tuple(f"{d}/" for d in left_out))}
+    kept = {n for n in seconds if not n.startswith(_far(mutant))}
     words = set(mutant.file.removesuffix(".py").split("/"))
     mirror = {n for n in near if Path(n).stem.removeprefix("test_") in words}
     quick = mirror | {n for n in near if seconds[n] <= QUICK}
@@ -117,19 +160,33 @@ def files_of(mutant: Mutant, stage: str) -> list[str]:
     return sorted(chosen & kept, key=lambda n: (n not in mirror, seconds[n], n))
 
 
+def _far(mutant: Mutant) -> tuple[str, ...]:
+    """Return the folders whose tests do not look for a bug."""
+    is_triton = mutant.area == "codegen/triton"
+    return _within(LEFT_OUT if is_triton else (*LEFT_OUT, TRITON))
+
+
+def _within(folders: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{folder}/" for folder in folders)
+
+
 def _names(folders: Sequence[str]) -> set[str]:
     found = (f for d in folders for f in (ROOT / d).rglob("test_*.py"))
     return {f.relative_to(ROOT).as_posix() for f in found}
 
 
-def climb(mutant: Mutant, before: Outcome | None, last: str) -> Iterator[Outcome]:
+def climb(
+    mutant: Mutant, before: Outcome | None, last: str, reached: Path
+) -> Iterator[Outcome]:
     """Run stages after those that have run, up to the last, until a test fails."""
     done = STAGES.index(before.stage) + 1 if before is not None else 0
     seconds = before.seconds if before is not None else 0.0
     for stage in STAGES[done : STAGES.index(last) + 1]:
-        files = files_of(mutant, stage)
+        batches = batches_of(mutant, stage, reached)
         start = time.perf_counter()
-        status, test = _run(mutant, files, LIMITS[stage]) if files else (SURVIVED, "")
+        status, test = SURVIVED, ""
+        if batches:
+            status, test = _run(mutant, batches, LIMITS[stage])
         seconds = round(seconds + time.perf_counter() - start, 1)
         outcome = Outcome(mutant.name, digest(mutant), status, test, stage, seconds)
         yield outcome
@@ -137,12 +194,12 @@ def climb(mutant: Mutant, before: Outcome | None, last: str) -> Iterator[Outcome
             return
 
 
-def _run(mutant: Mutant, files: Sequence[str], limit: int) -> tuple[str, str]:
+def _run(mutant: Mutant, batches: Batches, limit: int) -> tuple[str, str]:
     """Return the status of a run of tests, and the test that failed or was running."""
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "test"
         notes.touch()
-        arguments = (mutant, files, notes, limit)
+        arguments = (mutant, batches, notes, limit)
         process = get_context("fork").Process(target=_tests, args=arguments)
         process.start()
         process.join(ASLEEP * limit)
@@ -162,7 +219,7 @@ def _run(mutant: Mutant, files: Sequence[str], limit: int) -> tuple[str, str]:
     return (FOUND if has_failed else BROKEN), test
 
 
-def _tests(mutant: Mutant, files: Sequence[str], notes: Path, limit: int) -> None:
+def _tests(mutant: Mutant, batches: Batches, notes: Path, limit: int) -> None:
     """Run tests in this process, and note which one is running."""
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 10))
     os.chdir(ROOT)
@@ -172,9 +229,10 @@ def _tests(mutant: Mutant, files: Sequence[str], notes: Path, limit: int) -> Non
     plant(mutant)
     options = ("-x", "-q", "-n0", "--tb=no", "-p", "no:cacheprovider")
     loaded = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # Hypothesis is
-    for file in files:  # most bugs need the first ones alone
-        arguments = [*options, *loaded, "--hypothesis-seed=0", file]
-        code = pytest.main(arguments, plugins=[_Notes(notes)])
+    for batch in batches:  # most bugs need the first ones alone
+        files = dict.fromkeys(name.partition("::")[0] for name in batch)
+        arguments = [*options, *loaded, "--hypothesis-seed=0", *files]
+        code = pytest.main(arguments, plugins=[_Notes(notes), _Chosen(batch)])
         if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             os._exit(code)
     os._exit(pytest.ExitCode.OK)
@@ -192,3 +250,18 @@ class _Notes:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.has_failed |= report.failed
+
+
+class _Chosen:
+    """A plugin of pytest: runs the tests that are named, those of named files if none.
+
+    A test that is no more is none; pytest itself would stop there.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.order = {name: k for k, name in enumerate(names)}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if any("::" in name for name in self.order):
+            chosen = [i for i in items if i.nodeid in self.order]
+            items[:] = sorted(chosen, key=lambda item: self.order[item.nodeid])

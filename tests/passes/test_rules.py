@@ -391,6 +391,16 @@ MUST_NOT_FIRE = [
     ),
     (
         "slice_of_update",
+        f"{L} {WRITE}; slice %0 {{start=(0), stop=(3), stride=(1)}}",
+        "its last element is written",
+    ),
+    (
+        "slice_of_update",
+        f"{L} {WRITE}; slice %0 {{start=(4), stop=(9), stride=(1)}}",
+        "its first element is written",
+    ),
+    (
+        "slice_of_update",
         "%x: f32[9], %y: f32[3] => update_slice %x, %y {start=(2), stride=(2)}; "
         "slice %0 {start=(2), stop=(5), stride=(1)}",
         "another stride",

@@ -51,6 +51,7 @@ PASS_RULES = {
     "share_subgraph": "sub-graphs of equal structure -> one of them",
     "dead_equation": "an equation that nothing needs -> nothing",
     "dead_gather": "gather x, i for its check alone -> gather zeros, i",
+    "dead_result": "a result of a call that nothing reads -> nothing",
     "dead_in_loop": "what nothing needs of a loop -> nothing",
     "expand_composite": "a composite -> the equations it stands for",
     "contract_fma": "add (mul x, y), z -> fma x, y, z",

@@ -125,7 +125,11 @@ class Builder:
         for rule in rules:
             if self.stats.limit is not None and not self.stats.can_fire():
                 break
-            replaced = rule.apply(self, primitive, ins, params)
+            try:
+                replaced = rule.apply(self, primitive, ins, params)
+            except Exception:
+                self.stats.fired[rule.name] += 1  # so that bisection can name it
+                raise
             if replaced is not None:
                 self.stats.fired[rule.name] += 1
                 return tuple(replaced)

@@ -51,7 +51,7 @@ class RuleStats:
     Parameters
     ----------
     fired : Counter
-        Firings per rule name.
+        Firings per rule name; a rule that raises has fired, too.
     limit : int, optional
         Firings allowed in all; the bisector lowers it.
     """

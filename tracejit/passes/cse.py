@@ -34,8 +34,10 @@ def _share_subgraphs(graph: Graph, context: PassContext) -> Graph:
         found = first.get(inner.key)
         if found is None:
             found = first[inner.key] = map_subgraphs(inner, shared)
-        elif found is not inner and context.may_fire("share_subgraph"):
-            context.stats.fired["share_subgraph"] += 1
+            return found
+        if found is inner or not context.may_fire("share_subgraph"):
+            return inner
+        context.stats.fired["share_subgraph"] += 1
         return found
 
     return map_subgraphs(graph, shared)

@@ -104,16 +104,24 @@ def _narrowed(eqn: Eqn, live: set[Var], run: _Run) -> Eqn:
         less = narrowed_loop(eqn, live)
         run.context.stats.fired["dead_in_loop"] += less is not eqn
         eqn = less
-    mask = tuple(v in live for v in eqn.outvars)
+    mask = _wanted(eqn, live, run)
     if eqn.primitive is barrier_p:
         return eqn if all(mask) else _narrowed_barrier(eqn, mask)
-    if eqn.primitive not in NARROWED or not any(mask):
-        mask = (True,) * len(mask)
     inner = with_subgraphs(eqn, lambda g: _wanted_part(g, mask, run))
     if inner is eqn or all(mask):
         return inner
     outvars = tuple(v for v, wanted in zip(eqn.outvars, mask, strict=True) if wanted)
     return Eqn(eqn.primitive, eqn.invars, inner.params, outvars, eqn.source)
+
+
+def _wanted(eqn: Eqn, live: set[Var], run: _Run) -> Mask:
+    """Return which results to keep: calls and barriers lose those that nobody reads."""
+    mask = tuple(v in live for v in eqn.outvars)
+    can_lose = eqn.primitive is barrier_p or (eqn.primitive in NARROWED and any(mask))
+    if all(mask) or not can_lose or not run.context.may_fire("dead_result"):
+        return (True,) * len(mask)
+    run.context.stats.fired["dead_result"] += 1
+    return mask
 
 
 def _narrowed_barrier(eqn: Eqn, mask: Mask) -> Eqn:

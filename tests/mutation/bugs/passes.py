@@ -1,7 +1,26 @@
 """Bugs of the passes: what they count, where they look, what they emit."""
 
 from ..mutant import Mutant
-from .graphs import COUNTED, TIES, TWO_CARRIES
+from .graphs import (
+    COUNTED,
+    FIXED_FIRST,
+    FOLDED_RESULT,
+    INVERSE_CUBE,
+    LOWEST,
+    NEGATIVE_ZEROS,
+    ORDERED_COLUMNS,
+    OUTSIDE,
+    OVERLAPPING_WINDOWS,
+    PADDED,
+    POWER_1_5,
+    ROWS_THAT_OVERLAP,
+    ROWS_WITH_A_GAP,
+    ROWS_WITH_STEPS,
+    SIGNED_ZEROS,
+    TAKEN,
+    TIES,
+    TWO_CARRIES,
+)
 
 PASSES = (
     Mutant(
@@ -10,6 +29,7 @@ PASSES = (
         "operands = tuple([x.key if isinstance(x, Literal) else x for x in ins])",
         "operands = tuple([x.value if isinstance(x, Literal) else x for x in ins])",
         "value_number",
+        SIGNED_ZEROS,
     ),
     Mutant(
         "dce drops effects",
@@ -17,6 +37,7 @@ PASSES = (
         "if not (is_live or eqn.effects):",
         "if not is_live:",
         "dead_equation",
+        OUTSIDE,
     ),
     Mutant(
         "dce drops a carry that another needs",
@@ -41,6 +62,7 @@ PASSES = (
         "        is_check = eqn.primitive is gather_p and not is_live\n",
         "        is_check = eqn.primitive is gather_p\n",
         "dead_gather",
+        TAKEN,
     ),
     Mutant(
         "fold looks through barriers",
@@ -62,6 +84,7 @@ PASSES = (
         "outs = [known.atom(x) for x in graph.outvars]",
         "outs = list(graph.outvars)",
         "fold",
+        FOLDED_RESULT,
     ),
     Mutant(
         "fma beside a negated product",
@@ -104,6 +127,7 @@ PASSES = (
         "    return _unless_infinite(b, x, y, inf)\n\n\ndef _square_times_root",
         "    return y\n\n\ndef _square_times_root",
         "expand_power",
+        POWER_1_5,
     ),
     Mutant(
         "powers: odd exponents lose a factor",
@@ -118,6 +142,7 @@ PASSES = (
         "return b.emit(div_p, _inverse(b, b.emit(mul_p, x, x)), x)",
         "return b.emit(div_p, _inverse(b, b.emit(mul_p, x, x)), _inverse(b, x))",
         "expand_power",
+        INVERSE_CUBE,
     ),
     Mutant(
         "powers: an inverse root is an inverse",
@@ -132,6 +157,7 @@ PASSES = (
         "if first < at or piece.shape[1:] != whole.shape[1:] or has_step:",
         "if first < at - 1 or piece.shape[1:] != whole.shape[1:] or has_step:",
         "join_pieces",
+        ROWS_THAT_OVERLAP,
     ),
     Mutant(
         "joins: rows with steps",
@@ -139,6 +165,7 @@ PASSES = (
         "piece.shape[1:] != whole.shape[1:] or has_step:",
         "piece.shape[1:] != whole.shape[1:]:",
         "join_pieces",
+        ROWS_WITH_STEPS,
     ),
     Mutant(
         "joins: what was there before comes from the start",
@@ -146,6 +173,7 @@ PASSES = (
         "parts.append(_rows(b, before, at, start))",
         "parts.append(_rows(b, before, 0, start - at))",
         "join_pieces",
+        ROWS_WITH_A_GAP,
     ),
     Mutant(
         "joins: chains read in between",
@@ -167,6 +195,7 @@ PASSES = (
         "take_along(b, ins[0], written[key], key[1])",
         "take_along(b, ins[0], written[key], ins[0].aval.ndim - 1)",
         "sort_once",
+        ORDERED_COLUMNS,
     ),
     Mutant(
         "windows: the first wins over NaN",
@@ -196,6 +225,7 @@ PASSES = (
         "fill = b.literal(lowest(x.aval.dtype), x.aval.dtype)",
         "fill = b.literal(0, x.aval.dtype)",
         "expand_window",
+        PADDED,
     ),
     Mutant(
         "windows: placing reaches one window too few",
@@ -203,6 +233,7 @@ PASSES = (
         "reach = [-(-k // s) for",
         "reach = [max(1, k // s) for",
         "expand_window",
+        OVERLAPPING_WINDOWS,
     ),
     Mutant(
         "windows: padding in front hides the first place",
@@ -210,6 +241,7 @@ PASSES = (
         "if any(windows.before) else wins",
         "if len(windows.before) > 2 else wins",
         "expand_window",
+        LOWEST,
     ),
     Mutant(
         "split-complex: a product adds the squares",
@@ -260,6 +292,7 @@ PASSES = (
         "  # -0.0 becomes 0.0, as in NumPy\n",
         "            pass\n",
         "by_component",
+        NEGATIVE_ZEROS,
     ),
     Mutant(
         "components: slices of another component",
@@ -278,9 +311,12 @@ PASSES = (
     Mutant(
         "turns: what depends on another turn is moved out",
         "passes/turns.py",
-        "        if is_fixed and not eqn.effects:\n",
-        "        if is_fixed or (eqn.invars and len(eqn.invars) > 5):\n",
+        "all(x in fixed or not isinstance(x, Var) for x in eqn.invars)\n"
+        "        if is_fixed",
+        "all(x in fixed or not isinstance(x, Var) for x in eqn.invars[:1])\n"
+        "        if is_fixed",
         "pointwise_loop",
+        FIXED_FIRST,
     ),
     Mutant(
         "layouts: turned matrices keep their memory",

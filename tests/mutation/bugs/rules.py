@@ -1,6 +1,7 @@
 """Bugs of the rewrite rules: too permissive, wrong signs, wrong places."""
 
 from ..mutant import Mutant
+from .graphs import BEHIND_A_WRITE, FIXED_CARRY, TINY_DIVISOR
 
 RULES = (
     Mutant(
@@ -32,11 +33,12 @@ RULES = (
         "div_power_of_two",
     ),
     Mutant(
-        "div_power_of_two by subnormal inverses",
+        "div_power_of_two by numbers whose inverse is infinite",
         "ir/simplify.py",
         "not 1 - top <= 1 - exponent <= top",
-        "not -30 - top <= 1 - exponent <= top",
+        "not 1 - top <= 1 - exponent <= top + 30",
         "div_power_of_two",
+        TINY_DIVISOR,
     ),
     Mutant(
         "add_zero of positive zeros",
@@ -206,6 +208,7 @@ RULES = (
         "if any(z <= a or y <= c for c, z, a, y in bounds):",
         "if any(z <= a + 1 or y <= c for c, z, a, y in bounds):",
         "slice_of_update",
+        BEHIND_A_WRITE,
     ),
     Mutant(
         "write_over of another place",
@@ -272,6 +275,7 @@ RULES = (
         "finals = [changed.get(i, values[1][i])",
         "finals = [changed.get(order[-1] - i, values[1][i])",
         "scan_fixed_carry",
+        FIXED_CARRY,
     ),
     Mutant(
         "scan_unroll takes the rest from the wrong end",
