@@ -459,7 +459,28 @@ def _square(t: Trace, x: Atom) -> Atom:
 def _reciprocal(t: Trace, x: Atom) -> Atom:
     if x.aval.dtype.kind in "iu":
         return _integer_reciprocal(t, x)
+    if dt.is_complex(x.aval.dtype):
+        return _complex_reciprocal(t, x)
     return t.emit(ew.div_p, t.builder.literal(1, x.aval.dtype), x)
+
+
+def _complex_reciprocal(t: Trace, x: Atom) -> Atom:
+    """1 over the larger part, and what the smaller one is of it, as NumPy computes it.
+
+    Its zeros have other signs than those of ``1 / x``, and that of 0 is no number.
+    """
+    re, im = t.emit(ew.real_p, x), t.emit(ew.imag_p, x)
+    one = t.builder.literal(1, re.aval.dtype)
+    is_flat = t.emit(ew.le_p, t.emit(ew.abs_p, im), t.emit(ew.abs_p, re))
+    large = t.emit(ew.select_p, is_flat, re, im)
+    small = t.emit(ew.select_p, is_flat, im, re)
+    ratio = t.emit(ew.div_p, small, large)
+    scale = t.emit(ew.add_p, large, t.emit(ew.mul_p, small, ratio))
+    parts = (
+        t.emit(ew.select_p, is_flat, one, ratio),
+        t.emit(ew.neg_p, t.emit(ew.select_p, is_flat, ratio, one)),
+    )
+    return t.emit(ew.complex_p, *(t.emit(ew.div_p, part, scale) for part in parts))
 
 
 def _integer_reciprocal(t: Trace, x: Atom) -> Atom:

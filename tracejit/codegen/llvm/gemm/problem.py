@@ -189,7 +189,7 @@ def _has_panels(problem: Problem, target: Target) -> bool:
 
 
 def _collides(problem: Problem, strides: Pair) -> bool:
-    """Tell whether all rows of an operand begin in the same set of the nearest cache."""
+    """Tell whether all rows of an operand begin in one set of the nearest cache."""
     row, column = strides
     return column == 1 and row * problem.dtype.itemsize % _WAY == 0
 
