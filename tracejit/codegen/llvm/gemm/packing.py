@@ -2,7 +2,7 @@
 
 A block of B becomes strips of columns, each row of a strip contiguous and filled up to
 whole vectors. A block of A keeps its contiguous axis, with a row length that does not
-fall on the same lines of the cache again and again.
+fall on the same lines of the cache again and again, or becomes panels of few rows.
 """
 
 from collections.abc import Callable, Iterable
