@@ -177,7 +177,7 @@ def test_what_triton_refuses_is_shown_with_its_kernel():
     wrong = code.source.replace("tl.load(", "tl.no_such_function(")
     broken = type(code)(**{**vars(code), "source": wrong})
     with pytest.raises(
-        InternalError, match=r"(?s)gelu_k0_erf is refused.*def gelu_k0_erf"
+        InternalError, match=r"(?s)gelu_k0_tanh is refused.*def gelu_k0_tanh"
     ):
         build(broken)
 
