@@ -216,7 +216,9 @@ def test_demo_trains_prints_and_reports(tmp_path):
     assert float(accuracy[1]) >= 97
     found = re.findall(r"test accuracy +│ +([\d.]+)%", result.output)
     assert float(found[1]) >= 98
-    assert re.search(r"conv_step_k0 +│ convolution +│ convnet.py:\d+ +│", result.output)
+    assert re.search(
+        r"conv_step_k0\w* +│ convolution +│ convnet.py:\d+ +│", result.output
+    )
     assert "2 times in 1320 steps" in result.output
     check_report(tmp_path)
 

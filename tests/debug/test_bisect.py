@@ -228,7 +228,7 @@ def test_wrong_code_of_right_kernels_is_named(table, name, other):
     with mock.patch.dict(table, {name: table[other]}):
         found = bisect(graph, SETTING)
     assert found.level == "code"
-    assert found.name.endswith("_k0")
+    assert "_k0" in found.name
     assert "in machine code" in found.reason
     assert any("test_bisect.py" in line for line in found.source)
 

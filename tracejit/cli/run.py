@@ -156,7 +156,7 @@ def runs_of(
         for (name, inputs), outcome in zip(chosen.items(), got, strict=True):
             found.append(run_of(graph, name, inputs, outcome, is_checked, with_nan))
     except ProcessDied as error:
-        name = [*chosen][len(found)]
+        name = next(iter([*chosen][len(found) :]), kind)
         found.append(Ran(graph.name, name, (), f"machine code: {error.message}"))
     return found
 
