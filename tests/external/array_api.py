@@ -13,9 +13,9 @@ constant; results whose length depends on values are told their ``size=``.
 Tests that fail in the second or third run and pass in the first are printed, and are
 the exit status. What a name after the folder says (``test_fft.py``) is run alone.
 
-Examples are derived from the tests' names, but Hypothesis also takes numbers out of
-the modules that a run has loaded, so that the runs' examples differ a little. What
-NumPy passes by luck alone is told by giving it many more.
+Examples are derived from the tests' names, and from numbers that Hypothesis finds in
+the modules that a run has loaded, which are the same in all. They still differ a
+little; what NumPy passes by luck alone is told by giving it many more.
 """
 
 import argparse
@@ -31,9 +31,10 @@ from pathlib import Path
 VERSION = "2024.12"
 ROOT = Path(__file__).parents[2]
 MORE = 50  # times as many examples, for NumPy, of what another run fails
+LOADED = ("-p", "tests.external.jitted_numpy")
 RUNS = {
-    "numpy": ("numpy", ()),
-    "tracejit.numpy": ("tracejit.numpy", ()),
+    "numpy": ("numpy", LOADED),
+    "tracejit.numpy": ("tracejit.numpy", LOADED),
     "jit": ("tests.external.jitted_numpy", ("-p", "tests.external.jitted_operators")),
 }
 

@@ -12,6 +12,7 @@ from ..codegen.llvm.kernels import ModuleScope
 from ..codegen.llvm.sharing import SERIAL
 from ..codegen.llvm.steps import write_step
 from ..codegen.llvm.steps.code import Setting
+from ..codegen.llvm.steps.factor import LapackRoutine
 from ..codegen.llvm.target import host_target
 from ..ir.aval import ShapedArray
 from ..ir.ops.callback import callback_p, check_p
@@ -277,6 +278,8 @@ def on_cpu(
     loop = resolve_loop(step.primitive, step.params, *dtypes)
     if loop is None:
         return _Computed("HOST_PYTHON", f" by {implementation(step)}")
+    if isinstance(loop, LapackRoutine):
+        return _Computed("HOST_NUMPY", f" by {loop.symbol}")
     parts = loop.symbol.split(".")
     name = ".".join(parts[: -len(ins) - len(outs)])
     return _Computed("HOST_NUMPY", f" by {name}", loop.in_place)
