@@ -100,9 +100,10 @@ def test_strides_of_operands_and_result(dtype: str, target: Target) -> None:
 
 @ALL_TARGETS
 @pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
-def test_packed(layout: str, target: Target) -> None:
-    """Large enough for packing, and odd in every direction."""
-    m, n, k = 701, 811, 1031
+@pytest.mark.parametrize("k", [1031, 1041])
+def test_packed(k: int, layout: str, target: Target) -> None:
+    """Large enough for packing, and odd in every direction; one more than vectors."""
+    m, n = 701, 811
     a, b = random((m, k)), random((k, n))
     if layout[0] == "T":
         a = np.asfortranarray(a)

@@ -1,8 +1,9 @@
 """Whether `bisect` names the planted bug, and how long it takes.
 
 Programs that may show a bug are the graphs that tests of rules and passes have, first
-those of the rule or pass itself, then random ones. The first on which the pipeline
-gives something wrong is bisected; the search for it is not part of the time.
+those of the rule or pass itself, then random ones. The first that gives something wrong
+is bisected; the search for it is not part of the time. For bugs of rules and
+passes the interpreter runs the graphs; for those below them, machine code does, too.
 """
 
 import resource
@@ -33,6 +34,8 @@ PASS_OF = {  # that counts rewrites under another name
     "pointwise_loop": "turns",
     "lay_out": "layouts",
 }
+BELOW = ("kernels", "program", "codegen/llvm")
+LOWERING = {"kernel": "lower"}
 SEEDS = 50  # random graphs, and as many with loops
 SPECIAL = 12  # inputs of the graphs of one rule
 LIMIT = 60  # seconds of a processor for a bug, the search included
@@ -63,6 +66,11 @@ class Answer:
     seconds: float = 0.0
 
 
+def is_below_passes(mutant: Mutant) -> bool:
+    """Tell whether a bug lies in what is made of a graph after its passes."""
+    return mutant.area in BELOW
+
+
 def ask(mutant: Mutant) -> Answer:
     """Plant a bug in a process of its own, and ask there."""
     context = get_context("fork")
@@ -88,17 +96,23 @@ def _asked(mutant: Mutant, answers: "SimpleQueue[Answer]") -> None:
 def answer_of(mutant: Mutant) -> Answer:
     """Search a program that shows a bug of this process, and bisect it."""
     from tracejit.codegen.llvm.limits import LLVM  # noqa: PLC0415
-    from tracejit.debug.bisect import bisect_passes  # noqa: PLC0415  # is planted now
+    from tracejit.debug.bisect import bisect, bisect_passes  # noqa: PLC0415
+    from tracejit.debug.levels import Setting  # noqa: PLC0415  # is planted now
     from tracejit.passes.pipelines import pipeline  # noqa: PLC0415
 
     limits = replace(LLVM, splits_complex=mutant.culprit == "split_complex")
     passes = pipeline(limits)
     for graph, inputs in _programs(mutant):
         start = time.perf_counter()
-        found = bisect_passes(graph, passes, inputs=inputs)
+        if is_below_passes(mutant):
+            found = bisect(graph, Setting(passes), inputs=inputs)
+        else:
+            found = bisect_passes(graph, passes, inputs=inputs)
         seconds = time.perf_counter() - start
         if found is not None:
-            names = (found.name, found.rule)
+            names = [found.name, found.rule]
+            if found.level != "pass":  # kernels are what the step "lower" makes
+                names[:0] = [LOWERING.get(found.level, found.level)]
             named = " ".join(n for n in names if n)
             is_right = mutant.culprit in names
             return Answer(

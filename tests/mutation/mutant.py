@@ -23,8 +23,9 @@ class Mutant:
     find, replace : str
         The text that stands there once, and what replaces it.
     culprit : str
-        The rule or pass that does wrong, as `tracejit.debug.bisect` names it; empty
-        where no pass of the pipeline does.
+        The rule or pass that does wrong, as `tracejit.debug.bisect` names it, or the
+        step of lowering; ``code`` where machine code is wrong. Empty where it is none
+        of these.
     program : str
         A graph as text whose result is wrong; empty where random ones show it.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from .bisecting import Answer
+from .bisecting import Answer, is_below_passes
 from .mutant import Mutant
 from .running import Outcome, digest
 
@@ -64,17 +64,20 @@ def table(mutants: Sequence[Mutant], outcomes: dict[str, Outcome]) -> str:
 
 def answers_table(mutants: Sequence[Mutant], answers: dict[str, Answer]) -> str:
     """Return what `bisect` found, as Markdown."""
-    done = [answers[m.name] for m in mutants if m.name in answers]
-    seen = [a for a in done if a.seen]
-    right = [a for a in seen if a.is_right]
-    seconds = f"{median(a.seconds for a in seen):.1f}" if seen else "–"
     lines = [
-        "| bugs of rules and passes | asked | shown by a program | named | "
-        "median seconds |",
-        "|---|---|---|---|---|",
-        f"| {len(mutants)} | {len(done)} | {len(seen)} | {len(right)} | {seconds} |",
-        "",
-        *(f"- named wrongly: {a.name}: {a.named}" for a in seen if not a.is_right),
-        *(f"- no program shows it: {a.name}" for a in done if not a.seen),
+        "| bugs of | bugs | asked | shown by a program | named | median seconds |",
+        "|---|---|---|---|---|---|",
     ]
+    for title, is_below in (("rules and passes", False), ("what is below", True)):
+        chosen = [m for m in mutants if is_below_passes(m) is is_below]
+        done = [answers[m.name] for m in chosen if m.name in answers]
+        seen = [a for a in done if a.seen]
+        right = sum(a.is_right for a in seen)
+        seconds = f"{median(a.seconds for a in seen):.1f}" if seen else "–"
+        counts = f"{len(chosen)} | {len(done)} | {len(seen)} | {right}"
+        lines.append(f"| {title} | {counts} | {seconds} |")
+    asked = [answers[m.name] for m in mutants if m.name in answers]
+    wrong = [a for a in asked if a.seen and not a.is_right]
+    lines += ["", *(f"- named wrongly: {a.name}: {a.named}" for a in wrong)]
+    lines += [f"- no program shows it: {a.name}" for a in asked if not a.seen]
     return "\n".join(lines).rstrip() + "\n"

@@ -31,7 +31,7 @@ from .mutant import ROOT, Mutant
 HOOK = ROOT / "tests" / "mutation" / "hook"
 RULES = ("tests/filetests", "tests/ir", "tests/passes")
 PROGRAMS = ("tests/kernels", "tests/program")
-TRITON = "tests/codegen/triton"
+DEVICE = ("tests/codegen/triton", "tests/runtime/cuda")  # in a slow interpreter
 NEAR = {
     "ir": RULES,
     "ir/ops": ("tests/ir", "tests/transforms"),
@@ -40,7 +40,7 @@ NEAR = {
     "kernels": PROGRAMS,
     "program": PROGRAMS,
     "codegen/llvm": ("tests/codegen",),
-    "codegen/triton": (TRITON,),
+    "codegen/triton": DEVICE,
     "tracing": ("tests/tracing",),
 }
 LEFT_OUT = ("tests/benchmarks", "tests/docs", "tests/mutation")
@@ -48,7 +48,7 @@ TIMES = ROOT / "tests" / "mutation" / "times.json"  # seconds of each file
 QUICK = 5.0  # seconds of a file
 STAGES = ("reached", "quick", "near", "wide")
 # Seconds of a processor: what else the machine does makes no difference.
-LIMITS = {"reached": 60, "quick": 40, "near": 300, "wide": 1200}
+LIMITS = {"reached": 30, "quick": 40, "near": 300, "wide": 1200}
 ROUNDS = (2, 10)  # the quickest cases of each test that reach a bug, before all others
 TOGETHER = 6  # files that are collected at once
 ASLEEP = 60  # how many times as long a run may take, if it gets no processor
@@ -119,17 +119,19 @@ def batches_of(mutant: Mutant, stage: str, reached: Path) -> Batches:
 def reaching(mutant: Mutant, reached: Path) -> Batches:
     """Return the tests that reach a bug, few files at a time; none without a map.
 
-    In a first round they are a few cases of each test, of the nearest files first.
+    In a first round they are a few cases of each of the nearest tests, in the next one
+    more of these and a few of the others, and so on.
     """
     rows = _map(reached).get(mutant.name, [])
     near = _within(NEAR[mutant.area])
     tests = [test for _, test in sorted(rows) if not test.startswith(_far(mutant))]
     tests.sort(key=lambda test: not test.startswith(near))
-    rounds: dict[int, dict[str, list[str]]] = {}
+    rounds: dict[int, dict[str, list[str]]] = {}  # file → tests
     cases: Counter[str] = Counter()
     for test in tests:
         function = test.partition("[")[0]
-        files = rounds.setdefault(sum(cases[function] >= n for n in ROUNDS), {})
+        number = sum(cases[function] >= n for n in ROUNDS) + (not test.startswith(near))
+        files = rounds.setdefault(number, {})
         files.setdefault(function.partition("::")[0], []).append(test)
         cases[function] += 1
     return [batch for _, files in sorted(rounds.items()) for batch in _joined(files)]
@@ -163,7 +165,7 @@ def files_of(mutant: Mutant, stage: str) -> list[str]:
 def _far(mutant: Mutant) -> tuple[str, ...]:
     """Return the folders whose tests do not look for a bug."""
     is_triton = mutant.area == "codegen/triton"
-    return _within(LEFT_OUT if is_triton else (*LEFT_OUT, TRITON))
+    return _within(LEFT_OUT if is_triton else (*LEFT_OUT, *DEVICE))
 
 
 def _within(folders: Sequence[str]) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def test_the_nearest_tests_of_all_kinds_run_first(tmp_path):
     rows += [(0.3 + k, case) for k, case in enumerate(cases)]
     path = map_of(tmp_path, bug(NAMED[0]), *rows)
     batches = reaching(bug(NAMED[0]), path)
-    assert batches == [[*cases[:2], f"{other}::test_a"], cases[2:]]
+    assert batches == [cases[:2], [*cases[2:], f"{other}::test_a"]]
 
 
 def test_without_a_map_no_test_is_known_to_reach(tmp_path):

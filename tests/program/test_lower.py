@@ -38,6 +38,22 @@ def test_reductions_of_nothing_for_nobody():
     np.testing.assert_array_equal(tj.jit(sums)(x), sums(x), strict=True)
 
 
+def test_scores_of_the_shape_of_the_product_that_they_are_an_operand_of():
+    """As many keys as they are wide: yet rows of scores are not rows of the product."""
+
+    def attention(q, k, v, g):
+        s = q @ k.T
+        e = np.exp(s - s.max(axis=1, keepdims=True))
+        p = e / e.sum(axis=1, keepdims=True)
+        dp = g @ v.T
+        ds = p * (dp - (dp * p).sum(axis=1, keepdims=True))
+        return p @ v, p.T @ g, ds @ k, ds.T @ q
+
+    args = np.random.default_rng(0).normal(size=(4, 16, 16))
+    for got, want in zip(tj.jit(attention)(*args), attention(*args), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+
+
 def test_a_result_of_a_call_has_one_output():
     """What a nested function gives is stored where it is computed."""
     inner = tj.jit(lambda x: np.exp(x) + 1)

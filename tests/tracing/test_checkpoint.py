@@ -177,6 +177,24 @@ def test_prints_once(capsys):
     assert capsys.readouterr().out == "value 0.5\n"
 
 
+def test_callbacks_run_once():
+    """Their results are kept, whatever else is computed again."""
+    calls = []
+
+    def factor(x):
+        calls.append(x)
+        return 2 * x
+
+    @tj.checkpoint
+    def f(x):
+        kept = tj.callback.io(factor, tj.stop_gradient(x), tj.stop_gradient(x))
+        return np.exp(np.sin(x) * kept)
+
+    got = tj.jit(tj.grad(f))(0.5)
+    assert calls == [0.5]
+    np.testing.assert_allclose(got, np.exp(np.sin(0.5)) * np.cos(0.5))
+
+
 def test_conversions_that_drop_the_gradient():
     f = tj.checkpoint(lambda x: x * float(x))
     with pytest.raises(ConcretizationError, match="would drop its gradient"):

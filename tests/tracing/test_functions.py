@@ -99,3 +99,11 @@ def test_the_operator_takes_roots_as_numpy_does():
     root = tj.jit(lambda x: x**0.5)
     assert [eqn.primitive.name for eqn in root.trace(x).graph.eqns] == ["sqrt"]
     np.testing.assert_array_equal(root(x), x**0.5)
+
+
+@pytest.mark.parametrize("number", [2**31, 2**63 - 1, 2**63, 2**64 - 1, -(2**31) - 1])
+def test_comparisons_with_numbers_that_the_dtype_cannot_hold(number):
+    x = np.array([-(2**31), -1, 0, 2**31 - 1], np.int32)
+    for compare in (np.less, np.greater_equal, np.equal):
+        got = tj.jit(lambda x, f=compare: f(x, number))(x)
+        np.testing.assert_array_equal(got, compare(x, number), strict=True)

@@ -156,3 +156,26 @@ def test_views_and_writes(seed):
         assert np.array_equal(a, b)
         for mine, theirs in zip(got_args, want_args, strict=True):
             assert np.shares_memory(a, mine) == np.shares_memory(b, theirs)
+
+
+@pytest.mark.parametrize("part", ["real", "imag"])
+def test_writes_to_a_part_of_complex_numbers_keep_the_other(part):
+    def write(z, x):
+        z = z.copy()
+        getattr(z, part)[1:] = x
+        return z
+
+    z = np.array([1 + 2j, 3 + 4j, 5 + 6j])
+    x = np.array([7.0, 8.0])
+    np.testing.assert_array_equal(tj.jit(write)(z, x), write(z, x), strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2"])
+def test_narrow_indices_of_a_long_axis(dtype):
+    """The length of the axis is no number of their dtype."""
+    index = np.array([5, 0, 100] if dtype == "u1" else [-1, 5, -100], dtype)
+    x = np.arange(40_000.0)
+    got = tj.grad(lambda x: np.sum(x[index] ** 2))(x)
+    want = np.zeros(40_000)
+    want[index] = 2 * x[index]
+    np.testing.assert_array_equal(got, want, strict=True)

@@ -101,6 +101,7 @@ CORNERS = {
     "abs at 0": (np.abs, (0.0,), 0),
     "complex abs at 0": (np.abs, (0j,), 0),
     "sinc at 0": (np.sinc, (0.0,), 0),
+    "spence at 1": (scipy.special.spence, (1.0,), -1),
     "arctan2 at 0": (np.arctan2, (0.0, 0.0), (NAN, NAN)),
     "logaddexp of -inf": (np.logaddexp, (-INF, 1.0), (0, 1)),
     "logaddexp of inf": (np.logaddexp, (INF, 1.0), (1, 0)),

@@ -84,10 +84,10 @@ TRACING = (
         "weak = has_numpy and x.kind is Kind.PYTHON and not x.is_known",
     ),
     Mutant(
-        "numbers beyond 64 bits compare as the other end",
+        "numbers from 2**63 on are compared as signed ones",
         "tracing/ufuncs.py",
         "wide = np.int64 if value < 2**63 else np.uint64",
-        "wide = np.int64 if value < 2**62 else np.uint64",
+        "wide = np.int64 if value < 2**64 else np.uint64",
     ),
     Mutant(
         "branches mix up what they close over",
