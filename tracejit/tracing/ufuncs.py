@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import ShapeError, UnsupportedError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
-from ..ir.graph import Atom
+from ..ir.graph import Atom, Literal
 from ..ir.ops import elementwise as ew
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.ufunc import ufunc_p
@@ -456,6 +456,18 @@ def _square(t: Trace, x: Atom) -> Atom:
     return t.emit(ew.mul_p, x, x)
 
 
+def _float_power(t: Trace, x: Atom, y: Atom) -> Atom:
+    """C's `pow`; `np.power` takes the root for the number 0.5, with its NaN and -0.0."""
+    dtype = x.aval.dtype
+    is_half = isinstance(y, Literal) and y.value == 0.5
+    if not is_half or dt.is_complex(dtype):
+        return t.emit(ew.pow_p, x, y)
+    root = t.emit(ew.sqrt_p, t.emit(ew.add_p, x, t.builder.literal(0.0, dtype)))
+    is_infinite = t.emit(ew.eq_p, x, t.builder.literal(-math.inf, dtype))
+    infinite = t.builder.literal(math.inf, dtype)
+    return t.emit(ew.select_p, is_infinite, infinite, root)
+
+
 def _reciprocal(t: Trace, x: Atom) -> Atom:
     if x.aval.dtype.kind in "iu":
         return _integer_reciprocal(t, x)
@@ -581,7 +593,7 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.fmod: _plain(ew.fmod_p),
     np.divmod: _divmod,
     np.power: _plain(ew.pow_p),
-    np.float_power: _plain(ew.pow_p),
+    np.float_power: _float_power,
     np.negative: _plain(ew.neg_p),
     np.positive: lambda t, x: x,
     np.absolute: _absolute,

@@ -1,4 +1,4 @@
-"""`np.reciprocal` of complex numbers: NumPy's values, with the signs of its zeros."""
+"""Ufuncs at zeros of both signs, infinities and NaN: NumPy's values and signs."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ PARTS = (0.0, -0.0, 1.0, -1.0, 2.5, -1e-30, 1e30, np.inf, -np.inf, np.nan)
 
 
 @pytest.mark.parametrize("dtype", ["c8", "c16"])
-def test_values(dtype):
+def test_complex_reciprocals(dtype):
     x = np.empty((len(PARTS), len(PARTS)), dtype)
     x.real, x.imag = np.array(PARTS)[:, None], np.array(PARTS)
     with np.errstate(all="ignore"):
@@ -22,6 +22,19 @@ def test_values(dtype):
         np.testing.assert_array_equal(np.signbit(a[number]), np.signbit(b[number]))
 
 
-def test_derivatives():
+def test_derivatives_of_complex_reciprocals():
     x = np.array([1 + 2j, -3 + 0.5j, 0.5 - 0.5j])
     check_grads(lambda x: np.reciprocal(x).real.sum(), (x,), order=2)
+
+
+@pytest.mark.parametrize("power", [np.power, np.float_power, lambda x, n: x**n])
+@pytest.mark.parametrize("n", [0.5, -0.5, 1.5, 2, -1])
+def test_roots_and_powers(power, n):
+    """Of -inf and -0.0 `np.power` gives the root, and `np.float_power` what C's does."""
+    x = np.array(PARTS)
+    with np.errstate(all="ignore"):
+        want = power(x, n)
+    got = tj.jit(lambda x: power(x, n))(x)
+    np.testing.assert_allclose(got, want, rtol=1e-15)
+    number = ~np.isnan(want)
+    np.testing.assert_array_equal(np.signbit(got[number]), np.signbit(want[number]))
