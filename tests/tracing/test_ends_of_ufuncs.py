@@ -30,7 +30,7 @@ def test_derivatives_of_complex_reciprocals():
 @pytest.mark.parametrize("power", [np.power, np.float_power, lambda x, n: x**n])
 @pytest.mark.parametrize("n", [0.5, -0.5, 1.5, 2, -1])
 def test_roots_and_powers(power, n):
-    """Of -inf and -0.0 `np.power` gives the root, and `np.float_power` what C's does."""
+    """Of -inf and -0.0 `np.power` gives the root, `np.float_power` what C gives."""
     x = np.array(PARTS)
     with np.errstate(all="ignore"):
         want = power(x, n)

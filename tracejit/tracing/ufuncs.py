@@ -457,7 +457,7 @@ def _square(t: Trace, x: Atom) -> Atom:
 
 
 def _float_power(t: Trace, x: Atom, y: Atom) -> Atom:
-    """C's `pow`; `np.power` takes the root for the number 0.5, with its NaN and -0.0."""
+    """C's `pow`, of which `np.power` takes the root where the number is 0.5."""
     dtype = x.aval.dtype
     is_half = isinstance(y, Literal) and y.value == 0.5
     if not is_half or dt.is_complex(dtype):
