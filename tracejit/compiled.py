@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .debugging import debug_module
+from .debugging import Shown, debug_module
 from .donation import overwrite
 from .errors import ShapeError
 from .ir.strided import raw_dtype
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .stages import Lowered, Stored
 
 
-class Compiled:
+class Compiled(Shown):
     """Machine code for one signature.
 
     Called with the argument leaves of a call; gives the function's result.
@@ -83,14 +83,6 @@ class Compiled:
     def explain(self) -> Any:
         """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
         return debug_module("explanation").explain(self)
-
-    def _repr_html_(self) -> str:
-        html: str = debug_module("notebook").stage_html(self)
-        return html
-
-    def __repr__(self) -> str:
-        text: str = debug_module("notebook").stage_text(self)
-        return text
 
     def view(self, path: Any = None) -> Any:
         """Return a page that shows every level; see `Lowered.view`."""

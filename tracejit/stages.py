@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import config, log, stored
 from .compiled import Compiled
-from .debugging import debug_module
+from .debugging import Shown, debug_module
 from .ir.aval import Shape
 from .ir.graph import Graph
 from .records import dataclass
@@ -40,7 +40,7 @@ def _lowering() -> ModuleType:
 
 
 @dataclass(frozen=True)
-class Traced:
+class Traced(Shown):
     """A function's graph at given arguments.
 
     Parameters
@@ -62,6 +62,8 @@ class Traced:
     device: "Device | None" = None
     donated: Mapping[int, str] = field(default_factory=dict)
 
+    __repr__ = Shown.__repr__  # not that of a record
+
     @property
     def graph(self) -> Graph:
         """The graph as traced."""
@@ -70,14 +72,6 @@ class Traced:
     def as_text(self) -> str:
         """Return the graph in `.tir` text form."""
         return _graph_text(self.graph)
-
-    def _repr_html_(self) -> str:
-        html: str = debug_module("notebook").stage_html(self)
-        return html
-
-    def __repr__(self) -> str:
-        text: str = debug_module("notebook").stage_text(self)
-        return text
 
     def lower(self, limits: "Limits | None" = None) -> "Lowered":
         """Run the passes and lower the graph to a Program.
@@ -175,7 +169,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Lowered:
+class Lowered(Shown):
     """A Program of kernels.
 
     Parameters
@@ -211,6 +205,8 @@ class Lowered:
     donated: Mapping[int, str] = field(default_factory=dict)
     is_stored: ClassVar = False
 
+    __repr__ = Shown.__repr__  # not that of a record
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What passes decided, as text with the user's lines; see docs/fusion.md."""
@@ -242,14 +238,6 @@ class Lowered:
     def explain(self) -> Any:
         """Return what the compiler did, and why: a `tracejit.debug.Explanation`."""
         return debug_module("explanation").explain(self)
-
-    def _repr_html_(self) -> str:
-        html: str = debug_module("notebook").stage_html(self)
-        return html
-
-    def __repr__(self) -> str:
-        text: str = debug_module("notebook").stage_text(self)
-        return text
 
     def as_lowered(self) -> "Lowered":
         """Return this stage itself."""

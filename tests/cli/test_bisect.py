@@ -2,13 +2,14 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import tracejit as tj
-from tests.debug.faults import wrong_rule
+from tests.debug.faults import CRASH, HANG, deadly_code, wrong_rule
 from tracejit import config
 from tracejit.cli.main import main
 from tracejit.errors import InternalError
@@ -153,6 +154,33 @@ def test_bisect_without_the_rule(file, wrong):
     assert "add_for_sub" in run("bisect", file, *rule, code=3)
 
 
+# --- code that crashes or hangs ---------------------------------------------------
+
+
+def test_run_goes_on_where_code_crashes(file):
+    with deadly_code("fma", CRASH):
+        assert "right" in run("run", file, "--check", "interp")
+    text = GRAPH.replace("exp %0", "floor %0")
+    Path(file).write_text(f"{text}{GRAPH.replace('@f', '@g')}")
+    with deadly_code("floor", CRASH):
+        said = run("run", file, "--check", "interp", "--samples", "all", code=3)
+    assert said.startswith("@f, normal inputs\n  wrong: machine code: it kills the")
+    assert said.count("right: as in the interpreter") == 3  # @g on all samples
+    with deadly_code("floor", HANG):
+        said = run("run", file, "--timeout", "0.5", "--json", code=3)
+    first, second = json.loads(said)["runs"]
+    assert first["wrong"] == "machine code: it has not ended after 0.5 s"
+    assert not second["wrong"]
+
+
+def test_reduce_of_code_that_crashes(file):
+    Path(file).write_text(GRAPH.replace("sin %y", "floor %y"))
+    with deadly_code("floor", CRASH):
+        assert "SIGSEGV" in run("bisect", file, code=3)
+        text = run("reduce", file)
+    assert [e.primitive.name for e in parse_graph(text).eqns] == ["floor"]
+
+
 # --- reduce and repro -------------------------------------------------------------
 
 
@@ -179,6 +207,12 @@ def test_reduce_with_a_program_as_the_check(file, tmp_path):
     )
     text = run("reduce", file, "--check", f"{sys.executable} {script}")
     assert [e.primitive.name for e in parse_graph(text).eqns] == ["exp"]
+
+
+def test_reduce_with_nan_as_the_check(file):
+    Path(file).write_text(GRAPH.replace("sin %y", "log %y"))
+    text = run("reduce", file, "--check", "nan")
+    assert [e.primitive.name for e in parse_graph(text).eqns] == ["log"]
 
 
 def test_repro_runs_again_what_an_error_wrote(tmp_path, wrong):

@@ -57,36 +57,46 @@ def softmax(target, *more, size="f32[4,8]"):
 def test_program():
     text = softmax("program")
     assert text.startswith("program @softmax(%x0) -> (%y1)")
-    assert "run @softmax_k0" in text and "kernel @" not in text
+    assert "run @softmax_k0_max_exp_sum" in text and "kernel @" not in text
 
 
 def test_kernels_are_the_default():
     text = softmax("kernels")
     assert text == shown("model.py:softmax", "--arg", "f32[4,8]")
     kernel, schedule = parse_kernel(text)
-    assert kernel.name == "softmax_k0" and schedule is not None
+    assert kernel.name == "softmax_k0_max_exp_sum" and schedule is not None
 
 
 def test_llvm_and_assembly():
     text = softmax("llvm", "--isa", "baseline")
-    assert "define internal void @softmax_k0" in text and "<16 x float>" not in text
+    assert (
+        "define internal void @softmax_k0_max_exp_sum" in text
+        and "<16 x float>" not in text
+    )
     listing = softmax("asm", "--isa", "baseline")
-    assert ".text" in listing and "softmax_k0" in listing and "zmm" not in listing
+    assert (
+        ".text" in listing
+        and "softmax_k0_max_exp_sum" in listing
+        and "zmm" not in listing
+    )
 
 
 def test_triton_modules_can_be_imported_as_they_are():
     text = softmax("triton")
     compile(text, "<triton>", "exec")
-    assert "def softmax_k0(" in text
-    assert "\n# launch: softmax_k0[(1,)](x_ptr, out0_ptr, xnumel=4, rnumel=8" in text
+    assert "def softmax_k0_max_exp_sum(" in text
+    assert (
+        "\n# launch: softmax_k0_max_exp_sum[(1,)](x_ptr, out0_ptr, xnumel=4, rnumel=8"
+        in text
+    )
 
 
 def test_triton_names_the_workspace_of_split_reductions(tmp_path):
     (tmp_path / "sums.py").write_text("def total(x):\n    return x.sum()\n")
     text = shown("sums.py:total", "--arg", "f32[1000000]", "--target", "triton")
-    assert text.count("@triton.jit\ndef total_k0_") == 2
+    assert text.count("@triton.jit\ndef total_k0_sum_") == 2
     assert "# workspace: ws_v1_part_ptr" in text
-    assert "# launch: total_k0_partial[(" in text
+    assert "# launch: total_k0_sum_partial[(" in text
 
 
 def test_triton_parts_are_functions_of_one_module(tmp_path):
@@ -95,9 +105,9 @@ def test_triton_parts_are_functions_of_one_module(tmp_path):
     args = ("two.py:step", "--arg", "f32[2000]", "--arg", "f32[7]")
     text = shown(*args, "--target", "triton")
     compile(text, "<triton>", "exec")
-    assert text.count("\ndef step_k0_") == 2 and "\ndef step_k0(" in text
+    assert text.count("\ndef step_k0_fma_") == 2 and "\ndef step_k0_fma(" in text
     pointers = "p0_a_ptr, p1_b_ptr, p0_out0_ptr, p1_out0_ptr"
-    assert f"# launch: step_k0[(3,)]({pointers}, num_warps=" in text
+    assert f"# launch: step_k0_fma[(3,)]({pointers}, num_warps=" in text
 
 
 def test_triton_says_what_runs_elsewhere(tmp_path):
@@ -127,8 +137,8 @@ def test_each_target_says_what_its_kernels_contain(tmp_path, monkeypatch, source
 def test_ptx(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     text = softmax("ptx", "--arch", "sm_80")
-    assert text.startswith("// softmax_k0: 1 warps, ")
-    assert ".target sm_80" in text and ".visible .entry softmax_k0(" in text
+    assert text.startswith("// softmax_k0_max_exp_sum: 1 warps, ")
+    assert ".target sm_80" in text and ".visible .entry softmax_k0_max_exp_sum(" in text
     assert ".target sm_90" in softmax("ptx")
 
 
@@ -137,11 +147,13 @@ def test_all_that_a_kernel_becomes_for_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     text = softmax("triton:sm_90")
     compile(text, "softmax.py", "exec")  # the rest are comments
-    assert "# .target sm_90" in text and "# // softmax_k0: 1 warps, " in text
+    assert (
+        "# .target sm_90" in text and "# // softmax_k0_max_exp_sum: 1 warps, " in text
+    )
     assert " registers a thread, 0 bytes spilled" in text
     assert "EXIT" in text
     sass = softmax("sass:sm_80")
-    assert sass.startswith("// softmax_k0: ") and "EXIT" in sass
+    assert sass.startswith("// softmax_k0_max_exp_sum: ") and "EXIT" in sass
     assert ".target sm_80" in softmax("ptx:sm_80")
 
 
@@ -150,9 +162,12 @@ def test_amds_gpus(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     text = softmax("triton:gfx942")
     compile(text, "softmax.py", "exec")
-    assert "def softmax_k0(" in text and "# ; softmax_k0: 1 warps, " in text
+    assert (
+        "def softmax_k0_max_exp_sum(" in text
+        and "# ; softmax_k0_max_exp_sum: 1 warps, " in text
+    )
     assert "untested (it has run on no device)" in text and "s_endpgm" in text
-    assert softmax("amdgcn").startswith("; softmax_k0: 1 warps, ")
+    assert softmax("amdgcn").startswith("; softmax_k0_max_exp_sum: 1 warps, ")
 
 
 def test_scatters_are_kernels_of_their_own(tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ def run(*arguments, code=0):
 def test_a_function_is_called_with_samples(model):
     text = run(f"{model}:softmax", "--arg", "f32[16,8]", "--calls", "3").stdout
     assert "softmax: 3 calls" in text
-    assert "kernel softmax_k0" in text
+    assert "kernel softmax_k0_max_exp_sum" in text
     assert "profiled_model.py:8" in text
     assert "memory: peak" in text
 

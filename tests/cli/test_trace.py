@@ -94,7 +94,7 @@ def test_prints_every_level_in_order(model):
     assert "; model.py:6" in text
     assert "reduce max over j" in text
     assert "schedule i: grid, j: vector" in text
-    assert "define internal void @softmax_k0" in text
+    assert "define internal void @softmax_k0_max_exp_sum" in text
 
 
 def test_names_passes_that_changed_nothing(model):

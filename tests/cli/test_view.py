@@ -53,7 +53,7 @@ def test_json_is_the_document(model):
     done = run(*CALL, "--json")
     found = json.loads(done.stdout)
     assert found["name"] == "softmax"
-    assert [k["name"] for k in found["kernels"]] == ["softmax_k0"]
+    assert [k["name"] for k in found["kernels"]] == ["softmax_k0_max_exp_sum"]
     assert not (model / "softmax.html").exists()
 
 

@@ -59,6 +59,8 @@ SHAPES = [
     (4, 5, 0),
     (1, 40, 30),
     (40, 1, 30),
+    (2, 300, 35),
+    (4, 130, 6),
 ]
 
 
@@ -111,6 +113,23 @@ def test_packed(k: int, layout: str, target: Target) -> None:
     matmul(a, b, out, target)
     assert_product(out, a, b)
     check_guards(out)
+
+
+@ALL_TARGETS
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", [(199, 29, 530), (300, 24, 7), (194, 300, 1030)])
+def test_layout_of_the_left_operand(
+    shape: tuple[int, int, int], dtype: str, target: Target
+) -> None:
+    """Contiguous columns, packed in panels on some targets, give the bits of rows."""
+    m, n, k = shape
+    a, b = random((m, k), dtype), random((k, n), dtype)
+    rows, columns = guarded((m, n), dtype), guarded((m, n), dtype)
+    matmul(a, b, rows, target)
+    matmul(np.asfortranarray(a), b, columns, target)
+    assert_product(rows, a, b)
+    np.testing.assert_array_equal(rows, columns)
+    check_guards(columns)
 
 
 @ALL_TARGETS

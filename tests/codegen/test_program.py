@@ -246,6 +246,38 @@ def test_ufunc_by_name_with_two_results_and_a_scalar() -> None:
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
+@pytest.mark.parametrize(
+    "shape", [(6, 6), (7, 3), (3, 7), (1, 1), (2, 3, 4, 5), (0, 4, 4), (3, 0)], ids=str
+)
+def test_lu_factors_by_lapack(dtype: str, shape: tuple[int, ...]) -> None:
+    pytest.importorskip("scipy")
+    rng = np.random.default_rng(2)
+    a = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype("c16")
+    a = (a if dtype[0] == "c" else a.real).astype(dtype)
+    for x in (a, a[::-1], np.asfortranarray(a)):
+        expected = REGISTRY["lu"].evaluate([x], {})
+        b = ProgramBuilder()
+        names = [b.input(x)]
+        outs = [b.output(e.shape, e.dtype) for e in expected]
+        executable = CpuExecutable(b.program(extern("lu", names, outs)), host_target())
+        assert executable.code.needs_host == (a.size == 0)
+        for got, want in zip(executable.run([x]), expected, strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_lu_factors_of_a_singular_matrix() -> None:
+    pytest.importorskip("scipy")
+    a = np.array([[0.0, 1.0, 2.0], [0.0, 3.0, 4.0], [0.0, 6.0, np.nan]])
+    expected = REGISTRY["lu"].evaluate([a], {})
+    b = ProgramBuilder()
+    outs = [b.output(e.shape, e.dtype) for e in expected]
+    step = extern("lu", [b.input(a)], outs)
+    got = CpuExecutable(b.program(step), host_target()).run([a])
+    for g, w in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(g, w)
+
+
 def spd(n: int, *batch: int) -> np.ndarray:
     a = np.random.default_rng(0).normal(size=(*batch, n, n))
     return a @ np.swapaxes(a, -1, -2) + n * np.eye(n)

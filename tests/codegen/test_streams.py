@@ -185,8 +185,10 @@ def test_what_the_kernel_says(name: str) -> None:
             for x, y in zip(outs, expected, strict=True):
                 scale = np.max(np.abs(y))
                 np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * scale)
-        # AVX-512 and AVX2 agree to the bit.
-        for x, y in zip(*per_target[:2], strict=True) if name == "causal" else ():
+        both = {"avx512", "avx2"} <= {t.name for t in TARGETS}  # agree to the bit
+        for x, y in (
+            zip(*per_target[:2], strict=True) if name == "causal" and both else ()
+        ):
             np.testing.assert_array_equal(x, y)
 
 

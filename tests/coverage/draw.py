@@ -26,11 +26,22 @@ SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, 2.0)
 
 @dataclass(frozen=True)
 class Drawn:
-    """A call: `text` says which, for the report of a failure."""
+    """A call.
+
+    Parameters
+    ----------
+    text : str
+        Which one, for the report of a failure.
+    function : callable
+    arrays : tuple of numpy.ndarray
+    terms : float
+        The largest number that it adds as a float where all arrays are of integers.
+    """
 
     text: str
     function: Callable[..., Any]
     arrays: tuple[np.ndarray, ...]
+    terms: float = 0.0
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
@@ -132,6 +143,8 @@ REDUCTIONS = (
     *("argmax", "argmin", "average"),
 )
 
+OF_FLOATS = ("mean", "var", "std", "nanmean", "nanvar", "nanstd", "average")
+
 
 def reduction(draw: Draw) -> Drawn:
     """A reduction over some axes, with keywords."""
@@ -155,8 +168,17 @@ def reduction(draw: Draw) -> Drawn:
             keywords.setdefault("initial", 1)
         mask = array(draw, ("?",), _broadcast(draw, x.shape))
         text = f"{name}({keywords}, where=)"
-        return Drawn(text, lambda x, m: function(x, where=m, **keywords), (x, mask))
-    return Drawn(text, lambda x: function(x, **keywords), (x,))
+        masked = lambda x, m: function(x, where=m, **keywords)  # noqa: E731
+        return Drawn(text, masked, (x, mask), _terms(name, x))
+    return Drawn(text, lambda x: function(x, **keywords), (x,), _terms(name, x))
+
+
+def _terms(name: str, x: np.ndarray) -> float:
+    """Return the largest number that a reduction adds as a float, if not as `x` is."""
+    if x.dtype.kind not in "iu" or not x.size or name not in OF_FLOATS:
+        return 0.0
+    largest = float(np.max(np.abs(x.astype(np.float64))))
+    return largest**2 if "var" in name else largest
 
 
 def cumulative(draw: Draw) -> Drawn:
@@ -212,6 +234,8 @@ def movement(draw: Draw) -> Drawn:
         f"take clip {k}": lambda x: np.take(x, [k, 9], axis, mode="clip"),
         f"broadcast_to {n}": lambda x: np.broadcast_to(x, (2, *x.shape)),
     }
+    if not x.size:
+        del choices[f"take wrap {k}"]  # of an empty array NumPy never returns
     text = draw(st.sampled_from(sorted(choices)))
     return Drawn(text, choices[text], (x,))
 

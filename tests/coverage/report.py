@@ -75,6 +75,7 @@ def _ufuncs() -> tuple[str, tuple[int, int]]:
         "## Ufuncs\n",
         "Dtypes of the calls that trace, of those that NumPy has; then keywords and "
         "methods, on floats, integers and truths: `–` where NumPy has none.\n",
+        *(f"* {why}: {of}.\n" for why, of in _faults().items()),
         "| ufunc | dtypes | " + " | ".join(f"`{m}`" for m in ufuncs.METHODS) + " |",
         "|---|---|" + "---|" * len(ufuncs.METHODS),
     ]
@@ -84,6 +85,15 @@ def _ufuncs() -> tuple[str, tuple[int, int]]:
         whole += not any("no" in cell for cell in cells)
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n", (whole, len(ufuncs.names()))
+
+
+def _faults() -> dict[str, str]:
+    """What is not compared, by the reason."""
+    found: dict[str, list[str]] = {}
+    for (name, form), why in ufuncs.FAULTS.items():
+        if hasattr(np, name):
+            found.setdefault(why, []).append(f"`{name}.{form}`")
+    return {f"Not compared, as {why}": ", ".join(of) for why, of in found.items()}
 
 
 def _cells(name: str) -> Iterator[str]:

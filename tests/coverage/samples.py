@@ -468,7 +468,9 @@ REASONS: dict[str, str] = {
     "frompyfunc": "makes a ufunc of Python objects: write the function in NumPy",
     "nested_iters": "loops over elements in Python",
     "from_dlpack": "takes memory from elsewhere: call it outside and pass the array",
+    "in1d": "was renamed by NumPy: `np.isin`",
     "row_stack": "was renamed by NumPy: `np.vstack`",
+    "trapz": "was renamed by NumPy: `np.trapezoid`",
 }
 # What of a function differs though it traces.
 NOTES = {

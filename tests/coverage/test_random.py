@@ -28,7 +28,7 @@ def problem_of(drawn: Drawn) -> str:
         except Exception as error:
             return _problem_of_error(drawn, error)
         got = tj.jit(drawn.function)(*drawn.arrays)
-    return difference(got, want)
+    return difference(got, want, drawn.terms)
 
 
 def _problem_of_error(drawn: Drawn, error: Exception) -> str:

@@ -14,6 +14,7 @@ METHODS = (
     "out=",
     "where=",
     "dtype=",
+    "axes=",
     "reduce",
     "accumulate",
     "reduceat",
@@ -25,6 +26,13 @@ SHAPES = {
     "matvec": [(3, 4), (4,)],
     "vecmat": [(3,), (3, 4)],
     "vecdot": [(3, 4), (3, 4)],
+}
+# The same operands with their axes elsewhere, and where they are, and the result's.
+AXES = {
+    "matmul": [(0, 1), (1, 0), (1, 0)],
+    "matvec": [(1, 0), (0,), (0,)],
+    "vecmat": [(0,), (1, 0), (0,)],
+    "vecdot": [(0,), (0,), ()],
 }
 
 
@@ -75,10 +83,9 @@ def calls(name: str) -> Iterator[Case]:
 def methods(name: str) -> Iterator[Case]:
     """Each method and keyword on floats, integers and truths, where NumPy has it."""
     ufunc, rng = getattr(np, name), np.random.default_rng(2)
-    if ufunc.signature is not None:
-        return
     for dtype in KINDS:
-        made = tuple(operand(rng, dtype) for _ in range(ufunc.nin))
+        shapes = SHAPES.get(name, [(3, 4)] * ufunc.nin)
+        made = tuple(operand(rng, dtype, shape) for shape in shapes)
         mask = operand(rng, "?")
         for form, function in _forms(ufunc, dtype).items():
             operands = (mask, *made) if form == "where=" else made
@@ -86,26 +93,57 @@ def methods(name: str) -> Iterator[Case]:
 
 
 def _forms(ufunc: np.ufunc, dtype: str) -> dict[str, Function]:
-    forms = {}
-    if ufunc.nout == 1:
-        forms |= _keywords(ufunc, dtype)
+    if ufunc.signature is not None:
+        return _of_axes(ufunc, dtype)
+    forms = _keywords(ufunc, dtype)
     if ufunc.nin == 2 and ufunc.nout == 1:
         forms |= _of_two(ufunc)
-    elif ufunc.nin == 1 and ufunc.nout == 1:
+    elif ufunc.nin == 2:
+        forms["outer"] = lambda x, y: ufunc.outer(x[0], y)
+    elif ufunc.nout == 1:
         forms["at"] = lambda x: _at(ufunc, x, [0, 1, 0])
     return forms
 
 
 def _keywords(ufunc: np.ufunc, dtype: str) -> dict[str, Function]:
-    def result() -> np.ndarray:
-        one = np.ones(1, dtype)
-        return np.zeros((3, 4), ufunc(*[one] * ufunc.nin).dtype)
+    def results() -> tuple[np.ndarray, ...]:
+        made = ufunc(*[np.ones(1, dtype)] * ufunc.nin)
+        made = made if isinstance(made, tuple) else (made,)
+        return tuple(np.zeros((3, 4), x.dtype) for x in made)
 
+    wide = ("d" * ufunc.nin, "d" * ufunc.nout)
     return {
-        "out=": lambda *xs: ufunc(*xs, out=result()),
-        "where=": lambda mask, *xs: ufunc(*xs, out=result(), where=mask),
+        "out=": lambda *xs: ufunc(*xs, out=results()),
+        "where=": lambda mask, *xs: ufunc(*xs, out=results(), where=mask),
         "dtype=": lambda *xs: ufunc(*xs, dtype="d"),
+        "dtype=(signature=)": lambda *xs: ufunc(*xs, signature="->".join(wide)),
+        "dtype=(casting=)": lambda *xs: ufunc(*xs, dtype="d", casting="no"),
     }
+
+
+def _of_axes(ufunc: np.ufunc, dtype: str) -> dict[str, Function]:
+    """Ufuncs of vectors and matrices, which have no methods."""
+
+    def result(*xs: Any) -> np.ndarray:
+        made = ufunc(*(np.ones(x.shape, dtype) for x in xs))
+        return np.zeros(made.shape, made.dtype)
+
+    at = AXES[ufunc.__name__]
+    forms: dict[str, Function] = {
+        "out=": lambda *xs: ufunc(*xs, out=result(*xs)),
+        "dtype=": lambda *xs: ufunc(*xs, dtype="D"),
+        "axes=": lambda *xs: ufunc(*_moved(at, xs), axes=at),
+    }
+    if ufunc is np.vecdot:
+        forms["axes=(axis=)"] = lambda *xs: ufunc(*xs, axis=0)
+        forms["axes=(keepdims=)"] = lambda *xs: ufunc(*xs, keepdims=True)
+    return forms
+
+
+def _moved(axes: list[tuple[int, ...]], xs: tuple[Any, ...]) -> list[Any]:
+    """Bring the last axes of each operand to where they are said to be."""
+    pairs = zip(xs, axes, strict=False)
+    return [np.moveaxis(x, tuple(range(-len(at), 0)), at) for x, at in pairs]
 
 
 def _of_two(ufunc: np.ufunc) -> dict[str, Function]:

@@ -156,6 +156,14 @@ def gathered():
     return lowered(f, X)
 
 
+@case("THREADS", STORED)
+def loss_of_a_large_product():
+    def f(x):
+        return ((x @ x.T - 1) ** 2).mean()
+
+    return lowered(f, np.ones((160, 160), np.float32))
+
+
 @case("TURNS", STORED)
 def loop_of_elements():
     def f(x):
@@ -317,6 +325,20 @@ def pairs_of_points():
         return (away * pull[:, :, None]).sum(1)
 
     return lowered(f, np.ones((64, 3)), np.ones(64))
+
+
+@case("MEMORY_AGAIN", "PRODUCT", "AXES", STORED)
+def gradient_of_a_hidden_layer():
+    def f(x, w, v):
+        y = x @ w
+        cube = y * y * y
+        inner = y + 0.04 * cube
+        outer = 1 + np.tanh(inner)
+        hidden = 0.5 * y * outer
+        return np.sum(hidden @ v)
+
+    args = (np.ones(s, np.float32) for s in ((64, 32), (32, 48), (48, 16)))
+    return lowered(tj.grad(f, argnums=(1, 2)), *args)
 
 
 # --- the host ---------------------------------------------------------------------
@@ -492,6 +514,65 @@ def short_python_loop():
     def f(x):
         for _ in range(10):
             x = np.sin(x) * 0.5
+        return x
+
+    return lowered(f, D)
+
+
+@case()
+def function_called_often():
+    def f(x):
+        def wave(x):
+            return np.sin(x) * 0.5
+
+        x = wave(wave(wave(wave(x))))
+        return wave(wave(wave(wave(wave(x)))))
+
+    return lowered(f, D)
+
+
+@case("LOOP_UNROLLED")
+def function_called_in_a_loop():
+    def f(x):
+        def wave(x):
+            return np.sin(x) * 0.5
+
+        for _ in range(9):
+            x = wave(x)
+        return x
+
+    return lowered(f, D)
+
+
+@case("LOOP_UNROLLED")
+def loop_in_a_gradient():
+    def f(x):
+        for _ in range(9):
+            x = np.sin(x)
+        return x.sum()
+
+    return lowered(tj.grad(f), D)
+
+
+@case()
+def gradient_of_a_function_called_often():
+    def f(x):
+        def wave(x):
+            return np.sin(x) * 0.5
+
+        x = wave(wave(wave(wave(x))))
+        return wave(wave(wave(wave(wave(x))))).sum()
+
+    return lowered(tj.grad(f), D)
+
+
+@case("LOOP_UNROLLED")
+def jitted_function_in_a_loop():
+    inner = tj.jit(lambda x: np.sin(x) * 0.5)
+
+    def f(x):
+        for _ in range(9):
+            x = inner(x)
         return x
 
     return lowered(f, D)

@@ -1,5 +1,6 @@
 """`debug.bisect`: planted faults are found, at each level, and nothing else is."""
 
+import os
 from dataclasses import replace
 from unittest import mock
 
@@ -23,8 +24,9 @@ from tracejit.passes.manager import Pass, PassContext
 from tracejit.passes.pipelines import pipeline
 from tracejit.program.plan import plan_memory
 from tracejit.program.program import Storage
+from tracejit.runtime.cpu import executable as native
 
-from .faults import wrong_rule
+from .faults import CRASH, HANG, deadly_code, wrong_rule
 
 PASSES = pipeline(LLVM)
 CHAIN = parse_graph(
@@ -226,9 +228,43 @@ def test_wrong_code_of_right_kernels_is_named(table, name, other):
     with mock.patch.dict(table, {name: table[other]}):
         found = bisect(graph, SETTING)
     assert found.level == "code"
-    assert found.name.endswith("_k0")
+    assert "_k0" in found.name
     assert "in machine code" in found.reason
     assert any("test_bisect.py" in line for line in found.source)
+
+
+# --- code that crashes or hangs ---------------------------------------------------
+
+STEPS = graph_of(
+    lambda x, y: np.maximum(np.sort(np.floor(x)), y).sum(),
+    np.ones((33,), np.float32),
+    np.ones((33,), np.float32),
+)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "died", "reason"),
+    [
+        (CRASH, "SIGSEGV", "it kills the process: SIGSEGV, segmentation fault"),
+        (HANG, "hang", "it has not ended after 0.5 s"),
+    ],
+)
+def test_code_that_ends_the_process_or_never_ends_is_named(instruction, died, reason):
+    with deadly_code("maximum", instruction):
+        found = bisect(STEPS, Setting(PASSES, seconds=0.5))
+    assert (found.level, found.died, found.reason) == ("code", died, reason)
+    assert "_k1" in found.name
+    assert any("test_bisect.py" in line for line in found.source)
+    assert found.as_json()["died"] == died
+
+
+def test_a_compiler_that_ends_the_process_is_no_end_of_bisect():
+    def emit(*args):
+        os.abort()
+
+    with mock.patch.object(native, "emit_program", emit):
+        found = bisect(STEPS, SETTING)
+    assert (found.level, found.died) == ("code", "SIGABRT")
 
 
 # --- calls ------------------------------------------------------------------------

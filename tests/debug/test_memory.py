@@ -1,6 +1,7 @@
 """The memory of Programs: predicted before they run, and what calls really take."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -66,6 +67,22 @@ CASES = {
 }
 
 
+def scratch_of_library(name, args):
+    """Return the bytes that NumPy takes beside its result, which 2.5 counts."""
+    if name != "linear algebra":
+        return 0
+    tracemalloc.start()
+    try:
+        result = np.linalg.inv(*args)
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        np.linalg.inv(*args)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return peak - before - result.nbytes
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_predicted_peak_is_what_a_call_takes(name):
     function, make = CASES[name]
@@ -74,7 +91,7 @@ def test_the_predicted_peak_is_what_a_call_takes(name):
     predicted = memory.timeline(compiled.executable.program)
     leaves, _ = tj.tracing.tree.flatten((args, {}))
     compiled(leaves)  # what is made once is made now
-    taken = memory.measured(compiled, leaves)
+    taken = memory.measured(compiled, leaves) - scratch_of_library(name, args)
     # besides: objects of Python, and pages that are not full
     assert abs(taken - predicted.allocated) < 0.05 * predicted.allocated + 12_000
 

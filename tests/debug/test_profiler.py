@@ -343,6 +343,38 @@ def test_traces_are_what_perfetto_reads():
     assert all(e["args"]["bytes"] > 0 for e in counters)
 
 
+def kept_by_perfetto(events):
+    """Return the complete events that its importer keeps, by its own rules.
+
+    Those of src/trace_processor/importers: times are cut off at whole nanoseconds, and
+    what overlaps with what is open on its row, and is not inside of it, is dropped.
+    """
+    kept, open_events = [], {}
+    for event in sorted(events, key=lambda e: int(e["ts"] * 1000)):
+        start, length = int(event["ts"] * 1000), int(event["dur"] * 1000)
+        stack = open_events.setdefault(event["tid"], [])
+        while stack and stack[-1] <= start:
+            stack.pop()
+        if not stack or start + length <= stack[-1]:
+            stack.append(start + length)
+            kept.append(event)
+    return kept
+
+
+def test_perfetto_drops_no_event():
+    f = tj.jit(scanned)
+    f(X)
+    found = f.profile(X, calls=20)
+    complete = [e for e in trace_of(found)["traceEvents"] if e["ph"] == "X"]
+    assert kept_by_perfetto(complete) == complete
+    ends = [k / 7e6 for k in range(1, 400)]  # a step that ends with its call
+    events = [Event(0, k, -1, end - 1e-7, end) for k, end in enumerate(ends)]
+    events += [Event(0, k, 0, end - 3e-8, end) for k, end in enumerate(ends)]
+    made = Profile(found.functions, 1.0, False, found.limits, tuple(events), True)
+    complete = [e for e in trace_of(made)["traceEvents"] if e["ph"] == "X"]
+    assert len(kept_by_perfetto(complete)) == len(events)
+
+
 def test_calls_at_the_same_time_are_beside_each_other():
     found = tj.jit(model).profile(X, W, calls=1)
     spans = [(0, 0.0, 2.0), (1, 1.0, 3.0), (2, 2.5, 4.0)]

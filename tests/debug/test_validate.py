@@ -1,17 +1,20 @@
 """The switch `validate`, and the repros of internal errors."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 
 import tracejit as tj
 from tracejit.codegen.llvm import elementwise
+from tracejit.debug import validate
 from tracejit.debug.repro import HEAD, read, rerun
-from tracejit.debug.validate import BUDGET, why_not
+from tracejit.debug.validate import BUDGET, work_of
 from tracejit.errors import InternalError, ParseError, ShapeError
 from tracejit.ir.ops.elementwise import add_p, sub_p
 from tracejit.runtime.cpu import executable as native
 
-from .faults import wrong_rule
+from .faults import CRASH, deadly_code, wrong_rule
 
 X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(4, 6)
 
@@ -105,22 +108,71 @@ def test_wrong_code_is_named(validated, monkeypatch):
         tj.jit(lambda x: np.maximum(x, 0.25))(X)
 
 
-def test_large_graphs_and_those_that_call_python_are_left_alone():
-    def traced(function, x):
-        return tj.jit(function).trace(x).graph
+def test_code_that_crashes_is_named(validated, repros):
+    with (
+        deadly_code("maximum", CRASH),
+        pytest.raises(InternalError, match="it kills the process: SIGSEGV") as raised,
+    ):
+        tj.jit(lambda x: np.maximum(x, 0.25))(X)
+    assert "machine code at fault" in raised.value.message
+    assert "test_validate.py" in raised.value.source
+    (path,) = repros.iterdir()
+    with deadly_code("maximum", CRASH):
+        assert rerun(read(path.read_text())).culprit.died == "SIGSEGV"
 
-    large = traced(lambda x: x @ x, np.ones((400, 400)))
-    assert "more than" in why_not(large)
-    assert BUDGET < 2 * 400**3
-    called = traced(lambda x: (tj.debug.print("{}", x), x)[1], X)
-    assert "calls Python" in why_not(called)
-    assert why_not(traced(difference, X)) is None
 
-
-def test_graphs_left_alone_are_logged(validated, capsys):
+def logged(capsys, function, *args):
     with tj.config.override(log=("validate",)):
-        tj.jit(lambda x: x @ x)(np.ones((400, 400)))
-    assert "not validated: it computes" in capsys.readouterr().err
+        tj.jit(lambda *xs: function(*xs))(*args)
+    return capsys.readouterr().err
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Have all graphs compute more than is validated whole."""
+    monkeypatch.setattr(validate, "BUDGET", 1.0)
+
+
+def eightfold(x):
+    for k in range(8):
+        x = np.maximum(x, k - 4)
+    return x
+
+
+def test_graphs_that_call_python_are_left_alone(validated, capsys):
+    def shown(x):
+        tj.debug.print("{}", x)
+        return x
+
+    assert "not validated: it calls Python" in logged(capsys, shown, X)
+
+
+def test_of_large_graphs_the_code_is_compared_once(validated, large, capsys):
+    said = logged(capsys, eightfold, X)
+    assert "its code is right on normal inputs of seed 0" in said
+    table = elementwise._EXACT_FLOAT
+    with (
+        mock.patch.dict(table, {"maximum": table["minimum"]}),
+        pytest.raises(InternalError, match="machine code at fault"),
+    ):
+        tj.jit(lambda x: eightfold(x))(X)
+
+
+@pytest.mark.usefixtures("validated", "large")
+def test_large_graphs_that_take_too_long_are_left_alone(capsys, monkeypatch):
+    monkeypatch.setattr(validate, "SECONDS", 1e-3)
+    said = logged(capsys, eightfold, X)
+    assert "it is not validated, it has not ended after 0.001 s" in said
+
+
+def test_products_cost_less_than_what_they_multiply():
+    def work(function, x):
+        return work_of(tj.jit(function).trace(x).graph)
+
+    x = np.ones((600, 600), np.float32)
+    assert work(lambda x: x @ x, x) < BUDGET < 2 * 600**3
+    assert work(lambda x: x @ x, x.astype(np.float16)) > BUDGET
+    assert work(eightfold, np.ones(10**7)) > BUDGET
 
 
 # --- repros -----------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tracejit.passes.manager import PassContext
 
 X = np.linspace(-1.0, 2.0, 48, dtype=np.float32).reshape(4, 12)
 S = np.linspace(0.5, 1.5, 16, dtype=np.float32).reshape(4, 4)
+LARGE = np.linspace(-1.0, 1.0, 160 * 160, dtype=np.float32).reshape(160, 160)
 ROWS = np.array([2, 0, 3])
 DOCS = Path(__file__).parents[2] / "docs" / "fusion.md"
 
@@ -69,6 +70,7 @@ REFUSED = {
     Refusal.COST: (many_times, X),
     Refusal.PRODUCT: (lambda x: (x @ x) @ x, S),
     Refusal.MEMORY: (lambda x: np.exp(np.exp(x))[ROWS], X),
+    Refusal.THREADS: (lambda x: ((x @ x - 1) ** 2).sum(), LARGE),
     Refusal.TURNS: (
         lambda x: tj.fori_loop(0, 9, lambda i, s: s * 0.5 + x, x).sum(1),
         X,

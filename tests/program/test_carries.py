@@ -141,10 +141,10 @@ program @f(%x0) -> (%y1) arena(0) {
   %x0: f32[6] = input 0
   %y1: f32[6] = output 0
   copy %x0 -> %y1
-  run @f_k0(%y1) -> (%y1)
+  run @f_k0_mul(%y1) -> (%y1)
 }
 
-kernel @f_k0(%in0: f32[6]) -> (%out0: f32[6]) axes(i: 6) {
+kernel @f_k0_mul(%in0: f32[6]) -> (%out0: f32[6]) axes(i: 6) {
   schedule i: vector
   %v0{i} = load %in0[i]
   store %out0[i] = %v0 * 2.0

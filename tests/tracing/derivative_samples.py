@@ -334,12 +334,15 @@ def arguments() -> dict[str, np.ndarray]:
 
 
 def table() -> dict[str, list[str]]:
-    """Return the sample calls by the name of the function."""
-    out: dict[str, list[str]] = {}
-    for line in SAMPLES.strip().splitlines():
-        name, _, calls = line.partition(": ")
-        out[name] = _split(calls)
-    return out
+    """Return the sample calls by the name of the function, of those there are."""
+    lines = (line.partition(": ") for line in SAMPLES.strip().splitlines())
+    return {name: _split(calls) for name, _, calls in lines if _is_there(name)}
+
+
+def _is_there(name: str) -> bool:
+    """Tell whether this NumPy has a function; names of methods are always there."""
+    owner, _, attribute = name.rpartition(".")
+    return owner != "np" or hasattr(np, attribute)
 
 
 def _split(calls: str) -> list[str]:

@@ -53,7 +53,10 @@ def assert_same(found, expected, what):
     kind = np.complex128 if expected.dtype.kind == "c" else np.float64
     wide = found.astype(kind), expected.astype(kind)
     rtol = 1e-6 if expected.dtype.itemsize > 1 else 0
-    np.testing.assert_allclose(*wide, rtol=rtol, err_msg=what)
+    # Terms of a product cancel: its errors are relative to the terms, not to the sum.
+    finite = np.abs(wide[1][np.isfinite(wide[1])])
+    atol = rtol * finite.max(initial=0) if "@" in what else 0
+    np.testing.assert_allclose(*wide, rtol=rtol, atol=atol, err_msg=what)
 
 
 def test_expressions(dtype):

@@ -1,5 +1,7 @@
 """`numpy.linalg` under jit: NumPy's values, dtypes, shapes, named tuples and errors."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -82,15 +84,25 @@ NONEMPTY = {
 }
 
 
+def takes(f: Callable[[np.ndarray], object], a: np.ndarray) -> bool:
+    """Tell whether NumPy has an answer: for empty matrices not each version has."""
+    try:
+        f(a)
+    except (ValueError, np.linalg.LinAlgError):
+        return False
+    return True
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_matrix(dtype: str, shape: tuple[int, ...]) -> None:
     a = normal(dtype, *shape)
 
+    chosen = [f for f in (RECTANGULAR | NONEMPTY).values() if takes(f, a)]
+    assert a.size == 0 or len(chosen) == len(RECTANGULAR | NONEMPTY)
+
     def all_of(a):
-        empty = not a.size
-        chosen = RECTANGULAR if empty else {**RECTANGULAR, **NONEMPTY}
-        return tuple(f(a) for f in chosen.values())
+        return tuple(f(a) for f in chosen)
 
     want, got = all_of(a), tj.jit(all_of)(a)
     for g, w in zip(got, want, strict=True):

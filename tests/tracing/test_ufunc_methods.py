@@ -109,3 +109,59 @@ def test_reciprocals_of_integers():
         with np.errstate(divide="ignore", invalid="ignore"):
             want = np.reciprocal(x)
         np.testing.assert_array_equal(tj.jit(np.reciprocal)(x), want)
+
+
+STARTS = [[0, 4, 2, 2, 9], [9], [3, 3], [], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]
+OVER_ROWS = np.random.default_rng(8).uniform(0.1, 2, (3, 10))
+
+
+@pytest.mark.parametrize("starts", STARTS, ids=str)
+@pytest.mark.parametrize(
+    ("ufunc", "kind"),
+    [
+        *((np.add, "f8"), (np.add, "i1"), (np.add, "?"), (np.multiply, "f4")),
+        *((np.maximum, "f8"), (np.minimum, "i4"), (np.hypot, "f8")),
+        *((np.subtract, "f8"), (np.bitwise_xor, "i8"), (np.logical_and, "i4")),
+        *((np.gcd, "i4"), (np.fmax, "f4")),
+    ],
+)
+def test_reduceat_at_traced_indices(ufunc, kind, starts):
+    x, at = (4 * OVER_ROWS).astype(kind), np.array(starts, int)
+    got = tj.jit(lambda x, at: ufunc.reduceat(x, at, axis=1))(x, at)
+    want = ufunc.reduceat(x, at, axis=1)
+    assert got.dtype == want.dtype
+    np.testing.assert_allclose(got, want, rtol=1e-6 if kind == "f4" else 1e-14)
+
+
+def test_reduceat_at_lists_of_traced_indices():
+    got = tj.jit(lambda x, i: np.add.reduceat(x, [i, 2, i]))(OVER_ROWS[0], np.int64(5))
+    np.testing.assert_allclose(got, np.add.reduceat(OVER_ROWS[0], [5, 2, 5]))
+
+
+def test_reduceat_keeps_minus_zero():
+    x, at = np.array([-0.0, -0.0, 0.0]), np.array([0, 2, 1])
+    got = tj.jit(lambda x, at: np.add.reduceat(x, at))(x, at)
+    np.testing.assert_array_equal(np.signbit(got), [True, False, False])
+
+
+@pytest.mark.parametrize("starts", [[3, 10], [-1], [0.0], [[1]]], ids=str)
+def test_reduceat_at_wrong_indices(starts):
+    x, at = OVER_ROWS[0], np.array(starts)
+    with pytest.raises((IndexError, TypeError, ValueError)) as want:
+        np.add.reduceat(x, at)
+    with pytest.raises(want.type):
+        tj.jit(lambda x, at: np.add.reduceat(x, at))(x, at)
+
+
+def test_reduceat_at_traced_indices_has_derivatives_and_batches():
+    x, at = OVER_ROWS, np.array([0, 4, 2])
+
+    def f(x, at):
+        return np.sum(np.maximum.reduceat(x, at) ** 2)
+
+    want = np.zeros(10)
+    for k in (int(np.argmax(x[0, :4])), 4, 2 + int(np.argmax(x[0, 2:]))):
+        want[k] += 2 * x[0, k]
+    np.testing.assert_allclose(tj.grad(f)(x[0], at), want)
+    batched = tj.vmap(lambda x, at: np.add.reduceat(x, at), in_axes=(0, None))
+    np.testing.assert_allclose(batched(x, at), np.add.reduceat(x, at, axis=1))

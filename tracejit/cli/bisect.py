@@ -8,12 +8,10 @@ import click
 
 from ..codegen.llvm.limits import LLVM
 from ..debug import bisect as debug
-from ..debug.checks import Check, command, is_valid, no_nan
 from ..debug.culprit import Culprit
 from ..debug.levels import Setting, passes_of
-from ..debug.samples import sample_inputs
-from ..ir.graph import Graph
 from .args import argument_option
+from .checking import check_of, check_option, passes_option, timeout_option
 from .functions import (
     args_from_option,
     json_option,
@@ -55,22 +53,9 @@ FOUND = 3
 @click.argument("source", metavar="FILE.tir|FILE.py:FUNC|MODULE:FUNC")
 @argument_option
 @args_from_option
-@click.option(
-    "--check",
-    "wanted",
-    default="interp",
-    show_default=True,
-    metavar="interp|nan|verify|COMMAND",
-    help="What tells a right graph from a wrong one; see below.",
-)
+@check_option
 @seed_option
-@click.option(
-    "-p",
-    "--passes",
-    "text",
-    metavar="PIPELINE",
-    help="Passes in order, as of `tracejit opt`; without it those of the CPU.",
-)
+@passes_option
 @click.option(
     "--disable-rule",
     "disabled",
@@ -78,30 +63,33 @@ FOUND = 3
     metavar="NAME",
     help="Do not apply this rule.",
 )
+@timeout_option
 @json_option
 def bisect(
     source: str,
     arguments: tuple[str, ...],
     args_from: str | None,
-    wanted: str,
+    check: str,
     seed: int,
-    text: str | None,
+    pipeline: str | None,
     disabled: tuple[str, ...],
+    timeout: float,
     as_json: bool,
 ) -> None:
     """Find the pass, the rewrite and the lines that make a program wrong.
 
     The graph is run by NumPy's functions after each pass, on sample inputs: normal,
-    positive and special ones.
+    positive and special ones. Machine code is run in a process of its own: it may crash
+    or hang.
     """
     check_rules(disabled)
-    passes = passes_of(LLVM) if text is None else find_passes(text)
-    setting = Setting(passes, disabled=frozenset(disabled))
+    passes = passes_of(LLVM) if pipeline is None else find_passes(pipeline)
+    setting = Setting(passes, disabled=frozenset(disabled), seconds=timeout)
     culprits: list[Culprit] = []
     with user_errors():
         for graph in graphs_of(source, arguments, args_from):
-            check = check_of(wanted, graph, seed)
-            found = debug.bisect(graph, setting, check, seed=seed)
+            own = check_of(check, graph, seed)
+            found = debug.bisect(graph, setting, own, seed=seed)
             culprits += [found] if found is not None else []
     if as_json:
         print_json({"culprits": [c.as_json() for c in culprits]})
@@ -111,14 +99,3 @@ def bisect(
         click.echo("nothing is wrong")
     if culprits:
         raise click.exceptions.Exit(FOUND)
-
-
-def check_of(text: str, graph: Graph, seed: int) -> Check | None:
-    """Return the check that the command line names; None for the usual one."""
-    if text == "interp":
-        return None
-    if text == "verify":
-        return is_valid
-    if text == "nan":
-        return no_nan([sample_inputs(graph.in_avals, seed)])
-    return command(text)

@@ -5,6 +5,7 @@ the pipeline that is left in its first line, on stdout or in a file.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,9 +14,9 @@ from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug import reduce as reducing
 from ..debug.bisect import bisect, bisect_passes
-from ..debug.checks import Check, command, is_valid
+from ..debug.checks import Check, is_valid, references
 from ..debug.culprit import Culprit
-from ..debug.levels import Setting, passes_of
+from ..debug.levels import Setting, code_failure, passes_of
 from ..debug.reduce import Failing, Reduced
 from ..debug.repro import HEAD, read
 from ..errors import TracejitError
@@ -23,6 +24,7 @@ from ..ir.graph import Graph
 from ..ir.printer import format_graph
 from ..passes.manager import Pass, run_passes
 from .args import argument_option
+from .checking import check_of, check_option, passes_option, timeout_option
 from .functions import (
     args_from_option,
     json_option,
@@ -43,6 +45,7 @@ Examples:
 \b
 Checks:
   interp   what `tracejit bisect` finds: the same pass and rule, or the same level
+  nan      a result has a NaN or an infinity
   verify   a pass raises, or breaks an invariant
   COMMAND  a program that is run with the path of the graph in .tir text (or in place
            of {}) and ends with another exit code than 0: for the graph itself, or
@@ -61,22 +64,9 @@ Probe = Callable[[Graph, Sequence[Pass]], Culprit | None]
 @click.argument("file", metavar="FILE.tir|FILE.py:FUNC|MODULE:FUNC")
 @argument_option
 @args_from_option
-@click.option(
-    "--check",
-    default="interp",
-    show_default=True,
-    metavar="interp|verify|COMMAND",
-    help="What tells that a program fails; see below.",
-)
+@check_option
 @seed_option
-@click.option(
-    "-p",
-    "--passes",
-    "text",
-    metavar="PIPELINE",
-    help="Passes in order, as of `tracejit opt`; without it those of the CPU, or of "
-    "the repro.",
-)
+@passes_option
 @click.option(
     "--seconds",
     default=reducing.SECONDS,
@@ -84,6 +74,7 @@ Probe = Callable[[Graph, Sequence[Pass]], Culprit | None]
     help="After which what was found so far is printed.",
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="File to write.")
+@timeout_option
 @json_option
 def reduce(
     file: str,
@@ -91,9 +82,10 @@ def reduce(
     args_from: str | None,
     check: str,
     seed: int,
-    text: str | None,
+    pipeline: str | None,
     seconds: float,
     output: str | None,
+    timeout: float,
     as_json: bool,
 ) -> None:
     """Make the first graph of FILE that fails as small as it can be.
@@ -102,11 +94,11 @@ def reduce(
     in the same way.
     """
     with user_errors():
-        passes, switches = setting_of(file, text)
+        passes, switches = setting_of(file, pipeline)
         with config.override(**switches):
             found = reduced(
                 list(graphs_of(file, arguments, args_from)),
-                passes,
+                Setting(passes, seconds=timeout),
                 check,
                 seed,
                 seconds,
@@ -134,27 +126,24 @@ def reduce(
 
 
 def setting_of(
-    file: str, text: str | None
+    file: str, pipeline: str | None
 ) -> tuple[Sequence[Pass], dict[str, config.Value]]:
     """Return the passes, and the switches of a repro."""
     content = read_text(file) if file.endswith(".tir") else ""
     if not content.startswith(HEAD):
-        return passes_of(LLVM) if text is None else find_passes(text), {}
+        return passes_of(LLVM) if pipeline is None else find_passes(pipeline), {}
     repro = read(content)
-    passes = repro.setting.passes if text is None else find_passes(text)
+    passes = repro.setting.passes if pipeline is None else find_passes(pipeline)
     return passes, dict(repro.switches)
 
 
 def reduced(
-    graphs: Sequence[Graph],
-    passes: Sequence[Pass],
-    check: str,
-    seed: int,
-    seconds: float,
+    graphs: Sequence[Graph], setting: Setting, check: str, seed: int, seconds: float
 ) -> Reduced:
     """Reduce the first graph that fails."""
+    passes = setting.passes
     for graph in graphs:
-        failing = failing_of(check, graph, passes, seed)
+        failing = failing_of(check, graph, setting, seed)
         if failing is not None and failing(graph, passes):
             return reducing.reduce(graph, passes, failing, seconds)
     raise TracejitError(
@@ -162,24 +151,36 @@ def reduced(
     )
 
 
-def failing_of(
-    check: str, graph: Graph, passes: Sequence[Pass], seed: int
-) -> Failing | None:
+def failing_of(check: str, graph: Graph, setting: Setting, seed: int) -> Failing | None:
     """Return what tells whether a program fails as the first one does."""
     if check == "verify":
         return lambda g, ps: _broken(g, ps) is not None
-    if check != "interp":
-        return _of_command(command(check), graph)
-    first = bisect(graph, Setting(passes), seed=seed)
+    own = check_of(check, graph, seed)
+    if own is not None:
+        return _of_own(own, graph)
+    first = bisect(graph, setting, seed=seed)
     if first is None:
         return None
     if first.level == "pass":
         return lambda g, ps: _alike(bisect_passes(g, ps, seed=seed), first)
-    return lambda g, ps: _alike(bisect(g, Setting(ps), seed=seed), first)
+
+    def fails(graph: Graph, passes: Sequence[Pass]) -> bool:
+        tried = replace(setting, passes=passes)
+        if first.died:
+            return _death(graph, tried, seed) == first.died
+        return _alike(bisect(graph, tried, seed=seed), first)
+
+    return fails
 
 
-def _of_command(own: Check, graph: Graph) -> Failing:
-    """Return what a program says: of graphs, or of graphs that passes make wrong."""
+def _death(graph: Graph, setting: Setting, seed: int) -> str:
+    """Return how machine code ends its process; empty where it does not."""
+    found = code_failure(graph, setting, references(graph, seed=seed))
+    return "" if found is None else found.died
+
+
+def _of_own(own: Check, graph: Graph) -> Failing:
+    """Return what a check says: of graphs, or of graphs that passes make wrong."""
     if own(graph) is not None:
         return lambda g, ps: own(g) is not None
     return lambda g, ps: own(g) is None and own(run_passes(g, ps)) is not None

@@ -4,7 +4,7 @@ Needs the compiler and, to check, `debug.contract`. Establishes the results' typ
 first elements as text or JSON, and an exit code that says whether they are right.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
@@ -13,14 +13,16 @@ import numpy as np
 from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug.checks import Inputs
-from ..debug.contract import Reference, outcome_of
-from ..debug.levels import Setting, compiled, passes_of
+from ..debug.child import ProcessDied
+from ..debug.contract import Outcome, Reference
+from ..debug.levels import Setting, outcomes, passes_of
 from ..debug.samples import varied_inputs
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..ir.primitive import Array
 from ..tracing.nonfinite import explain_nonfinite
 from .args import argument_option, isa_option
+from .checking import timeout_option
 from .functions import (
     args_from_option,
     json_option,
@@ -43,7 +45,7 @@ Exit codes:
   0  done; with --check: all results are right
   1  the function or graph failed
   2  the command line is wrong
-  3  a result is wrong, or with --nan: a line makes NaN
+  3  a result is wrong, the code crashes or hangs, or with --nan: a line makes NaN
 """
 WRONG = 3
 SHOWN = 6  # elements of a result
@@ -61,7 +63,8 @@ class Ran:
     results : tuple of str
         A line for each, or one for the error that was raised.
     wrong : str
-        Where a result is wrong; empty if all are right or nothing was checked.
+        Where a result is wrong, or how the code ended its process; empty if all are
+        right or nothing was checked.
     nan : str
         Which line makes NaN; empty if none does or nobody asked.
     """
@@ -100,6 +103,7 @@ class Ran:
     "values of your own.",
 )
 @isa_option("the code that runs")
+@timeout_option
 @json_option
 def run(
     source: str,
@@ -110,15 +114,19 @@ def run(
     seed: int,
     samples: str,
     isa: str | None,
+    timeout: float,
     as_json: bool,
 ) -> None:
     """Compile a function or graphs, run them on sample inputs, and show results."""
     switches = {} if isa is None else {"isa": isa}
     with user_errors(), config.override(**switches):
+        setting = Setting(passes_of(LLVM), seconds=timeout)
         found = [
             ran
             for graph in graphs_of(source, arguments, args_from)
-            for ran in runs_of(graph, samples, seed, check is not None, with_nan)
+            for ran in runs_of(
+                graph, samples, setting, seed, check is not None, with_nan
+            )
         ]
     if as_json:
         print_json({"runs": [vars(ran) for ran in found]})
@@ -129,31 +137,39 @@ def run(
 
 
 def runs_of(
-    graph: Graph, kind: str, seed: int, is_checked: bool, with_nan: bool = False
+    graph: Graph,
+    kind: str,
+    setting: Setting,
+    seed: int,
+    is_checked: bool,
+    with_nan: bool = False,
 ) -> list[Ran]:
-    """Compile a graph and run it on samples of a kind."""
-    call = compiled(graph, Setting(passes_of(LLVM)))
-    chosen = [
-        (name, inputs)
+    """Compile a graph and run it on samples of a kind, in a process of its own."""
+    chosen = {
+        name: inputs
         for name, inputs in varied_inputs(graph.in_avals, seed)
         if kind in (name, "all")
-    ]
-    return [
-        run_of(graph, call, name, inputs, is_checked, with_nan)
-        for name, inputs in chosen
-    ]
+    }
+    found: list[Ran] = []
+    got = outcomes(graph, setting, chosen.values())
+    try:
+        for (name, inputs), outcome in zip(chosen.items(), got, strict=True):
+            found.append(run_of(graph, name, inputs, outcome, is_checked, with_nan))
+    except ProcessDied as error:
+        name = next(iter([*chosen][len(found) :]), kind)
+        found.append(Ran(graph.name, name, (), f"machine code: {error.message}"))
+    return found
 
 
 def run_of(
     graph: Graph,
-    call: Callable[[Inputs], Sequence[Array]],
     name: str,
     inputs: Inputs,
+    got: Outcome,
     is_checked: bool,
     with_nan: bool = False,
 ) -> Ran:
-    """Run compiled code once, and compare what it gives if that is wanted."""
-    got = outcome_of(lambda: call(inputs))
+    """Say what compiled code gave, and compare it if that is wanted."""
     wrong = Reference(graph, inputs).difference(got) if is_checked else None
     if isinstance(got, Exception):
         text = got.message if isinstance(got, TracejitError) else str(got)

@@ -103,8 +103,15 @@ def complaint_of(
         Inputs to results.
     noise : Noise
     """
-    for reference in wanted:
-        got: Outcome = outcome_of(lambda r=reference: run(r.inputs))  # type: ignore[misc]
+    outcomes = (outcome_of(lambda r=r: run(r.inputs)) for r in wanted)  # type: ignore[misc]
+    return first_complaint(wanted, outcomes, noise)
+
+
+def first_complaint(
+    wanted: Sequence[Reference], outcomes: Iterable[Outcome], noise: Noise = Noise.ALL
+) -> str | None:
+    """Say which of the outcomes, one for each reference, breaks the contract first."""
+    for reference, got in zip(wanted, outcomes, strict=True):
         found = reference.difference(got, noise)
         if found is not None:
             return f"{found}, on {reference.label}"

@@ -36,6 +36,8 @@ class Culprit:
         The user's lines.
     notes : tuple of str
         What else is known.
+    died : str
+        How code ended its process: ``"SIGSEGV"``, ``"hang"``; empty where it did not.
     """
 
     level: str
@@ -48,6 +50,7 @@ class Culprit:
     change: GraphDiff | None = None
     source: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    died: str = ""
 
     def as_text(self) -> str:
         """Return it as text."""
@@ -78,8 +81,24 @@ class Culprit:
             "total": self.total,
             "source": list(self.source),
             "notes": list(self.notes),
+            "died": self.died,
             "change": None if self.change is None else self.change.as_json(),
         }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is wrong with code that ran.
+
+    Parameters
+    ----------
+    reason : str
+    died : str
+        How it ended its process; see `Culprit`.
+    """
+
+    reason: str
+    died: str = ""
 
 
 LEVELS = {
@@ -92,6 +111,14 @@ LEVELS = {
 
 def said(error: Exception) -> str:
     """Say what a pass raised, and where."""
+    first = next(iter(str(error).splitlines()), "")
+    place = place_of(error)
+    what = f": {first}" if first else ""
+    return f"it raises {type(error).__name__}{what}" + (f" ({place})" if place else "")
+
+
+def place_of(error: Exception) -> str:
+    """Return the file and line that raised an error; of another process its own."""
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"it raises {type(error).__name__}: {str(error).splitlines()[0]}{where}"
+    here = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return getattr(error, "raised_at", here)

@@ -6,7 +6,7 @@ programs; the fusion group whose kernel means something else; the step whose mac
 code is wrong (`steps`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 
@@ -34,9 +34,10 @@ from ..program.printer import format_program
 from ..program.program import Program, Run, nested
 from ..program.verify import verify_program
 from .checks import Inputs, complaint_of, references
-from .contract import Reference
-from .culprit import Culprit, said
-from .steps import code_culprit, executable_of, with_strides
+from .child import SECONDS
+from .contract import Outcome, Reference
+from .culprit import Culprit, Failure, said
+from .steps import Native, code_culprit, usual_target, with_strides
 
 Strides = Sequence[Shape | None]
 SHOWN = 40  # lines of a Program's difference
@@ -63,6 +64,8 @@ class Setting:
         Rules not to apply.
     is_native : bool
         Whether it becomes machine code for this machine's CPU.
+    seconds : float
+        After which machine code that still runs is taken to hang.
     """
 
     passes: Sequence[Pass]
@@ -71,6 +74,7 @@ class Setting:
     complex_views: bool = False
     disabled: frozenset[str] = frozenset()
     is_native: bool = True
+    seconds: float = SECONDS
 
     def strides_of(self, graph: Graph) -> Strides:
         """Return the strides of a graph's inputs."""
@@ -107,23 +111,45 @@ def below_the_graph(
     found = lowering.culprit(wanted)
     if found is not None or not setting.is_native:
         return found
-    return code_culprit(lowering.native, wanted, lowering.laid_out)
+    return code_culprit(lowering.native, wanted)
 
 
-def compiled(graph: Graph, setting: Setting) -> Callable[[Inputs], list[Array]]:
-    """Return a graph as machine code, to be called with inputs in any strides.
+def code_failure(
+    graph: Graph, setting: Setting, wanted: Sequence[Reference]
+) -> Failure | None:
+    """Return what is wrong with a graph's machine code as a whole, if anything is.
 
     Parameters
     ----------
     graph : Graph
         As traced.
     setting : Setting
+    wanted : sequence of Reference
+        What it gives.
+    """
+    lowering = _Lowering(graph, setting)
+    if lowering.crash is not None:
+        return Failure(said(lowering.crash))
+    return lowering.native.failure(wanted, *usual_target())
+
+
+def outcomes(
+    graph: Graph, setting: Setting, given: Iterable[Inputs]
+) -> Iterator[Outcome]:
+    """Yield what a graph's machine code gives, built and run in a child process.
+
+    Parameters
+    ----------
+    graph : Graph
+        As traced.
+    setting : Setting
+    given : iterable of sequences of numpy.ndarray
+        In any strides.
     """
     lowering = _Lowering(graph, setting)
     if lowering.crash is not None:
         raise lowering.crash
-    executable = executable_of(lowering.native)
-    return lambda inputs: executable.run(lowering.laid_out(inputs))
+    return lowering.native.outcomes(given, *usual_target())
 
 
 # --- Programs ---------------------------------------------------------------------
@@ -165,8 +191,8 @@ class _Lowering:
         self.programs.append((name, program))
 
     @property
-    def native(self) -> Program:
-        return self.programs[-1][1]
+    def native(self) -> Native:
+        return Native(self.programs[-1][1], self.laid_out, self.setting.seconds)
 
     def finished(self, name: str, program: Program) -> Program:
         """Return a Program that can be run, its memory planned."""

@@ -96,46 +96,51 @@ def module(target: Target, element: str) -> str:
     width = target.lanes(32 if element == "float" else 64)
     kind = f"v{width}f{32 if element == 'float' else 64}"
     vec = f"<{width} x {element}>"
-    count = range(CHAINS)
-    sums_from = "\n".join(
-        f"  %a{k} = phi {vec} [ splat ({element} 1.0), %BEFORE ], [ %b{k}, %loop ]"
-        for k in count
-    )
-    steps = "\n".join(
-        f"  %b{k} = call {vec} @llvm.fmuladd.{kind}({vec} %a{k}, {vec} splat "
-        f"({element} 0x3FEFFFFFE0000000), {vec} splat ({element} 0x3E80000000000000))"
-        for k in count
-    )
-    sums = "\n".join(
-        f"  %s{k + 1} = fadd {vec} %{'b0' if k == 0 else f's{k}'}, %b{k + 1}"
-        for k in range(CHAINS - 1)
-    )
-    loads = "\n".join(
-        f"  %p{k} = getelementptr {vec}, ptr %from, i64 %i{k}\n"
-        f"  %x{k} = load {vec}, ptr %p{k}, align 64\n"
-        f"  %b{k} = fadd {vec} %a{k}, %x{k}"
-        for k in count
-    )
-    places = "\n".join(f"  %i{k} = add i64 %i, {k}" for k in count)
     return f"""
 target triple = "{target.triple}"
 declare {vec} @llvm.fmuladd.{kind}({vec}, {vec}, {vec})
-define void @fma(ptr %to, ptr %from, i64 %turns) {{
+{_multiplying(vec, kind, element)}
+{_reading(vec, element)}
+{_copying("copy", vec, "")}
+{_copying("stream", vec, ", !nontemporal !0")}
+!0 = !{{i32 1}}
+"""
+
+
+def _multiplying(vec: str, kind: str, element: str) -> str:
+    """A loop of multiply-adds in registers."""
+    steps = "\n".join(
+        f"  %b{k} = call {vec} @llvm.fmuladd.{kind}({vec} %a{k}, {vec} splat "
+        f"({element} 0x3FEFFFFFE0000000), {vec} splat ({element} 0x3E80000000000000))"
+        for k in range(CHAINS)
+    )
+    return f"""define void @fma(ptr %to, ptr %from, i64 %turns) {{
 entry:
   br label %loop
 loop:
   %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-{sums_from.replace("BEFORE", "entry")}
+{_sums_from("entry", vec, element)}
 {steps}
   %next = add i64 %i, 1
   %more = icmp slt i64 %next, %turns
   br i1 %more, label %loop, label %done
 done:
-{sums}
+{_total(vec)}
   store {vec} %s{CHAINS - 1}, ptr %to, align 64
   ret void
-}}
-define void @read(ptr %to, ptr %from, i64 %vectors, i64 %times) {{
+}}"""
+
+
+def _reading(vec: str, element: str) -> str:
+    """A loop that reads the same bytes several times."""
+    loads = "\n".join(
+        f"  %p{k} = getelementptr {vec}, ptr %from, i64 %i{k}\n"
+        f"  %x{k} = load {vec}, ptr %p{k}, align 64\n"
+        f"  %b{k} = fadd {vec} %a{k}, %x{k}"
+        for k in range(CHAINS)
+    )
+    places = "\n".join(f"  %i{k} = add i64 %i, {k}" for k in range(CHAINS))
+    return f"""define void @read(ptr %to, ptr %from, i64 %vectors, i64 %times) {{
 entry:
   br label %again
 again:
@@ -143,23 +148,35 @@ again:
   br label %loop
 loop:
   %i = phi i64 [ 0, %again ], [ %next, %loop ]
-{sums_from.replace("BEFORE", "again")}
+{_sums_from("again", vec, element)}
 {places}
 {loads}
   %next = add i64 %i, {CHAINS}
   %more = icmp slt i64 %next, %vectors
   br i1 %more, label %loop, label %done
 done:
-{sums}
+{_total(vec)}
   store {vec} %s{CHAINS - 1}, ptr %to, align 64
-{AGAIN}
-{_copy("copy", vec, "")}
-{_copy("stream", vec, ", !nontemporal !0")}
-!0 = !{{i32 1}}
-"""
+{AGAIN}"""
 
 
-def _copy(name: str, vec: str, mark: str) -> str:
+def _sums_from(before: str, vec: str, element: str) -> str:
+    """What the chains of a loop begin with, and go on with: ``%a0`` and so on."""
+    return "\n".join(
+        f"  %a{k} = phi {vec} [ splat ({element} 1.0), %{before} ], [ %b{k}, %loop ]"
+        for k in range(CHAINS)
+    )
+
+
+def _total(vec: str) -> str:
+    """The sum of all chains, so that none is left out."""
+    return "\n".join(
+        f"  %s{k + 1} = fadd {vec} %{'b0' if k == 0 else f's{k}'}, %b{k + 1}"
+        for k in range(CHAINS - 1)
+    )
+
+
+def _copying(name: str, vec: str, mark: str) -> str:
     moves = "\n".join(
         f"  %i{k} = add i64 %i, {k}\n"
         f"  %p{k} = getelementptr {vec}, ptr %from, i64 %i{k}\n"

@@ -12,13 +12,14 @@ from ..codegen.llvm.kernels import ModuleScope
 from ..codegen.llvm.sharing import SERIAL
 from ..codegen.llvm.steps import write_step
 from ..codegen.llvm.steps.code import Setting
+from ..codegen.llvm.steps.factor import LapackRoutine
 from ..codegen.llvm.target import host_target
 from ..ir.aval import ShapedArray
 from ..ir.ops.callback import callback_p, check_p
 from ..ir.primitive import HostFunction
 from ..ir.printer import format_params
 from ..ir.rerolling import Rolled
-from ..passes.notes import Boundary, LaidOut, Note, TakenApart
+from ..passes.notes import Boundary, ComputedAgain, LaidOut, Note, TakenApart
 from ..program.program import (
     Copy,
     Extern,
@@ -90,6 +91,13 @@ def _of_note(note: Note) -> Finding:
             "LAYOUT_PACKED",
             f"{note.aval}, read by {note.products} products{at(note.source)}",
             note.source,
+        )
+    if isinstance(note, ComputedAgain):
+        return Finding(
+            "MEMORY_AGAIN",
+            f"{note.aval}{at(note.source)}",
+            note.source,
+            details=(("kernels", note.readers), ("equations", note.operations)),
         )
     assert isinstance(note, TakenApart)
     return Finding(
@@ -270,6 +278,8 @@ def on_cpu(
     loop = resolve_loop(step.primitive, step.params, *dtypes)
     if loop is None:
         return _Computed("HOST_PYTHON", f" by {implementation(step)}")
+    if isinstance(loop, LapackRoutine):
+        return _Computed("HOST_NUMPY", f" by {loop.symbol}")
     parts = loop.symbol.split(".")
     name = ".".join(parts[: -len(ins) - len(outs)])
     return _Computed("HOST_NUMPY", f" by {name}", loop.in_place)

@@ -252,6 +252,12 @@ _TABLE = (
         NOTHING,
     ),
     _fusion(
+        "THREADS",
+        "one sum over all elements of a large product is done by one thread, the "
+        "product by all of them; what is summed is stored",
+        NOTHING,
+    ),
+    _fusion(
         "TURNS",
         "a sum or a product would run the loop again and again",
         NOTHING,
@@ -282,6 +288,14 @@ _TABLE = (
         "a value is stored by one step and read by others",
         "no kernel computes it where it is read; the fusion findings say why",
         "see the fusion findings of these lines",
+    ),
+    Reason(
+        "MEMORY_AGAIN",
+        "memory",
+        "a value is computed again where it is read, and not stored",
+        "it follows from values that are stored anyway, in fewer operations than its "
+        "bytes are worth",
+        NOTHING,
     ),
     # --- copy
     Reason(
@@ -531,7 +545,7 @@ _TABLE = (
         "LOOP_UNROLLED",
         "loop",
         "a line was recorded many times",
-        "a Python loop is traced turn by turn, as is a function that is called often",
+        "a Python loop is traced turn by turn",
         "nothing to do for few turns; write tj.fori_loop or tj.scan for many",
     ),
     Reason(

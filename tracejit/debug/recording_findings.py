@@ -5,7 +5,7 @@ function of it.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from ..program.program import Copy, Purpose
 from ..stages import Lowered
 from ..tracing.leaves import place_name, value_text
 from ..tracing.record import Recording
+from ..tracing.turns import UNROLLED
 from ..unused import unused
 from .finding import Finding, at
 
-UNROLLED = 8  # times that a line is recorded, from which on it is worth telling
 _VALUES = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 
 
@@ -204,24 +204,13 @@ def _loops(lowered: Lowered) -> Iterator[Finding]:
         if isinstance(note, Rolled)
         for line in note.source
     }
-    for line, turns, count in unrolled(lowered.recording.graph.eqns):
-        if line not in rolled:
+    turns = lowered.recording.turns
+    counts = Counter(e.source[0] for e in lowered.recording.graph.eqns if e.source)
+    for line, count in counts.items():
+        if count >= UNROLLED and line in turns and line not in rolled:
             yield Finding(
                 "LOOP_UNROLLED",
-                f"{line}: {count} equations, {turns} of a kind",
+                f"{line}: {count} equations, {turns[line]} turns",
                 (line,),
-                details=(("turns", turns), ("equations", count)),
+                details=(("turns", turns[line]), ("equations", count)),
             )
-
-
-def unrolled(eqns: Sequence[Eqn]) -> Iterator[tuple[str, int, int]]:
-    """Yield lines recorded often: line, equations of one kind, and all of them."""
-    counts: dict[str, Counter[str]] = {}
-    for eqn in eqns:
-        for line in eqn.source[:1]:
-            counts.setdefault(line, Counter())[eqn.primitive.name] += 1
-    for line, names in counts.items():
-        # The first turns may do less, as what they begin with is simpler.
-        often = [n for n in names.values() if n >= UNROLLED]
-        if often:
-            yield line, min(often), sum(names.values())

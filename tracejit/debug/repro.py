@@ -37,7 +37,7 @@ from ..passes.manager import Pass, parse_pipeline
 from ..passes.pipelines import pipeline
 from .bisect import bisect
 from .culprit import Culprit, said
-from .levels import Setting, compiled
+from .levels import Setting, outcomes
 
 HEAD = "; repro of tracejit"
 # What is not a fault of the compiler, though it may come up while it works.
@@ -300,7 +300,7 @@ def rerun(repro: Repro) -> Again:
         setting = repro.setting
         wrong = ""
         try:
-            compiled(repro.graph, setting)
+            list(outcomes(repro.graph, setting, []))  # built, not run
         except Exception as error:  # whatever the compiler may raise
             wrong = said(error)
         culprit = bisect(repro.graph, setting, seed=repro.seed)

@@ -6,6 +6,7 @@ results, in the bodies of loops too. `break_at` opens a prompt there.
 """
 
 import cmd
+import os
 import sys
 from bdb import BdbQuit
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from ..ir.interp import INTERPRETER, Follower
 from ..ir.lines import is_derivative
 from ..ir.primitive import Array
 from ..stages import Traced
-from ..tracing.source import source_text
+from ..tracing.source import file_of, source_text
 from ..watched_call import graph_inputs
 
 SHOWN = 6  # elements of a value on one line
@@ -212,7 +213,9 @@ def watch(
 
 def is_at(source: str, line: str | int) -> bool:
     """Tell whether a user line is the one that is asked for."""
-    return source == line or source.rpartition(":")[2] == str(line)
+    number = source.rpartition(":")[2]
+    path = f"{file_of(source)}:{number}"
+    return str(line) in (source, number, path) or path.endswith(f"{os.sep}{line}")
 
 
 def _by_number(line: str) -> tuple[str, int]:

@@ -3,9 +3,10 @@
 Needs a Program that is right in the interpreter. Establishes `code_culprit`: the first
 step whose code, built and run alone on the values that the step is given, differs from
 what the interpreter makes of it; with one thread and with other instruction sets, too.
+All code runs in a child process, where it may crash or hang.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,12 +32,22 @@ from ..program.program import (
     Step,
     Storage,
     ends_of,
+    nested,
 )
 from ..runtime.cpu.executable import CpuExecutable
 from ..runtime.cpu.threads import threading_of
-from .checks import Inputs, complaint_of
-from .contract import Bound, Reference
-from .culprit import Culprit, said
+from .checks import Inputs, first_complaint
+from .child import (
+    SECONDS,
+    Code,
+    ProcessDied,
+    Send,
+    outcomes_of_code,
+    time_limit,
+    values_of_child,
+)
+from .contract import Bound, Outcome, Reference
+from .culprit import Culprit, Failure, said
 from .noise import epsilon, largest, wide
 
 REPEATS = 4  # runs of one step, in loops, that are looked at
@@ -48,57 +59,96 @@ GARBAGE = 0xA5  # what the interpreter fills memory with that nothing was writte
 OTHER_ISAS = ("avx2", "baseline")
 
 
-def executable_of(program: Program) -> CpuExecutable:
-    """Return a Program's machine code, as the switches want it."""
-    threading = threading_of(config.get("threads"), config.get("share_from"))
-    return CpuExecutable(program, host_target(config.get("isa")), threading)
-
-
-def code_culprit(
-    program: Program,
-    wanted: Sequence[Reference],
-    laid_out: Callable[[Inputs], list[Array]],
-) -> Culprit | None:
-    """Find the step of a Program whose machine code is wrong.
+@dataclass(frozen=True)
+class Native:
+    """A Program that is right in its interpreter, and how its machine code is called.
 
     Parameters
     ----------
     program : Program
-        Right in its interpreter.
-    wanted : sequence of Reference
-        What it gives.
     laid_out : callable
         Returns copies of inputs with the strides that the Program expects.
+    seconds : float
+        After which code that still runs is taken to hang.
     """
-    target = host_target(config.get("isa"))
-    threading = threading_of(config.get("threads"), config.get("share_from"))
 
-    def whole(target: Target, threading: Threading) -> str | None:
+    program: Program
+    laid_out: Callable[[Inputs], list[Array]]
+    seconds: float = SECONDS
+
+    def outcomes(
+        self, given: Iterable[Inputs], target: Target, threading: Threading
+    ) -> Iterator[Outcome]:
+        """Yield what the code gives, built and run in a child process."""
+
+        def build() -> Code:
+            executable = CpuExecutable(self.program, target, threading)
+            return lambda inputs: executable.run(self.laid_out(inputs))
+
+        return outcomes_of_code(build, given, self.seconds)
+
+    def failure(
+        self, wanted: Sequence[Reference], target: Target, threading: Threading
+    ) -> Failure | None:
+        """Return what is wrong with the code for a target, built and run as a whole."""
+        outcomes = self.outcomes([r.inputs for r in wanted], target, threading)
         try:
-            executable = CpuExecutable(program, target, threading)
-            return complaint_of(wanted, lambda xs: executable.run(laid_out(xs)))
+            wrong = first_complaint(wanted, outcomes)
+        except ProcessDied as error:
+            return Failure(error.message, error.how)
         except Exception as error:  # whatever emitting and building may raise
-            return said(error)
+            return Failure(said(error))
+        return None if wrong is None else Failure(wrong)
 
-    wrong = whole(target, threading)
+
+def usual_target() -> tuple[Target, Threading]:
+    """Return the instructions and the threads that the switches want."""
+    threading = threading_of(config.get("threads"), config.get("share_from"))
+    return host_target(config.get("isa")), threading
+
+
+def code_culprit(native: Native, wanted: Sequence[Reference]) -> Culprit | None:
+    """Find the step of a Program whose machine code is wrong.
+
+    Parameters
+    ----------
+    native : Native
+    wanted : sequence of Reference
+        What it gives.
+    """
+    target, threading = usual_target()
+    wrong = native.failure(wanted, target, threading)
     if wrong is None:
         return None
-    search = _Steps(program, target, threading)
+    search = _Steps(native.program, target, threading, native.seconds)
     found = search.first_wrong([r for r in wanted if isinstance(r.outcome, tuple)])
-    notes: list[str] = []
-    if threading is not SERIAL and whole(target, SERIAL) is None:
-        notes.append("by one thread it is right")
-    for isa in OTHER_ISAS:
-        if isa != target.name and _can(isa):
-            is_right = whole(host_target(isa), threading) is None
-            notes.append(f"with {isa} it is {'right' if is_right else 'wrong too'}")
+    notes = list(_otherwise(native, wanted, target, threading))
     if found is None:
         notes.append("each step alone is right: what calls them, or memory, is not")
-        return Culprit("code", "the program's own code", wrong, notes=tuple(notes))
-    step, reason = found
+        name = "the program's own code"
+        return Culprit("code", name, wrong.reason, notes=tuple(notes), died=wrong.died)
+    step, wrong = found
     name = step.kernel.name if isinstance(step, Run) else format_step(step)
-    notes.insert(0, f"step: {format_step(step)}")
-    return Culprit("code", name, reason, source=step.source, notes=tuple(notes))
+    return Culprit(
+        "code",
+        name,
+        wrong.reason,
+        source=step.source,
+        notes=(f"step: {format_step(step)}", *notes),
+        died=wrong.died,
+    )
+
+
+def _otherwise(
+    native: Native, wanted: Sequence[Reference], target: Target, threading: Threading
+) -> Iterator[str]:
+    """Say with which threads and instructions the code is right."""
+    if threading is not SERIAL and native.failure(wanted, target, SERIAL) is None:
+        yield "by one thread it is right"
+    for isa in OTHER_ISAS:
+        if isa != target.name and _can(isa):
+            failure = native.failure(wanted, host_target(isa), threading)
+            yield f"with {isa} it is {'right' if failure is None else 'wrong too'}"
 
 
 def _can(isa: str) -> bool:
@@ -116,28 +166,46 @@ class _Steps:
     program: Program
     target: Target
     threading: Threading
+    seconds: float
     built: dict[int, tuple[Program, CpuExecutable]] = field(default_factory=dict)
     seen: dict[int, int] = field(default_factory=dict)
-    found: tuple[Step, str] | None = None
 
-    def first_wrong(self, wanted: Sequence[Reference]) -> tuple[Step, str] | None:
-        """Return the first step whose code is wrong, and what is."""
-        for reference in wanted:
-            run_program(self.program, reference.inputs, self.look)
-            if self.found is not None:
-                return self.found
+    def first_wrong(self, wanted: Sequence[Reference]) -> tuple[Step, Failure] | None:
+        """Return the first step whose code is wrong, and what is.
+
+        The child that runs them says which step is next, so that the last one it named
+        is at fault where it dies.
+        """
+        steps = list(nested(self.program.steps))
+        numbers = {id(step): k for k, step in enumerate(steps)}
+        step = None
+        try:
+            for number, wrong in values_of_child(
+                lambda send: self.search(wanted, numbers, send), self.seconds
+            ):
+                step = steps[number]
+                if wrong is not None:
+                    return step, Failure(wrong)
+        except ProcessDied as error:
+            if step is not None:
+                return step, Failure(error.message, error.how)
         return None
 
-    def look(
-        self, step: Step, number: int, ins: Sequence[Array], outs: Sequence[Array]
+    def search(
+        self, wanted: Sequence[Reference], numbers: Mapping[int, int], send: Send
     ) -> None:
-        """Compare one step with its code, unless a wrong one is known."""
-        times = self.seen[id(step)] = self.seen.get(id(step), 0) + 1
-        if self.found is not None or times > REPEATS:
-            return
-        wrong = self.complaint(step, ins)
-        if wrong is not None:
-            self.found = step, wrong
+        """Send the number of each step before its code runs, and what is wrong then."""
+
+        def look(step: Step, _: int, ins: Sequence[Array], __: Sequence[Array]) -> None:
+            times = self.seen[id(step)] = self.seen.get(id(step), 0) + 1
+            if times <= REPEATS:
+                send((numbers[id(step)], None))
+                wrong = self.complaint(step, ins)
+                if wrong is not None:
+                    send((numbers[id(step)], wrong))
+
+        for reference in wanted:
+            run_program(self.program, reference.inputs, look)
 
     def complaint(self, step: Step, ins: Sequence[Array]) -> str | None:
         if id(step) not in self.built:
@@ -154,7 +222,8 @@ class _Steps:
         ]
         want = run_program(alone, given)
         try:
-            got = made.run(given)
+            with time_limit(self.seconds):
+                got = made.run(given)
         except Exception as error:  # an error word that the interpreter has not
             return said(error)
         return _compared(alone, given, got, want)

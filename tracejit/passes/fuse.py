@@ -48,12 +48,15 @@ from .groups import (
     kept_axes,
     merged_loops,
     positions,
+    read_shape,
     rows_of,
+    work_of,
 )
 from .limits import Limits
 from .manager import PassContext, map_subgraphs
 from .normal_form import normal_form
 from .notes import Boundary
+from .recompute import Recomputation
 from .streams import with_streams
 
 Read = tuple[Var, Map | None]  # a variable and where an element reads it
@@ -66,6 +69,8 @@ REPEATED_SMALL = 8  # arrays this much smaller than a value cost nothing to load
 DUPLICATED_WORK = 16.0  # operations an element, done again rather than stored
 DUPLICATED_TOTAL = 4096.0  # operations that cost less than another kernel
 PROLOGUE_WORK = 4.0  # operations an element of what a product reads
+HEAVY = 2.0**22  # operations of a product that threads share
+HEAVY_ELEMENT = 64.0  # operations for an element, beside which storing it is nothing
 REPEATED_FREE = 64.0  # bytes that cost nothing to load: scalars
 SIBLINGS = 4  # groups that read an array, of which the latest are tried
 SCALAR_PENALTY = 8.0  # operations once a row are not done in vectors
@@ -120,6 +125,7 @@ class _Fusion:
         for eqn in self.graph.eqns:
             self.place(eqn)
         self._merge_siblings()
+        self._recompute()
         return fused_graph(
             self.graph,
             self.groups,
@@ -232,6 +238,7 @@ class _Fusion:
             group.kept = kept_axes(eqn, reduced_axes(eqn))
         group.has_window = eqn.primitive is conv_general_p
         group.has_product = group.has_window or eqn.primitive is dot_general_p
+        group.is_heavy = eqn.primitive is dot_general_p and _is_heavy(eqn)
         if group.has_window:
             group.space = self._space_of_readers(eqn.outvars[0])
         group.has_turns = eqn.primitive is scan_p
@@ -421,6 +428,8 @@ class _Fusion:
             return Refusal.AXES
         if group.is_stream and kept != rows_of(group.space):
             return Refusal.AXES
+        if group.is_heavy and not kept:
+            return Refusal.THREADS
         after = Group(-1, group.space, kept, has_window=group.has_window)
         if after.is_column and (group.has_product or group.has_rows):
             return Refusal.AXES
@@ -479,7 +488,7 @@ class _Fusion:
             return Refusal.PRODUCT
         loops = merged_loops(home, other)
         if loops is None:
-            return Refusal.SPACE if home.space != other.space else Refusal.AXES
+            return _clash(home, other)
         if not self.dependencies.can_merge(home.number, other.number):
             return Refusal.CYCLE
         has_window = home.has_window or other.has_window
@@ -548,6 +557,7 @@ class _Fusion:
         home.is_pinned |= other.is_pinned
         home.has_product |= other.has_product
         home.has_window |= other.has_window
+        home.is_heavy |= other.is_heavy
         home.has_rows |= other.has_rows
         home.is_stream |= other.is_stream
         home.has_turns |= other.has_turns
@@ -593,6 +603,20 @@ class _Fusion:
             return False
         home.space, home.kept = loops
         return True
+
+    def _recompute(self) -> None:
+        """Let groups compute again what costs more to store and to load."""
+        again = Recomputation(
+            self.graph,
+            self.groups,
+            self.group_of,
+            self.reads,
+            frozenset(self.lazy_cost),
+            frozenset(self.repeated),
+            self.limits.max_equations,
+        )
+        for var, loaded in again.found(self.context).items():
+            self.repeated[var] = work_of(self.definitions[var]), loaded
 
     # --- where operands are read
 
@@ -676,14 +700,6 @@ def may_join_turns(eqn: Eqn) -> bool:
     return eqn.primitive.kind is Kind.ELEMENTWISE or eqn.primitive is scan_p
 
 
-def read_shape(eqn: Eqn) -> Shape:
-    """Return the shape over which an equation reads: a reduction, its operand's."""
-    if not eqn.outvars:
-        return ()
-    is_reduction = eqn.primitive.name in REDUCE_OPS
-    return (eqn.invars[0] if is_reduction else eqn.outvars[0]).aval.shape
-
-
 def _contracts_rows(eqn: Eqn) -> bool:
     """Tell whether a product contracts the last axis of its left operand alone."""
     contract, batch = eqn.params["contract"], eqn.params["batch"]
@@ -695,6 +711,24 @@ def _contracts_rows(eqn: Eqn) -> bool:
     return is_last and shared == tuple(range(len(shared)))
 
 
+def _clash(home: Group, other: Group) -> Refusal:
+    """Return why two groups have no loops in common."""
+    if home.space != other.space:
+        return Refusal.SPACE
+    is_number = () in (home.kept, other.kept)
+    is_heavy = home.is_heavy or other.is_heavy
+    return Refusal.THREADS if is_heavy and is_number else Refusal.AXES
+
+
+def _is_heavy(product: Eqn) -> bool:
+    """Tell whether a product is worth several threads, and its result little beside it.
+
+    A sum over several axes that follows it is done by one thread.
+    """
+    work = work_of(product)
+    return work >= HEAVY_ELEMENT and work * product.outvars[0].aval.size >= HEAVY
+
+
 def reduced_axes(eqn: Eqn) -> Shape:
     """Return the axes that a reduction removes."""
     if "axes" in eqn.params:
@@ -702,14 +736,6 @@ def reduced_axes(eqn: Eqn) -> Shape:
     axis = eqn.params["axis"]
     assert isinstance(axis, int)
     return (axis,)
-
-
-def work_of(eqn: Eqn) -> float:
-    """Return the operations an equation does for an element of what it reads."""
-    ins = tuple(x.aval for x in eqn.invars)
-    outs = tuple(v.aval for v in eqn.outvars)
-    elements = max(prod(read_shape(eqn)), 1)
-    return max(eqn.primitive.flops(ins, outs, eqn.params) / elements, 1.0)
 
 
 def _is_much_smaller(a: ShapedArray, b: ShapedArray) -> bool:

@@ -6,7 +6,7 @@ them. Establishes that a group's sub-graph holds all that it computes, and that
 everything outside of groups reads variables that something defines.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from ..errors import InternalError
 from ..ir import dtypes as dt
@@ -209,22 +209,42 @@ class _Rebuilding:
 
         Lazy and repeated ones among them, unless they must lie in memory.
         """
-        mine = set(group.eqns)
-        memory = {x for e in mine for i, x in enumerate(e.invars) if reads_memory(e, i)}
-        body: dict[Eqn, None] = {}
-        inputs: dict[Var, None] = {}
-        stack = list(reversed(roots))
-        while stack:
-            var = stack.pop()
-            eqn = self.definitions.get(var)
-            is_repeated = var in self.lazy or var in self.repeated
-            is_own = eqn in mine or (is_repeated and not group.is_opaque)
-            if eqn is None or var in memory or not is_own:
-                inputs[var] = None
-            elif eqn not in body:
-                body[eqn] = None
-                stack.extend(reversed(list(_variables(eqn))))
-        return sorted(body, key=lambda e: self.order[e]), list(inputs)
+        free = self.lazy | self.repeated
+        body, inputs = closure(roots, group, self.definitions, free)
+        return sorted(body, key=lambda e: self.order[e]), inputs
+
+
+def closure(
+    roots: Sequence[Var],
+    group: Group,
+    definitions: Mapping[Var, Eqn],
+    free: Set[Var],
+) -> tuple[list[Eqn], list[Var]]:
+    """Return the equations that compute variables in a group, and what they read.
+
+    Parameters
+    ----------
+    roots : sequence of Var
+    group : Group
+    definitions : mapping of Var to Eqn
+    free : set of Var
+        What is computed wherever it is read, unless it must lie in memory.
+    """
+    mine = set(group.eqns)
+    memory = {x for e in mine for i, x in enumerate(e.invars) if reads_memory(e, i)}
+    body: dict[Eqn, None] = {}
+    inputs: dict[Var, None] = {}
+    stack = list(reversed(roots))
+    while stack:
+        var = stack.pop()
+        eqn = definitions.get(var)
+        is_own = eqn in mine or (var in free and not group.is_opaque)
+        if eqn is None or var in memory or not is_own:
+            inputs[var] = None
+        elif eqn not in body:
+            body[eqn] = None
+            stack.extend(reversed(list(_variables(eqn))))
+    return list(body), list(inputs)
 
 
 def _unread_checks(graph: Graph) -> set[Var]:

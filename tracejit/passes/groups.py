@@ -10,11 +10,12 @@ loops over them would have to start anew.
 import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
+from functools import lru_cache
 from math import prod
 
 from ..ir.aval import Shape
 from ..ir.graph import Eqn, Var
-from ..kernels.lower import aligned_axes
+from ..kernels.lower import REDUCE_OPS, aligned_axes
 from ..kernels.maps import Affine, Map, axis
 from ..records import dataclass
 
@@ -37,6 +38,7 @@ class Refusal(enum.Enum):
     SIZE = "the group is full"
     PRODUCT = "a matrix product reads its operands from memory"
     MEMORY = "a gather reads its source from memory"
+    THREADS = "a sum of everything would keep the product on one thread"
     TURNS = "one of the two is a loop that each element runs for itself"
     PIECES = "an array of many pieces is put together in memory"
     STEPS = "one of the two is a loop or a branch of several steps"
@@ -61,6 +63,8 @@ class Group:
     has_window : bool
         That contraction is a convolution. Shapes that differ from the space by axes of
         one element are its own: those of groups are views.
+    is_heavy : bool
+        Its product is worth several threads: it may not end in one number.
     has_turns : bool
         It contains a loop that each element runs for itself; then it is pointwise, as
         sums would run the loop again in each of their phases.
@@ -85,6 +89,7 @@ class Group:
     is_opaque: bool = False
     has_product: bool = False
     has_window: bool = False
+    is_heavy: bool = False
     has_turns: bool = False
     has_rows: bool = False
     is_stream: bool = False
@@ -165,6 +170,23 @@ def kept_axes(eqn: Eqn, axes: Sequence[int]) -> Shape:
     return tuple(d for d in range(eqn.invars[0].aval.ndim) if d not in axes)
 
 
+def read_shape(eqn: Eqn) -> Shape:
+    """Return the shape over which an equation reads: a reduction, its operand's."""
+    if not eqn.outvars:
+        return ()
+    is_reduction = eqn.primitive.name in REDUCE_OPS
+    return (eqn.invars[0] if is_reduction else eqn.outvars[0]).aval.shape
+
+
+def work_of(eqn: Eqn) -> float:
+    """Return the operations an equation does for an element of what it reads."""
+    ins = tuple(x.aval for x in eqn.invars)
+    outs = tuple(v.aval for v in eqn.outvars)
+    elements = max(prod(read_shape(eqn)), 1)
+    return max(eqn.primitive.flops(ins, outs, eqn.params) / elements, 1.0)
+
+
+@lru_cache(4096)  # asked for each operand of each equation
 def positions(shape: Shape) -> Map:
     """Return the position of an element in its own array; extents of one give 0."""
     return tuple(axis(f"a{d}") if n != 1 else Affine() for d, n in enumerate(shape))
@@ -178,6 +200,8 @@ def merged_loops(a: Group, b: Group) -> tuple[Shape, Shape | None] | None:
         if one.has_turns and not two.is_pointwise:
             return None
     loops = _merged_loops(a, b)
+    if loops is not None and (a.is_heavy or b.is_heavy) and loops[1] == ():
+        return None
     if loops is not None and (a.is_stream or b.is_stream):
         space, kept = loops
         return loops if kept in (None, rows_of(space)) else None

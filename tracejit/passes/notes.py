@@ -80,4 +80,28 @@ class TakenApart:
         return f"taken apart: {self.aval}, {self.equations} equations ({where})"
 
 
-Note = Boundary | Rolled | LaidOut | TakenApart
+@dataclass(frozen=True)
+class ComputedAgain:
+    """A value that the kernels which read it compute, instead of loading it.
+
+    Parameters
+    ----------
+    aval : ShapedArray
+    readers : int
+        How many groups compute it.
+    operations : int
+        Equations that each of them adds at most.
+    source : tuple of str
+    """
+
+    aval: ShapedArray
+    readers: int
+    operations: int
+    source: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = ", ".join(self.source)
+        return f"computed again: {self.aval}, in {self.readers} groups ({where})"
+
+
+Note = Boundary | Rolled | LaidOut | TakenApart | ComputedAgain

@@ -10,6 +10,7 @@ from ..program.carries import without_carry_copies
 from ..program.donate import Offer, with_donations, with_final_copies
 from ..program.horizontal import merge_alike
 from ..program.lower import lower_graph
+from ..program.names import with_names
 from ..program.plan import plan_memory
 from ..program.program import Program
 from ..program.share import share_kernels
@@ -151,7 +152,7 @@ def compile_to_program(
         """Lower the graph after its passes; all but the memory plan."""
         program = lower_graph(fused, in_strides, complex_views, layouts, parts)
         program = step("merge", merge_alike(step("lower", program)))
-        program = step("share", share_kernels(program))
+        program = step("share", with_names(share_kernels(program)))
         program = step("carries", without_carry_copies(program))
         return step("donate", with_donations(program, offers))
 

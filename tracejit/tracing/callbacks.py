@@ -17,6 +17,7 @@ from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.ops.callback import callback_p, check_p
 from ..ir.primitive import HostFunction, Param, Primitive
+from .checks import record_check
 from .inner import with_kind
 from .source import user_frame, user_line
 from .storage import Kind
@@ -252,20 +253,13 @@ def debug_check(cond: Any, msg: str, *args: Any) -> None:
     def call(*arrays: np.ndarray) -> Arrays:
         raise CheckError(msg.format(*later.rebuilt(arrays)))
 
-    _record_check(trace, cond, HostFunction("check", call), values.operands)
-
-
-def _record_check(
-    trace: Trace, cond: Any, host: HostFunction, operands: Sequence[Any]
-) -> None:
-    ok = trace.lift(np.all(cond))
-    lifted = [trace.lift(x) for x in operands]
-    is_known = all(x.is_known for x in (ok, *lifted)) and trace.concrete
+    holds = trace.lift(np.all(cond))
+    operands = [trace.lift(x) for x in values.operands]
+    is_known = all(x.is_known for x in (holds, *operands)) and trace.concrete
     if is_known and trace.runs_once:
-        _run_now(check_p, [ok, *lifted], {"fn": host})
-        return
-    atoms = [ok.convert(dt.BOOL), *(x.read() for x in lifted)]
-    trace.emit_all(check_p, atoms, {"fn": host})
+        _run_now(check_p, [holds, *operands], {"fn": HostFunction("check", call)})
+    else:
+        record_check(holds, call, operands)
 
 
 # --- values from Python -----------------------------------------------------------

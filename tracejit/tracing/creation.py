@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from types import FrameType, ModuleType
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -22,9 +22,11 @@ from . import alternatives, functions, ufuncs
 from .source import is_called_from, is_library, user_line
 from .storage import Kind, own
 from .trace import Trace, current_trace
-from .tracer import Tracer
+from .tracer import Tracer, UfuncOfListError
 
 Fn = Callable[..., Any]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Creation functions whose result depends on shapes and numbers alone.
 FROM_NUMBERS = (
@@ -284,18 +286,55 @@ def _of_lists(original: Fn) -> Fn:
 
     @functools.wraps(original)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if not any(type(x) in (list, tuple) for x in args):
-            return original(*args, **kwargs)
-        trace = current_trace()
-        if trace is None or is_library(sys._getframe(1).f_code.co_filename):
-            return original(*args, **kwargs)
-        arrays = (
-            array_of(trace, x) if type(x) in (list, tuple) and has_tracer(x) else x
-            for x in args
-        )
-        return original(*arrays, **kwargs)
+        return original(*_with_arrays(args, sys._getframe(1)), **kwargs)
 
     return wrapped
+
+
+def _with_arrays(args: tuple[Any, ...], caller: FrameType) -> tuple[Any, ...]:
+    """Make arrays of lists of traced values, in a call by the user's code."""
+    if not any(type(x) in (list, tuple) for x in args):
+        return args
+    trace = current_trace()
+    if trace is None or is_library(caller.f_code.co_filename):
+        return args
+    return tuple(
+        array_of(trace, x) if type(x) in (list, tuple) and has_tracer(x) else x
+        for x in args
+    )
+
+
+class _OfLists:
+    """Stands for a ufunc, and makes arrays of the lists of traced values it is given.
+
+    It equals the ufunc, and `isinstance` takes it for one. `is` does not, so that it
+    stands in the module only where a function would not trace without it.
+    """
+
+    def __init__(self, ufunc: np.ufunc) -> None:
+        self.ufunc = ufunc
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
+        return np.ufunc
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.ufunc(*_with_arrays(args, sys._getframe(1)), **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.ufunc, name)
+        is_method = name in ("reduce", "accumulate", "reduceat", "outer")
+        return _of_lists(value) if is_method else value
+
+    def __eq__(self, other: object) -> bool:
+        ufunc: object = self.ufunc
+        return ufunc is (other.ufunc if type(other) is _OfLists else other)
+
+    def __hash__(self) -> int:
+        return hash(self.ufunc)
+
+    def __repr__(self) -> str:
+        return repr(self.ufunc)
 
 
 def call(fn: Fn, *args: Any, **kwargs: Any) -> Any:
@@ -342,8 +381,17 @@ class _Installer:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.count = 0
+        self.takes_lists = False
         self.originals: list[tuple[Any, str, Fn]] = []
         self.random_finder = _RandomFinder()
+
+    def install_ufuncs(self) -> None:
+        """Have ufuncs take lists until the outermost trace ends."""
+        with self.lock:
+            self.takes_lists = True
+            for name, ufunc in list(vars(np).items()):
+                if isinstance(ufunc, np.ufunc) and type(ufunc) is not _OfLists:
+                    self._wrap(np, name, _OfLists(ufunc))
 
     def install(self) -> None:
         with self.lock:
@@ -384,6 +432,7 @@ class _Installer:
             for module, name, original in self.originals:
                 setattr(module, name, original)
             self.originals.clear()
+            self.takes_lists = False
             with suppress(ValueError):
                 sys.meta_path.remove(self.random_finder)
 
@@ -421,3 +470,24 @@ def wrapped_creation() -> Iterator[None]:
         yield
     finally:
         _installer.restore()
+
+
+def taking_lists(make: Callable[P, R]) -> Callable[P, R]:
+    """Decorate what traces a function: ufuncs of nothing but lists are traced too.
+
+    NumPy asks no element of a list what a ufunc is to do, so the trace fails there. It
+    is made once more then, with ufuncs that look into lists in the `numpy` module.
+    """
+
+    @functools.wraps(make)
+    def made(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return make(*args, **kwargs)
+        except UfuncOfListError:
+            if current_trace() is not None or _installer.takes_lists:
+                raise
+        with wrapped_creation():
+            _installer.install_ufuncs()
+            return make(*args, **kwargs)
+
+    return made

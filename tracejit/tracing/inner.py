@@ -20,7 +20,7 @@ from ..ir.graph import Atom, Graph
 from ..ir.interp import evaluate
 from ..ir.primitive import Array, Effect
 from ..records import dataclass
-from .creation import wrapped_creation
+from .creation import taking_lists, wrapped_creation
 from .numpy_rules import RULES
 from .storage import Kind, Storage, blank
 from .trace import Role, Trace, current_trace, run_traced
@@ -110,6 +110,7 @@ def kind_of(x: Any) -> Kind:
     return Kind.PYTHON if type(x) in (int, float, complex, bool) else Kind.SCALAR
 
 
+@taking_lists
 def trace_inner(
     call: Callable[[list[Any]], Any],
     arguments: Sequence[Argument],
@@ -203,7 +204,7 @@ def run_graph(graph: Graph, operands: Sequence[Any]) -> list[Any]:
     atoms = [
         x.convert(aval.dtype) for x, aval in zip(lifted, graph.in_avals, strict=True)
     ]
-    outs = trace.builder.inline(graph, atoms)
+    outs = trace.inline(graph, atoms)
     values = known_results(trace, graph, lifted)
     if values is None:
         return [trace.result(x) for x in outs]

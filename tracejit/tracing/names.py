@@ -51,10 +51,8 @@ class Assignments:
     _at: int = -1
     _named: Var | None = None
 
-    def record(self, frame: FrameType | None, result: Atom) -> None:
+    def record(self, frame: FrameType, result: Atom) -> None:
         """Name `result`, which `frame`'s present instruction has just made."""
-        if frame is None:
-            return
         if frame.f_code is not self._code:
             self._code, self._bytes = frame.f_code, frame.f_code.co_code
         elif frame.f_lasti == self._at and self._named is not None:

@@ -38,7 +38,7 @@ from ..ir.primitive import (
     register,
 )
 from .batching import Wanted, trace_rule
-from .creation import wrapped_creation
+from .creation import taking_lists, wrapped_creation
 from .inner import kind_of, with_kind
 from .numpy_rules import RULES
 from .source import user_line
@@ -347,6 +347,7 @@ def _traced(
 
 
 @lru_cache(maxsize=512)
+@taking_lists
 def _traced_once(
     name: str,
     fn: Function,

@@ -16,7 +16,7 @@ from ..ir.graph import Atom, Graph, Var
 from ..records import dataclass
 from .capture import CapturedArray, CaptureFinder, Constant, Getter
 from .constants import CapturedConstant, captured_constants
-from .creation import wrapped_creation
+from .creation import taking_lists, wrapped_creation
 from .leaves import ArgumentLeaf, DescribedCall
 from .masked import Masked, unsupported_mask
 from .mutation import Change, changes_of, watch
@@ -106,6 +106,8 @@ class Recording:
         The pinned leaves, and the user's line that asked first.
     call : DescribedCall
         What it was recorded for.
+    turns : dict of str to int
+        Lines that ran again in loops of Python, and how often.
     """
 
     graph: Graph
@@ -118,6 +120,7 @@ class Recording:
     constants: tuple[CapturedConstant, ...] = ()
     asked: Mapping[int, str] = field(default_factory=dict)
     call: DescribedCall = field(default_factory=DescribedCall)
+    turns: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def arguments(self) -> tuple[ArgumentLeaf, ...]:
@@ -141,6 +144,7 @@ class _Outputs:
         return len(self.atoms) - 1
 
 
+@taking_lists
 def record(
     fn: Callable[..., Any],
     call: Call,
@@ -258,6 +262,7 @@ def _finish(
         pinned,
         asked=dict(trace.pinned),
         call=call.described,
+        turns=trace.turns.of_lines(),
     )
 
 

@@ -16,6 +16,12 @@ _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _LIBRARIES = tuple(f"{os.sep}{d}{os.sep}" for d in ("site-packages", "dist-packages"))
 _SCIPY = tuple(f"{d}scipy{os.sep}" for d in _LIBRARIES)
 _CALL_CACHE = 16  # bytes, and more than any CPython since 3.11 has
+_UFUNCS = frozenset(
+    {
+        *(name for name, value in vars(np).items() if isinstance(value, np.ufunc)),
+        *("reduce", "accumulate", "reduceat", "outer"),
+    }
+)
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
@@ -79,6 +85,13 @@ def scipy_call() -> tuple[str, str] | None:
     return (public[-1] if public else _scipy_module_of(name)), name
 
 
+def calls_ufunc(frame: FrameType) -> bool:
+    """Tell whether the code of a frame, if it is the user's, is calling a ufunc."""
+    if is_library(frame.f_code.co_filename):
+        return False
+    return _called_name(frame) in _UFUNCS
+
+
 def _called_name(frame: FrameType) -> str | None:
     """Return the name of what a frame calls, perhaps known there under another."""
     callees = _callees(frame.f_code)
@@ -115,26 +128,35 @@ def line_of(frame: FrameType) -> str:
 
 
 # The files whose lines were named, by the names that stand in lines.
-_FILES: dict[str, set[str]] = {}
+_PATHS: dict[str, str] = {}
 
 
 @lru_cache(maxsize=4096)
 def _shown(filename: str, line: int) -> str:
-    name = os.path.basename(filename)
-    _FILES.setdefault(name, set()).add(filename)
-    return f"{name}:{line}"
+    return f"{_name_of(filename)}:{line}"
+
+
+@lru_cache(maxsize=4096)
+def _name_of(filename: str) -> str:
+    """Return the shortest end of a file's path that no other file has so far.
+
+    ``"model.py"``, and of a second file of that name ``"other/model.py"``.
+    """
+    path = os.path.abspath(filename) if os.path.exists(filename) else filename
+    parts = path.split(os.sep)
+    ends = (os.sep.join(parts[-n:]) for n in range(1, len(parts) + 1))
+    return next(end for end in ends if _PATHS.setdefault(end, path) == path)
 
 
 def file_of(line: str) -> str | None:
-    """Return the path of the file of a user's line; None if several have its name.
+    """Return the path of the file of a user's line; None if it is not known.
 
     Parameters
     ----------
     line : str
         As `line_of` gave it in this process: ``"file.py:12"``.
     """
-    files = _FILES.get(line.rpartition(":")[0], ())
-    return next(iter(files)) if len(files) == 1 else None
+    return _PATHS.get(line.rpartition(":")[0])
 
 
 def source_text(line: str) -> str:

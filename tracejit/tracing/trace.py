@@ -21,7 +21,7 @@ from ..errors import LeakedTracerError, TraceError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Literal, Var
+from ..ir.graph import Atom, Graph, Literal, Var
 from ..ir.ops.shape import broadcast_in_dim_p, constant_p, iota_p
 from ..ir.placed import Placed
 from ..ir.primitive import ArrayConstant, Param, Primitive
@@ -33,6 +33,7 @@ from .rules import Rules
 from .source import line_of, user_frame, user_line
 from .storage import Array, Kind, OwnArray, Storage, blank
 from .tracer import Tracer
+from .turns import Turns
 
 KNOWN_LIMIT = 1 << 16  # elements of a value kept for Python under jit
 
@@ -94,13 +95,14 @@ class Trace:
     pinned: dict[int, str] = field(default_factory=dict)
     active: bool = True
     thread: int = field(default_factory=threading.get_ident)
+    turns: Turns = field(default_factory=Turns)
     _lifted: dict[int, tuple[Array, Tracer]] = field(default_factory=dict)
     _assignments: Assignments = field(default_factory=Assignments)
 
     def __post_init__(self) -> None:
         self.builder = Builder(self.name, SIMPLIFY, value_number=True)
         if self.parent is not None:
-            self.device = self.parent.device
+            self.device, self.turns = self.parent.device, self.parent.turns
 
     @property
     def depth(self) -> int:
@@ -143,11 +145,22 @@ class Trace:
         """Record one equation with the user's line and return its results."""
         self.check_active()
         frame = user_frame()
-        self.builder.source = () if frame is None else (line_of(frame),)
+        line = "" if frame is None else line_of(frame)
+        self.builder.source = (line,) if line else ()
         outs = self.builder.emit_all(primitive, atoms, params)
-        if len(outs) == 1:
-            self._assignments.record(frame, outs[0])
+        if frame is not None:
+            self.turns.record(frame, ((line, primitive.name),))
+            if len(outs) == 1:
+                self._assignments.record(frame, outs[0])
         return outs
+
+    def inline(self, graph: Graph, atoms: Sequence[Atom]) -> tuple[Atom, ...]:
+        """Record the equations of a graph, with their own lines."""
+        frame = user_frame()
+        if frame is not None:
+            made = {(e.source[0], e.primitive.name) for e in graph.eqns if e.source}
+            self.turns.record(frame, made)
+        return self.builder.inline(graph, atoms)
 
     def check_active(self) -> None:
         """Raise when the trace is over or runs on another thread.
@@ -441,6 +454,7 @@ def run_traced(trace: Trace, fn: Callable[[], object]) -> object:
     """Call `fn` with `trace` as the running one; the trace ends with the call."""
     outer = _running.trace
     _running.trace = trace
+    trace.turns.start()
     _count_traces(1)
     try:
         return fn()

@@ -6,6 +6,7 @@ and what a copy. Where the value is known the shadow carries it.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from . import alternatives
 from .bit_views import BitView
 from .flat import FlatView
 from .scipy_names import COUNTERPARTS
-from .source import scipy_call, user_line
+from .source import calls_ufunc, scipy_call, user_line
 from .storage import Array, Kind, Storage
 from .views import (
     ImaginaryPart,
@@ -148,6 +149,10 @@ def _unary(name: str, ufunc: np.ufunc) -> Unary:
         return ufunc(self)
 
     return apply
+
+
+class UfuncOfListError(ConcretizationError):
+    """A ufunc was called with lists of traced values, of which NumPy asks nothing."""
 
 
 class Tracer(Shadowed):
@@ -285,19 +290,29 @@ class Tracer(Shadowed):
         return self.home.rules.function(func, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: object = None) -> Array:
-        if self.kind is Kind.PYTHON and self.storage.known:
+        in_list = calls_ufunc(sys._getframe(1))
+        is_number = self.kind is Kind.PYTHON and self.storage.known
+        if is_number and not (in_list and self.home.is_differentiated(self.read())):
             return np.array(self._python("np.asarray()"), dtype)
         call = scipy_call()
         if call is not None and call[0] in COUNTERPARTS:
             raise _scipy_error(*call)
+        if in_list:
+            raise UfuncOfListError(
+                f"a ufunc was given lists, and a traced {self.aval} in them, but no "
+                "array that NumPy could ask",
+                source=user_line(),
+                hint="np.array([...]) in place of the list, or the ufunc by its name "
+                "in the module, np.add rather than add",
+            )
         where = "a NumPy array" if dtype is None else f"a NumPy array of {dtype}"
         raise ConcretizationError(
             f"a traced {self.aval} cannot become {where}: its value is known only when "
             "the compiled function runs",
             source=user_line(),
-            hint="keep to functions of the numpy module called by your own code, and "
-            "give ufuncs np.array([...]), not lists; to write into an array, make it "
-            "inside the function with np.zeros or pass it as an argument",
+            hint="keep to functions of the numpy module called by your own code; to "
+            "write into an array, make it inside the function with np.zeros or pass it "
+            "as an argument",
         )
 
     def _call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

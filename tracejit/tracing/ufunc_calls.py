@@ -1,6 +1,7 @@
 """Calls of ufuncs, with ``out=`` and ``where=``.
 
-What an elementwise call computes is in `ufuncs`, the methods are in `ufunc_methods`.
+What an elementwise call computes is in `ufuncs`, one of vectors and matrices in
+`generalized`; the methods are in `ufunc_methods`.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import functions, ufunc_methods, ufuncs
+from . import functions, generalized, ufunc_methods, ufuncs
 from .tracer import Tracer
 
 
@@ -18,23 +19,13 @@ def dispatch(
     """Trace ``ufunc.method(*inputs, **kwargs)``."""
     out = kwargs.pop("out", None)
     if method == "__call__":
-        if ufunc is np.matmul or ufunc.signature is not None:
-            result = _generalized(ufunc, inputs, kwargs)
+        if ufunc == np.matmul or ufunc.signature is not None:
+            result = generalized.call(ufunc, inputs, **kwargs)
         else:
             result = _elementwise(ufunc, inputs, out, **kwargs)
     else:
         return _call_method(ufunc, method, inputs, out, kwargs)
     return result if out is None else _write_out(ufunc, out, result, kwargs)
-
-
-def _generalized(
-    ufunc: np.ufunc, inputs: Sequence[object], kwargs: dict[str, Any]
-) -> Any:
-    lowering = functions.GENERALIZED.get(ufunc)
-    with_axis = {"axis"} if ufunc is np.vecdot else set()
-    if lowering is None or set(kwargs) - {"casting", "dtype", "subok"} - with_axis:
-        raise ufuncs.unsupported(f"the ufunc {ufunc.__name__!r} with {sorted(kwargs)}")
-    return lowering(*inputs, **{k: v for k, v in kwargs.items() if k in with_axis})
 
 
 def _elementwise(
@@ -85,9 +76,15 @@ def _call_method(
     kwargs: dict[str, Any],
 ) -> Any:
     """Trace ``ufunc.method(*inputs)``."""
+    if out is None or out[0] is None or method == "outer":
+        result = ufunc_methods.call(ufunc, method, tuple(inputs), kwargs)
+        return result if out is None else _write_out(ufunc, out, result, kwargs)
+    (target,) = out
+    ufuncs.check_writable(target)
+    if kwargs.get("dtype") is None and ufunc not in ufunc_methods.IN_ANY_DTYPE:
+        both = np.result_type(inputs[0], target)  # type: ignore[arg-type]
+        kwargs = {**kwargs, "dtype": ufunc.resolve_dtypes((both, both, None))[0]}
     result = ufunc_methods.call(ufunc, method, tuple(inputs), kwargs)
-    if out is None or out[0] is None:
-        return result
-    ufuncs.check_writable(out[0])
-    out[0].assign(result)
-    return out[0]
+    functions.outputs.check_shape(f"{ufunc.__name__}.{method}", target, result.shape)
+    target.assign(result)
+    return target

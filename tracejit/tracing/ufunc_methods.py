@@ -51,6 +51,14 @@ ASSOCIATIVE = frozenset(
         np.logical_xor,
     }
 )
+# These pick elements or tell truths, whatever dtype the result is asked for in.
+IN_ANY_DTYPE = frozenset(
+    {
+        *(np.maximum, np.minimum, np.fmax, np.fmin),
+        *(np.logical_and, np.logical_or, np.logical_xor),
+        *ufuncs.COMPARISONS,
+    }
+)
 # Fewer steps than this are written out, and fuse with what is around them.
 WRITTEN_OUT = 32
 
@@ -120,7 +128,7 @@ def _operand(ufunc: np.ufunc, x: Tracer, dtype: Any) -> Tracer:
         return x != 0
     given: dict[str, Any] = {}
     if dtype is not None:
-        given["signature"] = (None, None, np.dtype(dtype))
+        given["signature"] = (np.dtype(dtype), None, None)
     loop = ufunc.resolve_dtypes((None, x.dtype, None), reduction=True, **given)
     if loop[0] != loop[1]:
         raise TypeError(
@@ -223,30 +231,60 @@ def _reduceat(
     ufunc: np.ufunc, array: Any, indices: Any, axis: Any = 0, dtype: Any = None
 ) -> Any:
     """Each index to the next one; alone where the next one is not beyond."""
-    _, (x,) = lift(array)
+    _, (x, at) = lift(array, indices)
     d = normalize_axis(axis, x.ndim)
     n = x.shape[d]
-    starts = _known_indices(ufunc, indices)
-    if starts.size and not (starts.min() >= 0 and starts.max() < n):
+    at = at.astype(np.int64, casting="safe", copy=False)
+    if at.ndim != 1:
+        raise ValueError(f"indices of {ufunc.__name__}.reduceat have {at.ndim} axes")
+    if not at.is_known:
+        return _reduceat_traced(ufunc, x, at, d, dtype)
+    starts = at.shadow
+    outside = starts[(starts < 0) | (starts >= n)]
+    if outside.size:
         raise IndexError(
-            f"index {starts.max()} out-of-bounds in {ufunc.__name__}.reduceat [0, {n})"
+            f"index {outside[0]} out-of-bounds in {ufunc.__name__}.reduceat [0, {n})"
         )
     ends = np.append(starts[1:], n)
     pairs = zip(starts.tolist(), ends.tolist(), strict=True)
     lead = (slice(None),) * d
     pieces = [x[(*lead, slice(a, max(z, a + 1)))] for a, z in pairs]
-    # Sums start at 0.0; here they start with the first element, which may be -0.0.
-    nothing = {"initial": -0.0} if ufunc is np.add and dt.is_float(x.dtype) else {}
-    parts = [_reduce(ufunc, piece, d, dtype, **nothing) for piece in pieces]
+    parts = [_reduce(ufunc, piece, d, dtype, **_nothing(ufunc, x)) for piece in pieces]
     return np.stack(parts, axis=d)
 
 
-def _known_indices(ufunc: np.ufunc, indices: Any) -> np.ndarray:
-    if isinstance(indices, Tracer):
-        if not indices.is_known:
-            raise ufuncs.unsupported(f"np.{ufunc.__name__}.reduceat at traced indices")
-        indices = indices.shadow
-    return np.asarray(indices).astype(np.intp)
+def _nothing(ufunc: np.ufunc, x: Tracer) -> dict[str, float]:
+    """Sums start at 0.0; these start with their first element, which may be -0.0."""
+    return {"initial": -0.0} if ufunc == np.add and dt.is_float(x.dtype) else {}
+
+
+def _reduceat_traced(
+    ufunc: np.ufunc, x: Tracer, starts: Tracer, axis: int, dtype: Any
+) -> Any:
+    """All of the array under a mask for each index, as the graph has no lengths."""
+    n = x.shape[axis]
+    functions.require(
+        (starts >= 0) & (starts < n),
+        f"an index is out-of-bounds in {ufunc.__name__}.reduceat [0, {n})",
+        IndexError,
+    )
+    place, start = own(np.arange(n)), starts[:, None]
+    end = np.append(starts[1:], n)[:, None]
+    follows = (place > start) & (place < end)
+    if ufunc not in ACCUMULATIONS:
+        x = _operand(ufunc, x, dtype)
+    rows = functions.shape.moveaxis(x, axis, -1)
+    first = np.take(rows, starts, -1, mode="clip")
+    wide = np.broadcast_to(rows[..., None, :], (*first.shape, n))
+    if ufunc not in ACCUMULATIONS:
+        found = _folded(ufunc, wide, first, follows)
+    elif ufunc in (np.add, np.multiply):
+        counts = follows | (place == start)
+        found = _reduce(ufunc, wide, -1, dtype, where=counts, **_nothing(ufunc, x))
+    else:
+        wide = functions.where(follows, wide, first[..., None])
+        found = _reduce(ufunc, wide, -1, dtype)
+    return functions.shape.moveaxis(found, -1, axis)
 
 
 # --- outer and at -------------------------------------------------------------------
@@ -261,7 +299,7 @@ def _at(ufunc: np.ufunc, x: Any, index: Any, *values: Any) -> None:
     ufuncs.check_writable(x)
     if ufunc in (np.subtract, *SCATTERS):
         (value,) = values
-        add = ufunc is np.subtract
+        add = ufunc == np.subtract
         value = np.negative(value) if add else value
         indexing.at(x, index, value, SCATTERS[np.add if add else ufunc])
         return

@@ -15,10 +15,10 @@ import numpy as np
 from ..errors import ShapeError, UnsupportedError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
-from ..ir.graph import Atom
+from ..ir.graph import Atom, Literal
 from ..ir.ops import elementwise as ew
 from ..ir.ops.shape import broadcast_to
-from ..ir.ops.ufunc import loop_dtypes, ufunc_p
+from ..ir.ops.ufunc import ufunc_p
 from ..ir.primitive import Primitive
 from ..ir.strided import strided
 from ..records import dataclass
@@ -29,6 +29,7 @@ from .trace import Trace, current_trace
 from .tracer import Tracer, depends_of
 
 Lowering = Callable[..., Atom]
+Signature = tuple[np.dtype | None, ...] | None
 
 
 def unsupported(what: str, hint: str = "") -> UnsupportedError:
@@ -76,9 +77,11 @@ _PLANS: dict[object, _Plan] = {}  # by all that decides a plan
 _MOST_PLANS = 4096
 
 
-def _plan_for(ufunc: np.ufunc, operands: Sequence[Tracer], dtype: Any) -> _Plan:
+def _plan_for(
+    ufunc: np.ufunc, operands: Sequence[Tracer], signature: Signature, casting: str
+) -> _Plan:
     """Return the plan of a call; a program has few that differ."""
-    key: list[object] = [ufunc, dtype]
+    key: list[object] = [ufunc, signature, casting]
     for x in operands:
         shadow = x.shadow
         key += x.kind is Kind.PYTHON, shadow.dtype, shadow.shape, shadow.strides
@@ -86,17 +89,19 @@ def _plan_for(ufunc: np.ufunc, operands: Sequence[Tracer], dtype: Any) -> _Plan:
     if found is None:
         if len(_PLANS) >= _MOST_PLANS:
             _PLANS.clear()
-        found = _PLANS[tuple(key)] = _made_plan(ufunc, operands, dtype)
+        found = _PLANS[tuple(key)] = _made_plan(ufunc, operands, signature, casting)
     return found
 
 
-def _made_plan(ufunc: np.ufunc, operands: Sequence[Tracer], dtype: Any) -> _Plan:
+def _made_plan(
+    ufunc: np.ufunc, operands: Sequence[Tracer], signature: Signature, casting: str
+) -> _Plan:
     if all(set(loop) <= set("O->") for loop in ufunc.types):
         raise unsupported(
             f"the ufunc {ufunc.__name__!r} of Python objects",
             "write the function in NumPy, or tj.callback.pure",
         )
-    dtypes = _loop(ufunc, operands, dtype)
+    dtypes = loop(ufunc, operands, signature, casting)
     shape = _broadcast_shape(ufunc, operands)
     order = result_layout([x.shadow for x in operands], shape)
     return _Plan(dtypes, shape, None if order == [*range(len(shape))] else order)
@@ -112,13 +117,12 @@ def apply(
     signature: object = None,
 ) -> Any:
     """Trace a ufunc call and return its result or results."""
-    if signature is not None:
-        raise unsupported(f"signature= of {ufunc.__name__!r}", "use dtype=")
     trace = trace_of(inputs)
     operands = [trace.lift(x) for x in inputs]
     if ufunc in COMPARISONS:
         operands = _beyond_range(trace, operands)
-    plan = _plan_for(ufunc, operands, dtype)
+    wanted = signature_of(ufunc, dtype, signature)
+    plan = _plan_for(ufunc, operands, wanted, casting)
     atoms = []
     for x, d in zip(operands, plan.dtypes, strict=False):
         if x.kind is Kind.PYTHON:
@@ -151,36 +155,54 @@ def _beyond_range(trace: Trace, operands: list[Tracer]) -> list[Tracer]:
     return [x if x is not number else exact for x in operands]
 
 
-def _loop(
-    ufunc: np.ufunc,
-    operands: Sequence[Tracer],
-    dtype: Any,
+def signature_of(ufunc: np.ufunc, dtype: Any, signature: Any) -> Signature:
+    """Return the dtypes that ``dtype=`` or ``signature=`` asks a loop to have.
+
+    Returns
+    -------
+    tuple of (numpy.dtype or None), or None
+        One for each operand and result; None where NumPy is to choose.
+    """
+    if dtype is not None:
+        if signature is not None:
+            raise TypeError("cannot specify both 'signature' and 'dtype'")
+        return (*[None] * ufunc.nin, *[np.dtype(dtype)] * ufunc.nout)
+    if signature is None:
+        return None
+    names = signature.replace("->", "") if isinstance(signature, str) else signature
+    if len(names) == 1:
+        raise TypeError("Use `dtype` or fill the tuple with more than one 'None'.")
+    if len(names) != ufunc.nin + ufunc.nout:
+        raise ValueError(
+            f"a type-tuple must be specified of length {ufunc.nin + ufunc.nout} for "
+            f"ufunc {ufunc.__name__!r}"
+        )
+    return tuple(None if d is None else np.dtype(d) for d in names)
+
+
+def loop(
+    ufunc: np.ufunc, operands: Sequence[Tracer], signature: Signature, casting: str
 ) -> list[np.dtype]:
+    """Return the dtypes of operands and results in the loop that NumPy runs."""
     # Among Python numbers alone none decides: NumPy would compare ints as objects.
     has_numpy = any(x.kind is not Kind.PYTHON for x in operands)
     kinds: list[Any] = []
     for x in operands:
         weak = has_numpy and x.kind is Kind.PYTHON
         kinds.append(_weak(x) if weak else dt.canonical(x.dtype))
-    if dtype is not None:
-        return _loop_of_dtype(ufunc, kinds, np.dtype(dtype))
+    asked: dict[str, Any] = {} if signature is None else {"signature": signature}
+    if casting != "same_kind":
+        asked["casting"] = casting
     try:
-        return [dt.canonical(d) for d in loop_dtypes(ufunc, kinds)]
+        found = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout), **asked)
     except TypeError as error:
         error.add_note(f"  at {user_line()}")
         raise
+    return [dt.canonical(d) for d in found]
 
 
 def _weak(x: Tracer) -> Any:
     return {"b": dt.BOOL, "i": int, "u": int, "f": float, "c": complex}[x.dtype.kind]
-
-
-def _loop_of_dtype(
-    ufunc: np.ufunc, kinds: Sequence[Any], dtype: np.dtype
-) -> list[np.dtype]:
-    signature = (*[None] * ufunc.nin, dtype, *[None] * (ufunc.nout - 1))
-    found = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout), signature=signature)
-    return [dt.canonical(d) for d in found]
 
 
 def _check_python_int(x: Tracer, dtype: np.dtype) -> None:
@@ -250,7 +272,7 @@ def ufunc_name(ufunc: np.ufunc) -> str:
         When it is found in neither `numpy` nor `scipy.special`.
     """
     name = ufunc.__name__
-    if getattr(np, name, None) is ufunc:
+    if getattr(np, name, None) == ufunc:
         return f"numpy.{name}"
     for module in ("scipy.special", "scipy.special._ufuncs"):
         if getattr(sys.modules.get(module), name, None) is ufunc:
@@ -434,10 +456,43 @@ def _square(t: Trace, x: Atom) -> Atom:
     return t.emit(ew.mul_p, x, x)
 
 
+def _float_power(t: Trace, x: Atom, y: Atom) -> Atom:
+    """C's `pow`, of which `np.power` takes the root where the number is 0.5."""
+    dtype = x.aval.dtype
+    is_half = isinstance(y, Literal) and y.value == 0.5
+    if not is_half or dt.is_complex(dtype):
+        return t.emit(ew.pow_p, x, y)
+    root = t.emit(ew.sqrt_p, t.emit(ew.add_p, x, t.builder.literal(0.0, dtype)))
+    is_infinite = t.emit(ew.eq_p, x, t.builder.literal(-math.inf, dtype))
+    infinite = t.builder.literal(math.inf, dtype)
+    return t.emit(ew.select_p, is_infinite, infinite, root)
+
+
 def _reciprocal(t: Trace, x: Atom) -> Atom:
     if x.aval.dtype.kind in "iu":
         return _integer_reciprocal(t, x)
+    if dt.is_complex(x.aval.dtype):
+        return _complex_reciprocal(t, x)
     return t.emit(ew.div_p, t.builder.literal(1, x.aval.dtype), x)
+
+
+def _complex_reciprocal(t: Trace, x: Atom) -> Atom:
+    """1 over the larger part, and what the smaller one is of it, as NumPy computes it.
+
+    Its zeros have other signs than those of ``1 / x``, and that of 0 is no number.
+    """
+    re, im = t.emit(ew.real_p, x), t.emit(ew.imag_p, x)
+    one = t.builder.literal(1, re.aval.dtype)
+    is_flat = t.emit(ew.le_p, t.emit(ew.abs_p, im), t.emit(ew.abs_p, re))
+    large = t.emit(ew.select_p, is_flat, re, im)
+    small = t.emit(ew.select_p, is_flat, im, re)
+    ratio = t.emit(ew.div_p, small, large)
+    scale = t.emit(ew.add_p, large, t.emit(ew.mul_p, small, ratio))
+    parts = (
+        t.emit(ew.select_p, is_flat, one, ratio),
+        t.emit(ew.neg_p, t.emit(ew.select_p, is_flat, ratio, one)),
+    )
+    return t.emit(ew.complex_p, *(t.emit(ew.div_p, part, scale) for part in parts))
 
 
 def _integer_reciprocal(t: Trace, x: Atom) -> Atom:
@@ -538,7 +593,7 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.fmod: _plain(ew.fmod_p),
     np.divmod: _divmod,
     np.power: _plain(ew.pow_p),
-    np.float_power: _plain(ew.pow_p),
+    np.float_power: _float_power,
     np.negative: _plain(ew.neg_p),
     np.positive: lambda t, x: x,
     np.absolute: _absolute,

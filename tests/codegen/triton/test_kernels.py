@@ -278,7 +278,7 @@ def test_enough_rows_stay_one_kernel():
 
 def test_parts_have_names_of_their_own():
     done = emitted(softmax, zeros(2, 1100), split=64)
-    names = [code.name.removeprefix("softmax_k0_") for code in done.codes]
+    names = [code.name.removeprefix("softmax_k0_max_exp_sum_") for code in done.codes]
     assert names == ["partial", "finish", "1_partial", "1_finish", "2"]
 
 
@@ -717,10 +717,10 @@ def test_source_stands_on_its_own_and_says_what_it_computes():
     (code,) = emitted(softmax, zeros(5, 7)).codes
     lines = code.source.splitlines()
     assert lines[:2] == ["import triton", "import triton.language as tl"]
-    assert re.match(r"# kernel @softmax_k0\(.*; test_kernels.py:\d+", lines[
+    assert re.match(r"# kernel @softmax_k0_max_exp_sum\(.*; test_kernels.py:\d+", lines[
         lines.index("@triton.jit", lines.index("# }")) - 7])  # fmt: skip
     assert "#   %v1{i} = reduce max over j: %x_0" in lines
-    assert "def softmax_k0(" in lines
+    assert "def softmax_k0_max_exp_sum(" in lines
     assert code.signature == {
         "x_ptr": "*fp32",
         "out0_ptr": "*fp32",
@@ -742,7 +742,7 @@ def test_only_called_helpers_are_in_the_text():
     assert re.findall(r"^def (\w+)", code.source, re.MULTILINE) == [
         "nan_maximum",
         "divide",
-        "softmax_k0",
+        "softmax_k0_max_exp_sum",
     ]
 
 

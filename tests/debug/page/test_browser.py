@@ -113,7 +113,7 @@ def test_a_source_line_lights_up_what_it_became(opened, gradient):
     assert all(models.line_of("hidden = np.tanh") in t for t in graph)
     kernels = texts(tab, "#kernels .row.hit")
     assert any("tanh(" in t for t in kernels)
-    for name, words in (("llvm", "define"), ("asm", "grad_loss_k")):
+    for name, words in (("llvm", "fadd"), ("asm", "add")):
         show_tab(tab, name)
         tab.wait_for_selector(f"#{name} .row.hit")
         assert any(words in t for t in texts(tab, f"#{name} .row.hit"))
@@ -152,6 +152,34 @@ def test_an_equation_a_kernel_and_code_light_up_the_source(opened, gradient):
             settle(tab)
         tab.locator(row).first.click()
         assert is_lit(), row
+
+
+@pytest.mark.parametrize(("name", "words"), [("llvm", "x float>"), ("asm", "ps ")])
+def test_lines_of_code_and_values_light_each_other_up(opened, gradient, name, words):
+    tab = opened(gradient)
+    tab.click("#graph .row:has-text('= tanh')")
+    show_tab(tab, name)
+    tab.wait_for_selector(f"#{name} .row.hit")
+    lit = texts(tab, f"#{name} .row.hit .code")
+    assert any(words in t for t in lit)
+    tab.keyboard.press("Escape")
+    settle(tab)
+    assert not texts(tab, "#source .row.hit")
+    place = tab.evaluate(
+        "(id) => { const list = app.lists().find(l => l.id === id);"
+        "const [tanh] = app.doc.lines.find(([text]) => text.includes('= tanh'))[1];"
+        "const code = app.doc.code.find((c) => c.id === id);"
+        "const at = code.marks.find(([, , values]) => values.includes(tanh))[0];"
+        "list.moveTo(at); return at; }",
+        name,
+    )
+    settle(tab)
+    tab.locator(f"#{name} [aria-posinset='{place + 1}']").click()
+    settle(tab)
+    said = tab.text_content("#status")
+    assert "hit" in tab.get_attribute(source_row("hidden = np.tanh"), "class")
+    assert "in LLVM" in said if name == "llvm" else "in Assembly" in said
+    assert all("tanh" in t for t in texts(tab, "#graph .row.hit"))
 
 
 def test_pointing_is_enough_and_leaves_nothing(opened, gradient):
@@ -333,8 +361,11 @@ def test_themes(opened, gradient):
     assert first != second
     assert tab.evaluate(colour) == first
     tab.emulate_media(color_scheme="dark")
-    tab.evaluate("delete document.documentElement.dataset.theme")
+    settle(tab)
     assert tab.evaluate(colour) == second
+    tab.emulate_media(color_scheme="light")
+    settle(tab)
+    assert tab.evaluate(colour) == first
 
 
 def test_hostile_names_are_text(opened, tmp_path, monkeypatch):

@@ -1,17 +1,25 @@
 """The document of a page: what belongs to what, at every level."""
 
 import gzip
+import itertools
 import json
+import re
 from base64 import b64decode
 
 import numpy as np
 import pytest
 
 import tracejit as tj
+from tracejit import config
+from tracejit.codegen.llvm.program import emit_program
+from tracejit.codegen.llvm.target import host_target
 from tracejit.codegen.triton.limits import TRITON
+from tracejit.debug.page.code import native_code
 from tracejit.debug.page.model import FORMAT, Extras, cut, document
 from tracejit.debug.page.sources import AROUND, WHOLE, source_files
 from tracejit.errors import TracejitError
+from tracejit.runtime.cpu.engine import engine_for
+from tracejit.runtime.cpu.externs import resolve_loop
 
 from . import models
 
@@ -109,7 +117,7 @@ def test_kernels_that_are_run_again_have_the_values_of_all_runs():
     shared = [k for k in found["kernels"] if k["runs"] > 1]
     assert shared
     for kernel in shared:
-        tanh = [v for _, text, v in kernel["lines"] if "tanh(" in text]
+        tanh = [v for _, text, v in kernel["lines"] if " tanh(" in text]
         assert len(tanh[0]) >= kernel["runs"]
 
 
@@ -204,6 +212,60 @@ def test_memory_and_findings_are_those_of_the_other_commands(doc):
     assert doc["findings"] == explanation["findings"]
     assert len(doc["memory"]["moments"]) == doc["facts"]["steps"]
     assert doc["profile"] is None
+
+
+def lines_computing(doc, code, words):
+    """Return the lines of code that compute what a line of the graph does."""
+    wanted = {v for text, defines, *_ in doc["lines"] if words in text for v in defines}
+    lines = text_of(code).split("\n")
+    return [
+        lines[i]
+        for first, last, values in code["marks"]
+        for i in range(first, last + 1)
+        if wanted & {*values}
+    ]
+
+
+def test_lines_of_code_say_which_values_they_compute(doc):
+    llvm, assembly = doc["code"]
+    assert any("llvm.fabs" in x for x in lines_computing(doc, llvm, "= tanh"))
+    assert any("mul" in x for x in lines_computing(doc, assembly, "= tanh"))
+    assert any("fcmp" in x for x in lines_computing(doc, llvm, "= reduce_max"))
+    for code in (llvm, assembly):
+        text = text_of(code)
+        assert not re.search(r"; %|!dbg|\.loc\b|\.cfi_|debug_", text)
+        inside = {
+            i
+            for _, first, last, kernels in code["sections"]
+            for i in range(first, last + 1)
+            if kernels
+        }
+        marked = [*itertools.chain(*(range(a, b + 1) for a, b, _ in code["marks"]))]
+        assert inside.issuperset(marked)
+        assert marked == sorted({*marked})
+        assert marked
+
+
+def test_locations_leave_the_assembly_as_it_is():
+    lowered = models.lowered_gradient()
+    target = host_target(config.get("isa"))
+    noted, plain = (
+        emit_program(lowered.native, target, resolve_loop, annotated=annotated).text
+        for annotated in (True, False)
+    )
+    llvm, assembly = native_code(noted, target, lowered.native)
+    assert llvm.text == plain
+    assert assembly.text == engine_for(target).assembly(plain)
+
+
+def test_lines_of_triton_say_which_values_they_compute():
+    step = tj.jit(models.predict).trace(
+        *(models.floats(*shape) for shape in ((16, 8), (8, 4), (4,)))
+    )
+    found = document(step.lower(TRITON), Extras(arch="sm_90"))
+    [code] = found["code"]
+    lines = lines_computing(found, code, "= tanh")
+    assert any(x.strip().startswith("hidden") and "tanh" in x for x in lines)
 
 
 def test_a_profile_of_the_function():

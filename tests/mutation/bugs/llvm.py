@@ -94,8 +94,8 @@ LLVM = (
     Mutant(
         "products: packed rows begin at the panel",
         "codegen/llvm/gemm/driver.py",
-        "first = multiply(em, loop.index, -self._packed_a()[0])",
-        "first = 0",
+        "packed = self._packed_row_zero(loop.index)",
+        "packed = self._packed_row_zero(0)",
         "code",
     ),
     Mutant(

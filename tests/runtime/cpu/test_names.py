@@ -169,7 +169,7 @@ def test_gdb_is_given_a_list_of_all_object_files(folder):
         entry = content.next_entry
     assert len(found) >= 2
     names_of = [{s.name for s in _Object(data).symbols} for data in found[:2]]
-    assert all("_lambda__main" in x and "_lambda__k0" in x for x in names_of)
+    assert all("_lambda__main" in x and "_lambda__k0_fma" in x for x in names_of)
 
 
 # --- the tools ----------------------------------------------------------------------

@@ -54,7 +54,9 @@ def test_much_shared_memory_is_asked_for(fake):
 
 
 def test_more_shared_memory_than_there_is_names_the_kernel(fake):
-    with pytest.raises(DeviceError, match=r"double_k0 needs 300000 bytes .* 232448"):
+    with pytest.raises(
+        DeviceError, match=r"double_k0_mul needs 300000 bytes .* 232448"
+    ):
 
         def double(x):
             return x * 2

@@ -200,7 +200,7 @@ def test_choices_are_kept_in_a_file(fake, quick, path):
     (entry,) = json.loads(text)["sites"].values()
     (about,) = entry["targets"].values()
     assert list(entry["targets"]) == ["sm_90, 132 processors"]
-    assert entry["kernel"] == "layer_k0"
+    assert entry["kernel"] == "layer_k0_matmul"
     assert about["choice"]["blocks"]["BLOCK_N"] == 16
     assert about["default_us"] > min(about["times_us"].values())
     fake.calls.clear()
@@ -239,7 +239,9 @@ def test_damaged_and_old_entries_are_named(fake, site, path, change, said):
     changed_file(path, site, {})
     assert tuned(fake, path, "off").num_warps == 8
     changed_file(path, site, change)
-    with pytest.warns(TuningFileWarning, match=rf"entry \w+ \(layer_k0.*json {said}"):
+    with pytest.warns(
+        TuningFileWarning, match=rf"entry \w+ \(layer_k0_matmul.*json {said}"
+    ):
         code = tuned(fake, path, "off")
     assert (code.source, code.sizes) == (default.source, default.sizes)
 

@@ -40,8 +40,8 @@ _CHUNK = 4096
 # whose length is a power of two push each other out of the cache.
 _ROWS = 4
 _BUDGET = 64
-# Vectors in a row that is short.
-_NARROW = 4
+# Bytes of a row that is short.
+_NARROW = 256
 _LANE_BITS = LANES.bit_length() - 1
 
 
@@ -205,7 +205,7 @@ class ColumnNest(GatherNest):
 
     def is_narrow(self, columns: int) -> bool:
         """Tell whether sums of all lanes of so many columns fit the nearest cache."""
-        return columns <= _NARROW * self.lanes
+        return columns * self.target.vector_bytes <= _NARROW * self.lanes
 
     def finish_chunk(self, stream: "_Stream", phases: tuple[Phase, Phase]) -> None:
         """Run what follows sums over rows, which lie at the start of each stack."""

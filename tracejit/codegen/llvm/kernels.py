@@ -37,14 +37,22 @@ from .values import is_real
 
 @dataclass
 class ModuleScope:
-    """What the functions of one module share: declarations and constant tables."""
+    """What the functions of one module share: declarations and constant tables.
+
+    Parameters
+    ----------
+    declarations, globals_ : dict of str to str
+    annotated : bool
+        Whether comments name the values that lines compute.
+    """
 
     declarations: dict[str, str] = field(default_factory=dict)
     globals_: dict[str, str] = field(default_factory=dict)
+    annotated: bool = False
 
     def emitter(self) -> Emitter:
         """Return an emitter for one more function."""
-        return Emitter(self.declarations, self.globals_)
+        return Emitter(self.declarations, self.globals_, self.annotated)
 
 
 @dataclass(frozen=True)

@@ -277,8 +277,7 @@ class Nest:
         if any(isinstance(op, Repeat) for op in ops):
             return False
         units = self.block.units if self.block else 1
-        wide = sum(self._weight(op) for op in ops if self._is_vector(op))
-        size = extent * (self.weight(ops) + (units - 1) * wide)
+        size = self._unrolled_size(ops, extent, units)
         return size <= _UNROLL_BUDGET and all(state.is_short for state in sums)
 
     def _unrolled(
@@ -438,9 +437,25 @@ class Nest:
             units = min(map(self._units_of_turns, loops))
         elif any(self.analysis.depth(op) > self._vector_depth for op in ops):
             units = _power_below(_COLUMN_BUDGET // weight, most)
+            units = self._units_of_short_sum(ops, units)
         else:
             units = _power_below(_POINTWISE_BUDGET // weight, _MOST_POINTWISE_UNITS)
         return min(units, most, needed)
+
+    def _units_of_short_sum(self, ops: Sequence[KernelOp], units: int) -> int:
+        """Return so many vectors, or fewer for which a short sum can be written out."""
+        inner = [op for op in ops if self.analysis.depth(op) > self._vector_depth]
+        sums = (op for op in inner if isinstance(op, Reduce) and is_float_sum(op))
+        turns = max((self.extents[a] for op in sums for a in op.axes), default=0)
+        few = units
+        while few and self._unrolled_size(inner, turns, few) > _UNROLL_BUDGET:
+            few //= 2
+        return few or units
+
+    def _unrolled_size(self, ops: Sequence[KernelOp], turns: int, units: int) -> int:
+        """Return how many operations all turns of a loop are, on several vectors."""
+        wide = sum(self._weight(op) for op in ops if self._is_vector(op))
+        return turns * (self.weight(ops) + (units - 1) * wide)
 
     def _units_of_turns(self, op: Repeat) -> int:
         """Return how many vectors go through a loop together.
@@ -547,6 +562,13 @@ class Nest:
         return self.axis in self.analysis.axes(op)
 
     def _operation(self, op: KernelOp, unit: int) -> None:
+        start = len(self.em.lines)
+        self._write(op, unit)
+        made = op.value if isinstance(op, Store) else result_of(op)
+        if isinstance(made, Value):
+            self.em.note(start, made.name)
+
+    def _write(self, op: KernelOp, unit: int) -> None:
         if isinstance(op, Store):
             self._store(op, unit)
         elif isinstance(op, Reduce):

@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ...ir.primitive import Params, Primitive
-from ...kernels.kernel import Kernel
+from ...kernels.kernel import Buffer, Kernel
 from ...kernels.schedule import Schedule
 from ...program.program import (
     Copy,
@@ -43,6 +43,7 @@ from .probes import begin_call, note, note_text, read_clock
 from .sharing import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .steps import write_step
 from .steps.code import Setting, StepCode
+from .steps.factor import LapackRoutine, write_lu
 from .target import CACHE_LINE, Target, aligned
 
 # Bytes of a result from which on it is stored past the caches: half of a large cache.
@@ -51,7 +52,9 @@ UNCACHED_FROM = 1 << 24
 MANY_STEPS = 32
 
 Dtypes: TypeAlias = tuple[np.dtype, ...]
-Resolver: TypeAlias = Callable[[Primitive, Params, Dtypes, Dtypes], ExternLoop | None]
+Resolver: TypeAlias = Callable[
+    [Primitive, Params, Dtypes, Dtypes], ExternLoop | LapackRoutine | None
+]
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def emit_program(
     resolve: Resolver,
     threading: Threading = SERIAL,
     probed: bool = False,
+    annotated: bool = False,
 ) -> ProgramCode:
     """Return the code of a Program.
 
@@ -133,6 +137,8 @@ def emit_program(
     threading : Threading
     probed : bool
         Whether the time of each step is noted (see `probes`).
+    annotated : bool
+        Whether comments of the text name the values of kernels that lines compute.
 
     Raises
     ------
@@ -140,7 +146,7 @@ def emit_program(
         If a buffer has no place.
     """
     kind = _ProbedEmitter if probed else _ProgramEmitter
-    return kind(program, target, resolve, threading).emit()
+    return kind(program, target, resolve, threading, annotated).emit()
 
 
 def buffers_read(steps: Sequence[Step]) -> set[str]:
@@ -152,9 +158,14 @@ class _ProgramEmitter(HostEmitter):
     """Kernels are functions of the module, and memory is that of the host."""
 
     def __init__(
-        self, program: Program, target: Target, resolve: Resolver, threading: Threading
+        self,
+        program: Program,
+        target: Target,
+        resolve: Resolver,
+        threading: Threading,
+        annotated: bool,
     ) -> None:
-        self.scope = ModuleScope()
+        self.scope = ModuleScope(annotated=annotated)
         super().__init__(program, self.scope.emitter())
         self.target, self.resolve, self.threading = target, resolve, threading
         self.kernels: dict[str, KernelCode] = {}
@@ -339,27 +350,46 @@ class _ProgramEmitter(HostEmitter):
         outs = [self.buffers[name] for name in step.outputs]
         dtypes = tuple(b.dtype for b in ins), tuple(b.dtype for b in outs)
         loop = self.resolve(step.primitive, step.params, *dtypes)
+        if isinstance(loop, LapackRoutine):
+            return self._call_routine(step, loop, number)
         if loop is None:
             self._host_call(step, number)
         else:
             self._call_loop(step, loop, ins, outs, number)
         return 0
 
-    def _written(self, step: Extern) -> tuple[str, StepCode] | None:
-        """Return our own code of a step, and its symbol; None if there is none."""
+    def _setting(self, step: Extern) -> Setting:
+        """Return where a function for a step is written, under a name of its own."""
         symbol = f"{symbol_of(self.program.name)}_{step.primitive.name}"
         symbol = f"{symbol}{len(self.written)}"
-        emitter = self.scope.emitter
-        setting = Setting(symbol, self.target, emitter, self.threading)
-        ends = (
+        return Setting(symbol, self.target, self.scope.emitter, self.threading)
+
+    def _ends(self, step: Extern) -> tuple[list[Buffer], list[Buffer]]:
+        """Return the inputs and the outputs of a step, as its function has them."""
+        ins, outs = (
             [self.buffers[name].as_parameter(name) for name in names]
             for names in (step.inputs, step.outputs)
         )
-        code = write_step(setting, step.primitive, step.params, *ends)
+        return ins, outs
+
+    def _written(self, step: Extern) -> tuple[str, StepCode] | None:
+        """Return our own code of a step, and its symbol; None if there is none."""
+        setting = self._setting(step)
+        code = write_step(setting, step.primitive, step.params, *self._ends(step))
         if code is None:
             return None
-        self.written[symbol] = code
-        return symbol, code
+        self.written[setting.symbol] = code
+        return setting.symbol, code
+
+    def _call_routine(self, step: Extern, routine: LapackRoutine, number: int) -> int:
+        setting = self._setting(step)
+        code = write_lu(setting, routine, *self._ends(step))
+        if code is None:
+            self._host_call(step, number)
+            return 0
+        self.written[setting.symbol] = code
+        self.imports[routine.symbol] = routine.function
+        return self._call_step(step, setting.symbol, code, number)
 
     def _call_step(self, step: Extern, symbol: str, code: StepCode, number: int) -> int:
         copied = 0

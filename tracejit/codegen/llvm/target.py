@@ -77,6 +77,11 @@ class Target:
         """Whether rounding to an integral value is one instruction (SSE4.1 and on)."""
         return self.name != "baseline"
 
+    @property
+    def has_few_registers(self) -> bool:
+        """Whether there are 16 vector registers and not 32."""
+        return self.name in ("avx2", "baseline")
+
     def lanes(self, dtype_bits: int) -> int:
         """Return how many values of ``dtype_bits`` bits fill one vector register.
 

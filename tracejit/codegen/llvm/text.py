@@ -318,6 +318,9 @@ class Branch(Block):
         self._leave(self._exit, back)
 
 
+NOTE = "  ; %"  # before the name of a value that a line computes
+
+
 class Emitter:
     """Writes the body of one LLVM function.
 
@@ -326,6 +329,8 @@ class Emitter:
     declarations, globals_ : dict of str to str, optional
         Symbol → its ``declare`` line, symbol → its definition. Pass the same
         dictionaries to every function of a module.
+    annotated : bool
+        Whether `note` writes comments.
 
     Attributes
     ----------
@@ -341,6 +346,7 @@ class Emitter:
     __slots__ = (
         "_callees",
         "_count",
+        "annotated",
         "block",
         "declarations",
         "decoded",
@@ -352,7 +358,9 @@ class Emitter:
         self,
         declarations: dict[str, str] | None = None,
         globals_: dict[str, str] | None = None,
+        annotated: bool = False,
     ) -> None:
+        self.annotated = annotated
         self.declarations = {} if declarations is None else declarations
         self.decoded: dict[str, str] = {}
         self.globals_ = {} if globals_ is None else globals_
@@ -373,6 +381,15 @@ class Emitter:
     def line(self, text: str) -> None:
         """Append an instruction that has no result."""
         self.lines.append("  " + text)
+
+    def note(self, start: int, name: str) -> None:
+        """Say which value of a kernel the lines from `start` on compute, in comments.
+
+        ``%v3 = fadd float %v1, %v2  ; %total``
+        """
+        if self.annotated:
+            for k in range(start, len(self.lines)):
+                self.lines[k] += f"{NOTE}{name}"
 
     def fresh(self, prefix: str) -> str:
         """Return a name, without ``%``, that nothing in this function has."""

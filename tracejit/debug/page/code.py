@@ -1,19 +1,23 @@
-"""Machine code as text, linked to kernels by the names of functions.
+"""Machine code as text, linked to kernels and to the values that its lines compute.
 
-Needs the LLVM text of a Program. Establishes `Code`: the LLVM module, its assembly, or
-Triton source (`triton`), and which lines are of which kernels; those that only call one
-are, too. A function that several kernels call is of all of these.
+Needs the LLVM text of a Program with comments that name values. Establishes `Code`: the
+LLVM module, its assembly, or Triton source (`triton`); which lines are of which
+kernels, by the names of functions; and which compute which of a kernel's values, in
+assembly as far as LLVM can tell (`locations`). Lines that only call a kernel are of it,
+too. A function that several kernels call is of all of these.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ...codegen.llvm.host import MAIN_SYMBOL
 from ...codegen.llvm.kernels import symbol_of
 from ...codegen.llvm.target import Target
+from ...codegen.llvm.text import NOTE
 from ...program.program import Program, Run, nested
 from ...runtime.cpu.engine import engine_for
+from .locations import taken_out, with_locations
 
 ASSEMBLY_LIMIT = 60_000  # lines of LLVM text beyond which assembly takes too long
 _DEFINE = re.compile(r"^define [^@]*@([\w.$]+)\(")
@@ -33,6 +37,15 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A line, counted from 0, and the value of a kernel that it computes."""
+
+    line: int
+    kernel: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Code:
     """One kind of code.
 
@@ -42,6 +55,8 @@ class Code:
     text : str
     sections : list of Section
         Functions, and inside of them lines that call kernels.
+    marks : list of Mark
+        In order.
     note : str
         What is to be said of it, or nothing.
     """
@@ -50,6 +65,7 @@ class Code:
     title: str
     text: str
     sections: list[Section]
+    marks: list[Mark] = field(default_factory=list)
     note: str = ""
 
 
@@ -59,24 +75,29 @@ def native_code(text: str, target: Target, program: Program) -> list[Code]:
     Parameters
     ----------
     text : str
-        The module.
+        The module, annotated.
     target : Target
     program : Program
         What it was made of.
     """
     runs = [s for s in nested(program.steps) if isinstance(s, Run)]
     symbols = {symbol_of(s.kernel.name): s.kernel.name for s in runs}
-    lines = text.split("\n")
+    noted = text.split("\n")
+    lines = [line.partition(NOTE)[0] for line in noted]
     functions = _functions(lines, symbols)
-    llvm = Code("llvm", "LLVM", text, [*functions, *_calls(lines, functions, symbols)])
+    marks = list(_marks(noted, functions))
+    sections = [*functions, *_calls(lines, functions, symbols)]
+    llvm = Code("llvm", "LLVM", "\n".join(lines), sections, marks)
     if len(lines) > ASSEMBLY_LIMIT:
         note = (
             f"The module has {len(lines):,} lines of LLVM text, and its assembly is "
             "left out here. tracejit emit --target asm writes it."
         )
-        return [llvm, Code("asm", "Assembly", "", [], note)]
-    assembly = engine_for(target).assembly(text)
-    return [llvm, _assembly(assembly, functions, symbols)]
+        return [llvm, Code("asm", "Assembly", "", [], note=note)]
+    chosen = {m.line: m for m in marks}
+    places = [(f.first, f.last) for f in functions]
+    assembly = engine_for(target).assembly(with_locations(lines, places, {*chosen}))
+    return [llvm, _assembly(assembly, functions, symbols, chosen)]
 
 
 # --- LLVM -------------------------------------------------------------------------
@@ -100,6 +121,15 @@ def _functions(lines: Sequence[str], symbols: Mapping[str, str]) -> list[Section
         if kernel:
             _own(name, kernel, called, owners, symbols)
     return [Section(n, first, last, tuple(owners[n])) for n, first, last in bounds]
+
+
+def _marks(noted: Sequence[str], functions: Sequence[Section]) -> Iterator[Mark]:
+    """Yield what the comments of the functions of kernels say."""
+    for function in functions:
+        for i in range(function.first, function.last if function.kernels else 0):
+            value = noted[i].partition(NOTE)[2]
+            if value:
+                yield Mark(i, function.kernels[0], value)
 
 
 def _own(
@@ -157,8 +187,12 @@ def _calls(
 
 
 def _assembly(
-    text: str, functions: Sequence[Section], symbols: Mapping[str, str]
+    located: str,
+    functions: Sequence[Section],
+    symbols: Mapping[str, str],
+    chosen: Mapping[int, Mark],
 ) -> Code:
+    text, origins = taken_out(located)
     lines = text.split("\n")
     owners = {f.name: f.kernels for f in functions}
     starts = [
@@ -172,4 +206,5 @@ def _assembly(
         for (first, name), last in zip(starts, ends, strict=True)
     ]
     sections += _calls(lines, sections, symbols)
-    return Code("asm", "Assembly", text, sections)
+    marks = [replace(chosen[k], line=i) for i, k in enumerate(origins) if k in chosen]
+    return Code("asm", "Assembly", text, sections, marks)

@@ -68,6 +68,8 @@ class KernelPart:
         How many steps run it.
     lines : list of (int, Line)
         How far in, and the line.
+    names : mapping of str to set of int
+        The graph's values by the names of the kernel's own.
     """
 
     name: str
@@ -75,6 +77,7 @@ class KernelPart:
     values: tuple[int, ...]
     runs: int
     lines: list[tuple[int, Line]]
+    names: Names
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def _part(name: str, steps: Sequence[Run], origins: Origins) -> KernelPart:
             names.setdefault(value, set()).add(number)
     lines = _lines(kernel, schedule, names)
     values = origins.values_of(groups)
-    return KernelPart(name, kernel.source, values, len(steps), lines)
+    return KernelPart(name, kernel.source, values, len(steps), lines, names)
 
 
 # --- operations of a kernel and equations of a graph ------------------------------

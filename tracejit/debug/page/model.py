@@ -13,7 +13,8 @@ stages     the graph as traced and after each pass that changed it: rows of
            ``[line, depth, mark, line before]``
 kernels    name, source, values and lines of each kernel
 program    ``[depth, text, source, kernel, values]`` for each line
-code       LLVM, assembly, Triton: text and the sections that are of kernels
+code       LLVM, assembly, Triton: text, the sections that are of kernels, and
+           ``[first, last, values]`` for lines that compute values
 drawing    the fused graph: boxes and edges
 memory     what is live at each step (`debug.memory`), or null
 profile    times of steps and the machine's limits (`debug.profiler`), or null
@@ -43,10 +44,17 @@ from ...stages import Lowered
 from ..explanation import explain
 from ..memory import Timeline, timeline
 from ..profiler import Profile
-from .code import Code, native_code
+from .code import Code, Mark, native_code
 from .drawing import Drawing, drawing_of
 from .graphs import ADDED, CHANGED, REMOVED, Line, Lines, Stage, stages_of
-from .kernels import KernelPart, Origins, ProgramLine, kernel_parts, program_lines
+from .kernels import (
+    KernelPart,
+    Names,
+    Origins,
+    ProgramLine,
+    kernel_parts,
+    program_lines,
+)
 from .sources import SourceFile, source_files
 from .triton import triton_code
 from .values import Flat, Values
@@ -120,7 +128,7 @@ def document(stage: Compiled | Lowered, extras: Extras = NO_EXTRAS) -> dict[str,
         "unchanged": _unchanged(lowered, stages),
         "kernels": [_kernel(k, numbers) for k in kernels],
         "program": [_step(p, numbers) for p in program_lines(lowered.program, origins)],
-        "code": [_code(c, numbers) for c in codes],
+        "code": [_code(c, kernels, numbers) for c in codes],
         "drawing": _drawing(drawing_of(last, lowered.program, values.names), numbers),
         "memory": None if memory is None else plain(memory.as_json()),
         "profile": _profile(extras.profile, lowered),
@@ -241,7 +249,7 @@ def _file(file: SourceFile) -> Json:
     return {"name": file.name, "path": file.path, "note": file.note, "lines": lines}
 
 
-def _code(code: Code, numbers: _Numbers) -> Json:
+def _code(code: Code, kernels: Iterable[KernelPart], numbers: _Numbers) -> Json:
     sections: list[Json] = [
         [s.name, s.first, s.last, numbers.kernels_of(s.kernels)] for s in code.sections
     ]
@@ -252,7 +260,20 @@ def _code(code: Code, numbers: _Numbers) -> Json:
         "lines": code.text.count("\n") + 1 if code.text else 0,
         "packed": packed(code.text),
         "sections": sections,
+        "marks": _marks(code.marks, {k.name: k.names for k in kernels}),
     }
+
+
+def _marks(marks: Iterable[Mark], names: Mapping[str, Names]) -> Json:
+    """Return first and last line of what computes the same values, and those."""
+    found: list[tuple[int, int, list[int]]] = []
+    for mark in marks:
+        values = sorted(names.get(mark.kernel, {}).get(mark.value, ()))
+        if found and found[-1][1:] == (mark.line - 1, values):
+            found[-1] = found[-1][0], mark.line, values
+        elif values:
+            found.append((mark.line, mark.line, values))
+    return [list(row) for row in found]
 
 
 def _drawing(drawing: Drawing, numbers: _Numbers) -> Json:
@@ -286,7 +307,7 @@ def _codes(lowered: Lowered, arch: str) -> tuple[list[Code], Timeline | None]:
         return [triton_code(lowered.program, arch or _arch_of(lowered))], None
     target = host_target(config.get("isa"))
     threading = threading_of(config.get("threads"), config.get("share_from"))
-    code = emit_program(lowered.native, target, resolve_loop, threading)
+    code = emit_program(lowered.native, target, resolve_loop, threading, annotated=True)
     texts = native_code(code.text, target, lowered.native)
     return texts, timeline(lowered.native, code)
 

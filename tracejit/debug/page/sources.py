@@ -1,8 +1,9 @@
 """The user's files, found by the names that source lines give them.
 
-A source line is ``"file.py:12"``, without its folder. Needs those lines, and the files
-that are likelier than others. Establishes `SourceFile`: the text around the lines, from
-modules that are loaded and from the cells of notebooks.
+A source line is ``"file.py:12"``, with as much of its path as tells it from others that
+were traced. Needs those lines, and of lines that were not traced in this process, those
+of a .tir file say, the files that are likelier than others. Establishes `SourceFile`:
+the text around the lines, from modules that are loaded and from the cells of notebooks.
 """
 
 import linecache
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...tracing.source import is_internal
+from ...tracing.source import file_of, is_internal
 
 WHOLE = 5_000  # lines of a file that is shown whole
 AROUND = 60  # lines shown around each one that is known, in longer files
@@ -47,7 +48,8 @@ def source_files(source: Iterable[str], likely: Sequence[str] = ()) -> list[Sour
     source : iterable of str
         ``"file.py:12"``.
     likely : sequence of str
-        Paths to prefer where several loaded files have one name.
+        Paths to prefer where a name was not traced here and several loaded files have
+        it.
     """
     wanted: dict[str, set[int]] = {}
     for line in source:
@@ -68,11 +70,8 @@ def _loaded() -> Iterator[str]:
 
 
 def _file(name: str, numbers: set[int], paths: Sequence[str]) -> SourceFile:
-    found = [
-        os.path.abspath(p) if os.path.exists(p) else p
-        for p in paths
-        if os.path.basename(p) == name and not is_internal(p)
-    ]
+    traced = file_of(f"{name}:1")
+    found = [traced] if traced is not None else _alike(name, paths)
     for path in (unique := list(dict.fromkeys(found))):
         text = linecache.getlines(path)
         if len(text) >= max(numbers):
@@ -81,6 +80,15 @@ def _file(name: str, numbers: set[int], paths: Sequence[str]) -> SourceFile:
             return SourceFile(name, path, _excerpt(text, numbers), note)
     note = "This file was not found; its lines are known by their numbers."
     return SourceFile(name, "", [(n, "") for n in sorted(numbers)], note)
+
+
+def _alike(name: str, paths: Sequence[str]) -> list[str]:
+    """Return the paths that end with the name of a file."""
+    return [
+        os.path.abspath(p) if os.path.exists(p) else p
+        for p in paths
+        if f"{os.sep}{p}".endswith(f"{os.sep}{name}") and not is_internal(p)
+    ]
 
 
 def _excerpt(text: Sequence[str], numbers: set[int]) -> list[tuple[int, str]]:

@@ -1,8 +1,9 @@
 """What runs an `Extern` step: NumPy's compiled loops, or the primitive's `impl`.
 
 `resolve_loop` finds the loop for primitives that are ufuncs (their `impl` is one, or
-they name one, or ``numpy.linalg`` is built on one). `HostCalls` evaluates all others in
-Python: native code calls back with the addresses of the operands.
+they name one, or ``numpy.linalg`` is built on one), or the routine of SciPy's LAPACK.
+`HostCalls` evaluates all others in Python: native code calls back with the addresses of
+the operands.
 """
 
 import ctypes
@@ -16,10 +17,12 @@ from numpy.linalg import _umath_linalg
 
 from ...codegen.error_word import HOST_ERROR
 from ...codegen.llvm.externs import ExternLoop, LoopStatus
+from ...codegen.llvm.steps.factor import LapackRoutine
 from ...errors import locate
 from ...ir.ops.ufunc import find_ufunc
 from ...ir.primitive import Params, Primitive
 from ...program.program import Extern, ProgramBuffer, Step
+from .lapack import find_getrf
 from .ufuncs import find_loop, float_status
 
 Dtypes = tuple[np.dtype, ...]
@@ -51,8 +54,8 @@ _IN_PLACE = frozenset({"geqrf"})
 
 def resolve_loop(
     primitive: Primitive, params: Params, ins: Dtypes, outs: Dtypes
-) -> ExternLoop | None:
-    """Return the compiled loop that computes a primitive; None if there is none.
+) -> ExternLoop | LapackRoutine | None:
+    """Return the compiled code that computes a primitive; None if there is none.
 
     Examples
     --------
@@ -61,6 +64,8 @@ def resolve_loop(
     >>> resolve_loop(add_p, {}, (complex_, complex_), (complex_,)).symbol
     'numpy.add.c64.c64.c64'
     """
+    if primitive.name == "lu":
+        return find_getrf(outs[0])
     ufunc, may_fail = _ufunc_of(primitive, params)
     in_place = primitive.name in _IN_PLACE
     operands = outs if in_place else (*ins, *outs)

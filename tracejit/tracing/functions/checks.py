@@ -4,9 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir import dtypes as dt
-from ...ir.ops.callback import check_p
-from ...ir.primitive import HostFunction
+from ..checks import record_check
 from ..tracer import Tracer
 
 
@@ -24,5 +22,4 @@ def require(holds: Any, message: str, error: type[Exception] = ValueError) -> No
     def fail() -> tuple[np.ndarray, ...]:
         raise error(message)
 
-    host = HostFunction("check", fail)
-    every.home.emit_all(check_p, [every.convert(dt.BOOL)], {"fn": host})
+    record_check(every, fail)

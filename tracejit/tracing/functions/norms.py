@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -165,8 +166,16 @@ def cond(x: Any, p: Any = None) -> Any:
             r = s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
         else:
             r = _product_of_norms(v, p)
+            if dt.is_complex(v.dtype) and _gives_complex():
+                r = r.astype(np.result_type(r.dtype, np.complex64))
     is_none = np.isnan(r) & ~np.any(np.isnan(v), axis=(-2, -1))
     return np.where(is_none, r.dtype.type(np.inf), r)[()]
+
+
+@cache
+def _gives_complex() -> bool:
+    """Tell whether this NumPy's condition numbers have the dtype of the matrix."""
+    return bool(np.linalg.cond(np.eye(1, dtype=complex), 1).dtype.kind == "c")
 
 
 def _product_of_norms(v: Tracer, p: Any) -> Any:

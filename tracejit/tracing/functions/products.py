@@ -95,10 +95,8 @@ def _without_float8(ufunc: np.ufunc, *values: Any) -> Sequence[Any]:
     return [x.astype(d) for x, d in zip(xs, common[:-1], strict=True)]
 
 
-def _vecdot(x1: Any, x2: Any, *, axis: int = -1) -> Any:
-    """The axis is each operand's own, before they are broadcast."""
-    _, xs = lift(*_without_float8(np.matmul, x1, x2))
-    x, y = (v if axis == -1 else moveaxis(v, axis, -1) for v in xs)
+def _vecdot(x1: Any, x2: Any) -> Any:
+    _, (x, y) = lift(*_without_float8(np.matmul, x1, x2))
     if x.shape[-1] != y.shape[-1]:
         raise ShapeError(
             f"vecdot: axes of {x.shape[-1]} and {y.shape[-1]} elements do not fit",
@@ -125,7 +123,9 @@ for _name, _rule in (
 
 @implements(np.linalg.vecdot)
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    return _vecdot(x1, x2, axis=axis)
+    """The axis is each operand's own, before they are broadcast."""
+    _, xs = lift(x1, x2)
+    return _vecdot(*(x if axis == -1 else moveaxis(x, axis, -1) for x in xs))
 
 
 @implements(np.dot)
@@ -189,17 +189,35 @@ def kron(a: Any, b: Any) -> Any:
     return (left * right).reshape(final)
 
 
-@implements(np.cross, np.linalg.cross)
-def cross(a: Any, b: Any, *args: Any, axis: int = -1, **kwargs: Any) -> Any:
-    if args or kwargs:
-        raise ufuncs.unsupported("np.cross with separate axes", "use np.moveaxis")
-    x, y = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
+@implements(np.linalg.cross)
+def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    for x in lift(x1, x2)[1]:
+        if x.shape[axis] != 3:
+            raise ValueError(
+                "Both input arrays must be (arrays of) 3-dimensional vectors, but they "
+                f"are {x1.shape[axis]} and {x2.shape[axis]} dimensional instead."
+            )
+    return cross(x1, x2, axis=axis)
+
+
+@implements(np.cross)
+def cross(
+    a: Any,
+    b: Any,
+    axisa: int = -1,
+    axisb: int = -1,
+    axisc: int = -1,
+    axis: int | None = None,
+) -> Any:
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    x, y = np.moveaxis(a, axisa, -1), np.moveaxis(b, axisb, -1)
     if x.shape[-1] == 2 and y.shape[-1] == 2:
         return x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]
     parts = []
     for i, j in ((1, 2), (2, 0), (0, 1)):
         parts.append(x[..., i] * y[..., j] - x[..., j] * y[..., i])
-    return np.stack(parts, axis=axis)
+    return np.stack(parts, axis=axisc)
 
 
 @implements(np.convolve)
@@ -230,18 +248,25 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 
 
 @implements(np.einsum)
-def einsum(*operands: Any, **kwargs: Any) -> Any:
+def einsum(
+    *operands: Any,
+    optimize: Any = False,
+    dtype: Any = None,
+    casting: Any = "safe",
+    order: str = "K",
+) -> Any:
     """Any subscripts: operands are contracted two by two from the left."""
     if not isinstance(operands[0], str):
         operands = _from_lists(operands)
-    trace, xs, dtype = _operands(*operands[1:])
+    trace, xs, common = _operands(*operands[1:])
+    dtype = common if dtype is None else dt.canonical(dtype)
     if dtype in dt.FLOAT8S:
         raise ufuncs.unsupported(
             f"np.einsum of {dtype}, which NumPy has not either",
             "convert the operands: x.astype(np.float32)",
         )
     terms, result = _subscripts(operands[0], [x.ndim for x in xs])
-    atoms = [x.convert(dtype) for x in xs]
+    atoms = [x.astype(dtype, casting=casting, copy=False).read() for x in xs]
     pairs = [_take_diagonals(trace, t, a) for t, a in zip(terms, atoms, strict=True)]
     while len(pairs) > 1:
         left, right, *rest = pairs

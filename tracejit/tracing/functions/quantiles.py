@@ -16,7 +16,8 @@ from ...records import dataclass
 from ..storage import Kind, own
 from ..tracer import Tracer
 from .checks import require
-from .registry import implements, is_given, lift, normalize_axes, normalize_axis
+from .reduce import weights_along
+from .registry import implements, is_given, lift, normalize_axes
 from .select import take_along_axis
 from .shape import broadcast_to
 from .sort import argsort, sort
@@ -210,25 +211,9 @@ def _weights(x: Tracer, weights: Any, axis: Any, method: str) -> Tracer:
     """Return weights of the shape of the samples."""
     if method != "inverted_cdf":
         raise ValueError(f"Only method 'inverted_cdf' supports weights. Got: {method}.")
-    _, (w,) = lift(own(np.asarray(weights)) if isinstance(weights, list) else weights)
+    _, (w,) = lift(weights)
     require(w >= 0, "Weights must be non-negative.")
-    if w.shape == x.shape:
-        return w
-    if axis is None:
-        raise TypeError("Axis must be specified when shapes of a and weights differ.")
-    axes = [normalize_axis(d, x.ndim) for d in (axis if _is_many(axis) else (axis,))]
-    if w.shape != tuple(x.shape[d] for d in axes):
-        raise ValueError(
-            "Shape of weights must be consistent with shape of a along specified axis."
-        )
-    w = w.transpose([int(d) for d in np.argsort(axes)])
-    return broadcast_to(
-        w.reshape([n if d in axes else 1 for d, n in enumerate(x.shape)]), x.shape
-    )
-
-
-def _is_many(axis: Any) -> bool:
-    return isinstance(axis, tuple | list)
+    return broadcast_to(weights_along(x, w, axis), x.shape)
 
 
 def _weighted(
@@ -278,6 +263,7 @@ def _rule(ignores_nan: bool, per: int) -> Any:
         weights: Any = None,
         interpolation: Any = None,
     ) -> Any:
+        method = method if interpolation is None else interpolation
         _, (x,) = lift(a)
         if dt.is_complex(x.dtype):
             raise TypeError("a must be an array of real numbers")

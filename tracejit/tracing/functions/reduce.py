@@ -1,6 +1,7 @@
 """Rules for reductions and cumulative functions, with NumPy's dtypes and steps."""
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ...ir.ops import reduce as red
 from ...ir.ops.shape import reshape
 from ...ir.primitive import Primitive
 from ..source import user_line
-from ..storage import own
+from ..storage import Kind, own
 from ..tracer import Tracer
 from ..ufunc_loops import carried
 from .checks import require
@@ -82,6 +83,9 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
     ) -> Any:
         _, (x,) = lift(a)
         target = accumulator(x.dtype) if dtype is None else dt.canonical(dtype)
+        if target == dt.BOOL:  # NumPy adds truths by `or`, multiplies them by `and`
+            truth = (all_ if neutral else any_)(x, axis, None, keepdims, where=where)
+            return combine(truth, bool(initial)) if is_given(initial) else truth
         if neutral == 1 and dt.is_complex(target) and is_given(where):
             initial = initial if is_given(initial) else neutral
             return _product_where(x.astype(target), where, axis, keepdims, initial)
@@ -252,7 +256,8 @@ def mean(
         count = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=keepdims)
         result = np.true_divide(total, count.astype(total.dtype))
     else:
-        result = np.true_divide(total, total.dtype.type(_count(x, axis)))
+        count_dtype = total.dtype if dt.is_inexact(total.dtype) else np.dtype("f8")
+        result = np.true_divide(total, count_dtype.type(_count(x, axis)))
     return result.astype(inner) if result.dtype != inner else result
 
 
@@ -273,7 +278,7 @@ def var(
     _, (x,) = lift(a)
     if is_given(where) and where is not True:
         return _variance(x, where, axis, dtype, ddof, keepdims, mean, correction)
-    ddof = correction if is_given(correction) else ddof
+    ddof = _correction(ddof, correction)
     inner = np.dtype(dtype) if dtype is not None else x.dtype
     if inner.kind in "biu":
         inner = np.dtype("f8")
@@ -291,6 +296,15 @@ def var(
     return result.astype(inner) if wide != inner else result
 
 
+def _correction(ddof: float, correction: Any) -> float:
+    """The number by either of its names."""
+    if not is_given(correction):
+        return ddof
+    if ddof:
+        raise ValueError("ddof and correction can't be provided simultaneously.")
+    return float(correction)
+
+
 def _variance(
     x: Tracer,
     counted: Any,
@@ -302,7 +316,7 @@ def _variance(
     correction: Any,
 ) -> Any:
     """The variance of those elements that count."""
-    ddof = correction if is_given(correction) else ddof
+    ddof = _correction(ddof, correction)
     if x.dtype.kind in "biu":
         x = x.astype(np.float64)
     if not is_given(middle):
@@ -344,14 +358,31 @@ def average(
         scale: Any = result * 0 + _count(x, axis)
     else:
         _, (x, w) = lift(a, weights)
-        if w.shape != x.shape:
-            w = w.reshape(
-                [x.shape[axis] if d == axis % x.ndim else 1 for d in range(x.ndim)]
-            )
-            w = broadcast_to(w, x.shape)
-        scale = np.sum(w, axis=axis, keepdims=keepdims)
-        result = np.sum(x * w, axis=axis, keepdims=keepdims) / scale
-    return (result, scale) if returned else result
+        w = weights_along(x, w, axis)
+        dtype = np.result_type(x.dtype, w.dtype)
+        if x.dtype.kind in "biu":
+            dtype = np.result_type(dtype, np.float64)
+        scale = np.sum(w, axis=axis, dtype=dtype, keepdims=keepdims)
+        product = np.multiply(x, w, dtype=dtype)
+        result = np.sum(product, axis=axis, keepdims=keepdims) / scale
+    return (result, broadcast_to(scale, result.shape)) if returned else result
+
+
+def weights_along(x: Tracer, weights: Tracer, axis: Any) -> Tracer:
+    """Return weights of some axes, in any order, as they lie beside the array."""
+    if weights.shape == x.shape:
+        return weights
+    if axis is None:
+        raise TypeError("Axis must be specified when shapes of a and weights differ.")
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(normalize_axis(d, x.ndim) for d in axes)
+    if weights.shape != tuple(x.shape[d] for d in axes):
+        raise ValueError(
+            "Shape of weights must be consistent with shape of a along specified axis."
+        )
+    kept = tuple(n if d in axes else 1 for d, n in enumerate(x.shape))
+    order = sorted(range(len(axes)), key=axes.__getitem__)
+    return weights.transpose(order).reshape(kept)
 
 
 @implements(np.ptp)
@@ -362,7 +393,16 @@ def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NoValue) -> A
 @implements(np.count_nonzero)
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     _, (x,) = lift(a)
-    return sum_(x != 0, axis, dt.INT64, None, keepdims)
+    count = sum_(x != 0, axis, dt.INT64, None, keepdims)
+    if axis is None and not keepdims and _counts_in_python():
+        return count.as_scalar(Kind.PYTHON)
+    return count
+
+
+@cache
+def _counts_in_python() -> bool:
+    """Tell whether this NumPy's `count_nonzero` gives an int, as all once did."""
+    return type(np.count_nonzero(np.ones(1))) is int
 
 
 def _arg(primitive: Primitive) -> Any:

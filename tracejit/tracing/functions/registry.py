@@ -17,6 +17,7 @@ from ..source import user_line
 from ..storage import Kind
 from ..trace import Trace
 from ..tracer import Tracer, depends_of
+from . import outputs
 
 Rule = Callable[..., Any]
 FUNCTIONS: dict[Callable[..., Any], Rule] = {}
@@ -48,15 +49,12 @@ def dispatch(
         module = getattr(func, "__module__", "numpy")
         hint = alternatives.FUNCTIONS.get(func.__name__, "")
         raise ufuncs.unsupported(f"{module}.{func.__name__}", hint)
-    out = kwargs.pop("out", None)
+    args, kwargs, target = outputs.split(func, args, kwargs)
     result = _run(rule, args, kwargs)
     _attach_known(func, args, kwargs, result)
-    if out is None:
+    if target is None:
         return result
-    target = out[0] if isinstance(out, tuple) else out
-    ufuncs.check_writable(target)
-    target.assign(result)
-    return target
+    return outputs.write(func, target, result, kwargs.get("casting"))
 
 
 def _run(rule: Rule, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

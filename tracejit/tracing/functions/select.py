@@ -1,11 +1,12 @@
 """Rules for choosing and comparing elements: where, clip, take, isclose, ..."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ...ir import dtypes as dt
-from ...ir.ops.elementwise import select_p
+from ...ir.ops.elementwise import complex_p, select_p
 from ...ir.ops.indexing import gather_p
 from ...ir.ops.shape import broadcast_to, transpose_p
 from .. import ufuncs
@@ -92,11 +93,21 @@ def take(
     )
     if not x.shape[d]:
         return _take_of_none(x, index, d)
+    return x[(*(slice(None),) * d, _within(index, x.shape[d], mode))]
+
+
+def _within(indices: Any, n: int, mode: str) -> Any:
+    """Return indices of `n` elements that are inside as `mode` says."""
+    if mode == "raise":
+        return indices
+    _, (index,) = lift(indices)
     if mode == "wrap":
-        index = index % x.shape[d]
-    elif mode == "clip":
-        index = clip(index, 0, x.shape[d] - 1)
-    return x[(*(slice(None),) * d, index)]
+        return index % n
+    if mode == "clip":
+        return clip(index, 0, n - 1)
+    raise ValueError(
+        f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})"
+    )
 
 
 def _take_of_none(x: Tracer, index: Tracer, axis: int) -> Tracer:
@@ -157,29 +168,53 @@ def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
 @implements(np.put)
 def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     ufuncs.check_writable(a)
-    a.flat[ind] = v
+    a.flat[ind if mode == "raise" else _within(ind, a.size, mode)] = v
 
 
 @implements(np.fill_diagonal)
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+    """Every ``step``-th element of the array as one row; `val` is repeated."""
     ufuncs.check_writable(a)
-    at = own(np.arange(min(a.shape)))
-    a[(at,) * a.ndim] = val
+    if a.ndim < 2:
+        raise ValueError("array must be at least 2-d")
+    if a.ndim > 2 and len(set(a.shape)) > 1:
+        raise ValueError("All dimensions of input must be of equal length")
+    step = 1 + sum(math.prod(a.shape[d:]) for d in range(1, a.ndim))
+    end = a.size if a.ndim > 2 or wrap else a.shape[1] * a.shape[1]
+    a.flat[:end:step] = val
 
 
 @implements(np.nan_to_num)
 def nan_to_num(
     x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
+    result = _without_nan(x, nan, posinf, neginf)
+    if copy:
+        return result
+    ufuncs.check_writable(x)
+    x[...] = result
+    return x
+
+
+def _without_nan(x: Any, nan: float, posinf: Any, neginf: Any) -> Any:
     _, (v,) = lift(x)
+    if dt.is_complex(v.dtype):
+        real, imag = (_without_nan(p, nan, posinf, neginf) for p in (v.real, v.imag))
+        return wrap(v.home, v.home.emit(complex_p, real.read(), imag.read()))
     if not dt.is_float(v.dtype) or v.dtype in dt.OF_ML_DTYPES:
         return v.copy()[()]  # NumPy does not know that those of ml_dtypes have NaN
     info = np.finfo(v.dtype)
     high = info.max if posinf is None else posinf
     low = info.min if neginf is None else neginf
-    out = np.where(np.isnan(v), v.dtype.type(nan), v)
-    out = np.where(out == np.inf, v.dtype.type(high), out)
-    return np.where(out == -np.inf, v.dtype.type(low), out)[()]
+    out: Any = v
+    for is_bad, instead in (
+        (np.isnan(v), nan),
+        (v == np.inf, high),
+        (v == -np.inf, low),
+    ):
+        _, (number,) = lift(instead)
+        out = np.where(is_bad, number.astype(v.dtype), out)
+    return out[()]
 
 
 @implements(np.isclose)
@@ -209,7 +244,10 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     _, (x, y) = lift(a1, a2)
     if x.shape != y.shape:
         return False
-    return _python_bool(x == y)
+    same = x == y
+    if equal_nan:
+        same = same | (np.isnan(x) & np.isnan(y))
+    return _python_bool(same)
 
 
 @implements(np.array_equiv)

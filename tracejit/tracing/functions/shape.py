@@ -185,17 +185,19 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
 # --- joining and splitting --------------------------------------------------------
 
 
-def _promoted(arrays: Sequence[Any], dtype: Any = None) -> list[Tracer]:
+def _promoted(
+    arrays: Sequence[Any], dtype: Any = None, casting: str = "same_kind"
+) -> list[Tracer]:
     _, xs = lift(*arrays)
     target = np.result_type(*(x.dtype for x in xs)) if dtype is None else dtype
-    return [x.astype(np.dtype(target), copy=False) for x in xs]
+    return [x.astype(np.dtype(target), casting=casting, copy=False) for x in xs]
 
 
 @implements(np.concatenate, np.concat)
 def concatenate(
     arrays: Any, /, axis: Any = 0, *, dtype: Any = None, casting: str = "same_kind"
 ) -> Tracer:
-    xs = _promoted(list(arrays), dtype)
+    xs = _promoted(list(arrays), dtype, casting)
     if axis is None:
         xs, axis = [x.reshape(-1) for x in xs], 0
     if not xs[0].ndim:
@@ -212,18 +214,21 @@ def stack(
     _, xs = lift(*arrays)
     if len({x.shape for x in xs}) != 1:
         raise ValueError("all input arrays must have the same shape")
-    return concatenate([expand_dims(x, axis) for x in xs], axis, dtype=dtype)
+    rows = [expand_dims(x, axis) for x in xs]
+    return concatenate(rows, axis, dtype=dtype, casting=casting)
 
 
 @implements(np.vstack)
 def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Tracer:
-    return concatenate([atleast_2d(x) for x in tup], 0, dtype=dtype)
+    rows = [atleast_2d(x) for x in tup]
+    return concatenate(rows, 0, dtype=dtype, casting=casting)
 
 
 @implements(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Tracer:
     xs = [atleast_1d(x) for x in tup]
-    return concatenate(xs, 0 if xs[0].ndim == 1 else 1, dtype=dtype)
+    axis = 0 if xs[0].ndim == 1 else 1
+    return concatenate(xs, axis, dtype=dtype, casting=casting)
 
 
 @implements(np.dstack)

@@ -1,15 +1,28 @@
 """Rules for sorting and order statistics."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ...ir.ops.sort import argsort_p, sort_p
 from ...ir.primitive import Primitive
+from ..tracer import Tracer
 from .registry import implements, lift, normalize_axis, wrap
 
+_NOTHING = np.empty(0)
 
-def _ordered(primitive: Primitive, a: Any, axis: int | None) -> Any:
+
+def _ordered(
+    primitive: Primitive, a: Any, axis: int | None, kind: Any = None, stable: Any = None
+) -> Any:
+    if kind is not None and stable is not None:
+        raise ValueError(
+            "`kind` and keyword parameters can't be provided at the same time. Use "
+            "only one of them."
+        )
+    if kind is not None:
+        np.sort(_NOTHING, kind=kind)  # NumPy's error for a kind that there is not
     trace, (x,) = lift(a)
     if axis is None:
         x, axis = x.reshape(-1), 0
@@ -21,7 +34,7 @@ def _ordered(primitive: Primitive, a: Any, axis: int | None) -> Any:
 def sort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
-    return _ordered(sort_p, a, axis)
+    return _ordered(sort_p, a, axis, kind, stable)
 
 
 @implements(np.argsort)
@@ -29,7 +42,7 @@ def argsort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
     """Always stable; NumPy's default kind leaves the order of ties open."""
-    return _ordered(argsort_p, a, axis)
+    return _ordered(argsort_p, a, axis, kind, stable)
 
 
 @implements(np.lexsort)
@@ -48,9 +61,22 @@ def lexsort(keys: Any, axis: int = -1) -> Any:
 @implements(np.partition)
 def partition(a: Any, kth: Any, axis: Any = -1, *args: Any, **kwargs: Any) -> Any:
     """A full sort is a partition at every place."""
+    _check_places(a, kth, axis)
     return sort(a, axis)
 
 
 @implements(np.argpartition)
 def argpartition(a: Any, kth: Any, axis: Any = -1, *args: Any, **kwargs: Any) -> Any:
+    _check_places(a, kth, axis)
     return argsort(a, axis)
+
+
+def _check_places(a: Any, kth: Any, axis: int | None) -> None:
+    """Raise NumPy's error for places that are not there, unless they are traced."""
+    _, (x,) = lift(a)
+    n = x.size if axis is None else x.shape[normalize_axis(axis, x.ndim)]
+    places: Sequence[Any] = kth if isinstance(kth, list | tuple) else [kth]
+    known = [np.asarray(p).reshape(-1) for p in places if not isinstance(p, Tracer)]
+    for k in (int(k) for ks in known for k in ks):
+        if n and not -n <= k < n:
+            raise ValueError(f"kth(={k if k > 0 else k + n}) out of bounds ({n})")

@@ -22,7 +22,7 @@ from ..target import Target, aligned
 from ..text import Emitter
 from ..values import memory_type, register_type
 from .micro import Operands, shared_kernel
-from .packing import PackA, PackB, shared_square, subtract
+from .packing import PackA, PackB, PackPanels, shared_square, subtract
 from .pairs import LANES as PAIRS
 from .pairs import (
     PackPairsA,
@@ -134,9 +134,12 @@ class _Gemm:
         self.strip = self.blocking.vectors * self.lanes
         self.depth = min(problem.steps, KC)
         self.kernels: dict[Tile, str] = {}
+        a = self._packed_a() if self.blocking.pack_a else problem.a
+        # From one panel of A to the next, for each row.
+        self.apart = self.depth + PAD if self.blocking.panels else a[0]
         self.operands = Operands(
             problem.dtype,
-            *(self._packed_a() if self.blocking.pack_a else problem.a),
+            *a,
             self.strip if self.blocking.pack_b else problem.b[0],
             problem.c[0],
             self.blocking.pack_b,
@@ -144,6 +147,8 @@ class _Gemm:
 
     def _packed_a(self) -> Pair:
         """Return the strides of packed A: the contiguous axis stays so."""
+        if self.blocking.panels:
+            return 1, self.blocking.rows[-1]
         if self.problem.a[0] == 1:
             whole = aligned(self.blocking.chunk, PAIRS)
             return 1, whole if self.problem.has_pairs else self.blocking.chunk
@@ -339,16 +344,12 @@ class _Gemm:
                 em.op(f"add i64 {loop.index}, {chunk}"),
                 str(rows[1]),
             )
-            by = multiply(em, loop.index, self.problem.a[0])
-            source = em.gep(self.operand, a, by)
-            count = subtract(em, end, loop.index)
-            self._pack_a(source, count, values, minima)
+            limits = loop.index, end
+            self._pack_a(a, limits, values, minima)
             if self.problem.has_pairs:
                 back = em.gep("i32", minima, multiply(em, loop.index, -1))
                 self.minima = (back, self.minima[1])
-            first = multiply(em, loop.index, -self._packed_a()[0])
-            packed = self._at("%scratch", first)  # where row 0 would be
-            limits = (loop.index, end)
+            packed = self._packed_row_zero(loop.index)
             self._panels(packed, b, c, limits, self._steps(values), more)
             loop.yield_([])
 
@@ -365,7 +366,7 @@ class _Gemm:
 
             def panel(i: Index, count: int) -> None:
                 tile = Tile(count, vectors, columns % self.lanes)
-                left = self._at(a, scaled(self.em, i, self.operands.a_row))
+                left = self._at(a, scaled(self.em, i, self.apart))
                 out = self._at(to, multiply(self.em, i, self.problem.c[0]))
                 self._call(tile, left, right, out, depth, more, (i, j))
 
@@ -397,14 +398,30 @@ class _Gemm:
     def _steps(self, values: int) -> int:
         return -(-values // self.problem.values_per_step)
 
-    def _pack_a(self, source: str, rows: Index, values: int, minima: str) -> None:
-        em, problem = self.em, self.problem
+    def _packed_row_zero(self, first: Index) -> str:
+        """Return where row 0 of packed A would be, given which row is there first."""
+        return self._at("%scratch", multiply(self.em, first, -self.apart))
+
+    def _pack_a(self, a: str, rows: Range, values: int, minima: str) -> None:
+        em, problem, (begin, end) = self.em, self.problem, rows
+        if self.blocking.panels:
+            self._pack_panels(a, rows, values)
+            return
+        source = em.gep(self.operand, a, multiply(em, begin, problem.a[0]))
+        count = subtract(em, end, begin)
         if problem.has_pairs:
             pairs = PackPairsA(em, problem.a, self._packed_a())
-            pairs.emit(source, "%scratch", rows, values, minima)
+            pairs.emit(source, "%scratch", count, values, minima)
             return
         pack = PackA(em, problem.dtype, self.target, problem.a, self._packed_a())
-        pack.emit(source, "%scratch", rows, values)
+        pack.emit(source, "%scratch", count, values)
+
+    def _pack_panels(self, a: str, rows: Range, depth: int) -> None:
+        problem, height = self.problem, self.blocking.rows[-1]
+        shape = problem.a[1], height, self.apart
+        pack = PackPanels(self.em, problem.dtype, self.target, *shape)
+        panels = partial(self._pieces, problem.m, height, rows)
+        pack.emit(a, self._packed_row_zero(rows[0]), depth, panels)
 
     def _pack_b(
         self, source: str, to: str, values: int, columns: Range, minima: str

@@ -4,6 +4,10 @@ Per value of k it loads one row of B and broadcasts one column of A; 24 to 28 ve
 sums hide the latency of multiply-adds on machines with 32 registers, 12 on those with
 16. Tails of columns are masked, other row counts are other tiles.
 
+With 16 registers several values of k are taken in a turn of the loop, and rows of A
+have pointers of their own: the fewer instructions there are beside the multiply-adds,
+the further ahead of a load that waits for the cache the processor finds some.
+
 Products of one module share micro-kernels (`shared_kernel`), which have strides as
 arguments.
 """
@@ -22,6 +26,7 @@ from ..values import register_type
 from .problem import Tile
 
 _MOST_POINTERS = 6
+_TURN = 4  # values of k in a turn, a power of two; by 8 some addresses are spilled
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,10 @@ class MicroKernel:
         self.element = register_type(operands.dtype)
         self.size = operands.dtype.itemsize
         self.lanes = target.lanes(8 * self.size)
-        self.has_fma = target.has_fma
         self.is_float = operands.dtype.kind == "f"
+        self.fuses = self.is_float and target.has_fma
+        # Products that are not fused need registers, too: turns would spill sums.
+        self.has_turns = self.fuses and target.has_few_registers
         self.type = vec(self.element, self.lanes)
         self.zero = constant(self.element, 0.0, self.lanes)
         self.attributes = "nounwind noinline"
@@ -119,15 +126,10 @@ class MicroKernel:
     def emit(self, strides: tuple[str, ...] = ()) -> str:
         """Return the function, with more parameters for `strides` if there are any."""
         em = self.em
-        start = [(self.type, self.zero)] * (self.tile.rows * self.tile.vectors)
-        with em.loop(0, "%k", 1, start) as loop:
-            a = self._at("%A", scaled(em, loop.index, self.operands.a_step))
-            b = self._at("%B", scaled(em, loop.index, self.operands.b_row))
-            loop.yield_(self._rank_one(a, b, loop.carried))
-        sums = [(self.type, value) for value in loop.results]
+        sums = self._sums()
         rows = self._rows_of_c()
-        with em.if_("%more", sums) as old:
-            old.yield_(self._add_old(rows, loop.results))
+        with em.if_("%more", [(self.type, value) for value in sums]) as old:
+            old.yield_(self._add_old(rows, sums))
         self._store(rows, old.results)
         em.ret()
         parameters = ["ptr %A", "ptr %B", "ptr %C", "i64 %k", "i1 %more"]
@@ -136,20 +138,82 @@ class MicroKernel:
             self.symbol, parameters, linkage="internal", attributes=self.attributes
         )
 
-    def _rank_one(self, a: str, b: str, sums: list[str]) -> list[str]:
-        """Add the product of one column of A and one row of B."""
+    def _sums(self) -> list[str]:
+        """Return the sums over all of k."""
+        sums = [self.zero] * (self.tile.rows * self.tile.vectors)
+        if not self.has_turns:
+            return self._along_k(["%A"], (0, "%k"), 1, sums)
+        rows = self._rows_of_a()
+        whole = self.em.op(f"and i64 %k, {-_TURN}")
+        sums = self._along_k(rows, (0, whole), _TURN, sums)
+        return self._along_k(rows, (whole, "%k"), 1, sums)
+
+    def _rows_of_a(self) -> list[str]:
+        """Return where the rows of A begin; the first alone if others are near it.
+
+        Frozen, so that LLVM takes them as they are. It would find each from the one
+        before at every turn, load early to be done with the addresses, and spill sums.
+        """
+        if isinstance(self.operands.a_row, int):
+            return ["%A"]
+        rows = [
+            self._at("%A", scaled(self.em, i, self.operands.a_row))
+            for i in range(self.tile.rows)
+        ]
+        return [self.em.op(f"freeze ptr {row}") for row in rows]
+
+    def _along_k(
+        self, rows: list[str], limits: tuple[Index, Index], turn: int, sums: list[str]
+    ) -> list[str]:
+        """Add the products of a range of k, `turn` values in each turn of a loop."""
+        em, step, b_row = self.em, self.operands.a_step, self.operands.b_row
+        with em.loop(*limits, turn, [(self.type, value) for value in sums]) as loop:
+            by = scaled(em, loop.index, step)
+            a = [self._at(row, by) for row in rows]
+            b = self._at("%B", scaled(em, loop.index, b_row))
+            sums = self._rank_one(a, b, loop.carried)
+            for _ in range(1, turn):
+                a, b = [self._at(row, step) for row in a], self._at(b, b_row)
+                sums = self._rank_one(a, b, sums)
+            loop.yield_(sums)
+        return loop.results
+
+    def _rank_one(self, a: list[str], b: str, sums: list[str]) -> list[str]:
+        """Add the product of one column of A, of `rows`, and one row of B."""
+        if self.has_turns and self.tile.vectors > self.tile.rows:
+            return self._row_by_row(a, b, sums)
         row = [self._load_b(b, v) for v in range(self.tile.vectors)]
         out = []
         for i in range(self.tile.rows):
-            at = self._at(a, scaled(self.em, i, self.operands.a_row))
-            scalar = self.em.load(self.element, at, self.size)
-            x = self.em.splat(self.element, scalar, self.lanes)
+            x = self._load_a(a, i)
             for v, y in enumerate(row):
                 out.append(self._multiply_add(x, y, sums[i * len(row) + v]))
         return out
 
+    def _row_by_row(self, a: list[str], b: str, sums: list[str]) -> list[str]:
+        """Do the same with the column in registers, and one vector of the row."""
+        column = [self._load_a(a, i) for i in range(self.tile.rows)]
+        out = list(sums)
+        for v in range(self.tile.vectors):
+            y = self._load_b(b, v)
+            for i, x in enumerate(column):
+                at = i * self.tile.vectors + v
+                out[at] = self._multiply_add(x, y, sums[at])
+        return out
+
+    def _load_a(self, rows: list[str], i: int) -> str:
+        """Broadcast the value in row i."""
+        scalar = self.em.load(self.element, self._row_of(rows, i), self.size)
+        return self.em.splat(self.element, scalar, self.lanes)
+
+    def _row_of(self, rows: list[str], i: int) -> str:
+        """Return the address in row i, given those in all rows or in the first."""
+        if i < len(rows):
+            return rows[i]
+        return self._at(rows[0], scaled(self.em, i, self.operands.a_row))
+
     def _multiply_add(self, x: str, y: str, z: str) -> str:
-        if self.is_float and self.has_fma:
+        if self.fuses:
             return self.em.intrinsic("llvm.fma", self.type, x, y, z)
         multiply = "fmul" if self.is_float else "mul"
         return self._add(z, self.em.op(f"{multiply} {self.type} {x}, {y}"))

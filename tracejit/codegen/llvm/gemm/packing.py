@@ -2,7 +2,7 @@
 
 A block of B becomes strips of columns, each row of a strip contiguous and filled up to
 whole vectors. A block of A keeps its contiguous axis, with a row length that does not
-fall on the same lines of the cache again and again.
+fall on the same lines of the cache again and again, or becomes panels of few rows.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from ..text import Emitter, constant, vec
 from ..values import register_type
 from .problem import Pair
 
-Strips = Callable[[Callable[[Index, int], None]], None]
+Pieces = Callable[[Callable[[Index, int], None]], None]
 
 
 def subtract(em: Emitter, a: Index, b: Index) -> Index:
@@ -114,6 +114,60 @@ class PackA(_Copies):
             loop.yield_([])
 
 
+class PackPanels(_Copies):
+    """Copies a block of A, whose columns are contiguous, in panels of few rows.
+
+    A panel has its columns one after the other: what a tile reads lies together.
+
+    Parameters
+    ----------
+    em, dtype, target
+    step : int
+        From one column of A to the next.
+    height : int
+        Rows of a panel.
+    apart : int
+        Elements between panels, for each row. More than there are columns, so that the
+        places that are written for one column share no set of the cache.
+    """
+
+    def __init__(
+        self,
+        em: Emitter,
+        dtype: np.dtype,
+        target: Target,
+        step: int,
+        height: int,
+        apart: int,
+    ) -> None:
+        super().__init__(em, dtype, target)
+        self.step, self.height, self.apart = step, height, apart
+
+    def emit(self, source: str, to: str, depth: int, panels: Pieces) -> None:
+        """Write the copy of `depth` columns of the rows that `panels` runs over."""
+        em = self.em
+        with em.loop(0, depth, 1) as loop:
+            column = self._at(source, multiply(em, loop.index, self.step))
+            to_column = self._at(to, multiply(em, loop.index, self.height))
+
+            def panel(i: Index, rows: int) -> None:
+                there = self._at(to_column, multiply(em, i, self.apart))
+                self._part(self._at(column, i), there, rows)
+
+            panels(panel)
+            loop.yield_([])
+
+    def _part(self, source: str, to: str, rows: int) -> None:
+        """Copy a panel's part of a column.
+
+        Whole vectors are written: what is too much the next column replaces.
+        """
+        for first in range(0, rows, self.lanes):
+            mask = lanes_mask(self.lanes, min(rows - first, self.lanes))
+            value = self._load(self._at(source, first), mask)
+            self.em.store(self.type, value, self._at(to, first), self.size)
+
+
 def _rest(em: Emitter, count: Index, lanes: int) -> Index:
     if isinstance(count, int):
         return count % lanes
@@ -146,7 +200,7 @@ class PackB(_Copies):
         super().__init__(em, dtype, target)
         self.strides, self.width, self.square = strides, width, square
 
-    def emit(self, source: str, to: str, depth: int, strips: Strips) -> None:
+    def emit(self, source: str, to: str, depth: int, strips: Pieces) -> None:
         """Write the copy of `depth` rows of the strips that `strips` runs over."""
 
         def strip(j: Index, columns: int) -> None:

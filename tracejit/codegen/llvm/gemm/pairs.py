@@ -18,7 +18,7 @@ from ..memory import lanes_mask
 from ..target import Target
 from ..text import Emitter, constant, vec
 from .micro import MicroKernel, Operands
-from .packing import Strips, Transposition, subtract
+from .packing import Pieces, Transposition, subtract
 from .problem import Pair, Tile
 
 LANES = 16  # pairs in a vector
@@ -225,7 +225,7 @@ class PackPairsB(_Pairs):
         self.width, self.square = width, square
 
     def emit(
-        self, source: str, to: str, values: int, strips: Strips, minima: str
+        self, source: str, to: str, values: int, strips: Pieces, minima: str
     ) -> None:
         """Write the copy of `values` rows, and the minima of its columns."""
         depth = -(-values // 2)

@@ -22,13 +22,15 @@ _LARGE_ROWS = 128
 # With 16 registers a strip of B is narrow, so that lines of the cache are split and
 # evict each other: packing it pays from this many rows on, and packing A, too.
 _NARROW_LARGE = 1 << 27
-_NARROW_ROWS = 192
+_NARROW_ROWS = 128
+_NARROW_SUMS = 12  # vectors
 _WIDE_REGISTERS = 64  # bytes: the machines with 32 vector registers
 # Rows of C that stay in the cache while an epilogue follows them.
 _CHUNK = 96
 _FEW_PANELS = 64  # rows up to which a last panel that is not whole matters
 _WAY = 4096  # bytes after which lines share a set of the nearest cache, of 8 lines
 _FEW_ROWS = 8
+_MANY_STRIPS = 8  # of columns beside which a strip of one vector matters little
 Pair = tuple[int, int]
 
 
@@ -79,6 +81,11 @@ class Problem:
         return -(-self.k // self.values_per_step)
 
     @property
+    def work(self) -> int:
+        """How many multiply-adds each of the batches takes."""
+        return self.m * self.n * self.k
+
+    @property
     def operand(self) -> np.dtype:
         """The dtype of A and B."""
         return BFLOAT16 if self.has_pairs else self.dtype
@@ -120,6 +127,9 @@ class Blocking:
     chunk : int
         Rows of A that are packed at a time, and of C that an epilogue follows.
     pack_a, pack_b : bool
+    panels : bool
+        Whether A is packed in panels, column by column, and not row by row or as
+        whole columns.
     """
 
     vectors: int
@@ -127,6 +137,7 @@ class Blocking:
     chunk: int
     pack_a: bool
     pack_b: bool
+    panels: bool = False
 
 
 def fitted(problem: Problem, target: Target) -> Target:
@@ -144,21 +155,18 @@ def fitted(problem: Problem, target: Target) -> Target:
 def blocking_of(problem: Problem, target: Target) -> Blocking:
     """Return how a problem is cut on a target."""
     target = fitted(problem, target)
-    work = problem.m * problem.n * problem.k
     wide = target.vector_bytes >= _WIDE_REGISTERS
-    sums = 24 if wide else 12
+    sums = 24 if wide else _NARROW_SUMS
     must_pack = problem.b[1] != 1 or problem.has_pairs
     must_pack_a = problem.has_pairs
     if 0 < problem.m <= sums // 2:  # one panel, as wide as the registers allow
         vectors = sums // problem.m
         rows = (problem.m,) * vectors
         return Blocking(vectors, rows, problem.m, must_pack_a, must_pack)
-    many = _FEW_ROWS if _collides(problem) else 12
     if not wide:
-        pack_b = problem.m >= _NARROW_ROWS and problem.n > 2 * target.vector_bytes // 4
-        pack_a = pack_b and (problem.a[0] == 1 or work >= _NARROW_LARGE)
-        return Blocking(2, (many, 6), _CHUNK, pack_a, pack_b or must_pack)
-    is_large = work >= _LARGE and problem.m >= _LARGE_ROWS
+        return _narrow_blocking(problem, target)
+    many = _rows_of_narrow_strips(problem)
+    is_large = problem.work >= _LARGE and problem.m >= _LARGE_ROWS
     if is_large or problem.has_pairs:
         return Blocking(2, (14, 14), 112, True, True)
     if problem.m <= _FEW_PANELS and -problem.m % 8 < -problem.m % 6:
@@ -166,9 +174,41 @@ def blocking_of(problem: Problem, target: Target) -> Blocking:
     return Blocking(4, (many, many, 6, 6), _CHUNK, False, must_pack)
 
 
-def _collides(problem: Problem) -> bool:
-    """Tell whether all rows of A begin in the same set of the nearest cache."""
-    row, column = problem.a
+def _narrow_blocking(problem: Problem, target: Target) -> Blocking:
+    """Return how a problem of more than one panel is cut with 16 registers."""
+    must_pack = problem.b[1] != 1
+    least = _NARROW_ROWS
+    if _collides(problem, problem.b):  # the third panel has paid for packing
+        least = _NARROW_SUMS + 1
+    pack_b = problem.m >= least and problem.n > 2 * target.vector_bytes // 4
+    pack_a = pack_b and (problem.a[0] == 1 or problem.work >= _NARROW_LARGE)
+    if pack_a and _has_panels(problem, target):
+        return Blocking(2, (6, 6), _CHUNK, True, True, True)
+    rows = _rows_of_narrow_strips(problem), 6
+    return Blocking(2, rows, _CHUNK, pack_a, pack_b or must_pack)
+
+
+def _rows_of_narrow_strips(problem: Problem) -> int:
+    return _FEW_ROWS if _collides(problem, problem.a) else 12
+
+
+def _has_panels(problem: Problem, target: Target) -> bool:
+    """Tell whether columns of A that are contiguous are packed in panels.
+
+    With 16 registers a tile reads six values of a column, less than half of each line
+    of the cache it asks for. They are copied by masked loads, which SSE has not. Tiles
+    of one vector have six rows then, too few to hide the latency of multiply-adds.
+    """
+    has_masks = target.has_few_registers and target.has_fma
+    lanes = target.lanes(8 * problem.dtype.itemsize)
+    is_lone = 0 < problem.n % (2 * lanes) <= lanes
+    matters = is_lone and problem.n <= _MANY_STRIPS * 2 * lanes
+    return problem.a[0] == 1 and has_masks and not matters
+
+
+def _collides(problem: Problem, strides: Pair) -> bool:
+    """Tell whether rows of an operand all begin in one set of the nearest cache."""
+    row, column = strides
     return column == 1 and row * problem.dtype.itemsize % _WAY == 0
 
 

@@ -199,11 +199,17 @@ const LANGUAGES = { llvm: "llvm", asm: "asm", triton: "python" };
 function codeLevel(app, code, text) {
   const lines = text.split("\n");
   const owners = new Array(lines.length).fill(null);
+  const computed = new Array(lines.length).fill(null);
+  const told = new Set(); // owners of functions whose lines say what they compute
   const heads = new Map();
   const symbols = new Set(app.doc.kernels.map((k) => k.name.replaceAll(/[^\w.]/gu, "_")));
   for (const [name, first, last, kernels] of code.sections) {
     if (name) heads.set(first, name);
     for (let i = first; i <= last; i++) owners[i] = kernels;
+  }
+  for (const [first, last, values] of code.marks) {
+    told.add(owners[first]);
+    for (let i = first; i <= last; i++) computed[i] = values;
   }
   return {
     count: lines.length,
@@ -212,12 +218,18 @@ function codeLevel(app, code, text) {
     where: (i) => `${code.title} line ${i + 1}`,
     strength(i, selection) {
       if (!owners[i] || !overlaps(owners[i], selection.kernels)) return 0;
-      return heads.has(i) || owners[i] !== owners[i - 1] ? 2 : 1;
+      if (heads.has(i) || owners[i] !== owners[i - 1]) return 2;
+      if (selection.by === "kernel" || !told.has(owners[i])) return 1;
+      return computed[i] && overlaps(computed[i], selection.values) ? 2 : 0;
     },
-    // A kernel's own function tells more of it than what it calls.
-    best: (hits) => hits.find((i) => symbols.has(heads.get(i))),
+    // What computes a value tells more of it than a kernel's own function, and that
+    // more than what it calls.
+    best: (hits) => hits.find((i) => computed[i]) ?? hits.find((i) => symbols.has(heads.get(i))),
     choose(i) {
-      return owners[i]?.length ? selectionOfKernels(app, owners[i]) : null;
+      if (!owners[i]?.length) return null;
+      if (!computed[i]) return selectionOfKernels(app, owners[i]);
+      const label = `${valueNames(app, computed[i])} in ${code.title}`;
+      return selectionOfValues(app, computed[i], label, [], owners[i]);
     },
     paint(i, row) {
       if (heads.has(i)) row.classList.add("head");

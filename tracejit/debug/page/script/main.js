@@ -351,22 +351,21 @@ function notePanel(text) {
 function startTheme(changed) {
   const root = document.documentElement;
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
   const button = document.getElementById("theme");
-  const name = () => {
-    button.textContent = isDark() ? "Light" : "Dark";
-    button.setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colours`);
+  let isDark = prefersDark.matches;
+  const show = () => {
+    root.dataset.theme = isDark ? "dark" : "light";
+    button.textContent = isDark ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Switch to ${isDark ? "light" : "dark"} colours`);
   };
-  button.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    name();
+  const choose = (dark) => {
+    isDark = dark;
+    show();
     changed();
-  });
-  prefersDark.addEventListener("change", () => {
-    name();
-    changed();
-  });
-  name();
+  };
+  button.addEventListener("click", () => choose(!isDark));
+  prefersDark.addEventListener("change", () => choose(prefersDark.matches));
+  show();
 }
 
 function startSplitters() {
