@@ -248,6 +248,7 @@ STEPS = graph_of(
         (CRASH, "SIGSEGV", "it kills the process: SIGSEGV, segmentation fault"),
         (HANG, "hang", "it has not ended after 0.5 s"),
     ],
+    ids=["crash", "hang"],  # their texts have addresses
 )
 def test_code_that_ends_the_process_or_never_ends_is_named(instruction, died, reason):
     with deadly_code("maximum", instruction):
