@@ -100,6 +100,9 @@ def _sum_like(primitive: Primitive, combine: Any, neutral: int) -> Any:
             initial = NoValue
         atom = x.convert(target)
         result = _reduced(x, atom, primitive, axis, keepdims)
+        is_alone = dt.is_complex(target) and result.size == x.size
+        if neutral == 1 and is_alone and not is_given(initial):
+            initial = neutral  # NumPy multiplies by it, which makes NaN of infinities
         if is_given(initial):
             start = _initial(initial, target)
             result = combine(result, start)
