@@ -392,7 +392,7 @@ def test_errors_name_argument_line_and_remedy(calls):
     ):
         with pytest.raises(ArgumentError, match=message) as raised:
             step(*args)
-        assert raised.value.source.startswith("test_donation.py:")
+        assert "test_donation.py:" in raised.value.source
         assert raised.value.hint.startswith("donate ")
     np.testing.assert_array_equal(x, X)
 

@@ -1,5 +1,7 @@
 """`tj.scipy.linalg` beside SciPy: every option, in both dtypes, differentiated."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -236,6 +238,6 @@ def test_scipys_own_functions_name_what_traces(name):
     text = str(error.value)
     assert f"scipy.linalg.{name} is not traced" in text
     assert f"try: tj.scipy.linalg.{name}" in text
-    assert "at test_linalg.py:" in text
+    assert re.search(r"at (scipy/)?test_linalg\.py:\d", text)
     with pytest.raises(UnsupportedError, match="hessenberg is not traced"):
         tj.jit(lambda a: scipy.linalg.hessenberg(a))(A)

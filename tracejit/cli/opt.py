@@ -65,6 +65,7 @@ PASS_RULES = {
     "lay_out": "a transposed matrix that many products read -> a copy of it",
     "fuse": "an equation -> into the group of an operand, or of a sibling",
     "fuse_siblings": "groups that read the same array in the same loops -> one",
+    "recompute": "a value that groups load -> computed again in them",
     "expand_window": "an operation over windows -> slices and elementwise operations",
 }
 
