@@ -717,8 +717,9 @@ def test_source_stands_on_its_own_and_says_what_it_computes():
     (code,) = emitted(softmax, zeros(5, 7)).codes
     lines = code.source.splitlines()
     assert lines[:2] == ["import triton", "import triton.language as tl"]
-    assert re.match(r"# kernel @softmax_k0_max_exp_sum\(.*; \S*test_kernels.py:\d+", lines[
-        lines.index("@triton.jit", lines.index("# }")) - 7])  # fmt: skip
+    head = lines[lines.index("@triton.jit", lines.index("# }")) - 7]
+    name = r"# kernel @softmax_k0_max_exp_sum\(.*; \S*test_kernels.py:\d+"
+    assert re.match(name, head)
     assert "#   %v1{i} = reduce max over j: %x_0" in lines
     assert "def softmax_k0_max_exp_sum(" in lines
     assert code.signature == {

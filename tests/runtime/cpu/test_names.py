@@ -74,7 +74,7 @@ def test_the_map_has_all_functions_with_their_lines(folder):
     shown = {name for _, _, name in rows}
     lines = {k.name: ",".join(k.source) for k in compiled.kernels}
     assert {f"{name} [{lines[name]}]" for name in lines} <= shown
-    # Of files of one name, the second to be seen is shown with its folder.
+    # Of files of one name the second to be seen is shown with its folder.
     assert f"model_sort0 [{here(2)}]" in {n.replace("[cpu/", "[") for n in shown}
     assert "model_main" in shown
     main = next(start for start, _, name in rows if name == "model_main")
