@@ -45,6 +45,7 @@ from .groups import (
     Dependencies,
     Group,
     Refusal,
+    is_much_smaller,
     kept_axes,
     merged_loops,
     positions,
@@ -65,7 +66,6 @@ OF_STEPS = (scan_p, while_p, cond_p)
 SCALAR_BUDGET = 64  # rank-0 equations repeated in each group that reads them
 REPEATED_WORK = 8.0  # operations an element that groups repeat rather than load
 REPEATED_BYTES = 2.0  # bytes loaded to repeat a value, per byte of it
-REPEATED_SMALL = 8  # arrays this much smaller than a value cost nothing to load
 DUPLICATED_WORK = 16.0  # operations an element, done again rather than stored
 DUPLICATED_TOTAL = 4096.0  # operations that cost less than another kernel
 PROLOGUE_WORK = 4.0  # operations an element of what a product reads
@@ -285,7 +285,7 @@ class _Fusion:
                 loaded |= {var}
             else:
                 return
-        large = (v.aval for v in loaded if not _is_much_smaller(v.aval, aval))
+        large = (v.aval for v in loaded if not is_much_smaller(v.aval, aval))
         bytes_ = sum(a.size * a.dtype.itemsize for a in large)
         limit = REPEATED_BYTES * aval.size * aval.dtype.itemsize
         if work <= REPEATED_WORK and bytes_ <= limit + REPEATED_FREE:
@@ -296,7 +296,7 @@ class _Fusion:
     def _is_small_beside(self, var: Var, aval: ShapedArray) -> bool:
         """Tell whether a value costs little to store, and its group can store it."""
         group = self.group_of[var]
-        is_small = _is_much_smaller(var.aval, aval)
+        is_small = is_much_smaller(var.aval, aval)
         return is_small and group.axes_of(var.aval.shape) is not None
 
     def _behind_repeated(self, var: Var) -> frozenset[Var]:
@@ -736,10 +736,6 @@ def reduced_axes(eqn: Eqn) -> Shape:
     axis = eqn.params["axis"]
     assert isinstance(axis, int)
     return (axis,)
-
-
-def _is_much_smaller(a: ShapedArray, b: ShapedArray) -> bool:
-    return a.size * REPEATED_SMALL <= b.size
 
 
 def _is_worth_repeating(group: Group, evaluations: float, elements: int) -> bool:

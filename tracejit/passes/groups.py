@@ -13,12 +13,13 @@ from dataclasses import field
 from functools import lru_cache
 from math import prod
 
-from ..ir.aval import Shape
+from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Eqn, Var
 from ..kernels.lower import REDUCE_OPS, aligned_axes
 from ..kernels.maps import Affine, Map, axis
 from ..records import dataclass
 
+MUCH_SMALLER = 8  # times smaller arrays cost nothing to load beside a value
 SHORT_ROW = 8  # elements of a row that are reduced again wherever the result is read
 
 
@@ -176,6 +177,11 @@ def read_shape(eqn: Eqn) -> Shape:
         return ()
     is_reduction = eqn.primitive.name in REDUCE_OPS
     return (eqn.invars[0] if is_reduction else eqn.outvars[0]).aval.shape
+
+
+def is_much_smaller(a: ShapedArray, b: ShapedArray) -> bool:
+    """Tell whether loading an array costs nothing beside another."""
+    return a.size * MUCH_SMALLER <= b.size
 
 
 def work_of(eqn: Eqn) -> float:

@@ -26,12 +26,11 @@ from ..kernels.lower import REDUCE_OPS
 from ..kernels.maps import Map
 from ..records import dataclass
 from .fused_graph import closure
-from .groups import Group, positions, read_shape, work_of
+from .groups import Group, is_much_smaller, positions, read_shape, work_of
 from .manager import PassContext
 from .notes import ComputedAgain
 
 WORK_A_BYTE = 1.0  # operations that cost what a byte costs, stored or loaded
-SMALL = 8  # arrays this much smaller than a value cost nothing to load
 MOST_ANCHORS = 8  # that are tried in a group
 
 Reads = Mapping[Eqn, Sequence[tuple[Var, Map | None]]]
@@ -165,10 +164,7 @@ class Recomputation:
     def _is_removable(self, var: Var) -> bool:
         if var in self.fixed or not self.readers.get(var):
             return False
-        return var.aval.ndim > 0 and self._is_pure(self.definitions[var])
-
-    def _is_pure(self, eqn: Eqn) -> bool:
-        return eqn.primitive.kind is Kind.ELEMENTWISE and not eqn.effects
+        return var.aval.ndim > 0 and _is_pure(self.definitions[var])
 
     def _anchors(self, stored: Sequence[Var]) -> list[Var]:
         """Return what several stored values follow from and is not stored itself."""
@@ -176,18 +172,18 @@ class Recomputation:
         several = (x for x, n in count.most_common() if n > 1)
         return [*islice(several, MOST_ANCHORS)]
 
-    def _sources(self, var: Var) -> set[Var]:
+    def _sources(self, var: Var) -> dict[Var, None]:
         """Return what a value follows from in its place, up to what is stored."""
-        found: set[Var] = set()
+        found: dict[Var, None] = {}  # in order: anchors must not depend on hashes
         stack = [var]
         while stack:
             eqn = self.definitions[stack.pop()]
-            for x, at in self.reads[eqn] if self._is_pure(eqn) else ():
+            for x, at in self.reads[eqn] if _is_pure(eqn) else ():
                 is_mine = self.group_of.get(x) is self.group_of[var]
                 if x in found or not is_mine or self.readers.get(x):
                     continue
                 if _is_in_place(x, at, eqn):
-                    found.add(x)
+                    found[x] = None
                     stack.append(x)
         return found
 
@@ -215,7 +211,7 @@ class Recomputation:
             if len(group.eqns) + len(bodies[group]) > self.most:
                 return
             more = leaves - self.loads[group] - self._loaded(plan, group)
-            large = (x for x in more if x.aval.size * SMALL > var.aval.size)
+            large = (x for x in more if not is_much_smaller(x.aval, var.aval))
             saved += itemsize - sum(x.aval.dtype.itemsize for x in large)
             saved -= sum(map(work_of, body - mine)) / WORK_A_BYTE
         if saved > 0:
@@ -241,7 +237,7 @@ class Recomputation:
         while stack:
             x = stack.pop()
             eqn = self.definitions[x]
-            if not self._is_pure(eqn):
+            if not _is_pure(eqn):
                 return None
             if eqn in body:
                 continue
@@ -278,8 +274,12 @@ class Recomputation:
         between = {v for b in plan.bodies.values() for e in b for v in e.outvars}
         self.again |= dict.fromkeys(between - self.free, leaves) | plan.removed
         self.free |= between
-        for group in {g for v in plan.removed for g in self.readers[v]}:
+        for group in dict.fromkeys(g for v in plan.removed for g in self.readers[v]):
             self._note_loads(group)
+
+
+def _is_pure(eqn: Eqn) -> bool:
+    return eqn.primitive.kind is Kind.ELEMENTWISE and not eqn.effects
 
 
 def _before_product(group: Group) -> set[Eqn]:
