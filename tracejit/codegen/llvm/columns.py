@@ -27,9 +27,9 @@ from .elementwise import combine
 from .gathers import GatherNest
 from .indices import Index, add, multiply
 from .memory import lanes_mask
-from .nest import Block, is_float_sum
+from .nest import Block
 from .phases import Phase, Phases
-from .reduce import State
+from .reduce import State, is_float_sum
 from .target import Target
 from .text import Emitter, bits_of, constant, vec
 from .values import register_type

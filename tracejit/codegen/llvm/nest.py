@@ -38,7 +38,7 @@ from .convert import convert
 from .indices import Access, Evaluator, Index, access_of, add, multiply, values_in
 from .memory import Memory, Place, lanes_mask
 from .phases import Analysis, Phase, Phases, with_scratch
-from .reduce import ArgFold, Fold, Shape, Sink, State
+from .reduce import ArgFold, Fold, Shape, Sink, State, assign, is_float_sum
 from .target import Target, aligned
 from .text import Emitter, vec
 from .treesum import TreeSum, folding_order, stack_bytes
@@ -377,10 +377,10 @@ class Nest:
         """A loop that carries the registers of states."""
         carried = [reg for state in states for reg in state.regs]
         with self.em.loop(start, stop, step, carried) as loop:
-            _assign(states, loop.carried)
+            assign(states, loop.carried)
             yield loop.index
             loop.yield_([value for state in states for _, value in state.regs])
-        _assign(states, loop.results)
+        assign(states, loop.results)
 
     # Accumulators and blocks
 
@@ -788,18 +788,6 @@ class Nest:
 
 def _dtype(operand: Operand) -> np.dtype:
     return operand.aval.dtype if isinstance(operand, Literal) else operand.dtype
-
-
-def is_float_sum(op: Reduce) -> bool:
-    """Tell whether a reduction follows the fixed tree."""
-    return op.op == "add" and is_real(op.result.dtype)
-
-
-def _assign(states: Sequence[State], values: Sequence[str]) -> None:
-    """Give the registers of states new values, in order."""
-    rest = iter(values)
-    for state in states:
-        state.regs = [(type_, next(rest)) for type_, _ in state.regs]
 
 
 def _power_below(limit: int, most: int) -> int:

@@ -352,3 +352,15 @@ class ArgFold(_InRegisters):
 
 def _zeros(lanes: int) -> str:
     return constant("i1", False, lanes)
+
+
+def is_float_sum(op: Reduce) -> bool:
+    """Tell whether a reduction follows the fixed tree."""
+    return op.op == "add" and is_real(op.result.dtype)
+
+
+def assign(states: Sequence[State], values: Sequence[str]) -> None:
+    """Give the registers of states new values, in order."""
+    rest = iter(values)
+    for state in states:
+        state.regs = [(type_, next(rest)) for type_, _ in state.regs]
