@@ -151,7 +151,7 @@ def parts_of(kernel: Kernel, schedule: Schedule) -> list[Part]:
     kernels = separated(kernel)
     if len(kernels) < 2:
         return [(kernel, schedule)]
-    return [(part, _restricted(schedule, part)) for part in kernels]
+    return [(part, restricted(schedule, part)) for part in kernels]
 
 
 def separated(kernel: Kernel) -> list[Kernel]:
@@ -165,7 +165,7 @@ def separated(kernel: Kernel) -> list[Kernel]:
         bodies.setdefault(group.root(op), []).append(op)
     if len(bodies) < 2:
         return [kernel]
-    return [_part(kernel, body) for body in bodies.values()]
+    return [with_body(kernel, body) for body in bodies.values()]
 
 
 def _names(op: KernelOp) -> set[tuple[str, str]]:
@@ -201,7 +201,8 @@ class _Components:
         self.parent[self.root(y)] = self.root(x)
 
 
-def _part(kernel: Kernel, body: Sequence[KernelOp]) -> Kernel:
+def with_body(kernel: Kernel, body: Sequence[KernelOp]) -> Kernel:
+    """Return the kernel with other operations, and the buffers and axes of these."""
     every = with_inner(body)
     buffers = {op.buffer for op in every if isinstance(op, Load | Store)}
     axes = {name for op in body for kind, name in _names(op) if kind == "axis"}
@@ -214,7 +215,8 @@ def _part(kernel: Kernel, body: Sequence[KernelOp]) -> Kernel:
     )
 
 
-def _restricted(schedule: Schedule, part: Kernel) -> Schedule:
+def restricted(schedule: Schedule, part: Kernel) -> Schedule:
+    """Return a schedule without the axes that a part of its kernel has not."""
     axes = {a.name for a in part.axes}
     loops = tuple(a for a in schedule.loops if a in axes)
     return replace(schedule, loops=loops, roles=_only(schedule.roles, axes))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
 from ...kernels.cost import work_ns
+from ...kernels.cuts import cut
 from ...kernels.kernel import Buffer, Contract, Kernel, KernelOp, Reduce
 from ...kernels.parts import Part, parts_of
 from ...kernels.schedule import Role, Schedule
@@ -135,7 +136,8 @@ def emit_kernel(
         return made.parts(parts)
     if any(isinstance(op, Contract) for op in kernel.body):
         return made.stages()
-    return made.nest()
+    ranges = cut(kernel, schedule) if span is None else []
+    return made.parts(ranges) if len(ranges) > 1 else made.nest()
 
 
 @dataclass(frozen=True)

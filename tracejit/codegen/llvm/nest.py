@@ -37,7 +37,7 @@ from . import elementwise
 from .convert import convert
 from .indices import Access, Evaluator, Index, access_of, add, multiply, values_in
 from .memory import Memory, Place, lanes_mask
-from .phases import Analysis, Phase, Phases, with_scratch
+from .phases import Analysis, Phase, Phases, unrelated, with_scratch
 from .reduce import ArgFold, Fold, Shape, Sink, State, assign, is_float_sum
 from .target import Target, aligned
 from .text import Emitter, vec
@@ -172,7 +172,11 @@ class Nest:
     # The recursion over loops
 
     def _level(self, depth: int, ops: Sequence[KernelOp]) -> None:
-        phases = Phases(self.analysis, depth, ops).cut()
+        phases = [
+            part
+            for phase in Phases(self.analysis, depth, ops).cut()
+            for part in unrelated(phase, self.analysis, self._fit_registers)
+        ]
         phases, rows = with_scratch(phases, self.analysis, depth)
         for row in rows.values():
             self._allocate_row(row)
@@ -432,7 +436,7 @@ class Nest:
         weight = self.weight(ops)
         needed = 1 << (-(-max(extent, 1) // self.lanes) - 1).bit_length()
         if any(self._is_row_sum(op) for op in ops):
-            units = most if weight * most <= _ROW_SUM_BUDGET else 1
+            units = most if self._fit_registers(ops) else 1
         elif loops:
             units = min(map(self._units_of_turns, loops))
         elif any(self.analysis.depth(op) > self._vector_depth for op in ops):
@@ -441,6 +445,10 @@ class Nest:
         else:
             units = _power_below(_POINTWISE_BUDGET // weight, _MOST_POINTWISE_UNITS)
         return min(units, most, needed)
+
+    def _fit_registers(self, ops: Sequence[KernelOp]) -> bool:
+        """Tell whether the 64 lanes of sums that a loop holds may be in registers."""
+        return self.weight(ops) * max(1, LANES // self.lanes) <= _ROW_SUM_BUDGET
 
     def _units_of_short_sum(self, ops: Sequence[KernelOp], units: int) -> int:
         """Return so many vectors, or fewer for which a short sum can be written out."""

@@ -19,12 +19,15 @@ loop of the other: what has nothing to do with a loop is a phase of its own besi
                                    for k: b = max      | phase 0, beside the loop over j
                                    store a + b
 
+A loop that reduces more arrays than registers hold is cut into loops that share no
+array and no value (`unrelated`): it reads nothing twice so.
+
 A reduction that combines what the schedule keeps for each block runs after the loop
 over blocks that computes it, in a loop of its own: that over blocks has no accumulators
 then, and is one that threads can share.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ...errors import InternalError
@@ -272,6 +275,70 @@ class Phases:
                 if not self._is_done_here(producer):
                     needed.add(producer)
         return tuple(op for op in self.ops if op in needed)
+
+
+def unrelated(
+    phase: Phase, analysis: Analysis, fits: Callable[[Sequence[KernelOp]], bool]
+) -> list[Phase]:
+    """Cut the loop of a phase that reduces too much into ones that share nothing.
+
+    Parameters
+    ----------
+    phase : Phase
+    analysis : Analysis
+    fits : callable
+        ``(operations) -> bool``, of those inside a loop: whether they stay together.
+
+    Returns
+    -------
+    list of Phase
+        Each fits, or holds operations that all share arrays or values.
+    """
+    if phase.is_beside or len(phase.done) < 2 or fits(phase.inner):
+        return [phase]
+    loops: list[list[KernelOp]] = []
+    for ops in _sharing(phase.inner, analysis):
+        if loops and fits([*loops[-1], *ops]):
+            loops[-1] += ops
+        else:
+            loops.append(ops)
+    direct, out = phase.direct, []
+    for ops in loops:
+        mine = set(ops)
+        inner = tuple(op for op in phase.inner if op in mine)
+        done = tuple(op for op in phase.done if op in mine)
+        out.append(Phase(direct, inner, done))
+        direct = ()
+    return out
+
+
+def _sharing(ops: Sequence[KernelOp], analysis: Analysis) -> list[list[KernelOp]]:
+    """Return operations in groups that share no array and none of their values."""
+    own = {v.name for v in map(result_of, ops) if v is not None}
+    shared = [sorted(_shared_names(op, own, analysis)) for op in ops]
+    leaders: dict[str, str] = {}  # a name of the same group, which may have one itself
+    for first, *others in shared:
+        for name in others:
+            leaders[_leader(leaders, name)] = _leader(leaders, first)
+    groups: dict[str, list[KernelOp]] = {}
+    for op, (first, *_) in zip(ops, shared, strict=True):
+        groups.setdefault(_leader(leaders, first), []).append(op)
+    return list(groups.values())
+
+
+def _shared_names(op: KernelOp, own: set[str], analysis: Analysis) -> set[str]:
+    """Return what an operation makes or reads of a loop's own values, and arrays."""
+    result = result_of(op)
+    names = own.intersection(analysis.uses(op))
+    names |= {result.name} if result is not None else set()
+    return names | ({f"array {op.buffer}"} if isinstance(op, Load | Store) else set())
+
+
+def _leader(leaders: dict[str, str], name: str) -> str:
+    while (above := leaders.setdefault(name, name)) != name:
+        leaders[name] = leaders[above]
+        name = above
+    return name
 
 
 def with_scratch(
