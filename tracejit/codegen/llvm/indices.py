@@ -186,6 +186,15 @@ class Evaluator:
             self._values[v][1] for v in values_in(index)
         )
 
+    def step(self, index: Affine) -> int | None:
+        """Return how much an expression grows from lane to lane; None if it varies."""
+        steps = [
+            None if part != AxisIndex(self._axis or "") else coefficient
+            for part, coefficient in index.terms
+            if self.is_vector(Affine(((part, 1),)))
+        ]
+        return steps[0] if steps else 0
+
     def bounds(self, index: Affine) -> Interval | None:
         """Return static bounds of an expression."""
         return bounds_of(index, self._extents)

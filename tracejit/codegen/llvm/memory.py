@@ -20,6 +20,7 @@ from .values import literal_text, memory_type, narrow, widen
 # Elements so many apart are loaded as vectors between which they are picked: a gather
 # takes longer than eight loads and shuffles do.
 _MOST_APART = 8
+_TRUE = "true"  # an i1
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,10 @@ class Memory:
     ) -> str:
         """Return the register value of a load: a vector if `wide`, else a scalar."""
         lanes = place.lanes if wide else 1
+        if wide and self._is_row(access, place):
+            holds = self._holds_for_all(bounds, place)
+            if holds != _TRUE:
+                return self._row_in_bounds(access, place, bounds, fill, holds)
         mask = self._bounds(bounds, place, lanes)
         if wide and place.mask is not None:
             mask = self._and(mask, place.mask, lanes)
@@ -100,6 +105,44 @@ class Memory:
         other = self._other(access.dtype, fill, lanes)
         raw = self._fetch(access, place, lanes, at, offsets, element, mask, other)
         return widen(self.em, access.dtype, raw, lanes)
+
+    def _is_row(self, access: Access, place: Place) -> bool:
+        """Tell whether whole vectors lie in memory as they are read."""
+        evaluator = place.evaluator
+        is_shared = not any(evaluator.is_vector(index) for index, _ in access.dynamic)
+        is_plain = is_shared and not access.checked and place.mask is None
+        return is_plain and place.lane_stride == 1 and place.lanes > 1
+
+    def _row_in_bounds(
+        self,
+        access: Access,
+        place: Place,
+        bounds: Sequence[Bound],
+        fill: Literal | None,
+        holds: str | None,
+    ) -> str:
+        """Return a vector of which all lanes are in bounds if `holds`, or none may be.
+
+        Where no lane is, memory is left alone: processors take long over lanes that are
+        off where there is no memory.
+        """
+        em, lanes, align = self.em, place.lanes, access.dtype.itemsize
+        type_ = vec(memory_type(access.dtype), lanes)
+        offset, *_ = self._offset(access, place, lanes, None)
+        at = em.gep(memory_type(access.dtype), place.pointer, offset)
+        other = self._other(access.dtype, fill, lanes)
+
+        def some() -> list[str]:
+            mask = self._bounds(bounds, place, lanes) or constant("i1", True, lanes)
+            with em.if_(em.any_lane(mask, lanes), [(type_, other)]) as branch:
+                branch.yield_([em.masked_load(type_, at, mask, align, other)])
+            return branch.results
+
+        def whole() -> list[str]:
+            return [em.load(type_, at, align)]
+
+        (raw,) = some() if holds is None else em.if_else(holds, [type_], whole, some)
+        return widen(em, access.dtype, raw, lanes)
 
     def fetch(self, access: Access, place: Place, ahead: int) -> None:
         """Have the second cache get what is so many elements after a load; any may be.
@@ -330,6 +373,22 @@ class Memory:
                 holds = em.splat("i1", holds, lanes)
             mask = self._and(mask, holds, lanes)
         return mask
+
+    def _holds_for_all(self, bounds: Sequence[Bound], place: Place) -> str | None:
+        """Return whether bounds hold in all lanes; None if that is no short matter."""
+        em, ev, out = self.em, place.evaluator, _TRUE
+        for bound in bounds:
+            known = ev.bounds(bound.index)
+            if known is not None and known[0] >= 0 and known[1] < bound.extent:
+                continue
+            step = ev.step(bound.index)
+            room = bound.extent - abs(step or 0) * (place.lanes - 1)
+            if step is None or room <= 0:
+                return None
+            lowest = add(em, ev.scalar(bound.index), min(step, 0) * (place.lanes - 1))
+            holds = em.op(f"icmp ult i64 {lowest}, {room}")
+            out = holds if out == _TRUE else em.op(f"and i1 {out}, {holds}")
+        return out
 
     def _checked(
         self, checked: Checked, place: Place, lanes: int, mask: str | None
