@@ -34,7 +34,7 @@ from .kernel import (
     indices_of,
     result_of,
 )
-from .maps import Affine, AxisIndex, FloorDiv, Mod, axes_in
+from .maps import Affine, AxisIndex, FloorDiv, Mod, axes_in, recombined
 
 # --- accesses as offsets ----------------------------------------------------------
 
@@ -44,7 +44,7 @@ def offset_of(op: Load | Store, buffer: Buffer) -> Affine:
     total = Affine()
     for index, stride in zip(op.map, buffer.strides, strict=True):
         total = total + index * stride
-    return total
+    return recombined(total)
 
 
 def has_offset(op: KernelOp) -> bool:

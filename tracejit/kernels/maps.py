@@ -119,6 +119,17 @@ def mod(inner: Affine, divisor: int) -> Affine:
     return Affine(((Mod(Affine(rest, inner.constant), divisor), 1),))
 
 
+def recombined(index: Affine) -> Affine:
+    """Return an expression with divisor · ⌊e / divisor⌋ + (e mod divisor) as e."""
+    factors = dict(index.terms)
+    for atom, factor in index.terms:
+        whole = FloorDiv(atom.inner, atom.divisor) if isinstance(atom, Mod) else None
+        if whole is not None and factors.get(whole) == factor * whole.divisor:
+            parts = Affine(((atom, -factor), (whole, -factor * whole.divisor)))
+            return recombined(index + parts + whole.inner * factor)
+    return index
+
+
 def atoms_in(index: Affine) -> Iterator[AxisIndex | ValueIndex]:
     """Yield the axes and values of an expression, from inside of divisions too."""
     for atom, _ in index.terms:

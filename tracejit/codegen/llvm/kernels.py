@@ -4,8 +4,7 @@
 least `KernelCode.scratch_bytes` bytes of memory aligned to 64 bytes, and the error word
 (two i64: code, offending index), which is only written to when something is wrong.
 Needs the kernel IR and a schedule; the schedule is followed but for sums over several
-axes of which one is the vector axis, which run as scalars where a row does not fill
-whole blocks of virtual lanes.
+axes of which the vector axis is not the last: they run as scalars.
 """
 
 import re
@@ -17,7 +16,6 @@ from ...kernels.cuts import cut
 from ...kernels.kernel import Buffer, Contract, Kernel, KernelOp, Reduce
 from ...kernels.parts import Part, parts_of
 from ...kernels.schedule import Role, Schedule
-from ...kernels.tree import LANES
 from ...records import dataclass
 from .blocks import plan_of
 from .collapse import Flat, flattened
@@ -404,14 +402,11 @@ def symbol_of(name: str) -> str:
 
 def _scalar_if_needed(kernel: Kernel, schedule: Schedule) -> Schedule:
     axis = schedule.vector_axis
-    extents = {a.name: a.extent for a in kernel.axes}
     for op in kernel.body:
-        if not isinstance(op, Reduce) or op.op != "add" or len(op.axes) == 1:
+        if not isinstance(op, Reduce) or op.op != "add":
             continue
-        if axis in op.axes and is_real(op.result.dtype):
-            aligned = axis == op.axes[-1] and extents[axis] % LANES == 0
-            if not aligned:
-                return _without_vectors(schedule)
+        if axis in op.axes[:-1] and is_real(op.result.dtype):
+            return _without_vectors(schedule)
     return schedule
 
 

@@ -37,6 +37,7 @@ from . import elementwise
 from .convert import convert
 from .indices import Access, Evaluator, Index, access_of, add, multiply, values_in
 from .memory import Memory, Place, lanes_mask
+from .packedsum import PackedSum, leaf_bytes
 from .phases import Analysis, Phase, Phases, unrelated, with_scratch
 from .reduce import ArgFold, Fold, Shape, Sink, State, assign, is_float_sum
 from .target import Target, aligned
@@ -411,9 +412,22 @@ class Nest:
         return state
 
     def _tree_sum(self, op: Reduce, shape: Shape, in_registers: bool) -> TreeSum:
-        offset = self._allocate(f"sum.{op.result.name}", stack_bytes(op, shape))
-        stack = self.em.gep("i8", "%scratch", offset)
-        return TreeSum(self.em, self.target, op, shape, in_registers, stack)
+        name = op.result.name
+        stack = self._scratch(f"sum.{name}", stack_bytes(op, shape))
+        if not self._is_packed(op):
+            return TreeSum(self.em, self.target, op, shape, in_registers, stack)
+        leaf = self._scratch(f"leaf.{name}", leaf_bytes(op, shape))
+        return PackedSum(self.em, self.target, op, shape, stack, leaf)
+
+    def _scratch(self, name: str, size: int) -> str:
+        """Return the address of memory for `name`, the same at each call."""
+        return self.em.gep("i8", "%scratch", self._allocate(name, size))
+
+    def _is_packed(self, op: KernelOp) -> bool:
+        """Tell whether vectors of a sum meet other lanes of the tree in each row."""
+        if not isinstance(op, Reduce) or not is_float_sum(op) or len(op.axes) == 1:
+            return False
+        return self.axis in op.axes and bool(self.extents[self.axis or ""] % LANES)
 
     def _fits_registers(self, shape: Shape) -> bool:
         """Tell whether a block has all 64 virtual lanes, or all elements."""
@@ -435,7 +449,9 @@ class Nest:
         loops = [op for op in ops if isinstance(op, Repeat)]
         weight = self.weight(ops)
         needed = 1 << (-(-max(extent, 1) // self.lanes) - 1).bit_length()
-        if any(self._is_row_sum(op) for op in ops):
+        if any(self._is_packed(op) for op in ops):
+            units = 1
+        elif any(self._is_row_sum(op) for op in ops):
             units = most if self._fit_registers(ops) else 1
         elif loops:
             units = min(map(self._units_of_turns, loops))

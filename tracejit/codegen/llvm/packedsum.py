@@ -1,0 +1,111 @@
+"""Sums over several axes whose rows do not fill the lanes of the summation tree.
+
+Element number n of such a sum belongs to virtual lane n mod 64 of its leaf, so a vector
+of a row meets other lanes in each row. Rows are written into a leaf of memory one after
+another, and what is there in full is added up:
+
+    row 0: | 0 1 2 ... 997 |
+    row 1:                 | 998 ... 1023 | 1024 ... → the start of the next leaf
+"""
+
+from collections.abc import Sequence
+
+from ...kernels.kernel import Reduce
+from ...kernels.tree import LANES, LEAF
+from .indices import Index, add
+from .reduce import Regs, Shape
+from .target import Target
+from .text import Emitter, bits_of, constant
+from .treesum import TreeSum
+from .values import register_type
+
+
+def leaf_bytes(op: Reduce, shape: Shape) -> int:
+    """Return the bytes of memory of a leaf, and of a vector beyond its end."""
+    return (LEAF + shape.lanes) * bits_of(register_type(op.result.dtype)) // 8
+
+
+class PackedSum(TreeSum):
+    """The accumulator of a sum along the vector axis and others outside of it.
+
+    Parameters
+    ----------
+    em, target, op, shape, stack
+        As for `TreeSum`, with one vector in a block.
+    leaf : str
+        Address of `leaf_bytes` bytes.
+    """
+
+    def __init__(
+        self,
+        em: Emitter,
+        target: Target,
+        op: Reduce,
+        shape: Shape,
+        stack: str,
+        leaf: str,
+    ) -> None:
+        super().__init__(em, target, op, shape, False, stack)
+        self.leaf = leaf
+
+    def begin(self) -> None:
+        """Nothing is to be done: elements come to their places."""
+
+    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+        """Write a vector whose first element is number `flat`; close a full leaf.
+
+        Lanes that `mask` leaves out are at the end, and the next row overwrites them.
+        """
+        em, lanes = self.em, self.shape.lanes
+        place = self._and(flat, LEAF - 1)
+        em.store(self.type, value, em.gep(self.element, self.leaf, place), self.size)
+        if self.count <= LEAF:
+            return
+        there = lanes if mask is None else self.shape.extents[-1] % lanes
+        is_full = em.op(f"icmp sge i64 {add(em, place, there)}, {LEAF}")
+        with em.if_(is_full, unlikely=True):
+            number = self._shift(flat)
+            self._close(number, LEAF)
+            self._merge(number)
+            beyond = em.gep(self.element, self.leaf, LEAF)
+            em.store(
+                self.type, em.load(self.type, beyond, self.size), self.leaf, self.size
+            )
+
+    def finish(self) -> Regs:
+        """Return the sum, with what is left in the leaf."""
+        number, rest = (
+            divmod(self.count, LEAF) if self.count > LEAF else (0, self.count)
+        )
+        if rest:
+            end = -(-rest // LANES) * LANES
+            zeros = constant(self.element, -0.0, 1)
+            with self.em.loop(rest, end, 1) as loop:
+                at = self.em.gep(self.element, self.leaf, loop.index)
+                self.em.store(self.element, zeros, at, self.size)
+                loop.yield_([])
+            self._close(number, end)
+        return super().finish()
+
+    def _close(self, number: Index, length: int) -> None:
+        """Add up the lanes of the leaf, and put them on the stack."""
+        em, lanes = self.em, self.shape.lanes
+        zeros = constant(self.element, -0.0, lanes)
+        start = [(self.type, zeros)] * (LANES // lanes)
+        with em.loop(0, length, LANES, start) as loop:
+            loop.yield_(
+                [
+                    self._add(total, self._vector(self.leaf, add(em, loop.index, k)))
+                    for k, total in zip(self._starts(), loop.carried, strict=True)
+                ]
+            )
+        slot = self._slot(number)
+        for k, total in zip(self._starts(), loop.results, strict=True):
+            em.store(self.type, total, em.gep(self.element, slot, k), self.size)
+
+    def _starts(self) -> Sequence[int]:
+        return range(0, LANES, self.shape.lanes)
+
+    def _vector(self, base: str, place: Index) -> str:
+        at = self.em.gep(self.element, base, place)
+        return self.em.load(self.type, at, self.size)
