@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tracejit.codegen.llvm.phases import Analysis, Phases
+from tracejit.codegen.llvm.phases import Analysis, Phases, unrelated
 from tracejit.codegen.llvm.target import Target
 from tracejit.codegen.llvm.treesum import folding_order
-from tracejit.kernels.kernel import Kernel, Reduce
+from tracejit.kernels.kernel import Kernel, Load, Reduce
 from tracejit.kernels.schedule import Schedule
 from tracejit.kernels.schedules import schedule_of
 from tracejit.kernels.tree import tree_sum
@@ -35,6 +35,25 @@ def test_what_has_nothing_to_do_with_a_loop_is_beside_it() -> None:
     assert (first.is_beside, last.is_beside) == (False, True)
     assert columns in first.inner
     assert {rows, total} <= set(last.inner)
+
+
+def test_a_loop_with_too_many_sums_is_cut_between_what_shares_nothing() -> None:
+    arrays = [np.zeros(8) for _ in range(3)]
+    k = KernelBuilder("sums", i=8)
+    a, b, c = (k.load(x, "i") for x in arrays)
+    for operand in (a, k.compute("mul", a, b), c):
+        k.store(np.zeros(()), k.reduce("add", ["i"], operand))
+    kernel, plan = k.kernel(), schedule("i", vector="i")
+    analysis = Analysis(kernel, plan)
+    whole, *_ = Phases(analysis, 0, kernel.body).cut()
+    assert unrelated(whole, analysis, lambda ops: True) == [whole]
+    first, last = unrelated(whole, analysis, lambda ops: len(ops) < 6)
+    read = [
+        {op.buffer for op in p.inner if isinstance(op, Load)} for p in (first, last)
+    ]
+    assert [len(names) for names in read] == [2, 1]
+    assert (*first.done, *last.done) == whole.done
+    assert {*first.inner} | {*last.inner} == {*whole.inner}
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)

@@ -13,6 +13,11 @@ import tracejit as tj
 
 SIZES = [10**2, 10**3, 10**4, 10**5, 10**6, 10**7]
 EPS = np.finfo(np.float32).eps
+# Below a leaf of 1024 elements, at it and above; rows of less and more than 64 lanes.
+UNEVEN = [
+    *((1, 1), (3, 5), (30, 31), (31, 33), (32, 32), (33, 31), (1023, 2), (341, 3)),
+    *((16, 64), (17, 65), (100, 1000), (5, 7, 300), (12, 1, 999), (2, 0), (0, 3)),
+]
 total = tj.jit(np.sum)
 
 
@@ -66,3 +71,38 @@ def test_a_running_sum_would_not_pass():
 
 def rms(values: list[float]) -> float:
     return math.sqrt(sum(v * v for v in values) / len(values))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", UNEVEN)
+def test_sums_over_several_axes_have_the_bits_of_one_long_row(shape, dtype):
+    """Rows of any length, which lie apart in memory, meet the lanes of the tree."""
+    rng = np.random.default_rng(0)
+    large = rng.normal(size=(*shape[:-1], shape[-1] + 3)).astype(dtype)
+    part = large[..., : shape[-1]]
+    got = tj.jit(lambda x: np.sum(x * x))(part)
+    square = np.ascontiguousarray(part * part).ravel()
+    assert got.tobytes() == total(square).tobytes()
+
+
+def test_sums_over_several_axes_keep_what_is_no_number():
+    x = np.zeros((40, 50), np.float32)
+    for value in (np.nan, np.inf):
+        for place in ((0, 0), (20, 22), (39, 40)):
+            y = x.copy()
+            y[place] = value
+            got = tj.jit(lambda x: np.sum(x[:, :41]))(y)
+            np.testing.assert_array_equal(got, value)
+    zeros = np.full((40, 50), -0.0, np.float32)
+    got = tj.jit(lambda x: np.sum(x[:, :41]))(zeros)
+    assert got.tobytes() == np.sum(zeros[:, :41]).tobytes()
+
+
+def test_many_sums_have_the_bits_of_each_alone():
+    """What shares nothing is summed in loops of its own, as registers hold few."""
+    rng = np.random.default_rng(0)
+    xs = [rng.normal(size=3000) for _ in range(40)]
+    got = tj.jit(lambda *xs: [np.sum(x * k) for k, x in enumerate(xs)])(*xs)
+    alone = tj.jit(lambda x, k: np.sum(x * k))
+    for k, x in enumerate(xs):
+        assert got[k].tobytes() == alone(x, float(k)).tobytes()

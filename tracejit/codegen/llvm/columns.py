@@ -376,7 +376,7 @@ class _LongRows(_Stream):
 
     def _add_rows(self, rows: Sequence[str], first: Index, count: int) -> None:
         """Sum `count` rows, 64 apart, in batches."""
-        size = max(1, min(_ROWS, _BUDGET // self.nest.weight(self.ops)))
+        size = max(1, min(_ROWS, _BUDGET // self.nest.plan.weight(self.ops)))
         for done in range(0, count, size):
             begin = add(self.em, first, done * LANES)
             self._batch(rows, begin, min(size, count - done), done == 0)

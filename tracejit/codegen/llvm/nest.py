@@ -27,7 +27,6 @@ from ...kernels.kernel import (
     Store,
     Value,
     result_of,
-    values_of,
     with_inner,
 )
 from ...kernels.schedule import Schedule
@@ -43,23 +42,14 @@ from .reduce import ArgFold, Fold, Shape, Sink, State, assign, is_float_sum
 from .target import Target, aligned
 from .text import Emitter, vec
 from .treesum import TreeSum, folding_order, stack_bytes
+from .units import UNROLL_BUDGET, Planner
 from .values import is_real, literal_text, memory_type, register_bits, register_type
 
 INT64 = np.dtype(np.int64)
-# How many operations a block of several vectors may have; see `Nest._units`.
-_ROW_SUM_BUDGET = 300
-_COLUMN_BUDGET = 128
-_POINTWISE_BUDGET = 24
-_MOST_POINTWISE_UNITS = 4
-_MATH_WEIGHT = 20
-_UNROLL_BUDGET = 400  # operations of all turns of a short sum that is written out
-_TURN_BUDGET = 300  # operations of all vectors that go through a loop together
-_TURN_TEMPORARIES = 2  # registers that a turn needs besides carries and constants
 _FETCHED = 1 << 22  # bytes of rows from which on they are fetched before they are read
 _FETCH_AHEAD = 1 << 13  # bytes from a load to what is fetched then, at least
 _LONGEST_FETCHED = 1 << 16  # bytes of rows; the nearest caches hold several
 _STREAM_BUDGET = 11  # operations for each vector that is stored past the caches
-_SLOW = {"div": 3, "sqrt": 9}  # operations that such an operation takes the time of
 _LEAST_STREAMED = 16  # bytes of a vector that can be stored past the caches
 
 
@@ -143,6 +133,7 @@ class Nest:
         self.extents: Mapping[str, int] = {a.name: a.extent for a in kernel.axes}
         self.lanes = lanes_of(kernel, schedule, target)
         self.axis = schedule.vector_axis if self.lanes > 1 else None
+        self.plan = Planner(self.analysis, self.extents, self.lanes, self.axis, target)
         self.memory = Memory(em, "%err")
         self.scratch_bytes = 0
         self.uncached: frozenset[str] = frozenset()
@@ -176,7 +167,7 @@ class Nest:
         phases = [
             part
             for phase in Phases(self.analysis, depth, ops).cut()
-            for part in unrelated(phase, self.analysis, self._fit_registers)
+            for part in unrelated(phase, self.analysis, self.plan.fit_registers)
         ]
         phases, rows = with_scratch(phases, self.analysis, depth)
         for row in rows.values():
@@ -215,7 +206,7 @@ class Nest:
         axis = self.loops[depth]
         planned = self.planned_units
         if axis == self.axis or any(self.axis in op.axes for op in phase.done):
-            self.planned_units = self.planned_units or self._units(phase.inner)
+            self.planned_units = self.planned_units or self.plan.units(phase.inner)
         for op in phase.done:
             self.states[op.result.name] = self._new_state(op)
         open_ = [
@@ -282,8 +273,8 @@ class Nest:
         if any(isinstance(op, Repeat) for op in ops):
             return False
         units = self.block.units if self.block else 1
-        size = self._unrolled_size(ops, extent, units)
-        return size <= _UNROLL_BUDGET and all(state.is_short for state in sums)
+        size = self.plan.unrolled_size(ops, extent, units)
+        return size <= UNROLL_BUDGET and all(state.is_short for state in sums)
 
     def _unrolled(
         self, depth: int, ops: Sequence[KernelOp], sums: Sequence[TreeSum]
@@ -414,7 +405,7 @@ class Nest:
     def _tree_sum(self, op: Reduce, shape: Shape, in_registers: bool) -> TreeSum:
         name = op.result.name
         stack = self._scratch(f"sum.{name}", stack_bytes(op, shape))
-        if not self._is_packed(op):
+        if not self.plan.is_packed(op):
             return TreeSum(self.em, self.target, op, shape, in_registers, stack)
         leaf = self._scratch(f"leaf.{name}", leaf_bytes(op, shape))
         return PackedSum(self.em, self.target, op, shape, stack, leaf)
@@ -422,12 +413,6 @@ class Nest:
     def _scratch(self, name: str, size: int) -> str:
         """Return the address of memory for `name`, the same at each call."""
         return self.em.gep("i8", "%scratch", self._allocate(name, size))
-
-    def _is_packed(self, op: KernelOp) -> bool:
-        """Tell whether vectors of a sum meet other lanes of the tree in each row."""
-        if not isinstance(op, Reduce) or not is_float_sum(op) or len(op.axes) == 1:
-            return False
-        return self.axis in op.axes and bool(self.extents[self.axis or ""] % LANES)
 
     def _fits_registers(self, shape: Shape) -> bool:
         """Tell whether a block has all 64 virtual lanes, or all elements."""
@@ -438,92 +423,13 @@ class Nest:
         assert self.block is not None
         return self.block
 
-    def _units(self, ops: Sequence[KernelOp]) -> int:
-        """Return how many vectors a block has: as many as keep the code small.
-
-        Sums along the axis want 64 elements. Loops inside want many columns, for
-        memory is read line by line. What is left gains little.
-        """
-        extent = self.extents[self.axis or ""]
-        most = max(1, LANES // self.lanes)
-        loops = [op for op in ops if isinstance(op, Repeat)]
-        weight = self.weight(ops)
-        needed = 1 << (-(-max(extent, 1) // self.lanes) - 1).bit_length()
-        if any(self._is_packed(op) for op in ops):
-            units = 1
-        elif any(self._is_row_sum(op) for op in ops):
-            units = most if self._fit_registers(ops) else 1
-        elif loops:
-            units = min(map(self._units_of_turns, loops))
-        elif any(self.analysis.depth(op) > self._vector_depth for op in ops):
-            units = _power_below(_COLUMN_BUDGET // weight, most)
-            units = self._units_of_short_sum(ops, units)
-        else:
-            units = _power_below(_POINTWISE_BUDGET // weight, _MOST_POINTWISE_UNITS)
-        return min(units, most, needed)
-
-    def _fit_registers(self, ops: Sequence[KernelOp]) -> bool:
-        """Tell whether the 64 lanes of sums that a loop holds may be in registers."""
-        return self.weight(ops) * max(1, LANES // self.lanes) <= _ROW_SUM_BUDGET
-
-    def _units_of_short_sum(self, ops: Sequence[KernelOp], units: int) -> int:
-        """Return so many vectors, or fewer for which a short sum can be written out."""
-        inner = [op for op in ops if self.analysis.depth(op) > self._vector_depth]
-        sums = (op for op in inner if isinstance(op, Reduce) and is_float_sum(op))
-        turns = max((self.extents[a] for op in sums for a in op.axes), default=0)
-        few = units
-        while few and self._unrolled_size(inner, turns, few) > _UNROLL_BUDGET:
-            few //= 2
-        return few or units
-
-    def _unrolled_size(self, ops: Sequence[KernelOp], turns: int, units: int) -> int:
-        """Return how many operations all turns of a loop are, on several vectors."""
-        wide = sum(self._weight(op) for op in ops if self._is_vector(op))
-        return turns * (self.weight(ops) + (units - 1) * wide)
-
-    def _units_of_turns(self, op: Repeat) -> int:
-        """Return how many vectors go through a loop together.
-
-        As many as have room in the registers, to wait less for one another's results.
-        """
-        outside = {v.name for v in values_of(op) if self.axis in v.axes}
-        held = len(op.carries) + len(outside) + _TURN_TEMPORARIES
-        registers = 32 if self.target.vector_bytes > 32 else 16
-        room = min(registers // held, _TURN_BUDGET // self.weight(op.body))
-        return _power_below(room, _MOST_POINTWISE_UNITS)
-
-    @property
-    def _vector_depth(self) -> int:
-        return self.analysis.position[self.axis or ""] + 1
-
-    def _is_row_sum(self, op: KernelOp) -> bool:
-        return isinstance(op, Reduce) and op.axes == (self.axis,) and is_float_sum(op)
-
-    def weight(self, ops: Sequence[KernelOp]) -> int:
-        """Return about how many instructions operations are, at least 1."""
-        return max(1, sum(self._weight(op) for op in ops))
-
-    def _weight(self, op: KernelOp) -> int:
-        if not isinstance(op, Compute) or self.axis not in op.result.axes:
-            return 1
-        is_math = elementwise.is_math(op.primitive.name)
-        return _MATH_WEIGHT if is_math else 1
-
-    def _time(self, op: KernelOp) -> int:
-        """Return how many simple operations take the time of one."""
-        if isinstance(op, Repeat):
-            return op.count * sum(map(self._time, op.body))
-        if not isinstance(op, Compute) or self.axis not in op.result.axes:
-            return 1
-        return max(self._weight(op), _SLOW.get(op.primitive.name, 1))
-
     # Straight-line code
 
     def segment(self, ops: Sequence[KernelOp]) -> None:
         """Write operations of one depth, vector by vector; stores at the end."""
         ordered = sorted(ops, key=lambda op: isinstance(op, Store))
         stores = sum(isinstance(op, Store) for op in ops)
-        self.is_light = sum(map(self._time, ops)) <= _STREAM_BUDGET * stores
+        self.is_light = sum(map(self.plan.time, ops)) <= _STREAM_BUDGET * stores
         start = 0
         for k, op in enumerate(ordered):
             if isinstance(op, Repeat):
@@ -536,7 +442,7 @@ class Nest:
         self.memory.begin()
         for unit in range(self.block.units if self.block else 1):
             for op in ops:
-                if unit == 0 or self._is_vector(op):
+                if unit == 0 or self.plan.is_vector(op):
                     self._operation(op, unit)
 
     def _turns(self, op: Repeat) -> None:
@@ -572,19 +478,6 @@ class Nest:
         for value, size in zip(values, sizes, strict=True):
             self.env[value.name] = [next(rest) for _ in range(size)]
 
-    def _is_vector(self, op: KernelOp) -> bool:
-        """Tell whether an operation is done once per vector of a block."""
-        if self.axis is None:
-            return False
-        result = result_of(op)
-        if isinstance(op, Reduce):
-            operand = op.operand
-            varies = isinstance(operand, Value) and self.axis in operand.axes
-            return varies or self.axis in op.axes
-        if result is not None:
-            return self.axis in result.axes
-        return self.axis in self.analysis.axes(op)
-
     def _operation(self, op: KernelOp, unit: int) -> None:
         start = len(self.em.lines)
         self._write(op, unit)
@@ -598,7 +491,7 @@ class Nest:
         elif isinstance(op, Reduce):
             self._update(op, unit)
         else:
-            wide = self._is_vector(op)
+            wide = self.plan.is_vector(op)
             if isinstance(op, Load):
                 value = self._load(op, unit, wide)
             elif isinstance(op, Compute):
@@ -643,7 +536,7 @@ class Nest:
 
     def _update(self, op: Reduce, unit: int) -> None:
         state = self._sink(op.result.name)
-        wide = self._is_vector(op)
+        wide = self.plan.is_vector(op)
         value = self._operand(op.operand, unit, self.lanes if wide else 1)
         flat: Index = 0
         for axis in op.axes:
@@ -688,7 +581,7 @@ class Nest:
 
     def _store(self, op: Store, unit: int) -> None:
         access = self._access(op)
-        wide = self._is_vector(op)
+        wide = self.plan.is_vector(op)
         place = self._place(op, access, unit, wide)
         value = self._operand(op.value, unit, self.lanes if wide else 1)
         past = wide and self._is_past_caches(op, access)
@@ -812,8 +705,3 @@ class Nest:
 
 def _dtype(operand: Operand) -> np.dtype:
     return operand.aval.dtype if isinstance(operand, Literal) else operand.dtype
-
-
-def _power_below(limit: int, most: int) -> int:
-    """Return the greatest power of two up to both limits, at least 1."""
-    return 1 << (max(1, min(limit, most)).bit_length() - 1)
