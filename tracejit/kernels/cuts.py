@@ -9,12 +9,13 @@ is not read there, and without conditions where all are decided:
         for i < 6: y[i + 4] = b[i]
 
 The last axis is cut at multiples of `GRAIN`, so that vectors lie in the result as
-before: what lies between is a short range that keeps its conditions. Needs a kernel
-without reductions, loops of elements and run-time indices; establishes kernels that
-write each element of its outputs once.
+before: what lies between is a short range that keeps its conditions. A short last axis,
+of arrays that are stacked, is cut at each position, and what is left runs in vectors
+along the axis outside of it. Needs a kernel without reductions, loops of elements and
+run-time indices; establishes kernels that write each element of its outputs once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
@@ -32,16 +33,18 @@ from .kernel import (
     Operand,
     Store,
     Value,
+    indices_of,
     result_of,
     values_of,
 )
-from .maps import Affine, AxisIndex, axis, values_in
+from .maps import Affine, AxisIndex, axes_in, axis, values_in
 from .parts import Part, restricted, with_body
 from .ranges import range_of
-from .schedule import Schedule
+from .schedule import Role, Schedule
 
 LEAST = 2048  # elements: in fewer, loops of their own cost what conditions do
 GRAIN = 16  # elements along the last axis
+SHORT = 8  # elements of a last axis
 LARGE = 8  # a range of that part of an axis is worth being cut along others
 MOST_OPERATIONS = 300  # of all ranges together, as code takes time to be compiled
 MOST_PLACES = 64  # along an axis
@@ -69,7 +72,15 @@ def cut(kernel: Kernel, schedule: Schedule) -> list[Part]:
     ranges = _cut_along(kernel, schedule.loops)
     if sum(len(part.body) for part in ranges) > MOST_OPERATIONS or len(ranges) < 2:
         return whole
-    return [(part, restricted(schedule, part)) for part in ranges]
+    return [(part, _in_vectors(restricted(schedule, part))) for part in ranges]
+
+
+def _in_vectors(schedule: Schedule) -> Schedule:
+    """Return a schedule whose last loop is of vectors, if no other is."""
+    if schedule.vector_axis is not None or not schedule.loops:
+        return schedule
+    roles = {**schedule.roles, schedule.loops[-1]: Role.VECTOR}
+    return replace(schedule, roles=roles)
 
 
 def _can_be_cut(kernel: Kernel) -> bool:
@@ -93,8 +104,10 @@ def _cut_along(kernel: Kernel, loops: Sequence[str]) -> list[Kernel]:
     places = set(_places(kernel, first))
     if not places or len(places) > MOST_PLACES:
         return _cut_along(kernel, rest)
+    if not rest and extent <= SHORT:
+        places = set(range(extent))
     out = []
-    for low, high in _ranges(places, extent, 1 if rest else GRAIN):
+    for low, high in _ranges(places, extent, 1 if rest or extent <= SHORT else GRAIN):
         part = _in_range(kernel, first, low, high)
         is_large = (high - low) * LARGE >= extent
         out += _cut_along(part, rest) if is_large else [part]
@@ -163,9 +176,9 @@ def _position(x: Operand, counts: Mapping[str, Affine]) -> Affine | None:
 
 
 def _in_range(kernel: Kernel, name: str, low: int, high: int) -> Kernel:
-    """Return what a kernel does for ``low <= axis < high``."""
+    """Return what a kernel does for ``low <= axis < high``; one place is no axis."""
     axes = tuple(Axis(name, high - low) if a.name == name else a for a in kernel.axes)
-    moved = {name: axis(name) + low}
+    moved = {name: axis(name) + low if high - low > 1 else Affine((), low)}
     made = _Decisions({a.name: a.extent for a in axes})
     for op in kernel.body:
         made.add(_moved(op, moved))
@@ -208,7 +221,7 @@ class _Decisions:
         else:
             assert isinstance(op, Iota)
             self.counts[op.result.name] = op.index
-            self.body.append(op)
+            self._keep(op, axes_in(op.index))
 
     def _now(self, x: Operand) -> Operand:
         return self.known.get(x.name, x) if isinstance(x, Value) else x
@@ -220,18 +233,22 @@ class _Decisions:
             self.known[op.result.name] = op.fill
             return
         open_ = [b for b, low, high in ranges if low < 0 or high >= b.extent]
-        fill = op.fill if open_ else None
-        self.body.append(replace(op, bounds=tuple(open_), fill=fill))
+        now = replace(op, bounds=tuple(open_), fill=op.fill if open_ else None)
+        self._keep(now, set[str]().union(*map(axes_in, indices_of(now))))
 
     def _compute(self, op: Compute) -> None:
-        operands = tuple(map(self._now, op.operands))
-        found = self._decided(replace(op, operands=operands))
+        now = replace(op, operands=tuple(map(self._now, op.operands)))
+        found = self._decided(now)
         if found is None:
-            values = (x for x in operands if isinstance(x, Value))
-            axes = frozenset[str]().union(*(x.axes for x in values))
-            found = replace(op.result, axes=axes)
-            self.body.append(replace(op, operands=operands, result=found))
-        self.known[op.result.name] = found
+            self._keep(now, set[str]().union(*(x.axes for x in values_of(now))))
+        else:
+            self.known[op.result.name] = found
+
+    def _keep(self, op: Load | Compute | Iota, axes: Iterable[str]) -> None:
+        """Add an operation whose result varies along these axes."""
+        result = replace(op.result, axes=frozenset(axes))
+        self.known[result.name] = result
+        self.body.append(replace(op, result=result))
 
     def _decided(self, op: Compute) -> Operand | None:
         """Return what a result is, if it need not be computed."""
