@@ -2,7 +2,7 @@
 
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from .registry import (
     normalize_axis,
     wrap,
 )
+
+MOST_RUNS = 8  # slices that are put together; indices of more are gathered
 
 
 @implements(np.reshape)
@@ -329,12 +331,42 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
 def _pad_by_index(
     x: Tracer, width: list[list[int]], mode: Any, kwargs: dict[str, Any]
 ) -> Any:
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+    is_odd = kwargs.get("reflect_type", "even") != "even"  # computes what it adds
+    if is_odd or mode not in ("edge", "reflect", "symmetric", "wrap"):
         return NotImplemented
     for axis, (low, high) in enumerate(width):
-        index = own(np.pad(np.arange(x.shape[axis]), (low, high), mode, **kwargs))
-        x = x[(*(slice(None),) * axis, index)]
-    return x
+        index = np.pad(np.arange(x.shape[axis]), (low, high), mode, **kwargs)
+        x = _at_runs(x, axis, index) if low or high else x
+    return x if any(map(any, width)) else x.copy()
+
+
+def _at_runs(x: Tracer, axis: int, index: np.ndarray) -> Any:
+    """Return elements along an axis: by slices, where indices run on by even steps."""
+    runs = list(itertools.islice(_runs(index), MOST_RUNS + 1))
+    if len(runs) > MOST_RUNS:
+        return x[(*(slice(None),) * axis, own(index))]
+    return np.concatenate([_at_run(x, axis, run.tolist()) for run in runs], axis)
+
+
+def _runs(index: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the longest pieces of even steps, from the first number on."""
+    while index.size:
+        steps = np.diff(index)
+        uneven = np.flatnonzero(steps != steps[:1])
+        length = int(uneven[0]) + 1 if uneven.size else len(index)
+        yield index[:length]
+        index = index[length:]
+
+
+def _at_run(x: Tracer, axis: int, run: list[int]) -> Any:
+    step = run[1] - run[0] if len(run) > 1 else 1
+    before = (slice(None),) * axis
+    if step == 0:
+        first = x[(*before, slice(run[0], run[0] + 1))]
+        shape = (*x.shape[:axis], len(run), *x.shape[axis + 1 :])
+        return np.broadcast_to(first, shape)
+    stop = run[-1] + step
+    return x[(*before, slice(run[0], stop if stop >= 0 else None, step))]
 
 
 # --- diagonals and triangles ------------------------------------------------------
