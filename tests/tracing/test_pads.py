@@ -37,5 +37,5 @@ def test_pads_are_slices_in_one_kernel_each_axis(mode):
 
 def test_pads_of_many_turns_are_gathered():
     x = np.arange(3.0)
-    traced = tj.jit(lambda x: np.pad(x, 50, "reflect")).lower(x)
-    assert [e for e in traced.graph.eqns if e.primitive is gather_p]
+    lowered = tj.jit(lambda x: np.pad(x, 50, "reflect")).lower(x)
+    assert [e for e in lowered.graph.eqns if e.primitive is gather_p]
