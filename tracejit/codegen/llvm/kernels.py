@@ -29,6 +29,7 @@ from .parallel import ParallelNest, can_fail
 from .sharing import SERIAL, Threading
 from .staged import Function, Ranges, StageEmitter
 from .streams import UNITS_PER_THREAD, Planned, StreamEmitter, planned
+from .strips import with_turned_axis
 from .target import Target, aligned
 from .text import Emitter
 from .values import is_real
@@ -178,9 +179,10 @@ class _Emission:
         em = self.scope.emitter()
         flat = flattened(self.kernel, self.schedule, apart=self.span)
         limits = ("%begin", "%end") if self.span else None
+        plan = _scalar_if_needed(flat.kernel, flat.schedule)
         nest = ParallelNest(
             flat.kernel,
-            _scalar_if_needed(flat.kernel, flat.schedule),
+            plan if self.span else with_turned_axis(flat.kernel, plan),
             self.target,
             em,
             self._numbers_in(flat),

@@ -19,7 +19,7 @@ from .values import literal_text, memory_type, narrow, widen
 
 # Elements so many apart are loaded as vectors between which they are picked: a gather
 # takes longer than eight loads and shuffles do.
-_MOST_APART = 8
+MOST_APART = 8
 _TRUE = "true"  # an i1
 
 
@@ -186,7 +186,7 @@ class Memory:
         if not offsets and stride == -1 and mask is None:
             first = em.gep(cell, at, 1 - lanes)
             return self._reversed(type_, em.load(type_, first, align), lanes)
-        if not offsets and 1 < stride <= _MOST_APART and mask is None:
+        if not offsets and 1 < stride <= MOST_APART and mask is None:
             return self._every(stride, cell, at, lanes, align)
         where = self._addresses(cell, at, offsets, element, stride, lanes)
         mask = mask or constant("i1", True, lanes)

@@ -224,8 +224,7 @@ class Nest:
     ) -> None:
         """Run the loop at `depth`, or the part of it that `span` says."""
         if depth == 0 and self.span is not None:
-            with self._carrying(*self.span, 1, states) as index:
-                self._body(depth, ops, index, self.block)
+            self._rows(depth, ops, states, *self.span)
             return
         self._part(depth, ops, states, 0, self.extents[self.loops[depth]])
 
@@ -317,7 +316,7 @@ class Nest:
         if not length:
             return
         if self.loops[depth] != self.axis:
-            self._repeat(depth, ops, states, start, length, 1, self.block)
+            self._rows(depth, ops, states, start, add(self.em, start, length))
             return
         width = self.planned_units * self.lanes
         full = length // width * width
@@ -326,6 +325,21 @@ class Nest:
             self._repeat(depth, ops, states, start, full, width, block)
         if length > full:
             self._tail(depth, ops, add(self.em, start, full), length - full)
+
+    def _rows(
+        self,
+        depth: int,
+        ops: Sequence[KernelOp],
+        states: Sequence[State],
+        start: Index,
+        stop: Index,
+    ) -> None:
+        """Run a loop that is not along vectors from `start` to `stop`."""
+        if isinstance(start, int) and stop == start + 1:
+            self._body(depth, ops, start, self.block)
+            return
+        with self._carrying(start, stop, 1, states) as index:
+            self._body(depth, ops, index, self.block)
 
     def _tail(
         self, depth: int, ops: Sequence[KernelOp], start: Index, length: int

@@ -331,8 +331,7 @@ class _Part(ColumnNest):
     def run(self, ops: Sequence[KernelOp], pieces: Pieces) -> None:
         """Run a loop that nothing is reduced over."""
         if self.loops[0] != self.axis:
-            with self._carrying("%begin", "%end", 1, ()) as index:
-                self._body(0, ops, index, self.block)
+            self._rows(0, ops, (), "%begin", "%end")
         else:
             streamed = self.streamed(0, ops)
             if streamed is not None:
