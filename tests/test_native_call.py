@@ -133,6 +133,7 @@ def test_memory_of_results(size):
         assert np.array_equal(y, x + 1)
         assert y.flags.c_contiguous
         assert size < 1 << 11 or y.ctypes.data % 64 == 0
+        assert size < 1 << 18 or y.ctypes.data % 4096 == 0
     addresses = {f(x).ctypes.data for _ in range(20)}
     assert size < 1 << 15 or len(addresses) <= 4
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit.runtime.cpu.memory.pool import OutputPool
+from tracejit.runtime.cpu.memory.pool import PAGE, OutputPool
 
 F32 = np.dtype(np.float32)
 SHAPE = (100, 1000)
@@ -30,7 +30,7 @@ def test_arrays_are_plain_aligned_and_writeable() -> None:
     array = OutputPool().empty(SHAPE, F32)
     assert type(array) is np.ndarray
     assert (array.shape, array.dtype) == (SHAPE, F32)
-    assert array.ctypes.data % 64 == 0
+    assert array.ctypes.data % PAGE == 0
     assert array.flags.writeable
     assert array.flags.c_contiguous
     assert not array.flags.owndata

@@ -8,6 +8,7 @@ from .writer import ARENA, KEY, WORD, Step, StepWriter
 
 _CARRAY = 0x0501  # C-contiguous, aligned, writeable
 _CACHE_LINE = 64
+_PAGE = 4096  # where large results start: see `runtime.cpu.memory.pool`
 _ARRAY_TYPE = "@PyArray_Type"
 
 
@@ -56,15 +57,17 @@ def _new_pooled(w: StepWriter) -> None:
     rest = w.gep("i64", shape, rank)
     base = _call(w, w.load("ptr", rest, WORD), w.gep("i64", rest, 1), 1)
     w.check_object(base)
-    _new_inside(w, base, rank, shape)
+    _new_inside(w, base, rank, shape, _PAGE)
     w.go_on(w.op(f"add i64 {rank}, 7"))
 
 
-def _new_inside(w: StepWriter, base: str, rank: str, shape: str) -> None:
-    """Make an array at the first cache line inside of `base`, which it keeps."""
+def _new_inside(
+    w: StepWriter, base: str, rank: str, shape: str, alignment: int = _CACHE_LINE
+) -> None:
+    """Make an array at the first cache line or page in `base`, which it keeps."""
     start = w.field("i64", base, w.layout.array_data)
-    up = w.op(f"add i64 {start}, {_CACHE_LINE - 1}")
-    aligned = w.op(f"and i64 {up}, {-_CACHE_LINE}")
+    up = w.op(f"add i64 {start}, {alignment - 1}")
+    aligned = w.op(f"and i64 {up}, {-alignment}")
     data = w.op(f"inttoptr i64 {aligned} to ptr")
     # The place holds the bytes until the array does, for the case that it fails.
     w.store("ptr", base, w.place(1), WORD)

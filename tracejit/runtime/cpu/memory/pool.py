@@ -11,6 +11,10 @@ NumPy's own rules, so none of them can see memory change owner. What the pool re
 live and free, never exceeds a number of bytes; what it forgets is freed by NumPy when
 its last array dies, as ever.
 
+Results start pages. Processors take a load for one of what was just stored if the
+addresses have the same last 12 bits; large arrays of NumPy start 16 bytes into a page,
+so what a kernel loads from these is always ahead of what it stores.
+
 Needs a Python that counts references under a lock; elsewhere every result is new.
 """
 
@@ -22,7 +26,6 @@ from collections import deque
 import numpy as np
 
 from ....records import dataclass
-from ..arena import ALIGNMENT
 from ..call import data_pointer
 
 PAGE = 4096
@@ -73,7 +76,7 @@ class OutputPool:
         return self._bytes
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Return an uninitialised C-contiguous array that starts on a cache line.
+        """Return an uninitialised C-contiguous array that starts a page.
 
         Parameters
         ----------
@@ -91,7 +94,7 @@ class OutputPool:
         for extent in shape:
             nbytes *= extent
         memory = self.memory(room_for(nbytes))
-        return np.ndarray(shape, dtype, memory, -data_pointer(memory) % ALIGNMENT)
+        return np.ndarray(shape, dtype, memory, -data_pointer(memory) % PAGE)
 
     def clear(self) -> None:
         """Forget all memory."""
@@ -143,8 +146,8 @@ class OutputPool:
 
 
 def room_for(nbytes: int) -> int:
-    """Return how many bytes to take for so many that start on a cache line."""
-    return -(-(nbytes + ALIGNMENT) // PAGE) * PAGE
+    """Return how many bytes to take for so many that start a page."""
+    return (-(-nbytes // PAGE) + 1) * PAGE
 
 
 def _is_watched(memory: np.ndarray) -> bool:
