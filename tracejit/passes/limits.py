@@ -38,6 +38,8 @@ class Limits:
         Graphs in place of primitives that the target does not compute, by name.
     splits_complex : bool
         Whether complex arithmetic is to become real (see `split_complex`).
+    keeps_complex : frozenset of str
+        Primitives that stay complex all the same, for NumPy's values in every infinity.
     can_extend : callable
         ``(eqn) -> bool``, for a `conv_general`: whether its kernel may compute more
         from its result. Otherwise it is a kernel of its own.
@@ -49,6 +51,7 @@ class Limits:
     own: frozenset[str] = frozenset()
     meanings: Meanings = field(default_factory=dict)
     splits_complex: bool = False
+    keeps_complex: frozenset[str] = frozenset()
     can_extend: IsHeld = field(default=lambda eqn: False)
 
     def accepts(self, eqn: Eqn) -> bool:

@@ -31,7 +31,7 @@ from .powers import expand_powers
 from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
 from .sorts import sort_once
-from .split_complex import split_complex
+from .split_complex import split_complex_but
 from .turns import pointwise_loops
 from .windows import expand_windows
 
@@ -67,7 +67,7 @@ def pipeline(
         Pass("windows", expand_windows, "early: what it gives is simplified as well"),
         Pass(
             "split-complex",
-            split_complex,
+            split_complex_but(limits.keeps_complex),
             "real arithmetic is simplified as well",
             is_exact=False,
         ),

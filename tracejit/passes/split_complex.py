@@ -33,7 +33,7 @@ from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops import elementwise as ew
 from ..ir.ops.shape import broadcast_to, constant_p
 from ..ir.primitive import REGISTRY, ArrayConstant, Params
-from .manager import PassContext, on_all_graphs
+from .manager import PassContext, PassFn, on_all_graphs
 
 
 class Pair(NamedTuple):
@@ -87,22 +87,28 @@ class _Maker:
 
 def split_complex(graph: Graph, context: PassContext) -> Graph:
     """Take complex arithmetic apart, in sub-graphs too."""
-    return on_all_graphs(graph, lambda g: _split(g, context))
+    return split_complex_but()(graph, context)
 
 
-def _split(graph: Graph, context: PassContext) -> Graph:
-    if not any(_is_split(e) for e in graph.eqns):
-        return graph
-    if not context.may_fire("split_complex"):
-        return graph
-    return _Splitter(graph, context).run()
+def split_complex_but(kept: frozenset[str] = frozenset()) -> PassFn:
+    """Return the pass that leaves some primitives complex."""
+
+    def split(graph: Graph, context: PassContext) -> Graph:
+        if not any(_is_split(e, kept) for e in graph.eqns):
+            return graph
+        if not context.may_fire("split_complex"):
+            return graph
+        return _Splitter(graph, context, kept).run()
+
+    return lambda graph, context: on_all_graphs(graph, lambda g: split(g, context))
 
 
-def _is_split(eqn: Eqn) -> bool:
+def _is_split(eqn: Eqn, kept: frozenset[str]) -> bool:
     """Tell whether an equation has complex operands, or results, and a rule."""
     ends = (*eqn.invars, *eqn.outvars)
     has_complex = any(dt.is_complex(x.aval.dtype) for x in ends)
-    return has_complex and _rule_of(eqn) is not None
+    is_kept = eqn.primitive.name in kept
+    return has_complex and not is_kept and _rule_of(eqn) is not None
 
 
 class _Splitter:
@@ -112,8 +118,10 @@ class _Splitter:
     first asked for.
     """
 
-    def __init__(self, graph: Graph, context: PassContext) -> None:
-        self.graph, self.context = graph, context
+    def __init__(
+        self, graph: Graph, context: PassContext, kept: frozenset[str]
+    ) -> None:
+        self.graph, self.context, self.kept = graph, context, kept
         self.b = Builder(graph.name, value_number=True)
         self.make = _Maker(self.b)
         self.whole: dict[Var, Atom] = {}
@@ -125,7 +133,7 @@ class _Splitter:
             self.whole[var] = self.b.input(var.aval, var.name)
         for eqn in self.graph.eqns:
             self.b.source = eqn.source
-            if _is_split(eqn) and self.context.may_fire("split_complex"):
+            if _is_split(eqn, self.kept) and self.context.may_fire("split_complex"):
                 self.context.stats.fired["split_complex"] += 1
                 self._split(eqn)
                 continue

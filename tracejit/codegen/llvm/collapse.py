@@ -5,12 +5,18 @@ Needs a kernel and its schedule; establishes an equal kernel over joined axes
 buffers, which `Flat` lists.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from ...kernels.joining import has_offset, with_joined_axes, with_offsets
 from ...kernels.kernel import Buffer, Kernel, KernelOp, Load, Store
 from ...kernels.schedule import Role, Schedule
 from ...records import dataclass
+
+# Buffers that begin one element after another one, each with that one: parts of a
+# complex array.
+Beside: TypeAlias = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,21 @@ class Flat:
     origin: dict[KernelOp, KernelOp]
 
 
-def flattened(kernel: Kernel, schedule: Schedule, apart: str | None = None) -> Flat:
-    """Return an equal kernel with as many loops joined as can be, but for `apart`."""
+def flattened(
+    kernel: Kernel,
+    schedule: Schedule,
+    apart: str | None = None,
+    beside: Beside = frozenset(),
+) -> Flat:
+    """Return an equal kernel with as many loops joined as can be, but for `apart`.
+
+    What is `beside` another buffer is reached through that one.
+    """
     roles = schedule.roles
     views: dict[str, tuple[Buffer, str]] = {}
-    body = [_through_view(op, kernel, views) for op in with_offsets(kernel).body]
+    names = {b.name for b in (*kernel.inputs, *kernel.outputs)}
+    bases = {name: base for name, base in beside if base in names}
+    body = [_through_view(op, kernel, views, bases) for op in with_offsets(kernel).body]
 
     def may_join(outer: str, inner: str) -> bool:
         return apart not in (outer, inner) and roles[outer] is not Role.VECTOR
@@ -50,11 +66,16 @@ def flattened(kernel: Kernel, schedule: Schedule, apart: str | None = None) -> F
 
 
 def _through_view(
-    op: KernelOp, kernel: Kernel, views: dict[str, tuple[Buffer, str]]
+    op: KernelOp,
+    kernel: Kernel,
+    views: dict[str, tuple[Buffer, str]],
+    bases: Mapping[str, str],
 ) -> KernelOp:
     """Return an access by offset as one of a flat view."""
     if not isinstance(op, Load | Store) or not has_offset(op):
         return op
+    if op.buffer in bases:
+        op = replace(op, buffer=bases[op.buffer], map=(op.map[0] + 1,))
     buffer = kernel.buffer(op.buffer)
     name = f"{buffer.name}.flat"
     views[name] = Buffer(name, buffer.dtype, (1,), (1,)), buffer.name

@@ -29,8 +29,8 @@ from ...kernels.kernel import (
 from ...records import dataclass
 from . import elementwise
 from .indices import add, axes_in, values_in
+from .interleaved import WeavingNest
 from .phases import Analysis
-from .strips import StripNest
 from .target import CACHE_LINE
 from .treesum import TreeSum
 
@@ -154,7 +154,7 @@ def _lines(
     return max(1, turns * -(-run // CACHE_LINE))
 
 
-class GatherNest(StripNest):
+class GatherNest(WeavingNest):
     """A nest that fetches rows early, and checks the rows of a short sum at once."""
 
     fetches = True  # whether turns of loops come in order, so that rows can be foreseen

@@ -18,7 +18,7 @@ from ...kernels.parts import Part, parts_of
 from ...kernels.schedule import Role, Schedule
 from ...records import dataclass
 from .blocks import plan_of
-from .collapse import Flat, flattened
+from .collapse import Beside, Flat, flattened
 from .contraction import Nested, check_contraction
 from .conv import ConvCode, emit_convolution, quantum_along
 from .conv_shape import Convolution, convolution_of, has_convolution
@@ -93,6 +93,7 @@ def emit_kernel(
     span: str | None = None,
     threading: Threading = SERIAL,
     uncached: frozenset[str] = frozenset(),
+    beside: Beside = frozenset(),
 ) -> KernelCode:
     """Return the code of a kernel.
 
@@ -116,6 +117,8 @@ def emit_kernel(
         `jobs.JOB_SYMBOL`. A function over a range runs on one thread.
     uncached : frozenset of str
         Outputs, aligned to 64 bytes, that are stored past the caches where that can be.
+    beside : frozenset of (str, str)
+        Buffers that begin one element after another one, and which one that is.
 
     Raises
     ------
@@ -125,7 +128,16 @@ def emit_kernel(
     if numbers is None:
         numbers = {op: k for k, op in enumerate(kernel.body)}
     made = _Emission(
-        kernel, schedule, target, scope, linkage, numbers, span, threading, uncached
+        kernel,
+        schedule,
+        target,
+        scope,
+        linkage,
+        numbers,
+        span,
+        threading,
+        uncached,
+        beside,
     )
     convolution = convolution_of(kernel)
     if convolution is not None:
@@ -152,6 +164,7 @@ class _Emission:
     span: str | None
     threading: Threading
     uncached: frozenset[str]
+    beside: Beside
 
     @property
     def symbol(self) -> str:
@@ -177,7 +190,7 @@ class _Emission:
     def nest(self) -> KernelCode:
         """Return a function with one loop nest, over a range if there is a `span`."""
         em = self.scope.emitter()
-        flat = flattened(self.kernel, self.schedule, apart=self.span)
+        flat = flattened(self.kernel, self.schedule, self.span, self.beside)
         limits = ("%begin", "%end") if self.span else None
         plan = _scalar_if_needed(flat.kernel, flat.schedule)
         nest = ParallelNest(
@@ -310,6 +323,7 @@ class _Emission:
             numbers,
             span,
             self.threading,
+            beside=self.beside,
         )
 
     def stages(self) -> KernelCode:

@@ -20,4 +20,14 @@ def can_extend(eqn: Eqn) -> bool:
     return out.dtype in REALS and w.ndim > LEADING and not is_long
 
 
-LLVM = Limits("llvm", can_emit, can_extend=can_extend)
+# What NumPy computes with care for infinities, or in an order of its own.
+KEPT = frozenset(
+    {
+        *("exp", "exp2", "log", "log2", "log10", "pow", "sqrt", "sin", "cos", "tan"),
+        *("sinh", "cosh", "tanh", "lt", "le", "gt", "ge", "reduce_sum", "cumsum"),
+        *("dot_general", "conv_general", "gather", "scatter"),
+    }
+)
+LLVM = Limits(
+    "llvm", can_emit, can_extend=can_extend, splits_complex=True, keeps_complex=KEPT
+)

@@ -34,6 +34,7 @@ from ...program.program import (
 )
 from ...records import dataclass
 from ..error_word import ALIGNMENT_ERROR, LINALG_ERROR
+from .collapse import Beside
 from .copies import copy_kernel
 from .externs import ExternLoop, LoopCall, pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
@@ -170,7 +171,7 @@ class _ProgramEmitter(HostEmitter):
         self.target, self.resolve, self.threading = target, resolve, threading
         self.kernels: dict[str, KernelCode] = {}
         self.written: dict[str, StepCode] = {}
-        self.names: dict[tuple[str, frozenset[str]], str] = {}
+        self.names: dict[tuple[str, frozenset[str], Beside], str] = {}
         self.imports: dict[str, int] = {}
         self.costs: dict[int, StepCost] = {}
         unread = set(program.outputs) - buffers_read(program.steps)
@@ -293,13 +294,14 @@ class _ProgramEmitter(HostEmitter):
         kernel: Kernel,
         schedule: Schedule,
         uncached: frozenset[str] = frozenset(),
+        beside: Beside = frozenset(),
     ) -> KernelCode:
-        """Return the code of a kernel, once for each set of uncached outputs."""
-        name = self.names.get((kernel.name, uncached))
+        """Return the code of a kernel, once for each way in which its buffers lie."""
+        name = self.names.get((kernel.name, uncached, beside))
         if name is None:
-            others = sum(kernel.name == known for known, _ in self.names)
+            others = sum(kernel.name == known for known, *_ in self.names)
             name = f"{kernel.name}.{others}" if others else kernel.name
-            self.names[kernel.name, uncached] = name
+            self.names[kernel.name, uncached, beside] = name
             self.kernels[name] = emit_kernel(
                 replace(kernel, name=name),
                 schedule,
@@ -307,8 +309,29 @@ class _ProgramEmitter(HostEmitter):
                 self.scope,
                 threading=self.threading,
                 uncached=uncached,
+                beside=beside,
             )
         return self.kernels[name]
+
+    def _beside(self, step: Run) -> Beside:
+        """Return which buffers of a kernel begin an element after which others."""
+        found = set()
+        for params, names in (
+            (step.kernel.inputs, step.inputs),
+            (step.kernel.outputs, step.outputs),
+        ):
+            starts: dict[object, str] = {}
+            pairs = [
+                (p.name, self.buffers[n]) for p, n in zip(params, names, strict=True)
+            ]
+            parts = [(name, b) for name, b in pairs if b.storage is Storage.ALIAS]
+            for name, b in sorted(parts, key=lambda pair: pair[1].offset):
+                place = b.base, b.strides, b.moves, b.dtype
+                other = starts.get((*place, b.offset - 1))
+                if other is not None and all(abs(s) > 1 for s in b.strides):
+                    found.add((name, other))
+                starts.setdefault((*place, b.offset), name)
+        return frozenset(found)
 
     def _uncached(self, step: Run) -> frozenset[str]:
         """Return the outputs of a kernel that are results too large for the caches.
@@ -320,7 +343,9 @@ class _ProgramEmitter(HostEmitter):
         return frozenset(large)
 
     def _run(self, step: Run, number: int) -> int:
-        code = self._kernel(step.kernel, step.schedule, self._uncached(step))
+        code = self._kernel(
+            step.kernel, step.schedule, self._uncached(step), self._beside(step)
+        )
         self._note_cost(number, code)
         self._call_kernel(code, (*step.inputs, *step.outputs))
         if code.can_fail:

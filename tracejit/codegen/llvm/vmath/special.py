@@ -86,6 +86,10 @@ def cbrt(v: Vector, x: str) -> str:
 def hypot(v: Vector, x: str, y: str) -> str:
     """Return sqrt(x^2 + y^2) without overflow on the way; in doubles."""
     a, b = v.abs(x), v.abs(y)
+    infinite = v.logical("or", v.cmp("oeq", a, math.inf), v.cmp("oeq", b, math.inf))
+    if v.precision == "f32":  # squares are exact, and far from the ends of the range
+        root = v.sqrt(v.add(v.mul(a, a), v.mul(b, b)))
+        return v.select(infinite, math.inf, root)
     swap = v.cmp("olt", a, b)
     large, small = v.select(swap, b, a), v.select(swap, a, b)
     huge, little = v.cmp("ogt", large, 2.0**500), v.cmp("olt", small, 2.0**-500)
@@ -104,7 +108,6 @@ def hypot(v: Vector, x: str, y: str) -> str:
     safe = v.select(v.cmp("ogt", root, 0.0), root, 1.0)
     root = v.add(root, v.div(v.mul(rest, 0.5), safe))
     result = v.select(apart, large, v.mul(root, down))
-    infinite = v.logical("or", v.cmp("oeq", a, math.inf), v.cmp("oeq", b, math.inf))
     result = v.select(v.cmp("uno", x, y), math.nan, result)
     return v.select(infinite, math.inf, result)
 

@@ -1,0 +1,91 @@
+"""Stores of several values whose elements alternate in memory, as whole vectors.
+
+The parts of complex numbers, and arrays that are stacked along a last axis, are stored
+a few elements apart each. Where a kernel stores all of what lies between, their vectors
+are woven into vectors that lie in memory as they are:
+
+    store y[2 i] = a; store y[2 i + 1] = b   →   store y[2 i ...] = a0 b0 a1 b1 ...
+"""
+
+from collections.abc import Sequence
+
+from ...kernels.kernel import KernelOp, Store
+from .memory import MOST_APART
+from .strips import StripNest
+from .text import Emitter, vec
+from .values import memory_type, narrow
+
+_MOST = 4  # values that are woven together
+
+
+class WeavingNest(StripNest):
+    """A nest that stores what alternates in memory together."""
+
+    def _straight(self, ops: Sequence[KernelOp]) -> None:
+        groups = self._woven(ops)
+        rest = [op for op in ops if not any(op in group for group in groups)]
+        super()._straight(rest)
+        for unit in range(self.block.units if groups and self.block else 0):
+            for group in groups:
+                if self._mask(unit) is None:
+                    self._store_together(group, unit)
+                    continue
+                for op in group:
+                    self._operation(op, unit)
+
+    def _woven(self, ops: Sequence[KernelOp]) -> list[tuple[Store, ...]]:
+        """Return stores of which each element of memory is one of one of them."""
+        found: dict[object, dict[int, Store]] = {}
+        for op in ops:
+            if not isinstance(op, Store) or self.block is None:
+                continue
+            access = self._access(op)
+            step = access.linear.get(self.axis or "", 0)
+            if 2 <= step <= min(_MOST, MOST_APART) and not access.dynamic:
+                place = access.buffer, tuple(sorted(access.linear.items())), step
+                found.setdefault(place, {})[access.constant] = op
+        groups = []
+        for (_, _, step), stores in found.items():  # type: ignore[misc]
+            first = min(stores)
+            if sorted(stores) == list(range(first, first + step)):
+                groups.append(tuple(stores[first + k] for k in range(step)))
+        return groups
+
+    def _store_together(self, group: Sequence[Store], unit: int) -> None:
+        em, access = self.em, self._access(group[0])
+        cell = memory_type(access.dtype)
+        place = self._place(group[0], access, unit, True)
+        values = [
+            narrow(
+                em, access.dtype, self._operand(op.value, unit, self.lanes), self.lanes
+            )
+            for op in group
+        ]
+        for k, value in enumerate(woven(em, cell, values, self.lanes)):
+            at = em.gep(cell, place.pointer, k * self.lanes)
+            em.store(vec(cell, self.lanes), value, at, access.dtype.itemsize)
+
+
+def woven(em: Emitter, cell: str, values: Sequence[str], lanes: int) -> list[str]:
+    """Return vectors with one element of each of some, then the next of each, ..."""
+    count = len(values)
+    type_ = vec(cell, lanes)
+    out = []
+    for k in range(count):
+        numbers = range(k * lanes, (k + 1) * lanes)
+        made = ""
+        for v, value in enumerate(values):
+            picks = [
+                (n // count if made == "" else lanes + n // count)
+                if n % count == v
+                else (j if made else 0)
+                for j, n in enumerate(numbers)
+            ]
+            order = ", ".join(f"i32 {p}" for p in picks)
+            first, second = (made, value) if made else (value, "poison")
+            made = em.op(
+                f"shufflevector {type_} {first}, {type_} {second}, "
+                f"<{lanes} x i32> <{order}>"
+            )
+        out.append(made)
+    return out
