@@ -96,6 +96,16 @@ def test_the_last_axis_is_cut_at_whole_vectors() -> None:
     assert extents == [GRAIN, len(LINE) - GRAIN]
 
 
+def test_a_short_last_axis_is_written_out() -> None:
+    parts = cut(*kernel_of(lambda x: np.stack([x, 2 * x, x], -1), LINE))
+    ((kernel, plan),) = parts
+    assert [a.extent for a in kernel.axes] == [len(LINE)]
+    assert plan.vector_axis == kernel.axes[0].name
+    assert sum(isinstance(op, Store) for op in kernel.body) == 3
+    assert sum(isinstance(op, Load) for op in kernel.body) == 1
+    assert not has_conditions(kernel)
+
+
 LEFT_WHOLE = {
     "few elements": (lambda x: np.roll(x, 1), LINE[:100]),
     "sums": (lambda x: np.pad(x, 1).sum(), X),

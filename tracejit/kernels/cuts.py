@@ -10,12 +10,12 @@ is not read there, and without conditions where all are decided:
 
 The last axis is cut at multiples of `GRAIN`, so that vectors lie in the result as
 before: what lies between is a short range that keeps its conditions. A short last axis,
-of arrays that are stacked, is cut at each position, and what is left runs in vectors
-along the axis outside of it. Needs a kernel without reductions, loops of elements and
+of arrays that are stacked, is written out instead, and vectors run along the axis
+outside of it. Needs a kernel without reductions, loops of elements and
 run-time indices; establishes kernels that write each element of its outputs once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
@@ -70,7 +70,7 @@ def cut(kernel: Kernel, schedule: Schedule) -> list[Part]:
     if not _can_be_cut(kernel):
         return whole
     ranges = _cut_along(kernel, schedule.loops)
-    if sum(len(part.body) for part in ranges) > MOST_OPERATIONS or len(ranges) < 2:
+    if sum(len(part.body) for part in ranges) > MOST_OPERATIONS or ranges == [kernel]:
         return whole
     return [(part, _in_vectors(restricted(schedule, part))) for part in ranges]
 
@@ -105,9 +105,9 @@ def _cut_along(kernel: Kernel, loops: Sequence[str]) -> list[Kernel]:
     if not places or len(places) > MOST_PLACES:
         return _cut_along(kernel, rest)
     if not rest and extent <= SHORT:
-        places = set(range(extent))
+        return [_written_out(kernel, first)]
     out = []
-    for low, high in _ranges(places, extent, 1 if rest or extent <= SHORT else GRAIN):
+    for low, high in _ranges(places, extent, 1 if rest else GRAIN):
         part = _in_range(kernel, first, low, high)
         is_large = (high - low) * LARGE >= extent
         out += _cut_along(part, rest) if is_large else [part]
@@ -185,6 +185,16 @@ def _in_range(kernel: Kernel, name: str, low: int, high: int) -> Kernel:
     return with_body(replace(kernel, axes=axes), _needed(made.body))
 
 
+def _written_out(kernel: Kernel, name: str) -> Kernel:
+    """Return what a kernel does without an axis: for each place, one after another."""
+    made = _Decisions({a.name: a.extent for a in kernel.axes})
+    for place in range(kernel.extent(name)):
+        made.begin(f".{place}")
+        for op in kernel.body:
+            made.add(_moved(op, {name: Affine((), place)}))
+    return with_body(kernel, _needed(made.body))
+
+
 def _moved(op: KernelOp, to: Mapping[str, Affine]) -> KernelOp:
     """Return an operation with other index expressions for axes."""
     if isinstance(op, Load):
@@ -209,6 +219,12 @@ class _Decisions:
         self.body: list[KernelOp] = []
         self.known: dict[str, Operand] = {}  # what each value of the kernel is here
         self.counts: dict[str, Affine] = {}
+        self.loaded: dict[Hashable, Value] = {}
+        self.suffix = ""
+
+    def begin(self, suffix: str) -> None:
+        """Start at the first operation again, with other names for results."""
+        self.known, self.counts, self.suffix = {}, {}, suffix
 
     def add(self, op: KernelOp) -> None:
         """Take in the next operation."""
@@ -220,7 +236,7 @@ class _Decisions:
             self.body.append(replace(op, value=self._now(op.value)))
         else:
             assert isinstance(op, Iota)
-            self.counts[op.result.name] = op.index
+            self.counts[op.result.name + self.suffix] = op.index
             self._keep(op, axes_in(op.index))
 
     def _now(self, x: Operand) -> Operand:
@@ -234,7 +250,13 @@ class _Decisions:
             return
         open_ = [b for b, low, high in ranges if low < 0 or high >= b.extent]
         now = replace(op, bounds=tuple(open_), fill=op.fill if open_ else None)
+        place = (op.buffer, op.map) if not open_ else None
+        if place in self.loaded:
+            self.known[op.result.name] = self.loaded[place]
+            return
         self._keep(now, set[str]().union(*map(axes_in, indices_of(now))))
+        if place is not None:
+            self.loaded[place] = self.body[-1].result  # type: ignore[union-attr]
 
     def _compute(self, op: Compute) -> None:
         now = replace(op, operands=tuple(map(self._now, op.operands)))
@@ -246,8 +268,9 @@ class _Decisions:
 
     def _keep(self, op: Load | Compute | Iota, axes: Iterable[str]) -> None:
         """Add an operation whose result varies along these axes."""
-        result = replace(op.result, axes=frozenset(axes))
-        self.known[result.name] = result
+        name = op.result.name
+        result = replace(op.result, name=name + self.suffix, axes=frozenset(axes))
+        self.known[name] = result
         self.body.append(replace(op, result=result))
 
     def _decided(self, op: Compute) -> Operand | None:

@@ -147,8 +147,13 @@ def emit_kernel(
         return made.parts(parts)
     if any(isinstance(op, Contract) for op in kernel.body):
         return made.stages()
-    ranges = cut(kernel, schedule) if span is None else []
-    return made.parts(ranges) if len(ranges) > 1 else made.nest()
+    if span is not None:
+        return made.nest()
+    (first, plan), *others = ranges = cut(kernel, schedule)
+    if others:
+        return made.parts(ranges)
+    same = replace(first, inputs=kernel.inputs, outputs=kernel.outputs)
+    return replace(made, kernel=same, schedule=plan).nest()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,87 @@
+"""What alternates in memory, stacked arrays and complex numbers, keeps its values."""
+
+import numpy as np
+import pytest
+
+import tracejit as tj
+from tracejit.codegen.llvm.interleaved import woven
+from tracejit.codegen.llvm.text import Emitter
+from tracejit.errors import TracejitError
+
+RNG = np.random.default_rng(0)
+STACKED = {
+    2: lambda x: np.stack([x, -x], -1),
+    3: lambda x: np.stack([x, x + x, x[::-1]], -1),
+    4: lambda x: np.stack([x, x + x, x, -x], -1),
+    5: lambda x: np.stack([x, x + x, x, -x, x], -1),
+}
+COMPLEX = {
+    "made": lambda x: x + 1j * x[::-1],
+    "product": lambda x: (x + 1j) * (x - 2j) / (1j + x * x),
+    "parts": lambda x: (x + 2j).real * 3 + (x - 2j).imag,
+    "chosen": lambda x: np.where(x > 0, x + 1j, 1j * x),
+    "matrix": lambda x: (x[:900].reshape(30, 30) * 1j).T + 1,
+    "in place": lambda x: _written(x),
+}
+
+
+def _written(x):
+    z = np.zeros(len(x), np.complex128)
+    z.real[2:] = x[2:]
+    z.imag = z.real * 2
+    z *= 1j
+    return z
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "baseline"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "u1", "f2"])
+def test_stacked_arrays(dtype: str, isa: str) -> None:
+    try:
+        with tj.config.override(isa=isa):
+            for fn in STACKED.values():
+                compiled = tj.jit(fn)
+                for length in (1023, 4099):
+                    x = (RNG.normal(size=length) * 9).astype("i4").astype(dtype)
+                    np.testing.assert_array_equal(compiled(x), fn(x), strict=True)
+    except TracejitError as error:
+        if "cannot run the instruction set" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_numbers(name: str, size: int) -> None:
+    x = RNG.normal(size=max(size, 900 if name == "matrix" else 0))
+    want = COMPLEX[name](x)
+    got = tj.jit(COMPLEX[name])(x)
+    assert got.dtype == want.dtype
+    np.testing.assert_allclose(got, want, rtol=1e-14, atol=1e-14)
+
+
+def test_complex_arithmetic_is_one_kernel() -> None:
+    def step(z, c):
+        for _ in range(5):
+            z = z * z + c
+        return z, np.abs(z) < 2
+
+    z = np.zeros(100, np.complex64)
+    (run,) = tj.jit(step).lower(z, z + 1).program.steps
+    assert len(run.outputs) == 3
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_vectors_are_stored_whole(count: int) -> None:
+    x = np.zeros(1 << 14, np.float32)
+    text = tj.jit(STACKED[count]).lower(x).compile().as_text()
+    assert "masked.scatter" not in text
+    assert "shufflevector" in text
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("lanes", [2, 8, 16])
+def test_woven_vectors_take_an_element_of_each(count: int, lanes: int) -> None:
+    em = Emitter({}, {})
+    out = woven(em, "float", [f"%v{k}" for k in range(count)], lanes)
+    assert len(out) == count
+    assert len(em.lines) == count * count
