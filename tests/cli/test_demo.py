@@ -161,6 +161,7 @@ def test_learning_rate_falls_from_start_to_zero():
     assert learning_rate(11, 10, 0.5) == 0
 
 
+@pytest.mark.slow
 def test_training_by_hand_reaches_the_goal(digits):
     """The goal is within reach of the network and its settings."""
     seen = []

@@ -24,7 +24,7 @@ def arguments(name: str, dtype: str) -> list[np.ndarray]:
         return list(random_pairs(dtype, 50_000))
     if dtype == "f64":
         return [random_doubles(name, 50_000)]
-    return [bit_patterns(0, 2**32, STRIDE * 8 + 1)]
+    return [bit_patterns(0, 2**32, STRIDE * 2 + 1)]
 
 
 def largest_error(name: str, dtype: str, isa: str, args: list[np.ndarray]) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import sampled
 from tracejit.errors import TracejitError
 
 from .functions import EXACT, FUNCTIONS, ROUNDED
@@ -37,7 +38,7 @@ def test_jit_changes_nothing(name):
     same(name)(tj.jit(fn)(KEY), fn(KEY))
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", sampled(FUNCTIONS, 2))
 def test_compiled_vmap_is_a_loop(name):
     fn = FUNCTIONS[name]
     equal(tj.jit(tj.vmap(fn))(KEYS), loop(tj.jit(fn)))
@@ -75,8 +76,11 @@ def test_a_key_is_a_carry():
     equal(tj.jit(walk)(KEY, np.zeros(3)), np.stack(rows))
 
 
-@pytest.mark.parametrize("name", [*EXACT, "truncated_normal32", "gamma32", "poisson"])
-@pytest.mark.parametrize("isa", ["avx512", "avx2", "baseline"])
+DRAWS = [*EXACT, "truncated_normal32", "gamma32", "poisson"]
+SETS = [(name, isa) for name in DRAWS for isa in ("avx512", "avx2", "baseline")]
+
+
+@pytest.mark.parametrize(("name", "isa"), sampled(SETS, 4))
 def test_instruction_sets_agree(name, isa):
     fn = FUNCTIONS[name]
     want = tj.jit(fn)(KEY)

@@ -4,7 +4,7 @@ Each program of `random_programs`, in up to three transformations, is checked le
 level: jitted it gives what it gives in plain Python, under `vmap` what a loop over the
 examples gives, and derivatives are differences of the level below; both modes pair up
 (of first derivatives, and of every other second one).
-`make test` takes 150 seeds; `make fuzz` 50,000 from a random one on, in pieces that
+`make test` takes 100 seeds; `make fuzz` 50,000 from a random one on, in pieces that
 workers share. What fails says the seed that repeats it.
 
 Tolerances. Two ways of computing in float64 may differ by 1e-11 of the largest element,
@@ -47,7 +47,7 @@ from .nestings import (
 )
 from .random_programs import generator
 
-SEEDS = range(150)
+SEEDS = range(100)
 PIECE = 10  # programs in a test
 # Failed once.
 FOUND = (

@@ -12,6 +12,7 @@ from tests.models import test_inner_derivatives as inner
 from tests.models import test_sequences as sequences
 from tests.models import test_transformer as transformer
 from tests.models.checks import inexact
+from tests.sampling import sampled
 from tracejit.errors import HostFallbackWarning
 from tracejit.tracing.tree import flatten
 
@@ -45,6 +46,6 @@ def check(name, device):
             np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-9 * scale)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(MODELS, 2))
 def test_models_and_their_gradients(name, device):
     check(name, device)
