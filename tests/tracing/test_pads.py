@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit.ir.ops.indexing import gather_p
 
 MODES = ["edge", "reflect", "symmetric", "wrap"]
 SHAPES = [(5,), (1,), (2,), (3, 4), (1, 3, 2)]
@@ -27,15 +26,18 @@ def test_odd_reflections_are_computed():
         np.testing.assert_array_equal(got, want)
 
 
+def primitives(fn, x):
+    return {e.primitive.name for e in tj.jit(fn).trace(x).graph.eqns}
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_pads_are_slices_in_one_kernel_each_axis(mode):
     x = np.zeros((40, 50))
+    assert "gather" not in primitives(lambda x: np.pad(x, 3, mode), x)
     lowered = tj.jit(lambda x: np.pad(x, 3, mode)).lower(x)
-    assert not [e for e in lowered.graph.eqns if e.primitive is gather_p]
     assert len(lowered.program.steps) <= 2
 
 
 def test_pads_of_many_turns_are_gathered():
     x = np.arange(3.0)
-    lowered = tj.jit(lambda x: np.pad(x, 50, "reflect")).lower(x)
-    assert [e for e in lowered.graph.eqns if e.primitive is gather_p]
+    assert "gather" in primitives(lambda x: np.pad(x, 50, "reflect"), x)
