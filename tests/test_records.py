@@ -57,13 +57,6 @@ class Never:
     x: int
 
 
-@dataclass(frozen=True, slots=True)
-class Slim:
-    """With slots."""
-
-    x: int
-
-
 def test_objects_are_those_of_dataclasses() -> None:
     assert Point(1.0) == Point(1.0, 2.0) == Point(x=1.0) != Point(2.0)
     assert hash(Point(1.0)) == hash(Point(1.0))
@@ -127,7 +120,6 @@ def test_objects_that_were_not_constructed_know_their_fields() -> None:
 def test_a_class_that_is_not_used_costs_no_text() -> None:
     assert records._PUT_OFF in Never.__dict__
     assert "__dataclass_fields__" not in Never.__dict__
-    assert Slim(1) == Slim(1) and not hasattr(Slim(1), "__dict__")
 
 
 def test_own_methods_stay() -> None:

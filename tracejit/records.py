@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
 else:
 
-    def dataclass(cls=None, /, *, frozen=False, eq=True, slots=False):
-        """Return the class as a dataclass; with ``slots`` it is made one at once.
+    def dataclass(cls=None, /, *, frozen=False, eq=True):
+        """Return the class as a dataclass, made one with its first instance.
 
         Parameters
         ----------
         cls : type
-        frozen, eq, slots : bool
+        frozen, eq : bool
             As for `dataclasses.dataclass`.
 
         Examples
@@ -43,9 +43,7 @@ else:
         (Point(x=1, y=0), True)
         """
         if cls is None:
-            return lambda cls: dataclass(cls, frozen=frozen, eq=eq, slots=slots)
-        if slots:
-            return dataclasses.dataclass(cls, frozen=frozen, eq=eq, slots=True)
+            return lambda cls: dataclass(cls, frozen=frozen, eq=eq)
         setattr(cls, _PUT_OFF, (frozen, eq))
         for name in _missing(cls, eq):
             setattr(cls, name, _first_call(cls, name))
@@ -86,7 +84,7 @@ def _complete(cls: type, frozen: bool, eq: bool) -> None:
     compared = [f.name for f in fields if f.compare]
     methods: dict[str, Any] = {
         "__init__": _init(cls, fields, frozen),
-        "__repr__": _repr(fields),
+        "__repr__": _repr,
     }
     if eq:
         methods["__eq__"], hashed = _comparison(compared)
@@ -102,24 +100,13 @@ def _complete(cls: type, frozen: bool, eq: bool) -> None:
 def _init(
     cls: type, fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
 ) -> Callable[..., None]:
-    is_plain = not hasattr(cls, "__post_init__") and all(
-        f.init and f.default_factory is _MISSING for f in fields
-    )
-    made = _renamed(fields, frozen) if is_plain else _written(cls, fields, frozen)
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
-    return made
-
-
-def _renamed(
-    fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
-) -> Callable[..., None]:
-    """Return the ``__init__`` of as many other fields, with these names.
+    """Return the ``__init__`` of fields of the same ways, with these names.
 
     Compiling its text would take twenty times as long.
     """
-    code = _template(len(fields), frozen)
+    ways = "".join(map(_way, fields))
+    code = _template(ways, frozen, hasattr(cls, "__post_init__"))
     names = {f"field{i}": f.name for i, f in enumerate(fields)}
-    defaults = tuple(f.default for f in fields if f.default is not _MISSING)
     renamed = code.replace(
         co_varnames=tuple(names.get(x, x) for x in code.co_varnames),
         co_names=tuple(names.get(x, x) for x in code.co_names),
@@ -127,72 +114,57 @@ def _renamed(
             names.get(x, x) if isinstance(x, str) else x for x in code.co_consts
         ),
     )
-    scope = {"put": object.__setattr__}
-    return types.FunctionType(renamed, scope, "__init__", defaults)
+    scope: dict[str, Any] = {"put": object.__setattr__, "missing": _MISSING}
+    scope |= {f"make{i}": f.default_factory for i, f in enumerate(fields)}
+    given = [f for f, way in zip(fields, ways, strict=True) if way in "gm"]
+    defaults = (
+        f.default if f.default_factory is _MISSING else _MISSING
+        for f in given
+        if (f.default, f.default_factory) != (_MISSING, _MISSING)
+    )
+    made = types.FunctionType(renamed, scope, "__init__", tuple(defaults))
+    made.__qualname__ = f"{cls.__qualname__}.__init__"
+    return made
+
+
+def _way(f: "dataclasses.Field[Any]") -> str:
+    """Return how a field gets its value: `_VALUES`, or l for left as it is."""
+    if f.default_factory is _MISSING:
+        return "g" if f.init else "l"
+    return "m" if f.init else "a"
+
+
+# A field that is given, made if it is not given, or always made.
+_VALUES = {
+    "g": "field{i}",
+    "m": "make{i}() if field{i} is missing else field{i}",
+    "a": "make{i}()",
+}
 
 
 @cache
-def _template(count: int, frozen: bool) -> types.CodeType:
+def _template(ways: str, frozen: bool, has_more: bool) -> types.CodeType:
     """Return the code of an ``__init__`` with fields called ``field0`` and so on."""
-    names = [f"field{i}" for i in range(count)]
+    put = "put(self, 'field{i}', {v})" if frozen else "self.field{i} = {v}"
+    lines = [
+        put.format(i=i, v=_VALUES[way].format(i=i))
+        for i, way in enumerate(ways)
+        if way in _VALUES
+    ]
+    last = "self.__post_init__()" if has_more else "pass"
+    given = [f"field{i}" for i, way in enumerate(ways) if way in "gm"]
+    body = "\n ".join([*lines, last])
     scope: dict[str, Any] = {}
-    exec(_text(["self", *names], [(name, name) for name in names], frozen), scope)
+    exec(f"def __init__({', '.join(['self', *given])}):\n {body}", scope)
     code: types.CodeType = scope["__init__"].__code__
     return code
 
 
-def _text(
-    parameters: list[str], values: list[tuple[str, str]], frozen: bool, last: str = ""
-) -> str:
-    """Return the text of an ``__init__`` that gives fields values."""
-    lines = [
-        f"put(self, {name!r}, {value})" if frozen else f"self.{name} = {value}"
-        for name, value in values
-    ]
-    body = "\n ".join([*lines, *([last] if last else [])] or ["pass"])
-    return f"def __init__({', '.join(parameters)}):\n {body}"
-
-
-def _written(
-    cls: type, fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
-) -> Callable[..., None]:
-    """Return an ``__init__`` with what fields need besides a value that is given."""
-    scope: dict[str, Any] = {"put": object.__setattr__, "missing": _MISSING}
-    parameters, values = ["self"], []
-    for f in fields:
-        value = f.name
-        if f.default_factory is not _MISSING:
-            scope[f"make_{f.name}"] = f.default_factory
-            value = f"make_{f.name}()"
-        if f.init:
-            parameters.append(_parameter(f, scope))
-            if value != f.name:
-                value = f"{value} if {f.name} is missing else {f.name}"
-        elif value == f.name:
-            continue  # its default is the class's attribute
-        values.append((f.name, value))
-    last = "self.__post_init__()" if hasattr(cls, "__post_init__") else ""
-    exec(_text(parameters, values, frozen, last), scope)
-    made: Callable[..., None] = scope["__init__"]
-    return made
-
-
-def _parameter(f: "dataclasses.Field[Any]", scope: dict[str, Any]) -> str:
-    if f.default is not _MISSING:
-        scope[f"default_{f.name}"] = f.default
-        return f"{f.name}=default_{f.name}"
-    return f.name if f.default_factory is _MISSING else f"{f.name}=missing"
-
-
-def _repr(fields: tuple["dataclasses.Field[Any]", ...]) -> Callable[[Any], str]:
-    names = [f.name for f in fields if f.repr]
-
-    @recursive_repr("...")
-    def __repr__(self: Any) -> str:
-        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        return f"{type(self).__qualname__}({values})"
-
-    return __repr__
+@recursive_repr("...")
+def _repr(self: Any) -> str:
+    names = [f.name for f in dataclasses.fields(self) if f.repr]
+    values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+    return f"{type(self).__qualname__}({values})"
 
 
 def _comparison(

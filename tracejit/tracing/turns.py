@@ -17,7 +17,7 @@ from ..records import dataclass
 UNROLLED = 8  # turns of a loop from which on it is worth telling
 
 
-@dataclass(slots=True)
+@dataclass
 class Turns:
     """What one trace, and those inside of it, recorded by which path.
 

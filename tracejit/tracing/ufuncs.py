@@ -54,7 +54,7 @@ def trace_of(values: Sequence[object]) -> Trace:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Plan:
     """What a ufunc gives for operands of known kinds, dtypes, shapes and strides.
 

@@ -24,7 +24,7 @@ _STEP_BITS = 5
 _WORDS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reduced:
     """x = q pi/2 + r + r_low; of ``q``, an integer vector, the last bits count."""
 
