@@ -16,7 +16,6 @@ from ..ir.builder import Builder
 from ..ir.graph import Eqn, Graph
 from ..ir.primitive import Param, Params
 from ..ir.rewrite import RuleSet, RuleStats
-from ..ir.verify import verify
 from ..program.program import Program
 from ..records import dataclass
 from .notes import Note
@@ -144,6 +143,8 @@ def _changed(one: Pass, old: Graph, new: Graph, fired: Counter[str]) -> str:
 
 
 def _verify_after(one: Pass, graph: Graph) -> None:
+    from ..ir.verify import verify  # noqa: PLC0415  # if it is wanted
+
     try:
         verify(graph)
     except TracejitError as error:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ..ir.aval import Shape
 from ..ir.graph import Graph
 from ..ir.rerolling import Worth
+from ..late import late
 from ..program.carries import without_carry_copies
 from ..program.donate import Offer, with_donations, with_final_copies
 from ..program.horizontal import merge_alike
@@ -14,7 +15,6 @@ from ..program.names import with_names
 from ..program.plan import plan_memory
 from ..program.program import Program
 from ..program.share import share_kernels
-from ..program.verify import verify_program
 from .canonicalize import canonicalize
 from .components import by_component
 from .contract_fma import contract_fma
@@ -31,7 +31,6 @@ from .powers import expand_powers
 from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
 from .sorts import sort_once
-from .split_complex import split_complex
 from .turns import pointwise_loops
 from .windows import expand_windows
 
@@ -67,7 +66,7 @@ def pipeline(
         Pass("windows", expand_windows, "early: what it gives is simplified as well"),
         Pass(
             "split-complex",
-            split_complex,
+            late(__package__, "split_complex", "split_complex"),
             "real arithmetic is simplified as well",
             is_exact=False,
         ),
@@ -162,4 +161,8 @@ def compile_to_program(
         program = lowered({k: x for k, x in layouts.items() if k not in refused})
     program = step("final-copies", with_final_copies(program, offers))
     program = step("plan", plan_memory(program))
-    return fused, verify_program(program) if context.verify else program
+    if context.verify:
+        from ..program.verify import verify_program  # noqa: PLC0415  # if it is wanted
+
+        verify_program(program)
+    return fused, program
