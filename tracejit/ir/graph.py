@@ -6,6 +6,7 @@ value-hashed variables were measured 7× slower to build.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy import asarray  # while a trace runs, `np.asarray` is a wrapper
@@ -51,7 +52,8 @@ class Literal:
     __slots__ = ("aval", "value")
 
     def __init__(self, value: object, dtype: np.dtype) -> None:
-        self.value = asarray(value, dtype)[()]
+        is_one = type(value) is dtype.type  # then NumPy's conversion gives the same
+        self.value: Any = value if is_one else asarray(value, dtype)[()]
         self.aval = ShapedArray((), dtype)
 
     @property

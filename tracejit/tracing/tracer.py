@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy import asarray  # while a trace runs, `np.asarray` is a wrapper
 
 from ..errors import ConcretizationError, ShapeError, TraceError, UnsupportedError
 from ..ir import dtypes as dt
@@ -126,7 +125,7 @@ def _is_python(x: object) -> bool:
 
 def _defers(other: object) -> bool:
     """Tell whether `other` is no array-like and may know what to do itself."""
-    if isinstance(other, Tracer | np.ndarray | np.generic | int | float | complex):
+    if type(other) is Tracer or isinstance(other, _ARRAY_LIKE):
         return False
     return getattr(type(other), "__array_ufunc__", False) is None
 
@@ -151,6 +150,9 @@ def _unary(name: str, ufunc: np.ufunc) -> Unary:
     return apply
 
 
+_ARRAY_LIKE = np.ndarray | np.generic | int | float | complex
+
+
 class UfuncOfListError(ConcretizationError):
     """A ufunc was called with lists of traced values, of which NumPy asks nothing."""
 
@@ -166,9 +168,14 @@ class Tracer(Shadowed):
     shadow : numpy.ndarray
         Shape, dtype and strides; the data too where `storage.known`.
     kind : Kind
+
+    Attributes
+    ----------
+    home : Trace
+        The trace this value belongs to.
     """
 
-    __slots__ = ("_cache", "chain", "kind", "storage")
+    __slots__ = ("_cache", "chain", "home", "kind", "storage")
     __array_priority__ = 1e6
 
     def __init__(
@@ -179,17 +186,13 @@ class Tracer(Shadowed):
         kind: Kind,
     ) -> None:
         self.storage = storage
+        self.home: Trace = storage.home
         self.chain = chain
         self.shadow = shadow
         self.kind = kind
         self._cache: tuple[int, Atom] | None = None
 
     # --- what the compiler asks
-
-    @property
-    def home(self) -> "Trace":
-        """The trace this value belongs to."""
-        return self.storage.home
 
     @property
     def aval(self) -> ShapedArray:
@@ -261,7 +264,7 @@ class Tracer(Shadowed):
             return atom
         if isinstance(atom, Literal):
             with np.errstate(all="ignore"):
-                return Literal(asarray(atom.value).astype(dtype)[()], dtype)
+                return Literal(atom.value.astype(dtype), dtype)
         if dt.is_complex(atom.aval.dtype) and not dt.is_complex(dtype):
             if dtype == dt.BOOL:
                 return self.home.emit(convert_p, atom, dtype=dtype)
