@@ -89,9 +89,9 @@ def _binary(name: str, ufunc: np.ufunc) -> tuple[Binary, Binary, Binary]:
             return NotImplemented
         if name == "mul" and _repeats(other, self):
             return other * self.__index__()  # type: ignore[operator]
-        if _is_python(self) and _is_python(other):
+        if self.kind is Kind.PYTHON and _is_python(other):
             return self.home.rules.binary(name, self, other)
-        return ufunc(self, other)
+        return _called(ufunc, self, other)
 
     def reflected(self: "Tracer", other: object) -> Any:
         if _defers(other):
@@ -110,6 +110,13 @@ def _binary(name: str, ufunc: np.ufunc) -> tuple[Binary, Binary, Binary]:
     return forward, reflected, in_place
 
 
+def _called(ufunc: np.ufunc, x: "Tracer", y: object) -> Any:
+    """Return ``ufunc(x, y)``; NumPy need not look for who else might trace it."""
+    if type(y) is Tracer or type(y) in _NUMBERS:
+        return x.home.rules.ufunc(ufunc, "__call__", (x, y), {})
+    return ufunc(x, y)
+
+
 def _repeats(sequence: object, count: "Tracer") -> bool:
     """Tell whether a product is Python's repetition of a sequence."""
     is_number = count.kind is not Kind.ARRAY
@@ -120,12 +127,14 @@ def _is_python(x: object) -> bool:
     """Tell whether `x` is a Python scalar, traced or not."""
     if isinstance(x, Tracer):
         return x.kind is Kind.PYTHON
-    return type(x) in (bool, int, float, complex)
+    return type(x) in _NUMBERS
 
 
 def _defers(other: object) -> bool:
     """Tell whether `other` is no array-like and may know what to do itself."""
-    if type(other) is Tracer or isinstance(other, _ARRAY_LIKE):
+    if type(other) is Tracer or type(other) in _NUMBERS:
+        return False
+    if isinstance(other, np.ndarray | np.generic | int | float | complex):
         return False
     return getattr(type(other), "__array_ufunc__", False) is None
 
@@ -136,7 +145,7 @@ def _comparison(name: str, ufunc: np.ufunc) -> Binary:
             return NotImplemented
         if _is_python(self) and _is_python(other):
             return self.home.rules.binary(name, self, other)
-        return ufunc(self, other)
+        return _called(ufunc, self, other)
 
     return compare
 
@@ -150,7 +159,7 @@ def _unary(name: str, ufunc: np.ufunc) -> Unary:
     return apply
 
 
-_ARRAY_LIKE = np.ndarray | np.generic | int | float | complex
+_NUMBERS = frozenset({bool, int, float, complex})
 
 
 class UfuncOfListError(ConcretizationError):
