@@ -8,7 +8,7 @@ from dataclasses import field, replace
 import pytest
 
 from tracejit import records
-from tracejit.records import dataclass
+from tracejit.records import FEW, dataclass
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,33 @@ def test_objects_are_those_of_dataclasses() -> None:
     match Point(3.0):
         case Point(x, y):
             assert (x, y) == (3.0, 2.0)
+
+
+@pytest.mark.parametrize("made_before", [0, FEW])
+def test_few_objects_are_made_as_many_are(made_before) -> None:
+    @dataclass(frozen=True)
+    class Both:
+        x: int
+        y: list[int] = field(default_factory=list)
+        z: int = field(init=False, default=7)
+        w: int = 3
+
+        def __post_init__(self) -> None:
+            assert self.w
+
+    for _ in range(made_before):
+        Both(1)
+    one = Both(1, w=4)
+    assert (one.x, one.y, one.z, one.w) == (1, [], 7, 4)
+    assert Both(1, [2], 5) == Both(w=5, y=[2], x=1) != Both(1)
+    for wrong, message in (
+        (lambda: Both(), "missing 1 required positional argument: 'x'"),
+        (lambda: Both(1, x=2), "multiple values for argument 'x'"),
+        (lambda: Both(1, z=2), "unexpected keyword argument 'z'"),
+        (lambda: Both(1, [], 3, 4), "takes from 2 to 4 positional arguments but 5"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            wrong()
 
 
 def test_frozen_objects_refuse() -> None:

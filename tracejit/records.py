@@ -3,21 +3,22 @@
 `dataclasses.dataclass` has Python compile the text of six methods of a frozen class,
 a third of a millisecond. The package has some 250 such classes, of which most programs
 use few. Here the work is done with the first instance, and text is compiled for
-``__init__`` alone. Fields are those of `dataclasses`: ``replace`` works on all
-objects. Ask objects for fields: a class without any instance may not know them.
+``__init__`` alone, of classes that have more than a `FEW`. Fields are those of
+`dataclasses`: ``replace`` works on all objects. Ask objects for fields: a class without
+any instance may not know them.
 """
 
 import dataclasses
 import threading
-import types
 from collections.abc import Callable
-from functools import cache
+from itertools import count
 from operator import attrgetter
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
 
 _LOCK = threading.RLock()
 _PUT_OFF = "__put_off__"
+FEW = 16  # objects from which on a class gets an `__init__` of its own
 _MISSING = dataclasses.MISSING
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _complete(cls: type, frozen: bool, eq: bool) -> None:
     fields = dataclasses.fields(cls)
     compared = [f.name for f in fields if f.compare]
     methods: dict[str, Any] = {
-        "__init__": _init(cls, fields, frozen),
+        "__init__": _first_init(cls, fields, frozen),
         "__repr__": _repr,
     }
     if eq:
@@ -97,67 +98,78 @@ def _complete(cls: type, frozen: bool, eq: bool) -> None:
             setattr(cls, name, method)
 
 
+def _first_init(
+    cls: type, fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
+) -> Callable[..., None]:
+    """Return an ``__init__`` that goes through the fields: for a class's first objects.
+
+    Compiling its text takes as long as a hundred calls, and most classes have few
+    objects. A call that does not fit is left to the other, which raises what is due.
+    """
+    given = [f.name for f in fields if f.init]
+    needed = {
+        f.name
+        for f in fields
+        if f.init and (f.default, f.default_factory) == (_MISSING, _MISSING)
+    }
+    has_more = hasattr(cls, "__post_init__")
+    put, calls = object.__setattr__, count(1)
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        values = dict(zip(given, args, strict=False))
+        fits = len(args) <= len(given) and not kwargs.keys() & values.keys()
+        values |= kwargs
+        if not (fits and needed <= values.keys() <= set(given)) or next(calls) > FEW:
+            own = _init(cls, fields, frozen)
+            type.__setattr__(cls, "__init__", own)
+            return own(self, *args, **kwargs)
+        for f in fields:
+            if f.name in values:
+                put(self, f.name, values[f.name])
+            elif f.default_factory is not _MISSING:
+                put(self, f.name, f.default_factory())
+            elif f.init:
+                put(self, f.name, f.default)
+        if has_more:
+            self.__post_init__()
+
+    return __init__
+
+
 def _init(
     cls: type, fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
 ) -> Callable[..., None]:
-    """Return the ``__init__`` of fields of the same ways, with these names.
-
-    Compiling its text would take twenty times as long.
-    """
-    ways = "".join(map(_way, fields))
-    code = _template(ways, frozen, hasattr(cls, "__post_init__"))
-    names = {f"field{i}": f.name for i, f in enumerate(fields)}
-    renamed = code.replace(
-        co_varnames=tuple(names.get(x, x) for x in code.co_varnames),
-        co_names=tuple(names.get(x, x) for x in code.co_names),
-        co_consts=tuple(
-            names.get(x, x) if isinstance(x, str) else x for x in code.co_consts
-        ),
-    )
+    """Return the ``__init__`` of a class, as `dataclasses` would write it."""
     scope: dict[str, Any] = {"put": object.__setattr__, "missing": _MISSING}
-    scope |= {f"make{i}": f.default_factory for i, f in enumerate(fields)}
-    given = [f for f, way in zip(fields, ways, strict=True) if way in "gm"]
-    defaults = (
-        f.default if f.default_factory is _MISSING else _MISSING
-        for f in given
-        if (f.default, f.default_factory) != (_MISSING, _MISSING)
-    )
-    made = types.FunctionType(renamed, scope, "__init__", tuple(defaults))
+    parameters, lines = ["self"], []
+    for f in fields:
+        value = f.name
+        if f.default_factory is not _MISSING:
+            scope[f"make_{f.name}"] = f.default_factory
+            value = f"make_{f.name}()"
+        if f.init:
+            parameters.append(_parameter(f, scope))
+            if value != f.name:
+                value = f"{value} if {f.name} is missing else {f.name}"
+        elif value == f.name:
+            continue  # its default is the class's attribute
+        lines.append(
+            f"put(self, {f.name!r}, {value})" if frozen else f"self.{f.name} = {value}"
+        )
+    if hasattr(cls, "__post_init__"):
+        lines.append("self.__post_init__()")
+    body = "\n ".join(lines or ["pass"])
+    exec(f"def __init__({', '.join(parameters)}):\n {body}", scope)
+    made: Callable[..., None] = scope["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     return made
 
 
-def _way(f: "dataclasses.Field[Any]") -> str:
-    """Return how a field gets its value: `_VALUES`, or l for left as it is."""
-    if f.default_factory is _MISSING:
-        return "g" if f.init else "l"
-    return "m" if f.init else "a"
-
-
-# A field that is given, made if it is not given, or always made.
-_VALUES = {
-    "g": "field{i}",
-    "m": "make{i}() if field{i} is missing else field{i}",
-    "a": "make{i}()",
-}
-
-
-@cache
-def _template(ways: str, frozen: bool, has_more: bool) -> types.CodeType:
-    """Return the code of an ``__init__`` with fields called ``field0`` and so on."""
-    put = "put(self, 'field{i}', {v})" if frozen else "self.field{i} = {v}"
-    lines = [
-        put.format(i=i, v=_VALUES[way].format(i=i))
-        for i, way in enumerate(ways)
-        if way in _VALUES
-    ]
-    last = "self.__post_init__()" if has_more else "pass"
-    given = [f"field{i}" for i, way in enumerate(ways) if way in "gm"]
-    body = "\n ".join([*lines, last])
-    scope: dict[str, Any] = {}
-    exec(f"def __init__({', '.join(['self', *given])}):\n {body}", scope)
-    code: types.CodeType = scope["__init__"].__code__
-    return code
+def _parameter(f: "dataclasses.Field[Any]", scope: dict[str, Any]) -> str:
+    if f.default is not _MISSING:
+        scope[f"default_{f.name}"] = f.default
+        return f"{f.name}=default_{f.name}"
+    return f.name if f.default_factory is _MISSING else f"{f.name}=missing"
 
 
 @recursive_repr("...")
@@ -172,16 +184,13 @@ def _comparison(
 ) -> tuple[Callable[[Any, object], bool], Callable[[Any], int]]:
     """Return ``__eq__`` and ``__hash__`` of the tuple of these fields."""
     values: Callable[[Any], Any] = attrgetter(*names) if names else lambda _: ()
-    if len(names) == 1:
-        value = values
-
-        def values(x: Any) -> Any:
-            return (value(x),)
+    is_single = len(names) == 1
 
     def __eq__(self: Any, other: object) -> bool:
-        if other.__class__ is self.__class__:
-            return bool(values(self) == values(other))
-        return NotImplemented
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        one, two = values(self), values(other)
+        return (one,) == (two,) if is_single else bool(one == two)
 
     def __hash__(self: Any) -> int:
         return hash(values(self))
