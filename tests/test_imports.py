@@ -315,6 +315,8 @@ LATE = (
     "json",
     "numpy.random",
     "numpy.polynomial",
+    "fractions",
+    "string",
     "tracejit.kernels",
     "tracejit.passes",
     "tracejit.program",
