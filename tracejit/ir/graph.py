@@ -4,7 +4,7 @@
 value-hashed variables were measured 7× slower to build.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -151,6 +151,13 @@ class Graph:
         return frozenset().union(*(e.effects for e in self.eqns))
 
     @cached_property
+    def primitives(self) -> frozenset[Primitive]:
+        """All primitives of its equations, and of those in graphs that they hold."""
+        found = {e.primitive for e in self.eqns}
+        inner = _graphs_in(tuple(e.params.values()) for e in self.eqns if e.params)
+        return frozenset(found).union(*(g.primitives for g in inner))
+
+    @cached_property
     def has_subgraphs(self) -> bool:
         """Whether an equation holds a graph in its params, however deep in tuples."""
         return any(
@@ -174,6 +181,15 @@ def _holds_graph(value: object) -> bool:
     if isinstance(value, tuple):
         return any(map(_holds_graph, value))
     return isinstance(value, Graph)
+
+
+def _graphs_in(values: Iterable[object]) -> Iterator[Graph]:
+    """Yield graphs, those in tuples however deep."""
+    for value in values:
+        if isinstance(value, Graph):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _graphs_in(value)
 
 
 def subgraphs(params: Params) -> Iterator[Graph]:

@@ -14,7 +14,7 @@ from .. import log
 from ..errors import ParseError, TracejitError
 from ..ir.builder import Builder
 from ..ir.graph import Eqn, Graph
-from ..ir.primitive import Param, Params
+from ..ir.primitive import Param, Params, Primitive
 from ..ir.rewrite import RuleSet, RuleStats
 from ..program.program import Program
 from ..records import dataclass
@@ -85,6 +85,9 @@ class Pass:
     is_exact : bool
         Whether it keeps every bit, but for the order of sums; `debug.bisect` holds it
         to that.
+    only_for : tuple of Primitive
+        Graphs that have none of these, in sub-graphs either, stay as they are: the pass
+        is not called. If empty, it is called for all.
     """
 
     name: str
@@ -93,6 +96,11 @@ class Pass:
     options: Mapping[str, type[Option]] = field(default_factory=dict)
     with_options: Callable[..., PassFn] | None = None
     is_exact: bool = True
+    only_for: tuple[Primitive, ...] = ()
+
+    def concerns(self, graph: Graph) -> bool:
+        """Tell whether it may find something in a graph."""
+        return not self.only_for or not graph.primitives.isdisjoint(self.only_for)
 
 
 def run_passes(
@@ -121,7 +129,8 @@ def run_passes(
     for one in passes:
         before, given = context.stats.fired.copy(), graph
         start = time.perf_counter()
-        graph = one.run(graph, context)
+        if one.concerns(graph):
+            graph = one.run(graph, context)
         seconds = time.perf_counter() - start
         context.timings[one.name] = context.timings.get(one.name, 0.0) + seconds
         fired = context.stats.fired - before

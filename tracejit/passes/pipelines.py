@@ -5,6 +5,11 @@ from dataclasses import replace
 
 from ..ir.aval import Shape
 from ..ir.graph import Graph
+from ..ir.ops.elementwise import pow_p
+from ..ir.ops.loops import scan_p
+from ..ir.ops.shape import update_slice_p
+from ..ir.ops.sort import sort_p
+from ..ir.ops.window import WINDOWS
 from ..ir.rerolling import Worth
 from ..late import late
 from ..program.carries import without_carry_copies
@@ -22,17 +27,12 @@ from .cse import cse
 from .dce import dce
 from .fold import fold
 from .fuse import fuse_with
-from .joins import join_pieces
 from .layouts import lay_out
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
 from .partial_writes import partial_writes
-from .powers import expand_powers
 from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
-from .sorts import sort_once
-from .turns import pointwise_loops
-from .windows import expand_windows
 
 
 def pipeline(
@@ -63,7 +63,12 @@ def pipeline(
             expand_but(limits.own, limits.meanings),
             "no later pass knows composites yet",
         ),
-        Pass("windows", expand_windows, "early: what it gives is simplified as well"),
+        Pass(
+            "windows",
+            late(__package__, "windows", "expand_windows"),
+            "early: what it gives is simplified as well",
+            only_for=WINDOWS,
+        ),
         Pass(
             "split-complex",
             late(__package__, "split_complex", "split_complex"),
@@ -73,14 +78,25 @@ def pipeline(
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
         Pass(
             "powers",
-            expand_powers,
+            late(__package__, "powers", "expand_powers"),
             "products, which equal others and join sums",
             is_exact=False,
+            only_for=(pow_p,),
         ),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
-        Pass("sorts", sort_once, "when equal operands are one"),
-        Pass("joins", join_pieces, "what they cover is dead"),
+        Pass(
+            "sorts",
+            late(__package__, "sorts", "sort_once"),
+            "when equal operands are one",
+            only_for=(sort_p,),
+        ),
+        Pass(
+            "joins",
+            late(__package__, "joins", "join_pieces"),
+            "what they cover is dead",
+            only_for=(update_slice_p,),
+        ),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
         Pass("layouts", lay_out, "when all products are known that are run"),
         Pass("components", by_component, "short vectors, when none are dead"),
@@ -91,7 +107,12 @@ def pipeline(
             is_exact=False,
         ),
         _rerolling("reroll-exact", EXACT, "shorter loops, when rounding is fixed"),
-        Pass("turns", pointwise_loops, "bodies as kernels hold them, when all is done"),
+        Pass(
+            "turns",
+            late(__package__, "turns", "pointwise_loops"),
+            "bodies as kernels hold them, when all is done",
+            only_for=(scan_p,),
+        ),
         Pass(
             "fuse",
             fuse_with(limits),
