@@ -58,7 +58,8 @@ def test_it_waits_for_other_threads() -> None:
     assert gc.isenabled()
 
 
-def test_a_first_call_is_compiled_without_it() -> None:
+@pytest.mark.parametrize("first", [lambda f, x: f(x), lambda f, x: f.trace(x)])
+def test_a_first_call_is_compiled_without_it(first) -> None:
     seen = []
 
     @tj.jit
@@ -66,6 +67,6 @@ def test_a_first_call_is_compiled_without_it() -> None:
         seen.append(gc.isenabled())
         return x + 1
 
-    f(np.ones(3))
+    first(f, np.ones(3))
     assert seen == [False]
     assert gc.isenabled()

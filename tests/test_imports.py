@@ -25,6 +25,7 @@ LEVELS = {
     "config": 0,
     "errors": 0,
     "hashing": 0,
+    "late": 0,
     "log": 0,
     "records": 0,
     "ir": 1,
@@ -314,6 +315,8 @@ LATE = (
     "json",
     "numpy.random",
     "numpy.polynomial",
+    "fractions",
+    "string",
     "tracejit.kernels",
     "tracejit.passes",
     "tracejit.program",
@@ -332,6 +335,45 @@ LATE = (
 NEVER_ON_CPU = ("scipy", "triton", "rich", "click", "logging", "subprocess")
 NEVER_ON_CPU += ("tracejit.codegen.triton", "tracejit.runtime.cuda", "numpy.random")
 NEVER_ON_CPU += ("tracejit.codegen.llvm.steps.sorting",)
+
+# What only families of programs need: a kernel of elementwise operations has none.
+OF_FAMILIES = tuple(
+    f"tracejit.{name}"
+    for name in (
+        "codegen.llvm.contracted",
+        "codegen.llvm.contraction",
+        "codegen.llvm.conv",
+        "codegen.llvm.float8",
+        "codegen.llvm.gemm",
+        "codegen.llvm.integers",
+        "codegen.llvm.staged",
+        "codegen.llvm.streams",
+        "codegen.llvm.vmath.inverse",
+        "codegen.llvm.vmath.logarithm",
+        "codegen.llvm.vmath.lookup",
+        "codegen.llvm.vmath.special",
+        "codegen.llvm.vmath.trigonometric",
+        "ir.float8",
+        "ir.verify",
+        "kernels.interp",
+        "kernels.streams",
+        "kernels.verify",
+        "passes.joins",
+        "passes.narrow",
+        "passes.powers",
+        "passes.sorts",
+        "passes.split_complex",
+        "passes.turns",
+        "passes.windows",
+        "program.interp",
+        "program.memory",
+        "program.verify",
+        "runtime.cpu.lapack",
+        "runtime.cpu.names",
+        "runtime.cpu.ufuncs",
+        "runtime.failures",
+    )
+)
 
 
 def loaded_after(program: str) -> set[str]:
@@ -355,6 +397,16 @@ def test_the_first_call_loads_what_a_cpu_needs():
     )
     assert {"llvmlite", "tracejit.passes", "tracejit.kernels"} <= found
     assert not found.intersection(NEVER_ON_CPU)
+
+
+def test_a_pointwise_program_loads_no_families():
+    found = loaded_after(
+        "import numpy as np, tracejit as tj\n"
+        "tj.config.set('verify', False)\n"
+        "assert tj.jit(lambda x: np.exp(x) * 2)(np.zeros(3)).sum() == 6"
+    )
+    assert "tracejit.codegen.llvm.vmath.exponential" in found
+    assert not found.intersection(OF_FAMILIES)
 
 
 def test_public_names_are_there_when_they_are_asked_for():

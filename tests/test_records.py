@@ -8,7 +8,7 @@ from dataclasses import field, replace
 import pytest
 
 from tracejit import records
-from tracejit.records import dataclass
+from tracejit.records import FEW, dataclass
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,6 @@ class Never:
     x: int
 
 
-@dataclass(frozen=True, slots=True)
-class Slim:
-    """With slots."""
-
-    x: int
-
-
 def test_objects_are_those_of_dataclasses() -> None:
     assert Point(1.0) == Point(1.0, 2.0) == Point(x=1.0) != Point(2.0)
     assert hash(Point(1.0)) == hash(Point(1.0))
@@ -75,6 +68,33 @@ def test_objects_are_those_of_dataclasses() -> None:
     match Point(3.0):
         case Point(x, y):
             assert (x, y) == (3.0, 2.0)
+
+
+@pytest.mark.parametrize("made_before", [0, FEW])
+def test_few_objects_are_made_as_many_are(made_before) -> None:
+    @dataclass(frozen=True)
+    class Both:
+        x: int
+        y: list[int] = field(default_factory=list)
+        z: int = field(init=False, default=7)
+        w: int = 3
+
+        def __post_init__(self) -> None:
+            assert self.w
+
+    for _ in range(made_before):
+        Both(1)
+    one = Both(1, w=4)
+    assert (one.x, one.y, one.z, one.w) == (1, [], 7, 4)
+    assert Both(1, [2], 5) == Both(w=5, y=[2], x=1) != Both(1)
+    for wrong, message in (
+        (lambda: Both(), "missing 1 required positional argument: 'x'"),
+        (lambda: Both(1, x=2), "multiple values for argument 'x'"),
+        (lambda: Both(1, z=2), "unexpected keyword argument 'z'"),
+        (lambda: Both(1, [], 3, 4), "takes from 2 to 4 positional arguments but 5"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            wrong()
 
 
 def test_frozen_objects_refuse() -> None:
@@ -127,7 +147,6 @@ def test_objects_that_were_not_constructed_know_their_fields() -> None:
 def test_a_class_that_is_not_used_costs_no_text() -> None:
     assert records._PUT_OFF in Never.__dict__
     assert "__dataclass_fields__" not in Never.__dict__
-    assert Slim(1) == Slim(1) and not hasattr(Slim(1), "__dict__")
 
 
 def test_own_methods_stay() -> None:

@@ -234,7 +234,8 @@ class JitFunction(NativeCallable):
     def trace(self, *args: Any, **kwargs: Any) -> "Traced":
         """Trace at these arguments, without compiling and without the cache."""
         call = self._signature.bind(args, kwargs)
-        return self._trace(call, frozenset(), _device_for(call, self._device))
+        with paused():
+            return self._trace(call, frozenset(), _device_for(call, self._device))
 
     def leaves_of(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the leaves of a call's arguments, which recordings count."""

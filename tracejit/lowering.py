@@ -23,7 +23,6 @@ from .passes.pipelines import compile_to_program, pipeline
 from .program.blocks import with_blocks
 from .program.donate import Offer
 from .program.program import Program
-from .program.verify import verify_program
 from .records import dataclass
 from .runtime.cpu.executable import CpuExecutable
 from .runtime.cpu.threads import threading_of
@@ -156,8 +155,11 @@ def _limits_of(device: "Device | None") -> Limits:
 def native_form(program: Program) -> Program:
     """Return a Program as a processor with caches runs it: long rows by blocks."""
     native = with_blocks(program)
-    is_new = native is not program
-    return verify_program(native) if is_new and config.get("verify") else native
+    if native is program or not config.get("verify"):
+        return native
+    from .program.verify import verify_program  # noqa: PLC0415  # if it is wanted
+
+    return verify_program(native)
 
 
 def build(graph: Graph, program: Program) -> CpuExecutable:

@@ -3,34 +3,35 @@
 `dataclasses.dataclass` has Python compile the text of six methods of a frozen class,
 a third of a millisecond. The package has some 250 such classes, of which most programs
 use few. Here the work is done with the first instance, and text is compiled for
-``__init__`` alone. Fields are those of `dataclasses`: ``replace`` works on all
-objects. Ask objects for fields: a class without any instance may not know them.
+``__init__`` alone, of classes that have more than a `FEW`. Fields are those of
+`dataclasses`: ``replace`` works on all objects. Ask objects for fields: a class without
+any instance may not know them.
 """
 
 import dataclasses
 import threading
-import types
 from collections.abc import Callable
-from functools import cache
+from itertools import count
 from operator import attrgetter
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
 
 _LOCK = threading.RLock()
 _PUT_OFF = "__put_off__"
+FEW = 16  # objects from which on a class gets an `__init__` of its own
 _MISSING = dataclasses.MISSING
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
 else:
 
-    def dataclass(cls=None, /, *, frozen=False, eq=True, slots=False):
-        """Return the class as a dataclass; with ``slots`` it is made one at once.
+    def dataclass(cls=None, /, *, frozen=False, eq=True):
+        """Return the class as a dataclass, made one with its first instance.
 
         Parameters
         ----------
         cls : type
-        frozen, eq, slots : bool
+        frozen, eq : bool
             As for `dataclasses.dataclass`.
 
         Examples
@@ -43,9 +44,7 @@ else:
         (Point(x=1, y=0), True)
         """
         if cls is None:
-            return lambda cls: dataclass(cls, frozen=frozen, eq=eq, slots=slots)
-        if slots:
-            return dataclasses.dataclass(cls, frozen=frozen, eq=eq, slots=True)
+            return lambda cls: dataclass(cls, frozen=frozen, eq=eq)
         setattr(cls, _PUT_OFF, (frozen, eq))
         for name in _missing(cls, eq):
             setattr(cls, name, _first_call(cls, name))
@@ -85,8 +84,8 @@ def _complete(cls: type, frozen: bool, eq: bool) -> None:
     fields = dataclasses.fields(cls)
     compared = [f.name for f in fields if f.compare]
     methods: dict[str, Any] = {
-        "__init__": _init(cls, fields, frozen),
-        "__repr__": _repr(fields),
+        "__init__": _first_init(cls, fields, frozen),
+        "__repr__": _repr,
     }
     if eq:
         methods["__eq__"], hashed = _comparison(compared)
@@ -99,66 +98,50 @@ def _complete(cls: type, frozen: bool, eq: bool) -> None:
             setattr(cls, name, method)
 
 
+def _first_init(
+    cls: type, fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
+) -> Callable[..., None]:
+    """Return an ``__init__`` that goes through the fields: for a class's first objects.
+
+    Compiling its text takes as long as a hundred calls, and most classes have few
+    objects. A call that does not fit is left to the other, which raises what is due.
+    """
+    given = [f.name for f in fields if f.init]
+    needed = {
+        f.name
+        for f in fields
+        if f.init and (f.default, f.default_factory) == (_MISSING, _MISSING)
+    }
+    has_more = hasattr(cls, "__post_init__")
+    put, calls = object.__setattr__, count(1)
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        values = dict(zip(given, args, strict=False))
+        fits = len(args) <= len(given) and not kwargs.keys() & values.keys()
+        values |= kwargs
+        if not (fits and needed <= values.keys() <= set(given)) or next(calls) > FEW:
+            own = _init(cls, fields, frozen)
+            type.__setattr__(cls, "__init__", own)
+            return own(self, *args, **kwargs)
+        for f in fields:
+            if f.name in values:
+                put(self, f.name, values[f.name])
+            elif f.default_factory is not _MISSING:
+                put(self, f.name, f.default_factory())
+            elif f.init:
+                put(self, f.name, f.default)
+        if has_more:
+            self.__post_init__()
+
+    return __init__
+
+
 def _init(
     cls: type, fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
 ) -> Callable[..., None]:
-    is_plain = not hasattr(cls, "__post_init__") and all(
-        f.init and f.default_factory is _MISSING for f in fields
-    )
-    made = _renamed(fields, frozen) if is_plain else _written(cls, fields, frozen)
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
-    return made
-
-
-def _renamed(
-    fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
-) -> Callable[..., None]:
-    """Return the ``__init__`` of as many other fields, with these names.
-
-    Compiling its text would take twenty times as long.
-    """
-    code = _template(len(fields), frozen)
-    names = {f"field{i}": f.name for i, f in enumerate(fields)}
-    defaults = tuple(f.default for f in fields if f.default is not _MISSING)
-    renamed = code.replace(
-        co_varnames=tuple(names.get(x, x) for x in code.co_varnames),
-        co_names=tuple(names.get(x, x) for x in code.co_names),
-        co_consts=tuple(
-            names.get(x, x) if isinstance(x, str) else x for x in code.co_consts
-        ),
-    )
-    scope = {"put": object.__setattr__}
-    return types.FunctionType(renamed, scope, "__init__", defaults)
-
-
-@cache
-def _template(count: int, frozen: bool) -> types.CodeType:
-    """Return the code of an ``__init__`` with fields called ``field0`` and so on."""
-    names = [f"field{i}" for i in range(count)]
-    scope: dict[str, Any] = {}
-    exec(_text(["self", *names], [(name, name) for name in names], frozen), scope)
-    code: types.CodeType = scope["__init__"].__code__
-    return code
-
-
-def _text(
-    parameters: list[str], values: list[tuple[str, str]], frozen: bool, last: str = ""
-) -> str:
-    """Return the text of an ``__init__`` that gives fields values."""
-    lines = [
-        f"put(self, {name!r}, {value})" if frozen else f"self.{name} = {value}"
-        for name, value in values
-    ]
-    body = "\n ".join([*lines, *([last] if last else [])] or ["pass"])
-    return f"def __init__({', '.join(parameters)}):\n {body}"
-
-
-def _written(
-    cls: type, fields: tuple["dataclasses.Field[Any]", ...], frozen: bool
-) -> Callable[..., None]:
-    """Return an ``__init__`` with what fields need besides a value that is given."""
+    """Return the ``__init__`` of a class, as `dataclasses` would write it."""
     scope: dict[str, Any] = {"put": object.__setattr__, "missing": _MISSING}
-    parameters, values = ["self"], []
+    parameters, lines = ["self"], []
     for f in fields:
         value = f.name
         if f.default_factory is not _MISSING:
@@ -170,10 +153,15 @@ def _written(
                 value = f"{value} if {f.name} is missing else {f.name}"
         elif value == f.name:
             continue  # its default is the class's attribute
-        values.append((f.name, value))
-    last = "self.__post_init__()" if hasattr(cls, "__post_init__") else ""
-    exec(_text(parameters, values, frozen, last), scope)
+        lines.append(
+            f"put(self, {f.name!r}, {value})" if frozen else f"self.{f.name} = {value}"
+        )
+    if hasattr(cls, "__post_init__"):
+        lines.append("self.__post_init__()")
+    body = "\n ".join(lines or ["pass"])
+    exec(f"def __init__({', '.join(parameters)}):\n {body}", scope)
     made: Callable[..., None] = scope["__init__"]
+    made.__qualname__ = f"{cls.__qualname__}.__init__"
     return made
 
 
@@ -184,15 +172,11 @@ def _parameter(f: "dataclasses.Field[Any]", scope: dict[str, Any]) -> str:
     return f.name if f.default_factory is _MISSING else f"{f.name}=missing"
 
 
-def _repr(fields: tuple["dataclasses.Field[Any]", ...]) -> Callable[[Any], str]:
-    names = [f.name for f in fields if f.repr]
-
-    @recursive_repr("...")
-    def __repr__(self: Any) -> str:
-        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        return f"{type(self).__qualname__}({values})"
-
-    return __repr__
+@recursive_repr("...")
+def _repr(self: Any) -> str:
+    names = [f.name for f in dataclasses.fields(self) if f.repr]
+    values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+    return f"{type(self).__qualname__}({values})"
 
 
 def _comparison(
@@ -200,16 +184,13 @@ def _comparison(
 ) -> tuple[Callable[[Any, object], bool], Callable[[Any], int]]:
     """Return ``__eq__`` and ``__hash__`` of the tuple of these fields."""
     values: Callable[[Any], Any] = attrgetter(*names) if names else lambda _: ()
-    if len(names) == 1:
-        value = values
-
-        def values(x: Any) -> Any:
-            return (value(x),)
+    is_single = len(names) == 1
 
     def __eq__(self: Any, other: object) -> bool:
-        if other.__class__ is self.__class__:
-            return bool(values(self) == values(other))
-        return NotImplemented
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        one, two = values(self), values(other)
+        return (one,) == (two,) if is_single else bool(one == two)
 
     def __hash__(self: Any) -> int:
         return hash(values(self))

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import config, log, stored
+from .collection import paused
 from .compiled import Compiled
 from .debugging import Shown, debug_module
 from .ir.aval import Shape
@@ -88,9 +89,10 @@ class Traced(Shown):
 
     def lowered_again(self, limits: "Limits | None" = None) -> "Lowered":
         """Lower as `lower` does, without its warnings."""
-        found = _lowering().lower(
-            self.recording, self.in_strides, self.donated, self.device, limits
-        )
+        with paused():
+            found = _lowering().lower(
+                self.recording, self.in_strides, self.donated, self.device, limits
+            )
         return Lowered(
             self.recording,
             found.graph,
@@ -260,7 +262,8 @@ class Lowered(Shown):
             from .device_call import DeviceCompiled  # noqa: PLC0415
 
             return _dumped(DeviceCompiled(self, self.device))
-        executable = _lowering().build(self.recording.graph, self.program)
+        with paused():
+            executable = _lowering().build(self.recording.graph, self.program)
         log.emit("compile", f"{self.program.name}: {len(self.kernels)} kernels")
         return _dumped(Compiled(self, executable))
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tracejit.codegen.llvm.kernels import ModuleScope, emit_kernel
+from tracejit.codegen.llvm.emission import ModuleScope
+from tracejit.codegen.llvm.kernels import emit_kernel
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.codegen.llvm.text import module_text
 from tracejit.errors import TracejitError

@@ -11,8 +11,9 @@ import tracejit as tj
 from tracejit.codegen.llvm.blocks import Plan, plan_of
 from tracejit.codegen.llvm.collapse import flattened
 from tracejit.codegen.llvm.contraction import Product
+from tracejit.codegen.llvm.emission import KernelCode, ModuleScope
 from tracejit.codegen.llvm.gemm import Split
-from tracejit.codegen.llvm.kernels import KernelCode, ModuleScope, emit_kernel
+from tracejit.codegen.llvm.kernels import emit_kernel
 from tracejit.codegen.llvm.target import Target
 from tracejit.codegen.llvm.text import module_text
 from tracejit.ir.graph import Literal

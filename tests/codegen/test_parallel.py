@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tracejit.codegen.llvm.kernels import KernelCode, ModuleScope, emit_kernel
+from tracejit.codegen.llvm.emission import KernelCode, ModuleScope
+from tracejit.codegen.llvm.kernels import emit_kernel
 from tracejit.codegen.llvm.sharing import JOB_SYMBOL, SERIAL, Threading
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.codegen.llvm.text import module_text

@@ -7,7 +7,8 @@ import pytest
 
 import tracejit as tj
 from tests.passes.spellings import normalised
-from tracejit.codegen.llvm.kernels import ModuleScope, emit_kernel
+from tracejit.codegen.llvm.emission import ModuleScope
+from tracejit.codegen.llvm.kernels import emit_kernel
 from tracejit.codegen.llvm.streams import BLOCK, ROWS, planned
 from tracejit.codegen.llvm.target import Target
 from tracejit.kernels.interp import run_kernel as interpret

@@ -7,6 +7,7 @@ from types import FrameType
 import numpy as np
 import pytest
 
+from tests.program.random_graphs import LOOP_SEEDS, random_graph
 from tracejit.errors import ParseError, VerifyError
 from tracejit.ir.aval import ShapedArray
 from tracejit.ir.builder import Builder
@@ -22,6 +23,7 @@ from tracejit.passes.cse import cse
 from tracejit.passes.dce import dce
 from tracejit.passes.fold import fold
 from tracejit.passes.manager import Pass, PassContext, parse_pipeline, run_passes
+from tracejit.passes.pipelines import known_passes
 
 PASSES = {
     "canonicalize": Pass("canonicalize", canonicalize, "rules"),
@@ -245,3 +247,31 @@ def test_long_graphs_do_not_recurse():
     graph = long_graph(20_000)
     out = run_passes(graph, ALL)
     assert len(out.eqns) < len(graph.eqns) / 2
+
+
+@pytest.mark.parametrize("seed", [*range(40), *range(LOOP_SEEDS, LOOP_SEEDS + 20)])
+def test_passes_find_nothing_in_graphs_that_they_are_not_for(seed):
+    graph, _ = random_graph(seed)
+    for one in known_passes().values():
+        if not one.concerns(graph):
+            assert one.run(graph, PassContext()) is graph, one.name
+
+
+def test_a_pass_is_called_for_what_it_is_for():
+    called = []
+
+    def note(graph, context):
+        called.append(graph.name)
+        return graph
+
+    nested = parse_graph("""graph @outer(%x: f32[3]) -> (f32[3]) {
+      %0: f32[3] = call %x {graph=graph @inner(%x: f32[3]) -> (f32[3]) {
+        %0: f32[3] = exp %x
+        return %0
+      }}
+      return %0
+    }""")
+    for primitive, times in ((exp_p, 1), (sin_p, 0)):
+        called.clear()
+        run_passes(nested, [Pass("note", note, "", only_for=(primitive,))])
+        assert called == ["outer"] * times

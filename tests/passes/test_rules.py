@@ -2,8 +2,11 @@
 
 import pytest
 
+from tests.program.random_graphs import LOOP_SEEDS, random_graph
 from tracejit.ir.loop_rules import LOOP_RULES  # tested in tests/ir/test_loop_rules.py
+from tracejit.ir.rewrite import RuleSet
 from tracejit.ir.simplify import LOWERING_RULES
+from tracejit.passes.manager import PassContext, on_all_graphs, replay
 
 from .rewriting import check_does_not_fire, check_rewrite
 
@@ -463,6 +466,25 @@ def test_every_rule_documents_itself():
 def test_rule_names_are_unique():
     names = [r.name for r in LOWERING_RULES.rules]
     assert len(names) == len(set(names))
+
+
+class TryingAll(RuleSet):
+    """Rules that are called whatever the operands are."""
+
+    def on(self, primitive, operands):
+        return tuple(self.by_primitive.get(primitive, ()))
+
+
+@pytest.mark.parametrize("seed", [*range(60), *range(LOOP_SEEDS, LOOP_SEEDS + 20)])
+def test_rules_do_not_fire_without_the_operands_that_they_name(seed):
+    graph, _ = random_graph(seed)
+    named, every = PassContext(), PassContext()
+    for rules, context in (
+        (LOWERING_RULES, named),
+        (TryingAll(LOWERING_RULES.rules), every),
+    ):
+        on_all_graphs(graph, lambda g, r=rules, c=context: replay(g, r, True, c))
+    assert named.stats.fired == every.stats.fired
 
 
 def test_long_joins_do_not_grow():

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..codegen.llvm.kernels import ModuleScope
+from ..codegen.llvm.emission import ModuleScope
 from ..codegen.llvm.sharing import SERIAL
 from ..codegen.llvm.steps import write_step
 from ..codegen.llvm.steps.code import Setting

@@ -19,7 +19,8 @@ from ..ir import dtypes as dt
 from ..ir.aval import Shape
 from ..ir.ops.sort import sort_p
 from ..ir.primitive import Array
-from ..program.interp import extent_of, run_program
+from ..kernels.kernel import extent_of
+from ..program.interp import run_program
 from ..program.lower import contiguous
 from ..program.plan import plan_memory
 from ..program.printer import format_step

@@ -12,7 +12,7 @@ from ..errors import InternalError
 from .aval import ShapedArray
 from .graph import Atom, Eqn, Graph, Literal, SourceLines, Var
 from .primitive import Effect, Param, Primitive
-from .rewrite import NO_RULES, Rule, RuleSet, RuleStats
+from .rewrite import LITERAL, NO_RULES, Head, RuleSet, RuleStats
 
 Operand = Atom | bool | int | float | complex
 _ATOMS = (Var, Literal)
@@ -91,9 +91,8 @@ class Builder:
         """Insert an equation and return its results."""
         ins = self._atoms(operands)
         params = params or {}
-        rules = self.rules.by_primitive.get(primitive)
-        if rules is not None:
-            replaced = self._rewritten(rules, primitive, ins, params)
+        if primitive in self.rules.by_primitive:
+            replaced = self._rewritten(primitive, ins, params)
             if replaced is not None:
                 return replaced
         return self._insert(primitive, ins, params)
@@ -104,9 +103,8 @@ class Builder:
         Unless a rule replaces it, it is the same object, and its results are. Equations
         are not value-numbered so.
         """
-        rules = self.rules.by_primitive.get(eqn.primitive)
-        if rules is not None:
-            found = self._rewritten(rules, eqn.primitive, eqn.invars, eqn.params)
+        if eqn.primitive in self.rules.by_primitive:
+            found = self._rewritten(eqn.primitive, eqn.invars, eqn.params)
             if found is not None:
                 return found
         self.eqns.append(eqn)
@@ -115,14 +113,10 @@ class Builder:
         return eqn.outvars
 
     def _rewritten(
-        self,
-        rules: Sequence[Rule],
-        primitive: Primitive,
-        ins: tuple[Atom, ...],
-        params: Mapping[str, Param],
+        self, primitive: Primitive, ins: tuple[Atom, ...], params: Mapping[str, Param]
     ) -> tuple[Atom, ...] | None:
         """Return what the first rule that applies gives."""
-        for rule in rules:
+        for rule in self.rules.on(primitive, self._operands(ins)):
             if self.stats.limit is not None and not self.stats.can_fire():
                 break
             try:
@@ -134,6 +128,17 @@ class Builder:
                 self.stats.fired[rule.name] += 1
                 return tuple(replaced)
         return None
+
+    def _operands(self, ins: Sequence[Atom]) -> frozenset[Head]:
+        """Return what rules ask first: what operands are, or are computed by."""
+        heads: list[Head] = []
+        for x in ins:
+            if type(x) is Literal:
+                heads.append(LITERAL)
+            else:
+                eqn = self._definitions.get(x)  # type: ignore[arg-type]
+                heads.append(None if eqn is None else eqn.primitive)
+        return frozenset(heads)
 
     def literal(self, value: object, dtype: np.dtype) -> Literal:
         """Return a rank-0 constant."""

@@ -13,7 +13,7 @@ FLOAT32_MANTISSA = 23
 FLOAT32_BIAS = 127
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Float8:
     """A format of 8 bits; what is said in bits of float32 is said of magnitudes.
 

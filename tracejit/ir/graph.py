@@ -4,8 +4,9 @@
 value-hashed variables were measured 7× slower to build.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy import asarray  # while a trace runs, `np.asarray` is a wrapper
@@ -51,7 +52,8 @@ class Literal:
     __slots__ = ("aval", "value")
 
     def __init__(self, value: object, dtype: np.dtype) -> None:
-        self.value = asarray(value, dtype)[()]
+        is_one = type(value) is dtype.type  # then NumPy's conversion gives the same
+        self.value: Any = value if is_one else asarray(value, dtype)[()]
         self.aval = ShapedArray((), dtype)
 
     @property
@@ -149,6 +151,21 @@ class Graph:
         return frozenset().union(*(e.effects for e in self.eqns))
 
     @cached_property
+    def primitives(self) -> frozenset[Primitive]:
+        """All primitives of its equations, and of those in graphs that they hold."""
+        found = {e.primitive for e in self.eqns}
+        inner = _graphs_in(tuple(e.params.values()) for e in self.eqns if e.params)
+        return frozenset(found).union(*(g.primitives for g in inner))
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """NumPy's letters for the dtypes of its values, and of those of inner graphs."""
+        values = (*self.invars, *(v for e in self.eqns for v in e.outvars))
+        inner = _graphs_in(tuple(e.params.values()) for e in self.eqns if e.params)
+        own = frozenset(v.aval.dtype.kind for v in values)
+        return own.union(*(g.kinds for g in inner))
+
+    @cached_property
     def has_subgraphs(self) -> bool:
         """Whether an equation holds a graph in its params, however deep in tuples."""
         return any(
@@ -172,6 +189,15 @@ def _holds_graph(value: object) -> bool:
     if isinstance(value, tuple):
         return any(map(_holds_graph, value))
     return isinstance(value, Graph)
+
+
+def _graphs_in(values: Iterable[object]) -> Iterator[Graph]:
+    """Yield graphs, those in tuples however deep."""
+    for value in values:
+        if isinstance(value, Graph):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _graphs_in(value)
 
 
 def subgraphs(params: Params) -> Iterator[Graph]:

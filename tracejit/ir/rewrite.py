@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .builder import Builder
     from .graph import Atom
 
+LITERAL = "literal"
+# What stands for an operand: the primitive that computes it, `LITERAL`, or None for an
+# input.
+Head = Primitive | str | None
 RuleFn = Callable[
     ["Builder", Primitive, "Sequence[Atom]", Params], "Sequence[Atom] | None"
 ]
@@ -36,12 +40,15 @@ class Rule:
         ``(builder, primitive, operands, params) -> atoms or None``; may emit equations.
     before_after : str
         Documentation: ``"add x, 0 -> x"``.
+    operand : frozenset of Head
+        One operand of an equation that it rewrites is such a one; if empty, any may be.
     """
 
     name: str
     primitives: tuple[Primitive, ...]
     apply: RuleFn
     before_after: str
+    operand: frozenset[Head] = frozenset()
 
 
 @dataclass
@@ -91,19 +98,39 @@ class RuleSet:
         for r in self.rules:
             for p in r.primitives:
                 self.by_primitive.setdefault(p, []).append(r)
+        self._by_operands: dict[
+            tuple[Primitive, frozenset[Head]], tuple[Rule, ...]
+        ] = {}
+
+    def on(self, primitive: Primitive, operands: frozenset[Head]) -> tuple[Rule, ...]:
+        """Return the rules that may rewrite an equation with such operands.
+
+        Of most equations none may: this is one look-up instead of a dozen calls.
+        """
+        key = primitive, operands
+        found = self._by_operands.get(key)
+        if found is None:
+            found = self._by_operands[key] = tuple(
+                r
+                for r in self.by_primitive.get(primitive, ())
+                if not r.operand or r.operand & operands
+            )
+        return found
 
     def without(self, *names: str) -> "RuleSet":
         """Return the set less the named rules."""
-        return RuleSet(self.rules, names)
+        return RuleSet(self.rules, names) if names else self
 
 
 NO_RULES = RuleSet(())
 
 
-def rule(name: str, *primitives: Primitive, doc: str) -> Callable[[RuleFn], Rule]:
+def rule(
+    name: str, *primitives: Primitive, doc: str, operand: Iterable[Head] = ()
+) -> Callable[[RuleFn], Rule]:
     """Make a `Rule` of the decorated function."""
 
     def wrap(fn: RuleFn) -> Rule:
-        return Rule(name, primitives, fn, doc)
+        return Rule(name, primitives, fn, doc, frozenset(operand))
 
     return wrap

@@ -82,7 +82,7 @@ from .ops.shape import (
     update_slice_p,
 )
 from .primitive import REGISTRY, Array, Kind, Params, Primitive
-from .rewrite import Rule, RuleSet, rule
+from .rewrite import LITERAL, Rule, RuleSet, rule
 
 Atoms = Sequence[Atom]
 ELEMENTWISE = tuple(p for p in REGISTRY.values() if p.kind is Kind.ELEMENTWISE)
@@ -113,7 +113,7 @@ def _keeps_shape(x: Atom, y: Atom) -> bool:
     return bool(x.aval.shape) or not y.aval.shape
 
 
-@rule("fold_scalars", *ELEMENTWISE, doc="add 1.0, 2.0 -> 3.0")
+@rule("fold_scalars", *ELEMENTWISE, doc="add 1.0, 2.0 -> 3.0", operand=[LITERAL])
 def fold_scalars(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Evaluate an equation of literals."""
     values: list[Array] = []
@@ -127,7 +127,7 @@ def fold_scalars(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms 
     return (Literal(np.asarray(out)[()], dtype),)
 
 
-@rule("literal_last", *COMMUTATIVE, doc="add 1.0, x -> add x, 1.0")
+@rule("literal_last", *COMMUTATIVE, doc="add 1.0, x -> add x, 1.0", operand=[LITERAL])
 def literal_last(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Commutative operations take their literal second, where other rules look."""
     x, y = ins
@@ -135,7 +135,8 @@ def literal_last(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms 
     return (b.emit(p, y, x),) if is_first else None
 
 
-@rule("mul_one", mul_p, div_p, doc="mul x, 1 -> x; div x, 1 -> x; not complex")
+@rule("mul_one", mul_p, div_p,
+      doc="mul x, 1 -> x; div x, 1 -> x; not complex", operand=[LITERAL])  # fmt: skip
 def mul_one(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Drop a factor of one; complex products with it lose infinities."""
     x, y = ins
@@ -143,7 +144,7 @@ def mul_one(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | Non
     return (x,) if exact and _is_literal(y, 1) and _keeps_shape(x, y) else None
 
 
-@rule("mul_zero", mul_p, and_p, doc="mul x, 0 -> 0; ints only")
+@rule("mul_zero", mul_p, and_p, doc="mul x, 0 -> 0; ints only", operand=[LITERAL])
 def mul_zero(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Zero absorbs integers; floats may be NaN, infinite or negative."""
     x, y = ins
@@ -152,7 +153,8 @@ def mul_zero(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | No
     return (full_like(b, 0, x.aval),)
 
 
-@rule("mul_minus_one", mul_p, doc="mul x, -1 -> neg x; signed and float")
+@rule("mul_minus_one", mul_p,
+      doc="mul x, -1 -> neg x; signed and float", operand=[LITERAL])  # fmt: skip
 def mul_minus_one(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """A product with minus one is a negation."""
     x, y = ins
@@ -160,7 +162,7 @@ def mul_minus_one(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms
     return (b.emit(neg_p, x),) if signed and _is_literal(y, -1) else None
 
 
-@rule("div_power_of_two", div_p, doc="div x, 4.0 -> mul x, 0.25")
+@rule("div_power_of_two", div_p, doc="div x, 4.0 -> mul x, 0.25", operand=[LITERAL])
 def div_power_of_two(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -178,7 +180,8 @@ def div_power_of_two(
 
 
 @rule("add_zero", add_p, sub_p, or_p, xor_p,
-      doc="add x, -0.0 -> x; sub x, 0.0 -> x; ints: any 0")  # fmt: skip
+      doc="add x, -0.0 -> x; sub x, 0.0 -> x; ints: any 0",
+      operand=[LITERAL])  # fmt: skip
 def add_zero(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Drop a zero that changes nothing: x + 0.0 turns -0.0 into 0.0 and stays."""
     x, y = ins
@@ -189,7 +192,7 @@ def add_zero(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | No
     return (x,) if harmless else None
 
 
-@rule("add_negated", add_p, sub_p, doc="add x, (neg y) -> sub x, y")
+@rule("add_negated", add_p, sub_p, doc="add x, (neg y) -> sub x, y", operand=[neg_p])
 def add_negated(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Adding a negation subtracts, subtracting one adds."""
     x, y = ins
@@ -202,7 +205,8 @@ def add_negated(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms |
     return None
 
 
-@rule("double_negation", neg_p, not_p, conj_p, doc="neg (neg x) -> x")
+@rule("double_negation", neg_p, not_p, conj_p,
+      doc="neg (neg x) -> x", operand=[neg_p, not_p, conj_p])  # fmt: skip
 def double_negation(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -211,7 +215,9 @@ def double_negation(
     return inner.invars[:1] if inner is not None and inner.primitive is p else None
 
 
-@rule("abs_of_negation", abs_p, doc="abs (neg x) -> abs x; abs (abs x) -> abs x")
+@rule("abs_of_negation", abs_p,
+      doc="abs (neg x) -> abs x; abs (abs x) -> abs x",
+      operand=[neg_p, abs_p])  # fmt: skip
 def abs_of_negation(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -222,7 +228,9 @@ def abs_of_negation(
     return (b.emit(abs_p, inner.invars[0]),)
 
 
-@rule("pow_small", pow_p, doc="pow x, 2 -> mul x, x; pow x, 1 -> x; not complex")
+@rule("pow_small", pow_p,
+      doc="pow x, 2 -> mul x, x; pow x, 1 -> x; not complex",
+      operand=[LITERAL])  # fmt: skip
 def pow_small(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """NumPy squares reals by a product too, so this keeps its bits."""
     x, y = ins
@@ -246,7 +254,8 @@ def same_convert(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms 
     return ins if ins[0].aval.dtype == params["dtype"] else None
 
 
-@rule("convert_of_widened", convert_p, doc="convert (convert x: f32 -> f64) -> f32")
+@rule("convert_of_widened", convert_p,
+      doc="convert (convert x: f32 -> f64) -> f32", operand=[convert_p])  # fmt: skip
 def convert_of_widened(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -298,7 +307,8 @@ def select_known(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms 
     return None if chosen is None else (broadcast_to(b, chosen, shape),)
 
 
-@rule("select_of_not", select_p, doc="select (not c), x, y -> select c, y, x")
+@rule("select_of_not", select_p,
+      doc="select (not c), x, y -> select c, y, x", operand=[not_p])  # fmt: skip
 def select_of_not(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Swap the branches instead of negating the condition."""
     inner = b.definition(ins[0])
@@ -307,7 +317,7 @@ def select_of_not(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms
     return (b.emit(select_p, inner.invars[0], ins[2], ins[1]),)
 
 
-@rule("select_booleans", select_p, doc="select c, true, false -> c")
+@rule("select_booleans", select_p, doc="select c, true, false -> c", operand=[LITERAL])
 def select_booleans(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -320,7 +330,8 @@ def select_booleans(
     return (cond if x.value else b.emit(not_p, cond),)
 
 
-@rule("logic_known", and_p, or_p, doc="and c, true -> c; or c, true -> true")
+@rule("logic_known", and_p, or_p,
+      doc="and c, true -> c; or c, true -> true", operand=[LITERAL])  # fmt: skip
 def logic_known(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Neutral and absorbing elements of boolean logic."""
     x, y = ins
@@ -330,7 +341,8 @@ def logic_known(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms |
     return (x,) if neutral else (full_like(b, y.value, x.aval),)
 
 
-@rule("eq_known", eq_p, ne_p, doc="eq c, true -> c; ne c, true -> not c")
+@rule("eq_known", eq_p, ne_p,
+      doc="eq c, true -> c; ne c, true -> not c", operand=[LITERAL])  # fmt: skip
 def eq_known(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Comparing a boolean with a known one is the boolean or its opposite."""
     x, y = ins
@@ -344,7 +356,8 @@ OPPOSITE = {eq_p: ne_p, ne_p: eq_p}
 OPPOSITE_ORDER = {lt_p: ge_p, ge_p: lt_p, gt_p: le_p, le_p: gt_p}
 
 
-@rule("not_of_comparison", not_p, doc="not (eq x, y) -> ne x, y")
+@rule("not_of_comparison", not_p,
+      doc="not (eq x, y) -> ne x, y", operand=[*OPPOSITE, *OPPOSITE_ORDER])  # fmt: skip
 def not_of_comparison(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -362,7 +375,8 @@ def not_of_comparison(
 
 
 @rule("part_of_complex", real_p, imag_p, complex_p,
-      doc="real (complex x, y) -> x; complex (real z), (imag z) -> z")  # fmt: skip
+      doc="real (complex x, y) -> x; complex (real z), (imag z) -> z",
+      operand=[real_p, imag_p, complex_p])  # fmt: skip
 def part_of_complex(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -406,7 +420,8 @@ def identity_view(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms
 
 
 @rule("view_of_view", reshape_p, transpose_p, broadcast_in_dim_p, slice_p,
-      doc="transpose (transpose x) -> transpose x")  # fmt: skip
+      doc="transpose (transpose x) -> transpose x",
+      operand=[reshape_p, transpose_p, broadcast_in_dim_p, slice_p])  # fmt: skip
 def view_of_view(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Compose two views of one kind into one."""
     inner = b.definition(ins[0])
@@ -443,7 +458,8 @@ def _slice_of_slice(b: Builder, x: Atom, first: Params, then: Params) -> Atom:
 
 
 @rule("scalar_operand", *ELEMENTWISE,
-      doc="add x, (broadcast_in_dim s: f32[]) -> add x, s")  # fmt: skip
+      doc="add x, (broadcast_in_dim s: f32[]) -> add x, s",
+      operand=[broadcast_in_dim_p])  # fmt: skip
 def scalar_operand(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -468,7 +484,8 @@ def _broadcast_scalar(b: Builder, x: Atom) -> Atom | None:
 
 
 @rule("reshape_scalar_broadcast", reshape_p, transpose_p, rev_p, slice_p,
-      doc="reshape (broadcast_in_dim s) -> broadcast_in_dim s")  # fmt: skip
+      doc="reshape (broadcast_in_dim s) -> broadcast_in_dim s",
+      operand=[broadcast_in_dim_p])  # fmt: skip
 def reshape_scalar_broadcast(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -481,7 +498,8 @@ def reshape_scalar_broadcast(
 
 
 @rule("lift_broadcast", *ELEMENTWISE,
-      doc="exp (broadcast_in_dim s) -> broadcast_in_dim (exp s)")  # fmt: skip
+      doc="exp (broadcast_in_dim s) -> broadcast_in_dim (exp s)",
+      operand=[broadcast_in_dim_p])  # fmt: skip
 def lift_broadcast(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -510,7 +528,8 @@ def join_few(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | No
 
 
 @rule("join_of_joins", concatenate_p,
-      doc="concatenate (concatenate x, y), z -> concatenate x, y, z")  # fmt: skip
+      doc="concatenate (concatenate x, y), z -> concatenate x, y, z",
+      operand=[concatenate_p])  # fmt: skip
 def join_of_joins(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Join all parts at once."""
     parts: list[Atom] = []
@@ -522,7 +541,9 @@ def join_of_joins(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms
     return (b.emit(p, *parts, **params),) if few else None
 
 
-@rule("slice_of_join", slice_p, doc="slice (concatenate x, y) -> slice x, inside of x")
+@rule("slice_of_join", slice_p,
+      doc="slice (concatenate x, y) -> slice x, inside of x",
+      operand=[concatenate_p])  # fmt: skip
 def slice_of_join(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """A slice of one part reads that part only."""
     inner = b.definition(ins[0])
@@ -546,11 +567,9 @@ def _replaced(values: tuple[int, ...], index: int, value: int) -> tuple[int, ...
     return (*values[:index], value, *values[index + 1 :])
 
 
-@rule(
-    "slice_of_update",
-    slice_p,
-    doc="slice (update_slice x, u) -> u, of that place; slice x, elsewhere",
-)
+@rule("slice_of_update", slice_p,
+      doc="slice (update_slice x, u) -> u, of that place; slice x, elsewhere",
+      operand=[update_slice_p])  # fmt: skip
 def slice_of_update(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:
@@ -585,7 +604,8 @@ def write_all(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | N
 
 
 @rule("write_over", update_slice_p,
-      doc="update_slice (update_slice x, u), w -> update_slice x, w")  # fmt: skip
+      doc="update_slice (update_slice x, u), w -> update_slice x, w",
+      operand=[update_slice_p])  # fmt: skip
 def write_over(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """A write to the same place undoes the one before."""
     inner = b.definition(ins[0])
@@ -616,15 +636,11 @@ def reduce_nothing(
     return (reshape(b, x, reduced_shape(x.aval.shape, axes)),)
 
 
-@rule(
-    "reduce_of_reduce",
-    reduce_sum_p,
-    reduce_max_p,
-    reduce_min_p,
-    reduce_and_p,
-    reduce_or_p,
-    doc="reduce_or (reduce_or x) -> reduce_or x; not floats",
-)
+@rule("reduce_of_reduce", reduce_sum_p, reduce_max_p, reduce_min_p, reduce_and_p,
+      reduce_or_p,
+      doc="reduce_or (reduce_or x) -> reduce_or x; not floats",
+      operand=[reduce_sum_p, reduce_max_p, reduce_min_p, reduce_and_p,
+               reduce_or_p])  # fmt: skip
 def reduce_of_reduce(
     b: Builder, p: Primitive, ins: Atoms, params: Params
 ) -> Atoms | None:

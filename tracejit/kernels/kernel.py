@@ -281,6 +281,31 @@ def dense_strides(shape: Shape) -> Shape:
     return tuple(reversed(out))
 
 
+def extent_of(shape: Shape, strides: Shape) -> tuple[int, int]:
+    """Return the elements an array spans, from its first one: [low, high)."""
+    if 0 in shape:
+        return 0, 0
+    reach = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    return sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach) + 1
+
+
+def has_overlaps(shape: Shape, strides: Shape) -> bool:
+    """Tell whether two elements of an array may lie at one place.
+
+    Exact where each stride steps over all that smaller ones reach; other layouts, such
+    as interleaved ones, count as overlapping.
+    """
+    if 0 in shape:
+        return False
+    steps = sorted((abs(s), n) for s, n in zip(strides, shape, strict=True) if n > 1)
+    reach = 0
+    for step, n in steps:
+        if step <= reach:
+            return True
+        reach += (n - 1) * step
+    return False
+
+
 def dtype_of(x: Operand) -> np.dtype:
     """Return the dtype of a value or literal."""
     return x.aval.dtype if isinstance(x, Literal) else x.dtype

@@ -156,6 +156,8 @@ def parts_of(kernel: Kernel, schedule: Schedule) -> list[Part]:
 
 def separated(kernel: Kernel) -> list[Kernel]:
     """Return the independent parts of a kernel, without schedules."""
+    if sum(isinstance(op, Store) for op in kernel.body) < 2:
+        return [kernel]  # all that it computes is stored
     group = _Components()
     for op in kernel.body:
         for name in _names(op):

@@ -52,6 +52,7 @@ from .kernel import (
     Value,
     computed_dtype,
     dtype_of,
+    has_overlaps,
     indices_of,
     result_of,
     values_of,
@@ -398,23 +399,6 @@ class _Checks:
 def is_integer(value: Value) -> bool:
     """Tell whether a value can be an index."""
     return value.dtype.kind in "iub"
-
-
-def has_overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Tell whether two elements of an array may lie at one place.
-
-    Exact where each stride steps over all that smaller ones reach; other layouts, such
-    as interleaved ones, count as overlapping.
-    """
-    if 0 in shape:
-        return False
-    steps = sorted((abs(s), n) for s, n in zip(strides, shape, strict=True) if n > 1)
-    reach = 0
-    for step, n in steps:
-        if step <= reach:
-            return True
-        reach += (n - 1) * step
-    return False
 
 
 # --- the schedule -----------------------------------------------------------------

@@ -26,7 +26,6 @@ from ..ir.ops.loops import scan_p, while_p
 from ..ir.ops.shape import broadcast_in_dim_p, constant_p
 from ..records import dataclass
 from .manager import PassContext, with_subgraphs
-from .narrow import narrowed_loop
 
 Mask = tuple[bool, ...]
 NARROWED = (call_p, cond_p)
@@ -101,6 +100,8 @@ def _check_alone(eqn: Eqn) -> tuple[Eqn, Eqn]:
 def _narrowed(eqn: Eqn, live: set[Var], run: _Run) -> Eqn:
     """Drop dead code from the sub-graphs of `eqn`, and results nobody reads."""
     if eqn.primitive in LOOPS and run.context.may_fire("dead_in_loop"):
+        from .narrow import narrowed_loop  # noqa: PLC0415  # with the first loop
+
         less = narrowed_loop(eqn, live)
         run.context.stats.fired["dead_in_loop"] += less is not eqn
         eqn = less

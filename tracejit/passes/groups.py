@@ -129,9 +129,9 @@ class Group:
         None if the group has no such values. Axes of one element are left out.
         """
         if shape == self.space:
-            return tuple(d for d, n in enumerate(shape) if n != 1)
+            return long_axes(shape)
         if self.has_window and aligned_axes(shape, self.space) is not None:
-            return tuple(d for d, n in enumerate(self.space) if n != 1)
+            return long_axes(self.space)
         if self.kept is None:
             return None
         places: Sequence[int] = self.kept
@@ -160,8 +160,8 @@ class Group:
             return False
         if self.is_column and len(own) < len(reader):
             return False
-        names = [axis(f"a{d}") for d, n in enumerate(shape) if n != 1]
-        place = dict(zip(reader, names, strict=True))
+        here = positions(shape)
+        place = {d: here[k] for d, k in zip(reader, long_axes(shape), strict=True)}
         real = [i for i, n in zip(at, var.aval.shape, strict=True) if n != 1]
         return real == [place.get(d) for d in own]
 
@@ -190,6 +190,12 @@ def work_of(eqn: Eqn) -> float:
     outs = tuple(v.aval for v in eqn.outvars)
     elements = max(prod(read_shape(eqn)), 1)
     return max(eqn.primitive.flops(ins, outs, eqn.params) / elements, 1.0)
+
+
+@lru_cache(4096)  # asked for each equation and group that it may join
+def long_axes(shape: Shape) -> tuple[int, ...]:
+    """Return the axes of more than one element, or of none."""
+    return tuple(d for d, n in enumerate(shape) if n != 1)
 
 
 @lru_cache(4096)  # asked for each operand of each equation

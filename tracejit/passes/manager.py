@@ -14,9 +14,8 @@ from .. import log
 from ..errors import ParseError, TracejitError
 from ..ir.builder import Builder
 from ..ir.graph import Eqn, Graph
-from ..ir.primitive import Param, Params
+from ..ir.primitive import Param, Params, Primitive
 from ..ir.rewrite import RuleSet, RuleStats
-from ..ir.verify import verify
 from ..program.program import Program
 from ..records import dataclass
 from .notes import Note
@@ -86,6 +85,11 @@ class Pass:
     is_exact : bool
         Whether it keeps every bit, but for the order of sums; `debug.bisect` holds it
         to that.
+    only_for : tuple of Primitive
+        Graphs that have none of these, in sub-graphs either, stay as they are: the pass
+        is not called. If empty, it is called for all.
+    kinds : str
+        The same for dtypes: NumPy's letters for them. If empty, it is called for all.
     """
 
     name: str
@@ -94,6 +98,14 @@ class Pass:
     options: Mapping[str, type[Option]] = field(default_factory=dict)
     with_options: Callable[..., PassFn] | None = None
     is_exact: bool = True
+    only_for: tuple[Primitive, ...] = ()
+    kinds: str = ""
+
+    def concerns(self, graph: Graph) -> bool:
+        """Tell whether it may find something in a graph."""
+        if self.kinds and graph.kinds.isdisjoint(self.kinds):
+            return False
+        return not self.only_for or not graph.primitives.isdisjoint(self.only_for)
 
 
 def run_passes(
@@ -122,7 +134,8 @@ def run_passes(
     for one in passes:
         before, given = context.stats.fired.copy(), graph
         start = time.perf_counter()
-        graph = one.run(graph, context)
+        if one.concerns(graph):
+            graph = one.run(graph, context)
         seconds = time.perf_counter() - start
         context.timings[one.name] = context.timings.get(one.name, 0.0) + seconds
         fired = context.stats.fired - before
@@ -144,6 +157,8 @@ def _changed(one: Pass, old: Graph, new: Graph, fired: Counter[str]) -> str:
 
 
 def _verify_after(one: Pass, graph: Graph) -> None:
+    from ..ir.verify import verify  # noqa: PLC0415  # if it is wanted
+
     try:
         verify(graph)
     except TracejitError as error:

@@ -2,10 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ..ir.aval import Shape
 from ..ir.graph import Graph
+from ..ir.ops.elementwise import pow_p
+from ..ir.ops.loops import scan_p
+from ..ir.ops.shape import update_slice_p
+from ..ir.ops.sort import sort_p
+from ..ir.ops.window import WINDOWS
 from ..ir.rerolling import Worth
+from ..late import late
 from ..program.carries import without_carry_copies
 from ..program.donate import Offer, with_donations, with_final_copies
 from ..program.horizontal import merge_alike
@@ -14,7 +21,6 @@ from ..program.names import with_names
 from ..program.plan import plan_memory
 from ..program.program import Program
 from ..program.share import share_kernels
-from ..program.verify import verify_program
 from .canonicalize import canonicalize
 from .components import by_component
 from .contract_fma import contract_fma
@@ -22,18 +28,12 @@ from .cse import cse
 from .dce import dce
 from .fold import fold
 from .fuse import fuse_with
-from .joins import join_pieces
 from .layouts import lay_out
 from .limits import ANY, Limits
 from .manager import Pass, PassContext, PassFn, run_passes
 from .partial_writes import partial_writes
-from .powers import expand_powers
 from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
-from .sorts import sort_once
-from .split_complex import split_complex_but
-from .turns import pointwise_loops
-from .windows import expand_windows
 
 
 def pipeline(
@@ -64,24 +64,44 @@ def pipeline(
             expand_but(limits.own, limits.meanings),
             "no later pass knows composites yet",
         ),
-        Pass("windows", expand_windows, "early: what it gives is simplified as well"),
+        Pass(
+            "windows",
+            late(__package__, "windows", "expand_windows"),
+            "early: what it gives is simplified as well",
+            only_for=WINDOWS,
+        ),
         Pass(
             "split-complex",
-            split_complex_but(limits.keeps_complex),
+            partial(
+                late(__package__, "split_complex", "split_complex"),
+                kept=limits.keeps_complex,
+            ),
             "real arithmetic is simplified as well",
             is_exact=False,
+            kinds="c",
         ),
         Pass("canonicalize", canonicalize, "local rules first: they expose equal code"),
         Pass(
             "powers",
-            expand_powers,
+            late(__package__, "powers", "expand_powers"),
             "products, which equal others and join sums",
             is_exact=False,
+            only_for=(pow_p,),
         ),
         Pass("fold", fold, "constants that the rules exposed, before they are counted"),
         Pass("cse", cse, "equal equations once, before uses are counted"),
-        Pass("sorts", sort_once, "when equal operands are one"),
-        Pass("joins", join_pieces, "what they cover is dead"),
+        Pass(
+            "sorts",
+            late(__package__, "sorts", "sort_once"),
+            "when equal operands are one",
+            only_for=(sort_p,),
+        ),
+        Pass(
+            "joins",
+            late(__package__, "joins", "join_pieces"),
+            "what they cover is dead",
+            only_for=(update_slice_p,),
+        ),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
         Pass("layouts", lay_out, "when all products are known that are run"),
         Pass("components", by_component, "short vectors, when none are dead"),
@@ -92,7 +112,12 @@ def pipeline(
             is_exact=False,
         ),
         _rerolling("reroll-exact", EXACT, "shorter loops, when rounding is fixed"),
-        Pass("turns", pointwise_loops, "bodies as kernels hold them, when all is done"),
+        Pass(
+            "turns",
+            late(__package__, "turns", "pointwise_loops"),
+            "bodies as kernels hold them, when all is done",
+            only_for=(scan_p,),
+        ),
         Pass(
             "fuse",
             fuse_with(limits),
@@ -162,4 +187,8 @@ def compile_to_program(
         program = lowered({k: x for k, x in layouts.items() if k not in refused})
     program = step("final-copies", with_final_copies(program, offers))
     program = step("plan", plan_memory(program))
-    return fused, verify_program(program) if context.verify else program
+    if context.verify:
+        from ..program.verify import verify_program  # noqa: PLC0415  # if it is wanted
+
+        verify_program(program)
+    return fused, program

@@ -33,7 +33,7 @@ from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops import elementwise as ew
 from ..ir.ops.shape import broadcast_to, constant_p
 from ..ir.primitive import REGISTRY, ArrayConstant, Params
-from .manager import PassContext, PassFn, on_all_graphs
+from .manager import PassContext, on_all_graphs
 
 
 class Pair(NamedTuple):
@@ -85,22 +85,19 @@ class _Maker:
         return self.b.emit(ew.eq_p, x, self.number(0, x))
 
 
-def split_complex(graph: Graph, context: PassContext) -> Graph:
-    """Take complex arithmetic apart, in sub-graphs too."""
-    return split_complex_but()(graph, context)
+def split_complex(
+    graph: Graph, context: PassContext, kept: frozenset[str] = frozenset()
+) -> Graph:
+    """Take complex arithmetic apart, in sub-graphs too, but for some primitives."""
+    return on_all_graphs(graph, lambda g: _split(g, context, kept))
 
 
-def split_complex_but(kept: frozenset[str] = frozenset()) -> PassFn:
-    """Return the pass that leaves some primitives complex."""
-
-    def split(graph: Graph, context: PassContext) -> Graph:
-        if not any(_is_split(e, kept) for e in graph.eqns):
-            return graph
-        if not context.may_fire("split_complex"):
-            return graph
-        return _Splitter(graph, context, kept).run()
-
-    return lambda graph, context: on_all_graphs(graph, lambda g: split(g, context))
+def _split(graph: Graph, context: PassContext, kept: frozenset[str]) -> Graph:
+    if not any(_is_split(e, kept) for e in graph.eqns):
+        return graph
+    if not context.may_fire("split_complex"):
+        return graph
+    return _Splitter(graph, context, kept).run()
 
 
 def _is_split(eqn: Eqn, kept: frozenset[str]) -> bool:

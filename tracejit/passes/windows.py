@@ -44,8 +44,8 @@ from ..ir.ops.shape import (
 )
 from ..ir.ops.window import (
     INT32,
+    WINDOWS,
     lowest,
-    window_argmax_p,
     window_max_p,
     window_pick_p,
     window_place_p,
@@ -53,8 +53,6 @@ from ..ir.ops.window import (
 from ..ir.primitive import Params
 from ..records import dataclass
 from .manager import PassContext, on_all_graphs
-
-WINDOWS = (window_max_p, window_argmax_p, window_pick_p, window_place_p)
 
 
 def expand_windows(graph: Graph, context: PassContext) -> Graph:

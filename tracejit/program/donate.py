@@ -28,9 +28,8 @@ from math import prod
 
 from ..ir.ops.indexing import scatter_p
 from ..kernels.in_place import can_write_in_place
-from ..kernels.kernel import Load, with_inner
+from ..kernels.kernel import Load, extent_of, with_inner
 from ..records import dataclass
-from .interp import extent_of
 from .plan import touched
 from .program import (
     Copy,
@@ -42,12 +41,12 @@ from .program import (
     Step,
     Storage,
     ahead_of,
+    can_lie_in,
     ends_of,
     is_nothing,
     is_update,
     nested,
 )
-from .verify import can_lie_in
 
 MOST_COPIED = 1 << 20  # bytes of a write that the arena holds for good
 

@@ -14,6 +14,7 @@ from ..errors import InternalError
 from ..ir.aval import Shape
 from ..ir.strided import strided
 from ..kernels.interp import run_kernel
+from ..kernels.kernel import extent_of
 from .program import (
     Copy,
     Extern,
@@ -113,14 +114,6 @@ class _Memory:
 
     def moved(self, moves: Sequence[Move]) -> int:
         return sum(m.step * self.turns.get(m.loop, 0) for m in moves)
-
-
-def extent_of(shape: Shape, strides: Shape) -> tuple[int, int]:
-    """Return the elements an array spans, from its first one: [low, high)."""
-    if 0 in shape:
-        return 0, 0
-    reach = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
-    return sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach) + 1
 
 
 def _array(buffer: ProgramBuffer, block: Array, start: int) -> Array:

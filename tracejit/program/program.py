@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..ir.aval import Shape
 from ..ir.graph import Graph, Var
 from ..ir.ops.indexing import scatter_p
 from ..ir.primitive import Params, Primitive
-from ..kernels.kernel import Buffer, Kernel
+from ..kernels.kernel import Buffer, Kernel, dense_strides, has_overlaps
 from ..kernels.schedule import Schedule
 from ..records import dataclass
 
@@ -268,6 +269,17 @@ def ahead_of(one: ProgramBuffer, two: ProgramBuffer) -> int:
     """
     first, second = (b.offset if b.storage is Storage.ALIAS else 0 for b in (one, two))
     return second - first
+
+
+def can_lie_in(output: ProgramBuffer, donor: ProgramBuffer) -> bool:
+    """Tell whether the layout of an input is that of an output, or as good."""
+    if output.dtype != donor.dtype or has_overlaps(donor.shape, donor.strides):
+        return False
+    if (output.shape, output.strides) == (donor.shape, donor.strides):
+        return True
+    sizes = prod(output.shape), prod(donor.shape)
+    both = (output.shape, output.strides), (donor.shape, donor.strides)
+    return sizes[0] == sizes[1] and all(s == dense_strides(n) for n, s in both)
 
 
 def _place(buffer: ProgramBuffer) -> tuple[object, ...]:

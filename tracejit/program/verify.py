@@ -36,11 +36,10 @@ from ..errors import TracejitError, VerifyError
 from ..ir.aval import Shape, ShapedArray
 from ..ir.dtypes import BOOL, DTYPE_TO_NAME, real_dtype
 from ..kernels.in_place import can_write_in_place
-from ..kernels.kernel import Buffer, Kernel, dense_strides
+from ..kernels.kernel import Buffer, Kernel, dense_strides, extent_of, has_overlaps
 from ..kernels.schedule import Schedule
-from ..kernels.verify import has_overlaps, verify_kernel
+from ..kernels.verify import verify_kernel
 from ..records import dataclass
-from .interp import extent_of
 from .plan import ALIGNMENT
 from .printer import format_buffer, format_step
 from .program import (
@@ -56,6 +55,7 @@ from .program import (
     Storage,
     While,
     ahead_of,
+    can_lie_in,
     ends_of,
     is_nothing,
     is_update,
@@ -191,17 +191,6 @@ class _Buffers:
             if stop > size:
                 message = f"bytes [{start}, {stop}) are not inside of {size}"
                 self.fail("P5", buffer, message)
-
-
-def can_lie_in(output: ProgramBuffer, donor: ProgramBuffer) -> bool:
-    """Tell whether the layout of an input is that of an output, or as good."""
-    if output.dtype != donor.dtype or has_overlaps(donor.shape, donor.strides):
-        return False
-    if (output.shape, output.strides) == (donor.shape, donor.strides):
-        return True
-    sizes = math.prod(output.shape), math.prod(donor.shape)
-    both = (output.shape, output.strides), (donor.shape, donor.strides)
-    return sizes[0] == sizes[1] and all(s == dense_strides(n) for n, s in both)
 
 
 def described(buffer: ProgramBuffer) -> str:

@@ -23,7 +23,7 @@ Getter = Callable[[], Any]
 Found = np.ndarray | Placed
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Constant:
     """An object that is known."""
 
@@ -34,7 +34,7 @@ class Constant:
         return self.value
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class CellOf:
     """What is in a closure's cell."""
 
@@ -45,7 +45,7 @@ class CellOf:
         return self.cell.cell_contents
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class ItemOf:
     """An item of what another getter finds."""
 
@@ -57,7 +57,7 @@ class ItemOf:
         return self.getter()[self.key]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class AttributeOf:
     """An attribute of what another getter finds."""
 
@@ -69,7 +69,7 @@ class AttributeOf:
         return getattr(self.getter(), self.name)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class LengthOf:
     """The length of what another getter finds."""
 

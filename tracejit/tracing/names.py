@@ -38,7 +38,7 @@ def path_name(path: str) -> str:
     return _NUMBERS.sub(r"\1", "_".join(_WORDS.findall(path)))
 
 
-@dataclass(slots=True)
+@dataclass
 class Assignments:
     """Names the results of a trace after the variables they are assigned to.
 

@@ -320,7 +320,7 @@ class Trace:
     def _lift_python(self, x: object) -> Tracer:
         known = asarray(x)
         dtype = dt.canonical(known.dtype)
-        return self.result(Literal(x, dtype), known, kind=Kind.PYTHON)
+        return self.result(Literal(known[()], dtype), known, kind=Kind.PYTHON)
 
     def _lift_sequence(self, x: Sequence[object]) -> Tracer:
         return self.rules.array_of(self, x)

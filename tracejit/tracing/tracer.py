@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy import asarray  # while a trace runs, `np.asarray` is a wrapper
 
 from ..errors import ConcretizationError, ShapeError, TraceError, UnsupportedError
 from ..ir import dtypes as dt
@@ -90,9 +89,9 @@ def _binary(name: str, ufunc: np.ufunc) -> tuple[Binary, Binary, Binary]:
             return NotImplemented
         if name == "mul" and _repeats(other, self):
             return other * self.__index__()  # type: ignore[operator]
-        if _is_python(self) and _is_python(other):
+        if self.kind is Kind.PYTHON and _is_python(other):
             return self.home.rules.binary(name, self, other)
-        return ufunc(self, other)
+        return _called(ufunc, self, other)
 
     def reflected(self: "Tracer", other: object) -> Any:
         if _defers(other):
@@ -111,6 +110,13 @@ def _binary(name: str, ufunc: np.ufunc) -> tuple[Binary, Binary, Binary]:
     return forward, reflected, in_place
 
 
+def _called(ufunc: np.ufunc, x: "Tracer", y: object) -> Any:
+    """Return ``ufunc(x, y)``; NumPy need not look for who else might trace it."""
+    if type(y) is Tracer or type(y) in _NUMBERS:
+        return x.home.rules.ufunc(ufunc, "__call__", (x, y), {})
+    return ufunc(x, y)
+
+
 def _repeats(sequence: object, count: "Tracer") -> bool:
     """Tell whether a product is Python's repetition of a sequence."""
     is_number = count.kind is not Kind.ARRAY
@@ -121,12 +127,14 @@ def _is_python(x: object) -> bool:
     """Tell whether `x` is a Python scalar, traced or not."""
     if isinstance(x, Tracer):
         return x.kind is Kind.PYTHON
-    return type(x) in (bool, int, float, complex)
+    return type(x) in _NUMBERS
 
 
 def _defers(other: object) -> bool:
     """Tell whether `other` is no array-like and may know what to do itself."""
-    if isinstance(other, Tracer | np.ndarray | np.generic | int | float | complex):
+    if type(other) is Tracer or type(other) in _NUMBERS:
+        return False
+    if isinstance(other, np.ndarray | np.generic | int | float | complex):
         return False
     return getattr(type(other), "__array_ufunc__", False) is None
 
@@ -137,7 +145,7 @@ def _comparison(name: str, ufunc: np.ufunc) -> Binary:
             return NotImplemented
         if _is_python(self) and _is_python(other):
             return self.home.rules.binary(name, self, other)
-        return ufunc(self, other)
+        return _called(ufunc, self, other)
 
     return compare
 
@@ -149,6 +157,9 @@ def _unary(name: str, ufunc: np.ufunc) -> Unary:
         return ufunc(self)
 
     return apply
+
+
+_NUMBERS = frozenset({bool, int, float, complex})
 
 
 class UfuncOfListError(ConcretizationError):
@@ -166,9 +177,14 @@ class Tracer(Shadowed):
     shadow : numpy.ndarray
         Shape, dtype and strides; the data too where `storage.known`.
     kind : Kind
+
+    Attributes
+    ----------
+    home : Trace
+        The trace this value belongs to.
     """
 
-    __slots__ = ("_cache", "chain", "kind", "storage")
+    __slots__ = ("_cache", "chain", "home", "kind", "storage")
     __array_priority__ = 1e6
 
     def __init__(
@@ -179,17 +195,13 @@ class Tracer(Shadowed):
         kind: Kind,
     ) -> None:
         self.storage = storage
+        self.home: Trace = storage.home
         self.chain = chain
         self.shadow = shadow
         self.kind = kind
         self._cache: tuple[int, Atom] | None = None
 
     # --- what the compiler asks
-
-    @property
-    def home(self) -> "Trace":
-        """The trace this value belongs to."""
-        return self.storage.home
 
     @property
     def aval(self) -> ShapedArray:
@@ -261,7 +273,7 @@ class Tracer(Shadowed):
             return atom
         if isinstance(atom, Literal):
             with np.errstate(all="ignore"):
-                return Literal(asarray(atom.value).astype(dtype)[()], dtype)
+                return Literal(atom.value.astype(dtype), dtype)
         if dt.is_complex(atom.aval.dtype) and not dt.is_complex(dtype):
             if dtype == dt.BOOL:
                 return self.home.emit(convert_p, atom, dtype=dtype)

@@ -7,7 +7,6 @@ called in a loop of eight turns by one.
 """
 
 import sys
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import field
 from types import FrameType
@@ -17,17 +16,17 @@ from ..records import dataclass
 UNROLLED = 8  # turns of a loop from which on it is worth telling
 
 
-@dataclass(slots=True)
+@dataclass
 class Turns:
     """What one trace, and those inside of it, recorded by which path.
 
     Parameters
     ----------
-    counts : Counter of (str, str, int)
+    counts : dict of (str, str, int) to int
         By line, primitive and path.
     """
 
-    counts: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    counts: dict[tuple[str, str, int], int] = field(default_factory=dict)
     _base: int = 0  # the frame that runs the trace: paths end there
 
     def start(self) -> None:
@@ -36,9 +35,10 @@ class Turns:
 
     def record(self, frame: FrameType, made: Iterable[tuple[str, str]]) -> None:
         """Count lines and primitives that the instruction of a frame recorded."""
-        path = self._path(frame)
+        path, counts = self._path(frame), self.counts
         for line, primitive in made:
-            self.counts[line, primitive, path] += 1
+            key = line, primitive, path
+            counts[key] = counts.get(key, 0) + 1
 
     def of_lines(self) -> dict[str, int]:
         """Return how many turns lines have in loops, from `UNROLLED` on.

@@ -54,7 +54,7 @@ def trace_of(values: Sequence[object]) -> Trace:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Plan:
     """What a ufunc gives for operands of known kinds, dtypes, shapes and strides.
 
@@ -66,11 +66,17 @@ class _Plan:
         Of the results.
     order : list of int, optional
         See `result_layout`; None for C order.
+    lowering : callable, optional
+        What records it; None for an equation that runs NumPy's own loop.
+    stretches : bool
+        Whether an operand has another shape than the results and is no number.
     """
 
     dtypes: Sequence[np.dtype]
     shape: tuple[int, ...]
     order: Sequence[int] | None
+    lowering: Lowering | None
+    stretches: bool
 
 
 _PLANS: dict[object, _Plan] = {}  # by all that decides a plan
@@ -104,7 +110,13 @@ def _made_plan(
     dtypes = loop(ufunc, operands, signature, casting)
     shape = _broadcast_shape(ufunc, operands)
     order = result_layout([x.shadow for x in operands], shape)
-    return _Plan(dtypes, shape, None if order == [*range(len(shape))] else order)
+    return _Plan(
+        dtypes,
+        shape,
+        None if order == [*range(len(shape))] else order,
+        _lowering_of(ufunc, dtypes[: ufunc.nin]),
+        any(x.shape not in ((), shape) for x in operands),
+    )
 
 
 def apply(
@@ -128,7 +140,7 @@ def apply(
         if x.kind is Kind.PYTHON:
             _check_python_int(x, d)
         atoms.append(x.convert(d))
-    outs = _lower(trace, ufunc, _aligned(trace, atoms, plan.shape), plan.shape)
+    outs = _lower(trace, ufunc, atoms, plan)
     results = _wrap(trace, ufunc, operands, outs, plan)
     return results[0] if len(results) == 1 else tuple(results)
 
@@ -228,37 +240,39 @@ def _broadcast_shape(ufunc: np.ufunc, operands: Sequence[Tracer]) -> tuple[int, 
         ) from None
 
 
-def _aligned(trace: Trace, atoms: Sequence[Atom], shape: tuple[int, ...]) -> list[Atom]:
-    """Broadcast to one shape; rank-0 operands stay as they are."""
-    return [
-        x if x.aval.shape in ((), shape) else broadcast_to(trace.builder, x, shape)
-        for x in atoms
-    ]
-
-
 def _lower(
-    trace: Trace,
-    ufunc: np.ufunc,
-    atoms: Sequence[Atom],
-    shape: tuple[int, ...],
+    trace: Trace, ufunc: np.ufunc, atoms: Sequence[Atom], plan: _Plan
 ) -> tuple[Atom, ...]:
-    lowering = LOWERINGS.get(ufunc) or _scipy_lowering(ufunc, atoms)
-    is_complex = dt.is_complex(atoms[0].aval.dtype)
-    if lowering is not None and not (is_complex and ufunc in _REAL_ONLY):
-        out = lowering(trace, *atoms)
-        outs: tuple[Atom, ...] = out if isinstance(out, tuple) else (out,)
-    else:
-        full = [broadcast_to(trace.builder, x, shape) for x in atoms]
+    if plan.lowering is None:
+        full = [broadcast_to(trace.builder, x, plan.shape) for x in atoms]
         outs = trace.emit_all(ufunc_p, full, {"name": ufunc_name(ufunc)})
-    if all(x.aval.shape == shape for x in outs):
-        return outs
-    return tuple(broadcast_to(trace.builder, x, shape) for x in outs)
+    else:
+        if plan.stretches:
+            atoms = [_stretched(trace, x, plan.shape) for x in atoms]
+        out = plan.lowering(trace, *atoms)
+        outs = out if isinstance(out, tuple) else (out,)
+    for x in outs:
+        if x.aval.shape != plan.shape:
+            return tuple(broadcast_to(trace.builder, x, plan.shape) for x in outs)
+    return outs
 
 
-def _scipy_lowering(ufunc: np.ufunc, atoms: Sequence[Atom]) -> Lowering | None:
+def _stretched(trace: Trace, x: Atom, shape: tuple[int, ...]) -> Atom:
+    """Broadcast to a shape; rank-0 operands stay as they are."""
+    return broadcast_to(trace.builder, x, shape) if x.aval.shape else x
+
+
+def _lowering_of(ufunc: np.ufunc, dtypes: Sequence[np.dtype]) -> Lowering | None:
+    lowering = LOWERINGS.get(ufunc)
+    if lowering is None:
+        return _scipy_lowering(ufunc, dtypes)
+    return None if dt.is_complex(dtypes[0]) and ufunc in _REAL_ONLY else lowering
+
+
+def _scipy_lowering(ufunc: np.ufunc, dtypes: Sequence[np.dtype]) -> Lowering | None:
     """Return the formula of a ufunc of SciPy's; they are of real numbers."""
     lowering = SCIPY_LOWERINGS.get(ufunc.__name__)
-    if lowering is None or any(dt.is_complex(x.aval.dtype) for x in atoms):
+    if lowering is None or any(map(dt.is_complex, dtypes)):
         return None
     return lowering if ufunc_name(ufunc).startswith("scipy.") else None
 
@@ -304,8 +318,10 @@ def _known(
     outs: Sequence[Atom],
     dtypes: Sequence[np.dtype],
 ) -> Sequence[object]:
-    is_known = all(x.storage.known for x in operands)
-    if not is_known or not trace.may_know(outs[0].aval.size):
+    for x in operands:
+        if not x.storage.known:
+            return [None] * len(outs)
+    if not trace.may_know(outs[0].aval.size):
         return [None] * len(outs)
     with np.errstate(all="ignore"):
         args = [

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tracejit.codegen.llvm.kernels import ModuleScope
+from tracejit.codegen.llvm.emission import ModuleScope
 from tracejit.codegen.llvm.sharing import JOB_SYMBOL, SERIAL, Threading
 from tracejit.codegen.llvm.steps import write_step
 from tracejit.codegen.llvm.steps.code import Setting, StepCode

@@ -15,7 +15,7 @@ from bisect import bisect_right
 import numpy as np
 
 from tracejit.codegen.triton.build import Built, Facts
-from tracejit.program.interp import extent_of
+from tracejit.kernels.kernel import extent_of
 from tracejit.runtime.cuda.conditions import ConditionalNode
 from tracejit.runtime.cuda.device import Device
 from tracejit.runtime.cuda.driver import CONDITIONS, SIGNATURES, Driver

@@ -12,12 +12,13 @@ from math import gcd
 
 import numpy as np
 
+from ...ir.dtypes import FLOATS, NARROW_FLOATS
 from ...ir.ops.conv import LEADING
 from ...kernels.kernel import Buffer, Contract, Kernel, Load, Store, result_of
 from ...kernels.maps import Affine, AxisIndex, FloorDiv
 from ...records import dataclass
 
-REALS = (np.dtype(np.float32), np.dtype(np.float64))
+REALS = FLOATS - NARROW_FLOATS
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import math
 import numpy as np
 
 from ...ir.dtypes import FLOAT8S, FLOAT16, FLOAT32, NARROW_FLOATS
-from ...ir.float8 import FORMATS
 from .text import Emitter, constant, vec
 from .values import (
     is_real,
@@ -107,6 +106,8 @@ def _float8_to_int(
     em: Emitter, value: str, source: np.dtype, to: np.dtype, lanes: int
 ) -> str:
     """As ml_dtypes does: NaN gives 0, infinities the last numbers there are."""
+    from ...ir.float8 import FORMATS  # noqa: PLC0415  # few programs have such numbers
+
     single, mask = vec("float", lanes), vec("i1", lanes)
     whole = register_type(to)
     infinity = constant("float", math.inf, lanes)

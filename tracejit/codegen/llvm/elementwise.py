@@ -13,7 +13,8 @@ import numpy as np
 
 from ...ir import dtypes as dt
 from ...ir.primitive import Kind, Params, Primitive
-from . import integers, vmath
+from ...late import late
+from . import vmath
 from .convert import bitcast, convert
 from .lanes import Lanes
 from .target import Target
@@ -413,9 +414,9 @@ _INTEGER: Mapping[str, Rule] = {
     "add": _instruction("add"),
     "sub": _instruction("sub"),
     "mul": _instruction("mul"),
-    "floor_divide": integers.floor_divide,
-    "remainder": integers.remainder,
-    "fmod": integers.fmod,
+    "floor_divide": late(__package__, "integers", "floor_divide"),
+    "remainder": late(__package__, "integers", "remainder"),
+    "fmod": late(__package__, "integers", "fmod"),
     "maximum": _int_extremum("max"),
     "minimum": _int_extremum("min"),
     "fmax": _int_extremum("max"),
@@ -426,8 +427,8 @@ _INTEGER: Mapping[str, Rule] = {
     "or": _instruction("or"),
     "xor": _instruction("xor"),
     "not": lambda x, a: x.op("xor", a, x.const(-1)),
-    "shift_left": integers.shift_left,
-    "shift_right": integers.shift_right,
+    "shift_left": late(__package__, "integers", "shift_left"),
+    "shift_right": late(__package__, "integers", "shift_right"),
     "eq": _instruction("icmp eq"),
     "ne": _instruction("icmp ne"),
     "lt": _int_comparison("lt"),

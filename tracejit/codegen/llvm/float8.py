@@ -18,7 +18,7 @@ _NAN = 0x7FC00000
 _MAGNITUDE = 0x7FFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Bits:
     """A notation for operations on lanes of i32 and of float."""
 

@@ -19,8 +19,7 @@ from itertools import pairwise
 
 from ...records import dataclass
 from .indices import multiply
-from .sharing import JOB_SYMBOL, Threading
-from .staged import Ranges, SharedCode
+from .sharing import JOB_SYMBOL, Ranges, SharedCode, Threading
 from .target import aligned
 from .text import Emitter
 

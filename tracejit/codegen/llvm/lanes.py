@@ -8,7 +8,7 @@ from .text import Emitter, constant, vec
 from .values import register_type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lanes:
     """What a rule works with: where to write, and the operands' common type.
 

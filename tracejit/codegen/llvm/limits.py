@@ -2,10 +2,10 @@
 
 from math import prod
 
+from ...ir.dtypes import FLOATS, NARROW_FLOATS
 from ...ir.graph import Eqn
 from ...ir.ops.conv import LEADING
 from ...passes.limits import Limits
-from .conv_shape import REALS
 from .elementwise import can_emit
 
 
@@ -17,7 +17,7 @@ def can_extend(eqn: Eqn) -> bool:
     """
     w, out = eqn.invars[1].aval, eqn.outvars[0].aval
     is_long = prod(w.shape[LEADING:]) > prod(out.shape[LEADING:])
-    return out.dtype in REALS and w.ndim > LEADING and not is_long
+    return out.dtype in FLOATS - NARROW_FLOATS and w.ndim > LEADING and not is_long
 
 
 # What NumPy computes with care for infinities, or in an order of its own.

@@ -36,9 +36,10 @@ from ...records import dataclass
 from ..error_word import ALIGNMENT_ERROR, LINALG_ERROR
 from .collapse import Beside
 from .copies import copy_kernel
+from .emission import KernelCode, ModuleScope, symbol_of
 from .externs import ExternLoop, LoopCall, pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
-from .kernels import KernelCode, ModuleScope, emit_kernel, symbol_of
+from .kernels import emit_kernel
 from .modules import Functions
 from .probes import begin_call, note, note_text, read_clock
 from .sharing import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading

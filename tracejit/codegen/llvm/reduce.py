@@ -25,7 +25,7 @@ from .values import is_real, is_signed, register_bits, register_type
 Regs = list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape:
     """How a reduction meets the vector axis.
 

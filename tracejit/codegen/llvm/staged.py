@@ -30,6 +30,7 @@ from .gemm import (
     quantum,
     scratch_bytes,
 )
+from .sharing import Ranges, SharedCode
 from .target import Target, aligned
 from .text import Emitter
 from .values import memory_type
@@ -38,51 +39,10 @@ _LEAST_SHARED = 1 << 19  # bytes of B: packing takes some 50 microseconds
 
 
 @dataclass(frozen=True)
-class Ranges:
-    """The two parts of a kernel that may run on several threads.
-
-    A range packs what it needs of a large product again: a few long ranges, one or two
-    for each thread, are better than many short ones.
-
-    Parameters
-    ----------
-    once : str or None
-        The symbol of ``void (ptr buffers..., ptr shared, ptr err)``, which must return
-        before a range starts.
-    symbol : str
-        Of ``void (ptr buffers..., ptr shared, ptr own, ptr err, i64 begin, i64 end)``.
-    extent : int
-        Of the whole range.
-    quantum : int
-        `begin` is a multiple of it, and so is `end`, unless it is `extent`.
-    shared_bytes, own_bytes : int
-        Scratch, aligned to 64 bytes. A range needs `own_bytes` for itself.
-    repeats_work : bool
-        Whether each range does something that others do, too.
-    """
-
-    once: str | None
-    symbol: str
-    extent: int
-    quantum: int
-    shared_bytes: int
-    own_bytes: int
-    repeats_work: bool = True
-
-
-@dataclass(frozen=True)
 class Function:
     """The code of a kernel that is a stage: its symbol, text and scratch."""
 
     symbol: str
-    text: str
-    scratch_bytes: int
-
-
-@dataclass(frozen=True)
-class SharedCode:
-    """A task that runs ranges on several threads, and the scratch of all of them."""
-
     text: str
     scratch_bytes: int
 

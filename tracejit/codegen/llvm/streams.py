@@ -44,7 +44,8 @@ from .contraction import Nested
 from .gemm import Form, Problem, emit_gemm, emit_pack, is_packed, packed_bytes
 from .gemm import scratch_bytes as gemm_scratch
 from .indices import Index, multiply
-from .staged import EmitNested, Function, Ranges, Share, StagedCode
+from .sharing import Ranges
+from .staged import EmitNested, Function, Share, StagedCode
 from .stream_kernels import (
     SUM,
     TOP,

@@ -37,7 +37,7 @@ def aligned(size: int, to: int = CACHE_LINE) -> int:
     return -(-size // to) * to
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """A machine to emit for.
 
@@ -93,7 +93,7 @@ class Target:
         return self.vector_bytes * 8 // max(dtype_bits, 8)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Isa:
     """An instruction-set family of x86-64: its needs, LLVM's CPU, its vectors."""
 

@@ -27,7 +27,6 @@ import numpy as np
 
 from ...ir.dtypes import BFLOAT16, FLOAT8S, FLOAT16, FLOATS, NARROW_FLOATS
 from ...ir.graph import Literal
-from . import float8
 from .text import Emitter, constant, vec
 
 _FLOATS = {4: "float", 8: "double"}
@@ -82,6 +81,8 @@ def widen(em: Emitter, dtype: np.dtype, raw: str, lanes: int) -> str:
     if dtype == FLOAT16:
         return em.op(f"fpext {vec('half', lanes)} {raw} to {vec('float', lanes)}")
     if dtype in FLOAT8S:
+        from . import float8  # noqa: PLC0415  # few programs have such numbers
+
         return float8.widen(em, dtype, raw, lanes)
     if dtype != BFLOAT16:
         return raw
@@ -98,6 +99,8 @@ def narrow(em: Emitter, dtype: np.dtype, value: str, lanes: int) -> str:
     if dtype == FLOAT16:
         return em.op(f"fptrunc {vec('float', lanes)} {value} to {vec('half', lanes)}")
     if dtype in FLOAT8S:
+        from . import float8  # noqa: PLC0415  # few programs have such numbers
+
         return float8.narrow(em, dtype, value, lanes)
     if dtype != BFLOAT16:
         return value
@@ -112,6 +115,8 @@ def rounded(em: Emitter, dtype: np.dtype, value: str, lanes: int) -> str:
     if dtype == FLOAT16:
         return widen(em, dtype, narrow(em, dtype, value, lanes), lanes)
     if dtype in FLOAT8S:
+        from . import float8  # noqa: PLC0415  # few programs have such numbers
+
         return float8.rounded(em, dtype, value, lanes)
     return _bfloat_rounded(em, value, lanes) if dtype == BFLOAT16 else value
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ...codegen.llvm.emission import symbol_of
 from ...codegen.llvm.host import MAIN_SYMBOL
-from ...codegen.llvm.kernels import symbol_of
 from ...codegen.llvm.target import Target
 from ...codegen.llvm.text import NOTE
 from ...program.program import Program, Run, nested

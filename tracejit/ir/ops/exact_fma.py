@@ -1,7 +1,6 @@
 """What `fma` means in NumPy, which has none: a product and a sum with one rounding."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 
@@ -9,14 +8,15 @@ from ..primitive import Array
 
 
 def _fma_scalar(x: float, y: float, z: float) -> float:
-    """One exact multiply-add of float64, as a fraction."""
+    """One exact multiply-add of float64, as a fraction of integers."""
     if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
         return x * y + z
-    exact = Fraction(x) * Fraction(y) + Fraction(z)
+    (a, b), (c, d), (e, f) = (v.as_integer_ratio() for v in (x, y, z))
+    exact = a * c * f + e * b * d
     if exact == 0:
         return x * y + z
     try:
-        return exact.numerator / exact.denominator
+        return exact / (b * d * f)  # rounded once
     except OverflowError:
         return math.inf if exact > 0 else -math.inf
 

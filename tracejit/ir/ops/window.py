@@ -273,3 +273,5 @@ window_place_p: Primitive = register(
         flops=lambda i, o, p: float(i[0].size),
     )
 )
+
+WINDOWS = (window_max_p, window_argmax_p, window_pick_p, window_place_p)

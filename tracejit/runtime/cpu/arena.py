@@ -18,7 +18,7 @@ ALIGNMENT = 64
 _KEPT = 8
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Arena:
     """Memory that one call owns while it runs.
 

@@ -10,7 +10,7 @@ compiles them when object code names one.
 from ...records import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Format:
     """A binary floating-point format: LLVM's name, widths, exponent bias."""
 

@@ -24,11 +24,9 @@ from ...codegen.llvm.target import Target
 from ...errors import InternalError
 from ...kernels.cost import work_ns
 from ...program.program import Copy, Loop, Program, ProgramBuffer, Run, Step
-from ..failures import index_error, linalg_error, memory_error
 from .engine import engine_for
 from .externs import HostCalls, resolve_loop
 from .image import LoadedImage
-from .names import named_functions, tell
 from .native import Interface, Layout, Loaded, NativeProgram
 from .probes import Probes, announce, check_clock
 from .threads import pool, pool_symbols
@@ -107,6 +105,8 @@ class CpuExecutable(NativeProgram):
         if probed:
             announce(self)
         if named and isinstance(library, LoadedImage) and self.image is not None:
+            from .names import named_functions, tell  # noqa: PLC0415  # if wanted
+
             tell(library, named_functions(self.image, program, code))
 
     def _imports(self) -> Mapping[str, int]:
@@ -135,6 +135,8 @@ class CpuExecutable(NativeProgram):
 
     def memory_error(self) -> MemoryError:
         """Return the exception for a call that gets no memory."""
+        from ..failures import memory_error  # noqa: PLC0415
+
         return memory_error(self.program, self.interface.arena_bytes)
 
     def error_of(self, word: int, arena: int) -> BaseException:
@@ -142,6 +144,8 @@ class CpuExecutable(NativeProgram):
         return self._error(word, arena)
 
     def _error(self, word: int, arena: int) -> BaseException:
+        from .. import failures  # noqa: PLC0415  # with the first
+
         step = self._code.steps[word >> STEP_SHIFT]
         kind = word & 0xFF
         if kind == HOST_ERROR:
@@ -149,11 +153,11 @@ class CpuExecutable(NativeProgram):
         if kind == ALIGNMENT_ERROR:
             return InternalError("a large result is not aligned to 64 bytes")
         if kind == LINALG_ERROR:
-            return linalg_error(step)
+            return failures.linalg_error(step)
         assert kind == INDEX_ERROR, f"unknown error word {word:#x}"
         place = arena + self._code.error_offset + 8
         index = ctypes.c_int64.from_address(place).value
-        return index_error(self.program, step, word, index)
+        return failures.index_error(self.program, step, word, index)
 
 
 def _interface(program: Program, code: ProgramCode) -> Interface:

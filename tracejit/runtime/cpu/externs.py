@@ -22,8 +22,6 @@ from ...errors import locate
 from ...ir.ops.ufunc import find_ufunc
 from ...ir.primitive import Params, Primitive
 from ...program.program import Extern, ProgramBuffer, Step
-from .lapack import find_getrf
-from .ufuncs import find_loop, float_status
 
 Dtypes = tuple[np.dtype, ...]
 # What `numpy.linalg` calls for a primitive, and whether it looks for failure. Not here:
@@ -65,12 +63,16 @@ def resolve_loop(
     'numpy.add.c64.c64.c64'
     """
     if primitive.name == "lu":
+        from .lapack import find_getrf  # noqa: PLC0415  # with the first
+
         return find_getrf(outs[0])
     ufunc, may_fail = _ufunc_of(primitive, params)
     in_place = primitive.name in _IN_PLACE
     operands = outs if in_place else (*ins, *outs)
     if ufunc is None or (ufunc.nargs, ufunc.nin) != (len(operands), len(ins)):
         return None
+    from .ufuncs import find_loop  # noqa: PLC0415  # with the first loop of NumPy's
+
     loop = find_loop(ufunc, operands)
     if loop is None:
         return None
@@ -109,6 +111,8 @@ def _ufunc_of(primitive: Primitive, params: Params) -> tuple[np.ufunc | None, bo
 
 
 def _status() -> LoopStatus | None:
+    from .ufuncs import float_status  # noqa: PLC0415  # with the first that may fail
+
     found = float_status()
     if found is None:
         return None

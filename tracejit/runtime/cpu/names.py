@@ -10,8 +10,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
+from ...codegen.llvm.emission import symbol_of
 from ...codegen.llvm.host import MAIN_SYMBOL
-from ...codegen.llvm.kernels import symbol_of
 from ...codegen.llvm.program import ProgramCode
 from ...program.program import Extern, Program
 from ...records import dataclass

@@ -74,7 +74,7 @@ _UserLoop._fields_ = (
 )
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class UfuncLoop:
     """One compiled loop of a ufunc.
 
@@ -226,7 +226,7 @@ def _reads_right(ufunc: np.ufunc) -> bool:
     return struct.types[: ufunc.nargs] == first and bool(struct.functions[0])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FloatStatus:
     """How native code finds out that a loop met an invalid operation.
 

@@ -17,8 +17,7 @@ from ...codegen.triton.choice import Choice, Site
 from ...codegen.triton.emit import emit_site
 from ...errors import DeviceError, InternalError
 from ...ir import dtypes as dt
-from ...kernels.kernel import Buffer
-from ...program.interp import extent_of
+from ...kernels.kernel import Buffer, extent_of
 from .cublaslt import call_at, library_product
 from .device import Device
 from .loading import bytes_of, loaded

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...program.interp import extent_of
+from ...kernels.kernel import extent_of
 from ...program.program import ProgramBuffer, Step
 from ..cpu.externs import Block, HostCalls
 from .device import Device

@@ -4,8 +4,7 @@ from collections.abc import Collection
 
 from ...codegen.llvm.launch import Launch, Launches
 from ...codegen.triton.code import TritonKernel
-from ...kernels.kernel import Buffer
-from ...program.interp import extent_of
+from ...kernels.kernel import Buffer, extent_of
 from .device import Device
 
 WARP = 32  # threads

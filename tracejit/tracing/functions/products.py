@@ -1,6 +1,5 @@
 """Rules for products: matmul, dot, einsum, tensordot, outer, kron, cross, convolve."""
 
-import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -285,9 +284,11 @@ def _from_lists(operands: Sequence[Any]) -> tuple[Any, ...]:
     return (text, *xs)
 
 
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # as NumPy has it
+
+
 def _letters(axes: Sequence[Any]) -> str:
-    alphabet = string.ascii_uppercase + string.ascii_lowercase
-    return "".join("..." if a is Ellipsis else alphabet[a] for a in axes)
+    return "".join("..." if a is Ellipsis else _ALPHABET[a] for a in axes)
 
 
 def _subscripts(text: str, ndims: Sequence[int]) -> tuple[list[str], str]:

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ....records import dataclass
 from ..jobs import RangeJob
-from ..sharing import Threading
-from ..staged import Ranges
+from ..sharing import Ranges, Threading
 from ..target import Target
 from ..text import Emitter
 

@@ -29,7 +29,7 @@ from ..elementwise import combine
 from ..externs import Layout
 from ..indices import Index, add, multiply
 from ..memory import lanes_mask
-from ..staged import Ranges
+from ..sharing import Ranges
 from ..target import Target
 from ..text import Emitter, constant, vec
 from ..values import is_real, memory_type, register_type

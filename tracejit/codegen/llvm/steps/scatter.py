@@ -30,7 +30,7 @@ from ...error_word import index_word
 from ..elementwise import can_combine, combine
 from ..externs import Layout, joined
 from ..indices import Index, add, multiply
-from ..staged import Ranges
+from ..sharing import Ranges
 from ..target import CACHE_LINE, Target, aligned
 from ..text import Emitter, constant, vec
 from ..values import memory_type, narrow, register_bits, widen

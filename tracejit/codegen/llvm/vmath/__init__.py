@@ -11,55 +11,48 @@ each fused operation by two and error-free products by Dekker's.
 
 from collections.abc import Callable, Sequence
 
+from ....late import late
 from ..target import Target
 from ..text import Emitter, vec
-from . import (
-    basic,
-    exponential,
-    inverse,
-    logarithm,
-    lookup,
-    special,
-    trigonometric,
-)
+from . import basic
 from .vector import Vector, narrow, widen
 
 Formula = Callable[..., str]
 
 _FORMULAS: dict[str, Formula] = {
-    "exp": exponential.exp,
-    "exp2": exponential.exp2,
-    "expm1": exponential.expm1,
-    "sigmoid": exponential.sigmoid,
-    "tanh": exponential.tanh,
-    "sinh": exponential.sinh,
-    "cosh": exponential.cosh,
-    "log": logarithm.log,
-    "log2": logarithm.log2,
-    "log10": logarithm.log10,
-    "log1p": logarithm.log1p,
-    "sin": trigonometric.sin,
-    "cos": trigonometric.cos,
-    "tan": trigonometric.tan,
-    "arcsin": inverse.arcsin,
-    "arccos": inverse.arccos,
-    "arctan": inverse.arctan,
-    "arctan2": inverse.arctan2,
-    "arcsinh": inverse.arcsinh,
-    "arccosh": inverse.arccosh,
-    "arctanh": inverse.arctanh,
-    "erf": special.erf,
-    "erfc": special.erfc,
-    "cbrt": special.cbrt,
-    "hypot": special.hypot,
-    "logaddexp": special.logaddexp,
-    "pow": special.power,
+    "exp": late(__name__, "exponential", "exp"),
+    "exp2": late(__name__, "exponential", "exp2"),
+    "expm1": late(__name__, "exponential", "expm1"),
+    "sigmoid": late(__name__, "exponential", "sigmoid"),
+    "tanh": late(__name__, "exponential", "tanh"),
+    "sinh": late(__name__, "exponential", "sinh"),
+    "cosh": late(__name__, "exponential", "cosh"),
+    "log": late(__name__, "logarithm", "log"),
+    "log2": late(__name__, "logarithm", "log2"),
+    "log10": late(__name__, "logarithm", "log10"),
+    "log1p": late(__name__, "logarithm", "log1p"),
+    "sin": late(__name__, "trigonometric", "sin"),
+    "cos": late(__name__, "trigonometric", "cos"),
+    "tan": late(__name__, "trigonometric", "tan"),
+    "arcsin": late(__name__, "inverse", "arcsin"),
+    "arccos": late(__name__, "inverse", "arccos"),
+    "arctan": late(__name__, "inverse", "arctan"),
+    "arctan2": late(__name__, "inverse", "arctan2"),
+    "arcsinh": late(__name__, "inverse", "arcsinh"),
+    "arccosh": late(__name__, "inverse", "arccosh"),
+    "arctanh": late(__name__, "inverse", "arctanh"),
+    "erf": late(__name__, "special", "erf"),
+    "erfc": late(__name__, "special", "erfc"),
+    "cbrt": late(__name__, "special", "cbrt"),
+    "hypot": late(__name__, "special", "hypot"),
+    "logaddexp": late(__name__, "special", "logaddexp"),
+    "pow": late(__name__, "special", "power"),
 }
 # Of float32, where there are tables in registers.
 BY_TABLES: dict[str, Formula] = {
-    "tanh": lookup.tanh,
-    "erf": lookup.erf,
-    "log": lookup.log,
+    "tanh": late(__name__, "lookup", "tanh"),
+    "erf": late(__name__, "lookup", "erf"),
+    "log": late(__name__, "lookup", "log"),
 }
 # Exact, in their own type on every machine.
 _BASIC: dict[str, Formula] = {

@@ -22,7 +22,7 @@ _SINH_INF = 710.4758600739439
 _TANH_ONE = {"f32": 9.1, "f64": 19.1}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reduced:
     """e^x = 2**n (1 + r + c): ``exponent`` is n in its place, r + c unevaluated."""
 

@@ -16,7 +16,7 @@ from .vector import Operand, Vector
 _TAN_PI_8 = math.sqrt(2.0) - 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Angle:
     """A multiple of pi/4 in two parts."""
 

@@ -14,7 +14,7 @@ from .vector import Pair, Vector
 _ROOT_HALF = math.sqrt(0.5)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Split:
     """x = 2**e (1 + f): ``e`` as a float and ``exponent`` in its place, f exact."""
 

@@ -8,7 +8,6 @@ Polynomials on r; formulas as in Muller, Elementary Functions, 3rd ed., chapter 
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import cache
 
 from ....records import dataclass
@@ -24,7 +23,7 @@ _STEP_BITS = 5
 _WORDS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reduced:
     """x = q pi/2 + r + r_low; of ``q``, an integer vector, the last bits count."""
 
@@ -219,7 +218,7 @@ def _table() -> tuple[float, ...]:
         rest = TWO_OVER_PI % (1 << places + 2)
         for _ in range(_WORDS):
             word, rest = _leading_bits(rest, 53)
-            words.append(float(Fraction(word, 1 << places)))
+            words.append(word / (1 << places))
     return tuple(words)
 
 

@@ -9,8 +9,7 @@ from .....kernels.kernel import Buffer
 from .....records import dataclass
 from ...externs import Layout
 from ...indices import Index, add, multiply
-from ...sharing import SERIAL
-from ...staged import Ranges
+from ...sharing import SERIAL, Ranges
 from ...target import CACHE_LINE, aligned
 from ..code import Setting, StepCode, step_over
 from .keys import Cells, has_keys
