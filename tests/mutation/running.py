@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -119,22 +118,22 @@ def batches_of(mutant: Mutant, stage: str, reached: Path) -> Batches:
 def reaching(mutant: Mutant, reached: Path) -> Batches:
     """Return the tests that reach a bug, few files at a time; none without a map.
 
-    In a first round they are a few cases of each of the nearest tests, in the next one
-    more of these and a few of the others, and so on.
+    Those first that are quick and reach few other bugs: most likely they test the very
+    lines. In a first round they are a few cases of each of the nearest tests, in the
+    next one more of these and a few of the others, and so on.
     """
-    rows = _map(reached).get(mutant.name, [])
-    near = _within(NEAR[mutant.area])
-    tests = [test for _, test in sorted(rows) if not test.startswith(_far(mutant))]
-    tests.sort(key=lambda test: not test.startswith(near))
-    rounds: dict[int, dict[str, list[str]]] = {}  # file → tests
+    far, near = _far(mutant), _within(NEAR[mutant.area])
+    rows = [r for r in _map(reached).get(mutant.name, []) if not r[1].startswith(far)]
+    breadths = _breadths(reached)
+    rows.sort(key=lambda r: (not r[1].startswith(near), breadths[r[1]] * (1 + r[0])))
+    rounds: dict[int, list[str]] = {}
     cases: Counter[str] = Counter()
-    for test in tests:
+    for _, test in rows:
         function = test.partition("[")[0]
         number = sum(cases[function] >= n for n in ROUNDS) + (not test.startswith(near))
-        files = rounds.setdefault(number, {})
-        files.setdefault(function.partition("::")[0], []).append(test)
+        rounds.setdefault(number, []).append(test)
         cases[function] += 1
-    return [batch for _, files in sorted(rounds.items()) for batch in _joined(files)]
+    return [batch for _, tests in sorted(rounds.items()) for batch in _joined(tests)]
 
 
 @cache
@@ -142,11 +141,22 @@ def _map(reached: Path) -> dict[str, list[tuple[float, str]]]:
     return json.loads(reached.read_text("utf-8")) if reached.exists() else {}
 
 
-def _joined(files: dict[str, list[str]]) -> Iterator[list[str]]:
-    """Yield the tests of some files at a time."""
-    tests = list(files.values())
-    for k in range(0, len(tests), TOGETHER):
-        yield list(chain.from_iterable(tests[k : k + TOGETHER]))
+@cache
+def _breadths(reached: Path) -> Counter[str]:
+    """Return how many planted bugs each test reaches."""
+    return Counter(test for rows in _map(reached).values() for _, test in rows)
+
+
+def _joined(tests: list[str]) -> Iterator[list[str]]:
+    """Yield the tests of some files at a time, as they are ordered."""
+    files = list(dict.fromkeys(map(_file, tests)))
+    for k in range(0, len(files), TOGETHER):
+        chosen = set(files[k : k + TOGETHER])
+        yield [test for test in tests if _file(test) in chosen]
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def files_of(mutant: Mutant, stage: str) -> list[str]:
@@ -232,7 +242,7 @@ def _tests(mutant: Mutant, batches: Batches, notes: Path, limit: int) -> None:
     options = ("-x", "-q", "-n0", "--tb=no", "-p", "no:cacheprovider")
     loaded = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # Hypothesis is
     for batch in batches:  # most bugs need the first ones alone
-        files = dict.fromkeys(name.partition("::")[0] for name in batch)
+        files = dict.fromkeys(map(_file, batch))
         arguments = [*options, *loaded, "--hypothesis-seed=0", *files]
         code = pytest.main(arguments, plugins=[_Notes(notes), _Chosen(batch)])
         if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
