@@ -48,7 +48,8 @@ QUICK = 5.0  # seconds of a file
 STAGES = ("reached", "quick", "near", "wide")
 # Seconds of a processor: what else the machine does makes no difference.
 LIMITS = {"reached": 30, "quick": 40, "near": 300, "wide": 1200}
-ROUNDS = (2, 10)  # the quickest cases of each test that reach a bug, before all others
+ROUNDS = (2, 10)  # the first cases of each test that reach a bug, before all others
+LONG = 2.0  # seconds of a test that waits for all others
 TOGETHER = 6  # files that are collected at once
 ASLEEP = 60  # how many times as long a run may take, if it gets no processor
 Batches = Sequence[Sequence[str]]  # of tests or files, that are collected together
@@ -120,7 +121,7 @@ def reaching(mutant: Mutant, reached: Path) -> Batches:
 
     Those first that are quick and reach few other bugs: most likely they test the very
     lines. In a first round they are a few cases of each of the nearest tests, in the
-    next one more of these and a few of the others, and so on.
+    next one more of these and a few of the others, and so on; what takes long is last.
     """
     far, near = _far(mutant), _within(NEAR[mutant.area])
     rows = [r for r in _map(reached).get(mutant.name, []) if not r[1].startswith(far)]
@@ -128,9 +129,10 @@ def reaching(mutant: Mutant, reached: Path) -> Batches:
     rows.sort(key=lambda r: (not r[1].startswith(near), breadths[r[1]] * (1 + r[0])))
     rounds: dict[int, list[str]] = {}
     cases: Counter[str] = Counter()
-    for _, test in rows:
+    for seconds, test in rows:
         function = test.partition("[")[0]
         number = sum(cases[function] >= n for n in ROUNDS) + (not test.startswith(near))
+        number += len(ROUNDS) * (seconds > LONG)
         rounds.setdefault(number, []).append(test)
         cases[function] += 1
     return [batch for _, tests in sorted(rounds.items()) for batch in _joined(tests)]
