@@ -113,6 +113,12 @@ CASES = {
         0,
         False,
     ),
+    "the element itself, where it counts": (
+        case(POINTWISE, ("load %x[i, j]", "load %x[i, j] where 0 <= j < 5 else 0.0")),
+        "x",
+        0,
+        False,
+    ),
     "the element itself, for the product too": (ROW_PRODUCT, "x", 0, False),
     "a sum": (SUM, "x", 0, False),
 }

@@ -93,10 +93,10 @@ PROGRAMS = (
         "merge",
     ),
     Mutant(
-        "merging: literals do not tell kernels apart",
+        "merging: results of the last kernel come first",
         "program/horizontal.py",
-        "return x.key if isinstance(x, Literal) else numbers[x.name]",
-        "return 0 if isinstance(x, Literal) else numbers[x.name]",
+        "outputs = tuple(b for r in runs for b in r.outputs)",
+        "outputs = tuple(b for r in reversed(runs) for b in r.outputs)",
         "merge",
     ),
     Mutant(
@@ -283,15 +283,15 @@ PROGRAMS = (
         "code",
     ),
     Mutant(
-        "the summation tree adds the newer part on the left",
+        "the summation tree adds leaves one after the other",
         "kernels/tree.py",
-        "            part = stack.pop()[1] + part\n            level += 1",
-        "            part = part + stack.pop()[1]\n            level += 2",
+        "while stack and stack[-1][0] == level:",
+        "while stack and stack[-1][0] >= level:",
     ),
     Mutant(
-        "the summation tree fills lanes with positive zeros",
+        "the summation tree folds lanes that are neighbours",
         "kernels/tree.py",
-        '-0.0 if x.dtype.kind in "fcV" else 0',
-        "0",
+        "lanes = lanes[..., :width] + lanes[..., width : 2 * width]",
+        "lanes = lanes[..., ::2] + lanes[..., 1::2]",
     ),
 )
