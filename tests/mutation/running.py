@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -51,10 +51,11 @@ LIMITS = {"reached": 30, "quick": 40, "near": 300, "wide": 1200}
 ROUNDS = (2, 10)  # the first cases of each test that reach a bug, before all others
 LONG = 2.0  # seconds of a test that waits for all others
 TOGETHER = 6  # files that are collected at once
+HANGS = 10.0, 20.0  # seconds of a test that hangs, and how many times its own they are
 ASLEEP = 60  # how many times as long a run may take, if it gets no processor
 Batches = Sequence[Sequence[str]]  # of tests or files, that are collected together
-FOUND, CRASHED, SURVIVED = "found", "crashed", "survived"
-SLOW, BROKEN = "slow", "broken"
+FOUND, CRASHED, HUNG = "found", "crashed", "hung"
+SURVIVED, SLOW, BROKEN = "survived", "slow", "broken"
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class Outcome:
     name, edit : str
         Of the bug; `edit` is a digest, by which results are known to be of now.
     status : str
-        ``found``: a test failed; ``crashed``: the tests' process died of it;
-        ``survived``; ``slow``: the time was over; ``broken``: the package does not
-        import, so that the bug is none.
+        ``found``: a test failed; ``crashed``: the tests' process died of it; ``hung``:
+        a test took far longer than the map says; ``survived``; ``slow``: the time was
+        over; ``broken``: the package does not import, so that the bug is none.
     test : str
         The first test that failed.
     stage : str
@@ -87,7 +88,7 @@ class Outcome:
     @property
     def is_found(self) -> bool:
         """Tell whether the tests noticed."""
-        return self.status in (FOUND, CRASHED)
+        return self.status in (FOUND, CRASHED, HUNG)
 
 
 def digest(mutant: Mutant) -> str:
@@ -149,6 +150,12 @@ def _breadths(reached: Path) -> Counter[str]:
     return Counter(test for rows in _map(reached).values() for _, test in rows)
 
 
+@cache
+def _seconds(reached: Path) -> Mapping[str, float]:
+    """Return how long each test takes that reaches a bug."""
+    return {test: n for rows in _map(reached).values() for n, test in rows}
+
+
 def _joined(tests: list[str]) -> Iterator[list[str]]:
     """Yield the tests of some files at a time, as they are ordered."""
     files = list(dict.fromkeys(map(_file, tests)))
@@ -200,7 +207,7 @@ def climb(
         start = time.perf_counter()
         status, test = SURVIVED, ""
         if batches:
-            status, test = _run(mutant, batches, LIMITS[stage])
+            status, test = _run(mutant, batches, LIMITS[stage], _seconds(reached))
         seconds = round(seconds + time.perf_counter() - start, 1)
         outcome = Outcome(mutant.name, digest(mutant), status, test, stage, seconds)
         yield outcome
@@ -208,12 +215,14 @@ def climb(
             return
 
 
-def _run(mutant: Mutant, batches: Batches, limit: int) -> tuple[str, str]:
+def _run(
+    mutant: Mutant, batches: Batches, limit: int, seconds: Mapping[str, float]
+) -> tuple[str, str]:
     """Return the status of a run of tests, and the test that failed or was running."""
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "test"
         notes.touch()
-        arguments = (mutant, batches, notes, limit)
+        arguments = (mutant, batches, limit, _Notes(notes, seconds))
         process = get_context("fork").Process(target=_tests, args=arguments)
         process.start()
         process.join(ASLEEP * limit)
@@ -225,6 +234,8 @@ def _run(mutant: Mutant, batches: Batches, limit: int) -> tuple[str, str]:
     assert code is not None
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return SLOW, test
+    if code == -signal.SIGPROF:
+        return HUNG, test
     if code < 0:
         return CRASHED, test
     if code == pytest.ExitCode.OK:
@@ -233,7 +244,7 @@ def _run(mutant: Mutant, batches: Batches, limit: int) -> tuple[str, str]:
     return (FOUND if has_failed else BROKEN), test
 
 
-def _tests(mutant: Mutant, batches: Batches, notes: Path, limit: int) -> None:
+def _tests(mutant: Mutant, batches: Batches, limit: int, notes: "_Notes") -> None:
     """Run tests in this process, and note which one is running."""
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 10))
     os.chdir(ROOT)
@@ -246,21 +257,31 @@ def _tests(mutant: Mutant, batches: Batches, notes: Path, limit: int) -> None:
     for batch in batches:  # most bugs need the first ones alone
         files = dict.fromkeys(map(_file, batch))
         arguments = [*options, *loaded, "--hypothesis-seed=0", *files]
-        code = pytest.main(arguments, plugins=[_Notes(notes), _Chosen(batch)])
+        code = pytest.main(arguments, plugins=[notes, _Chosen(batch)])
         if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             os._exit(code)
     os._exit(pytest.ExitCode.OK)
 
 
 class _Notes:
-    """A plugin of pytest: writes down which test runs, up to the first that fails."""
+    """A plugin of pytest: writes down which test runs, up to the first that fails.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.has_failed = path, False
+    The process dies of a test that hangs, if it is known how long that takes.
+    """
+
+    def __init__(self, path: Path, seconds: Mapping[str, float]) -> None:
+        self.path, self.seconds, self.has_failed = path, seconds, False
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if not self.has_failed:
             self.path.write_text(nodeid, "utf-8")
+        least, times = HANGS
+        known = self.seconds.get(nodeid)
+        limit = 0.0 if known is None else max(least, times * known)
+        signal.setitimer(signal.ITIMER_PROF, limit)
+
+    def pytest_runtest_logfinish(self) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.has_failed |= report.failed
