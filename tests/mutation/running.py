@@ -199,11 +199,17 @@ def _names(folders: Sequence[str]) -> set[str]:
 def climb(
     mutant: Mutant, before: Outcome | None, last: str, reached: Path
 ) -> Iterator[Outcome]:
-    """Run stages after those that have run, up to the last, until a test fails."""
+    """Run stages after those that have run, up to the last, until a test fails.
+
+    A stage of files begins with those of the one before it if that was slow.
+    """
     done = STAGES.index(before.stage) + 1 if before is not None else 0
     seconds = before.seconds if before is not None else 0.0
+    left: Batches = ()
+    if before is not None and before.status == SLOW and done > 1:
+        left = batches_of(mutant, before.stage, reached)
     for stage in STAGES[done : STAGES.index(last) + 1]:
-        batches = batches_of(mutant, stage, reached)
+        batches = [*left, *batches_of(mutant, stage, reached)]
         start = time.perf_counter()
         status, test = SURVIVED, ""
         if batches:
@@ -211,6 +217,7 @@ def climb(
         seconds = round(seconds + time.perf_counter() - start, 1)
         outcome = Outcome(mutant.name, digest(mutant), status, test, stage, seconds)
         yield outcome
+        left = batches if status == SLOW and stage != STAGES[0] else ()
         if status not in (SURVIVED, SLOW):
             return
 
