@@ -9,6 +9,7 @@ import pytest
 
 from .bugs import MUTANTS
 from .mutant import ROOT, Mutant
+from .reach import lines
 from .running import STAGES, files_of, reaching
 
 NAMED = (
@@ -80,6 +81,14 @@ def test_tests_that_reach_few_bugs_run_first(tmp_path):
     more = {"one": [(0.1, general)], "two": [(0.1, general), (0.3, other)]}
     path = map_of(tmp_path, bug(NAMED[0]), *rows, **more)
     assert reaching(bug(NAMED[0]), path) == [[special, other, general], [long]]
+
+
+def test_constants_are_reached_where_they_are_read():
+    text = (
+        "ONE = 1\nTWO = ONE + 1\nOTHER = 3\n\ndef f():\n    x = TWO\n    return OTHER\n"
+    )
+    assert lines(Mutant("x", "ir/x.py", "= 1", "= 2"), text) == {1, 6}
+    assert lines(Mutant("x", "ir/x.py", "x = TWO", "x = ONE"), text) == {6}
 
 
 def test_without_a_map_no_test_is_known_to_reach(tmp_path):

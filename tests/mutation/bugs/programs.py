@@ -186,10 +186,10 @@ PROGRAMS = (
         "lower",
     ),
     Mutant(
-        "kernels: sums run along the group's own axes wherever they are",
+        "kernels: operands of products are summed along the product's own axes",
         "kernels/lower.py",
-        "if own is not None and own not in taken and is_inner:",
-        "if own is not None and own not in taken:",
+        "is_own = shape == self.space.shape and not (self.in_product or is_operand)",
+        "is_own = shape == self.space.shape",
         "lower",
     ),
     Mutant(
