@@ -9,6 +9,7 @@ code is wrong (`steps`).
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import unified_diff
+from math import prod
 
 import numpy as np
 
@@ -29,9 +30,9 @@ from ..program.blocks import with_blocks
 from ..program.donate import Offer, with_final_copies
 from ..program.interp import run_program
 from ..program.lower import lower_graph
-from ..program.plan import plan_memory
+from ..program.plan import ALIGNMENT
 from ..program.printer import format_program
-from ..program.program import Program, Run, nested
+from ..program.program import Program, Run, Storage, nested
 from ..program.verify import verify_program
 from .checks import Inputs, complaint_of, references
 from .child import SECONDS
@@ -195,10 +196,10 @@ class _Lowering:
         return Native(self.programs[-1][1], self.laid_out, self.setting.seconds)
 
     def finished(self, name: str, program: Program) -> Program:
-        """Return a Program that can be run, its memory planned."""
+        """Return a Program that can be run."""
         if name in ("plan", "blocks"):
             return program
-        return plan_memory(with_final_copies(program, self.setting.offers))
+        return apart(with_final_copies(program, self.setting.offers))
 
     def laid_out(self, inputs: Inputs) -> list[Array]:
         """Return copies of inputs in the strides that the Program expects."""
@@ -253,6 +254,18 @@ class _Lowering:
         return found
 
 
+def apart(program: Program) -> Program:
+    """Return a Program whose buffers share no memory: what a plan does is left out."""
+    at, buffers = 0, []
+    for buffer in program.buffers:
+        if buffer.storage is Storage.ARENA:
+            buffer = replace(buffer, offset=at)
+            nbytes = prod(buffer.shape) * buffer.dtype.itemsize
+            at += (nbytes // ALIGNMENT + 1) * ALIGNMENT
+        buffers.append(buffer)
+    return replace(program, buffers=tuple(buffers), arena_bytes=at)
+
+
 def changed_lines(before: Program, after: Program) -> Iterator[str]:
     """Yield what a step changed in the text of a Program."""
     one, two = (format_program(p).splitlines() for p in (before, after))
@@ -297,7 +310,7 @@ def _wrong_equation(graph: Graph, inputs: Inputs, setting: Setting) -> Culprit |
 def _wrong_alone(alone: Graph, wanted: Reference, setting: Setting) -> str | None:
     try:
         strides = [None] * len(alone.invars)
-        program = plan_memory(lower_graph(alone, strides, setting.complex_views))
+        program = apart(lower_graph(alone, strides, setting.complex_views))
         return complaint_of([wanted], lambda xs: run_program(program, xs))
     except Exception as error:  # whatever lowering may raise
         return said(error)
