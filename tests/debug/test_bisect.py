@@ -208,6 +208,14 @@ def test_nothing_is_wrong_below_the_graph(graph):
     assert bisect(graph, SETTING) is None
 
 
+def test_extrema_of_two_zeros_are_either():
+    """As in NumPy, where the place in the array decides which."""
+    x = np.resize(np.array([0.0, -0.0, -0.0]), 67)
+    y = -x
+    for function in (np.fmax, np.fmin, np.maximum, np.minimum):
+        assert bisect(graph_of(function, x, y), SETTING, inputs=[(x, y)]) is None
+
+
 def test_wrong_kernels_of_right_groups_are_named():
     ops = {**kernel_lowering.REDUCE_OPS, "reduce_sum": "mul"}
     with mock.patch.object(kernel_lowering, "REDUCE_OPS", ops):
