@@ -16,7 +16,8 @@ from .running import ASLEEP, digest, plant
 from .showing import is_below_passes, programs_of
 
 LOWERING = {"kernel": "lower"}
-LIMIT = 60  # seconds of a processor for a bug, the search included
+LIMIT = 100  # seconds of a processor for a bug, the search included
+HANG = 0.5  # seconds of a call
 
 
 @dataclass(frozen=True)
@@ -71,20 +72,23 @@ def answer_of(mutant: Mutant) -> Answer:
     from tracejit.codegen.llvm.limits import LLVM  # noqa: PLC0415
     from tracejit.debug.bisect import bisect, bisect_passes  # noqa: PLC0415
     from tracejit.debug.levels import Setting  # noqa: PLC0415  # is planted now
+    from tracejit.ir import dtypes as dt  # noqa: PLC0415
     from tracejit.passes.pipelines import pipeline  # noqa: PLC0415
 
     limits = replace(LLVM, splits_complex=mutant.culprit == "split_complex")
     passes = pipeline(limits)
-    quick = Setting(passes, is_native=mutant.culprit == "code")
+    whole = Setting(passes, seconds=HANG)
+    below = replace(whole, is_native=False, seconds=HANG / 5)
     for graph, inputs in programs_of(mutant):
         start = time.perf_counter()
         if not is_below_passes(mutant):
             found = bisect_passes(graph, passes, inputs=inputs)
-        elif quick.is_native or bisect(graph, quick, inputs=inputs) is not None:
-            start = time.perf_counter()
-            found = bisect(graph, Setting(passes), inputs=inputs)
-        else:  # Programs are right, and machine code is not asked
-            found = None
+        elif mutant.culprit == "code":
+            found = bisect(graph, whole, inputs=inputs)
+        else:  # machine code would be wrong, too
+            has_parts = any(dt.is_complex(v.aval.dtype) for v in graph.invars)
+            setting = replace(below, complex_views=has_parts)
+            found = bisect(graph, setting, inputs=inputs)
         seconds = time.perf_counter() - start
         if found is not None:
             names = [found.name, found.rule]

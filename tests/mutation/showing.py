@@ -46,11 +46,11 @@ def programs_of(mutant: Mutant) -> Shown:
     if mutant.program:
         yield parse_graph(mutant.program), []
     if not is_below_passes(mutant):
-        yield from _of_passes(mutant.culprit)
+        yield from chain(_of_passes(mutant.culprit), _random())
     elif mutant.culprit == "code":
         yield from chain(_functions(), _random(), _calls())
     else:
-        yield from chain(_calls(), _random())
+        yield from chain(_calls(), _random(), _of_passes(mutant.culprit))
 
 
 def _of_passes(culprit: str) -> Shown:
@@ -72,7 +72,6 @@ def _of_passes(culprit: str) -> Shown:
     for _, graph in rules:
         yield graph, special_arguments(graph.in_avals)[:SPECIAL]
     yield from ((g, []) for _, g, *_ in (*FIRES, *MUST_NOT))
-    yield from _random()
 
 
 def _random() -> Shown:

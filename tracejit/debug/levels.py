@@ -35,7 +35,7 @@ from ..program.printer import format_program
 from ..program.program import Program, Run, Storage, nested
 from ..program.verify import verify_program
 from .checks import Inputs, complaint_of, references
-from .child import SECONDS
+from .child import BUILDING, SECONDS, computing_limit
 from .contract import Outcome, Reference
 from .culprit import Culprit, Failure, said
 from .steps import Native, code_culprit, usual_target, with_strides
@@ -66,7 +66,8 @@ class Setting:
     is_native : bool
         Whether it becomes machine code for this machine's CPU.
     seconds : float
-        After which machine code that still runs is taken to hang.
+        After which machine code that still runs is taken to hang, and so is a pass.
+        The interpreter of Programs has `child.BUILDING` times as many.
     """
 
     passes: Sequence[Pass]
@@ -228,7 +229,7 @@ class _Lowering:
     ) -> str | None:
         try:
             made = verify_program(self.finished(name, program))
-            return complaint_of(wanted, lambda xs: run_program(made, xs))
+            return _complaint(made, wanted, self.setting)
         except Exception as error:  # of the verifier, or of a run that leaves memory
             return said(error)
 
@@ -264,6 +265,14 @@ def apart(program: Program) -> Program:
             at += (nbytes // ALIGNMENT + 1) * ALIGNMENT
         buffers.append(buffer)
     return replace(program, buffers=tuple(buffers), arena_bytes=at)
+
+
+def _complaint(
+    program: Program, wanted: Sequence[Reference], setting: Setting
+) -> str | None:
+    """Return what is wrong with what a Program gives, or that it does not end."""
+    with computing_limit(BUILDING * setting.seconds):
+        return complaint_of(wanted, lambda xs: run_program(program, xs))
 
 
 def changed_lines(before: Program, after: Program) -> Iterator[str]:
@@ -311,7 +320,7 @@ def _wrong_alone(alone: Graph, wanted: Reference, setting: Setting) -> str | Non
     try:
         strides = [None] * len(alone.invars)
         program = apart(lower_graph(alone, strides, setting.complex_views))
-        return complaint_of([wanted], lambda xs: run_program(program, xs))
+        return _complaint(program, [wanted], setting)
     except Exception as error:  # whatever lowering may raise
         return said(error)
 
