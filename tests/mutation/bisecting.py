@@ -16,8 +16,8 @@ from .running import ASLEEP, digest, plant
 from .showing import is_below_passes, programs_of
 
 LOWERING = {"kernel": "lower"}
-LIMIT = 100  # seconds of a processor for a bug, the search included
-HANG = 0.5  # seconds of a call
+LIMIT = 200  # seconds of a processor for a bug, the search included
+HANG = 1.0  # seconds of a call, or a pass
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def answer_of(mutant: Mutant) -> Answer:
     limits = replace(LLVM, splits_complex=mutant.culprit == "split_complex")
     passes = pipeline(limits)
     whole = Setting(passes, seconds=HANG)
-    below = replace(whole, is_native=False, seconds=HANG / 5)
+    below = replace(whole, is_native=False)
     for graph, inputs in programs_of(mutant):
         start = time.perf_counter()
         if not is_below_passes(mutant):

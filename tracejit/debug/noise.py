@@ -124,7 +124,7 @@ class _Run:
         if eqn.primitive is sort_p and self.seed % 2:  # zeros are equal, in any order
             return [np.where(x == 0, -x, x).astype(x.dtype) for x in outs]
         if eqn.primitive.name in EXTREMA and self.seed % 2:
-            return [_other_zero(*ins, outs[0])]
+            return [_other_zero(ins[0], ins[1], outs[0])]
         if eqn.primitive.kind is Kind.VIEW or eqn.primitive.name in EXACT:
             return outs
         if self.seed % 2 and eqn.primitive in PRODUCTS:
