@@ -9,7 +9,7 @@ import pytest
 import tracejit as tj
 from tracejit.errors import ArgumentError, DonationWarning
 from tracejit.program.donate import MOST_COPIED
-from tracejit.program.program import Copy, Run, Storage
+from tracejit.program.program import Copy, Purpose, Run, Storage
 from tracejit.runtime.cpu.entry import support
 
 X = np.arange(12.0).reshape(3, 4)
@@ -275,6 +275,10 @@ def put_mean(x, v):
     x[1:4] = v - x[:3].mean()
 
 
+def turn_part(x, v):
+    x[1:4] = x[1:4][::-1] + v
+
+
 PARTS = {
     put: (3, True),
     fill: (2, True),
@@ -285,6 +289,7 @@ PARTS = {
     put_and_sum: (6, False),
     put_shifted: (6, False),
     put_mean: (6, False),
+    turn_part: (6, False),
 }
 
 
@@ -311,6 +316,13 @@ def test_writes_to_a_part_touch_that_part(calls, fn, columns):
         assert (one is None) == (two is None)
         for a, b in zip(one or (), two or (), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_part_that_is_turned_is_written_with_the_rest():
+    """To write it alone, a kernel would need a copy of the array."""
+    program = tj.jit(turn_part).lower(np.arange(6.0), np.ones(3)).program
+    copies = (step for step in program.steps if isinstance(step, Copy))
+    assert all(step.purpose is not Purpose.WHOLE for step in copies)
 
 
 def descend_rows(table, i, g):

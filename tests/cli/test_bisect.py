@@ -12,9 +12,12 @@ import tracejit as tj
 from tests.debug.faults import CRASH, HANG, deadly_code, wrong_rule
 from tracejit import config
 from tracejit.cli.main import main
+from tracejit.debug.repro import Repro
 from tracejit.errors import InternalError
 from tracejit.ir.ops.elementwise import add_p, sub_p
 from tracejit.ir.parser import parse_graph
+from tracejit.passes import pipelines
+from tracejit.program.lower import lower_graph
 
 GRAPH = """\
 graph @f(%x: f32[4], %y: f32[4]) -> (f32[4], f32[4]) {
@@ -237,6 +240,23 @@ def test_repro_after_the_fault_is_mended(tmp_path):
         tj.jit(lambda x: x - np.sin(x))(np.ones(5))
     (path,) = tmp_path.glob("*.tir")
     assert run("repro", path) == "nothing failed\n"
+
+
+@pytest.mark.parametrize(("target", "strides"), [("cuda", [None]), ("cpu", [(2,)])])
+def test_reduce_lowers_a_repro_as_it_was(tmp_path, monkeypatch, target, strides):
+    """For its target and strides: here what is wrong is wrong with these alone."""
+
+    def broken(graph, in_strides, complex_views=False, *rest):
+        if complex_views is (target == "cuda") and list(in_strides) == strides:
+            raise RuntimeError("out of luck")
+        return lower_graph(graph, in_strides, complex_views, *rest)
+
+    graph = tj.jit(lambda x: (np.sin(x), np.cos(x))).trace(np.ones(3)).graph
+    path = tmp_path / "repro.tir"
+    path.write_text(Repro(graph, "", "error", "", target, strides).as_text())
+    assert "no graph fails" in run("reduce", path, code=1)
+    monkeypatch.setattr(pipelines, "lower_graph", broken)
+    assert len(parse_graph(run("reduce", path)).outvars) == 1
 
 
 def test_repro_of_another_text(file):

@@ -13,7 +13,7 @@ from tracejit.codegen.llvm.limits import LLVM
 from tracejit.debug.bisect import bisect, bisect_passes
 from tracejit.debug.levels import Setting
 from tracejit.errors import TracejitError
-from tracejit.ir.graph import Graph
+from tracejit.ir.graph import Eqn, Graph
 from tracejit.ir.ops.elementwise import add_p, exp_p, mul_p, sub_p
 from tracejit.ir.ops.shape import concatenate_p
 from tracejit.ir.parser import parse_graph
@@ -111,6 +111,38 @@ def test_rules_that_raise_are_named():
     assert found.first == 2
 
 
+def test_passes_that_never_end_are_found():
+    def endless(graph: Graph, context: PassContext) -> Graph:
+        while True:
+            pass
+
+    found = bisect_passes(
+        CHAIN, [*PASSES[:4], Pass("endless", endless, "")], seconds=0.2
+    )
+    assert (found.name, found.rule, found.died) == ("endless", "", "hang")
+    assert found.reason == "it has not ended after 0.2 s"
+
+
+def test_rules_that_never_end_are_named():
+    """By one of the rewrites that go to and fro."""
+
+    def turned(graph: Graph, context: PassContext) -> Graph:
+        while context.may_fire("turn"):
+            (e,) = graph.eqns
+            e = Eqn(e.primitive, e.invars[::-1], e.params, e.outvars, e.source)
+            graph = Graph(graph.name, graph.invars, graph.outvars, [e])
+            context.stats.fired["turn"] += 1
+        return graph
+
+    text = "graph @f(%x: f32[4], %y: f32[4]) -> (f32[4]) {\n  %0: f32[4] = add %x, %y"
+    graph = parse_graph(f"{text}  ; a.py:1\n  return %0\n}}")
+    for check in (None, lambda graph: None):
+        found = bisect_passes(graph, [Pass("turned", turned, "")], check, seconds=0.2)
+        assert (found.name, found.rule, found.died) == ("turned", "turn", "hang")
+        assert found.first == found.last < found.total
+        assert found.source == ("a.py:1",)
+
+
 def test_invalid_graphs_are_found():
     def unbound(graph: Graph, context: PassContext) -> Graph:
         return Graph(graph.name, graph.invars, graph.outvars, graph.eqns[1:])
@@ -174,6 +206,14 @@ TWICE = graph_of(twice, np.ones((20, 20), np.float32), np.ones((20, 20), np.floa
 @pytest.mark.parametrize("graph", [CHAIN, ROWS, TWICE])
 def test_nothing_is_wrong_below_the_graph(graph):
     assert bisect(graph, SETTING) is None
+
+
+def test_extrema_of_two_zeros_are_either():
+    """As in NumPy, where the place in the array decides which."""
+    x = np.resize(np.array([0.0, -0.0, -0.0]), 67)
+    y = -x
+    for function in (np.fmax, np.fmin, np.maximum, np.minimum):
+        assert bisect(graph_of(function, x, y), SETTING, inputs=[(x, y)]) is None
 
 
 def test_wrong_kernels_of_right_groups_are_named():

@@ -27,6 +27,16 @@ kernel @k(%x: f32[4,5], %w: f32[5,6], %c: f32[4,6]) -> (%out: f32[4,6]) axes(i: 
   store %out[i, j] = %p + %d
 }
 """  # noqa: E501
+ROW_PRODUCT = """\
+kernel @k(%x: f32[4], %w: f32[4,5], %c: f32[5]) -> (%out: f32[4]) axes(i: 4, k: 5) {
+  %a{i} = load %x[i]
+  %b{i,k} = load %w[i, k]
+  %d{i,k} = %a * %b
+  %e{k} = load %c[k]
+  %p{i} = contract over k: %d * %e
+  store %out[i] = %p + 1.0
+}
+"""
 SUM = """\
 kernel @k(%x: f32[4,6]) -> (%out: f32[4,6]) axes(i: 4, j: 6) {
   %a{i,j} = load %x[i, j]
@@ -103,6 +113,13 @@ CASES = {
         0,
         False,
     ),
+    "the element itself, where it counts": (
+        case(POINTWISE, ("load %x[i, j]", "load %x[i, j] where 0 <= j < 5 else 0.0")),
+        "x",
+        0,
+        False,
+    ),
+    "the element itself, for the product too": (ROW_PRODUCT, "x", 0, False),
     "a sum": (SUM, "x", 0, False),
 }
 

@@ -44,6 +44,38 @@ def span(mutant: Mutant, text: str) -> range:
     )
 
 
+def lines(mutant: Mutant, text: str) -> set[int]:
+    """Return the lines that tell that a test reaches a bug.
+
+    Of a constant, which is made at import, those of functions that read it, or what
+    other constants of the module are made of it.
+    """
+    own = set(span(mutant, text))
+    tree = ast.parse(text)
+    names: set[str] = set()
+    for one in tree.body:
+        if isinstance(one, ast.Assign | ast.AnnAssign) and (
+            own & _lines_of(one) or names & _names(one, ast.Load)
+        ):
+            names |= _names(one, ast.Store)
+    functions = (f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef))
+    inner = (s for f in functions for s in ast.walk(f) if isinstance(s, ast.stmt))
+    for one in inner:
+        if not getattr(one, "body", []) and names & _names(one, ast.Load):
+            own |= _lines_of(one)
+    return own
+
+
+def _lines_of(statement: ast.stmt) -> set[int]:
+    return set(range(statement.lineno, _end(statement) + 1))
+
+
+def _names(statement: ast.stmt, context: type[ast.expr_context]) -> set[str]:
+    """Return the names that a statement reads, or binds."""
+    found = (n for n in ast.walk(statement) if isinstance(n, ast.Name))
+    return {n.id for n in found if isinstance(n.ctx, context)}
+
+
 def _end(statement: ast.stmt) -> int:
     body: list[ast.stmt] = getattr(statement, "body", [])
     if body:
@@ -61,7 +93,7 @@ class Reach:
         texts: dict[Path, str] = {}
         for mutant in MUTANTS:
             text = texts.setdefault(mutant.path, mutant.path.read_text("utf-8"))
-            for line in span(mutant, text):
+            for line in lines(mutant, text):
                 self.at[str(mutant.path), line].append(mutant.name)
         self.files = {str(path) for path in texts}
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from .bisecting import Answer, is_below_passes
+from .bisecting import Answer
 from .mutant import Mutant
 from .running import Outcome, digest
+from .showing import is_below_passes
 
 LEVELS = {
     "ir": "rules and graph IR",

@@ -17,10 +17,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -49,12 +48,14 @@ QUICK = 5.0  # seconds of a file
 STAGES = ("reached", "quick", "near", "wide")
 # Seconds of a processor: what else the machine does makes no difference.
 LIMITS = {"reached": 30, "quick": 40, "near": 300, "wide": 1200}
-ROUNDS = (2, 10)  # the quickest cases of each test that reach a bug, before all others
+ROUNDS = (2, 10)  # the first cases of each test that reach a bug, before all others
+LONG = 2.0  # seconds of a test that waits for all others
 TOGETHER = 6  # files that are collected at once
+HANGS = 10.0, 20.0  # seconds of a test that hangs, and how many times its own they are
 ASLEEP = 60  # how many times as long a run may take, if it gets no processor
 Batches = Sequence[Sequence[str]]  # of tests or files, that are collected together
-FOUND, CRASHED, SURVIVED = "found", "crashed", "survived"
-SLOW, BROKEN = "slow", "broken"
+FOUND, CRASHED, HUNG = "found", "crashed", "hung"
+SURVIVED, SLOW, BROKEN = "survived", "slow", "broken"
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class Outcome:
     name, edit : str
         Of the bug; `edit` is a digest, by which results are known to be of now.
     status : str
-        ``found``: a test failed; ``crashed``: the tests' process died of it;
-        ``survived``; ``slow``: the time was over; ``broken``: the package does not
-        import, so that the bug is none.
+        ``found``: a test failed; ``crashed``: the tests' process died of it; ``hung``:
+        a test took far longer than the map says; ``survived``; ``slow``: the time was
+        over; ``broken``: the package does not import, so that the bug is none.
     test : str
         The first test that failed.
     stage : str
@@ -87,7 +88,7 @@ class Outcome:
     @property
     def is_found(self) -> bool:
         """Tell whether the tests noticed."""
-        return self.status in (FOUND, CRASHED)
+        return self.status in (FOUND, CRASHED, HUNG)
 
 
 def digest(mutant: Mutant) -> str:
@@ -119,22 +120,23 @@ def batches_of(mutant: Mutant, stage: str, reached: Path) -> Batches:
 def reaching(mutant: Mutant, reached: Path) -> Batches:
     """Return the tests that reach a bug, few files at a time; none without a map.
 
-    In a first round they are a few cases of each of the nearest tests, in the next one
-    more of these and a few of the others, and so on.
+    Those first that are quick and reach few other bugs: most likely they test the very
+    lines. In a first round they are a few cases of each of the nearest tests, in the
+    next one more of these and a few of the others, and so on; what takes long is last.
     """
-    rows = _map(reached).get(mutant.name, [])
-    near = _within(NEAR[mutant.area])
-    tests = [test for _, test in sorted(rows) if not test.startswith(_far(mutant))]
-    tests.sort(key=lambda test: not test.startswith(near))
-    rounds: dict[int, dict[str, list[str]]] = {}  # file → tests
+    far, near = _far(mutant), _within(NEAR[mutant.area])
+    rows = [r for r in _map(reached).get(mutant.name, []) if not r[1].startswith(far)]
+    breadths = _breadths(reached)
+    rows.sort(key=lambda r: (not r[1].startswith(near), breadths[r[1]] * (1 + r[0])))
+    rounds: dict[int, list[str]] = {}
     cases: Counter[str] = Counter()
-    for test in tests:
+    for seconds, test in rows:
         function = test.partition("[")[0]
         number = sum(cases[function] >= n for n in ROUNDS) + (not test.startswith(near))
-        files = rounds.setdefault(number, {})
-        files.setdefault(function.partition("::")[0], []).append(test)
+        number += len(ROUNDS) * (seconds > LONG)
+        rounds.setdefault(number, []).append(test)
         cases[function] += 1
-    return [batch for _, files in sorted(rounds.items()) for batch in _joined(files)]
+    return [batch for _, tests in sorted(rounds.items()) for batch in _joined(tests)]
 
 
 @cache
@@ -142,11 +144,28 @@ def _map(reached: Path) -> dict[str, list[tuple[float, str]]]:
     return json.loads(reached.read_text("utf-8")) if reached.exists() else {}
 
 
-def _joined(files: dict[str, list[str]]) -> Iterator[list[str]]:
-    """Yield the tests of some files at a time."""
-    tests = list(files.values())
-    for k in range(0, len(tests), TOGETHER):
-        yield list(chain.from_iterable(tests[k : k + TOGETHER]))
+@cache
+def _breadths(reached: Path) -> Counter[str]:
+    """Return how many planted bugs each test reaches."""
+    return Counter(test for rows in _map(reached).values() for _, test in rows)
+
+
+@cache
+def _seconds(reached: Path) -> Mapping[str, float]:
+    """Return how long each test takes that reaches a bug."""
+    return {test: n for rows in _map(reached).values() for n, test in rows}
+
+
+def _joined(tests: list[str]) -> Iterator[list[str]]:
+    """Yield the tests of some files at a time, as they are ordered."""
+    files = list(dict.fromkeys(map(_file, tests)))
+    for k in range(0, len(files), TOGETHER):
+        chosen = set(files[k : k + TOGETHER])
+        yield [test for test in tests if _file(test) in chosen]
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def files_of(mutant: Mutant, stage: str) -> list[str]:
@@ -180,28 +199,37 @@ def _names(folders: Sequence[str]) -> set[str]:
 def climb(
     mutant: Mutant, before: Outcome | None, last: str, reached: Path
 ) -> Iterator[Outcome]:
-    """Run stages after those that have run, up to the last, until a test fails."""
+    """Run stages after those that have run, up to the last, until a test fails.
+
+    A stage of files begins with those of the one before it if that was slow.
+    """
     done = STAGES.index(before.stage) + 1 if before is not None else 0
     seconds = before.seconds if before is not None else 0.0
+    left: Batches = ()
+    if before is not None and before.status == SLOW and done > 1:
+        left = batches_of(mutant, before.stage, reached)
     for stage in STAGES[done : STAGES.index(last) + 1]:
-        batches = batches_of(mutant, stage, reached)
+        batches = [*left, *batches_of(mutant, stage, reached)]
         start = time.perf_counter()
         status, test = SURVIVED, ""
         if batches:
-            status, test = _run(mutant, batches, LIMITS[stage])
+            status, test = _run(mutant, batches, LIMITS[stage], _seconds(reached))
         seconds = round(seconds + time.perf_counter() - start, 1)
         outcome = Outcome(mutant.name, digest(mutant), status, test, stage, seconds)
         yield outcome
+        left = batches if status == SLOW and stage != STAGES[0] else ()
         if status not in (SURVIVED, SLOW):
             return
 
 
-def _run(mutant: Mutant, batches: Batches, limit: int) -> tuple[str, str]:
+def _run(
+    mutant: Mutant, batches: Batches, limit: int, seconds: Mapping[str, float]
+) -> tuple[str, str]:
     """Return the status of a run of tests, and the test that failed or was running."""
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "test"
         notes.touch()
-        arguments = (mutant, batches, notes, limit)
+        arguments = (mutant, batches, limit, _Notes(notes, seconds))
         process = get_context("fork").Process(target=_tests, args=arguments)
         process.start()
         process.join(ASLEEP * limit)
@@ -213,6 +241,8 @@ def _run(mutant: Mutant, batches: Batches, limit: int) -> tuple[str, str]:
     assert code is not None
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return SLOW, test
+    if code == -signal.SIGPROF:
+        return HUNG, test
     if code < 0:
         return CRASHED, test
     if code == pytest.ExitCode.OK:
@@ -221,7 +251,7 @@ def _run(mutant: Mutant, batches: Batches, limit: int) -> tuple[str, str]:
     return (FOUND if has_failed else BROKEN), test
 
 
-def _tests(mutant: Mutant, batches: Batches, notes: Path, limit: int) -> None:
+def _tests(mutant: Mutant, batches: Batches, limit: int, notes: "_Notes") -> None:
     """Run tests in this process, and note which one is running."""
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 10))
     os.chdir(ROOT)
@@ -232,23 +262,33 @@ def _tests(mutant: Mutant, batches: Batches, notes: Path, limit: int) -> None:
     options = ("-x", "-q", "-n0", "--tb=no", "-p", "no:cacheprovider")
     loaded = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # Hypothesis is
     for batch in batches:  # most bugs need the first ones alone
-        files = dict.fromkeys(name.partition("::")[0] for name in batch)
+        files = dict.fromkeys(map(_file, batch))
         arguments = [*options, *loaded, "--hypothesis-seed=0", *files]
-        code = pytest.main(arguments, plugins=[_Notes(notes), _Chosen(batch)])
+        code = pytest.main(arguments, plugins=[notes, _Chosen(batch)])
         if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             os._exit(code)
     os._exit(pytest.ExitCode.OK)
 
 
 class _Notes:
-    """A plugin of pytest: writes down which test runs, up to the first that fails."""
+    """A plugin of pytest: writes down which test runs, up to the first that fails.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.has_failed = path, False
+    The process dies of a test that hangs, if it is known how long that takes.
+    """
+
+    def __init__(self, path: Path, seconds: Mapping[str, float]) -> None:
+        self.path, self.seconds, self.has_failed = path, seconds, False
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if not self.has_failed:
             self.path.write_text(nodeid, "utf-8")
+        least, times = HANGS
+        known = self.seconds.get(nodeid)
+        limit = 0.0 if known is None else max(least, times * known)
+        signal.setitimer(signal.ITIMER_PROF, limit)
+
+    def pytest_runtest_logfinish(self) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.has_failed |= report.failed

@@ -9,6 +9,7 @@ import pytest
 
 from .bugs import MUTANTS
 from .mutant import ROOT, Mutant
+from .reach import lines
 from .running import STAGES, files_of, reaching
 
 NAMED = (
@@ -28,10 +29,10 @@ def results_of(tmp_path, *options: str) -> list[dict[str, object]]:
     return json.loads(path.read_text("utf-8"))
 
 
-def map_of(tmp_path, mutant: Mutant, *rows: tuple[float, str]) -> Path:
-    """Write a map of what tests reach: of one bug."""
+def map_of(tmp_path, mutant: Mutant, *rows: tuple[float, str], **others) -> Path:
+    """Write a map of what tests reach: of one bug, and of others."""
     path = tmp_path / "reached.json"
-    path.write_text(json.dumps({mutant.name: rows}), "utf-8")
+    path.write_text(json.dumps({mutant.name: rows, **others}), "utf-8")
     return path
 
 
@@ -62,10 +63,32 @@ def test_the_nearest_tests_of_all_kinds_run_first(tmp_path):
     near, other = "tests/passes/test_rules.py", "tests/codegen/test_kernels.py"
     rows = [(0.1, f"{other}::test_a"), (0.2, "tests/docs/test_guides.py::test_b")]
     cases = [f"{near}::test_c[{k}]" for k in range(4)]
-    rows += [(0.3 + k, case) for k, case in enumerate(cases)]
+    rows += [(0.3 + k / 10, case) for k, case in enumerate(cases)]
     path = map_of(tmp_path, bug(NAMED[0]), *rows)
     batches = reaching(bug(NAMED[0]), path)
     assert batches == [cases[:2], [*cases[2:], f"{other}::test_a"]]
+
+
+def test_tests_that_reach_few_bugs_run_first(tmp_path):
+    """Unless they take long."""
+    folder = "tests/passes"
+    general, special = (
+        f"{folder}/test_cse.py::test_a",
+        f"{folder}/test_rules.py::test_b",
+    )
+    other, long = f"{folder}/test_rules.py::test_c", f"{folder}/test_cse.py::test_d"
+    rows = [(0.1, general), (0.2, special), (0.3, other), (9.0, long)]
+    more = {"one": [(0.1, general)], "two": [(0.1, general), (0.3, other)]}
+    path = map_of(tmp_path, bug(NAMED[0]), *rows, **more)
+    assert reaching(bug(NAMED[0]), path) == [[special, other, general], [long]]
+
+
+def test_constants_are_reached_where_they_are_read():
+    text = (
+        "ONE = 1\nTWO = ONE + 1\nOTHER = 3\n\ndef f():\n    x = TWO\n    return OTHER\n"
+    )
+    assert lines(Mutant("x", "ir/x.py", "= 1", "= 2"), text) == {1, 6}
+    assert lines(Mutant("x", "ir/x.py", "x = TWO", "x = ONE"), text) == {6}
 
 
 def test_without_a_map_no_test_is_known_to_reach(tmp_path):

@@ -97,6 +97,11 @@ def test_special_values(name):
     np.testing.assert_allclose(evaluate(found, [z])[0], fn(z), rtol=1e-12, atol=1e-300)
 
 
+def test_truth_is_that_of_either_part():
+    _, found = split_of(lambda z: z.astype(bool), SPECIAL)
+    np.testing.assert_array_equal(evaluate(found, [SPECIAL])[0], SPECIAL != 0)
+
+
 def test_accuracy_where_parts_cancel_or_are_large():
     near = np.exp(1j * np.linspace(0.1, 3, 7)) * (1 + 1e-12)
     _, found = split_of(np.log, near)

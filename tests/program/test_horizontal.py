@@ -6,8 +6,9 @@ import pytest
 import tracejit as tj
 from tracejit.kernels.parts import parts_of
 from tracejit.kernels.printer import format_kernel
-from tracejit.program.horizontal import MAX_BUFFERS
+from tracejit.program.horizontal import MAX_BUFFERS, merge_alike
 from tracejit.program.interp import run_program
+from tracejit.program.parser import parse_program
 from tracejit.program.program import Run
 
 RNG = np.random.default_rng(7)
@@ -97,6 +98,32 @@ def test_a_reader_between_keeps_its_place():
     assert [type(s).__name__ for s in program.steps] == ["Run", "Extern", "Run"]
     for g, w in zip(tj.jit(fn)(x), fn(x), strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-12)
+
+
+WRITTEN_BETWEEN = """\
+program @f(%x0, %x1) -> (%y2, %y3) arena(0) {
+  %x0: f32[4] = input 0
+  %x1: f32[4] = input 1
+  %y2: f32[4] = output 0
+  %y3: f32[4] = output 1
+  run @k(%x0) -> (%y2)
+  copy %x1 -> %x0
+  run @k(%x1) -> (%y3)
+}
+
+kernel @k(%x: f32[4]) -> (%out: f32[4]) axes(i: 4) {
+  schedule i: vector
+  %a{i} = load %x[i]
+  store %out[i] = %a + 1.0
+}
+"""
+
+
+def test_what_a_kernel_reads_is_not_written_before():
+    program = parse_program(WRITTEN_BETWEEN)
+    assert merge_alike(program) is program
+    free = parse_program(WRITTEN_BETWEEN.replace("  copy %x1 -> %x0\n", ""))
+    assert [s.inputs for s in merge_alike(free).steps] == [("x0", "x1")]
 
 
 def test_a_kernel_of_very_many_arrays_stays_by_itself():

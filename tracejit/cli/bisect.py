@@ -80,7 +80,7 @@ def bisect(
 
     The graph is run by NumPy's functions after each pass, on sample inputs: normal,
     positive and special ones. Machine code is run in a process of its own: it may crash
-    or hang.
+    or hang. So may a pass: it has as many seconds.
     """
     check_rules(disabled)
     passes = passes_of(LLVM) if pipeline is None else find_passes(pipeline)

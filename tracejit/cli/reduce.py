@@ -94,11 +94,11 @@ def reduce(
     in the same way.
     """
     with user_errors():
-        passes, switches = setting_of(file, pipeline)
+        setting, switches = setting_of(file, pipeline)
         with config.override(**switches):
             found = reduced(
                 list(graphs_of(file, arguments, args_from)),
-                Setting(passes, seconds=timeout),
+                replace(setting, seconds=timeout),
                 check,
                 seed,
                 seconds,
@@ -127,14 +127,16 @@ def reduce(
 
 def setting_of(
     file: str, pipeline: str | None
-) -> tuple[Sequence[Pass], dict[str, config.Value]]:
-    """Return the passes, and the switches of a repro."""
+) -> tuple[Setting, dict[str, config.Value]]:
+    """Return how graphs are lowered, and the switches of a repro."""
     content = read_text(file) if file.endswith(".tir") else ""
-    if not content.startswith(HEAD):
-        return passes_of(LLVM) if pipeline is None else find_passes(pipeline), {}
-    repro = read(content)
-    passes = repro.setting.passes if pipeline is None else find_passes(pipeline)
-    return passes, dict(repro.switches)
+    setting, switches = Setting(passes_of(LLVM)), {}
+    if content.startswith(HEAD):
+        repro = read(content)
+        setting, switches = repro.setting, dict(repro.switches)
+    if pipeline is not None:
+        setting = replace(setting, passes=find_passes(pipeline))
+    return setting, switches
 
 
 def reduced(
@@ -162,10 +164,15 @@ def failing_of(check: str, graph: Graph, setting: Setting, seed: int) -> Failing
     if first is None:
         return None
     if first.level == "pass":
-        return lambda g, ps: _alike(bisect_passes(g, ps, seed=seed), first)
+        return lambda g, ps: _alike(
+            bisect_passes(g, ps, seed=seed, seconds=setting.seconds), first
+        )
+    inputs = graph.in_avals
 
     def fails(graph: Graph, passes: Sequence[Pass]) -> bool:
-        tried = replace(setting, passes=passes)
+        is_strided = graph.in_avals == inputs
+        strides = setting.in_strides if is_strided else ()
+        tried = replace(setting, passes=passes, in_strides=strides)
         if first.died:
             return _death(graph, tried, seed) == first.died
         return _alike(bisect(graph, tried, seed=seed), first)

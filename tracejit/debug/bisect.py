@@ -18,6 +18,7 @@ from ..ir.rewrite import RuleStats
 from ..ir.verify import verify
 from ..passes.manager import Pass, PassContext
 from .checks import Check, Inputs, references, same_results
+from .child import SECONDS, ProcessDied, computing_limit
 from .contract import Reference
 from .culprit import Culprit, said
 from .diff import diff
@@ -66,9 +67,11 @@ def bisect(
     """
     given, passes = list(inputs), setting.passes
     if check is not None:
-        return bisect_passes(graph, passes, check, given, seed, setting.disabled)
+        return bisect_passes(
+            graph, passes, check, given, seed, setting.disabled, setting.seconds
+        )
     wanted = references(graph, given, seed)
-    found, made = _bisect_results(graph, passes, wanted, setting.disabled)
+    found, made = _bisect_results(graph, wanted, setting)
     if found is not None:
         return found
     if not setting.offers:  # no pass is needed again
@@ -83,6 +86,7 @@ def bisect_passes(
     inputs: Iterable[Inputs] = (),
     seed: int = 0,
     disabled: Iterable[str] = (),
+    seconds: float = SECONDS,
 ) -> Culprit | None:
     """Find the first rewrite of a pipeline with which a graph fails a check.
 
@@ -100,6 +104,8 @@ def bisect_passes(
         Of the samples.
     disabled : iterable of str
         Rules not to apply.
+    seconds : float
+        Of the processor, after which a pass that still runs is taken to hang.
 
     Returns
     -------
@@ -111,22 +117,22 @@ def bisect_passes(
     TracejitError
         If the check fails for the graph as traced.
     """
-    off = frozenset(disabled)
+    setting = Setting(passes, disabled=frozenset(disabled), seconds=seconds)
     if check is None:
         wanted = references(graph, list(inputs), seed)
-        return _bisect_results(graph, passes, wanted, off)[0]
+        return _bisect_results(graph, wanted, setting)[0]
     wrong = check(graph)
     if wrong is not None:
         raise TracejitError(
             f"the graph as traced fails the check already: {wrong}",
             hint="bisect finds the rewrite that makes a right graph wrong",
         )
-    graphs, crash = _graphs(graph, passes, off)
+    graphs, crash = _graphs(graph, setting)
     last = len(graphs) - 1
     if crash is None and check(graphs[-1]) is None:
         return None
     if crash is not None and check(graphs[-1]) is None:
-        return _rewrite_at_fault(passes[last], graphs[-1], check, off)
+        return _rewrite_at_fault(passes[last], graphs[-1], check, setting)
     good, bad = 0, last
     while bad - good > 1:
         middle = (good + bad) // 2
@@ -134,53 +140,47 @@ def bisect_passes(
             good = middle
         else:
             bad = middle
-    return _rewrite_at_fault(passes[bad - 1], graphs[bad - 1], check, off)
+    return _rewrite_at_fault(passes[bad - 1], graphs[bad - 1], check, setting)
 
 
-def _graphs(
-    graph: Graph, passes: Sequence[Pass], disabled: frozenset[str]
-) -> tuple[list[Graph], Exception | None]:
+def _graphs(graph: Graph, setting: Setting) -> tuple[list[Graph], Exception | None]:
     """Return the graph and that after each pass, and the error of one that raises."""
     graphs = [graph]
-    for one in passes:
+    for one in setting.passes:
         try:
-            made = one.run(graphs[-1], PassContext(disabled_rules=disabled))
-            graphs.append(verify(made))
+            graphs.append(_made(one, graphs[-1], setting.context, setting.seconds))
         except Exception as error:  # whatever a pass may raise
             return graphs, error
     return graphs, None
 
 
 def _bisect_results(
-    graph: Graph,
-    passes: Sequence[Pass],
-    wanted: Sequence[Reference],
-    disabled: frozenset[str],
+    graph: Graph, wanted: Sequence[Reference], setting: Setting
 ) -> tuple[Culprit | None, Graph]:
     """Walk through the passes, comparing each graph with the one before it.
 
     Returns what is wrong, and the last graph that is right.
     """
     base = list(wanted)
-    for one in passes:
+    for one in setting.passes:
         probe = exact_or_close(one, wanted, base)
         try:
-            made = _made(one, graph, disabled)
+            made = _made(one, graph, setting.context, setting.seconds)
             wrong = None if made is graph else probe(made)
         except Exception as error:  # whatever a pass may raise
             wrong = said(error)
         if wrong is not None:
-            return _rewrite_at_fault(one, graph, probe, disabled), graph
+            return _rewrite_at_fault(one, graph, probe, setting), graph
         if not one.is_exact and made is not graph:
             base = [replace(r, graph=made, _runs={}) for r in base]
         graph = made
     return None, graph
 
 
-def _made(one: Pass, graph: Graph, disabled: frozenset[str]) -> Graph:
+def _made(one: Pass, graph: Graph, context: PassContext, seconds: float) -> Graph:
     """Return what a pass makes of a graph, verified."""
-    with paused():
-        made = one.run(graph, PassContext(disabled_rules=disabled))
+    with paused(), computing_limit(seconds):
+        made = one.run(graph, context)
         return made if made is graph else verify(made)
 
 
@@ -203,6 +203,7 @@ class _Trial:
     graph: Graph | None
     fired: Counter[str]
     wrong: str | None
+    died: str = ""
 
     @property
     def total(self) -> int:
@@ -210,15 +211,21 @@ class _Trial:
 
 
 def _rewrite_at_fault(
-    one: Pass, graph: Graph, probe: Probe, disabled: frozenset[str]
+    one: Pass, graph: Graph, probe: Probe, setting: Setting
 ) -> Culprit:
-    """Find the first rewrite of a pass with which its result fails."""
+    """Find the first rewrite of a pass with which its result fails.
+
+    Of those of a pass that does not end, the one that is half way to where it is.
+    """
+    disabled = setting.disabled
 
     def attempt(limit: int | None, off: frozenset[str] = disabled) -> _Trial:
         context = PassContext(disabled_rules=off, stats=RuleStats(limit=limit))
         try:
-            made = verify(one.run(graph, context))
+            made = _made(one, graph, context, setting.seconds)
             return _Trial(made, context.stats.fired, probe(made))
+        except ProcessDied as error:
+            return _Trial(None, context.stats.fired, str(error), error.how)
         except Exception as error:  # whatever a pass may raise
             return _Trial(None, context.stats.fired, said(error))
 
@@ -228,6 +235,9 @@ def _rewrite_at_fault(
     best, worst = attempt(0), whole
     if best.wrong is not None or not bad:
         return _atomic(one, graph, best if best.wrong is not None else whole)
+    if whole.died:
+        bad = (bad + 1) // 2
+        good, best, worst = bad - 1, attempt(bad - 1), attempt(bad)
     while bad - good > 1:
         middle = (good + bad) // 2
         trial = attempt(middle)
@@ -240,17 +250,17 @@ def _rewrite_at_fault(
     change = None
     if best.graph is not None and worst.graph is not None:
         change = diff(best.graph, worst.graph)
-    assert worst.wrong is not None
     return Culprit(
         "pass",
         one.name,
-        worst.wrong,
+        worst.wrong or whole.wrong,
         rule,
         best.total + 1,
         max(worst.total, best.total + 1),
         whole.total,
         change,
         change.source if change else (),
+        died=whole.died,
     )
 
 
@@ -261,7 +271,13 @@ def _atomic(one: Pass, graph: Graph, trial: _Trial) -> Culprit:
     assert trial.wrong is not None
     notes = ("the pass counts no rewrites there: this is all it did",)
     return Culprit(
-        "pass", one.name, trial.wrong, change=change, source=source, notes=notes
+        "pass",
+        one.name,
+        trial.wrong,
+        change=change,
+        source=source,
+        notes=notes,
+        died=trial.died,
     )
 
 

@@ -3,7 +3,8 @@
 Needs a function, and `fork`, so that it may hold anything; where the system has none it
 runs in this process. Establishes `values_of_child`, which yields what the function
 sends, and `outcomes_of_code`: what code gives that is built there. `ProcessDied` says
-what became of a child that did not come to its end.
+what became of a child that did not come to its end; `computing_limit` raises it in this
+process, for Python code.
 
 What the child does to objects is lost, what it prints is not.
 """
@@ -13,6 +14,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -89,6 +91,30 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def computing_limit(seconds: float) -> Iterator[None]:
+    """Raise `ProcessDied` here, where Python code still computes after so many seconds.
+
+    They are seconds of the processor. Only the main thread can be interrupted: in
+    others there is no limit.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not (is_main and hasattr(signal, "setitimer")):
+        yield
+        return
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise _late(seconds)
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def values_of_child(

@@ -9,6 +9,7 @@ code is wrong (`steps`).
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import unified_diff
+from math import prod
 
 import numpy as np
 
@@ -29,12 +30,12 @@ from ..program.blocks import with_blocks
 from ..program.donate import Offer, with_final_copies
 from ..program.interp import run_program
 from ..program.lower import lower_graph
-from ..program.plan import plan_memory
+from ..program.plan import ALIGNMENT
 from ..program.printer import format_program
-from ..program.program import Program, Run, nested
+from ..program.program import Program, Run, Storage, nested
 from ..program.verify import verify_program
 from .checks import Inputs, complaint_of, references
-from .child import SECONDS
+from .child import BUILDING, SECONDS, computing_limit
 from .contract import Outcome, Reference
 from .culprit import Culprit, Failure, said
 from .steps import Native, code_culprit, usual_target, with_strides
@@ -65,7 +66,8 @@ class Setting:
     is_native : bool
         Whether it becomes machine code for this machine's CPU.
     seconds : float
-        After which machine code that still runs is taken to hang.
+        After which machine code that still runs is taken to hang, and so is a pass.
+        The interpreter of Programs has `child.BUILDING` times as many.
     """
 
     passes: Sequence[Pass]
@@ -195,10 +197,10 @@ class _Lowering:
         return Native(self.programs[-1][1], self.laid_out, self.setting.seconds)
 
     def finished(self, name: str, program: Program) -> Program:
-        """Return a Program that can be run, its memory planned."""
+        """Return a Program that can be run."""
         if name in ("plan", "blocks"):
             return program
-        return plan_memory(with_final_copies(program, self.setting.offers))
+        return apart(with_final_copies(program, self.setting.offers))
 
     def laid_out(self, inputs: Inputs) -> list[Array]:
         """Return copies of inputs in the strides that the Program expects."""
@@ -227,7 +229,7 @@ class _Lowering:
     ) -> str | None:
         try:
             made = verify_program(self.finished(name, program))
-            return complaint_of(wanted, lambda xs: run_program(made, xs))
+            return _complaint(made, wanted, self.setting)
         except Exception as error:  # of the verifier, or of a run that leaves memory
             return said(error)
 
@@ -251,6 +253,26 @@ class _Lowering:
             if isinstance(step, Run) and step.kernel.source == found.source:
                 return replace(found, name=f"{step.kernel.name} ({found.name})")
         return found
+
+
+def apart(program: Program) -> Program:
+    """Return a Program whose buffers share no memory: what a plan does is left out."""
+    at, buffers = 0, []
+    for buffer in program.buffers:
+        if buffer.storage is Storage.ARENA:
+            buffer = replace(buffer, offset=at)
+            nbytes = prod(buffer.shape) * buffer.dtype.itemsize
+            at += (nbytes // ALIGNMENT + 1) * ALIGNMENT
+        buffers.append(buffer)
+    return replace(program, buffers=tuple(buffers), arena_bytes=at)
+
+
+def _complaint(
+    program: Program, wanted: Sequence[Reference], setting: Setting
+) -> str | None:
+    """Return what is wrong with what a Program gives, or that it does not end."""
+    with computing_limit(BUILDING * setting.seconds):
+        return complaint_of(wanted, lambda xs: run_program(program, xs))
 
 
 def changed_lines(before: Program, after: Program) -> Iterator[str]:
@@ -297,8 +319,8 @@ def _wrong_equation(graph: Graph, inputs: Inputs, setting: Setting) -> Culprit |
 def _wrong_alone(alone: Graph, wanted: Reference, setting: Setting) -> str | None:
     try:
         strides = [None] * len(alone.invars)
-        program = plan_memory(lower_graph(alone, strides, setting.complex_views))
-        return complaint_of([wanted], lambda xs: run_program(program, xs))
+        program = apart(lower_graph(alone, strides, setting.complex_views))
+        return _complaint(program, [wanted], setting)
     except Exception as error:  # whatever lowering may raise
         return said(error)
 

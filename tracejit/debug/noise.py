@@ -45,6 +45,8 @@ EXACT = frozenset(
         *("window_max", "window_pick", "callback", "check", "iota"),
     }
 )
+# Of two zeros they give either one: in NumPy, the place in the array decides.
+EXTREMA = frozenset({"maximum", "minimum", "fmax", "fmin"})
 OVERFLOWING = SUMS | {"add", "sub", "mul", "fma"}
 PRODUCTS = (dot_general_p, conv_general_p)
 ULPS = 4.0  # what elementary functions may err by; see docs/numerics.md
@@ -121,6 +123,8 @@ class _Run:
         outs = [np.asarray(x) for x in eqn.primitive.evaluate(ins, eqn.params)]
         if eqn.primitive is sort_p and self.seed % 2:  # zeros are equal, in any order
             return [np.where(x == 0, -x, x).astype(x.dtype) for x in outs]
+        if eqn.primitive.name in EXTREMA and self.seed % 2:
+            return [_other_zero(ins[0], ins[1], outs[0])]
         if eqn.primitive.kind is Kind.VIEW or eqn.primitive.name in EXACT:
             return outs
         if self.seed % 2 and eqn.primitive in PRODUCTS:
@@ -251,6 +255,14 @@ class _Run:
         if x.dtype.kind != "c":
             signs = signs * np.where(np.signbit(x), -1.0, 1.0)
         return np.asarray(signs * size)
+
+
+def _other_zero(a: Array, b: Array, x: Array) -> Array:
+    """Return what is one of two operands, with the other zero where both are zeros."""
+    if x.dtype not in dt.INEXACT or x.dtype.kind == "c":
+        return x
+    is_either = (a == 0) & (b == 0) & (np.signbit(wide(a)) != np.signbit(wide(b)))
+    return np.where(is_either, -x, x).astype(x.dtype)
 
 
 def wide(x: Array) -> Array:

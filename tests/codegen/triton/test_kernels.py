@@ -366,6 +366,21 @@ kernel @k(%a: f32[5,9], %b: f32[9,7], %c: f32[40]) -> (%d: f32[5,7], %e: f32[40]
     assert [code.form for code in done.codes] == ["parts"]
 
 
+POSITIONS = """\
+kernel @k(%x: f32[4,3,5]) -> (%out: i64[4]) axes(i: 4, j: 3, l: 5) {
+  schedule i: vector, j: sequential, l: sequential
+  %a{i,j,l} = load %x[i, j, l]
+  %m{i} = reduce argmax over l, j: %a
+  store %out[i] = %m
+}
+"""
+
+
+def test_positions_along_axes_in_any_order(interpreter):
+    for persistent in (64, 8):
+        check(interpreter, *parse_kernel(POSITIONS), persistent=persistent, loop=8)
+
+
 # --- loaded indices ---------------------------------------------------------------
 
 

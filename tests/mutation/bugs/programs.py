@@ -2,6 +2,27 @@
 
 from ..mutant import Mutant
 
+PIECES = f"""graph @f(%x: f32[64], %y: f32[64]) -> (f32[1024]) {{
+  %0: f32[1024] = concatenate {", ".join(["%x, %y"] * 8)} {{axis=0}}
+  return %0
+}}"""
+TURNED_CARRY = """graph @f(%m: f32[3,3]) -> (f32[3,3]) {
+  %0: f32[3,3] = scan %m {body=graph @body(%0: f32[3,3]) -> (f32[3,3]) {
+      %1: f32[3,3] = transpose %0 {perm=(1, 0)}
+      return %1
+    }, length=3, reverse=false, consts=0, carries=1, unroll=1}
+  return %0
+}"""
+REVERSED = """graph @f(%x: f32[3,4]) -> (f32[3,4]) {
+  %0: f32[3,4] = rev %x {axes=(0, 1)}
+  %1: f32[3,4] = sort %0 {axis=0}
+  return %1
+}"""
+PARTS = """graph @f(%z: c64[5]) -> (f32[5]) {
+  %0: f32[5] = imag %z
+  %1: f32[5] = sort %0 {axis=0}
+  return %1
+}"""
 PROGRAMS = (
     Mutant(
         "plan: a buffer dies one step early",
@@ -93,10 +114,10 @@ PROGRAMS = (
         "merge",
     ),
     Mutant(
-        "merging: literals do not tell kernels apart",
+        "merging: results of the last kernel come first",
         "program/horizontal.py",
-        "return x.key if isinstance(x, Literal) else numbers[x.name]",
-        "return 0 if isinstance(x, Literal) else numbers[x.name]",
+        "outputs = tuple(b for r in runs for b in r.outputs)",
+        "outputs = tuple(b for r in reversed(runs) for b in r.outputs)",
         "merge",
     ),
     Mutant(
@@ -105,6 +126,7 @@ PROGRAMS = (
         "        yield x, at * strides[axis]\n        at += x.aval.shape[axis]",
         "        yield x, at * strides[axis]\n        at += x.aval.shape[axis] - (at > 64)",
         "lower",
+        PIECES,
     ),
     Mutant(
         "lower: aliases of aliases forget the first offset",
@@ -119,6 +141,7 @@ PROGRAMS = (
         "offset = sum((shape[d] - 1) * strides[d] for d in moved)",
         "offset = sum((shape[d] - 1) * strides[d] for d in moved[:1])",
         "lower",
+        REVERSED,
     ),
     Mutant(
         "lower: reshapes of memory that is not contiguous",
@@ -133,6 +156,7 @@ PROGRAMS = (
         "if home is not carry and (home.base or home.name) in roots:",
         "if home is carry and (home.base or home.name) in roots:",
         "lower",
+        TURNED_CARRY,
     ),
     Mutant(
         "lower: reversed loops begin at the first slice",
@@ -147,6 +171,7 @@ PROGRAMS = (
         "offset=2 * offset + k,",
         "offset=2 * offset + 1 - k,",
         "lower",
+        PARTS,
     ),
     Mutant(
         "lower: the test of a while is not asked again",
@@ -186,10 +211,10 @@ PROGRAMS = (
         "lower",
     ),
     Mutant(
-        "kernels: sums run along the group's own axes wherever they are",
+        "kernels: operands of products are summed along the product's own axes",
         "kernels/lower.py",
-        "if own is not None and own not in taken and is_inner:",
-        "if own is not None and own not in taken:",
+        "is_own = shape == self.space.shape and not (self.in_product or is_operand)",
+        "is_own = shape == self.space.shape",
         "lower",
     ),
     Mutant(
@@ -283,15 +308,15 @@ PROGRAMS = (
         "code",
     ),
     Mutant(
-        "the summation tree adds the newer part on the left",
+        "the summation tree adds leaves one after the other",
         "kernels/tree.py",
-        "            part = stack.pop()[1] + part\n            level += 1",
-        "            part = part + stack.pop()[1]\n            level += 2",
+        "while stack and stack[-1][0] == level:",
+        "while stack and stack[-1][0] >= level:",
     ),
     Mutant(
-        "the summation tree fills lanes with positive zeros",
+        "the summation tree folds lanes that are neighbours",
         "kernels/tree.py",
-        '-0.0 if x.dtype.kind in "fcV" else 0',
-        "0",
+        "lanes = lanes[..., :width] + lanes[..., width : 2 * width]",
+        "lanes = lanes[..., ::2] + lanes[..., 1::2]",
     ),
 )

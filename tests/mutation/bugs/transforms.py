@@ -262,9 +262,9 @@ TRANSFORMS = (
         '"on_false": _after(second, [*second.residuals, *unread[0]]),',
     ),
     Mutant(
-        "a turn repeats what it should have kept",
+        "a turn keeps twice what it needs twice",
         "transforms/residuals.py",
-        "if all(x in available for x in _variables(eqn)):",
-        "if any(x in available for x in _variables(eqn)):",
+        "pending, seen = list(wanted), set(wanted)",
+        "pending, seen = list(wanted), set[Var]()",
     ),
 )
