@@ -59,8 +59,8 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     if dt.is_complex(v.dtype):
         raise TypeError("x may not be complex")
     _check_row(edges)
-    rises = np.all(edges[1:] >= edges[:-1])
-    falls = np.all(edges[1:] <= edges[:-1]) & ~rises
+    rises: Any = np.all(edges[1:] >= edges[:-1])
+    falls: Any = np.all(edges[1:] <= edges[:-1]) & ~rises
     require(rises | falls, "bins must be monotonically increasing or decreasing")
     place = searchsorted(edges, v, "left" if right else "right")
     if edges.is_known:
