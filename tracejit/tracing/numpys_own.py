@@ -36,7 +36,6 @@ TRACED_AS_WRITTEN: frozenset[Fn] = frozenset(
         np.iscomplex,
         np.isneginf,
         np.isposinf,
-        np.poly,
         np.polyadd,
         np.polyder,
         np.polyint,
