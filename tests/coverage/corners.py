@@ -216,6 +216,34 @@ np.sort_complex(x)
 ~np.array([True, False, True]) & b[:, 0]
 """
 
+# Functions of numpy.polynomial.
+PACKAGE = """
+np.polynomial.polynomial.polyval(x, v[:3])
+np.polynomial.polynomial.polyval2d(x, y, s)
+np.polynomial.chebyshev.chebval(x, v[:4])
+np.polynomial.legendre.legval(x, v[:4])
+np.polynomial.hermite.hermval(x, v[:4])
+np.polynomial.laguerre.lagval(x, v[:4])
+np.polynomial.polynomial.polyder(v)
+np.polynomial.polynomial.polyint(v)
+np.polynomial.polynomial.polyvander(v, 3)
+np.polynomial.chebyshev.chebvander(v, 3)
+np.polynomial.polynomial.polymul(v[:3], w[:3])
+np.polynomial.polynomial.polyadd(v[:3], w[:5])
+np.polynomial.polynomial.polyroots(v[:4])
+np.polynomial.polynomial.polyfromroots(v[:4])
+np.polynomial.polynomial.polypow(v[:3], 3)
+np.polynomial.polynomial.polyval([1., x[0,0]], [2, x[0, 1]])
+np.polynomial.chebyshev.chebmul(v[:3], w[:3])
+np.polynomial.chebyshev.chebder(v[:5])
+np.polynomial.legendre.legint(v[:5])
+np.polynomial.chebyshev.chebgauss(4)[0] * x[0]
+np.polynomial.polynomial.polyvander2d(v[:3], w[:3], [1, 2])
+np.polynomial.hermite.hermvander(v, 3)
+np.polynomial.polynomial.polyval3d(x, y, x, q)
+np.polynomial.chebyshev.chebgrid2d(v, w, s)
+"""
+
 # Arguments, errors, views.
 OTHERS = """
 np.sum(x, where=i)
@@ -360,7 +388,7 @@ np.tensordot(x, y.T, axes=3)
 
 CALLS = [
     line
-    for table in (PLACES, INDICES, POLYNOMIALS, OTHERS)
+    for table in (PLACES, INDICES, POLYNOMIALS, PACKAGE, OTHERS)
     for line in table.strip().splitlines()
 ]
 

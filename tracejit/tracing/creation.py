@@ -369,6 +369,22 @@ def _of_all(function: Fn) -> Fn:
     return wrapped
 
 
+@functools.cache
+def _of_plain(function: Fn) -> Fn:
+    """Return a function of `numpy.polynomial` that is traced if an argument is."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        trace = current_trace()
+        caller = sys._getframe(1)
+        if trace is None or is_library(caller.f_code.co_filename):
+            return function(*args, **kwargs)
+        args = _with_arrays(args, caller)
+        return trace.rules.plain(function, args, kwargs)
+
+    return wrapped
+
+
 class _OfLists:
     """Stands for a ufunc, and makes arrays of the lists of traced values it is given.
 
@@ -462,6 +478,10 @@ class _Installer:
                     function = _dispatcher(found)
                     if function is not None:
                         self._wrap(module, name, _of_all(function))
+            for module in _polynomial_modules():
+                for name, found in list(vars(module).items()):
+                    if isinstance(found, FunctionType) and not name.startswith("_"):
+                        self._wrap(module, name, _of_plain(found))
 
     def install(self) -> None:
         with self.lock:
@@ -507,6 +527,13 @@ class _Installer:
             self.looks_everywhere = False
             with suppress(ValueError):
                 sys.meta_path.remove(self.random_finder)
+
+
+def _polynomial_modules() -> list[ModuleType]:
+    """Return those of `numpy.polynomial` that are loaded."""
+    package = sys.modules.get("numpy.polynomial")
+    names = ("polynomial", "chebyshev", "legendre", "laguerre", "hermite", "hermite_e")
+    return [getattr(package, name) for name in names] if package is not None else []
 
 
 def _targets() -> Iterator[tuple[Any, str, Callable[[Trace, Fn, Any, Any], Any]]]:
