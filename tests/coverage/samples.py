@@ -67,14 +67,14 @@ cumprod: np.cumprod(x, axis=1); np.cumprod(i % 3)
 cumsum: np.cumsum(x); np.cumsum(i, axis=0); np.cumsum(x, axis=1, dtype='f4')
 cumulative_prod: np.cumulative_prod(v); np.cumulative_prod(x, axis=1, include_initial=True)
 cumulative_sum: np.cumulative_sum(v); np.cumulative_sum(x, axis=0, include_initial=True)
-delete: np.delete(x, 1, axis=1); np.delete(x, [0, 2], 0); np.delete(v, slice(1, 5)); np.delete(x, 3)
+delete: np.delete(x, j[0] % 3, axis=0); np.delete(x, 1, axis=1); np.delete(x, [0, 2], 0); np.delete(v, slice(1, 5)); np.delete(x, 3)
 diag: np.diag(v[:3]); np.diag(x, 1); np.diag(v[:3], -1)
 diag_indices: x[np.diag_indices(3)]
 diag_indices_from: s[np.diag_indices_from(s)]
 diagflat: np.diagflat(x[:2, :2], 1)
 diagonal: np.diagonal(x); np.diagonal(x, 1)
 diff: np.diff(x); np.diff(x, 2, axis=0); np.diff(v, prepend=0.0, append=w[:2])
-digitize: np.digitize(x, np.array([0.2, 0.5, 0.7])); np.digitize(x, np.array([0.2, 0.5]), right=True)
+digitize: np.digitize(x, [0.7, 0.5, 0.2]); np.digitize(n, v[:1]); np.digitize(x, np.array([0.2, 0.5, 0.7])); np.digitize(x, np.array([0.2, 0.5]), right=True)
 dot: np.dot(x, y.T); np.dot(v, w); np.dot(x, 2.0); np.dot(x, w[:4])
 dsplit: np.dsplit(x[None], 2)
 dstack: np.dstack([x, y])
@@ -93,7 +93,7 @@ flipud: np.flipud(x)
 fromfunction: np.fromfunction(lambda p, q: p + q, (3, 4)) * x
 full: np.full((2, 2), x[0, 0]); np.full((3, 4), 2.0) + x
 full_like: np.full_like(x, 3); np.full_like(i, 7)
-geomspace: np.geomspace(1, 1000, 4) * x; np.geomspace(v[0], w[0], 5)
+geomspace: np.geomspace(1, 1000, 4) * x; np.geomspace(v[0], w[0], 5); np.geomspace(c[0], c[1], 3)
 gradient: np.gradient(x); np.gradient(x, 0.5, axis=1); np.gradient(v, w.cumsum()); np.gradient(v, w.cumsum(), edge_order=2); np.gradient(x, 2.0, edge_order=2, axis=1)
 hamming: np.hamming(4) * x
 hanning: np.hanning(4) * x
@@ -108,7 +108,7 @@ identity: np.identity(3) + s
 imag: np.imag(c); np.imag(x)
 indices: np.indices((3, 4)) * x
 inner: np.inner(x, y); np.inner(v, w)
-insert: np.insert(x, 1, 5.0, axis=0); np.insert(x, [1, 3], y[:, :2], axis=1); np.insert(v, 2, w[:3]); np.insert(x, 1, 9.0)
+insert: np.insert(x, j[0] % 3, w[:4], axis=0); np.insert(x, 1, 5.0, axis=0); np.insert(x, [1, 3], y[:, :2], axis=1); np.insert(v, 2, w[:3]); np.insert(x, 1, 9.0)
 interp: np.interp(y, np.array([0.1, 0.5, 0.9]), w[:3]); np.interp(v, np.sort(w), v, left=-1.0, right=2.0); np.interp(v * 9, np.array([0.1, 0.5, 0.9]), w[:3], period=1.0)
 isclose: np.isclose(x, y); np.isclose(x, x + 1e-9, equal_nan=True)
 iscomplex: np.iscomplex(c); np.iscomplex(x)
@@ -166,11 +166,13 @@ percentile: np.percentile(x, 30); np.percentile(x, [10, 70], axis=0, method='low
 permute_dims: np.permute_dims(x, (1, 0))
 piecewise: np.piecewise(x, [x < 0.3, x > 0.6], [1.0, lambda t: t * 2]); np.piecewise(v, [v < 0.3], [0.0, np.exp])
 place: placed(x, x > 0.5, [1.0, 2.0])
-poly: np.poly(v[:4])
+poly: np.poly(v[:4]); np.poly(s); np.poly(c[0])
 polyadd: np.polyadd(v[:3], w[:5])
+polydiv: np.polydiv(v[:5], w[:3]); np.polydiv(v[:2], w[:4])
 polyder: np.polyder(v); np.polyder(v, 2)
-polyfit: np.polyfit(v, w, 2); np.polyfit(v, w, 3, w=v)
+polyfit: np.polyfit(v, w, 2); np.polyfit(v, w, 3, w=v); np.polyfit(v, w, 2, cov=True); np.polyfit(v, w, 2, full=True)
 polyint: np.polyint(v); np.polyint(v, 2, k=1.0)
+polymul: np.polymul(v[:3], w[:4]); np.polymul(np.array([0.0, 1.0]), w[:4])
 polysub: np.polysub(v[:4], w[:2])
 polyval: np.polyval(v[:4], x); np.polyval([1.0, 2.0], x)
 prod: np.prod(x); np.prod(i % 4 + 1, axis=1); np.prod(x, axis=0, initial=2.0, where=b)
@@ -189,11 +191,12 @@ require: np.require(x, 'f4')
 reshape: np.reshape(x, (2, 6)); np.reshape(x, -1, order='F')
 resize: np.resize(x, (5, 4))
 result_type: np.zeros(2, np.result_type(x, np.float32)) + x[0, 0]
-roll: np.roll(x, 1); np.roll(x, (1, 2), axis=(0, 1))
+roll: np.roll(x, j[0]); np.roll(x, j[:2], axis=(0, 1)); np.roll(x, 1); np.roll(x, (1, 2), axis=(0, 1))
 rollaxis: np.rollaxis(x[None], 2)
+roots: np.sort(np.roots(v[:4]).real)
 rot90: np.rot90(x); np.rot90(x, 3)
 round: np.round(x, 2); np.round(i); np.round(x * 1000, -2)
-searchsorted: np.searchsorted(np.sort(v), w); np.searchsorted(np.sort(v), 0.5, side='right'); np.searchsorted(v, w, sorter=np.argsort(v))
+searchsorted: np.searchsorted(np.sort(v), n); np.searchsorted(np.sort(v), w); np.searchsorted(np.sort(v), 0.5, side='right'); np.searchsorted(v, w, sorter=np.argsort(v))
 select: np.select([x > 0.7, x > 0.3], [1.0, y], 0); np.select([x > 0.7], [i])
 shape: np.zeros(np.shape(x)) + x
 shares_memory: np.shares_memory(x, y)
@@ -358,10 +361,10 @@ arrays of integers: x[[0, 2]]; x[i % 3]; x[[0, 1], [2, 3]]; x[j % 3, j % 4]; x[-
 broadcast arrays: x[np.array([[0], [2]]), [1, 3]]; x[i[:, :1] % 3, j[:4] % 4]
 arrays beside slices: x[1:, [0, 2]]; x[[0, 2], 1:]; x[None][0, [0, 1]]; x[:, j % 4]; x[None][:, [0, 1], None, [2, 3]]
 known masks: x[np.array([True, False, True])]; x[:, np.array([True, False, True, False])]
-traced masks in reductions: x[x > 0.5].sum(); x[b].mean(); np.sum(x[x > 0.3] ** 2)
+traced masks in reductions: x[x > 0.5].sum(); x[b].mean(); x[b].max(); x[:, b[0]].std(axis=1); x[b[:, 0]].sum(axis=0); np.sum(x[x > 0.3] ** 2)
 writes to elements and slices: written(x, 1, 5.0); written(x, (slice(None), 2), v[:3]); written(x, (slice(1, None), slice(None, None, 2)), 0.0); written(x, ..., y)
 writes through arrays: written(x, [0, 2], 1.5); written(x, (j[:3] % 3, j[:3] % 4), 9.0); written(x, (slice(None), [1, 0]), y[:, :2])
-writes through masks: written(x, x > 0.5, 0.0); written(x, b, 2.0); written(x, np.array([True, False, True]), 2.0)
+writes through masks: written(x, (slice(None), b[0]), 0.0); written(x, b, y[b]); written(x, x > 0.5, 0.0); written(x, b, 2.0); written(x, np.array([True, False, True]), 2.0)
 writes through views: through_view(x); through_view_of_view(x)
 overlapping writes: shifted(v)
 augmented: augmented(x, 1, 2.0); augmented(x, x > 0.5, 1.0); augmented(x, [0, 0, 1], 1.0)
@@ -438,9 +441,6 @@ REASONS: dict[str, str] = {
     ),
     "extract": _DEPENDS + "take `np.where(condition, x, 0)`, or reduce with `where=`",
     "trim_zeros": _DEPENDS + "slice to a length that is known",
-    "roots": _DEPENDS + "take `np.linalg.eigvals` of the companion matrix",
-    "polymul": _DEPENDS + "it trims zeros: `np.convolve` does not",
-    "polydiv": _DEPENDS + "it trims zeros",
     **dict.fromkeys(
         "load loadtxt save savetxt savez savez_compressed fromfile genfromtxt fromregex "
         "fromstring frombuffer fromiter".split(),
@@ -476,9 +476,15 @@ REASONS: dict[str, str] = {
 NOTES = {
     "eig": "the results are complex even where all eigenvalues are real",
     "eigvals": "the results are complex even where all eigenvalues are real",
-    "poly": "of roots; of a matrix, take `np.poly(np.linalg.eigvals(a))`",
-    "polyfit": "without `full=` and `cov=`; it does not warn of poor rank",
-    "bincount": "with `minlength=`, which is the number of bins",
+    "poly": "complex wherever the roots are, unless a real matrix has them",
+    "polyfit": "it does not warn of poor rank",
+    "polymul": "raises when the compiled function meets a leading 0: NumPy leaves it out",
+    "polydiv": "raises when the remainder has other leading zeros than it must have",
+    "roots": "complex even where all roots are real; raises when a leading coefficient is 0",
+    "delete": "at known places, or at a traced one",
+    "insert": "at known places, or at a traced one",
+    "average": "raises where weights sum to 0, when the compiled function runs",
+    "bincount": "with `minlength=`, the number of bins, unless the numbers are known",
     "histogram": "with a number or an array of bins, not the name of an estimator",
     "histogram_bin_edges": "with a number or an array of bins",
     "repeat": "with known counts",
@@ -486,7 +492,6 @@ NOTES = {
     "argpartition": "sorted: one of the results that NumPy allows",
     "partition": "sorted: one of the results that NumPy allows",
     "argsort": "stable, whatever the kind",
-    "geomspace": "between real numbers",
     "shares_memory": "whether both are views of one array, not which parts of it",
     "may_share_memory": "whether both are views of one array",
     "array": "of arrays, numbers and nested lists",

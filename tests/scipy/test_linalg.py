@@ -211,11 +211,20 @@ def test_singular_systems_raise():
         tj.jit(linalg.solve_triangular)(np.diag([1.0, 0.0]), np.ones(2))
 
 
+def test_determinants_are_double():
+    single = A.astype(np.float32)
+    assert tj.jit(linalg.det)(single).dtype == scipy.linalg.det(single).dtype
+    stack = np.stack([single, single])
+    assert tj.jit(linalg.det)(stack).dtype == scipy.linalg.det(stack).dtype
+
+
 def test_mistakes():
     with pytest.raises(MatrixError, match="expected square matrices"):
         tj.jit(linalg.solve)(TALL, V)
     with pytest.raises(MatrixError, match="4 equations and right-hand sides"):
         tj.jit(linalg.solve_triangular)(A, V[:3])
+    with pytest.raises(MatrixError, match="and right-hand sides of shape"):
+        tj.jit(lambda a, b: linalg.lu_solve(linalg.lu_factor(a), b))(A, V[:3])
     with pytest.raises(ArgumentError, match="trans is 3"):
         tj.jit(lambda a, b: linalg.solve_triangular(a, b, 3))(A, B)
     with pytest.raises(UnsupportedError, match="'pivoting' of qr is not traced"):

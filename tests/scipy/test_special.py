@@ -179,6 +179,13 @@ except tj.errors.MissingPackageError as error:
 """
 
 
+def test_multivariate_gammas_below_their_domain_raise():
+    f = tj.jit(lambda a: special.multigammaln(a, 3))
+    f(np.array([1.5, 2.0]))
+    with pytest.raises(ValueError, match=r"above 1\.0"):
+        f(np.array([1.5, 0.5]))
+
+
 def test_without_scipy():
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", WITHOUT],

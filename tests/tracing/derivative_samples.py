@@ -144,7 +144,13 @@ np.piecewise: np.piecewise(x, [x < 0.3, x > 0.6], [0.0, lambda t: t * t])
 np.linspace: np.linspace(x, y, 3), np.linspace(x[0, 0], 2.0, 5)
 np.logspace: np.logspace(u, v, 3)
 np.geomspace: np.geomspace(u, v, 3)
-np.polyfit: np.polyfit(u, v, 1)
+np.polyfit: np.polyfit(u, v, 1), np.polyfit(u, v, 1, cov=True)[1]
+np.poly: np.poly(u), np.poly(c[0]), np.poly(s)
+np.polymul: np.polymul(u, v)
+np.polydiv: np.polydiv(u, v[:2])[0], np.polydiv(u, v[:2])[1]
+np.roots: np.roots(u) + 0j, np.roots(c[0])
+np.delete: np.delete(x, 1, axis=0)
+np.insert: np.insert(x, 1, u, axis=0)
 np.histogram: np.histogram(u, 3, range=(0, 1), weights=v)[0]
 np.histogram_bin_edges: np.histogram_bin_edges(x, 3)
 np.sort: np.sort(x), np.sort(x, axis=0), np.sort(x, axis=None)
@@ -309,8 +315,8 @@ WITHOUT_DERIVATIVE = {
     "no arrays": "np.result_type np.einsum_path",
     "writes in place, tested with those": "np.place np.putmask",
     "a shape that depends on the data": """
-        np.argwhere np.extract np.flatnonzero np.intersect1d np.polydiv np.polymul
-        np.roots np.setdiff1d np.setxor1d np.trim_zeros np.union1d np.unique""",
+        np.argwhere np.extract np.flatnonzero np.intersect1d
+        np.setdiff1d np.setxor1d np.trim_zeros np.union1d np.unique""",
     "steps, with derivative zero": """
         np.floor_divide np.floor np.ceil np.trunc np.rint np.spacing np.nextafter
         """,

@@ -159,7 +159,7 @@ class Graph:
 
     @cached_property
     def kinds(self) -> frozenset[str]:
-        """NumPy's letters for the dtypes of its values, and of those of inner graphs."""
+        """NumPy's letters for dtypes of its values, and of those of inner graphs."""
         values = (*self.invars, *(v for e in self.eqns for v in e.outvars))
         inner = _graphs_in(tuple(e.params.values()) for e in self.eqns if e.params)
         own = frozenset(v.aval.dtype.kind for v in values)

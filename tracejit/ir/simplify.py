@@ -365,9 +365,10 @@ def not_of_comparison(
     inner = b.definition(ins[0])
     if inner is None:
         return None
-    opposite = OPPOSITE.get(inner.primitive)
-    if opposite is None and inner.invars[0].aval.dtype not in INEXACT:
-        opposite = OPPOSITE_ORDER.get(inner.primitive)
+    order = OPPOSITE_ORDER.get(inner.primitive)
+    if order is not None and inner.invars[0].aval.dtype in INEXACT:
+        return None
+    opposite = order or OPPOSITE.get(inner.primitive)
     return None if opposite is None else (b.emit(opposite, *inner.invars),)
 
 

@@ -46,4 +46,15 @@ METHODS: dict[str, str] = {
     "resize": "np.resize(x, shape) makes a new array",
     "setflags": "x.copy(), to have an array of its own",
 }
+WANTED = (
+    "keep to functions of the numpy module called by your own code; to write into an "
+    "array, make it inside the function with np.zeros or pass it as an argument; to "
+    "read one at traced indices, np.take(array, i, axis)"
+)
+CONVERTED = WANTED + "; x.astype(np.{dtype}) in place of np.{dtype}(x)"
+ATTRIBUTES = {
+    "shape": "x = x.reshape(shape), a view where NumPy gives one",
+    "dtype": "x = x.view(dtype)",
+    "strides": "x = x.reshape(shape), or a slice with steps",
+}
 ELSEWHERE = "compute it outside of the jitted function and pass it in"

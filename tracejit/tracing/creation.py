@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
-from types import FrameType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -19,10 +19,11 @@ import numpy as np
 from ..errors import UnsupportedError
 from ..ir import dtypes as dt
 from . import alternatives, functions, ufuncs
+from .refusals import ArrayWantedError
 from .source import is_called_from, is_library, user_line
 from .storage import Kind, own
 from .trace import Trace, current_trace
-from .tracer import Tracer, UfuncOfListError
+from .tracer import Tracer
 
 Fn = Callable[..., Any]
 P = ParamSpec("P")
@@ -75,6 +76,22 @@ FROM_LISTS = (
     *("transpose", "flip", "roll", "atleast_1d", "atleast_2d", "polyval", "trapezoid"),
 )
 FROM_LISTS_LINALG = ("norm", "det", "inv", "solve", "eigvalsh", "cholesky")
+# Functions whose lists are of arrays, which NumPy asks, and may differ in shape.
+OF_SEQUENCES = frozenset(
+    (
+        *("concatenate", "concat", "stack", "vstack", "hstack", "dstack", "block"),
+        *("column_stack", "broadcast_arrays", "meshgrid", "ix_", "select", "choose"),
+        *("piecewise", "lexsort", "multi_dot", "histogramdd"),
+    )
+)
+# Functions that take values in arguments that NumPy does not ask.
+NOT_ASKED = ("interp", "full_like", "take", "pad")
+# Which arguments of creation functions are values, not shapes.
+OF_VALUES = {
+    **dict.fromkeys(("linspace", "logspace", "geomspace"), range(2)),
+    "full": range(1, 2),
+}
+_DISPATCHER = type(np.sum)
 _RANDOM_MODULE = "numpy.random"
 RANDOM = [
     "rand",
@@ -140,6 +157,13 @@ def _made(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     """Run a creation function; its array becomes a constant of the trace."""
     if fn.__name__ in ("meshgrid", "ix_") and has_tracer(args):
         return fn(*args, **kwargs)
+    if fn.__name__ == "fromfunction":
+        return _from_function(trace, *args, **kwargs)
+    values = OF_VALUES.get(fn.__name__, ())
+    args = tuple(
+        array_of(trace, a) if i in values and _is_list(a) else a
+        for i, a in enumerate(args)
+    )
     if any(isinstance(a, Tracer) for a in (*args, *kwargs.values())):
         lowering = functions.CREATION.get(fn.__name__)
         if lowering is not None:
@@ -147,6 +171,21 @@ def _made(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
         args = tuple(_python(a) for a in args)
         kwargs = {k: _python(v) for k, v in kwargs.items()}
     return _constants(trace, fn(*args, **kwargs))
+
+
+def _is_list(x: object) -> bool:
+    """Tell whether `x` is a list or tuple of traced values."""
+    return type(x) in (list, tuple) and has_tracer(x)
+
+
+def _from_function(
+    trace: Trace, function: Fn, shape: Any, *, dtype: Any = float, **kwargs: Any
+) -> Any:
+    """``np.fromfunction``: the function's value at the indices, which are known."""
+    indices = [
+        trace.constant(i, born_here=True) for i in np.indices(shape, dtype=dtype)
+    ]
+    return function(*indices, **kwargs)
 
 
 def _constants(trace: Trace, made: Any) -> Any:
@@ -220,7 +259,8 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
         out = _of_tracer(x, dtype, copy)
         if fn.__name__ == "asfortranarray" and not out.flags.f_contiguous:
             return out.copy("F")
-        return _at_least(out, kwargs.get("ndmin", 0))
+        is_row = fn.__name__ in ("ascontiguousarray", "asfortranarray")
+        return _at_least(out, kwargs.get("ndmin", int(is_row)))
     if isinstance(x, list | tuple):
         if has_tracer(x):
             return _at_least(array_of(trace, x, dtype), kwargs.get("ndmin", 0))
@@ -298,10 +338,51 @@ def _with_arrays(args: tuple[Any, ...], caller: FrameType) -> tuple[Any, ...]:
     trace = current_trace()
     if trace is None or is_library(caller.f_code.co_filename):
         return args
-    return tuple(
-        array_of(trace, x) if type(x) in (list, tuple) and has_tracer(x) else x
-        for x in args
-    )
+    return tuple(array_of(trace, x) if _is_list(x) else x for x in args)
+
+
+def _dispatcher(function: object) -> Fn | None:
+    """Return NumPy's own function, of those that ask their arguments, if it is one."""
+    while isinstance(function, FunctionType) and hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function if isinstance(function, _DISPATCHER) else None  # type: ignore[return-value]
+
+
+@functools.cache
+def _of_all(function: Fn) -> Fn:
+    """Return a function that is traced if anything in its arguments is."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1)
+        trace = current_trace()
+        if trace is None or is_library(caller.f_code.co_filename):
+            return function(*args, **kwargs)
+        if function.__name__ not in OF_SEQUENCES:
+            args = _with_arrays(args, caller)
+            values = _with_arrays(tuple(kwargs.values()), caller)
+            kwargs = dict(zip(kwargs, values, strict=True))
+        if not has_tracer((*args, *kwargs.values())):
+            return function(*args, **kwargs)
+        return trace.rules.function(function, args, kwargs)
+
+    return wrapped
+
+
+@functools.cache
+def _of_plain(function: Fn) -> Fn:
+    """Return a function of `numpy.polynomial` that is traced if an argument is."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        trace = current_trace()
+        caller = sys._getframe(1)
+        if trace is None or is_library(caller.f_code.co_filename):
+            return function(*args, **kwargs)
+        args = _with_arrays(args, caller)
+        return trace.rules.plain(function, args, kwargs)
+
+    return wrapped
 
 
 class _OfLists:
@@ -381,17 +462,26 @@ class _Installer:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.count = 0
-        self.takes_lists = False
+        self.looks_everywhere = False
         self.originals: list[tuple[Any, str, Fn]] = []
         self.random_finder = _RandomFinder()
 
-    def install_ufuncs(self) -> None:
-        """Have ufuncs take lists until the outermost trace ends."""
+    def look_everywhere(self) -> None:
+        """Have functions look into all arguments until the outermost trace ends."""
         with self.lock:
-            self.takes_lists = True
+            self.looks_everywhere = True
             for name, ufunc in list(vars(np).items()):
                 if isinstance(ufunc, np.ufunc) and type(ufunc) is not _OfLists:
                     self._wrap(np, name, _OfLists(ufunc))
+            for module in (np, np.linalg, np.fft):
+                for name, found in list(vars(module).items()):
+                    function = _dispatcher(found)
+                    if function is not None:
+                        self._wrap(module, name, _of_all(function))
+            for module in _polynomial_modules():
+                for name, found in list(vars(module).items()):
+                    if isinstance(found, FunctionType) and not name.startswith("_"):
+                        self._wrap(module, name, _of_plain(found))
 
     def install(self) -> None:
         with self.lock:
@@ -402,6 +492,8 @@ class _Installer:
                 self._wrap(module, name, _wrapper(getattr(module, name), act))
             for module, name in _list_targets():
                 self._wrap(module, name, _of_lists(getattr(module, name)))
+            for name in NOT_ASKED:
+                self._wrap(np, name, _of_all(getattr(np, name)))
             for name in ("mgrid", "ogrid", "r_", "c_"):
                 self._wrap(np, name, _GridProxy(getattr(np, name), name))
             if _RANDOM_MODULE in sys.modules:
@@ -429,12 +521,19 @@ class _Installer:
             self.count -= 1
             if self.count:
                 return
-            for module, name, original in self.originals:
+            for module, name, original in reversed(self.originals):
                 setattr(module, name, original)
             self.originals.clear()
-            self.takes_lists = False
+            self.looks_everywhere = False
             with suppress(ValueError):
                 sys.meta_path.remove(self.random_finder)
+
+
+def _polynomial_modules() -> list[ModuleType]:
+    """Return those of `numpy.polynomial` that are loaded."""
+    package = sys.modules.get("numpy.polynomial")
+    names = ("polynomial", "chebyshev", "legendre", "laguerre", "hermite", "hermite_e")
+    return [getattr(package, name) for name in names] if package is not None else []
 
 
 def _targets() -> Iterator[tuple[Any, str, Callable[[Trace, Fn, Any, Any], Any]]]:
@@ -473,21 +572,22 @@ def wrapped_creation() -> Iterator[None]:
 
 
 def taking_lists(make: Callable[P, R]) -> Callable[P, R]:
-    """Decorate what traces a function: ufuncs of nothing but lists are traced too.
+    """Decorate what traces a function: what NumPy does not ask is traced too.
 
-    NumPy asks no element of a list what a ufunc is to do, so the trace fails there. It
-    is made once more then, with ufuncs that look into lists in the `numpy` module.
+    NumPy asks no element of a list what a ufunc is to do, and some arguments of its
+    functions neither, so the trace fails there. It is made once more then, with
+    functions that look into everything in the `numpy` module.
     """
 
     @functools.wraps(make)
     def made(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return make(*args, **kwargs)
-        except UfuncOfListError:
-            if current_trace() is not None or _installer.takes_lists:
+        except ArrayWantedError:
+            if current_trace() is not None or _installer.looks_everywhere:
                 raise
         with wrapped_creation():
-            _installer.install_ufuncs()
+            _installer.look_everywhere()
             return make(*args, **kwargs)
 
     return made

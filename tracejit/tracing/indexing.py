@@ -19,6 +19,7 @@ from ..ir.ops.indexing import gather_p, scatter_p
 from ..ir.ops.shape import broadcast_to, reshape, transpose_p
 from ..records import dataclass
 from . import ufuncs
+from .creation import call
 from .masked import Masked, unsupported_mask
 from .source import user_line
 from .storage import Kind, own
@@ -27,6 +28,7 @@ from .ufuncs import trace_of
 from .views import Strided
 
 Array = np.ndarray
+_INDICES: dict[bool, tuple[Any, ...]] = {False: (), True: (np.intp,)}  # by emptiness
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,11 @@ def get(x: Tracer, index: Any) -> Any:
         return _basic(x, items)
     mask = _unknown_mask(items)
     if mask is not None:
-        return Masked(x, mask)
-    view, advanced = _split(x, items)
+        if not _are_adjacent(expand_ellipsis(items, x.ndim)):
+            raise _beside_others()
+        view, axis = _beside_mask(x, items, mask)
+        return Masked(view, mask, axis)
+    view, advanced = _split(*_without_truths(x, items))
     return _gather(view, advanced)
 
 
@@ -77,9 +82,9 @@ def set_item(x: Tracer, index: Any, value: object) -> None:
         return
     mask = _unknown_mask(items)
     if mask is not None:
-        _set_masked(x, mask, new)
+        _set_masked(*_beside_mask(x, items, mask), mask, new)
         return
-    view, advanced = _split(x, items)
+    view, advanced = _split(*_without_truths(x, items))
     _scatter(view, advanced, new, "set")
 
 
@@ -90,17 +95,22 @@ def at(x: Tracer, index: Any, value: object, op: str) -> None:
     new = x.home.lift(value)
     if not any(_is_advanced(i) for i in items):
         items = (own(np.asarray(items[0])), *items[1:])
-    view, advanced = _split(x, items)
+    view, advanced = _split(*_without_truths(x, items))
     _scatter(view, advanced, new, op)
 
 
 def _as_tuple(index: Any) -> tuple[Any, ...]:
-    return index if type(index) is tuple else (index,)
+    """Return the items of an index; tuples and lists in it stand for arrays."""
+    items = index if type(index) is tuple else (index,)
+    return tuple(
+        call(np.asarray, i, *_INDICES[not i]) if type(i) in (list, tuple) else i
+        for i in items
+    )
 
 
 def _is_advanced(item: object) -> bool:
     """Tell whether an index item is an array (or stands for one)."""
-    if isinstance(item, list | np.bool_ | bool):
+    if isinstance(item, np.bool_ | bool):
         return True
     if isinstance(item, Tracer):
         is_int = not item.ndim and item.dtype.kind in "iu"
@@ -113,23 +123,65 @@ def _is_advanced(item: object) -> bool:
 def _is_mask(item: object) -> bool:
     if isinstance(item, bool | np.bool_):
         return True
-    dtype = getattr(item, "dtype", None)
-    if dtype is None and isinstance(item, list):
-        return bool(item) and np.asarray(item).dtype == dt.BOOL
-    return bool(dtype == dt.BOOL)
+    return bool(getattr(item, "dtype", None) == dt.BOOL)
 
 
 def _unknown_mask(items: tuple[Any, ...]) -> Tracer | None:
     for item in items:
         if _is_mask(item) and not getattr(item, "is_known", True):
-            if len(items) > 1:
-                raise UnsupportedError(
-                    "a traced boolean mask beside other indices is not traced",
-                    source=user_line(),
-                    hint="index first, then assign through the mask with np.where",
-                )
             return item  # type: ignore[no-any-return]
     return None
+
+
+def _beside_mask(x: Tracer, items: tuple[Any, ...], mask: Tracer) -> tuple[Tracer, int]:
+    """Return what a traced mask selects from, and the first axis that it is of."""
+    others = [i for i in items if i is not mask]
+    if any(_is_advanced(i) for i in others):
+        raise _beside_others()
+    expanded = expand_ellipsis(items, x.ndim)
+    at_ = next(k for k, i in enumerate(expanded) if i is mask)
+    before, after = expanded[:at_], expanded[at_ + 1 :]
+    if len(expanded) > 1:
+        basic = (*before, *(slice(None),) * mask.ndim, *after)
+        x = _basic(x, basic, keep_view=True)
+    axis = sum(i is None or isinstance(i, slice) for i in before)
+    extent = x.shape[axis : axis + mask.ndim]
+    if mask.shape != extent:
+        raise IndexRangeError(
+            f"boolean index of shape {mask.shape} did not match indexed array along "
+            f"axes of shape {extent}",
+            source=user_line(),
+        )
+    return x, axis
+
+
+def _are_adjacent(items: Sequence[Any]) -> bool:
+    """Tell whether the result has their axes where theirs were, not in front."""
+    places = [k for k, i in enumerate(items) if not (i is None or isinstance(i, slice))]
+    return places == list(range(places[0], places[-1] + 1))
+
+
+def _beside_others() -> UnsupportedError:
+    return UnsupportedError(
+        "a traced boolean mask beside other indices is not traced",
+        source=user_line(),
+        hint="index first, then assign through the mask with np.where",
+    )
+
+
+def _without_truths(
+    x: Tracer, items: tuple[Any, ...]
+) -> tuple[Tracer, tuple[Any, ...]]:
+    """``x[True]`` is ``x[None][[0]]``, and ``x[False]`` is ``x[None][[]]``."""
+    if not any(_is_mask(i) and not np.ndim(i) for i in items):
+        return x, items
+    view, indices = list[Any](), list[Any]()
+    for item in expand_ellipsis(items, x.ndim):
+        is_truth = _is_mask(item) and not np.ndim(item)
+        truth = np.atleast_1d(getattr(item, "shadow", item)) if is_truth else item
+        view += [None] if is_truth else [slice(None)] * _consumed(item)
+        indices.append(own(np.flatnonzero(truth)) if is_truth else item)
+    return _basic(x, tuple(view), keep_view=True), tuple(indices)
 
 
 # --- basic ------------------------------------------------------------------------
@@ -233,8 +285,8 @@ def _split(x: Tracer, items: tuple[Any, ...]) -> tuple[Tracer, Advanced]:
     ]
     for axis, index in zip(axes, lifted, strict=True):
         _check_known_index(index, view.shape[axis], axis)
-    adjacent = axes == tuple(range(axes[0], axes[-1] + 1))
-    return view, Advanced(axes, tuple(lifted), axes[0] if adjacent else 0)
+    at_ = axes[0] if _are_adjacent(expanded) else 0
+    return view, Advanced(axes, tuple(lifted), at_)
 
 
 def _arrays_of_masks(x: Tracer, items: list[Any]) -> Iterator[Any]:
@@ -253,7 +305,7 @@ def _arrays_of_masks(x: Tracer, items: list[Any]) -> Iterator[Any]:
             axis += mask.ndim
             continue
         axis += item is not None
-        yield own(np.asarray(item)) if isinstance(item, list) else item
+        yield item
 
 
 def _check_known_index(index: Tracer, extent: int, axis: int) -> None:
@@ -386,24 +438,26 @@ def _known_scatter(
 
 def _set_selection(x: Tracer, items: tuple[Any, ...], value: Masked) -> None:
     """``x[mask] = selection`` by the same mask."""
-    if len(items) != 1 or items[0] is not value.mask or value.full.shape != x.shape:
+    mask = _unknown_mask(items)
+    if mask is None:
         raise unsupported_mask()
-    mask, b = value.mask, x.home.builder
-    full = reshape(b, mask.read(), (*mask.shape, *(1,) * (x.ndim - mask.ndim)))
-    full = broadcast_to(b, full, x.shape)
-    new = x.home.emit(select_p, full, value.full.convert(x.dtype), x.read())
-    x.write(new, None)
+    view, axis = _beside_mask(x, items, mask)
+    if not value.is_of(mask, axis) or value.full.shape != view.shape:
+        raise unsupported_mask()
+    _select(view, axis, mask, value.full.convert(x.dtype))
 
 
-def _set_masked(x: Tracer, mask: Tracer, new: Tracer) -> None:
-    """``x[mask] = v`` for a scalar `v`, or one broadcast over the trailing axes."""
-    if mask.shape != x.shape[: mask.ndim]:
-        raise IndexRangeError(
-            f"boolean index of shape {mask.shape} did not match an array of shape "
-            f"{x.shape}",
-            source=user_line(),
-        )
-    rest = x.shape[mask.ndim :]
+def _select(x: Tracer, axis: int, mask: Tracer, new: Atom) -> None:
+    """Set `x`, of which the mask is axes, to elements of `new` where that is true."""
+    rest = (1,) * (x.ndim - axis - mask.ndim)
+    b = x.home.builder
+    full = broadcast_to(b, reshape(b, mask.read(), (*mask.shape, *rest)), x.shape)
+    x.write(x.home.emit(select_p, full, new, x.read()), None)
+
+
+def _set_masked(x: Tracer, axis: int, mask: Tracer, new: Tracer) -> None:
+    """``x[mask] = v`` for a scalar `v`, or one broadcast over the axes behind it."""
+    rest = x.shape[axis + mask.ndim :]
     if new.ndim > len(rest):
         raise UnsupportedError(
             f"assigning values of shape {new.shape} through a traced mask of shape "
@@ -412,12 +466,9 @@ def _set_masked(x: Tracer, mask: Tracer, new: Tracer) -> None:
             hint="assign a scalar, or write x[...] = np.where(mask, values, x) with "
             "values of the shape of x",
         )
-    trace, b = x.home, x.home.builder
+    b = x.home.builder
     value = broadcast_to(b, new.convert(x.dtype), rest)
-    value = broadcast_to(b, value, x.shape)
-    full = reshape(b, mask.read(), (*mask.shape, *(1,) * len(rest)))
-    full = broadcast_to(b, full, x.shape)
-    x.write(trace.emit(select_p, full, value, x.read()), None)
+    _select(x, axis, mask, broadcast_to(b, value, x.shape))
 
 
 def _check_assignable(shape: tuple[int, ...], target: tuple[int, ...]) -> None:

@@ -6,6 +6,7 @@ from .rules import Rules
 RULES = Rules(
     ufunc=ufunc_calls.dispatch,
     function=numpys_own.dispatch,
+    plain=numpys_own.dispatch_plain,
     get=indexing.get,
     set_item=indexing.set_item,
     binary=python_scalars.binary,

@@ -20,7 +20,8 @@ import numpy as np
 
 from ..errors import ConcretizationError
 from . import functions, ufuncs
-from .creation import TRACED
+from .creation import TRACED, has_tracer
+from .tracer import Tracer
 
 Fn = Callable[..., Any]
 
@@ -36,7 +37,6 @@ TRACED_AS_WRITTEN: frozenset[Fn] = frozenset(
         np.iscomplex,
         np.isneginf,
         np.isposinf,
-        np.poly,
         np.polyadd,
         np.polyder,
         np.polyint,
@@ -77,21 +77,34 @@ def dispatch(func: Fn, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     UnsupportedError
         When the function has no rule and its own code asks for values.
     """
-    if func in functions.FUNCTIONS or func not in TRACED_AS_WRITTEN:
+    is_own = func in TRACED_AS_WRITTEN or _is_plain(func)
+    if func in functions.FUNCTIONS or not is_own:
         result = functions.dispatch(func, args, kwargs)
         if result is not NotImplemented:
             return result
+    return _run_as_written(func, args, kwargs)
+
+
+def dispatch_plain(func: Fn, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Trace a function of `numpy.polynomial`, which NumPy asks no argument for."""
+    if has_tracer((*args, *kwargs.values())):
+        return _run_as_written(func, args, kwargs)
+    return func(*args, **kwargs)
+
+
+def _run_as_written(func: Fn, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run a function's own code; what it asks for is an error that names it."""
     try:
         return _as_written(func)(*args, **kwargs)
     except ConcretizationError as error:
-        what = f"numpy.{func.__name__} of these arguments"
+        what = f"{func.__module__}.{func.__name__} of these arguments"
         raise ufuncs.unsupported(what, error.hint or "") from error
 
 
 @cache
 def _as_written(func: Fn) -> Fn:
     """The Python code of `func`, over traced creation functions."""
-    code: FunctionType = func._implementation  # type: ignore[attr-defined]
+    code: Any = getattr(func, "_implementation", func)
     return _with_globals(code, _copy_of(code.__module__))
 
 
@@ -103,7 +116,8 @@ def _copy_of(module: str) -> dict[str, Any]:
     """
     old = vars(sys.modules[module])
     new = dict(old)
-    for name, value in old.items():
+    for name, found in old.items():
+        value = _unwrapped(found)
         if name in _REPLACED:
             new[name] = _REPLACED[name]
         elif isinstance(value, FunctionType) and value.__globals__ is old:
@@ -159,9 +173,37 @@ class _Creating:
     def __getattr__(self, name: str) -> Any:
         if name in _REPLACED:
             return _REPLACED[name]
-        value = getattr(self.module, name)
+        value = _unwrapped(getattr(self.module, name))
+        if isinstance(value, FunctionType) and _is_plain(value):
+            return _as_written(value)
         original = getattr(value, "__wrapped__", value)
         return TRACED.get(original, value) if callable(value) else value
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return NumPy's own function, which a wrapper of this trace may stand for."""
+    original = getattr(value, "__wrapped__", None)
+    is_ours = isinstance(original, FunctionType) and _is_plain(original)
+    return original if is_ours else value
+
+
+def _is_plain(function: Any) -> bool:
+    """Tell whether a function is one of those that ask no argument, or few."""
+    return str(function.__module__).startswith("numpy.polynomial.")
+
+
+def _trimmed(seq: Any) -> Any:
+    """Coefficients without final zeros, of which there must be no traced ones."""
+    if isinstance(seq, Tracer) and not seq.is_known and seq.size > 1:
+        message = (
+            "the result of this function of numpy.polynomial is of another length "
+            "here: a leading coefficient is 0"
+        )
+        functions.require(seq[-1] != 0, message)
+        return seq
+    values = getattr(seq, "shadow", seq)
+    last = np.flatnonzero(values)[-1:] if len(values) else values
+    return seq[: int(last[0]) + 1] if len(last) else seq[:1]
 
 
 def _atleast_2d(arrays: Any) -> Any:
@@ -173,4 +215,5 @@ _REPLACED: dict[str, Any] = {
     "_array_converter": _Converter,
     "_get_outer_edges": functions.histograms.span,
     "atleast_2d": _atleast_2d,
+    "trimseq": _trimmed,
 }

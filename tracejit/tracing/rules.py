@@ -26,6 +26,8 @@ class Rules:
         ``(ufunc, method, inputs, kwargs)``, as for ``__array_ufunc__``.
     function : callable
         ``(func, args, kwargs)``, as for ``__array_function__``.
+    plain : callable
+        ``(func, args, kwargs)``: the same for functions that ask no argument.
     get : callable
         ``(x, index)``: ``x[index]``.
     set_item : callable
@@ -40,6 +42,7 @@ class Rules:
 
     ufunc: Callable[[np.ufunc, str, Sequence[object], dict[str, Any]], Any]
     function: Callable[[Callable[..., Any], Sequence[Any], dict[str, Any]], Any]
+    plain: Callable[[Callable[..., Any], Sequence[Any], dict[str, Any]], Any]
     get: Callable[["Tracer", Any], Any]
     set_item: Callable[["Tracer", Any, object], None]
     binary: Callable[[str, object, object], Any]

@@ -6,6 +6,7 @@ and what a copy. Where the value is known the shadow carries it.
 """
 
 import math
+import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
@@ -23,8 +24,8 @@ from ..ir.placed import Shadowed, namespace
 from . import alternatives
 from .bit_views import BitView
 from .flat import FlatView
-from .scipy_names import COUNTERPARTS
-from .source import calls_ufunc, scipy_call, user_line
+from .refusals import array_wanted, concretization_error, refused
+from .source import calls_ufunc, user_line
 from .storage import Array, Kind, Storage
 from .views import (
     ImaginaryPart,
@@ -40,6 +41,7 @@ from .views import (
 if TYPE_CHECKING:
     from .trace import Trace
 
+_NOTHING = np.empty(0)
 PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
 
 
@@ -54,7 +56,6 @@ METHODS: dict[str, Callable[..., Any]] = {
         "argpartition",
         "argsort",
         "choose",
-        "clip",
         "cumprod",
         "cumsum",
         "diagonal",
@@ -64,7 +65,6 @@ METHODS: dict[str, Callable[..., Any]] = {
         "min",
         "nonzero",
         "prod",
-        "ptp",
         "put",
         "repeat",
         "round",
@@ -142,12 +142,21 @@ def _defers(other: object) -> bool:
 def _comparison(name: str, ufunc: np.ufunc) -> Binary:
     def compare(self: "Tracer", other: object) -> Any:
         if other is None or isinstance(other, str):
-            return NotImplemented
+            return _unlike(self, name)
         if _is_python(self) and _is_python(other):
             return self.home.rules.binary(name, self, other)
         return _called(ufunc, self, other)
 
     return compare
+
+
+def _unlike(x: "Tracer", name: str) -> Any:
+    """Compare with None or text, which no number equals: in arrays, each by itself."""
+    if name not in ("eq", "ne") or x.kind is not Kind.ARRAY:
+        return NotImplemented
+    truth = np.full(x.shape, name == "ne")
+    kind = Kind.ARRAY if x.ndim else Kind.SCALAR
+    return x.home.constant(truth, born_here=True).as_scalar(kind)
 
 
 def _unary(name: str, ufunc: np.ufunc) -> Unary:
@@ -160,10 +169,6 @@ def _unary(name: str, ufunc: np.ufunc) -> Unary:
 
 
 _NUMBERS = frozenset({bool, int, float, complex})
-
-
-class UfuncOfListError(ConcretizationError):
-    """A ufunc was called with lists of traced values, of which NumPy asks nothing."""
 
 
 class Tracer(Shadowed):
@@ -258,7 +263,7 @@ class Tracer(Shadowed):
             When the value is known at run time only; `what` names what asked.
         """
         if not self.storage.known:
-            raise _concretization_error(self, what)
+            raise concretization_error(self, what)
         self.home.pin(self.storage.depends)
         return self.shadow
 
@@ -306,32 +311,17 @@ class Tracer(Shadowed):
         is_number = self.kind is Kind.PYTHON and self.storage.known
         if is_number and not (in_list and self.home.is_differentiated(self.read())):
             return np.array(self._python("np.asarray()"), dtype)
-        call = scipy_call()
-        if call is not None and call[0] in COUNTERPARTS:
-            raise _scipy_error(*call)
-        if in_list:
-            raise UfuncOfListError(
-                f"a ufunc was given lists, and a traced {self.aval} in them, but no "
-                "array that NumPy could ask",
-                source=user_line(),
-                hint="np.array([...]) in place of the list, or the ufunc by its name "
-                "in the module, np.add rather than add",
-            )
-        where = "a NumPy array" if dtype is None else f"a NumPy array of {dtype}"
-        raise ConcretizationError(
-            f"a traced {self.aval} cannot become {where}: its value is known only when "
-            "the compiled function runs",
-            source=user_line(),
-            hint="keep to functions of the numpy module called by your own code; to "
-            "write into an array, make it inside the function with np.zeros or pass it "
-            "as an argument",
-        )
+        raise array_wanted(self, dtype, in_list)
 
     def _call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Trace a NumPy function with this as its first argument."""
         return self.home.rules.function(func, (self, *args), kwargs)
 
     # --- attributes
+
+    shape = Shadowed.shape.setter(refused("shape"))  # type: ignore[attr-defined]
+    dtype = Shadowed.dtype.setter(refused("dtype"))  # type: ignore[attr-defined]
+    strides = Shadowed.strides.setter(refused("strides"))  # type: ignore[attr-defined]
 
     @property
     def T(self) -> "Tracer":
@@ -368,6 +358,10 @@ class Tracer(Shadowed):
     @property
     def flat(self) -> FlatView:
         return FlatView(self)
+
+    @flat.setter
+    def flat(self, value: object) -> None:
+        self.flat[:] = value
 
     @property
     def base(self) -> object:
@@ -521,6 +515,10 @@ class Tracer(Shadowed):
             is_numpys = self.dtype not in dt.OF_ML_DTYPES
             if is_root and is_numpys and self.kind is Kind.ARRAY:
                 return np.sqrt(self)
+            # And a square, which NumPy has of truths too.
+            is_square = type(other) is int and other == 2 and self.dtype == dt.BOOL
+            if is_square and self.kind is Kind.ARRAY:
+                return np.square(self)
             return self._pow(other)
         return pow(self._python("pow()"), other, modulo)
 
@@ -567,6 +565,7 @@ class Tracer(Shadowed):
 
     def swapaxes(self, first: int, second: int) -> "Tracer":
         order = np.arange(self.ndim).tolist()
+        np.swapaxes(self.shadow, first, second)  # NumPy's error
         order[first], order[second] = order[second], order[first]
         return self.transpose(order)
 
@@ -598,6 +597,9 @@ class Tracer(Shadowed):
 
     def ravel(self, order: str = "C") -> "Tracer":
         """Return the elements in one contiguous row: a view only of such memory."""
+        _NOTHING.ravel(order)  # type: ignore[arg-type]  # NumPy's error
+        if order == "K" and not self.flags.forc:
+            return self.transpose(_by_strides(self.shadow)).ravel()
         flags = self.shadow.flags
         fortran = order == "F" or (order in "AK" and not flags.c_contiguous)
         if flags.f_contiguous if fortran else flags.c_contiguous:
@@ -674,10 +676,19 @@ class Tracer(Shadowed):
     def fill(self, value: object) -> None:
         self[...] = value
 
-    def sort(self, axis: int = -1, kind: Any = None, order: Any = None) -> None:
-        self[...] = np.sort(self, axis=axis)  # type: ignore[call-overload]
+    def clip(
+        self, min: Any = None, max: Any = None, out: Any = None, **kwargs: Any
+    ) -> Any:
+        return np.clip(self, min, max, out, **kwargs)
+
+    def sort(
+        self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+    ) -> None:
+        axis = operator.index(axis)
+        self[...] = np.sort(self, axis, kind, order, stable=stable)  # type: ignore[call-overload]
 
     def partition(self, kth: Any, axis: int = -1, *args: Any, **kwargs: Any) -> None:
+        axis = operator.index(axis)
         self[...] = np.partition(self, kth, axis)  # type: ignore[call-overload]
 
     def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
@@ -727,6 +738,11 @@ class Tracer(Shadowed):
         self.write(atom, known)
 
 
+def _by_strides(x: Array) -> list[int]:
+    """Return the axes in order of memory, the outermost first."""
+    return sorted(range(x.ndim), key=lambda d: -abs(x.strides[d]))
+
+
 def _check_reshape(x: Tracer, sizes: tuple[int, ...]) -> None:
     known = int(np.prod([n for n in sizes if n != -1]))
     guess = -1 in sizes and known and x.size % known == 0
@@ -744,53 +760,3 @@ def depends_of(operands: Iterable[Tracer]) -> frozenset[int]:
         if x.storage.depends:
             found |= x.storage.depends
     return found
-
-
-def _scipy_error(module: str, name: str) -> UnsupportedError:
-    """Return the error for a function of SciPy's that wants NumPy arrays."""
-    has_counterpart = name in COUNTERPARTS[module]
-    return UnsupportedError(
-        f"scipy.{module}.{name} is not traced: it makes NumPy arrays of its arguments",
-        source=user_line(),
-        hint=f"tj.scipy.{module}.{name}"
-        if has_counterpart
-        else "tj.scipy has functions that trace; else compute it outside of the jitted "
-        "function and pass it in",
-    )
-
-
-def _concretization_error(x: Tracer, what: str) -> ConcretizationError:
-    why, hint = _UNKNOWN[_unknown_role(x)]
-    return ConcretizationError(
-        f"cannot give Python {what} of a traced {x.aval}, {why}",
-        source=user_line(),
-        hint=hint,
-    )
-
-
-def _unknown_role(x: Tracer) -> str:
-    """Say which trace's arguments leave the value open: one of a `vmap`, if any is."""
-    if x.home.is_mapped(x.read()):
-        return "mapped"
-    role = x.home.role.value
-    return "jitted" if role == "mapped" else role
-
-
-_AT_RUN_TIME = "whose value is known only when the compiled function runs"
-_CHOOSE = "choose between values with np.where(cond, a, b)"
-_UNKNOWN = {  # role of the trace → why it has no value, and what to do
-    "jitted": (
-        _AT_RUN_TIME,
-        f"{_CHOOSE}, or make the argument a Python int or bool, which specialises; "
-        "tj.jit(static_argnames=...) fixes an argument",
-    ),
-    "differentiated": (_AT_RUN_TIME, f"{_CHOOSE}, or between functions with tj.cond"),
-    "mapped": (
-        "which has no single truth under vmap: each example has its own value",
-        f"{_CHOOSE}, or between functions with tj.cond",
-    ),
-    "looped or chosen": (
-        "which changes while the loop or branch runs",
-        f"{_CHOOSE}, or between functions with tj.cond; loop with tj.while_loop",
-    ),
-}

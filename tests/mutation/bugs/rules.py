@@ -128,8 +128,8 @@ RULES = (
     Mutant(
         "not_of_comparison of float orders",
         "ir/simplify.py",
-        "if opposite is None and inner.invars[0].aval.dtype not in INEXACT:",
-        "if opposite is None:",
+        "if order is not None and inner.invars[0].aval.dtype in INEXACT:",
+        "if order is not None and False:",
         "not_of_comparison",
     ),
     Mutant(

@@ -19,8 +19,8 @@ TRACING = (
     Mutant(
         "arrays of indices that lie apart give their axes in place",
         "tracing/indexing.py",
-        "axes[0] if adjacent else 0)",
-        "axes[0])",
+        "at_ = axes[0] if _are_adjacent(expanded) else 0",
+        "at_ = axes[0]",
     ),
     Mutant(
         "narrow indices wrap around their dtype",

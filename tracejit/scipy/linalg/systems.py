@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError
+from ...errors import ArgumentError, MatrixError
 from ...ir.ops.linalg import row_order
 from ...nn.operands import operand, positions
 from ...tracing.control_flow import fori_loop
@@ -261,6 +261,12 @@ def lu_solve(
             source=user_line(),
             hint="tj.vmap over them",
         )
+    if b.shape[:1] != both.shape[:1]:
+        raise MatrixError(
+            f"lu_solve: factors of shape {both.shape} and right-hand sides of shape "
+            f"{b.shape}",
+            source=user_line(),
+        )
     how = _transposition("lu_solve", trans)
     order = _order(operand(swaps), both.shape[0])
     low = with_unit_diagonal(both)
@@ -388,7 +394,9 @@ def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     >>> float(det(np.array([[2.0, 0.0], [0.0, 4.0]])))
     8.0
     """
-    return np.linalg.det(matrix(a, "det", square=True))
+    a = matrix(a, "det", square=True)
+    # SciPy multiplies the pivots in double precision.
+    return np.linalg.det(a.astype(np.result_type(a.dtype, np.float64)))
 
 
 @like_scipy("linalg")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import ArgumentError
 from ...nn.operands import operand
+from ...tracing.functions.checks import require
 from ...tracing.source import user_line
 from ..optional import like_scipy, missing, scipy_module
 
@@ -87,6 +88,11 @@ def multigammaln(a: Any, d: int) -> Any:
     d : int
         Dimension.
 
+    Raises
+    ------
+    ValueError
+        When the function runs, of numbers that are not above it.
+
     Notes
     -----
     DLMF 35.3.4: log Γ_d(a) = d(d-1)/4 log π + Σ log Γ(a - i/2), i < d.
@@ -97,6 +103,7 @@ def multigammaln(a: Any, d: int) -> Any:
     0.69314718056
     """
     a, d = operand(a), index(d)
+    require(a > (d - 1) / 2, f"multigammaln: a must be above {(d - 1) / 2}")
     gammaln = _special("gammaln")
     total = gammaln(a)
     for i in range(1, d):

@@ -1,5 +1,6 @@
 """What NumPy would raise for an argument's values, asked when the function runs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ from ..checks import record_check
 from ..tracer import Tracer
 
 
-def require(holds: Any, message: str, error: type[Exception] = ValueError) -> None:
+def require(
+    holds: Any, message: str, error: Callable[[str], Exception] = ValueError
+) -> None:
     """Raise `error` unless all of `holds` is true, at once where that is known."""
     if not isinstance(holds, Tracer):
         if not np.all(holds):

@@ -7,7 +7,6 @@ import numpy as np
 
 from ...ir import dtypes as dt
 from ...ir.ops.shape import broadcast_to
-from .. import ufuncs
 from ..storage import own
 from ..trace import Trace
 from ..tracer import Tracer
@@ -113,18 +112,17 @@ def geomspace(
     """``np.geomspace`` between real numbers of one sign: both ends are exact."""
     first, last = trace.lift(start), trace.lift(stop)
     inner = np.result_type(promoted_dtype(first, last), 0.0)
-    if inner.kind == "c":
-        raise ufuncs.unsupported("np.geomspace between complex numbers")
     low, high = first.astype(inner), last.astype(inner)
     require((low != 0) & (high != 0), "Geometric sequence cannot include zero")
     sign = np.sign(low)
-    ends = np.log10(low * sign), np.log10(high * sign)
-    out = np.power(10.0, linspace(trace, *ends, num, endpoint)) * sign
+    low, high = low / sign, high / sign
+    exponents = linspace(trace, np.log10(low), np.log10(high), num, endpoint)
+    out = np.power(10.0, exponents)
     if num > 0:
         out[0] = low
     if endpoint and num > 1:
         out[-1] = high
-    result = np.moveaxis(out, 0, axis)
+    result = np.moveaxis(out * sign, 0, axis)
     return result if dtype is None else result.astype(dtype)
 
 

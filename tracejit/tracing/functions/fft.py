@@ -15,6 +15,7 @@ from ...ir import dtypes as dt
 from ...ir.ops.elementwise import complex_p
 from ...ir.ops.fft import fft_p
 from ..source import user_line
+from ..storage import own
 from ..trace import Trace
 from ..tracer import Tracer
 from .registry import implements, lift, normalize_axis, wrap
@@ -154,6 +155,8 @@ def _along_axes(one: Rule, default: Any) -> Rule:
     ) -> Any:
         trace, (x,) = lift(a)
         sizes, places = _sizes(x, s, axes)
+        if not places:
+            return x
         return _in_turn(_complex(trace, x), one, sizes[::-1], places[::-1], norm)
 
     return rule
@@ -191,6 +194,20 @@ implements(np.fft.rfftn)(_real_along_axes(None))
 implements(np.fft.rfft2)(_real_along_axes((-2, -1)))
 implements(np.fft.irfftn)(_inverse_real_along_axes(None))
 implements(np.fft.irfft2)(_inverse_real_along_axes((-2, -1)))
+
+
+# --- frequencies ------------------------------------------------------------------
+
+
+def fftfreq(trace: Trace, n: Any, d: Any = 1.0, device: Any = None) -> Any:
+    """``np.fft.fftfreq`` for a traced spacing `d`."""
+    counts = np.concatenate([np.arange((n - 1) // 2 + 1), np.arange(-(n // 2), 0)])
+    return own(counts) * (1.0 / (n * d))
+
+
+def rfftfreq(trace: Trace, n: Any, d: Any = 1.0, device: Any = None) -> Any:
+    """``np.fft.rfftfreq`` for a traced spacing `d`."""
+    return own(np.arange(n // 2 + 1)) * (1.0 / (n * d))
 
 
 # --- order of frequencies ---------------------------------------------------------

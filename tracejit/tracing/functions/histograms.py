@@ -10,6 +10,7 @@ import numpy as np
 
 from ...ir import dtypes as dt
 from .. import ufuncs
+from ..storage import own
 from ..tracer import Tracer
 from .checks import require
 from .create import linspace
@@ -18,13 +19,19 @@ from .registry import implements, lift
 
 @implements(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
-    trace, (index,) = lift(x)
+    trace, (index,) = lift(own(np.asarray(x)) if isinstance(x, list | tuple) else x)
+    if index.ndim != 1:
+        what = "object too deep" if index.ndim else "object of too small depth"
+        raise ValueError(f"{what} for desired array")
     if index.dtype.kind not in "biu":
         raise TypeError(
             f"Cannot cast array data from {index.dtype!r} to {np.dtype(np.int64)!r} "
             "according to the rule 'safe'"
         )
-    if not minlength:
+    index = index.astype(np.int64, copy=False)
+    if index.is_known:
+        minlength = max(minlength, 1 + np.max(index.shadow, initial=-1))
+    elif not minlength:
         raise ufuncs.unsupported(
             "np.bincount without minlength=", "pass minlength=, the number of bins"
         )
@@ -67,7 +74,14 @@ def _edges(x: Tracer, bins: Any, bounds: Any) -> Any:
             "pass the number of bins",
         )
     if np.ndim(bins):
-        return lift(np.asarray(bins) if isinstance(bins, list | tuple) else bins)[1][0]
+        (edges,) = lift(
+            own(np.asarray(bins)) if isinstance(bins, list | tuple) else bins
+        )[1]
+        if edges.ndim > 1:
+            raise ValueError("`bins` must be 1d, when an array")
+        rises = edges[:-1] <= edges[1:]
+        require(rises, "`bins` must increase monotonically, when an array")
+        return edges
     count = operator.index(bins)
     if count < 1:
         raise ValueError("`bins` must be positive, when an integer")

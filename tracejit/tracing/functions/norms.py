@@ -11,6 +11,7 @@ from ...errors import MatrixError
 from ...ir import dtypes as dt
 from ...ir.ops import linalg as la
 from ..source import user_line
+from ..storage import Kind
 from ..tracer import Tracer
 from .decompositions import check_square, narrow, precisions
 from .registry import implements, lift, normalize_axes, normalize_axis
@@ -139,7 +140,7 @@ def matrix_rank(
         raise ValueError("`tol` and `rtol` can't be both set.")
     _, (x,) = lift(A)
     if x.ndim < 2:
-        return np.any(x != 0).astype(np.int64)
+        return lift(np.any(x != 0).astype(np.int64))[1][0].as_scalar(Kind.PYTHON)
     s = np.linalg.svd(x, compute_uv=False, hermitian=hermitian)
     if tol is not None:
         return np.count_nonzero(s > _last_axis(tol), axis=-1)

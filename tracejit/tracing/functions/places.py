@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import ufuncs
-from ..storage import own
+from ..storage import Kind, own
 from ..tracer import Tracer
 from .checks import require
 from .registry import implements, lift, normalize_axis
@@ -55,6 +55,8 @@ def ravel_multi_index(
 @implements(np.unravel_index)
 def unravel_index(indices: Any, shape: Any, order: str = "C") -> Any:
     _, (flat,) = lift(indices)
+    if flat.dtype.kind not in "iu":
+        raise TypeError("only int indices permitted")
     sizes = tuple(operator.index(d) for d in np.atleast_1d(shape))
     flat = flat.astype(np.int64, copy=False)
     total = int(np.prod(sizes))
@@ -66,6 +68,11 @@ def unravel_index(indices: Any, shape: Any, order: str = "C") -> Any:
 @implements(np.choose)
 def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     _, (index, *options) = lift(a, *choices)
+    if not np.can_cast(index.dtype, np.int64, "safe"):
+        raise TypeError(
+            f"Cannot cast array data from {index.dtype!r} to {np.dtype(np.int64)!r} "
+            "according to the rule 'safe'"
+        )
     message = "invalid entry in choice array"
     index = _within(index, len(options), mode, message)
     dtype = np.result_type(*(c.dtype for c in options))
@@ -86,8 +93,16 @@ def isin(
     kind: Any = None,
 ) -> Any:
     _, (x, members) = lift(element, test_elements)
+    if kind not in (None, "sort", "table"):
+        raise ValueError(f"Invalid kind: '{kind}'. Please use None, 'sort' or 'table'.")
+    if kind == "table" and {x.dtype.kind, members.dtype.kind} - set("biu"):
+        raise ValueError(
+            "The 'table' method is only supported for boolean or integer arrays. "
+            "Please select 'sort' or None for kind."
+        )
     found = np.any(x[..., None] == members.reshape(-1), axis=-1)
-    return ~found if invert else found
+    _, (truth,) = lift(~found if invert else found)
+    return truth if truth.ndim else truth.as_scalar(Kind.ARRAY)
 
 
 @implements(np.place)
@@ -120,10 +135,12 @@ def putmask(a: Any, /, mask: Any, values: Any) -> None:
 def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
     """Each function is computed everywhere; its condition says where it counts."""
     _, (v,) = lift(x)
-    is_one = isinstance(condlist, bool) or not isinstance(condlist, list | tuple)
-    conditions = list(
-        lift(*([condlist] if is_one and np.ndim(condlist) == v.ndim else condlist))[1]
+    is_one = np.isscalar(condlist) or (
+        v.ndim and not isinstance(condlist[0], list | np.ndarray)
     )
+    conditions = [
+        _spread(c != 0, v) for c in lift(*([condlist] if is_one else condlist))[1]
+    ]
     if len(funclist) == len(conditions) + 1:
         others = ~np.any(np.stack(np.broadcast_arrays(*conditions)), axis=0)
         conditions.append(others)
@@ -139,9 +156,22 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     return out
 
 
+def _spread(mask: Any, x: Tracer) -> Any:
+    """A mask of the leading axes of `x`, over all of them."""
+    if mask.shape != x.shape[: mask.ndim]:
+        raise IndexError(
+            f"boolean index of shape {mask.shape} did not match indexed array of shape "
+            f"{x.shape}"
+        )
+    return np.broadcast_to(
+        mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x.shape
+    )
+
+
 @implements(np.ix_)
 def ix_(*args: Any) -> Any:
-    _, indices = lift(*args)
+    _, given = lift(*args)
+    indices = [np.nonzero(x)[0] if x.dtype == np.bool_ else x for x in given]
     n = len(indices)
     if any(x.ndim != 1 for x in indices):
         raise ValueError("Cross index must be 1 dimensional")

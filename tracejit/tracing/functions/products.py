@@ -18,7 +18,7 @@ from ..storage import Kind
 from ..trace import Trace
 from ..tracer import Tracer
 from .registry import implements, lift, normalize_axis, wrap
-from .shape import diagonal, moveaxis, pad
+from .shape import diagonal, diagonal_view, moveaxis, pad
 
 
 def _operands(*values: Any) -> tuple[Trace, list[Tracer], np.dtype]:
@@ -157,7 +157,18 @@ def inner(a: Any, b: Any, /) -> Any:
     return wrap(trace, _dot(trace, x.convert(dtype), y.convert(dtype), contract))
 
 
-@implements(np.outer, np.linalg.outer)
+@implements(np.linalg.outer)
+def outer_of_vectors(x1: Any, x2: Any, /) -> Any:
+    ranks = np.ndim(x1), np.ndim(x2)
+    if ranks != (1, 1):
+        raise ValueError(
+            "Input arrays must be one-dimensional, but they are "
+            f"x1.ndim={ranks[0]} and x2.ndim={ranks[1]}."
+        )
+    return outer(x1, x2)
+
+
+@implements(np.outer)
 def outer(a: Any, b: Any, out: Any = None) -> Any:
     return np.multiply(np.ravel(a)[:, None], np.ravel(b)[None, :])
 
@@ -210,19 +221,36 @@ def cross(
 ) -> Any:
     if axis is not None:
         axisa = axisb = axisc = axis
-    x, y = np.moveaxis(a, axisa, -1), np.moveaxis(b, axisb, -1)
-    if x.shape[-1] == 2 and y.shape[-1] == 2:
+    x, y = (moveaxis(v, d, -1) for v, d in ((a, axisa), (b, axisb)))
+    sizes = x.shape[-1], y.shape[-1]
+    if not {2, 3}.issuperset(sizes):
+        raise ValueError(
+            "incompatible dimensions for cross product\n(dimension must be 2 or 3)"
+        )
+    if sizes == (2, 2):
         return x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]
+    x, y = (_in_space(v) for v in (x, y))
     parts = []
     for i, j in ((1, 2), (2, 0), (0, 1)):
         parts.append(x[..., i] * y[..., j] - x[..., j] * y[..., i])
     return np.stack(parts, axis=axisc)
 
 
+_ONE = np.ones(1)
+
+
+def _in_space(x: Any) -> Any:
+    """Two components with 0 for the third."""
+    return np.pad(x, ((0, 0),) * (x.ndim - 1) + ((0, 3 - x.shape[-1]),))
+
+
 @implements(np.convolve)
 def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     """A sum of shifted copies, one for each tap of the shorter operand."""
-    _, (x, w) = lift(a, v)
+    np.convolve(_ONE, _ONE, mode)  # type: ignore[call-overload]  # NumPy's error for a mode that there is not
+    x, w = (
+        vector.reshape(1) if not vector.ndim else vector for vector in lift(a, v)[1]
+    )
     if w.shape[0] > x.shape[0]:
         x, w = w, x
     n, m = x.shape[0], w.shape[0]
@@ -240,7 +268,12 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 @implements(np.correlate)
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
-    return convolve(a, np.conjugate(v)[::-1], mode)
+    result = convolve(a, np.conjugate(v)[::-1], "full" if mode == "same" else mode)
+    if mode != "same":
+        return result
+    m, n = np.size(a), np.size(v)
+    start = (n - 1) // 2 if m >= n else m // 2  # NumPy turns it if the first is shorter
+    return result[start : start + max(m, n)].copy()
 
 
 # --- einsum -----------------------------------------------------------------------
@@ -265,6 +298,10 @@ def einsum(
             "convert the operands: x.astype(np.float32)",
         )
     terms, result = _subscripts(operands[0], [x.ndim for x in xs])
+    if len(xs) == 1 and xs[0].dtype == dtype and order == "K":
+        view = _einsum_view(xs[0], terms[0], result)
+        if view is not None:
+            return view
     atoms = [x.astype(dtype, casting=casting, copy=False).read() for x in xs]
     pairs = [_take_diagonals(trace, t, a) for t, a in zip(terms, atoms, strict=True)]
     while len(pairs) > 1:
@@ -272,6 +309,22 @@ def einsum(
         keep = set(result).union(*(t for t, _ in rest))
         pairs = [_contract_pair(trace, left, right, keep), *rest]
     return wrap(trace, _arrange(trace, *pairs[0], result))
+
+
+def _einsum_view(x: Tracer, term: str, result: str) -> Any:
+    """Return the elements that are not summed, as a view; None if any are."""
+    if not x.ndim or set(term) != set(result) or len(result) != len(set(result)):
+        return None
+    while len(term) > len(set(term)):
+        letter = next(t for t in term if term.count(t) > 1)
+        first = term.index(letter)
+        second = term.index(letter, first + 1)
+        axes = [first if d == second else d for d in range(x.ndim)]
+        rest = [d for d in axes if d != first]
+        shadow = np.einsum(x.shadow, axes, [*rest, first])
+        x = diagonal_view(x, shadow, first, second)
+        term = "".join(term[d] for d in rest) + letter
+    return x.transpose([term.index(t) for t in result])
 
 
 def _from_lists(operands: Sequence[Any]) -> tuple[Any, ...]:
@@ -382,30 +435,3 @@ def _arrange(trace: Trace, term: str, x: Atom, result: str) -> Atom:
     term, x = _sum_lone(trace, term, x, set(result))
     perm = tuple(term.index(c) for c in result)
     return trace.emit(transpose_p, x, perm=perm)
-
-
-@implements(np.polyfit)
-def polyfit(
-    x: Any,
-    y: Any,
-    deg: Any,
-    rcond: Any = None,
-    full: bool = False,
-    w: Any = None,
-    cov: Any = False,
-) -> Any:
-    """Least squares over scaled powers, as NumPy's; it does not warn of poor rank."""
-    if full or cov:
-        raise ufuncs.unsupported("full= and cov= of np.polyfit")
-    _, (points, values) = lift(x, y)
-    points, values = points + 0.0, values + 0.0
-    rcond = points.size * np.finfo(points.dtype).eps if rcond is None else rcond
-    left = np.vander(points, deg + 1)
-    if w is not None:
-        (weight,) = lift(w)[1]
-        weight = weight + 0.0
-        left = left * weight[:, None]
-        values = values * (weight[:, None] if values.ndim == 2 else weight)
-    scale = np.sqrt(np.sum(left * left, axis=0))
-    found = np.linalg.lstsq(left / scale, values, rcond)[0]
-    return (found.T / scale).T

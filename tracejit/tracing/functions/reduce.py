@@ -13,13 +13,13 @@ from ...ir.ops import reduce as red
 from ...ir.ops.shape import reshape
 from ...ir.primitive import Primitive
 from ..source import user_line
-from ..storage import Kind, own
+from ..storage import Kind
 from ..tracer import Tracer
 from ..ufunc_loops import carried
 from .checks import require
 from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
 from .select import where as select
-from .shape import atleast_2d, broadcast_to, concatenate, moveaxis
+from .shape import broadcast_to, check_truths, concatenate, moveaxis
 
 NoValue: Any = np._NoValue
 
@@ -54,6 +54,7 @@ def _with_where(x: Tracer, where: Any, neutral: object) -> Tracer:
 
 def check_mask(shape: tuple[int, ...], where: Any) -> None:
     """Raise where a mask does not broadcast to what it masks."""
+    check_truths(where)
     mask = np.shape(where)
     if len(mask) <= len(shape):
         pairs = zip(mask[::-1], shape[::-1], strict=False)
@@ -196,12 +197,27 @@ def _extremum(primitive: Primitive, logical: Primitive, combine: Any) -> Any:
             shape = [1 if d in axes else n for d, n in enumerate(x.shape)]
             x = broadcast_to(x.home.lift(_initial(initial, x.dtype)), shape)
         use = logical if x.dtype == dt.BOOL else primitive
-        result = _reduced(x, x.read(), use, axis, keepdims)
+        if dt.is_complex(x.dtype):
+            find = argmax if combine is np.maximum else argmin
+            result = _extreme_complex(x, axes, keepdims, find)
+        else:
+            result = _reduced(x, x.read(), use, axis, keepdims)
         if is_given(initial):
             result = combine(result, _initial(initial, x.dtype))
         return result
 
     return rule
+
+
+def _extreme_complex(x: Tracer, axes: tuple[int, ...], keepdims: Any, find: Any) -> Any:
+    """The first of real parts, then imaginary parts: an element of the array."""
+    kept = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
+    rest = tuple(d for d in range(x.ndim) if d not in axes)
+    rows = x.transpose((*axes, *rest)).reshape((-1, *(x.shape[d] for d in rest)))
+    place = find(rows, axis=0, keepdims=True)
+    found = np.take_along_axis(rows, place, 0)
+    keep = is_given(keepdims) and keepdims
+    return found.reshape(kept if keep else found.shape[1:])[()]
 
 
 max_ = implements(np.max, np.amax)(
@@ -366,6 +382,8 @@ def average(
         if x.dtype.kind in "biu":
             dtype = np.result_type(dtype, np.float64)
         scale = np.sum(w, axis=axis, dtype=dtype, keepdims=keepdims)
+        message = "Weights sum to zero, can't be normalized"
+        require(scale != 0, message, ZeroDivisionError)
         product = np.multiply(x, w, dtype=dtype)
         result = np.sum(product, axis=axis, keepdims=keepdims) / scale
     return (result, broadcast_to(scale, result.shape)) if returned else result
@@ -491,6 +509,8 @@ implements(np.cumulative_prod)(_cumulative_from(cumprod, 1))
 def diff(
     a: Any, n: int = 1, axis: int = -1, prepend: Any = NoValue, append: Any = NoValue
 ) -> Any:
+    if n < 0:
+        raise ValueError(f"order must be non-negative but got {n}")
     _, (x,) = lift(a)
     d = normalize_axis(axis, x.ndim)
     parts = [p for p in (prepend, x, append) if is_given(p)]
@@ -508,11 +528,11 @@ def diff(
 # --- ignoring NaN -----------------------------------------------------------------
 
 
-def _without_nan(a: Any, neutral: float) -> tuple[Tracer, Tracer]:
+def _without_nan(a: Any, neutral: complex) -> tuple[Tracer, Tracer]:
     _, (x,) = lift(a)
     _, (bad,) = lift(np.isnan(x))
     if x.dtype == dt.FLOAT8_E4M3FN:  # has no infinities
-        neutral = float(np.clip(neutral, dt.lowest(x.dtype), dt.highest(x.dtype)))
+        neutral = float(np.clip(neutral.real, dt.lowest(x.dtype), dt.highest(x.dtype)))
     return select(bad, x.dtype.type(neutral), x), bad
 
 
@@ -572,9 +592,9 @@ def _nan_extremum(low: bool) -> Any:
         where: Any = NoValue,
     ) -> Any:
         (x,) = lift(a)[1]
-        if not dt.is_float(x.dtype):
+        if not dt.is_inexact(x.dtype):
             return reduce_(x, axis, None, keepdims, initial, where)
-        x, bad = _without_nan(x, fill)
+        x, bad = _without_nan(x, complex(fill, fill) if x.dtype.kind == "c" else fill)
         found = reduce_(x, axis, None, keepdims, initial, where)
         if is_given(initial):
             return found
@@ -625,9 +645,11 @@ def nanvar(
     if x.dtype.kind in "biu":
         options = {"where": where, "mean": mean, "correction": correction}
         return var(x, axis, dtype, None, ddof, keepdims, **options)
-    return _variance(
-        x, _counted(bad, where), axis, dtype, ddof, keepdims, mean, correction
-    )
+    counted = _counted(bad, where)
+    result = _variance(x, counted, axis, dtype, ddof, keepdims, mean, correction)
+    count = np.sum(counted, axis=axis, keepdims=keepdims)
+    is_bad = count <= _correction(ddof, correction)
+    return np.where(is_bad, result.dtype.type(np.nan), result)[()]
 
 
 @implements(np.nanstd)
@@ -695,54 +717,3 @@ def _uneven(v: Any, h: Any, edge_order: int) -> list[Any]:
     a, b, c = q / (p * (p + q)), -(q + p) / (p * q), (2.0 * q + p) / (q * (p + q))
     last = a * v[..., -3:-2] + b * v[..., -2:-1] + c * v[..., -1:]
     return [first, inside, last]
-
-
-@implements(np.cov)
-def cov(
-    m: Any,
-    y: Any = None,
-    rowvar: bool = True,
-    bias: bool = False,
-    ddof: int | None = None,
-    fweights: Any = None,
-    aweights: Any = None,
-    *,
-    dtype: Any = None,
-) -> Any:
-    """Covariance of variables in rows (or columns), of observations with weights."""
-    _, (x,) = lift(m)
-    x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
-    x = atleast_2d(x)
-    if not rowvar and x.shape[0] != 1:
-        x = x.T
-    if y is not None:
-        other = atleast_2d(y)
-        x = concatenate([x, other if rowvar else other.T])
-    ddof = (0 if bias else 1) if ddof is None else ddof
-    if fweights is None and aweights is None:
-        x = x - np.mean(x, axis=1, keepdims=True)
-        scale = x.dtype.type(x.shape[1] - ddof)
-        return np.squeeze(np.dot(x, np.conjugate(x.T)) / scale)
-    weights = _product_of_given(fweights, aweights)
-    total = np.sum(weights)
-    x = x - (np.sum(x * weights, axis=1) / total)[:, None]
-    lost = ddof if aweights is None else ddof * np.sum(weights * aweights) / total
-    return np.squeeze(np.dot(x, np.conjugate((x * weights).T)) / (total - lost))
-
-
-def _product_of_given(first: Any, second: Any) -> Any:
-    given = [lift(w)[1][0] for w in map(_as_own, (first, second)) if w is not None]
-    return given[0] if len(given) == 1 else given[0] * given[1]
-
-
-def _as_own(x: Any) -> Any:
-    return own(np.asarray(x)) if isinstance(x, list | tuple) else x
-
-
-@implements(np.corrcoef)
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
-    c = cov(x, y, rowvar, dtype=dtype)
-    if not c.ndim:
-        return c / c
-    scale = np.sqrt(np.diagonal(c).real)
-    return np.clip(c / scale[:, None] / scale[None, :], -1, 1)

@@ -5,6 +5,7 @@ tracers. Known values need no care of the rules: where all operands are known, d
 also runs NumPy on them.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -125,7 +126,7 @@ def normalize_axis(axis: Any, ndim: int) -> int:
     ------
     numpy.exceptions.AxisError
     """
-    axis = axis.__index__()
+    axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
     return int(axis % ndim) if ndim else 0

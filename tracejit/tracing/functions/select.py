@@ -29,10 +29,10 @@ def einsum_path(*operands: Any, **kwargs: Any) -> Any:
 
 @implements(np.where)
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    if x is None and y is None:
+        return np.nonzero(condition)
     if x is None or y is None:
-        raise ufuncs.unsupported(
-            "np.where(condition) with one argument", "use np.where(condition, a, b)"
-        )
+        raise ValueError("either both or neither of x and y should be given")
     trace, (cond, on_true, on_false) = lift(condition, x, y)
     dtype = dt.canonical(promoted_dtype(on_true, on_false))
     shape = np.broadcast_shapes(cond.shape, on_true.shape, on_false.shape)
@@ -55,9 +55,9 @@ def clip(
     max: Any = np._NoValue,
     **kwargs: Any,
 ) -> Any:
-    low = min if is_given(min) else a_min
-    high = max if is_given(max) else a_max
+    low, high = _bounds(a_min, a_max, min, max)
     _, (x,) = lift(a)
+    low, high = _inside(x.dtype, low, high)
     if x.dtype in dt.FLOAT8S:  # NumPy has no clip of them
         x = x.astype(np.float32)
     result: Any = x
@@ -65,13 +65,44 @@ def clip(
         result = np.maximum(result, low, **kwargs)
     if is_given(high):
         result = np.minimum(result, high, **kwargs)
-    return result.copy() if result is x else result
+    return np.positive(x, **kwargs) if result is x else result
+
+
+def _bounds(a_min: Any, a_max: Any, low: Any, high: Any) -> tuple[Any, Any]:
+    """Return the bounds by either of their names, or raise as NumPy does."""
+    if a_min is np._NoValue and a_max is np._NoValue:
+        return low, high
+    for name, bound in (("a_min", a_min), ("a_max", a_max)):
+        if bound is np._NoValue:
+            raise TypeError(f"clip() missing 1 required positional argument: '{name}'")
+    if low is not np._NoValue or high is not np._NoValue:
+        raise ValueError(
+            "Passing `min` or `max` keyword argument when `a_min` and `a_max` are "
+            "provided is forbidden."
+        )
+    return a_min, a_max
+
+
+def _inside(dtype: np.dtype, low: Any, high: Any) -> tuple[Any, Any]:
+    """Leave out Python's integers that no integer of the dtype is beyond."""
+    if dtype.kind not in "iu":
+        return low, high
+    info = np.iinfo(dtype)
+    return (
+        None if type(low) is int and low <= info.min else low,
+        None if type(high) is int and high >= info.max else high,
+    )
 
 
 @implements(np.select)
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     if len(condlist) != len(choicelist):
         raise ValueError("list of cases must be same length as list of conditions")
+    if not condlist:
+        raise ValueError("select with an empty condition list is not possible")
+    for k, cond in enumerate(condlist):
+        if lift(cond)[1][0].dtype != dt.BOOL:
+            raise TypeError(f"invalid entry {k} in condlist: should be boolean ndarray")
     _, choices = lift(*choicelist, default)
     dtype = promoted_dtype(*choices)
     *cases, out = (c.astype(dtype) for c in choices)
@@ -91,6 +122,7 @@ def take(
     index = trace.lift(
         own(np.asarray(indices)) if isinstance(indices, list) else indices
     )
+    index = index.astype(np.int64, copy=False)  # of floats too
     if not x.shape[d]:
         return _take_of_none(x, index, d)
     return x[(*(slice(None),) * d, _within(index, x.shape[d], mode))]
@@ -122,8 +154,8 @@ def _take_of_none(x: Tracer, index: Tracer, axis: int) -> Tracer:
 def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     trace, (x, index) = lift(arr, indices)
     if axis is None:
-        return x.reshape(-1)[index.reshape(-1)]
-    d = normalize_axis(axis, x.ndim)
+        x, axis = x.reshape(-1), 0
+    d = _axis_along(x, index, axis)
     last = x.ndim - 1
     order = (*(k for k in range(x.ndim) if k != d), d)
     b = trace.builder
@@ -140,11 +172,24 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     return wrap(trace, trace.emit(transpose_p, out, perm=back))
 
 
+def _axis_along(x: Tracer, index: Tracer, axis: Any) -> int:
+    """Return the axis, or raise as NumPy does unless the indices lie along it."""
+    if index.dtype.kind not in "iu":
+        raise IndexError("`indices` must be an integer array")
+    if index.ndim != x.ndim:
+        raise ValueError("`indices` and `arr` must have the same number of dimensions")
+    return normalize_axis(axis, x.ndim)
+
+
 @implements(np.put_along_axis)
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     ufuncs.check_writable(arr)
     _, (index,) = lift(indices)
-    d = normalize_axis(axis, arr.ndim)
+    if axis is None:
+        _axis_along(arr.reshape(-1), index, 0)
+        arr.flat[index] = values
+        return
+    d = _axis_along(arr, index, axis)
     grid: list[Any] = []
     for k, n in enumerate(arr.shape):
         shape = tuple(-1 if k == j else 1 for j in range(arr.ndim))
@@ -168,6 +213,8 @@ def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
 @implements(np.put)
 def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     ufuncs.check_writable(a)
+    if not np.size(v):
+        return
     a.flat[ind if mode == "raise" else _within(ind, a.size, mode)] = v
 
 
@@ -306,6 +353,8 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
         return x.copy()
     if not decimals:
         return np.rint(x)
+    if x.dtype.kind in "iu":
+        return round_(x.astype(np.float64), decimals).astype(x.dtype)
     scale = 10.0 ** abs(decimals)
     if x.dtype in dt.OF_ML_DTYPES:  # a product with a Python float is float32
         return _round_narrow(x, np.float32(scale), decimals > 0)
@@ -319,51 +368,3 @@ def _round_narrow(x: Tracer, scale: np.float32, is_fraction: bool) -> Any:
     up, down = (np.multiply, np.divide) if is_fraction else (np.divide, np.multiply)
     scaled = up(x.astype(np.float32), scale).astype(x.dtype)
     return down(np.rint(scaled).astype(np.float32), scale).astype(x.dtype)
-
-
-@implements(np.interp)
-def interp(
-    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
-) -> Any:
-    _, (v, px, py) = lift(x, xp, fp)
-    px, v = (a.astype(np.float64, copy=False) for a in (px, v))
-    py = py.astype(np.result_type(py.dtype, np.float64), copy=False)
-    if period is not None:
-        v, px, py = _over_periods(v, px, py, abs(period))
-        left = right = None
-    n = px.shape[0]
-    place = np.searchsorted(px, v, side="right")
-    hi = np.clip(place, 1, n - 1)
-    lo = hi - 1
-    slope = (py[hi] - py[lo]) / (px[hi] - px[lo])
-    out = slope * (v - px[lo]) + py[lo]
-    out = np.where(v < px[0], py[0] if left is None else left, out)
-    return np.where(
-        v >= px[-1],
-        np.where(v > px[-1], py[-1] if right is None else right, py[-1]),
-        out,
-    )
-
-
-def _over_periods(v: Any, px: Any, py: Any, period: Any) -> tuple[Any, Any, Any]:
-    """One period of sorted points, and the point beside it at each end."""
-    px = px % period
-    order = np.argsort(px)
-    px, py = px[order], py[order]
-    px = np.concatenate([px[-1:] - period, px, px[:1] + period])
-    return v % period, px, np.concatenate([py[-1:], py, py[:1]])
-
-
-@implements(np.searchsorted)
-def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
-    """By counting: every element of `v` against every element of `a`."""
-    _, (x, y) = lift(a, v)
-    if sorter is not None:
-        x = x[sorter]
-    before = np.less if side == "left" else np.less_equal
-    return np.sum(before(x, y[..., None]), axis=-1)
-
-
-@implements(np.digitize)
-def digitize(x: Any, bins: Any, right: bool = False) -> Any:
-    return searchsorted(bins, x, "left" if right else "right")

@@ -65,9 +65,6 @@ _ALTERNATIVES: dict[Any, str] = {
     np.setdiff1d: "np.isin, which gives a mask of known shape",
     np.setxor1d: "np.isin, which gives a mask of known shape",
     np.unique: "np.sort, or np.bincount(x, minlength=n)",
-    np.roots: "np.linalg.eigvals of the companion matrix",
-    np.polymul: "np.convolve",
-    np.polydiv: "np.convolve, or a scan over coefficients",
 }
 
 

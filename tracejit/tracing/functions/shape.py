@@ -11,9 +11,9 @@ from ...ir import dtypes as dt
 from ...ir.ops.shape import broadcast_in_dim_p, concatenate_p, pad_p, reshape
 from ...ir.ops.shape import broadcast_to as broadcast_atom
 from .. import ufuncs
-from ..storage import own
+from ..storage import Kind, own
 from ..tracer import Tracer
-from ..views import Broadcasted, Order, Reshaped, Transposed
+from ..views import Broadcasted, Order, Reshaped, Strided, Transposed
 from .registry import (
     implements,
     lift,
@@ -79,6 +79,10 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Tracer:
 
 def matrix_transpose(x: Any) -> Tracer:
     _, (x,) = lift(x)
+    if x.ndim < 2:
+        raise ValueError(
+            f"Input array must be at least 2-dimensional, but it is {x.ndim}"
+        )
     return x.swapaxes(-1, -2)
 
 
@@ -156,7 +160,11 @@ def fliplr(m: Any) -> Any:
 @implements(np.rot90)
 def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
     _, (x,) = lift(m)
+    if len(axes) != 2:
+        raise ValueError("len(axes) must be 2.")
     first, second = (normalize_axis(a, x.ndim) for a in axes)
+    if first == second:
+        raise ValueError("Axes must be different.")
     if k % 4 == 0:
         return x[...]
     if k % 4 == 2:
@@ -171,17 +179,30 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
     trace, (x,) = lift(a)
     if axis is None:
         return roll(x.reshape(-1), shift, 0).reshape(x.shape)
+    if isinstance(shift, Tracer) and not shift.is_known:
+        return _roll_by_traced(x, shift, axis)
     shifts = np.broadcast_arrays(np.atleast_1d(shift), np.atleast_1d(axis))
     for by, along in zip(*(s.tolist() for s in shifts), strict=True):
         d = normalize_axis(along, x.ndim)
         n = x.shape[d]
-        by = by % n if n else 0
+        by = int(by) % n if n else 0
         if by:
             lead = (slice(None),) * d
             tail, head = x[(*lead, slice(n - by, n))], x[(*lead, slice(0, n - by))]
             atom = trace.emit(concatenate_p, tail.read(), head.read(), axis=d)
             x = trace.result(atom)
     return x.copy()
+
+
+def _roll_by_traced(x: Tracer, shift: Tracer, axis: Any) -> Tracer:
+    """Roll by numbers that are known when the function runs."""
+    by: Any = np.atleast_1d(shift)
+    along = np.broadcast_to(axis, np.broadcast_shapes(np.shape(axis), by.shape))
+    for k, d in enumerate(along.reshape(-1).tolist()):
+        d = normalize_axis(d, x.ndim)
+        places = own(np.arange(x.shape[d])) - by[k if by.size > 1 else 0].astype(int)
+        x = x[(*(slice(None),) * d, places % max(x.shape[d], 1))]
+    return x
 
 
 # --- joining and splitting --------------------------------------------------------
@@ -255,6 +276,8 @@ def _cuts(sections: Any, n: int, strict: bool) -> list[int]:
     if np.ndim(sections):
         return [0, *[int(s) for s in sections], n]
     count = operator.index(sections)
+    if not strict and count <= 0:
+        raise ValueError("number sections must be larger than 0.")
     if strict and n % count:
         raise ValueError("array split does not result in an equal division")
     small, extra = divmod(n, count)
@@ -283,11 +306,18 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Trace
 
 @implements(np.hsplit)
 def hsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
+    _check_rank("hsplit", ary, 1)
     return _split(ary, indices_or_sections, 0 if np.ndim(ary) == 1 else 1, True)
+
+
+def _check_rank(name: str, array: Any, least: int) -> None:
+    if np.ndim(array) < least:
+        raise ValueError(f"{name} only works on arrays of {least} or more dimensions")
 
 
 @implements(np.vsplit)
 def vsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
+    _check_rank("vsplit", ary, 2)
     return _split(ary, indices_or_sections, 0, True)
 
 
@@ -316,7 +346,7 @@ def tile(A: Any, reps: Any) -> Tracer:
 @implements(np.pad)
 def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> Any:
     trace, (x,) = lift(array)
-    width = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
+    width = np.broadcast_to(_widths(pad_width, x.ndim), (x.ndim, 2)).tolist()
     if mode != "constant":
         return _pad_by_index(x, width, mode, kwargs)
     value = trace.lift(kwargs.get("constant_values", 0))
@@ -328,11 +358,26 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
     )
 
 
+def _widths(given: Any, ndim: int) -> np.ndarray:
+    """Widths of all axes, or of those that a dict names."""
+    if isinstance(given, dict):
+        rows = [(0, 0)] * ndim
+        for axis, width in given.items():
+            rows[axis] = (width, width) if isinstance(width, int) else width
+        given = rows
+    widths = np.asarray(given)
+    if widths.dtype.kind != "i":
+        raise TypeError("`pad_width` must be of integral type.")
+    return widths
+
+
 def _pad_by_index(
     x: Tracer, width: list[list[int]], mode: Any, kwargs: dict[str, Any]
 ) -> Any:
     is_odd = kwargs.get("reflect_type", "even") != "even"  # computes what it adds
     if is_odd or mode not in ("edge", "reflect", "symmetric", "wrap"):
+        return NotImplemented
+    if kwargs.get("reflect_type") == "odd":
         return NotImplemented
     for axis, (low, high) in enumerate(width):
         index = np.pad(np.arange(x.shape[axis]), (low, high), mode, **kwargs)
@@ -401,11 +446,26 @@ def triu(m: Any, k: int = 0) -> Any:
 @implements(np.diagonal)
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     _, (x,) = lift(a)
-    moved = moveaxis(x, (axis1, axis2), (-2, -1))
-    rows, cols = moved.shape[-2:]
-    n = max(0, min(rows + min(offset, 0), cols - max(offset, 0)))
-    at = own(np.arange(n))
-    return moved[..., at + max(-offset, 0), at + max(offset, 0)]
+    shadow = np.diagonal(x.shadow, offset, axis1, axis2)
+    return diagonal_view(x, shadow, axis1 % x.ndim, axis2 % x.ndim, offset)
+
+
+def diagonal_view(
+    x: Tracer, shadow: np.ndarray, first: int, second: int, offset: int = 0
+) -> Tracer:
+    """Every so-manieth element of rows in one row: a view, which may be written to."""
+    rest = [d for d in range(x.ndim) if d not in (first, second)]
+    lead, (rows, cols) = [x.shape[d] for d in rest], (x.shape[first], x.shape[second])
+    n = shadow.shape[-1]
+    start = (offset if offset > 0 else -offset * cols) if n else 0
+    ones, zeros = (1,) * len(lead), (0,) * len(lead)
+    shape = (*lead, n)
+    steps = (
+        Transposed((*rest, first, second)),
+        Reshaped((*lead, rows * cols)),
+        Strided((*zeros, start), (*ones, cols + 1), shape, (), shape),
+    )
+    return Tracer(x.storage, (*x.chain, *steps), shadow, Kind.ARRAY)
 
 
 @implements(np.linalg.diagonal)
@@ -419,6 +479,8 @@ def diag(v: Any, k: int = 0) -> Any:
     trace, (x,) = lift(v)
     if x.ndim == 2:
         return diagonal(x, k)
+    if x.ndim != 1:
+        raise ValueError("Input must be 1- or 2-d.")
     n = x.shape[0] + abs(k)
     out = trace.constant(np.zeros((n, n), x.dtype), born_here=True)
     at = own(np.arange(x.shape[0]))
@@ -519,14 +581,26 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
             f"to the rule {casting!r}"
         )
     if where is not True:
+        check_truths(where)
         where = broadcast_to(where, dst.shape)
     dst[...] = value if where is True else np.where(where, value, dst)
+
+
+def check_truths(where: Any) -> None:
+    _, (mask,) = lift(where)
+    if mask.dtype != dt.BOOL:
+        raise TypeError(
+            f"Cannot cast array data from {mask.dtype!r} to {dt.BOOL!r} according to "
+            "the rule 'safe'"
+        )
 
 
 @implements(np.meshgrid)
 def meshgrid(
     *xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy"
 ) -> Any:
+    if indexing not in ("xy", "ij"):
+        raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
     _, xs = lift(*xi)
     n = len(xs)
     axes = list(range(n))

@@ -14,13 +14,20 @@ _NOTHING = np.empty(0)
 
 
 def _ordered(
-    primitive: Primitive, a: Any, axis: int | None, kind: Any = None, stable: Any = None
+    primitive: Primitive,
+    a: Any,
+    axis: int | None,
+    kind: Any = None,
+    order: Any = None,
+    stable: Any = None,
 ) -> Any:
     if kind is not None and stable is not None:
         raise ValueError(
             "`kind` and keyword parameters can't be provided at the same time. Use "
             "only one of them."
         )
+    if order is not None:
+        raise ValueError("Cannot specify order when the array has no fields.")
     if kind is not None:
         np.sort(_NOTHING, kind=kind)  # NumPy's error for a kind that there is not
     trace, (x,) = lift(a)
@@ -34,7 +41,7 @@ def _ordered(
 def sort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
-    return _ordered(sort_p, a, axis, kind, stable)
+    return _ordered(sort_p, a, axis, kind, order, stable)
 
 
 @implements(np.argsort)
@@ -42,13 +49,17 @@ def argsort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
     """Always stable; NumPy's default kind leaves the order of ties open."""
-    return _ordered(argsort_p, a, axis, kind, stable)
+    return _ordered(argsort_p, np.atleast_1d(a), axis, kind, order, stable)
 
 
 @implements(np.lexsort)
 def lexsort(keys: Any, axis: int = -1) -> Any:
     """By the first key, then by the next: orders are stable, so the last one counts."""
     order: Any = None
+    if len({np.shape(key) for key in keys}) > 1:
+        raise ValueError("all keys need to be the same shape")
+    if not np.ndim(keys[0]):
+        return np.int64(0)
     for key in keys:
         if order is None:
             order = np.argsort(key, axis=axis)
@@ -77,6 +88,8 @@ def _check_places(a: Any, kth: Any, axis: int | None) -> None:
     n = x.size if axis is None else x.shape[normalize_axis(axis, x.ndim)]
     places: Sequence[Any] = kth if isinstance(kth, list | tuple) else [kth]
     known = [np.asarray(p).reshape(-1) for p in places if not isinstance(p, Tracer)]
+    if any(ks.dtype.kind not in "biu" for ks in known):
+        raise TypeError("Partition index must be integer")
     for k in (int(k) for ks in known for k in ks):
         if n and not -n <= k < n:
             raise ValueError(f"kth(={k if k > 0 else k + n}) out of bounds ({n})")

@@ -1,0 +1,137 @@
+"""Rules for places in sorted arrays: searchsorted, digitize, interp."""
+
+from typing import Any
+
+import numpy as np
+
+from ...ir import dtypes as dt
+from ...ir.ops.elementwise import complex_p
+from ..storage import own
+from ..tracer import Tracer
+from .checks import require
+from .registry import implements, lift, wrap
+
+_NOTHING = np.empty(0)
+
+
+@implements(np.searchsorted)
+def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
+    """By counting: every element of `v` against every element of `a`.
+
+    NaN is last, as `np.sort` has it.
+    """
+    np.searchsorted(_NOTHING, 0.0, side)  # NumPy's error for a side that there is not
+    _, (x, y) = lift(*map(_array_of, (a, v)))
+    _check_row(x)
+    x = x if sorter is None else _sorted_by(x, sorter)
+    dtype = np.result_type(x.dtype, y.dtype)
+    x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)[..., None]
+    is_before = x < y if side == "left" else x <= y
+    if dt.is_inexact(dtype):
+        last = np.isnan(y) & ~np.isnan(x) if side == "left" else np.isnan(y)
+        is_before = is_before | last
+    return np.sum(is_before, axis=-1)
+
+
+def _array_of(x: Any) -> Any:
+    return own(np.asarray(x)) if isinstance(x, list | tuple) else x
+
+
+def _check_row(x: Tracer) -> None:
+    if x.ndim != 1:
+        what = "object too deep" if x.ndim else "object of too small depth"
+        raise ValueError(f"{what} for desired array")
+
+
+def _sorted_by(x: Tracer, sorter: Any) -> Tracer:
+    _, (order,) = lift(_array_of(sorter))
+    if order.dtype.kind not in "iu":
+        raise TypeError("sorter must only contain integers")
+    if order.size != x.size:
+        raise ValueError("sorter.size must equal a.size")
+    return x[order]  # type: ignore[no-any-return]
+
+
+@implements(np.digitize)
+def digitize(x: Any, bins: Any, right: bool = False) -> Any:
+    """Edges that fall are counted from the other end."""
+    _, (v, edges) = lift(*map(_array_of, (x, bins)))
+    if dt.is_complex(v.dtype):
+        raise TypeError("x may not be complex")
+    _check_row(edges)
+    rises: Any = np.all(edges[1:] >= edges[:-1])
+    falls: Any = np.all(edges[1:] <= edges[:-1]) & ~rises
+    require(rises | falls, "bins must be monotonically increasing or decreasing")
+    place = searchsorted(edges, v, "left" if right else "right")
+    if edges.is_known:
+        return edges.size - place if falls.shadow else place
+    return np.where(falls, edges.size - place, place)[()]
+
+
+@implements(np.interp)
+def interp(
+    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
+) -> Any:
+    _, (v, px, py) = lift(*map(_array_of, (x, xp, fp)))
+    px, v = (a.astype(np.float64, copy=False) for a in (px, v))
+    py = py.astype(np.result_type(py.dtype, np.float64), copy=False)
+    if period is not None:
+        _check_period(px, py, period)
+        v, px, py = _over_periods(v, px, py, abs(period))
+        left = right = None
+    _check_points(px, py)
+    ends = tuple(
+        edge if given is None else given
+        for edge, given in ((py[0], left), (py[-1], right))
+    )
+    if not dt.is_complex(py.dtype):
+        return _interpolated(v, px, py, ends)
+    real = _interpolated(v, px, py.real, tuple(np.real(e) for e in ends))
+    imag = _interpolated(v, px, py.imag, tuple(np.imag(e) for e in ends))
+    return wrap(v.home, v.home.emit(complex_p, real.read(), imag.read()))
+
+
+def _check_points(px: Tracer, py: Tracer) -> None:
+    _check_row(px)
+    _check_row(py)
+    if not px.size:
+        raise ValueError("array of sample points is empty")
+    if px.size != py.size:
+        raise ValueError("fp and xp are not of the same length.")
+
+
+def _interpolated(v: Any, px: Any, py: Any, ends: tuple[Any, ...]) -> Any:
+    """On the lines between points, as NumPy: at a point, exactly its value.
+
+    A line from an infinite value gives NaN; its other end, if there is any, counts.
+    """
+    n = px.shape[0]
+    place = searchsorted(px, v, "right")
+    inside = np.clip(place - 1, 0, n - 1)
+    lo, hi = np.clip(inside, 0, max(n - 2, 0)), np.minimum(inside + 1, n - 1)
+    slope = (py[hi] - py[lo]) / (px[hi] - px[lo])
+    line = slope * (v - px[lo]) + py[lo]
+    line = np.where(np.isnan(line), slope * (v - px[hi]) + py[hi], line)
+    line = np.where(np.isnan(line) & (py[lo] == py[hi]), py[lo], line)
+    is_point = (v == px[inside]) | (inside == n - 1)
+    out = np.where(is_point, py[inside], line)
+    out = np.where(np.isnan(v), v, out) if n > 1 else out
+    out = np.where(v < px[0], ends[0], out)
+    return np.where(v > px[-1], ends[1], out)[()]
+
+
+def _check_period(px: Tracer, py: Tracer, period: Any) -> None:
+    require(period != 0, "period must be a non-zero value")
+    if px.ndim != 1 or py.ndim != 1:
+        raise ValueError("Data points must be 1-D sequences")
+    if px.size != py.size:
+        raise ValueError("fp and xp are not of the same length")
+
+
+def _over_periods(v: Any, px: Any, py: Any, period: Any) -> tuple[Any, Any, Any]:
+    """One period of sorted points, and the point beside it at each end."""
+    px = px % period
+    order = np.argsort(px)
+    px, py = px[order], py[order]
+    px = np.concatenate([px[-1:] - period, px, px[:1] + period])
+    return v % period, px, np.concatenate([py[-1:], py, py[:1]])
