@@ -12,25 +12,40 @@ from .checks import require
 from .registry import implements, lift, wrap
 
 _NOTHING = np.empty(0)
+COUNTED = 256  # elements: to compare with so many takes as long as to read some
 
 
 @implements(np.searchsorted)
 def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
-    """By counting: every element of `v` against every element of `a`.
-
-    NaN is last, as `np.sort` has it.
-    """
+    """By bisection; in a short array by counting what lies before. NaN is last."""
     np.searchsorted(_NOTHING, 0.0, side)  # NumPy's error for a side that there is not
     _, (x, y) = lift(*map(_array_of, (a, v)))
     _check_row(x)
     x = x if sorter is None else _sorted_by(x, sorter)
     dtype = np.result_type(x.dtype, y.dtype)
-    x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)[..., None]
-    is_before = x < y if side == "left" else x <= y
-    if dt.is_inexact(dtype):
-        last = np.isnan(y) & ~np.isnan(x) if side == "left" else np.isnan(y)
-        is_before = is_before | last
-    return np.sum(is_before, axis=-1)
+    x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
+    if x.size <= COUNTED:
+        return np.sum(_is_before(x, y[..., None], side), axis=-1)
+    return _bisected(x, y, side)
+
+
+def _is_before(x: Any, y: Any, side: str) -> Any:
+    """Tell where y has its place behind x."""
+    found = x < y if side == "left" else x <= y
+    if not dt.is_inexact(x.dtype):
+        return found
+    return found | (np.isnan(y) & ~np.isnan(x) if side == "left" else np.isnan(y))
+
+
+def _bisected(x: Tracer, y: Tracer, side: str) -> Any:
+    """Return how many elements are before each of `y`, from the highest bit down."""
+    n: int = x.size
+    place: Any = np.zeros_like(y, dtype=np.int64)
+    for bit in reversed(range(n.bit_length())):
+        more = place + (1 << bit)
+        at = np.take(x, more - 1, mode="clip")
+        place = np.where((more <= n) & _is_before(at, y, side), more, place)
+    return place[()]
 
 
 def _array_of(x: Any) -> Any:
