@@ -50,3 +50,16 @@ def test_batches_and_orders(length: int) -> None:
     np.testing.assert_array_equal(
         find(a, v, order), np.searchsorted(a, v, sorter=order)
     )
+
+
+@pytest.mark.parametrize("members", ["i8", "f4", "f8", "u8", "i2"])
+@pytest.mark.parametrize("dtype", ["i8", "f8", "f4", "u8"])
+def test_members_of_many(dtype: str, members: str) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 900, (30, 4)).astype(dtype)
+    among = rng.integers(0, 900, COUNTED + 50).astype(members)
+    if dtype.startswith("f") and members.startswith("f"):
+        x[0], among[:3] = [np.nan, np.inf, -0.0, 1], [np.nan, np.inf, 0.0]
+    for invert in (False, True):
+        got = tj.jit(lambda x, a, i=invert: np.isin(x, a, invert=i))(x, among)
+        np.testing.assert_array_equal(got, np.isin(x, among, invert=invert))

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from ...ir import dtypes as dt
 from .. import ufuncs
 from ..storage import Kind, own
 from ..tracer import Tracer
 from .checks import require
 from .registry import implements, lift, normalize_axis
+from .searching import COUNTED, searchsorted
 from .select import where
 from .shape import moveaxis
 
@@ -100,9 +102,20 @@ def isin(
             "The 'table' method is only supported for boolean or integer arrays. "
             "Please select 'sort' or None for kind."
         )
-    found = np.any(x[..., None] == members.reshape(-1), axis=-1)
+    found = _is_one_of(x, members.reshape(-1))
     _, (truth,) = lift(~found if invert else found)
     return truth if truth.ndim else truth.as_scalar(Kind.ARRAY)
+
+
+def _is_one_of(x: Tracer, members: Tracer) -> Any:
+    """By places in order; few members, or ones that compare otherwise, one by one."""
+    dtype = np.result_type(x.dtype, members.dtype)
+    is_exact = dtype.kind == "f" or dtype in (x.dtype, members.dtype)
+    is_mixed = {x.dtype.kind, members.dtype.kind} == {"i", "u"}
+    if members.size <= COUNTED or dt.is_complex(dtype) or is_mixed or not is_exact:
+        return np.any(x[..., None] == members, axis=-1)
+    x, row = x.astype(dtype), np.sort(members.astype(dtype))
+    return np.take(row, searchsorted(row, x), mode="clip") == x
 
 
 @implements(np.place)
