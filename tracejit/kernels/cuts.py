@@ -19,6 +19,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
+from typing import TypeGuard
 
 from ..ir.dtypes import BOOL, INT64
 from ..ir.graph import Literal
@@ -90,7 +91,7 @@ def _can_be_cut(kernel: Kernel) -> bool:
 
 
 def _is_pointwise(op: KernelOp) -> bool:
-    if isinstance(op, Load | Store) and any(map(values_in, op.map)):
+    if any(map(values_in, indices_of(op))):
         return False
     return isinstance(op, Load | Compute | Iota | Store)
 
@@ -127,12 +128,17 @@ def _ranges(places: set[int], extent: int, grain: int) -> Iterator[tuple[int, in
 
 def _places(kernel: Kernel, name: str) -> Iterator[int]:
     """Yield positions along an axis from which on some condition is another one."""
-    counts = {op.result.name: op.index for op in kernel.body if isinstance(op, Iota)}
+    counts = {op.result.name: op.index for op in kernel.body if _is_count(op)}
     for op in kernel.body:
         for index, comparison in _signs(op, counts):
             place = _change(index, comparison, name)
             if place is not None and 0 < place < kernel.extent(name):
                 yield place
+
+
+def _is_count(op: KernelOp) -> TypeGuard[Iota]:
+    """Tell whether an operation counts positions, in integers that hold all of them."""
+    return isinstance(op, Iota) and op.result.dtype == INT64
 
 
 def _signs(op: KernelOp, counts: Mapping[str, Affine]) -> Iterator[tuple[Affine, str]]:
@@ -236,7 +242,8 @@ class _Decisions:
             self.body.append(replace(op, value=self._now(op.value)))
         else:
             assert isinstance(op, Iota)
-            self.counts[op.result.name + self.suffix] = op.index
+            if _is_count(op):
+                self.counts[op.result.name + self.suffix] = op.index
             self._keep(op, axes_in(op.index))
 
     def _now(self, x: Operand) -> Operand:
