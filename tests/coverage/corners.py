@@ -271,8 +271,6 @@ np.array_split(v, 0)
 np.vsplit(v, 3)
 np.rot90(q, 1, (0, 0))
 np.roll(x, 1.0)
-np.pad(x, {0: 1})
-np.pad(x, {-1: (1, 2)})
 np.pad(x, 1.5)
 np.diag(o)
 np.meshgrid(v[:3], w[:2], indexing='kk')
@@ -335,7 +333,6 @@ np.ascontiguousarray(o)
 b ** 2
 x == None
 x != None
-o == 'a'
 x.ptp()
 t = np.diagonal(s); t[0] = 1; return s
 np.einsum('ii->i', s)[...] = 0; return s
@@ -386,9 +383,19 @@ np.tensordot(x, y, axes=((0,), (1,)))
 np.tensordot(x, y.T, axes=3)
 """
 
+# Widths by axis.
+SINCE_2_2 = """
+np.pad(x, {0: 1})
+np.pad(x, {-1: (1, 2)})
+"""
+IS_OLD = np.lib.NumpyVersion(np.__version__) < "2.2.0"
+
 CALLS = [
     line
-    for table in (PLACES, INDICES, POLYNOMIALS, PACKAGE, OTHERS)
+    for table in (
+        *(PLACES, INDICES, POLYNOMIALS, PACKAGE, OTHERS),
+        *(() if IS_OLD else (SINCE_2_2,)),
+    )
     for line in table.strip().splitlines()
 ]
 

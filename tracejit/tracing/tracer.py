@@ -660,7 +660,7 @@ class Tracer(Shadowed):
         if self.kind is Kind.PYTHON and hasattr(self.__class__, name):
             return getattr(self._python(f"its {name}"), name)
         if method is None:
-            if name in dir(np.ndarray) and not name.startswith("__"):
+            if not name.startswith("__") and hasattr(self.shadow, name):
                 raise UnsupportedError(
                     f"the array method {name!r} is not traced",
                     source=user_line(),

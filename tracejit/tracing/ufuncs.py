@@ -472,8 +472,12 @@ def _square(t: Trace, x: Atom) -> Atom:
     return t.emit(ew.mul_p, x, x)
 
 
+# Whether this NumPy's `power` takes the root where the exponent is 0.5: not in 2.1.
+_TAKES_ROOTS = bool(np.signbit(np.power(-0.0, 0.5)))
+
+
 def _float_power(t: Trace, x: Atom, y: Atom) -> Atom:
-    """C's `pow`, of which `np.power` takes the root where the number is 0.5."""
+    """C's `pow`, which is no root where the exponent is 0.5."""
     dtype = x.aval.dtype
     is_half = isinstance(y, Literal) and y.value == 0.5
     if not is_half or dt.is_complex(dtype):
@@ -608,7 +612,7 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.remainder: _plain(ew.remainder_p),
     np.fmod: _plain(ew.fmod_p),
     np.divmod: _divmod,
-    np.power: _plain(ew.pow_p),
+    np.power: _plain(ew.pow_p) if _TAKES_ROOTS else _float_power,
     np.float_power: _float_power,
     np.negative: _plain(ew.neg_p),
     np.positive: lambda t, x: x,
