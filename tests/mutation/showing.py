@@ -28,6 +28,7 @@ PASS_OF = {  # that counts rewrites under another name
     "lay_out": "layouts",
 }
 BELOW = ("kernels", "program", "codegen/llvm")
+ELEMENTWISE = {"elementwise", "convert", "vmath"}  # modules of their code
 SEEDS = 50  # random graphs, and as many with loops
 SPECIAL = 12  # inputs of the graphs of one rule
 SIZE = 67  # of arrays: no multiple of any vector's length
@@ -47,8 +48,10 @@ def programs_of(mutant: Mutant) -> Shown:
         yield parse_graph(mutant.program), []
     if not is_below_passes(mutant):
         yield from chain(_of_passes(mutant.culprit), _random())
-    elif mutant.culprit == "code":
+    elif mutant.culprit == "code" and set(mutant.module.split(".")) & ELEMENTWISE:
         yield from chain(_functions(), _random(), _calls())
+    elif mutant.culprit == "code":
+        yield from chain(_calls(), _random(), _functions())
     else:
         yield from chain(_calls(), _random(), _of_passes(mutant.culprit))
 
