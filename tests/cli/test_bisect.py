@@ -12,6 +12,7 @@ import tracejit as tj
 from tests.debug.faults import CRASH, HANG, deadly_code, wrong_rule
 from tracejit import config
 from tracejit.cli.main import main
+from tracejit.debug import levels
 from tracejit.debug.repro import Repro
 from tracejit.errors import InternalError
 from tracejit.ir.ops.elementwise import add_p, sub_p
@@ -242,21 +243,38 @@ def test_repro_after_the_fault_is_mended(tmp_path):
     assert run("repro", path) == "nothing failed\n"
 
 
-@pytest.mark.parametrize(("target", "strides"), [("cuda", [None]), ("cpu", [(2,)])])
-def test_reduce_lowers_a_repro_as_it_was(tmp_path, monkeypatch, target, strides):
-    """For its target and strides: here what is wrong is wrong with these alone."""
-
-    def broken(graph, in_strides, complex_views=False, *rest):
-        if complex_views is (target == "cuda") and list(in_strides) == strides:
-            raise RuntimeError("out of luck")
-        return lower_graph(graph, in_strides, complex_views, *rest)
-
+def repro_of_two(folder, target, strides):
+    """Write a repro of a graph of two results; what it says is left to the caller."""
     graph = tj.jit(lambda x: (np.sin(x), np.cos(x))).trace(np.ones(3)).graph
-    path = tmp_path / "repro.tir"
+    path = folder / "repro.tir"
     path.write_text(Repro(graph, "", "error", "", target, strides).as_text())
     assert "no graph fails" in run("reduce", path, code=1)
+    return path
+
+
+@pytest.mark.parametrize(("target", "strides"), [("cuda", [None]), ("cpu", [(2,)])])
+def test_reduce_lowers_a_repro_with_its_strides(tmp_path, monkeypatch, target, strides):
+    def broken(graph, in_strides, *rest):
+        if list(in_strides) == strides:
+            raise RuntimeError("out of luck")
+        return lower_graph(graph, in_strides, *rest)
+
+    path = repro_of_two(tmp_path, target, strides)
     monkeypatch.setattr(pipelines, "lower_graph", broken)
     assert len(parse_graph(run("reduce", path)).outvars) == 1
+
+
+def test_reduce_lowers_a_repro_for_its_target(tmp_path, monkeypatch):
+    def broken(program):  # what the CPU alone does
+        raise RuntimeError("out of luck")
+
+    folders = [tmp_path / target for target in ("cpu", "cuda")]
+    for folder in folders:
+        folder.mkdir()
+    cpu, cuda = (repro_of_two(folder, folder.name, [None]) for folder in folders)
+    monkeypatch.setattr(levels, "with_blocks", broken)
+    assert len(parse_graph(run("reduce", cpu)).outvars) == 1
+    assert "no graph fails" in run("reduce", cuda, code=1)
 
 
 def test_repro_of_another_text(file):

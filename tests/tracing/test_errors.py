@@ -30,7 +30,7 @@ def message(error, fn, *args):
 
 
 def has_line(text):
-    return re.search(r"at test_errors\.py:\d+", text) is not None
+    return re.search(r"at (\w+/)*test_errors\.py:\d+", text) is not None
 
 
 def test_wrong_shapes_name_both_and_the_line():

@@ -277,7 +277,7 @@ _TABLE = (
     _fusion(
         "EXTERN",
         "sorting, scatters, cumulative operations, factorisations, FFTs and complex "
-        "numbers are steps of their own",
+        "functions are steps of their own",
         "nothing to do; elementwise lines before and after it are still fused among "
         "themselves",
     ),

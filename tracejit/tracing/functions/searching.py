@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ...ir import dtypes as dt
-from ...ir.ops.elementwise import complex_p
+from ...ir.ops.elementwise import complex_p, stop_gradient_p
 from ..storage import own
 from ..tracer import Tracer
 from .checks import require
@@ -129,10 +129,19 @@ def _interpolated(v: Any, px: Any, py: Any, ends: tuple[Any, ...]) -> Any:
     line = np.where(np.isnan(line), slope * (v - px[hi]) + py[hi], line)
     line = np.where(np.isnan(line) & (py[lo] == py[hi]), py[lo], line)
     is_point = (v == px[inside]) | (inside == n - 1)
-    out = np.where(is_point, py[inside], line)
+    # The slope at a point is that of the line after it.
+    at_point = line + _constant(py[inside] - line)
+    out = np.where(is_point & np.isfinite(line), at_point, line)
+    out = np.where(is_point & ~np.isfinite(line), py[inside], out)
     out = np.where(np.isnan(v), v, out) if n > 1 else out
     out = np.where(v < px[0], ends[0], out)
     return np.where(v > px[-1], ends[1], out)[()]
+
+
+def _constant(x: Any) -> Any:
+    """Return a value as a constant to differentiation."""
+    trace, (x,) = lift(x)
+    return wrap(trace, trace.emit(stop_gradient_p, x.read()))
 
 
 def _check_period(px: Tracer, py: Tracer, period: Any) -> None:
