@@ -85,3 +85,18 @@ def test_woven_vectors_take_an_element_of_each(count: int, lanes: int) -> None:
     out = woven(em, "float", [f"%v{k}" for k in range(count)], lanes)
     assert len(out) == count
     assert len(em.lines) == count * count
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+@pytest.mark.parametrize("ufunc", [np.divide, np.multiply, np.add, np.subtract])
+def test_what_is_no_number_infinite_or_zero(ufunc: np.ufunc, dtype: str) -> None:
+    parts = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 2.5]
+    numbers = np.array([complex(a, b) for a in parts for b in parts], dtype)
+    x, y = (z.ravel() for z in np.meshgrid(numbers, numbers))
+    want, got = ufunc(x, y), tj.jit(ufunc)(x, y)
+    small = np.finfo(dtype).eps  # of parts that cancel, what rounding left
+    for a, b in ((got.real, want.real), (got.imag, want.imag)):
+        np.testing.assert_allclose(a, b, rtol=4 * small, atol=4 * small)
+        is_exact = (np.abs(b) > small) | ((b == 0) & (a == 0))
+        np.testing.assert_array_equal(np.signbit(a[is_exact]), np.signbit(b[is_exact]))

@@ -237,9 +237,12 @@ def _div(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
     ratio = make.div(small, large)
     scale = make.div(make.number(1, large), make.add(large, make.mul(small, ratio)))
     re = make.mul(make.add(first, make.mul(second, ratio)), scale)
-    im = make.mul(make.sub(second, make.mul(first, ratio)), scale)
-    im = make.select(is_wide, im, make.neg(im))
-    nothing, size = make.is_zero(large), make.abs(large)
+    other = make.mul(first, ratio)
+    difference = make.select(is_wide, make.sub(second, other), make.sub(other, second))
+    im = make.mul(difference, scale)
+    # Of NaN and zero, the larger part is neither.
+    nothing = make.b.emit(ew.and_p, is_wide, make.is_zero(large))
+    size = make.abs(large)
     return Pair(
         make.select(nothing, make.div(x.re, size), re),
         make.select(nothing, make.div(x.im, size), im),
