@@ -2,10 +2,12 @@
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from tests.sampling import sampled
 from tracejit.codegen.llvm.emission import ModuleScope
 from tracejit.codegen.llvm.kernels import emit_kernel
 from tracejit.codegen.llvm.target import Target, host_target
@@ -45,6 +47,27 @@ def targets() -> list[Target]:
         except TracejitError:
             continue
     return found
+
+
+def named(value: object) -> str | None:
+    """Return the name of a target, for `ids`; others have pytest's own."""
+    return value.name if isinstance(value, Target) else None
+
+
+def on_targets(cases: Iterable[Any], every: int) -> list[Any]:
+    """Return cases with a target for `parametrize`; others than the first are sampled.
+
+    Parameters
+    ----------
+    cases : iterable
+        Tuples, or single values.
+    every : int
+        One in so many stays for the other targets, and the rest are slow.
+    """
+    tuples = [case if isinstance(case, tuple) else (case,) for case in cases]
+    first, *others = targets()
+    rest = [(*case, target) for case in tuples for target in others]
+    return [*((*case, first) for case in tuples), *sampled(rest, every)]
 
 
 def strides_of(array: np.ndarray) -> tuple[int, ...]:

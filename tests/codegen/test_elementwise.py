@@ -3,12 +3,15 @@
 import ctypes
 import itertools
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 from tracejit.codegen.llvm.elementwise import can_emit, emit
+from tracejit.codegen.llvm.emission import ModuleScope
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.codegen.llvm.text import Emitter, module_text, vec
 from tracejit.codegen.llvm.values import memory_type, narrow, widen
@@ -16,7 +19,7 @@ from tracejit.errors import TracejitError
 from tracejit.ir import dtypes as dt
 from tracejit.ir.aval import ShapedArray
 from tracejit.ir.ops.elementwise import bitcast_p, convert_p, select_p
-from tracejit.ir.primitive import REGISTRY, Kind, Primitive
+from tracejit.ir.primitive import REGISTRY, Kind, Params, Primitive
 from tracejit.runtime.cpu.engine import engine_for
 
 REAL_DTYPES = [d for d in dt.DTYPE_TO_NAME if d.kind != "c"]
@@ -97,37 +100,56 @@ def samples(dtype: np.dtype, arity: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(values[c]) for c in columns]
 
 
-def compile_one(primitive, params, ins, out, lanes, target):  # type: ignore[no-untyped-def]
-    em = Emitter()
+@dataclass(frozen=True)
+class Call:
+    """A primitive on arrays, for so many lanes at once."""
+
+    primitive: Primitive
+    params: Params
+    arrays: Sequence[np.ndarray]
+    out: np.dtype
+    lanes: int
+
+
+def function_of(em: Emitter, name: str, call: Call, target: Target) -> str:
+    """Return a function that reads, computes and stores block by block."""
+    ins, out, lanes = [a.dtype for a in call.arrays], call.out, call.lanes
     with em.loop(0, "%n", lanes) as loop:
         regs = []
         for k, d in enumerate(ins):
             at = em.gep(memory_type(d), f"%x{k}", loop.index)
             raw = em.load(vec(memory_type(d), lanes), at, d.itemsize)
             regs.append(widen(em, d, raw, lanes))
-        value = emit(em, target, primitive, params, ins, regs, lanes)
+        value = emit(em, target, call.primitive, call.params, ins, regs, lanes)
         at = em.gep(memory_type(out), "%out", loop.index)
         stored = narrow(em, out, value, lanes)
         em.store(vec(memory_type(out), lanes), stored, at, out.itemsize)
         loop.yield_([])
     em.ret()
     heads = [f"ptr %x{k}" for k in range(len(ins))]
-    function = em.function("f", [*heads, "ptr %out", "i64 %n"])
+    return em.function(name, [*heads, "ptr %out", "i64 %n"])
+
+
+def run_all(calls: Sequence[Call], target: Target) -> list[np.ndarray]:
+    """Return what calls give; one module has a function for each of them."""
+    scope = ModuleScope()
+    texts = [
+        function_of(scope.emitter(), f"f{k}", c, target) for k, c in enumerate(calls)
+    ]
     text = module_text(
-        target, em.declarations.values(), [function], em.globals_.values()
+        target, scope.declarations.values(), texts, scope.globals_.values()
     )
-    return engine_for(target).load(text)
+    library = engine_for(target).load(text)
+    return [_ran(c, library.address(f"f{k}")) for k, c in enumerate(calls)]
 
 
-def run(primitive, params, arrays, out, lanes, target):  # type: ignore[no-untyped-def]
-    ins = [a.dtype for a in arrays]
-    library = compile_one(primitive, params, ins, out, lanes, target)
-    n = arrays[0].size
-    padded = [np.concatenate([a, np.ones(-n % lanes, a.dtype)]) for a in arrays]
-    result = np.empty(padded[0].size, out)
-    types = [ctypes.c_void_p] * (len(arrays) + 1) + [ctypes.c_int64]
-    call = ctypes.CFUNCTYPE(None, *types)(library.address("f"))
-    call(*[a.ctypes.data for a in padded], result.ctypes.data, padded[0].size)
+def _ran(call: Call, address: int) -> np.ndarray:
+    n, lanes = call.arrays[0].size, call.lanes
+    padded = [np.concatenate([a, np.ones(-n % lanes, a.dtype)]) for a in call.arrays]
+    result = np.empty(padded[0].size, call.out)
+    types = [ctypes.c_void_p] * (len(padded) + 1) + [ctypes.c_int64]
+    function = ctypes.CFUNCTYPE(None, *types)(address)
+    function(*[a.ctypes.data for a in padded], result.ctypes.data, result.size)
     return result[:n]
 
 
@@ -183,16 +205,19 @@ NAMES = sorted({p.name for p, _ in CASES})
 @pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize("name", NAMES)
 def test_primitive_matches_impl(name: str, target: Target) -> None:
+    calls, expected = [], []
     for primitive, dtype in CASES:
         if primitive.name != name:
             continue
         arrays = samples(dtype, arity_of(primitive))
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            (expected,) = primitive.evaluate(arrays, {})
+            (result,) = primitive.evaluate(arrays, {})
         for lanes in (1, target.lanes(32)):
-            got = run(primitive, {}, arrays, expected.dtype, lanes, target)
-            assert_same(name, got, expected)
+            calls.append(Call(primitive, {}, arrays, result.dtype, lanes))
+            expected.append(result)
+    for got, want in zip(run_all(calls, target), expected, strict=True):
+        assert_same(name, got, want)
 
 
 def test_what_is_not_emitted() -> None:
@@ -225,14 +250,17 @@ def convertible(source: np.dtype, to: np.dtype) -> np.ndarray:
 @pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize("source", REAL_DTYPES, ids=dt.dtype_name)
 def test_convert(source: np.dtype, target: Target) -> None:
+    calls, expected = [], []
     for to in REAL_DTYPES:
         assert can_emit(convert_p, (source, to))
         x = convertible(source, to)
         with np.errstate(all="ignore"):
-            expected = x.astype(to)
+            result = x.astype(to)
         for lanes in (1, target.lanes(32)):
-            got = run(convert_p, {"dtype": to}, [x], to, lanes, target)
-            assert_same("convert", got, expected)
+            calls.append(Call(convert_p, {"dtype": to}, [x], to, lanes))
+            expected.append(result)
+    for got, want in zip(run_all(calls, target), expected, strict=True):
+        assert_same("convert", got, want)
 
 
 def all_bits(dtype: np.dtype) -> np.ndarray:
@@ -251,24 +279,27 @@ def all_bits(dtype: np.dtype) -> np.ndarray:
 @pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 @pytest.mark.parametrize("source", REAL_DTYPES, ids=dt.dtype_name)
 def test_bitcast(source: np.dtype, target: Target) -> None:
-    for to in REAL_DTYPES:
-        if to.itemsize != source.itemsize:
-            continue
-        x = all_bits(source)
-        (expected,) = bitcast_p.evaluate([x], {"dtype": to})
-        bits = np.dtype(f"u{to.itemsize}")
-        numbers = expected.view(bits) if to.kind != "b" else expected
+    x = all_bits(source)
+    calls = [
+        Call(bitcast_p, {"dtype": to}, [x], to, lanes)
+        for to in REAL_DTYPES
+        if to.itemsize == source.itemsize
+        for lanes in (1, target.lanes(32))
+    ]
+    for call, got in zip(calls, run_all(calls, target), strict=True):
+        (expected,) = bitcast_p.evaluate([x], call.params)
+        bits = np.dtype(f"u{call.out.itemsize}") if call.out.kind != "b" else call.out
         is_number = expected == expected  # NaN: which one is the format's business
-        for lanes in (1, target.lanes(32)):
-            got = run(bitcast_p, {"dtype": to}, [x], to, lanes, target)
-            got = got.view(bits) if to.kind != "b" else got
-            np.testing.assert_array_equal(got[is_number], numbers[is_number])
+        numbers = expected.view(bits)[is_number]
+        np.testing.assert_array_equal(got.view(bits)[is_number], numbers)
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 def test_select(target: Target) -> None:
+    calls = []
     for dtype in REAL_DTYPES:
         x, y = samples(dtype, 2)
         cond = np.arange(x.size) % 3 == 0
-        got = run(select_p, {}, [cond, x, y], dtype, target.lanes(32), target)
-        assert_same("select", got, np.where(cond, x, y))
+        calls.append(Call(select_p, {}, [cond, x, y], dtype, target.lanes(32)))
+    for call, got in zip(calls, run_all(calls, target), strict=True):
+        assert_same("select", got, np.where(*call.arrays))

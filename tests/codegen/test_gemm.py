@@ -1,9 +1,12 @@
 """Contractions against NumPy: sizes, strides, dtypes, epilogues."""
 
+import itertools
+
 import ml_dtypes
 import numpy as np
 import pytest
 
+from tests.sampling import sampled
 from tracejit.codegen.llvm.target import Target
 from tracejit.ir.graph import Literal
 
@@ -78,7 +81,9 @@ def test_sizes(shape: tuple[int, int, int], dtype: str, target: Target) -> None:
 
 @ALL_TARGETS
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_strides_of_operands_and_result(dtype: str, target: Target) -> None:
+@pytest.mark.parametrize("first", sampled(range(3), 3))
+def test_strides_of_operands_and_result(first: int, dtype: str, target: Target) -> None:
+    """All pairs of layouts, with one of three for the result, in turn."""
     m, n, k = 21, 37, 29
     layouts = [
         lambda x: x,
@@ -87,15 +92,14 @@ def test_strides_of_operands_and_result(dtype: str, target: Target) -> None:
         lambda x: np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1],
     ]
     plain_a, plain_b = random((m, k), dtype), random((k, n), dtype)
-    for left in layouts:
-        for right in layouts:
-            for order in ("C", "F", "step"):
-                a, b = left(plain_a), right(plain_b)
-                out = np.full((m, n), np.nan, dtype, order="F" if order == "F" else "C")
-                if order == "step":
-                    out = np.full((2 * m, 2 * n), np.nan, dtype)[::2, ::2]
-                matmul(a, b, out, target)
-                assert_product(out, a, b)
+    for k, (left, right) in enumerate(itertools.product(layouts, layouts), first):
+        a, b = left(plain_a), right(plain_b)
+        order = ("C", "F", "step")[k % 3]
+        out = np.full((m, n), np.nan, dtype, order="F" if order == "F" else "C")
+        if order == "step":
+            out = np.full((2 * m, 2 * n), np.nan, dtype)[::2, ::2]
+        matmul(a, b, out, target)
+        assert_product(out, a, b)
 
 
 @ALL_TARGETS

@@ -1,5 +1,7 @@
 """Kernels as LLVM functions against NumPy: every form, all targets, odd sizes."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,8 @@ from .building import (
     KernelBuilder,
     check_guards,
     guarded,
+    named,
+    on_targets,
     run_kernel,
     schedule,
     targets,
@@ -216,9 +220,12 @@ def test_columns_over_two_axes(target: Target) -> None:
     np.testing.assert_array_equal(out, tree_sum(x.reshape(-1, 21).T))
 
 
-@ALL_TARGETS
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "u1", "?"])
-@pytest.mark.parametrize("op", ["max", "min", "argmax", "argmin"])
+EXTREMA = itertools.product(
+    ["max", "min", "argmax", "argmin"], ["f4", "f8", "i4", "u1", "?"]
+)
+
+
+@pytest.mark.parametrize(("op", "dtype", "target"), on_targets(EXTREMA, 3), ids=named)
 def test_extrema(op: str, dtype: str, target: Target) -> None:
     rng = np.random.default_rng(0)
     for n in (1, 2, 17, 64, 100, 333):

@@ -14,6 +14,8 @@ from tracejit.codegen.llvm.modules import Functions
 from tracejit.codegen.llvm.target import host_target
 from tracejit.runtime.cpu.engine import engine_for
 
+pytestmark = pytest.mark.usefixtures("compiles_again")
+
 DEFINED = re.compile(r"^define (\w+) .*?@([\w.$]+)\(", re.MULTILINE)
 TABLE = "@table = private constant [2 x i64] [i64 40, i64 2]"
 SHARED = """define internal i64 @read(i64 %k) nounwind noinline {

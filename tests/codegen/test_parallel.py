@@ -24,7 +24,15 @@ from tracejit.kernels.parser import parse_kernel
 from tracejit.kernels.schedule import Schedule
 from tracejit.runtime.cpu.engine import engine_for
 
-from .building import KernelBuilder, check_guards, guarded, schedule, targets
+from .building import (
+    KernelBuilder,
+    check_guards,
+    guarded,
+    named,
+    on_targets,
+    schedule,
+    targets,
+)
 
 ALL_TARGETS = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 F32 = np.dtype("f4")
@@ -156,9 +164,10 @@ def test_column_sums_are_cut_in_columns(rows: int, target: Target) -> None:
     np.testing.assert_allclose(out, x.sum(axis=0), rtol=1e-4, atol=1e-4)
 
 
-@ALL_TARGETS
-@pytest.mark.parametrize("rows", [1025, 2048, 5000, 70_001])
-@pytest.mark.parametrize("columns", [1, 3, 7])
+FEW = itertools.product([1025, 2048, 5000, 70_001], [1, 3, 7])
+
+
+@pytest.mark.parametrize(("rows", "columns", "target"), on_targets(FEW, 5), ids=named)
 def test_sums_of_few_columns_are_cut_in_rows(
     rows: int, columns: int, target: Target
 ) -> None:
@@ -175,10 +184,14 @@ def test_sums_of_few_columns_are_cut_in_rows(
     np.testing.assert_allclose(squares, (x * x).sum(axis=0), rtol=1e-4)
 
 
-@ALL_TARGETS
-@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i4", "?"])
-@pytest.mark.parametrize("op", ["add", "max", "argmin"])
-@pytest.mark.parametrize("n", [1025, 40_000])
+WHOLE = itertools.product(
+    [1025, 40_000], ["add", "max", "argmin"], ["f4", "f8", "f2", "i4", "?"]
+)
+
+
+@pytest.mark.parametrize(
+    ("n", "op", "dtype", "target"), on_targets(WHOLE, 7), ids=named
+)
 def test_whole_reductions_merge_parts(
     n: int, op: str, dtype: str, target: Target
 ) -> None:

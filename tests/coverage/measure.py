@@ -1,6 +1,6 @@
 """Which of NumPy's functions trace: each sample under `jit` beside NumPy itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,19 @@ def problem_of_ufunc(case: Case) -> str | None:
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return difference(got, want)
+
+
+def problems_of_ufuncs(cases: Sequence[Case]) -> dict[str, str]:
+    """Those of some calls, by their names; all in one compilation if that works."""
+    try:
+        wants = [case.function(*(x.copy() for x in case.operands)) for case in cases]
+        got = tj.jit(
+            lambda *xs: [c.function(*x) for c, x in zip(cases, xs, strict=True)]
+        )(*(tuple(x.copy() for x in case.operands) for case in cases))
+    except Exception:
+        return {str(case): problem_of_ufunc(case) or "" for case in cases}
+    pairs = zip(cases, got, wants, strict=True)
+    return {str(case): difference(g, w) for case, g, w in pairs}
 
 
 def difference(got: Any, want: Any, terms: float = 1.0) -> str:

@@ -1,15 +1,17 @@
 """Random calls of NumPy: `jit` gives its values, dtypes, shapes and errors.
 
-`make test` draws 5,000 calls, `make fuzz` 200,000; a failure is shrunk and printed with
-what reproduces it.
+`make test` draws 5,000 calls and compiles five at once, `make fuzz` 200,000 and each by
+itself; a failure is shrunk and printed with what reproduces it.
 """
 
 import os
 import warnings
+from collections.abc import Sequence
 
 import hypothesis
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import tracejit as tj
 
@@ -17,6 +19,7 @@ from .draw import Drawn, call
 from .measure import difference
 
 QUICK, LONG, PARTS = 5_000, 200_000, 10
+TOGETHER = 5  # calls that are compiled as one function
 
 
 def problem_of(drawn: Drawn) -> str:
@@ -31,6 +34,21 @@ def problem_of(drawn: Drawn) -> str:
     return difference(got, want, drawn.terms)
 
 
+def problems_of(calls: Sequence[Drawn]) -> list[str]:
+    """What `jit` of all at once does otherwise, or of each where that does not work."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            wants = [drawn.function(*drawn.arrays) for drawn in calls]
+            got = tj.jit(
+                lambda *xs: [d.function(*x) for d, x in zip(calls, xs, strict=True)]
+            )(*(drawn.arrays for drawn in calls))
+        except Exception:
+            return [problem_of(drawn) for drawn in calls]
+    rows = zip(calls, got, wants, strict=True)
+    return [difference(g, w, drawn.terms) for drawn, g, w in rows]
+
+
 def _problem_of_error(drawn: Drawn, error: Exception) -> str:
     try:
         tj.jit(drawn.function)(*drawn.arrays)
@@ -39,8 +57,8 @@ def _problem_of_error(drawn: Drawn, error: Exception) -> str:
     return f"no error, but NumPy's is {type(error).__name__}: {error}"
 
 
-def check(examples: int, part: int) -> None:
-    """Draw that many calls; `FUZZ_SEED` chooses others."""
+def check(examples: int, part: int, together: int = 1) -> None:
+    """Draw that many lists of calls; `FUZZ_SEED` chooses others."""
 
     @hypothesis.seed(int(os.environ.get("FUZZ_SEED", 0)) + part)
     @settings(
@@ -49,16 +67,16 @@ def check(examples: int, part: int) -> None:
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(call())
-    def is_as_in_numpy(drawn: Drawn) -> None:
-        assert problem_of(drawn) == ""
+    @given(st.lists(call(), min_size=together, max_size=together))
+    def is_as_in_numpy(calls: list[Drawn]) -> None:
+        assert "; ".join(filter(None, problems_of(calls))) == ""
 
     is_as_in_numpy()
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_calls(part):
-    check(QUICK // PARTS, part)
+    check(QUICK // PARTS // TOGETHER, part, TOGETHER)
 
 
 @pytest.mark.fuzz

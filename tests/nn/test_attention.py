@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import in_turn
 from tracejit import nn
 from tracejit.errors import ShapeError
 
@@ -53,8 +54,7 @@ def with_options(options):
     return lambda q, k, v: nn.attention(q, k, v, **options)
 
 
-@pytest.mark.parametrize("heads", HEADS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "heads"), in_turn(CASES, HEADS))
 def test_written_out(name, heads):
     options, meaning = CASES[name]
     args = Q, K[heads], V[heads]

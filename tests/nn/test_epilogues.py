@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import in_turn
 from tracejit.codegen.llvm.conv import parts_along, quantum_along
 from tracejit.codegen.llvm.conv_shape import Convolution, convolution_of
 from tracejit.codegen.llvm.target import host_target
@@ -108,8 +109,7 @@ def as_tuple(result):
     return result if isinstance(result, tuple) else (result,)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "dtype"), in_turn(CASES, (np.float32, np.float64)))
 def test_values_and_kernels(name, dtype):
     function, args, count = CASES[name]
     call, own = tj.jit(function), [a.astype(dtype) for a in args]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import in_turn
 from tracejit.testing import count_traces
 
 from .compare import assert_same, memory_relations
@@ -17,9 +18,9 @@ from .registry import PROGRAMS
 DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
-def test_jitted_program_is_numpys(program: Program, dtype: np.dtype):
+@pytest.mark.parametrize(("name", "width"), in_turn(PROGRAMS, [*DTYPES]))
+def test_jitted_program_is_numpys(name: str, width: str):
+    program, dtype = PROGRAMS[name], DTYPES[width]
     jitted = tj.jit(program.fn, static_argnames=program.static_argnames)
     assert check_call(program, jitted, dtype) >= 1, "the first call traces"
     assert check_call(program, jitted, dtype) == 0, "the second call traces nothing"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import in_turn
 
 EXPRESSIONS = """
 x + y; x - 1; 2 - x; x * 2.5; x / y; x // y; x % y; divmod(x, y); x ** 2; x ** 0.5; 2 ** x; -x; +x; abs(x - y)
@@ -82,9 +83,9 @@ def assert_same(got, want, tolerance):
         assert got == want
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
-@pytest.mark.parametrize("expression", CASES)
+@pytest.mark.parametrize(("expression", "dtype"), in_turn(CASES, ("f4", "f8")))
 def test_function(expression, dtype):
+    dtype = np.dtype(dtype)
     scope = {"np": np}
     exec(f"def fn(x, y, i, s, c):\n    return {expression}\n", scope)
     with np.errstate(all="ignore"):

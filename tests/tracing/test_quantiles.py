@@ -34,7 +34,8 @@ def test_weights(name, case):
         of_weights = shape  # NumPy raises an IndexError of its own for others
     rng = np.random.default_rng(8)
     w = rng.integers(0, 4, of_weights).astype("f8")
-    for q, dtype in itertools.product((0.3, [0.0, 0.5, 1.0]), ("f8", "f4", "i4")):
+    calls = itertools.product((0.3, [0.0, 0.5, 1.0]), ("f8", "f4", "i4"))
+    for q, dtype in itertools.islice(calls, case % 2, None, 2):
         x = (rng.normal(size=shape) * 5).astype(dtype)
         if name == "nanquantile" and dtype != "i4":
             x.flat[1] = np.nan

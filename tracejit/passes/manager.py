@@ -131,6 +131,7 @@ def run_passes(
         With ``context.verify``, when a pass broke an invariant; names the pass.
     """
     context = context or PassContext()
+    verified: Graph | None = None
     for one in passes:
         before, given = context.stats.fired.copy(), graph
         start = time.perf_counter()
@@ -142,8 +143,9 @@ def run_passes(
         context.fired[one.name] = context.fired.get(one.name, Counter()) + fired
         if log.is_enabled("passes") and graph is not given:
             log.emit("passes", _changed(one, given, graph, fired))
-        if context.verify:
+        if context.verify and graph is not verified:
             _verify_after(one, graph)
+            verified = graph
         if context.after is not None:
             context.after(one.name, graph)
     return graph

@@ -1,5 +1,7 @@
 """Cumulative operations as LLVM functions: one order, whatever runs them."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from tracejit.codegen.llvm.steps.cumulative import CHUNK, LEAF
 from tracejit.codegen.llvm.target import Target
 from tracejit.ir.primitive import REGISTRY
 
-from ..building import targets
+from ..building import named, on_targets, targets
 from .running import run_step
 
 ALL_TARGETS = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
@@ -47,18 +49,20 @@ def check_sum(x: np.ndarray, axis: int, reverse: bool, target: Target) -> None:
     np.testing.assert_allclose(want, exact, rtol=0, atol=2e-6 * scale)
 
 
-@ALL_TARGETS
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("n", [1, 7, 16, 100, 1024, 1050, 5000])
+LENGTHS = itertools.product([1, 7, 16, 100, 1024, 1050, 5000], [False, True])
+
+
+@pytest.mark.parametrize(("n", "reverse", "target"), on_targets(LENGTHS, 3), ids=named)
 def test_sums_follow_one_order(n: int, reverse: bool, target: Target) -> None:
     rng = np.random.default_rng(n)
     check_sum(rng.normal(size=n).astype("f4"), 0, reverse, target)
     check_sum(rng.normal(size=(n, 21)).astype("f4"), 0, reverse, target)
 
 
-@ALL_TARGETS
-@pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("form", ["dense", "transposed", "reversed", "strided"])
+FORMS = itertools.product(["dense", "transposed", "reversed", "strided"], [0, 1, 2])
+
+
+@pytest.mark.parametrize(("form", "axis", "target"), on_targets(FORMS, 5), ids=named)
 def test_layouts_have_the_same_bits(form: str, axis: int, target: Target) -> None:
     x = np.random.default_rng(3).normal(size=(18, 34, 70)).astype("f4")
     changed = {
@@ -70,9 +74,15 @@ def test_layouts_have_the_same_bits(form: str, axis: int, target: Target) -> Non
     check_sum(changed, axis, axis == 1, target)
 
 
-@ALL_TARGETS
-@pytest.mark.parametrize("name", ["cumsum", "cumprod", "cummax", "cummin"])
-@pytest.mark.parametrize("dtype", ["i1", "u2", "i4", "u8", "i8", "f4", "f8"])
+OPERATIONS = itertools.product(
+    ["i1", "u2", "i4", "u8", "i8", "f4", "f8"],
+    ["cumsum", "cumprod", "cummax", "cummin"],
+)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "target"), on_targets(OPERATIONS, 3), ids=named
+)
 def test_operations(dtype: str, name: str, target: Target) -> None:
     rng = np.random.default_rng(9)
     kind = np.dtype(dtype).kind

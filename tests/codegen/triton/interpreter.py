@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -186,6 +187,17 @@ def repair():
         tensor.__index__ = lambda self: int(self.handle.data.reshape(-1)[0])
 
     interpreter._patch_lang_tensor = patch_tensor
+    patch_lang, patched = interpreter._patch_lang, set()
+
+    def patch_once(function):  # not at each call of each function: a fifth of the time
+        seen = function.__globals__.values()
+        modules = {m.__name__ for m in (tl, tl.core) if any(x is m for x in seen)}
+        if not modules <= patched:
+            patch_lang(function)
+            patched.update(modules)
+        return SimpleNamespace(restore=lambda: None)  # nothing else runs here
+
+    interpreter._patch_lang = patch_once
 
 
 def interpret(code, arrays):

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tests.sampling import in_turn
 from tracejit.codegen.triton.build import build, capability_of
 from tracejit.codegen.triton.code import Tuning
 from tracejit.codegen.triton.elementwise import can_emit
@@ -94,8 +95,7 @@ def test_half_products_run_on_tensor_cores():
     assert "wgmma.mma_async" in one.ptx
 
 
-@pytest.mark.parametrize("dtype", [np.float32, BF16])
-@pytest.mark.parametrize("columns", [10, 256])
+@pytest.mark.parametrize(("dtype", "columns"), in_turn([np.float32, BF16], [10, 256]))
 def test_rows_of_products_build(dtype, columns):
     sizes = (32768, 256), (256, columns), (columns,)
     args = [zeros(*size, dtype=dtype) for size in sizes]

@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tests.sampling import in_turn
 from tracejit.codegen.triton.blocks import SMALLEST
 from tracejit.codegen.triton.build import build
 from tracejit.codegen.triton.choice import (
@@ -92,8 +93,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize(("name", "way"), in_turn(PRODUCTS, [*WAYS]))
 def test_forms_of_products(interpreter, name, way):
     function, shapes = PRODUCTS[name]
     (run,) = runs_of(function, *(zeros(*s) for s in shapes))

@@ -1,9 +1,12 @@
 """Scatter, cumulative operations and sorts as Triton kernels, beside NumPy."""
 
+import itertools
+
 import ml_dtypes
 import numpy as np
 import pytest
 
+from tests.sampling import sampled
 from tracejit.codegen.triton.build import build
 from tracejit.codegen.triton.externs import cumulative as cumulative_module
 from tracejit.codegen.triton.externs import extern_kernel
@@ -81,9 +84,10 @@ def scatter_case(form, dtype, mode="raise"):
     return [x, updates, *indices], {"axes": axes, "batch": batch, "mode": mode}
 
 
-@pytest.mark.parametrize("op", ["add", "set"])
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8"])
-@pytest.mark.parametrize("form", FORMS)
+SCATTERS = itertools.product(FORMS, ["f4", "f8", "i4", "i8"], ["add", "set"])
+
+
+@pytest.mark.parametrize(("form", "dtype", "op"), sampled(SCATTERS, 3))
 def test_scatter(interpreter, form, dtype, op):
     arrays, params = scatter_case(form, dtype)
     rtol = 1e-5 if dtype == "f4" else 1e-12
@@ -182,10 +186,15 @@ def test_what_no_kernel_scatters_is_left_to_the_host(interpreter):
 # --- cumulative -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8"])
-@pytest.mark.parametrize("name", ["cumsum", "cumprod", "cummax", "cummin"])
+CUMULATIVE = itertools.product(
+    ["cumsum", "cumprod", "cummax", "cummin"],
+    ["f4", "f8", "i4", "i8"],
+    [0, 1],
+    [False, True],
+)
+
+
+@pytest.mark.parametrize(("name", "dtype", "axis", "reverse"), sampled(CUMULATIVE, 3))
 def test_cumulative(interpreter, name, dtype, axis, reverse):
     x = (RNG.standard_normal((3, 7)) * 2).astype(dtype)
     rtol = 1e-5 if dtype == "f4" else 1e-12
@@ -257,9 +266,10 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("name", ["sort", "argsort"])
-@pytest.mark.parametrize("dtype", VALUES)
+SORTS = itertools.product(VALUES, ["sort", "argsort"], [0, 1])
+
+
+@pytest.mark.parametrize(("dtype", "name", "axis"), sampled(SORTS, 3))
 def test_sorts(interpreter, dtype, name, axis):
     check(interpreter, name, [VALUES[dtype]], {"axis": axis})
 

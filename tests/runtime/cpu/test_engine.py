@@ -18,6 +18,8 @@ from tracejit.codegen.llvm.target import host_target
 from tracejit.errors import InternalError
 from tracejit.runtime.cpu.engine import Engine, Library, engine_for, parse_module
 
+pytestmark = pytest.mark.usefixtures("compiles_again")
+
 DOUBLE_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)
 
 

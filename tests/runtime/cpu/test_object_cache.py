@@ -13,6 +13,8 @@ from tracejit.codegen.llvm.target import host_target
 from tracejit.disk import DiskCache, configured
 from tracejit.runtime.cpu.engine import Engine
 
+pytestmark = pytest.mark.usefixtures("compiles_again")
+
 TEXT = "define i32 @value() {\n  ret i32 42\n}\n"
 PROGRAM = """
 import numpy as np

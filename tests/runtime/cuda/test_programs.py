@@ -8,7 +8,7 @@ import pytest
 import tracejit as tj
 from tests.programs.compare import leaves, relative_error
 from tests.programs.registry import PROGRAMS
-from tests.sampling import sampled
+from tests.sampling import in_turn
 from tracejit.errors import HostFallbackWarning
 
 F32 = np.dtype(np.float32)
@@ -62,9 +62,6 @@ def check(program, device, moved, dtype=F32):
             assert relative_error(x, y) <= 4 * program.rtol(dtype), path
 
 
-CALLS = [(name, moved) for moved in (False, True) for name in PROGRAMS]
-
-
-@pytest.mark.parametrize(("name", "moved"), sampled(CALLS, 2))
+@pytest.mark.parametrize(("name", "moved"), in_turn(PROGRAMS, (False, True)))
 def test_programs_give_what_numpy_gives(name, moved, device):
     check(PROGRAMS[name], device, moved)
