@@ -46,6 +46,7 @@ def pytest_collection_finish() -> None:
     """Spare the collector the tests themselves, a third of a second at each time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture

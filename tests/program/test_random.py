@@ -2,10 +2,10 @@
 
 Results of compiled ones lie between guards, which nothing may write to.
 
-`make test` takes 250 seeds (`make slow` 250 more), 100 of graphs with loops and 100 with scatters, each with
-one pass left out and one instruction set in turn; `make fuzz` 100,000 from a random one
-on, half of them with loops, a quarter with scatters, in pieces that workers share. What
-fails says the seed that repeats it.
+`make test` takes 250 seeds, `make slow` as many, 100 of graphs with loops and 100 with
+scatters, each with one pass left out and one instruction set in turn; `make fuzz`
+100,000 from a random one on, half of them with loops, a quarter with scatters, in
+pieces that workers share. What fails says the seed that repeats it.
 """
 
 import os

@@ -38,7 +38,7 @@ def test_jit_changes_nothing(name):
     same(name)(tj.jit(fn)(KEY), fn(KEY))
 
 
-@pytest.mark.parametrize("name", sampled(FUNCTIONS, 2))
+@pytest.mark.parametrize("name", sampled(FUNCTIONS, 3))
 def test_compiled_vmap_is_a_loop(name):
     fn = FUNCTIONS[name]
     equal(tj.jit(tj.vmap(fn))(KEYS), loop(tj.jit(fn)))

@@ -4,8 +4,8 @@ Each program of `random_programs`, in up to three transformations, is checked le
 level: jitted it gives what it gives in plain Python, under `vmap` what a loop over the
 examples gives, and derivatives are differences of the level below; both modes pair up
 (of first derivatives, and of every other second one).
-`make test` takes 50 seeds, `make slow` 50; `make fuzz` 50,000 from a random one on, in pieces that
-workers share. What fails says the seed that repeats it.
+`make test` takes 50 seeds, `make slow` as many, `make fuzz` 50,000 from a random one
+on, in pieces that workers share. What fails says the seed that repeats it.
 
 Tolerances. Two ways of computing in float64 may differ by 1e-11 of the largest element,
 or, where a result is more sensitive than that, by 16 times what it moves when the

@@ -71,7 +71,8 @@ def lengths(dtype: np.dtype, target: Target) -> list[int]:
 @ALL_TARGETS
 @ALL_DTYPES
 def test_every_dtype_and_length(dtype: np.dtype, target: Target) -> None:
-    for n in lengths(dtype, target):
+    first = DTYPES.index(dtype) % 2  # the two next to each other have all
+    for n in {*lengths(dtype, target)[first::2], *lengths(dtype, target)[-2:]}:
         check(values(dtype, n, n), 0, target, THREADS[:1])
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.codegen.test_float8 import FLOAT8S, all_numbers, hard_floats
+from tests.sampling import in_turn
 from tracejit.codegen.triton.build import build
 from tracejit.codegen.triton.emit import emit_kernel
 from tracejit.codegen.triton.machine import tuning_for
@@ -43,8 +44,7 @@ def test_every_number_is_decoded(interpreter, dtype):
     assert_bits(found, x.astype(np.float32))
 
 
-@EACH
-@pytest.mark.parametrize("wide", ["f4", "f8"])
+@pytest.mark.parametrize(("dtype", "wide"), in_turn(FLOAT8S, ["f4", "f8"]))
 def test_floats_are_rounded_as_by_ml_dtypes(interpreter, dtype, wide):
     with np.errstate(all="ignore"):
         x = hard_floats(dtype)

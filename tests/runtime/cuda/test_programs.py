@@ -1,5 +1,6 @@
 """The programs on a device: results, changed arguments, shared memory."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tracejit as tj
 from tests.programs.compare import leaves, relative_error
 from tests.programs.registry import PROGRAMS
-from tests.sampling import in_turn
+from tests.sampling import sampled
 from tracejit.errors import HostFallbackWarning
 
 F32 = np.dtype(np.float32)
@@ -62,6 +63,9 @@ def check(program, device, moved, dtype=F32):
             assert relative_error(x, y) <= 4 * program.rtol(dtype), path
 
 
-@pytest.mark.parametrize(("name", "moved"), in_turn(PROGRAMS, (False, True)))
+CALLS = itertools.product(PROGRAMS, (False, True))
+
+
+@pytest.mark.parametrize(("name", "moved"), sampled(CALLS, 3))
 def test_programs_give_what_numpy_gives(name, moved, device):
     check(PROGRAMS[name], device, moved)
