@@ -47,13 +47,17 @@ def problem_of_ufunc(case: Case) -> str | None:
     return difference(got, want)
 
 
+def together(functions: Sequence[Callable[..., Any]]) -> Callable[..., list[Any]]:
+    """One function that takes the arguments of each as a tuple, and gives them all."""
+    return lambda *xs: [f(*x) for f, x in zip(functions, xs, strict=True)]
+
+
 def problems_of_ufuncs(cases: Sequence[Case]) -> dict[str, str]:
     """Those of some calls, by their names; all in one compilation if that works."""
     try:
         wants = [case.function(*(x.copy() for x in case.operands)) for case in cases]
-        got = tj.jit(
-            lambda *xs: [c.function(*x) for c, x in zip(cases, xs, strict=True)]
-        )(*(tuple(x.copy() for x in case.operands) for case in cases))
+        operands = [tuple(x.copy() for x in case.operands) for case in cases]
+        got = tj.jit(together([case.function for case in cases]))(*operands)
     except Exception:
         return {str(case): problem_of_ufunc(case) or "" for case in cases}
     pairs = zip(cases, got, wants, strict=True)

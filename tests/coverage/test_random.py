@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 import tracejit as tj
 
 from .draw import Drawn, call
-from .measure import difference
+from .measure import difference, together
 
 QUICK, LONG, PARTS = 5_000, 200_000, 10
-TOGETHER = 5  # calls that are compiled as one function
+AT_ONCE = 5  # calls that are compiled as one function
 
 
 def problem_of(drawn: Drawn) -> str:
@@ -40,9 +40,8 @@ def problems_of(calls: Sequence[Drawn]) -> list[str]:
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
             wants = [drawn.function(*drawn.arrays) for drawn in calls]
-            got = tj.jit(
-                lambda *xs: [d.function(*x) for d, x in zip(calls, xs, strict=True)]
-            )(*(drawn.arrays for drawn in calls))
+            jitted = tj.jit(together([drawn.function for drawn in calls]))
+            got = jitted(*(drawn.arrays for drawn in calls))
         except Exception:
             return [problem_of(drawn) for drawn in calls]
     rows = zip(calls, got, wants, strict=True)
@@ -57,7 +56,7 @@ def _problem_of_error(drawn: Drawn, error: Exception) -> str:
     return f"no error, but NumPy's is {type(error).__name__}: {error}"
 
 
-def check(examples: int, part: int, together: int = 1) -> None:
+def check(examples: int, part: int, at_once: int = 1) -> None:
     """Draw that many lists of calls; `FUZZ_SEED` chooses others."""
 
     @hypothesis.seed(int(os.environ.get("FUZZ_SEED", 0)) + part)
@@ -67,7 +66,7 @@ def check(examples: int, part: int, together: int = 1) -> None:
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(call(), min_size=together, max_size=together))
+    @given(st.lists(call(), min_size=at_once, max_size=at_once))
     def is_as_in_numpy(calls: list[Drawn]) -> None:
         assert "; ".join(filter(None, problems_of(calls))) == ""
 
@@ -76,7 +75,7 @@ def check(examples: int, part: int, together: int = 1) -> None:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_calls(part):
-    check(QUICK // PARTS // TOGETHER, part, TOGETHER)
+    check(QUICK // PARTS // AT_ONCE, part, AT_ONCE)
 
 
 @pytest.mark.fuzz

@@ -137,6 +137,14 @@ def test_verification_names_the_pass():
     assert error.value.__notes__ == ["after pass bad"]
 
 
+def test_what_no_pass_changes_is_verified_once(monkeypatch):
+    verified: list[Graph] = []
+    monkeypatch.setattr("tracejit.ir.verify.verify", verified.append)
+    graph = parse_graph(TEXT)
+    out = run_passes(graph, [ALL[2], ALL[2], ALL[2]], PassContext(verify=True))
+    assert verified == [out] and out is not graph
+
+
 # --- pipelines as text ------------------------------------------------------------
 
 

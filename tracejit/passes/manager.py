@@ -131,7 +131,7 @@ def run_passes(
         With ``context.verify``, when a pass broke an invariant; names the pass.
     """
     context = context or PassContext()
-    verified: Graph | None = None
+    verified: Graph | None = None  # what a pass leaves alone is not verified again
     for one in passes:
         before, given = context.stats.fired.copy(), graph
         start = time.perf_counter()
