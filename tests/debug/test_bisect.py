@@ -11,6 +11,7 @@ import tracejit as tj
 from tracejit.codegen.llvm import elementwise
 from tracejit.codegen.llvm.limits import LLVM
 from tracejit.debug.bisect import bisect, bisect_passes
+from tracejit.debug.checks import no_nan
 from tracejit.debug.levels import Setting
 from tracejit.errors import TracejitError
 from tracejit.ir.graph import Eqn, Graph
@@ -23,7 +24,7 @@ from tracejit.passes import pipelines
 from tracejit.passes.manager import Pass, PassContext
 from tracejit.passes.pipelines import pipeline
 from tracejit.program.plan import plan_memory
-from tracejit.program.program import Storage
+from tracejit.program.program import Storage, While
 from tracejit.runtime.cpu import executable as native
 
 from .faults import CRASH, HANG, deadly_code, wrong_rule
@@ -143,6 +144,40 @@ def test_rules_that_never_end_are_named():
         assert found.source == ("a.py:1",)
 
 
+COUNTING = parse_graph(
+    """graph @f(%x: f32[4]) -> (f32[4]) {
+  %0: f32[4], %1: i64[] = while %x, 0:i64 {test=graph @test(%x: f32[4], %n: i64[]) -> (bool[]) {
+      %0: bool[] = lt %n, 9:i64
+      return %0
+    }, body=graph @body(%x: f32[4], %n: i64[]) -> (f32[4], i64[]) {
+      %0: f32[4] = sin %x
+      %1: i64[] = add %n, 1:i64  ; a.py:1
+      return %0, %1
+    }, test_consts=0, body_consts=0}
+  return %0
+}"""  # noqa: E501
+)
+
+
+def sub_for_add(b, primitive, ins, params):
+    return (b.emit(sub_p, *ins),)
+
+
+@pytest.mark.parametrize("check", [None, no_nan([[np.ones(4, np.float32)]])])
+def test_rewrites_that_give_a_graph_an_endless_loop_are_named(check):
+    assert bisect_passes(COUNTING, PASSES, check) is None
+    with wrong_rule("sub_for_add", add_p, sub_for_add):
+        found = bisect_passes(COUNTING, PASSES, check, seconds=0.2)
+    assert (found.name, found.rule, found.died) == (
+        "canonicalize",
+        "sub_for_add",
+        "hang",
+    )
+    assert found.first == found.last
+    assert found.source == ("a.py:1",)
+    assert found.reason.startswith("it has not ended after 0.")
+
+
 def test_invalid_graphs_are_found():
     def unbound(graph: Graph, context: PassContext) -> Graph:
         return Graph(graph.name, graph.invars, graph.outvars, graph.eqns[1:])
@@ -248,6 +283,19 @@ def test_wrong_steps_of_lowering_are_named():
         found = bisect(TWICE, SETTING)
     assert (found.level, found.name) == ("program", "merge")
     assert "cannot merge" in found.reason
+
+
+def test_programs_that_never_end_are_named():
+    def endless(program):
+        steps = (
+            replace(s, steps=()) if isinstance(s, While) else s for s in program.steps
+        )
+        return replace(program, steps=tuple(steps))
+
+    with mock.patch.object(pipelines, "merge_alike", endless):
+        found = bisect(COUNTING, Setting(PASSES, seconds=0.2))
+    assert (found.level, found.name, found.died) == ("program", "merge", "hang")
+    assert found.reason.startswith("it has not ended after 0.")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ ones, with `check_of`, the check that it names; `passes_option` and `timeout_opt
 import click
 
 from ..debug.checks import Check, command, is_valid, no_nan
-from ..debug.child import SECONDS
+from ..debug.limits import SECONDS
 from ..debug.samples import sample_inputs
 from ..ir.graph import Graph
 

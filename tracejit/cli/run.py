@@ -13,9 +13,9 @@ import numpy as np
 from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug.checks import Inputs
-from ..debug.child import ProcessDied
 from ..debug.contract import Outcome, Reference
 from ..debug.levels import Setting, outcomes, passes_of
+from ..debug.limits import ProcessDied
 from ..debug.samples import varied_inputs
 from ..errors import TracejitError
 from ..ir.graph import Graph

@@ -38,17 +38,10 @@ from ..program.program import (
 from ..runtime.cpu.executable import CpuExecutable
 from ..runtime.cpu.threads import threading_of
 from .checks import Inputs, first_complaint
-from .child import (
-    SECONDS,
-    Code,
-    ProcessDied,
-    Send,
-    outcomes_of_code,
-    time_limit,
-    values_of_child,
-)
+from .child import Code, Send, outcomes_of_code, values_of_child
 from .contract import Bound, Outcome, Reference
 from .culprit import Culprit, Failure, said
+from .limits import SECONDS, ProcessDied, time_limit
 from .noise import epsilon, largest, wide
 
 REPEATS = 4  # runs of one step, in loops, that are looked at
@@ -95,10 +88,8 @@ class Native:
         outcomes = self.outcomes([r.inputs for r in wanted], target, threading)
         try:
             wrong = first_complaint(wanted, outcomes)
-        except ProcessDied as error:
-            return Failure(error.message, error.how)
         except Exception as error:  # whatever emitting and building may raise
-            return Failure(said(error))
+            return Failure.of(error)
         return None if wrong is None else Failure(wrong)
 
 
@@ -189,7 +180,7 @@ class _Steps:
                     return step, Failure(wrong)
         except ProcessDied as error:
             if step is not None:
-                return step, Failure(error.message, error.how)
+                return step, Failure.of(error)
         return None
 
     def search(
