@@ -118,7 +118,9 @@ def run(
     as_json: bool,
 ) -> None:
     """Compile a function or graphs, run them on sample inputs, and show results."""
-    switches = {} if isa is None else {"isa": isa}
+    switches: dict[str, config.Value] = {} if isa is None else {"isa": isa}
+    if check is not None:  # so that what is compared has no rules applied yet
+        switches["simplify"] = False
     with user_errors(), config.override(**switches):
         setting = Setting(passes_of(LLVM), seconds=timeout)
         found = [
