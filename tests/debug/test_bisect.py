@@ -243,6 +243,18 @@ def test_nothing_is_wrong_below_the_graph(graph):
     assert bisect(graph, SETTING) is None
 
 
+@pytest.mark.parametrize(
+    ("function", "shape", "dtype"),
+    [
+        (lambda x: x.sum(0), (100000, 3), "f4"),  # NumPy adds them one by one
+        (np.cumsum, (9001,), "f4"),
+        (np.prod, (40000,), "f8"),  # which is subnormal
+    ],
+)
+def test_errors_of_long_sums_grow(function, shape, dtype):
+    assert bisect(graph_of(function, np.ones(shape, dtype)), SETTING) is None
+
+
 def test_extrema_of_two_zeros_are_either():
     """As in NumPy, where the place in the array decides which."""
     x = np.resize(np.array([0.0, -0.0, -0.0]), 67)

@@ -42,7 +42,7 @@ from .child import Code, Send, outcomes_of_code, values_of_child
 from .contract import Bound, Outcome, Reference
 from .culprit import Culprit, Failure, said
 from .limits import SECONDS, ProcessDied, time_limit
-from .noise import epsilon, largest, wide
+from .noise import epsilon, largest, tiny, wide
 
 REPEATS = 4  # runs of one step, in loops, that are looked at
 RUNS = 4  # of a step on inputs moved by some roundings
@@ -301,7 +301,8 @@ def _compared(
         amount = bound.amount
         if y.dtype in dt.INEXACT and not is_copy:
             size = np.abs(np.where(np.isfinite(wide(y)), wide(y), 0))
-            own = ROUNDINGS * epsilon(y.dtype) * (size + SHARE * largest(y))
+            about = size + SHARE * largest(y) + tiny(y.dtype)
+            own = ROUNDINGS * epsilon(y.dtype) * about
             amount = amount + own
         unwritten = _garbage(y)
         amount = np.where(unwritten, np.inf, amount)
