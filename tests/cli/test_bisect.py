@@ -207,6 +207,13 @@ def test_bisect_without_the_rule(file, wrong):
     assert "add_for_sub" in run("bisect", file, *rule, code=3)
 
 
+def test_run_says_what_the_compiler_raises(file):
+    broken = mock.Mock(side_effect=RuntimeError("out of luck"))
+    with mock.patch.object(pipelines, "plan_memory", broken):
+        text = run("run", file, code=3)
+    assert "wrong: the compiler: it raises RuntimeError: out of luck (" in text
+
+
 # --- code that crashes or hangs ---------------------------------------------------
 
 
