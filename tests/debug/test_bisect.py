@@ -333,6 +333,19 @@ def test_wrong_code_of_right_kernels_is_named(table, name, other):
     assert any("test_bisect.py" in line for line in found.source)
 
 
+def test_small_errors_of_the_only_step_are_its_own():
+    """Errors of a step alone are seen from 64 roundings on; these are 40."""
+    usual = elementwise._ROUNDED_FLOAT["mul"]
+
+    def inexact(x, a, b):
+        return usual(x, usual(x, a, b), x.const(1 + 40 * 2.0**-23))
+
+    graph = graph_of(np.multiply, *np.ones((2, 33), np.float32))
+    with mock.patch.dict(elementwise._ROUNDED_FLOAT, {"mul": inexact}):
+        found = bisect(graph, SETTING)
+    assert (found.level, found.name) == ("code", "multiply_k0_mul")
+
+
 # --- code that crashes or hangs ---------------------------------------------------
 
 STEPS = graph_of(

@@ -115,8 +115,14 @@ def code_culprit(native: Native, wanted: Sequence[Reference]) -> Culprit | None:
     search = _Steps(native.program, target, threading, native.seconds)
     found = search.first_wrong([r for r in wanted if isinstance(r.outcome, tuple)])
     notes = list(_otherwise(native, wanted, target, threading))
+    steps = native.program.steps
+    if found is None and len(steps) == 1 and isinstance(steps[0], Copy | Extern | Run):
+        found = steps[0], wrong
     if found is None:
-        notes.append("each step alone is right: what calls them, or memory, is not")
+        notes.append(
+            f"each step alone is right, to {ROUNDINGS:g} roundings: what calls them, "
+            "or memory, is not, or a step is wrong by less"
+        )
         name = "the program's own code"
         return Culprit("code", name, wrong.reason, notes=tuple(notes), died=wrong.died)
     step, wrong = found
