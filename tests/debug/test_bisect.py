@@ -188,6 +188,14 @@ def test_invalid_graphs_are_found():
     assert found.rule == ""
 
 
+def test_inputs_of_another_graph_are_no_fault_of_a_pass():
+    given = [np.ones(4, np.float32)]
+    with pytest.raises(TracejitError, match=r"0 are f32\[4\]; @f takes f32\[4\], f32"):
+        bisect_passes(CHAIN, PASSES, inputs=[given])
+    with pytest.raises(TracejitError, match=r"inputs 1 are f32\[4\], f32\[3\]; @f"):
+        bisect(CHAIN, SETTING, inputs=[given * 2, [*given, np.ones(3, np.float32)]])
+
+
 def test_last_bits_count_where_passes_keep_them():
     def nearly(graph: Graph, context: PassContext) -> Graph:
         x = np.float32(0.5) + np.spacing(np.float32(0.5))

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import TracejitError
 from ..ir import dtypes as dt
+from ..ir.aval import ShapedArray
 from ..ir.graph import Graph, subgraphs
 from ..ir.interp import evaluate
 from ..ir.ops.loops import while_p
@@ -46,9 +47,14 @@ def references(
         loop does not end soon.
     seed : int
         Of the samples.
+
+    Raises
+    ------
+    TracejitError
+        The inputs are not those of the graph.
     """
     found = [
-        Reference(graph, [np.asarray(x) for x in given], f"inputs {k}")
+        Reference(graph, _checked(graph, given, f"inputs {k}"), f"inputs {k}")
         for k, given in enumerate(inputs)
     ]
     found += [
@@ -57,6 +63,18 @@ def references(
         if _ends(graph, sample)
     ]
     return found
+
+
+def _checked(graph: Graph, inputs: Inputs, label: str) -> Inputs:
+    arrays = [np.asarray(x) for x in inputs]
+    found = [(x.shape, x.dtype) for x in arrays]
+    if found == [(a.shape, a.dtype) for a in graph.in_avals]:
+        return arrays
+    given, wanted = (
+        ", ".join(map(str, avals)) or "none"
+        for avals in ([ShapedArray(*pair) for pair in found], graph.in_avals)
+    )
+    raise TracejitError(f"{label} are {given}; @{graph.name} takes {wanted}")
 
 
 def _ends(graph: Graph, inputs: Inputs) -> bool:
