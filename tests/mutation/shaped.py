@@ -11,14 +11,8 @@ from typing import Any
 import numpy as np
 
 import tracejit as tj
-from tests.kernels.test_views import SHAPES, random_view
-from tracejit.ir import dtypes as dt
-from tracejit.ir.aval import ShapedArray
-from tracejit.ir.builder import Builder
 from tracejit.ir.graph import Graph
-from tracejit.ir.ops.elementwise import neg_p
 
-VIEWS = 60  # graphs of views of views
 # Numbers between two halves: rounded to float32 first, they are halfway.
 TIES = 1 + 2.0**-11 * np.array([1, 3, 5, 7]) + 2.0**-40 * np.array([1, -1, 1, -1])
 Given = tuple[str, tuple[int, ...]]
@@ -80,14 +74,3 @@ def graphs() -> Iterator[tuple[Graph, list[Any]]]:
     for function, given in CALLS:
         ones = [np.ones(shape, dtype) for dtype, shape in given]
         yield tj.jit(function).trace(*ones).graph, []
-    yield from ((_views(seed), []) for seed in range(VIEWS))
-
-
-def _views(seed: int) -> Graph:
-    """Return a graph of views of views, added to something: a kernel reads them."""
-    rng = np.random.default_rng(seed)
-    b = Builder("views")
-    x = b.input(ShapedArray(SHAPES[rng.integers(len(SHAPES))], dt.INT64))
-    for _ in range(4):
-        x = random_view(b, x, rng)
-    return b.build([b.emit(neg_p, x)])
