@@ -42,6 +42,7 @@ def test_defaults():
         fma=True,
         composites=True,
         reroll=True,
+        simplify=True,
         donation="on",
         deterministic=False,
         threads=0,
@@ -71,6 +72,7 @@ def test_defaults():
         ("TRACEJIT_FMA", "0", "fma", False),
         ("TRACEJIT_COMPOSITES", "0", "composites", False),
         ("TRACEJIT_REROLL", "0", "reroll", False),
+        ("TRACEJIT_SIMPLIFY", "0", "simplify", False),
         ("TRACEJIT_DONATION", "check", "donation", "check"),
         ("TRACEJIT_DETERMINISTIC", "1", "deterministic", True),
         ("TRACEJIT_THREADS", "3", "threads", 3),
@@ -219,6 +221,7 @@ def test_cache_key_changes_with_marked_switches_alone():
         "fma",
         "composites",
         "reroll",
+        "simplify",
         "donation",
         "deterministic",
         "threads",
@@ -235,7 +238,21 @@ def test_cache_key_changes_with_marked_switches_alone():
     with config.override(verify=True, log=("passes",), max_specializations=1):
         assert config.cache_key() == before
     with config.override(isa="baseline"):
-        rest = True, True, True, "on", False, 0, 8000, False, "off", "", "off", False
+        rest = (
+            True,
+            True,
+            True,
+            True,
+            "on",
+            False,
+            0,
+            8000,
+            False,
+            "off",
+            "",
+            "off",
+            False,
+        )
         assert config.cache_key() == ("baseline", "cpu", *rest, False, False)
     assert config.cache_key() is before  # made once
 

@@ -159,6 +159,15 @@ SWITCHES: Mapping[str, Switch] = {
             in_cache_key=True,
         ),
         Switch(
+            name="simplify",
+            env="TRACEJIT_SIMPLIFY",
+            type=bool,
+            default=True,
+            help="apply exact rules while functions are traced; off leaves them to the "
+            "passes, where bisect sees them",
+            in_cache_key=True,
+        ),
+        Switch(
             name="donation",
             env="TRACEJIT_DONATION",
             type=str,
@@ -329,6 +338,7 @@ class Config:
     fma: bool
     composites: bool
     reroll: bool
+    simplify: bool
     donation: str
     deterministic: bool
     threads: int

@@ -3,7 +3,9 @@
 import json
 import sys
 from pathlib import Path
+from unittest import mock
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -11,13 +13,16 @@ from click.testing import CliRunner
 import tracejit as tj
 from tests.debug.faults import CRASH, HANG, deadly_code, wrong_rule
 from tracejit import config
+from tracejit.cli.functions import user_errors
 from tracejit.cli.main import main
 from tracejit.debug import levels
 from tracejit.debug.repro import Repro
 from tracejit.errors import InternalError
+from tracejit.ir import simplify
 from tracejit.ir.ops.elementwise import add_p, sub_p
 from tracejit.ir.parser import parse_graph
-from tracejit.passes import pipelines
+from tracejit.ir.rewrite import RuleSet
+from tracejit.passes import canonicalize, pipelines
 from tracejit.program.lower import lower_graph
 
 GRAPH = """\
@@ -128,6 +133,50 @@ def test_bisect_prints_the_rewrite(file, wrong):
     assert found["change"]["changes"][0]["kind"] == "changed"
 
 
+SETTLE = """\
+import numpy as np
+import tracejit as tj
+
+
+def settle(x, turns):
+    def goes_on(state):
+        return state[1] < turns
+
+    def turn(state):
+        return np.tanh(state[0] - x), state[1] + 1
+
+    return tj.while_loop(goes_on, turn, (x, np.int64(0)))
+"""
+
+
+@pytest.fixture
+def settle(tmp_path):
+    path = tmp_path / "settle.py"
+    path.write_text(SETTLE)
+    return f"{path}:settle", "--arg", "f32[4]"
+
+
+def test_rules_that_traces_apply_are_named_too(settle, wrong):
+    rules = RuleSet(canonicalize.LOWERING_RULES.rules[:1])  # the wrong one
+    with mock.patch.object(simplify, "SIMPLIFY", rules):
+        text = run("bisect", *settle, "--arg", "9", code=3)
+        assert "by add_for_sub" in text
+        assert "settle.py:10" in text
+        assert "wrong: " in run("run", *settle, "--arg", "9", "--check=interp", code=3)
+
+
+def test_where_no_sample_ends_nothing_is_right(settle):
+    said = run("bisect", *settle, "--arg", "3000", code=1)
+    assert "on all samples a loop runs for more than 2000 turns" in said
+    assert "try: another --seed" in said
+
+
+def test_readers_may_leave():
+    """Click ends the command then: `tracejit trace FILE:FUNC | head`."""
+    with pytest.raises(BrokenPipeError), user_errors():
+        click.echo("text", file=mock.Mock(write=mock.Mock(side_effect=BrokenPipeError)))
+
+
 def test_bisect_with_a_program_as_the_check(file, tmp_path):
     script = tmp_path / "check.py"
     script.write_text(
@@ -156,6 +205,13 @@ def test_bisect_of_unknown_passes_and_rules(file):
 def test_bisect_without_the_rule(file, wrong):
     rule = ("--disable-rule", "mul_one")
     assert "add_for_sub" in run("bisect", file, *rule, code=3)
+
+
+def test_run_says_what_the_compiler_raises(file):
+    broken = mock.Mock(side_effect=RuntimeError("out of luck"))
+    with mock.patch.object(pipelines, "plan_memory", broken):
+        text = run("run", file, code=3)
+    assert "wrong: the compiler: it raises RuntimeError: out of luck (" in text
 
 
 # --- code that crashes or hangs ---------------------------------------------------

@@ -11,6 +11,7 @@ import tracejit as tj
 from tracejit.codegen.llvm import elementwise
 from tracejit.codegen.llvm.limits import LLVM
 from tracejit.debug.bisect import bisect, bisect_passes
+from tracejit.debug.checks import no_nan
 from tracejit.debug.levels import Setting
 from tracejit.errors import TracejitError
 from tracejit.ir.graph import Eqn, Graph
@@ -23,7 +24,7 @@ from tracejit.passes import pipelines
 from tracejit.passes.manager import Pass, PassContext
 from tracejit.passes.pipelines import pipeline
 from tracejit.program.plan import plan_memory
-from tracejit.program.program import Storage
+from tracejit.program.program import Storage, While
 from tracejit.runtime.cpu import executable as native
 
 from .faults import CRASH, HANG, deadly_code, wrong_rule
@@ -143,6 +144,40 @@ def test_rules_that_never_end_are_named():
         assert found.source == ("a.py:1",)
 
 
+COUNTING = parse_graph(
+    """graph @f(%x: f32[4]) -> (f32[4]) {
+  %0: f32[4], %1: i64[] = while %x, 0:i64 {test=graph @test(%x: f32[4], %n: i64[]) -> (bool[]) {
+      %0: bool[] = lt %n, 9:i64
+      return %0
+    }, body=graph @body(%x: f32[4], %n: i64[]) -> (f32[4], i64[]) {
+      %0: f32[4] = sin %x
+      %1: i64[] = add %n, 1:i64  ; a.py:1
+      return %0, %1
+    }, test_consts=0, body_consts=0}
+  return %0
+}"""  # noqa: E501
+)
+
+
+def sub_for_add(b, primitive, ins, params):
+    return (b.emit(sub_p, *ins),)
+
+
+@pytest.mark.parametrize("check", [None, no_nan([[np.ones(4, np.float32)]])])
+def test_rewrites_that_give_a_graph_an_endless_loop_are_named(check):
+    assert bisect_passes(COUNTING, PASSES, check) is None
+    with wrong_rule("sub_for_add", add_p, sub_for_add):
+        found = bisect_passes(COUNTING, PASSES, check, seconds=0.2)
+    assert (found.name, found.rule, found.died) == (
+        "canonicalize",
+        "sub_for_add",
+        "hang",
+    )
+    assert found.first == found.last
+    assert found.source == ("a.py:1",)
+    assert found.reason.startswith("it has not ended after 0.")
+
+
 def test_invalid_graphs_are_found():
     def unbound(graph: Graph, context: PassContext) -> Graph:
         return Graph(graph.name, graph.invars, graph.outvars, graph.eqns[1:])
@@ -151,6 +186,14 @@ def test_invalid_graphs_are_found():
     assert found.name == "unbound"
     assert "VerifyError" in found.reason
     assert found.rule == ""
+
+
+def test_inputs_of_another_graph_are_no_fault_of_a_pass():
+    given = [np.ones(4, np.float32)]
+    with pytest.raises(TracejitError, match=r"0 are f32\[4\]; @f takes f32\[4\], f32"):
+        bisect_passes(CHAIN, PASSES, inputs=[given])
+    with pytest.raises(TracejitError, match=r"inputs 1 are f32\[4\], f32\[3\]; @f"):
+        bisect(CHAIN, SETTING, inputs=[given * 2, [*given, np.ones(3, np.float32)]])
 
 
 def test_last_bits_count_where_passes_keep_them():
@@ -208,6 +251,18 @@ def test_nothing_is_wrong_below_the_graph(graph):
     assert bisect(graph, SETTING) is None
 
 
+@pytest.mark.parametrize(
+    ("function", "shape", "dtype"),
+    [
+        (lambda x: x.sum(0), (100000, 3), "f4"),  # NumPy adds them one by one
+        (np.cumsum, (9001,), "f4"),
+        (np.prod, (40000,), "f8"),  # which is subnormal
+    ],
+)
+def test_errors_of_long_sums_grow(function, shape, dtype):
+    assert bisect(graph_of(function, np.ones(shape, dtype)), SETTING) is None
+
+
 def test_extrema_of_two_zeros_are_either():
     """As in NumPy, where the place in the array decides which."""
     x = np.resize(np.array([0.0, -0.0, -0.0]), 67)
@@ -250,6 +305,19 @@ def test_wrong_steps_of_lowering_are_named():
     assert "cannot merge" in found.reason
 
 
+def test_programs_that_never_end_are_named():
+    def endless(program):
+        steps = (
+            replace(s, steps=()) if isinstance(s, While) else s for s in program.steps
+        )
+        return replace(program, steps=tuple(steps))
+
+    with mock.patch.object(pipelines, "merge_alike", endless):
+        found = bisect(COUNTING, Setting(PASSES, seconds=0.2))
+    assert (found.level, found.name, found.died) == ("program", "merge", "hang")
+    assert found.reason.startswith("it has not ended after 0.")
+
+
 @pytest.mark.parametrize(
     ("table", "name", "other"),
     [
@@ -271,6 +339,19 @@ def test_wrong_code_of_right_kernels_is_named(table, name, other):
     assert "_k0" in found.name
     assert "in machine code" in found.reason
     assert any("test_bisect.py" in line for line in found.source)
+
+
+def test_small_errors_of_the_only_step_are_its_own():
+    """Errors of a step alone are seen from 64 roundings on; these are 40."""
+    usual = elementwise._ROUNDED_FLOAT["mul"]
+
+    def inexact(x, a, b):
+        return usual(x, usual(x, a, b), x.const(1 + 40 * 2.0**-23))
+
+    graph = graph_of(np.multiply, *np.ones((2, 33), np.float32))
+    with mock.patch.dict(elementwise._ROUNDED_FLOAT, {"mul": inexact}):
+        found = bisect(graph, SETTING)
+    assert (found.level, found.name) == ("code", "multiply_k0_mul")
 
 
 # --- code that crashes or hangs ---------------------------------------------------

@@ -9,13 +9,9 @@ import numpy as np
 import pytest
 
 from tracejit.debug import child
-from tracejit.debug.child import (
-    ProcessDied,
-    outcomes_of_code,
-    time_limit,
-    values_of_child,
-)
+from tracejit.debug.child import outcomes_of_code, values_of_child
 from tracejit.debug.culprit import said
+from tracejit.debug.limits import ProcessDied, time_limit
 from tracejit.errors import InternalError, ShapeError
 
 

@@ -90,6 +90,14 @@ def test_sub_graphs_show_what_changed_inside_of_them():
     ]
 
 
+def test_lines_are_those_inside_of_sub_graphs():
+    before, after = (
+        parse_graph(LOOP.replace("sin %c", f"{name} %c  ; a.py:2"))
+        for name in ("sin", "cos")
+    )
+    assert diff(before, after).source == ("a.py:2",)
+
+
 def test_other_types_of_inputs_are_said():
     found = diff(parse_graph(TEXT), parse_graph(TEXT.replace("f32[4]", "f32[5]")))
     assert found.types == ("- inputs: f32[4], f32[4]", "+ inputs: f32[5], f32[5]")

@@ -6,6 +6,7 @@ interpreter runs the graphs; for those below them, machine code does, too.
 """
 
 import resource
+import signal
 import time
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -46,7 +47,14 @@ class Answer:
 
 
 def ask(mutant: Mutant) -> Answer:
-    """Plant a bug in a process of its own, and ask there."""
+    """Plant a bug in a process of its own, and ask there.
+
+    Raises
+    ------
+    RuntimeError
+        The process fails; it prints why. Where it has no time left, no program was
+        found.
+    """
     context = get_context("fork")
     answers = context.SimpleQueue()
     process = context.Process(target=_asked, args=(mutant, answers))
@@ -55,7 +63,9 @@ def ask(mutant: Mutant) -> Answer:
     if process.exitcode is None:
         process.kill()
         process.join()
-    if answers.empty():  # the search took too long
+    if answers.empty():
+        if process.exitcode not in (-signal.SIGXCPU, -signal.SIGKILL):
+            raise RuntimeError(f"{mutant.name}: exit code {process.exitcode}")
         return Answer(mutant.name, digest(mutant), False)
     answer: Answer = answers.get()
     return answer

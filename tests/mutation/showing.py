@@ -49,11 +49,11 @@ def programs_of(mutant: Mutant) -> Shown:
     if not is_below_passes(mutant):
         yield from chain(_of_passes(mutant.culprit), _random())
     elif mutant.culprit == "code" and set(mutant.module.split(".")) & ELEMENTWISE:
-        yield from chain(_functions(), _random(), _calls())
+        yield from chain(_functions(), _shaped(), _random(), _calls())
     elif mutant.culprit == "code":
-        yield from chain(_calls(), _random(), _functions())
+        yield from chain(_shaped(), _calls(), _random(), _functions())
     else:
-        yield from chain(_calls(), _random(), _of_passes(mutant.culprit))
+        yield from chain(_calls(), _shaped(), _random(), _of_passes(mutant.culprit))
 
 
 def _of_passes(culprit: str) -> Shown:
@@ -99,6 +99,12 @@ def _calls() -> Shown:
         call = program.fresh_args(np.dtype(np.float32))
         jitted = tj.jit(program.fn, static_argnames=program.static_argnames)
         yield jitted.trace(*call.args, **call.kwargs).graph, []
+
+
+def _shaped() -> Shown:
+    from .shaped import graphs  # noqa: PLC0415
+
+    return graphs()
 
 
 def _functions() -> Shown:

@@ -6,12 +6,19 @@ Establishes the answer as text or JSON, and an exit code for scripts.
 
 import click
 
+from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug import bisect as debug
 from ..debug.culprit import Culprit
 from ..debug.levels import Setting, passes_of
 from .args import argument_option
-from .checking import check_of, check_option, passes_option, timeout_option
+from .checking import (
+    check_compared,
+    check_of,
+    check_option,
+    passes_option,
+    timeout_option,
+)
 from .functions import (
     args_from_option,
     json_option,
@@ -80,17 +87,20 @@ def bisect(
 
     The graph is run by NumPy's functions after each pass, on sample inputs: normal,
     positive and special ones. Machine code is run in a process of its own: it may crash
-    or hang. So may a pass: it has as many seconds.
+    or hang. So may a pass: it has as many seconds. Rules that are applied while a
+    function is traced are left to the passes here.
     """
     check_rules(disabled)
     passes = passes_of(LLVM) if pipeline is None else find_passes(pipeline)
     setting = Setting(passes, disabled=frozenset(disabled), seconds=timeout)
     culprits: list[Culprit] = []
-    with user_errors():
+    with user_errors(), config.override(simplify=False):
         for graph in graphs_of(source, arguments, args_from):
             own = check_of(check, graph, seed)
             found = debug.bisect(graph, setting, own, seed=seed)
             culprits += [found] if found is not None else []
+            if own is None and found is None:
+                check_compared(graph, seed)
     if as_json:
         print_json({"culprits": [c.as_json() for c in culprits]})
     for culprit in culprits if not as_json else ():

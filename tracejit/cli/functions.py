@@ -352,6 +352,13 @@ def as_jit(function: Callable[..., object]) -> JitFunction:
 # --- errors -----------------------------------------------------------------------
 
 
+# Of the compiler, of the command line, and of a reader that has enough (`| head`).
+NOT_THE_USERS = (
+    *(InternalError, VerifyError, click.ClickException, click.exceptions.Exit),
+    BrokenPipeError,
+)
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Print the user's mistakes without frames of the compiler, and exit with 1.
@@ -360,7 +367,7 @@ def user_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (click.ClickException, click.exceptions.Exit, InternalError, VerifyError):
+    except NOT_THE_USERS:
         raise
     except TracejitError as error:
         raise click.ClickException(str(error)) from error

@@ -4,7 +4,7 @@ Needs `debug.reduce`, and `debug.bisect` to see what fails. Establishes .tir tex
 the pipeline that is left in its first line, on stdout or in a file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ..debug.bisect import bisect, bisect_passes
 from ..debug.checks import Check, is_valid, references
 from ..debug.culprit import Culprit
 from ..debug.levels import Setting, code_failure, passes_of
+from ..debug.limits import HANG
 from ..debug.reduce import Failing, Reduced
 from ..debug.repro import HEAD, read
 from ..errors import TracejitError
@@ -57,7 +58,7 @@ Exit codes:
   1  the text is no graph, or it does not fail
   2  the command line is wrong
 """
-Probe = Callable[[Graph, Sequence[Pass]], Culprit | None]
+HANGING = 1.0  # seconds of a smaller program than one that hangs
 
 
 @click.command(epilog=EPILOG)
@@ -95,7 +96,7 @@ def reduce(
     """
     with user_errors():
         setting, switches = setting_of(file, pipeline)
-        with config.override(**switches):
+        with config.override(**{"simplify": False, **switches}):
             found = reduced(
                 list(graphs_of(file, arguments, args_from)),
                 replace(setting, seconds=timeout),
@@ -163,6 +164,8 @@ def failing_of(check: str, graph: Graph, setting: Setting, seed: int) -> Failing
     first = bisect(graph, setting, seed=seed)
     if first is None:
         return None
+    if first.died == HANG:
+        setting = replace(setting, seconds=min(setting.seconds, HANGING))
     if first.level == "pass":
         return lambda g, ps: _alike(
             bisect_passes(g, ps, seed=seed, seconds=setting.seconds), first

@@ -13,9 +13,11 @@ import numpy as np
 from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug.checks import Inputs
-from ..debug.child import ProcessDied
 from ..debug.contract import Outcome, Reference
+from ..debug.culprit import said
 from ..debug.levels import Setting, outcomes, passes_of
+from ..debug.limits import ProcessDied
+from ..debug.repro import is_fault
 from ..debug.samples import varied_inputs
 from ..errors import TracejitError
 from ..ir.graph import Graph
@@ -45,7 +47,8 @@ Exit codes:
   0  done; with --check: all results are right
   1  the function or graph failed
   2  the command line is wrong
-  3  a result is wrong, the code crashes or hangs, or with --nan: a line makes NaN
+  3  a result is wrong, the compiler fails, the code crashes or hangs, or with --nan:
+     a line makes NaN
 """
 WRONG = 3
 SHOWN = 6  # elements of a result
@@ -63,8 +66,8 @@ class Ran:
     results : tuple of str
         A line for each, or one for the error that was raised.
     wrong : str
-        Where a result is wrong, or how the code ended its process; empty if all are
-        right or nothing was checked.
+        Where a result is wrong, how the code ended its process, or what the compiler
+        raises; empty if all are right or nothing was checked.
     nan : str
         Which line makes NaN; empty if none does or nobody asked.
     """
@@ -118,7 +121,9 @@ def run(
     as_json: bool,
 ) -> None:
     """Compile a function or graphs, run them on sample inputs, and show results."""
-    switches = {} if isa is None else {"isa": isa}
+    switches: dict[str, config.Value] = {} if isa is None else {"isa": isa}
+    if check is not None:  # so that what is compared has no rules applied yet
+        switches["simplify"] = False
     with user_errors(), config.override(**switches):
         setting = Setting(passes_of(LLVM), seconds=timeout)
         found = [
@@ -151,14 +156,20 @@ def runs_of(
         if kind in (name, "all")
     }
     found: list[Ran] = []
-    got = outcomes(graph, setting, chosen.values())
     try:
+        got = outcomes(graph, setting, chosen.values())
         for (name, inputs), outcome in zip(chosen.items(), got, strict=True):
             found.append(run_of(graph, name, inputs, outcome, is_checked, with_nan))
     except ProcessDied as error:
-        name = next(iter([*chosen][len(found) :]), kind)
-        found.append(Ran(graph.name, name, (), f"machine code: {error.message}"))
-    return found
+        wrong = f"machine code: {error.message}"
+    except Exception as error:
+        if not is_fault(error):
+            raise
+        wrong = f"the compiler: {said(error)}; tracejit bisect names the step"
+    else:
+        return found
+    name = next(iter([*chosen][len(found) :]), kind)
+    return [*found, Ran(graph.name, name, (), wrong)]
 
 
 def run_of(

@@ -7,6 +7,7 @@ passes the check without this rewrite, and fails it with it. Where all passes ar
 `bisect` goes on below them: see `levels`.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +18,12 @@ from ..ir.graph import Graph
 from ..ir.rewrite import RuleStats
 from ..ir.verify import verify
 from ..passes.manager import Pass, PassContext
-from .checks import Check, Inputs, references, same_results
-from .child import SECONDS, ProcessDied, computing_limit
+from .checks import Check, Inputs, limited, references, same_results
 from .contract import Reference
-from .culprit import Culprit, said
+from .culprit import Culprit, Failure
 from .diff import diff
 from .levels import Setting, below_the_graph
+from .limits import SECONDS, computing_limit, patience
 from .noise import Noise
 
 Probe = Callable[[Graph], str | None]
@@ -105,7 +106,8 @@ def bisect_passes(
     disabled : iterable of str
         Rules not to apply.
     seconds : float
-        Of the processor, after which a pass that still runs is taken to hang.
+        Of the processor, after which a pass that still runs is taken to hang; a graph
+        that it made has what `limits.patience` says.
 
     Returns
     -------
@@ -121,7 +123,9 @@ def bisect_passes(
     if check is None:
         wanted = references(graph, list(inputs), seed)
         return _bisect_results(graph, wanted, setting)[0]
+    start = time.process_time()
     wrong = check(graph)
+    check = limited(check, patience(time.process_time() - start, seconds))
     if wrong is not None:
         raise TracejitError(
             f"the graph as traced fails the check already: {wrong}",
@@ -129,14 +133,14 @@ def bisect_passes(
         )
     graphs, crash = _graphs(graph, setting)
     last = len(graphs) - 1
-    if crash is None and check(graphs[-1]) is None:
-        return None
-    if crash is not None and check(graphs[-1]) is None:
+    if _failure(check, graphs[-1]) is None:
+        if crash is None:
+            return None
         return _rewrite_at_fault(passes[last], graphs[-1], check, setting)
     good, bad = 0, last
     while bad - good > 1:
         middle = (good + bad) // 2
-        if check(graphs[middle]) is None:
+        if _failure(check, graphs[middle]) is None:
             good = middle
         else:
             bad = middle
@@ -163,13 +167,12 @@ def _bisect_results(
     """
     base = list(wanted)
     for one in setting.passes:
-        probe = exact_or_close(one, wanted, base)
+        probe = exact_or_close(one, wanted, base, setting.seconds)
         try:
             made = _made(one, graph, setting.context, setting.seconds)
-            wrong = None if made is graph else probe(made)
-        except Exception as error:  # whatever a pass may raise
-            wrong = said(error)
-        if wrong is not None:
+        except Exception:  # whatever a pass may raise
+            return _rewrite_at_fault(one, graph, probe, setting), graph
+        if made is not graph and _failure(probe, made) is not None:
             return _rewrite_at_fault(one, graph, probe, setting), graph
         if not one.is_exact and made is not graph:
             base = [replace(r, graph=made, _runs={}) for r in base]
@@ -184,13 +187,25 @@ def _made(one: Pass, graph: Graph, context: PassContext, seconds: float) -> Grap
         return made if made is graph else verify(made)
 
 
+def _failure(probe: Probe, graph: Graph) -> Failure | None:
+    """Return what a check says of a graph, or what the graph raises or does then."""
+    try:
+        wrong = probe(graph)
+    except Exception as error:  # whatever the interpreter may raise
+        return Failure.of(error)
+    return None if wrong is None else Failure(wrong)
+
+
 def exact_or_close(
-    one: Pass, wanted: Sequence[Reference], base: Sequence[Reference]
+    one: Pass,
+    wanted: Sequence[Reference],
+    base: Sequence[Reference],
+    seconds: float = SECONDS,
 ) -> Probe:
     """Return the check of a pass: bits if it is exact, else the contract."""
     if one.is_exact:
-        return same_results(base, Noise.ORDER)
-    return same_results(wanted, Noise.ALL)
+        return same_results(base, Noise.ORDER, seconds)
+    return same_results(wanted, Noise.ALL, seconds)
 
 
 # --- the rewrite ------------------------------------------------------------------
@@ -202,8 +217,7 @@ class _Trial:
 
     graph: Graph | None
     fired: Counter[str]
-    wrong: str | None
-    died: str = ""
+    failure: Failure | None
 
     @property
     def total(self) -> int:
@@ -223,61 +237,62 @@ def _rewrite_at_fault(
         context = PassContext(disabled_rules=off, stats=RuleStats(limit=limit))
         try:
             made = _made(one, graph, context, setting.seconds)
-            return _Trial(made, context.stats.fired, probe(made))
-        except ProcessDied as error:
-            return _Trial(None, context.stats.fired, str(error), error.how)
         except Exception as error:  # whatever a pass may raise
-            return _Trial(None, context.stats.fired, said(error))
+            return _Trial(None, context.stats.fired, Failure.of(error))
+        return _Trial(made, context.stats.fired, _failure(probe, made))
 
     whole = attempt(None)
-    assert whole.wrong is not None, f"{one.name} is right when it is run again"
+    assert whole.failure is not None, f"{one.name} is right when it is run again"
     good, bad = 0, whole.total
     best, worst = attempt(0), whole
-    if best.wrong is not None or not bad:
-        return _atomic(one, graph, best if best.wrong is not None else whole)
-    if whole.died:
+    if best.failure is not None or not bad:
+        trial, failure = (
+            (best, best.failure) if best.failure else (whole, whole.failure)
+        )
+        return _atomic(one, graph, trial.graph, failure)
+    if whole.graph is None and whole.failure.died:
         bad = (bad + 1) // 2
         good, best, worst = bad - 1, attempt(bad - 1), attempt(bad)
     while bad - good > 1:
         middle = (good + bad) // 2
         trial = attempt(middle)
-        if trial.wrong is None:
+        if trial.failure is None:
             good, best = middle, trial
         else:
             bad, worst = middle, trial
     names = list(worst.fired - best.fired) or list(whole.fired)
-    rule = _guilty(names, lambda off: attempt(bad, disabled | {off}).wrong is None)
+    rule = _guilty(names, lambda off: attempt(bad, disabled | {off}).failure is None)
     change = None
     if best.graph is not None and worst.graph is not None:
         change = diff(best.graph, worst.graph)
+    failure = worst.failure or whole.failure
     return Culprit(
         "pass",
         one.name,
-        worst.wrong or whole.wrong,
+        failure.reason,
         rule,
         best.total + 1,
         max(worst.total, best.total + 1),
         whole.total,
         change,
         change.source if change else (),
-        died=whole.died,
+        died=failure.died,
     )
 
 
-def _atomic(one: Pass, graph: Graph, trial: _Trial) -> Culprit:
+def _atomic(one: Pass, graph: Graph, made: Graph | None, failure: Failure) -> Culprit:
     """Return the culprit where a pass is wrong without any rewrite that it counts."""
-    change = diff(graph, trial.graph) if trial.graph is not None else None
+    change = diff(graph, made) if made is not None else None
     source = change.source if change is not None else ()
-    assert trial.wrong is not None
     notes = ("the pass counts no rewrites there: this is all it did",)
     return Culprit(
         "pass",
         one.name,
-        trial.wrong,
+        failure.reason,
         change=change,
         source=source,
         notes=notes,
-        died=trial.died,
+        died=failure.died,
     )
 
 

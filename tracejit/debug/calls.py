@@ -57,5 +57,6 @@ def bisect_call(
     >>> tj.debug.bisect_call(np.sin, np.ones(3)) is None  # doctest: +SKIP
     True
     """
-    traced, inputs = traced_with_inputs(function, args, kwargs)
+    with config.override(simplify=False):  # rules of the trace are no passes
+        traced, inputs = traced_with_inputs(function, args, kwargs)
     return bisect(traced.graph, setting_of(traced), check, [inputs], seed)

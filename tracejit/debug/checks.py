@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import TracejitError
 from ..ir import dtypes as dt
+from ..ir.aval import ShapedArray
 from ..ir.graph import Graph, subgraphs
 from ..ir.interp import evaluate
 from ..ir.ops.loops import while_p
@@ -25,6 +26,7 @@ from ..ir.primitive import Array
 from ..ir.printer import format_graph
 from ..ir.verify import verify
 from .contract import Outcome, Reference, outcome_of
+from .limits import SECONDS, ProcessDied, computing_limit, patience
 from .noise import Noise, TurnsError, nudged
 from .samples import varied_inputs
 
@@ -45,9 +47,14 @@ def references(
         loop does not end soon.
     seed : int
         Of the samples.
+
+    Raises
+    ------
+    TracejitError
+        The inputs are not those of the graph.
     """
     found = [
-        Reference(graph, [np.asarray(x) for x in given], f"inputs {k}")
+        Reference(graph, _checked(graph, given, f"inputs {k}"), f"inputs {k}")
         for k, given in enumerate(inputs)
     ]
     found += [
@@ -56,6 +63,18 @@ def references(
         if _ends(graph, sample)
     ]
     return found
+
+
+def _checked(graph: Graph, inputs: Inputs, label: str) -> Inputs:
+    arrays = [np.asarray(x) for x in inputs]
+    found = [(x.shape, x.dtype) for x in arrays]
+    if found == [(a.shape, a.dtype) for a in graph.in_avals]:
+        return arrays
+    given, wanted = (
+        ", ".join(map(str, avals)) or "none"
+        for avals in ([ShapedArray(*pair) for pair in found], graph.in_avals)
+    )
+    raise TracejitError(f"{label} are {given}; @{graph.name} takes {wanted}")
 
 
 def _ends(graph: Graph, inputs: Inputs) -> bool:
@@ -73,18 +92,22 @@ def _has_while(graph: Graph) -> bool:
     )
 
 
-def same_results(wanted: Sequence[Reference], noise: Noise = Noise.ALL) -> Check:
-    """Return the check that a graph keeps the numeric contract.
+def same_results(
+    wanted: Sequence[Reference], noise: Noise = Noise.ALL, seconds: float = SECONDS
+) -> Check:
+    """Return the check that a graph keeps the numeric contract, and ends.
 
     Parameters
     ----------
     wanted : sequence of Reference
     noise : Noise
         Which roundings may differ.
+    seconds : float
+        See `patience`; the check raises `ProcessDied` after that.
     """
 
     def check(graph: Graph) -> str | None:
-        return complaint_of(wanted, lambda xs: evaluate(graph, xs), noise)
+        return complaint_of(wanted, lambda xs: evaluate(graph, xs), noise, seconds)
 
     return check
 
@@ -93,6 +116,7 @@ def complaint_of(
     wanted: Sequence[Reference],
     run: Callable[[Inputs], Sequence[Array]],
     noise: Noise = Noise.ALL,
+    seconds: float = SECONDS,
 ) -> str | None:
     """Say where a way to compute a graph breaks the contract; None if nowhere.
 
@@ -102,9 +126,27 @@ def complaint_of(
     run : callable
         Inputs to results.
     noise : Noise
+    seconds : float
+        See `patience`.
+
+    Raises
+    ------
+    ProcessDied
+        It does not end.
     """
-    outcomes = (outcome_of(lambda r=r: run(r.inputs)) for r in wanted)  # type: ignore[misc]
+    outcomes = (_outcome(r, run, seconds) for r in wanted)
     return first_complaint(wanted, outcomes, noise)
+
+
+def _outcome(
+    reference: Reference, run: Callable[[Inputs], Sequence[Array]], seconds: float
+) -> Outcome:
+    try:
+        with computing_limit(patience(reference.seconds, seconds)):
+            return outcome_of(lambda: run(reference.inputs))
+    except ProcessDied as error:
+        text = f"{error.message}, on {reference.label}"
+        raise ProcessDied(text, error.how) from None
 
 
 def first_complaint(
@@ -116,6 +158,16 @@ def first_complaint(
         if found is not None:
             return f"{found}, on {reference.label}"
     return None
+
+
+def limited(check: Check, seconds: float) -> Check:
+    """Return a check that raises `ProcessDied` if it computes for longer."""
+
+    def within(graph: Graph) -> str | None:
+        with computing_limit(seconds):
+            return check(graph)
+
+    return within
 
 
 def no_nan(inputs: Sequence[Inputs]) -> Check:

@@ -3,8 +3,7 @@
 Needs a function, and `fork`, so that it may hold anything; where the system has none it
 runs in this process. Establishes `values_of_child`, which yields what the function
 sends, and `outcomes_of_code`: what code gives that is built there. `ProcessDied` says
-what became of a child that did not come to its end; `computing_limit` raises it in this
-process, for Python code.
+what became of a child that did not come to its end.
 
 What the child does to objects is lost, what it prints is not.
 """
@@ -14,41 +13,23 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
-from ..errors import InternalError, TracejitError
+from ..errors import InternalError
 from ..ir.primitive import Array
 from .checks import Inputs
 from .contract import Outcome, outcome_of
 from .culprit import place_of, said
+from .limits import SECONDS, ProcessDied, late, time_limit
 
 T = TypeVar("T")
 Send: TypeAlias = Callable[[object], None]
 Code: TypeAlias = Callable[[Inputs], Sequence[Array]]
-SECONDS = 20.0  # machine code takes milliseconds for samples
-HANG = "hang"
 BUILDING = 30.0  # how much longer all else may take: compiling, interpreting
-
-
-class ProcessDied(TracejitError):
-    """Code ended the process that it ran in, or did not end.
-
-    Parameters
-    ----------
-    message : str
-    how : str
-        ``"SIGSEGV"`` or the name of another signal, ``"exit"``, or ``"hang"``.
-    """
-
-    def __init__(self, message: str, how: str) -> None:
-        super().__init__(message)
-        self.how = how
 
 
 def outcomes_of_code(
@@ -78,43 +59,6 @@ def outcomes_of_code(
             send(outcome)
 
     return values_of_child(run, seconds)
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """End this process, a child, where code still runs after so many seconds."""
-    if not hasattr(signal, "setitimer"):
-        yield
-        return
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-@contextmanager
-def computing_limit(seconds: float) -> Iterator[None]:
-    """Raise `ProcessDied` here, where Python code still computes after so many seconds.
-
-    They are seconds of the processor. Only the main thread can be interrupted: in
-    others there is no limit.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if not (is_main and hasattr(signal, "setitimer")):
-        yield
-        return
-
-    def stop(number: int, frame: object) -> NoReturn:
-        raise _late(seconds)
-
-    before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
 
 
 def values_of_child(
@@ -225,7 +169,7 @@ def _received(reader: Connection, seconds: float) -> Iterator[Any]:
             raise sent
         else:
             return
-    raise _late(seconds)
+    raise late(seconds)
 
 
 def _end(child: int) -> int:
@@ -237,10 +181,6 @@ def _end(child: int) -> int:
         return 0
 
 
-def _late(seconds: float) -> ProcessDied:
-    return ProcessDied(f"it has not ended after {seconds:g} s", HANG)
-
-
 def _died(status: int, seconds: float) -> ProcessDied:
     """Say of what a process died that had a time limit."""
     if not os.WIFSIGNALED(status):
@@ -248,7 +188,7 @@ def _died(status: int, seconds: float) -> ProcessDied:
         return ProcessDied(f"it ends the process, with exit code {code}", "exit")
     number = os.WTERMSIG(status)
     if number == signal.SIGALRM:
-        return _late(seconds)
+        return late(seconds)
     name = signal.Signals(number).name
     text = (signal.strsignal(number) or "").lower()
     return ProcessDied(f"it kills the process: {name}, {text}", name)

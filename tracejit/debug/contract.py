@@ -7,6 +7,7 @@ states the contract: integers, booleans, NaN, infinities and signed zeros are Nu
 floats agree to rounding.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -98,9 +99,20 @@ class Reference:
     _runs: dict[Noise, list[Outcome]] = field(default_factory=dict, repr=False)
 
     @cached_property
+    def _timed(self) -> tuple[Outcome, float]:
+        start = time.process_time()
+        outcome = outcome_of(lambda: evaluate(self.graph, self.inputs))
+        return outcome, time.process_time() - start
+
+    @property
     def outcome(self) -> Outcome:
         """The results, or the error, in the interpreter."""
-        return outcome_of(lambda: evaluate(self.graph, self.inputs))
+        return self._timed[0]
+
+    @property
+    def seconds(self) -> float:
+        """What that takes of the processor."""
+        return self._timed[1]
 
     def bound(self, output: int, noise: Noise, count: int = RUNS) -> "Bound":
         """Return how far a result may be from `outcome`, by the first runs."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .diff import GraphDiff
+from .limits import ProcessDied
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,13 @@ class Failure:
 
     reason: str
     died: str = ""
+
+    @classmethod
+    def of(cls, error: Exception) -> "Failure":
+        """Return what an error says that code, a pass or the interpreter raised."""
+        if isinstance(error, ProcessDied):
+            return cls(error.message, error.how)
+        return cls(said(error))
 
 
 LEVELS = {

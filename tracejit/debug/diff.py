@@ -59,6 +59,12 @@ class Change:
                 yield f"{mark} {indent}{first}"
                 yield from (f"{mark} {indent}{line}" for line in rest)
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The lines of the changes inside, where any have lines; else its own."""
+        inner = tuple(s for c in self.inner for s in c.places)
+        return inner or self.source
+
     def as_json(self) -> dict[str, object]:
         """Return the change as a document."""
         return {
@@ -94,7 +100,7 @@ class GraphDiff:
     @property
     def source(self) -> tuple[str, ...]:
         """The user's lines that changed."""
-        return tuple(dict.fromkeys(s for c in self.changes for s in c.source))
+        return tuple(dict.fromkeys(s for c in self.changes for s in c.places))
 
     def as_text(self) -> str:
         """Return the difference as lines that begin with ``-`` and ``+``."""

@@ -6,7 +6,7 @@ programs; the fusion group whose kernel means something else; the step whose mac
 code is wrong (`steps`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 from math import prod
@@ -35,9 +35,9 @@ from ..program.printer import format_program
 from ..program.program import Program, Run, Storage, nested
 from ..program.verify import verify_program
 from .checks import Inputs, complaint_of, references
-from .child import BUILDING, SECONDS, computing_limit
 from .contract import Outcome, Reference
-from .culprit import Culprit, Failure, said
+from .culprit import Culprit, Failure
+from .limits import SECONDS
 from .steps import Native, code_culprit, usual_target, with_strides
 
 Strides = Sequence[Shape | None]
@@ -67,7 +67,7 @@ class Setting:
         Whether it becomes machine code for this machine's CPU.
     seconds : float
         After which machine code that still runs is taken to hang, and so is a pass.
-        The interpreter of Programs has `child.BUILDING` times as many.
+        The interpreter has other limits: see `limits.patience`.
     """
 
     passes: Sequence[Pass]
@@ -131,7 +131,7 @@ def code_failure(
     """
     lowering = _Lowering(graph, setting)
     if lowering.crash is not None:
-        return Failure(said(lowering.crash))
+        return Failure.of(lowering.crash)
     return lowering.native.failure(wanted, *usual_target())
 
 
@@ -209,32 +209,31 @@ class _Lowering:
 
     def culprit(self, wanted: Sequence[Reference]) -> Culprit | None:
         """Return the first step that makes a wrong Program."""
-        if self.crash is None and self.complaint(*self.programs[-1], wanted) is None:
+        if self.crash is None and self.failure(*self.programs[-1], wanted) is None:
             return None
         before: Program | None = None
         for name, program in self.programs:
             wrong = None
             if program is not before:
-                wrong = self.complaint(name, program, wanted)
+                wrong = self.failure(name, program, wanted)
             if wrong is not None:
                 return self.at_fault(name, before, program, wrong)
             before = program
         if self.crash is None:
             return None
         name = ORDER[len(self.programs)] if len(self.programs) < len(ORDER) else "plan"
-        return self.at_fault(name, before, None, said(self.crash))
+        return self.at_fault(name, before, None, Failure.of(self.crash))
 
-    def complaint(
+    def failure(
         self, name: str, program: Program, wanted: Sequence[Reference]
-    ) -> str | None:
-        try:
-            made = verify_program(self.finished(name, program))
-            return _complaint(made, wanted, self.setting)
-        except Exception as error:  # of the verifier, or of a run that leaves memory
-            return said(error)
+    ) -> Failure | None:
+        def made() -> Program:
+            return verify_program(self.finished(name, program))
+
+        return _failure(made, wanted, self.setting)
 
     def at_fault(
-        self, name: str, before: Program | None, after: Program | None, wrong: str
+        self, name: str, before: Program | None, after: Program | None, wrong: Failure
     ) -> Culprit:
         """Return the culprit, with the kernel where lowering itself is wrong."""
         if name == "lower" and self.fused is not None:
@@ -244,7 +243,7 @@ class _Lowering:
         notes: tuple[str, ...] = ()
         if before is not None and after is not None:
             notes = tuple(changed_lines(before, after))
-        return Culprit("program", name, wrong, notes=notes)
+        return Culprit("program", name, wrong.reason, notes=notes, died=wrong.died)
 
     def named(self, found: Culprit, program: Program | None) -> Culprit:
         """Return a culprit with the name that its kernel has in the Program."""
@@ -267,12 +266,18 @@ def apart(program: Program) -> Program:
     return replace(program, buffers=tuple(buffers), arena_bytes=at)
 
 
-def _complaint(
-    program: Program, wanted: Sequence[Reference], setting: Setting
-) -> str | None:
-    """Return what is wrong with what a Program gives, or that it does not end."""
-    with computing_limit(BUILDING * setting.seconds):
-        return complaint_of(wanted, lambda xs: run_program(program, xs))
+def _failure(
+    make: Callable[[], Program], wanted: Sequence[Reference], setting: Setting
+) -> Failure | None:
+    """Return what is wrong with a Program, its making included."""
+    try:
+        made = make()
+        wrong = complaint_of(
+            wanted, lambda xs: run_program(made, xs), seconds=setting.seconds
+        )
+    except Exception as error:  # of lowering, the verifier, a run that leaves memory
+        return Failure.of(error)
+    return None if wrong is None else Failure(wrong)
 
 
 def changed_lines(before: Program, after: Program) -> Iterator[str]:
@@ -316,13 +321,12 @@ def _wrong_equation(graph: Graph, inputs: Inputs, setting: Setting) -> Culprit |
     return None
 
 
-def _wrong_alone(alone: Graph, wanted: Reference, setting: Setting) -> str | None:
-    try:
+def _wrong_alone(alone: Graph, wanted: Reference, setting: Setting) -> Failure | None:
+    def made() -> Program:
         strides = [None] * len(alone.invars)
-        program = apart(lower_graph(alone, strides, setting.complex_views))
-        return _complaint(program, [wanted], setting)
-    except Exception as error:  # whatever lowering may raise
-        return said(error)
+        return apart(lower_graph(alone, strides, setting.complex_views))
+
+    return _failure(made, [wanted], setting)
 
 
 def _bodies(eqn: Eqn, env: Mapping[Var, Array]) -> Iterator[tuple[Graph, list[Array]]]:
@@ -345,10 +349,17 @@ def _bodies(eqn: Eqn, env: Mapping[Var, Array]) -> Iterator[tuple[Graph, list[Ar
             yield w.body, [*for_body, *states]
 
 
-def _of_equation(alone: Graph, wrong: str) -> Culprit:
+def _of_equation(alone: Graph, wrong: Failure) -> Culprit:
     (eqn,) = alone.eqns
     held = eqn.params.get("graph")
     text = format_graph(held) if isinstance(held, Graph) else format_eqn(eqn)
     source = lines_of(held) if isinstance(held, Graph) else eqn.source
     notes = ("the equations it computes:", *(f"  {x}" for x in text.split("\n")))
-    return Culprit("kernel", eqn.primitive.name, wrong, source=source, notes=notes)
+    return Culprit(
+        "kernel",
+        eqn.primitive.name,
+        wrong.reason,
+        source=source,
+        notes=notes,
+        died=wrong.died,
+    )

@@ -51,6 +51,9 @@ OVERFLOWING = SUMS | {"add", "sub", "mul", "fma"}
 PRODUCTS = (dot_general_p, conv_general_p)
 ULPS = 4.0  # what elementary functions may err by; see docs/numerics.md
 SPREAD = 2.0  # of sums, in roundings of the sum of magnitudes
+# NumPy adds one after the other along all axes but the last, and multiplies so: errors
+# grow as the root of their number, of which this is one rounding.
+CHAIN = 4.0
 MOST_TURNS = 2000  # of a loop until a condition holds
 MATRICES = 16.0  # of factorisations and the like, in roundings of the largest result
 
@@ -190,7 +193,10 @@ class _Run:
             if once:
                 amount = np.where(_is_exact(eqn, ins, x), 0.0, amount)
         elif name in SUMS:
-            amount = SPREAD * self.magnitudes(eqn, ins, k)
+            chain = max(1.0, np.sqrt(_terms(eqn, ins, x)) / CHAIN)
+            amount = SPREAD * chain * self.magnitudes(eqn, ins, k)
+            is_subnormal = (x != 0) & (np.abs(wide(x)) < tiny(x.dtype))
+            amount += np.where(is_subnormal, tiny(x.dtype), 0.0)
         else:
             amount = np.full(x.shape, MATRICES * largest(x))
         return self.nudge(x, amount * epsilon(x.dtype), name, ins)
@@ -275,6 +281,11 @@ def epsilon(dtype: np.dtype) -> float:
     return float(_info(dtype).eps)
 
 
+def tiny(dtype: np.dtype) -> float:
+    """Return the least normal number of a dtype: one rounding of it is subnormal."""
+    return float(_info(dtype).tiny)
+
+
 def dt_max(dtype: np.dtype) -> float:
     """Return the largest finite number of a dtype."""
     return float(_info(dtype).max)
@@ -288,6 +299,14 @@ def largest(x: Array) -> float:
     """Return the largest finite magnitude; 0 if there is none."""
     size = np.abs(wide(x))
     return float(np.max(size, where=np.isfinite(size), initial=0.0))
+
+
+def _terms(eqn: Eqn, ins: Sequence[Array], x: Array) -> int:
+    """Return how many numbers a sum takes one after the other, at most."""
+    name, axis = eqn.primitive.name, eqn.params.get("axis")
+    if isinstance(axis, int):
+        return ins[0].shape[axis]
+    return ins[0].size // max(x.size, 1) if name.startswith("reduce_") else 1
 
 
 def _is_exact(eqn: Eqn, ins: Sequence[Array], x: Array) -> Array:

@@ -191,19 +191,22 @@ def internal_error(
         The error itself where it is the user's or the machine's. Else an
         `InternalError` or `VerifyError` that names a repro.
     """
-    is_known = isinstance(error, InternalError | VerifyError)
-    if isinstance(error, NOT_OURS) or (
-        isinstance(error, TracejitError) and not is_known
-    ):
+    if not is_fault(error):
         return error
-    if not is_known:
-        found = InternalError(f"the compiler failed: {said(error)}")
+    if isinstance(error, InternalError | VerifyError):
+        found: TracejitError = error
     else:
-        assert isinstance(error, TracejitError)
-        found = error  # type: ignore[assignment]
+        found = InternalError(f"the compiler failed: {said(error)}")
     repro = case_of(graph, passes, strides, limits, found.message)
     found.hint = found.hint or _hint(repro)
     return found
+
+
+def is_fault(error: Exception) -> bool:
+    """Tell whether an error is the compiler's, not the user's or the machine's."""
+    if isinstance(error, TracejitError):
+        return isinstance(error, InternalError | VerifyError)
+    return not isinstance(error, NOT_OURS)
 
 
 def _hint(repro: Repro) -> str | None:

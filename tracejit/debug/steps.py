@@ -38,18 +38,11 @@ from ..program.program import (
 from ..runtime.cpu.executable import CpuExecutable
 from ..runtime.cpu.threads import threading_of
 from .checks import Inputs, first_complaint
-from .child import (
-    SECONDS,
-    Code,
-    ProcessDied,
-    Send,
-    outcomes_of_code,
-    time_limit,
-    values_of_child,
-)
+from .child import Code, Send, outcomes_of_code, values_of_child
 from .contract import Bound, Outcome, Reference
 from .culprit import Culprit, Failure, said
-from .noise import epsilon, largest, wide
+from .limits import SECONDS, ProcessDied, time_limit
+from .noise import epsilon, largest, tiny, wide
 
 REPEATS = 4  # runs of one step, in loops, that are looked at
 RUNS = 4  # of a step on inputs moved by some roundings
@@ -95,10 +88,8 @@ class Native:
         outcomes = self.outcomes([r.inputs for r in wanted], target, threading)
         try:
             wrong = first_complaint(wanted, outcomes)
-        except ProcessDied as error:
-            return Failure(error.message, error.how)
         except Exception as error:  # whatever emitting and building may raise
-            return Failure(said(error))
+            return Failure.of(error)
         return None if wrong is None else Failure(wrong)
 
 
@@ -124,8 +115,14 @@ def code_culprit(native: Native, wanted: Sequence[Reference]) -> Culprit | None:
     search = _Steps(native.program, target, threading, native.seconds)
     found = search.first_wrong([r for r in wanted if isinstance(r.outcome, tuple)])
     notes = list(_otherwise(native, wanted, target, threading))
+    steps = native.program.steps
+    if found is None and len(steps) == 1 and isinstance(steps[0], Copy | Extern | Run):
+        found = steps[0], wrong
     if found is None:
-        notes.append("each step alone is right: what calls them, or memory, is not")
+        notes.append(
+            f"each step alone is right, to {ROUNDINGS:g} roundings: what calls them, "
+            "or memory, is not, or a step is wrong by less"
+        )
         name = "the program's own code"
         return Culprit("code", name, wrong.reason, notes=tuple(notes), died=wrong.died)
     step, wrong = found
@@ -189,7 +186,7 @@ class _Steps:
                     return step, Failure(wrong)
         except ProcessDied as error:
             if step is not None:
-                return step, Failure(error.message, error.how)
+                return step, Failure.of(error)
         return None
 
     def search(
@@ -310,7 +307,8 @@ def _compared(
         amount = bound.amount
         if y.dtype in dt.INEXACT and not is_copy:
             size = np.abs(np.where(np.isfinite(wide(y)), wide(y), 0))
-            own = ROUNDINGS * epsilon(y.dtype) * (size + SHARE * largest(y))
+            about = size + SHARE * largest(y) + tiny(y.dtype)
+            own = ROUNDINGS * epsilon(y.dtype) * about
             amount = amount + own
         unwritten = _garbage(y)
         amount = np.where(unwritten, np.inf, amount)

@@ -20,9 +20,10 @@ from ..ir.primitive import Effect
 from ..passes.limits import Limits
 from .bisect import bisect
 from .checks import references
-from .child import BUILDING, ProcessDied, Send, values_of_child
+from .child import BUILDING, Send, values_of_child
 from .culprit import Culprit
 from .levels import Setting, code_failure
+from .limits import ProcessDied
 from .repro import case_of, wrong_results
 
 BUDGET = 3e7  # numbers computed, by one run; each is computed some thirty times

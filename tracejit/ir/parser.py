@@ -189,9 +189,15 @@ class TextParser:
         eqns = []
         while self.peek().text != "return":
             eqns.append(self.eqn(env))
+        place = self.peek()
         outs = self.returned(env)
-        if tuple(x.aval for x in outs) != out_avals:
-            raise self.fail(self.peek(), f"results of types {list(out_avals)}")
+        wanted, found = (
+            f"({', '.join(map(str, avals))})"
+            for avals in (out_avals, [x.aval for x in outs])
+        )
+        if wanted != found:
+            text = f"expected results of types {wanted}, found {found}"
+            raise _error(self.text, place.offset, text)
         return Graph(name, invars, outs, eqns)
 
     def binders(self, env: MutableMapping[str, Var], stop: str) -> tuple[Var, ...]:

@@ -9,6 +9,7 @@ from math import prod
 
 import numpy as np
 
+from .. import config
 from .builder import Builder
 from .dtypes import (
     BFLOAT16,
@@ -82,7 +83,7 @@ from .ops.shape import (
     update_slice_p,
 )
 from .primitive import REGISTRY, Array, Kind, Params, Primitive
-from .rewrite import LITERAL, Rule, RuleSet, rule
+from .rewrite import LITERAL, NO_RULES, Rule, RuleSet, rule
 
 Atoms = Sequence[Atom]
 ELEMENTWISE = tuple(p for p in REGISTRY.values() if p.kind is Kind.ELEMENTWISE)
@@ -722,6 +723,12 @@ EXACT_RULES: tuple[Rule, ...] = (
     product_of_nothing,
 )
 SIMPLIFY = RuleSet((*EXACT_RULES, *EXACT_LOOP_RULES))
+
 LOWERING_RULES = RuleSet(
     (*EXACT_RULES, drop_stop_gradient, drop_checkpoint_name, *LOOP_RULES)
 )
+
+
+def recording_rules() -> RuleSet:
+    """Return the rules that traces and derivatives apply to what they record."""
+    return SIMPLIFY if config.get("simplify") else NO_RULES

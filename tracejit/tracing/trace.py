@@ -25,7 +25,7 @@ from ..ir.graph import Atom, Graph, Literal, Var
 from ..ir.ops.shape import broadcast_in_dim_p, constant_p, iota_p
 from ..ir.placed import Placed
 from ..ir.primitive import ArrayConstant, Param, Primitive
-from ..ir.simplify import SIMPLIFY
+from ..ir.simplify import recording_rules
 from ..records import dataclass
 from .capture import CapturedArray, CaptureFinder, Constant
 from .names import Assignments, path_name
@@ -100,7 +100,7 @@ class Trace:
     _assignments: Assignments = field(default_factory=Assignments)
 
     def __post_init__(self) -> None:
-        self.builder = Builder(self.name, SIMPLIFY, value_number=True)
+        self.builder = Builder(self.name, recording_rules(), value_number=True)
         if self.parent is not None:
             self.device, self.turns = self.parent.device, self.parent.turns
 

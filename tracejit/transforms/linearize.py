@@ -39,7 +39,7 @@ from ..ir.ops.custom import (
 from ..ir.ops.elementwise import add_p
 from ..ir.ops.shape import broadcast_to, full_like
 from ..ir.primitive import Avals, Effect, Linearity, Params, Primitive
-from ..ir.simplify import SIMPLIFY
+from ..ir.simplify import recording_rules
 from ..records import dataclass
 from .composites import JVP_RULES
 
@@ -185,7 +185,7 @@ class Derivatives:
 
 def new_builder(name: str) -> Builder:
     """Return a builder that simplifies and value-numbers."""
-    return Builder(name, SIMPLIFY, value_number=True)
+    return Builder(name, recording_rules(), value_number=True)
 
 
 def linearize(

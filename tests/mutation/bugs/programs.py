@@ -23,6 +23,19 @@ PARTS = """graph @f(%z: c64[5]) -> (f32[5]) {
   %1: f32[5] = sort %0 {axis=0}
   return %1
 }"""
+ROWS_APART = """graph @f(%x: i64[6,4]) -> (i64[1,2]) {
+  %0: i64[4,6] = reshape %x {shape=(4, 6)}
+  %1: i64[1,2] = slice %0 {start=(2, 2), stop=(4, 6), stride=(2, 2)}
+  %2: i64[1,2] = neg %1
+  return %2
+}"""
+ROWS_BACKWARDS = """graph @f(%x: i64[2,3,4]) -> (i64[7]) {
+  %0: i64[24] = reshape %x {shape=(24)}
+  %1: i64[24] = rev %0 {axes=(0)}
+  %2: i64[7] = slice %1 {start=(10), stop=(24), stride=(2)}
+  %3: i64[7] = neg %2
+  return %3
+}"""
 PROGRAMS = (
     Mutant(
         "plan: a buffer dies one step early",
@@ -237,6 +250,7 @@ PROGRAMS = (
         "        if low >= 0 and high < atom.divisor:\n            return atom.inner",
         "        if low >= 0 and high <= atom.divisor:\n            return atom.inner",
         "lower",
+        ROWS_BACKWARDS,
     ),
     Mutant(
         "kernels: divisions are constants of their start",
@@ -244,6 +258,7 @@ PROGRAMS = (
         "if low // atom.divisor == high // atom.divisor:",
         "if low // atom.divisor == (high - 1) // atom.divisor:",
         "lower",
+        ROWS_APART,
     ),
     Mutant(
         "kernels: linear positions without the inner extent",
