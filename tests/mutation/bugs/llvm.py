@@ -29,8 +29,8 @@ LLVM = (
     Mutant(
         "the upper half of a vector is its lower one",
         "codegen/llvm/reduce.py",
-        "    for start in (0, half):\n",
-        "    for start in (0, 0):\n",
+        "range(half), range(half, lanes)\n",
+        "range(half), range(half)\n",
         "code",
     ),
     Mutant(

@@ -249,11 +249,7 @@ class NetworkWriter:
         return self._shuffled(less, more, chosen)
 
     def _shuffled(self, a: str, b: str, order: Sequence[int]) -> str:
-        lanes = ", ".join(f"i32 {k}" for k in order)
-        return self.em.op(
-            f"shufflevector {self._type} {a}, {self._type} {b}, "
-            f"<{self.lanes} x i32> <{lanes}>"
-        )
+        return self.em.shuffle(self._type, a, b, order)
 
     def _ordered(self, a: str, b: str) -> tuple[str, str]:
         em, type_ = self.em, self._type
