@@ -10,7 +10,6 @@ import numpy as np
 
 from ...ir import dtypes as dt
 from .. import ufuncs
-from ..storage import own
 from ..tracer import Tracer
 from .checks import require
 from .create import linspace
@@ -19,7 +18,7 @@ from .registry import implements, lift
 
 @implements(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
-    trace, (index,) = lift(own(np.asarray(x)) if isinstance(x, list | tuple) else x)
+    trace, (index,) = lift(x)
     if index.ndim != 1:
         what = "object too deep" if index.ndim else "object of too small depth"
         raise ValueError(f"{what} for desired array")
@@ -74,9 +73,7 @@ def _edges(x: Tracer, bins: Any, bounds: Any) -> Any:
             "pass the number of bins",
         )
     if np.ndim(bins):
-        (edges,) = lift(
-            own(np.asarray(bins)) if isinstance(bins, list | tuple) else bins
-        )[1]
+        _, (edges,) = lift(bins)
         if edges.ndim > 1:
             raise ValueError("`bins` must be 1d, when an array")
         rises = edges[:-1] <= edges[1:]
