@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tracejit.codegen.llvm.sharing import SERIAL, Threading
-from tracejit.codegen.llvm.steps.sorting import network, ranks, row, split
+from tracejit.codegen.llvm.steps.sorting import network, quick, ranks, row, rows, split
 from tracejit.codegen.llvm.steps.sorting.keys import Cells
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.ir.primitive import REGISTRY
@@ -105,7 +105,32 @@ def test_digits_change_with_the_length(dtype: str, target: Target) -> None:
 def early_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of a thousand elements are long."""
     monkeypatch.setattr(split, "_LEAST", 1000)
-    monkeypatch.setattr(network, "_MOST", {"avx512": 64, "avx2": 64})
+    monkeypatch.setattr(network, "_MOST", {"avx512": (64, 64), "avx2": (64, 64)})
+
+
+def parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even rows of some hundred elements are parted by pivots."""
+    monkeypatch.setattr(network, "_MOST", {})
+    monkeypatch.setattr(rows, "is_short", lambda *_: False)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u4", "f4", "i8", "u8", "f8"])
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_rows_are_parted(
+    dtype: str, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = next((t for t in targets() if t.name == "avx2"), None)
+    if target is None:
+        pytest.skip("rows are parted with AVX2")
+    parted(monkeypatch)
+    monkeypatch.setattr(quick, "_DEPTH", depth)  # parts are sorted by digits beyond
+    monkeypatch.setattr(quick, "_MANY", 1000)
+    for n in (128, 129, 300, 5003):
+        for x in shapes_of_data(np.dtype(dtype), n).values():
+            check(x, 0, target, THREADS[:1])
+            if dtype[0] == "f":
+                usual = np.where(np.isfinite(x) & (x != 0), x, x.dtype.type(1))
+                check(usual, 0, target, THREADS[:1])
 
 
 @ALL_DTYPES

@@ -11,10 +11,10 @@ from .keys import Cells, signed_key
 from .ordered import leave_in_order
 from .pieces import Functions
 from .ranks import RankWriter
-from .row import WholeRow
 from .vectors import Numbers, vectors_for, write_network
+from .whole import WholeRow
 
-_MOST = {"avx512": 2048, "avx2": 4096}
+_MOST = {"avx512": (2048, 2048), "avx2": (4096, 1024)}  # of up to 32 bits, of 64
 _MOST_OF_HALVES = 256  # their places take only two passes by digits
 _FEWEST = 16
 _PLACES = (1 << 32) - 1
@@ -25,7 +25,9 @@ def is_networked(target: Target, cells: Cells, length: int) -> bool:
     """Tell whether rows of a length are sorted by a network."""
     if cells.width == 8 or (cells.has_order and cells.width == 64):
         return False
-    most = _MOST.get(target.name, 1024 // _width(cells))
+    width = _width(cells)
+    few = 1024 // width
+    most = _MOST.get(target.name, (few, few))[width == 64]
     if cells.has_order and cells.width == 16:
         most = min(most, _MOST_OF_HALVES)
     return _FEWEST <= length <= most

@@ -16,8 +16,8 @@ from .keys import Cells, has_keys
 from .network import NetworkWriter, is_networked
 from .pieces import Functions
 from .ranks import RankWriter, is_short
-from .row import WholeRow
 from .split import SplitWriter, is_split
+from .whole import WholeRow
 
 _MOST_SIDE = 1 << 20  # bytes of rows that are collected together
 _MOVE_NS = 2.0  # to collect or to spread an element
@@ -108,13 +108,14 @@ class _StepWriter:
         cells, length, functions = self.cells, self.rows.length, self.functions
         threading, target = self.setting.threading, self.setting.target
         if is_networked(target, cells, length):
-            is_few = is_short(target, cells.width, length)
-            slow = (RankWriter if is_few else WholeRow)(functions, cells, length)
+            slow: RankWriter | WholeRow = WholeRow(functions, cells, length, True)
+            if is_short(target, cells.width, length):
+                slow = RankWriter(functions, cells, length)
             return NetworkWriter(functions, cells, length, slow)
         if is_short(target, cells.width, length):
             return RankWriter(functions, cells, length)
         own = threading if self.rows.count < threading.threads else SERIAL
-        if is_split(cells, length, own):
+        if is_split(target, cells, length, own):
             return SplitWriter(functions, cells, length, own)
         return WholeRow(functions, cells, length)
 

@@ -18,7 +18,7 @@ from .keys import INFINITY
 from .pieces import Functions
 
 _FLOATS = {FLOAT32: "float", FLOAT64: "double"}
-_GROUP = 4  # vectors that are sorted in registers
+GROUP = 4  # vectors that are sorted in registers
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Numbers:
 
 def vectors_for(count: int, lanes: int) -> int:
     """Return how many vectors a network for so many elements has: a power of two."""
-    return max(_GROUP, 1 << (-(-count // lanes) - 1).bit_length())
+    return max(GROUP, 1 << (-(-count // lanes) - 1).bit_length())
 
 
 def write_network(functions: Functions, element: str, lanes: int) -> str:
@@ -142,16 +142,16 @@ class _Network:
         self._each_group(self._sorted)
         em.declarations["llvm.cttz.i64"] = "declare i64 @llvm.cttz.i64(i64, i1)"
         levels = em.op("call i64 @llvm.cttz.i64(i64 %vectors, i1 true)")
-        with em.loop(_GROUP.bit_length() - 1, levels, 1) as level:
+        with em.loop(GROUP.bit_length() - 1, levels, 1) as level:
             run = em.op(f"shl i64 1, {level.index}")
             ends = em.op(f"shl i64 {run}, 1")
             self._pairs(run, em.op(f"sub i64 {ends}, 1"), is_turned=True)
-            with em.loop(_GROUP.bit_length() - 1, level.index, 1) as step:
-                less = em.op(f"sub i64 {step.index}, {_GROUP.bit_length() - 2}")
+            with em.loop(GROUP.bit_length() - 1, level.index, 1) as step:
+                less = em.op(f"sub i64 {step.index}, {GROUP.bit_length() - 2}")
                 distance = em.op(f"lshr i64 {run}, {less}")
                 self._pairs(distance, distance, is_turned=False)
                 step.yield_([])
-            self._each_group(lambda values: self._merged(values, _GROUP // 2))
+            self._each_group(lambda values: self._merged(values, GROUP // 2))
             level.yield_([])
         em.ret()
 
@@ -159,9 +159,9 @@ class _Network:
 
     def _each_group(self, change: Callable[[list[str]], list[str]]) -> None:
         em = self.em
-        with em.loop(0, "%vectors", _GROUP) as loop:
+        with em.loop(0, "%vectors", GROUP) as loop:
             first = em.gep(self.type, "%values", loop.index)
-            ends = [em.gep(self.type, first, k) for k in range(_GROUP)]
+            ends = [em.gep(self.type, first, k) for k in range(GROUP)]
             values = change([em.load(self.type, at, self.align) for at in ends])
             for value, at in zip(values, ends, strict=True):
                 self._put(value, at)
