@@ -583,7 +583,10 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     if where is not True:
         check_truths(where)
         where = broadcast_to(where, dst.shape)
-    dst[...] = value if where is True else np.where(where, value, dst)
+        if value.kind is not Kind.PYTHON:
+            value = value.astype(dst.dtype, copy=False)  # and not what both promote to
+        value = np.where(where, value, dst)
+    dst[...] = value
 
 
 def check_truths(where: Any) -> None:
