@@ -143,11 +143,8 @@ def test_reduceat_at_many_places(kind):
     known = np.sort(rng.choice(1000, 40, replace=False))
     for at in (known, rng.integers(0, 1000, 50)):
         want = np.add.reduceat(x, at, axis=1)
-        for f in (
-            lambda x, at=at: np.add.reduceat(x, at, axis=1),
-            lambda x, at=at.tolist(): np.add.reduceat(x, at, axis=1),
-        ):
-            got = tj.jit(f)(x)
+        for places in (at, at.tolist()):
+            got = tj.jit(lambda x, at=places: np.add.reduceat(x, at, axis=1))(x)
             assert got.dtype == want.dtype
             rtol = 0 if kind == "i2" else 8 * np.finfo(kind).eps
             np.testing.assert_allclose(got, want, rtol, 1000 * rtol)

@@ -27,6 +27,10 @@ REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {
     np.maximum: np.max,
     np.minimum: np.min,
 }
+TRUTHS: dict[np.ufunc, Callable[..., Any]] = {
+    np.logical_and: np.all,
+    np.logical_or: np.any,
+}
 ACCUMULATIONS: dict[np.ufunc, Primitive] = {
     np.add: red.cumsum_p,
     np.multiply: red.cumprod_p,
@@ -90,6 +94,9 @@ def _reduce(
     initial: Any = np._NoValue,
     where: Any = True,
 ) -> Any:
+    if ufunc in TRUTHS and not is_given(initial) and dtype is None:
+        given = {"axis": axis, "keepdims": keepdims, "where": where}
+        return functions.dispatch(TRUTHS[ufunc], (array,), given)
     function = REDUCTIONS.get(ufunc)
     options = {"keepdims": keepdims, "initial": initial, "where": where}
     if function is not None and (dtype is None or ufunc in (np.add, np.multiply)):
