@@ -9,7 +9,7 @@ from ..ir.graph import Graph
 from ..ir.ops.elementwise import pow_p
 from ..ir.ops.loops import scan_p
 from ..ir.ops.shape import update_slice_p
-from ..ir.ops.sort import sort_p
+from ..ir.ops.sort import argsort_p, sort_p
 from ..ir.ops.window import WINDOWS
 from ..ir.rerolling import Worth
 from ..late import late
@@ -97,6 +97,12 @@ def pipeline(
             only_for=(sort_p,),
         ),
         Pass(
+            "places",
+            late(__package__, "places", "only_places"),
+            "sorts that are left, when slices are no longer moved",
+            only_for=(sort_p, argsort_p),
+        ),
+        Pass(
             "joins",
             late(__package__, "joins", "join_pieces"),
             "what they cover is dead",
@@ -130,6 +136,7 @@ def pipeline(
         "fma": not use_fma,
         "raise": not use_raise,
         "split-complex": not limits.splits_complex,
+        "places": not limits.picks_places,
     }
     left_out.update(dict.fromkeys(("reroll", "reroll-exact"), not use_reroll))
     return tuple(p for p in passes if not left_out.get(p.name, False))
@@ -144,7 +151,8 @@ def _rerolling(name: str, worth: Worth, doc: str) -> Pass:
 
 def known_passes() -> dict[str, Pass]:
     """Return the passes by name, for the command line."""
-    return {p.name: p for p in pipeline(replace(ANY, splits_complex=True))}
+    every = replace(ANY, splits_complex=True, picks_places=True)
+    return {p.name: p for p in pipeline(every)}
 
 
 def compile_to_program(

@@ -6,18 +6,17 @@ with places in their lower half, so that no two are equal.
 """
 
 from ...target import Target, aligned
-from ...text import Emitter, constant, iota, vec
-from .keys import Cells, signed_key
+from ...text import Emitter, constant, vec
+from .keys import Cells
 from .ordered import leave_in_order
 from .pieces import Functions
 from .ranks import RankWriter
-from .vectors import Numbers, vectors_for, write_network
+from .vectors import Numbers, all_places, vectors_for, with_places, write_network
 from .whole import WholeRow
 
 _MOST = {"avx512": (2048, 2048), "avx2": (4096, 1024)}  # of up to 32 bits, of 64
 _MOST_OF_HALVES = 256  # their places take only two passes by digits
 _FEWEST = 16
-_PLACES = (1 << 32) - 1
 _VECTOR_NS = 0.8  # for an exchange of two vectors, or of a vector's lanes
 
 
@@ -126,7 +125,8 @@ class NetworkWriter:
         """Write integers; return in which lanes there was a special value."""
         em, plain = self.em, self.plain
         if self.cells.has_order:
-            self._put(self._with_places(index, lanes), index, lanes)
+            number = with_places(em, plain, "%x", index, lanes)
+            self._put(number, index, lanes)
             return special
         value = plain.values(em, em.gep(plain.raw, "%x", index), lanes)
         self._put(self.numbers.of(em, value, lanes), index, lanes)
@@ -134,18 +134,6 @@ class NetworkWriter:
             return special
         odd = self.numbers.special(em, value, lanes)
         return em.op(f"or {vec('i1', lanes)} {special}, {odd}")
-
-    def _with_places(self, index: str, lanes: int) -> str:
-        """Return keys above places, for signed comparisons."""
-        em, plain, type_ = self.em, self.plain, vec("i64", lanes)
-        key = plain.keys(em, "%x", index, lanes)
-        key = signed_key(em, key, plain.width, lanes)
-        wide = em.op(f"sext {vec(plain.raw, lanes)} {key} to {type_}")
-        high = em.op(f"shl {type_} {wide}, {constant('i64', 32, lanes)}")
-        place = em.splat("i64", index, lanes)
-        if lanes > 1:
-            place = em.op(f"add {type_} {place}, {iota('i64', lanes)}")
-        return em.op(f"or {type_} {high}, {place}")
 
     def _leave_special(self, special: str) -> None:
         em = self.em
@@ -168,8 +156,7 @@ class NetworkWriter:
                 element = vec(self.element, lanes)
                 value = em.load(element, self._at(loop.index), self.size)
                 if self.cells.has_order:
-                    places = constant("i64", _PLACES, lanes)
-                    value = em.op(f"and {element} {value}, {places}")
+                    value = em.op(f"and {element} {value}, {all_places(lanes)}")
                 else:
                     value = self.numbers.bits(em, value, lanes)
                 to = em.gep(self.raw, "%out", loop.index)

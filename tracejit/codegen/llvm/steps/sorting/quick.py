@@ -12,30 +12,36 @@ Parts that become shorter too slowly are sorted by digits.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
+from .....ir.dtypes import INT64
 from ...indices import Index
 from ...target import Target, aligned
 from ...text import Emitter, constant, vec
 from .keys import Cells
-from .pieces import Digits, Functions, vectors
-from .row import ROW, ROW_TYPES, RowWriter
-from .vectors import GROUP, Numbers, write_network
+from .pieces import Functions, vectors
+from .row import ROW, ROW_TYPES, RowWriter, digits_of
+from .vectors import GROUP, Numbers, all_places, with_places, write_network
 
 _FEW = 128  # elements that are left to a network
 _SAMPLES, _MORE_SAMPLES = GROUP, 4 * GROUP  # vectors, of which the middle is the pivot
 _MANY = 8192  # elements that more samples are taken of
 _TOGETHER = 4  # vectors that are read before others are stored
 _DEPTH = 3  # times the logarithm of the length: how often a row is parted
-_RANGE = ("x", "size", "ours", "others", "room", "depth")
-_RANGE_TYPES = ("ptr", "i64", "ptr", "ptr", "ptr", "i64")
+_RANGE = ("x", "size", "ours", "others", "room", "depth", "first")
+_RANGE_TYPES = ("ptr", "i64", "ptr", "ptr", "ptr", "i64", "i64")
+Places = tuple[tuple[int, int], ...]
 
 
-def is_parted(target: Target, cells: Cells) -> bool:
-    """Tell whether rows can be sorted so."""
-    return target.name == "avx2" and not cells.has_order and cells.width >= 32
+def is_parted(target: Target, cells: Cells, places: Places = ()) -> bool:
+    """Tell whether rows can be sorted so.
+
+    Orders are those of keys above places, and pay where only `places` matter.
+    """
+    if cells.has_order:
+        return target.name == "avx2" and places != () and cells.width <= 32
+    return target.name == "avx2" and cells.width >= 32
 
 
 class QuickWriter:
@@ -46,18 +52,24 @@ class QuickWriter:
     functions : Functions
     cells : Cells
         How the row comes.
-    digits : Digits
-        For rows that are sorted by digits.
+    length : int
+        Of most rows.
+    places : tuple of (int, int)
+        Ranges of the sorted row that matter; the rest stays as it comes. None for all.
     """
 
     name = "quick"
 
-    def __init__(self, functions: Functions, cells: Cells, digits: Digits) -> None:
-        self.functions, self.numbers = functions, Numbers(cells.dtype)
-        self.digits, self.size = digits, cells.dtype.itemsize
-        signed = np.dtype(f"i{self.size}") if cells.dtype.kind == "u" else cells.dtype
-        cells = replace(cells, dtype=signed)
-        self.row = RowWriter(functions, cells, cells, digits)
+    def __init__(
+        self, functions: Functions, cells: Cells, length: int, places: Places = ()
+    ) -> None:
+        self.functions, self.places = functions, places
+        self.cells = cells
+        numbers = INT64 if cells.has_order else cells.dtype
+        self.numbers, self.size = Numbers(numbers), numbers.itemsize
+        signed = np.dtype(f"i{self.size}") if numbers.kind == "u" else numbers
+        own = Cells(signed, False)
+        self.row = RowWriter(functions, own, own, digits_of(own.width, length))
         self.element = self.numbers.element
         self.lanes = functions.target.lanes(self.numbers.width)
         self.type = vec(self.element, self.lanes)
@@ -91,10 +103,10 @@ class QuickWriter:
         neither = em.op(f"xor i1 {special}, true")
         with em.if_(em.op(f"and i1 {disorder}, {neither}")) as branch:
             depth = em.op(f"mul i64 {self._bits(em, '%size')}, {_DEPTH}")
-            values = ("%out", "%size", "%ours", "%others", "%room", depth)
+            values = ("%out", "%size", "%ours", "%others", "%room", depth, "0")
             em.call("void", sort, list(zip(_RANGE_TYPES, values, strict=True)))
             branch.yield_([])
-        if self.numbers.dtype.kind == "u":
+        if self.cells.has_order or self.numbers.dtype.kind == "u":
             vectors(em, "0", "%size", self.lanes, lambda *at: self._restore(em, *at))
         em.ret()
         pairs = zip(ROW_TYPES, ROW, strict=True)
@@ -104,6 +116,16 @@ class QuickWriter:
 
     def _copied(self, em: Emitter) -> tuple[str, str]:
         """Copy the row as numbers; return if one is special, and if order is wrong."""
+        if self.cells.has_order:
+            plain = Cells(self.cells.dtype, False)
+
+            def body(index: str, lanes: int) -> None:
+                number = with_places(em, plain, "%src", index, lanes)
+                to = em.gep("i64", "%out", index)
+                em.store(vec("i64", lanes), number, to, 8)
+
+            vectors(em, "0", "%size", self.lanes, body)
+            return "false", "true"
         last = em.op("sub nsw i64 %size, 1")
         whole = em.op(f"and i64 {last}, {-self.lanes}")
         special = disorder = "false"
@@ -146,7 +168,10 @@ class QuickWriter:
     def _restore(self, em: Emitter, index: str, lanes: int) -> None:
         at = em.gep(self.element, "%out", index)
         value = em.load(vec(self.element, lanes), at, self.size)
-        value = self.numbers.bits(em, value, lanes)
+        if self.cells.has_order:
+            value = em.op(f"and {vec('i64', lanes)} {value}, {all_places(lanes)}")
+        else:
+            value = self.numbers.bits(em, value, lanes)
         em.store(vec(self.numbers.raw, lanes), value, at, self.size)
 
     def _by_digits(self, em: Emitter, arrays: Sequence[str]) -> None:
@@ -179,9 +204,12 @@ class QuickWriter:
             depth = em.op("sub i64 %depth, 1")
             rest = em.op(f"sub i64 %size, {middle}")
             behind = em.gep(self.element, "%x", middle)
-            for x, size in (("%x", below), (behind, rest)):
-                values = (x, size, "%ours", "%others", "%room", depth)
-                em.call("void", name, list(zip(_RANGE_TYPES, values, strict=True)))
+            first = em.op(f"add i64 %first, {middle}")
+            for part in (("%x", below, "%first"), (behind, rest, first)):
+                with em.if_(self._matters(em, part[2], part[1])) as branch:
+                    values = (*part[:2], "%ours", "%others", "%room", depth, part[2])
+                    em.call("void", name, list(zip(_RANGE_TYPES, values, strict=True)))
+                    branch.yield_([])
             return []
 
         def many() -> list[str]:
@@ -200,6 +228,17 @@ class QuickWriter:
         return self.functions.put(
             "range.part", em, tuple(f"{t} %{n}" for t, n in pairs)
         )
+
+    def _matters(self, em: Emitter, first: str, size: str) -> str:
+        """Return whether anybody asks for one of these places."""
+        if not self.places:
+            return "true"
+        end, out = em.op(f"add i64 {first}, {size}"), "false"
+        for start, stop in self.places:
+            begins = em.op(f"icmp slt i64 {first}, {stop}")
+            ends = em.op(f"icmp sgt i64 {end}, {start}")
+            out = em.op(f"or i1 {out}, {em.op(f'and i1 {begins}, {ends}')}")
+        return out
 
     def _pivot(self, em: Emitter, network: str) -> str:
         """Return the middle one of some elements at equal distances."""

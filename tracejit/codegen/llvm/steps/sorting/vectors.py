@@ -13,8 +13,8 @@ import numpy as np
 
 from .....ir.dtypes import FLOAT32, FLOAT64
 from .....records import dataclass
-from ...text import Emitter, constant, vec
-from .keys import INFINITY
+from ...text import Emitter, constant, iota, vec
+from .keys import INFINITY, Cells, signed_key
 from .pieces import Functions
 
 _FLOATS = {FLOAT32: "float", FLOAT64: "double"}
@@ -104,6 +104,23 @@ class Numbers:
         sign = em.op(f"ashr {type_} {bits}, {constant(raw, self.width - 1, lanes)}")
         rest = em.op(f"lshr {type_} {sign}, {constant(raw, 1, lanes)}")
         return em.op(f"xor {type_} {bits}, {rest}")
+
+
+def with_places(em: Emitter, cells: Cells, pointer: str, index: str, lanes: int) -> str:
+    """Return keys of values above their places, as integers of 64 bits."""
+    type_ = vec("i64", lanes)
+    key = signed_key(em, cells.keys(em, pointer, index, lanes), cells.width, lanes)
+    wide = em.op(f"sext {vec(cells.raw, lanes)} {key} to {type_}")
+    high = em.op(f"shl {type_} {wide}, {constant('i64', 32, lanes)}")
+    place = em.splat("i64", index, lanes)
+    if lanes > 1:
+        place = em.op(f"add {type_} {place}, {iota('i64', lanes)}")
+    return em.op(f"or {type_} {high}, {place}")
+
+
+def all_places(lanes: int) -> str:
+    """Return the bits of `with_places` that are places."""
+    return constant("i64", (1 << 32) - 1, lanes)
 
 
 def vectors_for(count: int, lanes: int) -> int:

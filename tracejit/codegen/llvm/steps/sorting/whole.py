@@ -4,12 +4,16 @@ from ...target import aligned
 from ...text import Emitter
 from .keys import Cells
 from .pieces import Functions
-from .quick import QuickWriter, is_parted
+from .quick import Places, QuickWriter, is_parted
 from .row import ROW_TYPES, RowWriter, digits_of
 
 
 def row_writer(
-    functions: Functions, source: Cells, cells: Cells, length: int
+    functions: Functions,
+    source: Cells,
+    cells: Cells,
+    length: int,
+    places: Places = (),
 ) -> RowWriter | QuickWriter:
     """Return what writes the function of rows of about a length.
 
@@ -19,11 +23,12 @@ def row_writer(
     source, cells : Cells
         How a row comes, and how it lies between passes.
     length : int
+    places : tuple of (int, int)
+        See `WholeRow`.
     """
-    digits = digits_of(cells.width, length)
-    if is_parted(functions.target, cells):
-        return QuickWriter(functions, cells, digits)
-    return RowWriter(functions, source, cells, digits)
+    if is_parted(functions.target, cells, places):
+        return QuickWriter(functions, cells, length, places)
+    return RowWriter(functions, source, cells, digits_of(cells.width, length))
 
 
 class WholeRow:
@@ -36,16 +41,23 @@ class WholeRow:
     length : int
     by_digits : bool
         Whether that is the only way; see `RowWriter`.
+    places : tuple of (int, int)
+        Ranges that matter, if `is_parted` says that the rest can be left; none for all.
     """
 
     def __init__(
-        self, functions: Functions, cells: Cells, length: int, by_digits: bool = False
+        self,
+        functions: Functions,
+        cells: Cells,
+        length: int,
+        by_digits: bool = False,
+        places: Places = (),
     ) -> None:
         source = Cells(cells.dtype, False)
         self.row = (
             RowWriter(functions, source, cells, digits_of(cells.width, length))
             if by_digits
-            else row_writer(functions, source, cells, length)
+            else row_writer(functions, source, cells, length, places)
         )
         self.length, self.room_bytes = length, aligned(self.row.room_bytes)
         self.array_bytes = aligned(length * cells.bytes)
@@ -61,7 +73,7 @@ class WholeRow:
     @property
     def work(self) -> int:
         """Estimated nanoseconds for a row."""
-        return int(500 + self.length * (1 + self.row.digits.count))
+        return int(500 + self.length * 4)
 
     def emit(self) -> None:
         """Write everything."""
