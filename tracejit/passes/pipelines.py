@@ -97,18 +97,18 @@ def pipeline(
             only_for=(sort_p,),
         ),
         Pass(
-            "places",
-            late(__package__, "places", "only_places"),
-            "sorts that are left, when slices are no longer moved",
-            only_for=(sort_p, argsort_p),
-        ),
-        Pass(
             "joins",
             late(__package__, "joins", "join_pieces"),
             "what they cover is dead",
             only_for=(update_slice_p,),
         ),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
+        Pass(
+            "places",
+            late(__package__, "places", "only_places"),
+            "when what is dead reads nothing of a sort",
+            only_for=(sort_p, argsort_p),
+        ),
         Pass("layouts", lay_out, "when all products are known that are run"),
         Pass("components", by_component, "short vectors, when none are dead"),
         Pass(

@@ -117,5 +117,5 @@ def _slice(b: Builder, eqn: Eqn, x: Atom, axis: int, places: Places) -> Atom:
         before += stop - start
     for ends in params.values():
         ends[axis] += offset
-    given = {name: tuple(ends) for name, ends in params.items()}
-    return b.emit(slice_p, x, stride=eqn.params["stride"], **given)
+    moved = {name: tuple(ends) for name, ends in params.items()}
+    return b.emit(slice_p, x, **{**eqn.params, **moved})

@@ -208,6 +208,39 @@ def test_what_is_no_number_comes_last_and_zeros_are_equal(
         np.testing.assert_array_equal(after[sizes == 0], zeros)
 
 
+@ALL_TARGETS
+@pytest.mark.parametrize("dtype", ["f2", "i2", "u4", "f4", "i8", "f8", "u1"])
+@pytest.mark.parametrize("places", [((0, 1),), ((3, 9), (250, 251), (599, 600))])
+def test_only_some_places(
+    dtype: str,
+    places: tuple[tuple[int, int], ...],
+    target: Target,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parted(monkeypatch)
+    index = np.concatenate([np.arange(*ends) for ends in places])
+    for n in (600, 3001):
+        for x in shapes_of_data(np.dtype(dtype), n).values():
+            check_places(np.stack([x, x[::-1]]), 1, places, index, target)
+            check_places(np.stack([x, x[::-1]], 1), 0, places, index, target)
+
+
+def check_places(
+    x: np.ndarray,
+    axis: int,
+    places: tuple[tuple[int, int], ...],
+    index: np.ndarray,
+    target: Target,
+) -> None:
+    order = stable_order(x, axis)
+    wanted = {"kth": np.take_along_axis(x, order, axis), "argkth": order}
+    for name, want in wanted.items():
+        ran = run_step(name, {"axis": axis, "places": places}, [x], target)
+        assert ran is not None
+        (found,) = ran.outputs
+        assert found.tobytes() == np.take(want, index, axis).tobytes()
+
+
 LAYOUTS = {
     "dense": lambda x: x,
     "transposed": lambda x: np.ascontiguousarray(x.transpose(2, 0, 1)).transpose(
