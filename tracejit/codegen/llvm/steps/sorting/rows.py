@@ -24,6 +24,7 @@ from .whole import WholeRow
 _MOST_SIDE = 1 << 20  # bytes of rows that are collected together
 _MOVE_NS = 2.0  # to collect or to spread an element
 _LONGEST = 1 << 31
+_PARTED = 512  # elements of a row, from which on a network of all costs more
 Pair = tuple[str, str]
 
 
@@ -115,6 +116,9 @@ class _StepWriter:
         """Return what writes the function of a row."""
         cells, length, functions = self.cells, self.rows.length, self.functions
         threading, target = self.setting.threading, self.setting.target
+        places = self.rows.places
+        if places and length >= _PARTED and is_parted(target, cells, places):
+            return WholeRow(functions, cells, length, places=places)
         if is_networked(target, cells, length):
             slow: RankWriter | WholeRow = WholeRow(functions, cells, length, True)
             if is_short(target, cells.width, length):
@@ -122,8 +126,6 @@ class _StepWriter:
             return NetworkWriter(functions, cells, length, slow)
         if is_short(target, cells.width, length):
             return RankWriter(functions, cells, length)
-        if self.rows.places and is_parted(target, cells, self.rows.places):
-            return WholeRow(functions, cells, length, places=self.rows.places)
         own = threading if self.rows.count < threading.threads else SERIAL
         if is_split(target, cells, length, own):
             return SplitWriter(functions, cells, length, own)
