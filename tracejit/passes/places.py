@@ -56,13 +56,14 @@ def _rewritten(graph: Graph, context: PassContext) -> Graph:
     done: set[Var] = set()
 
     def emit(eqn: Eqn, ins: list[Atom]) -> tuple[Atom, ...]:
-        out, read = eqn.outvars[0], eqn.invars[0] if eqn.invars else None
-        if out in places and context.may_fire("only_places"):
-            axis = eqn.params["axis"]
+        read = eqn.invars[0] if eqn.invars else None
+        is_few = eqn.primitive in FOUND_BY and eqn.outvars[0] in places
+        if is_few and context.may_fire("only_places"):
+            out = eqn.outvars[0]
             done.add(out)
-            kth = FOUND_BY[eqn.primitive]
             context.stats.fired["only_places"] += 1
-            return (b.emit(kth, ins[0], axis=axis, places=places[out]),)
+            given = {**eqn.params, "places": places[out]}
+            return (b.emit(FOUND_BY[eqn.primitive], ins[0], **given),)
         if isinstance(read, Var) and read in done:
             axis = found[read].params["axis"]
             assert isinstance(axis, int)
