@@ -127,10 +127,8 @@ def _read_by(
 ) -> list[tuple[int, int]]:
     """Return the places that a slice or a gather reads; none if they are unknown."""
     if reader.primitive is slice_p:
-        start, stop, stride = (
-            ints(reader.params, name)[axis] for name in ("start", "stop", "stride")
-        )
-        return [(start, stop)] if stride == 1 and start < stop else []
+        start, stop = (ints(reader.params, name)[axis] for name in ("start", "stop"))
+        return [(start, stop)] if start < stop else []
     index = reader.invars[-1]
     along = {"axes": (axis,), "batch": 0}
     is_plain = reader.primitive is gather_p and along.items() <= reader.params.items()
