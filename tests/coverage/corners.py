@@ -326,6 +326,16 @@ x.flat = 3; return x
 x.flat = [1, 2, 3]; return x
 np.put(x, [0, -1], []); return x
 np.copyto(x, y, where=i); return x
+np.copyto(n, np.uint64(2**63 + 5), where=n > 2); return n
+np.copyto(n + (2**63 - 20), np.uint64(7), where=n > 2)
+m = n + (2**62); np.copyto(m, np.uint64(7), where=n > 2); return m
+np.putmask(n, n > 1, np.float64([1.5, 2])); return n
+np.putmask(n, n > 1, np.uint64([1, 2])); return n
+np.place(n, n > 1, np.float64([1.5])); return n
+n.fill(np.float64([1.5, 2])); return n
+x.fill([2]); return x
+np.sum(x, initial=np.float64([1, 2]))
+np.max(x, initial=np.float64([1]))
 np.put_along_axis(x, j[:3] % 12, 1, None); return x
 i.round(-1)
 np.round(u, -1)

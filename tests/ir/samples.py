@@ -383,6 +383,8 @@ OTHERS = [
     Sample("sort", lambda r: [r.permuted(np.arange(12.0)).reshape(SHAPE)], {"axis": 0}),
     Sample("sort", lambda r: [r.permuted(np.arange(12.0)).reshape(SHAPE)], {"axis": 1}),
     Sample("argsort", uniform(0, 1, SHAPE), {"axis": 0}),
+    Sample("kth", uniform(0, 1, SHAPE), {"axis": 1, "places": ((0, 1), (2, 3))}),
+    Sample("argkth", uniform(0, 1, SHAPE), {"axis": 0, "places": ((1, 2),)}),
     *(
         Sample(
             "fft", lambda r: [complex_normal(r, (3, 5))], {"form": f, "axis": 1, "n": 5}

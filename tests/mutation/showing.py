@@ -21,6 +21,7 @@ PASS_OF = {  # that counts rewrites under another name
     "expand_power": "powers",
     "join_pieces": "joins",
     "sort_once": "sorts",
+    "only_places": "places",
     "expand_window": "windows",
     "split_complex": "split-complex",
     "by_component": "components",

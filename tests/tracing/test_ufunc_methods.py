@@ -6,6 +6,7 @@ import pytest
 import tracejit as tj
 from tests.coverage.measure import difference
 from tracejit.errors import UnsupportedError
+from tracejit.tracing import ufunc_methods
 
 LENGTHS = (0, 1, 5, 100)
 FLOATS = ("subtract", "divide", "arctan2", "hypot", "fmax", "logaddexp", "copysign")
@@ -125,12 +126,28 @@ OVER_ROWS = np.random.default_rng(8).uniform(0.1, 2, (3, 10))
         *((np.gcd, "i4"), (np.fmax, "f4")),
     ],
 )
-def test_reduceat_at_traced_indices(ufunc, kind, starts):
+@pytest.mark.parametrize("few", [0, 4096], ids=["levels", "masks"])
+def test_reduceat_at_traced_indices(ufunc, kind, starts, few, monkeypatch):
+    monkeypatch.setattr(ufunc_methods, "_FEW_PAIRS", few)
     x, at = (4 * OVER_ROWS).astype(kind), np.array(starts, int)
     got = tj.jit(lambda x, at: ufunc.reduceat(x, at, axis=1))(x, at)
     want = ufunc.reduceat(x, at, axis=1)
     assert got.dtype == want.dtype
     np.testing.assert_allclose(got, want, rtol=1e-6 if kind == "f4" else 1e-14)
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "i2"])
+def test_reduceat_at_many_places(kind):
+    rng = np.random.default_rng(4)
+    x = (100 * rng.normal(size=(2, 1000))).astype(kind)
+    known = np.sort(rng.choice(1000, 40, replace=False))
+    for at in (known, rng.integers(0, 1000, 50)):
+        want = np.add.reduceat(x, at, axis=1)
+        for places in (at, at.tolist()):
+            got = tj.jit(lambda x, at=places: np.add.reduceat(x, at, axis=1))(x)
+            assert got.dtype == want.dtype
+            rtol = 0 if kind == "i2" else 8 * np.finfo(kind).eps
+            np.testing.assert_allclose(got, want, rtol, 1000 * rtol)
 
 
 def test_reduceat_at_lists_of_traced_indices():

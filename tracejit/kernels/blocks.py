@@ -56,6 +56,7 @@ from .kernel import (
     Value,
     computed_dtype,
     indices_of,
+    needed,
     result_of,
     values_of,
 )
@@ -210,7 +211,7 @@ class _Blocked:
                 self.reduce(op)
             else:
                 self.body.append(self.moved(op))
-        body = _needed(self.body)
+        body = needed(self.body)
         kernel = replace(self.kernel, axes=self.axes(), body=body)
         return kernel, self.plan({v.name for v in map(result_of, body) if v})
 
@@ -339,17 +340,3 @@ class _Blocked:
     def name(self) -> str:
         self.count += 1
         return f"u{self.count}"
-
-
-def _needed(body: Sequence[KernelOp]) -> tuple[KernelOp, ...]:
-    """Return the operations that stores need."""
-    names: set[str] = set()
-    kept: list[KernelOp] = []
-    for op in reversed(body):
-        result = result_of(op)
-        if result is not None and result.name not in names:
-            continue
-        names |= {v.name for v in values_of(op)}
-        names |= set[str]().union(*(values_in(i) for i in indices_of(op)))
-        kept.append(op)
-    return tuple(reversed(kept))

@@ -35,7 +35,7 @@ from .kernel import (
     Store,
     Value,
     indices_of,
-    result_of,
+    needed,
     values_of,
 )
 from .maps import Affine, AxisIndex, axes_in, axis, values_in
@@ -188,7 +188,7 @@ def _in_range(kernel: Kernel, name: str, low: int, high: int) -> Kernel:
     made = _Decisions({a.name: a.extent for a in axes})
     for op in kernel.body:
         made.add(_moved(op, moved))
-    return with_body(replace(kernel, axes=axes), _needed(made.body))
+    return with_body(replace(kernel, axes=axes), needed(made.body))
 
 
 def _written_out(kernel: Kernel, name: str) -> Kernel:
@@ -198,7 +198,7 @@ def _written_out(kernel: Kernel, name: str) -> Kernel:
         made.begin(f".{place}")
         for op in kernel.body:
             made.add(_moved(op, {name: Affine((), place)}))
-    return with_body(kernel, _needed(made.body))
+    return with_body(kernel, needed(made.body))
 
 
 def _moved(op: KernelOp, to: Mapping[str, Affine]) -> KernelOp:
@@ -316,15 +316,3 @@ def _joined_truths(name: str, operands: Sequence[Operand]) -> Operand | None:
         if isinstance(known, Literal):
             return other if bool(known.value) == (name == "and") else known
     return None
-
-
-def _needed(body: Sequence[KernelOp]) -> list[KernelOp]:
-    """Return the operations that stores need."""
-    used: set[str] = set()
-    out: list[KernelOp] = []
-    for op in reversed(body):
-        result = result_of(op)
-        if result is None or result.name in used:
-            used.update(v.name for v in values_of(op))
-            out.append(op)
-    return out[::-1]

@@ -4,7 +4,7 @@ An operation acts on the union of its operands' axes. ``reduce`` removes axes. T
 order in which axes become loops, vectors or threads is not here but in `schedule`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..ir.dtypes import INT64
 from ..ir.graph import Literal
 from ..ir.primitive import Params, Primitive
 from ..records import dataclass
-from .maps import Affine, Map
+from .maps import Affine, Map, values_in
 
 
 @dataclass(frozen=True)
@@ -260,6 +260,20 @@ def result_of(op: KernelOp) -> Value | None:
 def values_of(op: KernelOp) -> Iterator[Value]:
     """Yield the values among the operands of an operation."""
     return (x for x in operands_of(op) if isinstance(x, Value))
+
+
+def needed(body: Sequence[KernelOp]) -> tuple[KernelOp, ...]:
+    """Return the operations that stores need."""
+    names: set[str] = set()
+    kept: list[KernelOp] = []
+    for op in reversed(body):
+        result = result_of(op)
+        if result is not None and result.name not in names:
+            continue
+        names.update(v.name for v in values_of(op))
+        names.update(*(values_in(index) for index in indices_of(op)))
+        kept.append(op)
+    return tuple(reversed(kept))
 
 
 def indices_of(op: KernelOp) -> Iterator[Affine]:

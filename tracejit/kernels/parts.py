@@ -5,7 +5,7 @@ again, as operations that share neither values nor axes. Backends give each part
 or blocks of its own; the interpreter, arrays over its own axes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..records import dataclass
@@ -158,16 +158,22 @@ def separated(kernel: Kernel) -> list[Kernel]:
     """Return the independent parts of a kernel, without schedules."""
     if sum(isinstance(op, Store) for op in kernel.body) < 2:
         return [kernel]  # all that it computes is stored
-    group = _Components()
-    for op in kernel.body:
-        for name in _names(op):
-            group.unite(op, name)
-    bodies: dict[object, list[KernelOp]] = {}
-    for op in kernel.body:
-        bodies.setdefault(group.root(op), []).append(op)
-    if len(bodies) < 2:
-        return [kernel]
-    return [with_body(kernel, body) for body in bodies.values()]
+    bodies = components(kernel.body, _names)
+    return [with_body(kernel, body) for body in bodies] if len(bodies) > 1 else [kernel]
+
+
+def components(
+    ops: Sequence[KernelOp], names_of: Callable[[KernelOp], Iterable[Hashable]]
+) -> list[list[KernelOp]]:
+    """Return operations in groups of which no two have a name in common."""
+    sets = _Sets()
+    for op in ops:
+        for name in names_of(op):
+            sets.unite(op, name)
+    groups: dict[Hashable, list[KernelOp]] = {}
+    for op in ops:
+        groups.setdefault(sets.root(op), []).append(op)
+    return list(groups.values())
 
 
 def _names(op: KernelOp) -> set[tuple[str, str]]:
@@ -185,20 +191,20 @@ def _names(op: KernelOp) -> set[tuple[str, str]]:
     return {("axis", a) for a in axes} | {("value", v) for v in values}
 
 
-class _Components:
+class _Sets:
     """Sets of things that belong together, by union and find."""
 
     def __init__(self) -> None:
-        self.parent: dict[object, object] = {}
+        self.parent: dict[Hashable, Hashable] = {}
 
-    def root(self, x: object) -> object:
+    def root(self, x: Hashable) -> Hashable:
         """Return the one that stands for the set of `x`."""
         at = self.parent.setdefault(x, x)
         while at is not self.parent[at]:
             self.parent[at] = at = self.parent[self.parent[at]]
         return at
 
-    def unite(self, x: object, y: object) -> None:
+    def unite(self, x: Hashable, y: Hashable) -> None:
         """Put the sets of two things together."""
         self.parent[self.root(y)] = self.root(x)
 

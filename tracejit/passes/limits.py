@@ -40,6 +40,8 @@ class Limits:
         Whether complex arithmetic is to become real (see `split_complex`).
     keeps_complex : frozenset of str
         Primitives that stay complex all the same, for NumPy's values in every infinity.
+    picks_places : bool
+        Whether a few places of what is sorted are found without sorting the rest.
     can_extend : callable
         ``(eqn) -> bool``, for a `conv_general`: whether its kernel may compute more
         from its result. Otherwise it is a kernel of its own.
@@ -52,6 +54,7 @@ class Limits:
     meanings: Meanings = field(default_factory=dict)
     splits_complex: bool = False
     keeps_complex: frozenset[str] = frozenset()
+    picks_places: bool = False
     can_extend: IsHeld = field(default=lambda eqn: False)
 
     def accepts(self, eqn: Eqn) -> bool:

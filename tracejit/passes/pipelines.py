@@ -9,7 +9,7 @@ from ..ir.graph import Graph
 from ..ir.ops.elementwise import pow_p
 from ..ir.ops.loops import scan_p
 from ..ir.ops.shape import update_slice_p
-from ..ir.ops.sort import sort_p
+from ..ir.ops.sort import argsort_p, sort_p
 from ..ir.ops.window import WINDOWS
 from ..ir.rerolling import Worth
 from ..late import late
@@ -103,6 +103,12 @@ def pipeline(
             only_for=(update_slice_p,),
         ),
         Pass("dce", dce, "dead uses would keep products from being contracted"),
+        Pass(
+            "places",
+            late(__package__, "places", "only_places"),
+            "when what is dead reads nothing of a sort",
+            only_for=(sort_p, argsort_p),
+        ),
         Pass("layouts", lay_out, "when all products are known that are run"),
         Pass("components", by_component, "short vectors, when none are dead"),
         Pass(
@@ -130,6 +136,7 @@ def pipeline(
         "fma": not use_fma,
         "raise": not use_raise,
         "split-complex": not limits.splits_complex,
+        "places": not limits.picks_places,
     }
     left_out.update(dict.fromkeys(("reroll", "reroll-exact"), not use_reroll))
     return tuple(p for p in passes if not left_out.get(p.name, False))
@@ -144,7 +151,8 @@ def _rerolling(name: str, worth: Worth, doc: str) -> Pass:
 
 def known_passes() -> dict[str, Pass]:
     """Return the passes by name, for the command line."""
-    return {p.name: p for p in pipeline(replace(ANY, splits_complex=True))}
+    every = replace(ANY, splits_complex=True, picks_places=True)
+    return {p.name: p for p in pipeline(every)}
 
 
 def compile_to_program(

@@ -673,7 +673,9 @@ class Tracer(Shadowed):
 
         return bound
 
-    def fill(self, value: object) -> None:
+    def fill(self, value: Any) -> None:
+        if np.ndim(value):
+            raise ValueError("setting an array element with a sequence.")
         self[...] = value
 
     def clip(

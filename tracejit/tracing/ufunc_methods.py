@@ -27,6 +27,10 @@ REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {
     np.maximum: np.max,
     np.minimum: np.min,
 }
+TRUTHS: dict[np.ufunc, Callable[..., Any]] = {
+    np.logical_and: np.all,
+    np.logical_or: np.any,
+}
 ACCUMULATIONS: dict[np.ufunc, Primitive] = {
     np.add: red.cumsum_p,
     np.multiply: red.cumprod_p,
@@ -61,6 +65,7 @@ IN_ANY_DTYPE = frozenset(
 )
 # Fewer steps than this are written out, and fuse with what is around them.
 WRITTEN_OUT = 32
+_FEW_PAIRS = 4096  # of an element and a piece: all are looked at
 
 
 def call(
@@ -89,6 +94,9 @@ def _reduce(
     initial: Any = np._NoValue,
     where: Any = True,
 ) -> Any:
+    if ufunc in TRUTHS and not is_given(initial) and dtype is None:
+        given = {"axis": axis, "keepdims": keepdims, "where": where}
+        return functions.dispatch(TRUTHS[ufunc], (array,), given)
     function = REDUCTIONS.get(ufunc)
     options = {"keepdims": keepdims, "initial": initial, "where": where}
     if function is not None and (dtype is None or ufunc in (np.add, np.multiply)):
@@ -245,6 +253,8 @@ def _reduceat(
         raise IndexError(
             f"index {outside[0]} out-of-bounds in {ufunc.__name__}.reduceat [0, {n})"
         )
+    if starts.size > WRITTEN_OUT and ufunc in (*ACCUMULATIONS, *ASSOCIATIVE):
+        return _reduceat_traced(ufunc, x, at, d, dtype)
     ends = np.append(starts[1:], n)
     pairs = zip(starts.tolist(), ends.tolist(), strict=True)
     lead = (slice(None),) * d
@@ -261,30 +271,69 @@ def _nothing(ufunc: np.ufunc, x: Tracer) -> dict[str, float]:
 def _reduceat_traced(
     ufunc: np.ufunc, x: Tracer, starts: Tracer, axis: int, dtype: Any
 ) -> Any:
-    """All of the array under a mask for each index, as the graph has no lengths."""
+    """Reduce pieces that begin anywhere, as the graph has no lengths."""
     n = x.shape[axis]
     functions.require(
         (starts >= 0) & (starts < n),
         f"an index is out-of-bounds in {ufunc.__name__}.reduceat [0, {n})",
         IndexError,
     )
-    place, start = own(np.arange(n)), starts[:, None]
-    end = np.append(starts[1:], n)[:, None]
-    follows = (place > start) & (place < end)
+    ends = np.append(starts[1:], n)
     if ufunc not in ACCUMULATIONS:
         x = _operand(ufunc, x, dtype)
     rows = functions.shape.moveaxis(x, axis, -1)
+    is_few = n * starts.size <= _FEW_PAIRS
+    if is_few or ufunc not in (*ACCUMULATIONS, *ASSOCIATIVE):
+        found = _under_masks(ufunc, rows, starts, ends, dtype)
+    else:
+        found = _by_levels(ufunc, rows, starts, ends, dtype)
+    return functions.shape.moveaxis(found, -1, axis)
+
+
+def _under_masks(
+    ufunc: np.ufunc, rows: Any, starts: Tracer, ends: Any, dtype: Any
+) -> Any:
+    """All of a row for each piece."""
+    n = rows.shape[-1]
+    place, start = own(np.arange(n)), starts[:, None]
+    follows = (place > start) & (place < ends[:, None])
     first = np.take(rows, starts, -1, mode="clip")
     wide = np.broadcast_to(rows[..., None, :], (*first.shape, n))
     if ufunc not in ACCUMULATIONS:
-        found = _folded(ufunc, wide, first, follows)
-    elif ufunc in (np.add, np.multiply):
+        return _folded(ufunc, wide, first, follows)
+    if ufunc in (np.add, np.multiply):
         counts = follows | (place == start)
-        found = _reduce(ufunc, wide, -1, dtype, where=counts, **_nothing(ufunc, x))
-    else:
-        wide = functions.where(follows, wide, first[..., None])
-        found = _reduce(ufunc, wide, -1, dtype)
-    return functions.shape.moveaxis(found, -1, axis)
+        return _reduce(ufunc, wide, -1, dtype, where=counts, **_nothing(ufunc, rows))
+    wide = functions.where(follows, wide, first[..., None])
+    return _reduce(ufunc, wide, -1, dtype)
+
+
+def _by_levels(
+    ufunc: np.ufunc, rows: Any, starts: Tracer, ends: Any, dtype: Any
+) -> Any:
+    """Pieces from pairs of elements, pairs of pairs, and so on: a segment tree.
+
+    At each level a piece has at most one node of its own at either end; what is between
+    is whole nodes of the next level.
+    """
+    result = rows.dtype
+    if ufunc in (np.add, np.multiply):
+        result = np.dtype(dtype or functions.reduce.accumulator(rows.dtype))
+        is_narrow = dt.is_float(result) and result.itemsize < 4
+        rows = rows.astype(np.float32 if is_narrow else result)
+    total = np.take(rows, starts, -1, mode="clip")
+    low, high = starts + 1, ends
+    while rows.shape[-1]:
+        for is_low in (True, False):
+            at = low if is_low else high - 1
+            is_own = (low < high) & (at % 2 == int(is_low))
+            node = np.take(rows, at, -1, mode="clip")
+            total = functions.where(is_own, ufunc(total, node), total)
+            low, high = (low + is_own, high) if is_low else (low, high - is_own)
+        low, high = low // 2, high // 2
+        whole = rows.shape[-1] // 2 * 2
+        rows = ufunc(rows[..., :whole:2], rows[..., 1:whole:2])
+    return total.astype(result)
 
 
 # --- outer and at -------------------------------------------------------------------

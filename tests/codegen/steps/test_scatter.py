@@ -9,6 +9,7 @@ import tracejit as tj
 from tracejit.codegen.error_word import index_place
 from tracejit.codegen.llvm.program import emit_program
 from tracejit.codegen.llvm.sharing import JOB_SYMBOL, SERIAL, Threading
+from tracejit.codegen.llvm.steps import scatter
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.ir.dtypes import NAME_TO_DTYPE
 from tracejit.ir.primitive import REGISTRY, Params
@@ -123,7 +124,11 @@ def layout(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
 
 @ALL_TARGETS
 @pytest.mark.parametrize("seed", range(24))
-def test_random_forms(seed: int, target: Target) -> None:
+def test_random_forms(
+    seed: int, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if seed % 2:  # small results go through lists as large ones do
+        monkeypatch.setattr(scatter, "_NEAR", 0)
     rng = np.random.default_rng(seed)
     ndim = int(rng.integers(1, 5))
     shape = tuple(int(n) for n in rng.integers(1, 7, ndim))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tracejit.codegen.llvm.sharing import SERIAL, Threading
-from tracejit.codegen.llvm.steps.sorting import network, ranks, row, split
+from tracejit.codegen.llvm.steps.sorting import network, quick, ranks, row, rows, split
 from tracejit.codegen.llvm.steps.sorting.keys import Cells
 from tracejit.codegen.llvm.target import Target, host_target
 from tracejit.ir.primitive import REGISTRY
@@ -106,7 +106,32 @@ def test_digits_change_with_the_length(dtype: str, target: Target) -> None:
 def early_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of a thousand elements are long."""
     monkeypatch.setattr(split, "_LEAST", 1000)
-    monkeypatch.setattr(network, "_MOST", {"avx512": 64, "avx2": 64})
+    monkeypatch.setattr(network, "_MOST", {"avx512": (64, 64), "avx2": (64, 64)})
+
+
+def parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even rows of some hundred elements are parted by pivots."""
+    monkeypatch.setattr(network, "_MOST", {})
+    monkeypatch.setattr(rows, "is_short", lambda *_: False)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u4", "f4", "i8", "u8", "f8"])
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_rows_are_parted(
+    dtype: str, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = next((t for t in targets() if t.name == "avx2"), None)
+    if target is None:
+        pytest.skip("rows are parted with AVX2")
+    parted(monkeypatch)
+    monkeypatch.setattr(quick, "_DEPTH", depth)  # parts are sorted by digits beyond
+    monkeypatch.setattr(quick, "_MANY", 1000)
+    for n in (128, 129, 300, 5003):
+        for x in shapes_of_data(np.dtype(dtype), n).values():
+            check(x, 0, target, THREADS[:1])
+            if dtype[0] == "f":
+                usual = np.where(np.isfinite(x) & (x != 0), x, x.dtype.type(1))
+                check(usual, 0, target, THREADS[:1])
 
 
 @ALL_DTYPES
@@ -182,6 +207,39 @@ def test_what_is_no_number_comes_last_and_zeros_are_equal(
         assert (sizes[n - none :] > infinity).all()
         zeros = before[before & ~sign == 0]
         np.testing.assert_array_equal(after[sizes == 0], zeros)
+
+
+@ALL_TARGETS
+@pytest.mark.parametrize("dtype", ["f2", "i2", "u4", "f4", "i8", "f8", "u1"])
+@pytest.mark.parametrize("places", [((0, 1),), ((3, 9), (250, 251), (599, 600))])
+def test_only_some_places(
+    dtype: str,
+    places: tuple[tuple[int, int], ...],
+    target: Target,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parted(monkeypatch)
+    index = np.concatenate([np.arange(*ends) for ends in places])
+    for n in (600, 3001):
+        for x in shapes_of_data(np.dtype(dtype), n).values():
+            check_places(np.stack([x, x[::-1]]), 1, places, index, target)
+            check_places(np.stack([x, x[::-1]], 1), 0, places, index, target)
+
+
+def check_places(
+    x: np.ndarray,
+    axis: int,
+    places: tuple[tuple[int, int], ...],
+    index: np.ndarray,
+    target: Target,
+) -> None:
+    order = stable_order(x, axis)
+    wanted = {"kth": np.take_along_axis(x, order, axis), "argkth": order}
+    for name, want in wanted.items():
+        ran = run_step(name, {"axis": axis, "places": places}, [x], target)
+        assert ran is not None
+        (found,) = ran.outputs
+        assert found.tobytes() == np.take(want, index, axis).tobytes()
 
 
 LAYOUTS = {

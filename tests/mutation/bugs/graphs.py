@@ -97,6 +97,28 @@ graph @f(%x: f64[4,8]) -> (f64[4,8], i64[4,8]) {
   return %0, %1
 }
 """
+MEDIAN = """
+graph @f(%x: f64[400]) -> (f64[2], f64[1]) {
+  %0: f64[400] = sort %x {axis=0}
+  %1: f64[2] = slice %0 {start=(199), stop=(201), stride=(1)}
+  %2: f64[1] = slice %0 {start=(399), stop=(400), stride=(1)}
+  return %1, %2
+}
+"""
+MEDIANS_OF_ROWS = """
+graph @f(%x: f64[6,900]) -> (f64[6,2]) {
+  %0: f64[6,900] = sort %x {axis=1}
+  %1: f64[6,2] = slice %0 {start=(0, 449), stop=(6, 451), stride=(1, 1)}
+  return %1
+}
+"""
+SORTED_STEPS = """
+graph @f(%x: f64[400]) -> (f64[10]) {
+  %0: f64[400] = sort %x {axis=0}
+  %1: f64[10] = slice %0 {start=(0), stop=(30), stride=(3)}
+  return %1
+}
+"""
 PADDED = """
 graph @f(%x: f64[6]) -> (f64[4]) {
   %0: f64[6] = exp %x

@@ -1,6 +1,7 @@
 """Bugs of the emitters of LLVM text."""
 
 from ..mutant import Mutant
+from .graphs import MEDIANS_OF_ROWS
 
 LLVM = (
     Mutant(
@@ -29,8 +30,8 @@ LLVM = (
     Mutant(
         "the upper half of a vector is its lower one",
         "codegen/llvm/reduce.py",
-        "    for start in (0, half):\n",
-        "    for start in (0, 0):\n",
+        "range(half), range(half, lanes)\n",
+        "range(half), range(half)\n",
         "code",
     ),
     Mutant(
@@ -272,6 +273,22 @@ LLVM = (
         "error = v.select(small, v.sub(inner, back), v.sub(1.0, v.sub(u, inner)))",
         "error = v.sub(inner, back)",
         "code",
+    ),
+    Mutant(
+        "sorts: a part that ends at a place is left unsorted",
+        "codegen/llvm/steps/sorting/quick.py",
+        'ends = em.op(f"icmp sgt i64 {end}, {start}")',
+        'ends = em.op(f"icmp sge i64 {end}, {stop}")',
+        "code",
+        MEDIANS_OF_ROWS,
+    ),
+    Mutant(
+        "sorts: few elements are filled up with zeros",
+        "codegen/llvm/steps/sorting/quick.py",
+        "most = constant(self.element, self.numbers.largest, lanes)",
+        "most = constant(self.element, 0, lanes)",
+        "code",
+        MEDIANS_OF_ROWS,
     ),
     Mutant(
         "vmath: exp forgets the low part of ln 2",

@@ -18,7 +18,7 @@ from .indices import multiply
 from .jobs import RangeJob
 from .nest import parameter_names
 from .sharing import Ranges
-from .staged import Function, StageEmitter
+from .staged import Function, StagedCode, StageEmitter
 from .streams import UNITS_PER_THREAD, Planned, StreamEmitter, planned
 from .target import aligned
 
@@ -116,15 +116,9 @@ def _stages(made: Emission, inner: Inner) -> KernelCode:
     if stream is not None:
         return _streamed(made, inner, stream)
     flat = _flat_stages(made)
-    numbers = made.numbers_in(flat)
     whole, pointers = _with_views(made.kernel, flat)
-
-    def nested(stage: Nested, span: str | None) -> Function:
-        code = inner(stage.kernel, stage.schedule, numbers, span)
-        return Function(code.symbol, code.text, code.scratch_bytes)
-
-    work, shares = made.work_ns, made.threading.shares(made.work_ns)
-    job = RangeJob(made.symbol, made.threading, work, made.can_fail)
+    shares = made.threading.shares(made.work_ns)
+    job = RangeJob(made.symbol, made.threading, made.work_ns, made.can_fail)
     code = StageEmitter(
         made.symbol,
         plan_of(whole, flat.schedule, made.target),
@@ -132,17 +126,29 @@ def _stages(made: Emission, inner: Inner) -> KernelCode:
         list(parameter_names(made.kernel).values()),
         made.target,
         made.scope.emitter,
-        nested,
+        _nested(inner, made.numbers_in(flat)),
         job.emit if shares else None,
     ).emit(made.linkage)
-    return KernelCode(
-        made.symbol,
-        code.text,
-        code.scratch_bytes,
-        made.can_fail,
-        code.ranges,
-        work if shares else 0,
-    )
+    return _shared(made, code, made.can_fail)
+
+
+def _nested(
+    inner: Inner, numbers: Mapping[KernelOp, int]
+) -> Callable[[Nested, str | None], Function]:
+    """Return what emits a stage without contractions."""
+
+    def emit(stage: Nested, span: str | None) -> Function:
+        code = inner(stage.kernel, stage.schedule, numbers, span)
+        return Function(code.symbol, code.text, code.scratch_bytes)
+
+    return emit
+
+
+def _shared(made: Emission, code: StagedCode, can_fail: bool) -> KernelCode:
+    """Return the code of a kernel whose loops threads share if that is worth it."""
+    shared_ns = made.work_ns if made.threading.shares(made.work_ns) else 0
+    needed, ranges = code.scratch_bytes, code.ranges
+    return KernelCode(made.symbol, code.text, needed, can_fail, ranges, shared_ns)
 
 
 def _flat_stages(made: Emission) -> Flat:
@@ -155,12 +161,7 @@ def _flat_stages(made: Emission) -> Flat:
 
 def _streamed(made: Emission, inner: Inner, plan: Planned) -> KernelCode:
     """Return functions that run a stream (see `streams`)."""
-
-    def nested(stage: Nested, span: str | None) -> Function:
-        code = inner(stage.kernel, stage.schedule, {}, span)
-        return Function(code.symbol, code.text, code.scratch_bytes)
-
-    work, shares = made.work_ns, made.threading.shares(made.work_ns)
+    work = made.work_ns
     job = RangeJob(made.symbol, made.threading, work, False, UNITS_PER_THREAD)
     code = StreamEmitter(
         made.symbol,
@@ -168,17 +169,10 @@ def _streamed(made: Emission, inner: Inner, plan: Planned) -> KernelCode:
         parameter_names(made.kernel),
         made.target,
         made.scope.emitter,
-        nested,
-        job.emit if shares else None,
+        _nested(inner, {}),
+        job.emit if made.threading.shares(work) else None,
     ).emit(made.linkage)
-    return KernelCode(
-        made.symbol,
-        code.text,
-        code.scratch_bytes,
-        False,
-        code.ranges,
-        work if shares else 0,
-    )
+    return _shared(made, code, False)
 
 
 def _with_views(kernel: Kernel, flat: Flat) -> tuple[Kernel, dict[str, str]]:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .conv_tile import chunks
-from .gemm.packing import transpose
 from .indices import Index, add, multiply
 from .memory import lanes_mask
+from .shuffles import transposed
 from .target import Target
 from .text import Emitter, constant, suffix, vec
 from .values import register_type
@@ -133,9 +133,7 @@ class Rows:
             bits = (f"i1 {'true' if k in wanted else 'false'}" for k in range(lanes))
             mask = f"<{', '.join(bits)}>"
             parts.append(em.masked_load(self.type, there, mask, self.size, self.zero))
-        picks = ", ".join(f"i32 {k}" for k in order)
-        pair = f"{self.type} {parts[0]}, {self.type} {parts[1]}"
-        return em.op(f"shufflevector {pair}, {vec('i32', lanes)} <{picks}>")
+        return em.shuffle(self.type, parts[0], parts[1], order)
 
     def _store(self, value: str, at: str, step: int, count: int) -> None:
         em, lanes = self.em, self.lanes
@@ -212,7 +210,7 @@ class Rows:
                 continue
             at = self.at(source, add(self.em, j, i * step))
             lines.append(self._load(at, 1, (0, width)))
-        turned = transpose(self.em, self.element, lines)[:width]
+        turned = transposed(self.em, self.element, lines)[:width]
         base = multiply(self.em, j, row)
         for k, value in enumerate(turned):
             at = self.at(to, add(self.em, base, k * row))

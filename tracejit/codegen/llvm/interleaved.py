@@ -10,9 +10,9 @@ are woven into vectors that lie in memory as they are:
 from collections.abc import Sequence
 
 from ...kernels.kernel import KernelOp, Store
-from .memory import MOST_APART
+from .shuffles import woven
 from .strips import StripNest
-from .text import Emitter, vec
+from .text import vec
 from .values import memory_type, narrow
 
 _MOST = 4  # values that are woven together
@@ -35,17 +35,17 @@ class WeavingNest(StripNest):
 
     def _woven(self, ops: Sequence[KernelOp]) -> list[tuple[Store, ...]]:
         """Return stores of which each element of memory is one of one of them."""
-        found: dict[object, dict[int, Store]] = {}
+        found: dict[tuple[object, int], dict[int, Store]] = {}
         for op in ops:
             if not isinstance(op, Store) or self.block is None:
                 continue
             access = self._access(op)
             step = access.linear.get(self.axis or "", 0)
-            if 2 <= step <= min(_MOST, MOST_APART) and not access.dynamic:
-                place = access.buffer, tuple(sorted(access.linear.items())), step
-                found.setdefault(place, {})[access.constant] = op
+            if 2 <= step <= _MOST and not access.dynamic:
+                place = access.buffer, tuple(sorted(access.linear.items()))
+                found.setdefault((place, step), {})[access.constant] = op
         groups = []
-        for (_, _, step), stores in found.items():  # type: ignore[misc]
+        for (_, step), stores in found.items():
             first = min(stores)
             if sorted(stores) == list(range(first, first + step)):
                 groups.append(tuple(stores[first + k] for k in range(step)))
@@ -64,28 +64,3 @@ class WeavingNest(StripNest):
         for k, value in enumerate(woven(em, cell, values, self.lanes)):
             at = em.gep(cell, place.pointer, k * self.lanes)
             em.store(vec(cell, self.lanes), value, at, access.dtype.itemsize)
-
-
-def woven(em: Emitter, cell: str, values: Sequence[str], lanes: int) -> list[str]:
-    """Return vectors with one element of each of some, then the next of each, ..."""
-    count = len(values)
-    type_ = vec(cell, lanes)
-    out = []
-    for k in range(count):
-        numbers = range(k * lanes, (k + 1) * lanes)
-        made = ""
-        for v, value in enumerate(values):
-            picks = [
-                (n // count if made == "" else lanes + n // count)
-                if n % count == v
-                else (j if made else 0)
-                for j, n in enumerate(numbers)
-            ]
-            order = ", ".join(f"i32 {p}" for p in picks)
-            first, second = (made, value) if made else (value, "poison")
-            made = em.op(
-                f"shufflevector {type_} {first}, {type_} {second}, "
-                f"<{lanes} x i32> <{order}>"
-            )
-        out.append(made)
-    return out

@@ -69,26 +69,21 @@ def emit_kernel(
     """
     if numbers is None:
         numbers = {op: k for k, op in enumerate(kernel.body)}
-    made = Emission(
-        kernel,
-        schedule,
-        target,
-        scope,
-        linkage,
-        numbers,
-        span,
-        threading,
-        uncached,
-        beside,
-    )
+    more = numbers, span, threading, uncached, beside
+    return _emit(Emission(kernel, schedule, target, scope, linkage, *more))
+
+
+def _emit(made: Emission) -> KernelCode:
+    """Return the code of a kernel: of its parts, stages, ranges, or one loop nest."""
+    kernel, schedule = made.kernel, made.schedule
     parts = parts_of(kernel, schedule)
-    if len(parts) > 1 and span is None:  # all that a range runs shares its axis
+    if len(parts) > 1 and made.span is None:  # all that a range runs shares its axis
         return _parts(made, parts)
     if any(isinstance(op, Contract) for op in kernel.body):
         from .contracted import emit_contracted  # noqa: PLC0415  # with the first
 
         return emit_contracted(made, partial(_inner, made))
-    if span is not None:
+    if made.span is not None:
         return _nest(made)
     (first, plan), *others = ranges = cut(kernel, schedule)
     if others:
@@ -159,17 +154,8 @@ def _inner(
     span: str | None = None,
 ) -> KernelCode:
     """Return the code of a kernel that is a part of this one."""
-    return emit_kernel(
-        kernel,
-        schedule,
-        made.target,
-        made.scope,
-        "internal",
-        numbers,
-        span,
-        made.threading,
-        beside=made.beside,
-    )
+    part = replace(made, kernel=kernel, schedule=schedule, numbers=numbers, span=span)
+    return _emit(replace(part, linkage="internal", uncached=frozenset()))
 
 
 def _scalar_if_needed(kernel: Kernel, schedule: Schedule) -> Schedule:

@@ -29,5 +29,10 @@ KEPT = frozenset(
     }
 )
 LLVM = Limits(
-    "llvm", can_emit, can_extend=can_extend, splits_complex=True, keeps_complex=KEPT
+    "llvm",
+    can_emit,
+    can_extend=can_extend,
+    splits_complex=True,
+    keeps_complex=KEPT,
+    picks_places=True,
 )

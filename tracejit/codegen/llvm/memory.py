@@ -91,7 +91,7 @@ class Memory:
     ) -> str:
         """Return the register value of a load: a vector if `wide`, else a scalar."""
         lanes = place.lanes if wide else 1
-        if wide and self._is_row(access, place):
+        if wide and bounds and self._is_row(access, place):
             holds = self._holds_for_all(bounds, place)
             if holds != _TRUE:
                 return self._row_in_bounds(access, place, bounds, fill, holds)
@@ -219,18 +219,11 @@ class Memory:
                 else lanes
                 for k in range(lanes)
             ]
-            order = ", ".join(f"i32 {pick}" for pick in picks)
-            value = em.op(
-                f"shufflevector {type_} {value or 'poison'}, {type_} {loaded}, "
-                f"<{lanes} x i32> <{order}>"
-            )
+            value = em.shuffle(type_, value or "poison", loaded, picks)
         return value
 
     def _reversed(self, type_: str, value: str, lanes: int) -> str:
-        order = ", ".join(f"i32 {k}" for k in reversed(range(lanes)))
-        return self.em.op(
-            f"shufflevector {type_} {value}, {type_} poison, <{lanes} x i32> <{order}>"
-        )
+        return self.em.shuffle(type_, value, "poison", range(lanes)[::-1])
 
     # Stores
 
@@ -382,9 +375,9 @@ class Memory:
             if known is not None and known[0] >= 0 and known[1] < bound.extent:
                 continue
             step = ev.step(bound.index)
-            room = bound.extent - abs(step or 0) * (place.lanes - 1)
-            if step is None or room <= 0:
+            if step is None or abs(step) * (place.lanes - 1) >= bound.extent:
                 return None
+            room = bound.extent - abs(step) * (place.lanes - 1)
             lowest = add(em, ev.scalar(bound.index), min(step, 0) * (place.lanes - 1))
             holds = em.op(f"icmp ult i64 {lowest}, {room}")
             out = holds if out == _TRUE else em.op(f"and i1 {out}, {holds}")

@@ -99,9 +99,7 @@ class PackedSum(TreeSum):
                     for k, total in zip(self._starts(), loop.carried, strict=True)
                 ]
             )
-        slot = self._slot(number)
-        for k, total in zip(self._starts(), loop.results, strict=True):
-            em.store(self.type, total, em.gep(self.element, slot, k), self.size)
+        self._put(loop.results, self._slot(number))
 
     def _starts(self) -> Sequence[int]:
         return range(0, LANES, self.shape.lanes)

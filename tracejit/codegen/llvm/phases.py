@@ -46,6 +46,7 @@ from ...kernels.kernel import (
     with_inner,
 )
 from ...kernels.maps import Affine, Map, axis
+from ...kernels.parts import components
 from ...kernels.schedule import Placement, Schedule
 from ...records import dataclass
 from .indices import axes_in, values_in
@@ -315,15 +316,7 @@ def unrelated(
 def _sharing(ops: Sequence[KernelOp], analysis: Analysis) -> list[list[KernelOp]]:
     """Return operations in groups that share no array and none of their values."""
     own = {v.name for v in map(result_of, ops) if v is not None}
-    shared = [sorted(_shared_names(op, own, analysis)) for op in ops]
-    leaders: dict[str, str] = {}  # a name of the same group, which may have one itself
-    for first, *others in shared:
-        for name in others:
-            leaders[_leader(leaders, name)] = _leader(leaders, first)
-    groups: dict[str, list[KernelOp]] = {}
-    for op, (first, *_) in zip(ops, shared, strict=True):
-        groups.setdefault(_leader(leaders, first), []).append(op)
-    return list(groups.values())
+    return components(ops, lambda op: _shared_names(op, own, analysis))
 
 
 def _shared_names(op: KernelOp, own: set[str], analysis: Analysis) -> set[str]:
@@ -332,13 +325,6 @@ def _shared_names(op: KernelOp, own: set[str], analysis: Analysis) -> set[str]:
     names = own.intersection(analysis.uses(op))
     names |= {result.name} if result is not None else set()
     return names | ({f"array {op.buffer}"} if isinstance(op, Load | Store) else set())
-
-
-def _leader(leaders: dict[str, str], name: str) -> str:
-    while (above := leaders.setdefault(name, name)) != name:
-        leaders[name] = leaders[above]
-        name = above
-    return name
 
 
 def with_scratch(

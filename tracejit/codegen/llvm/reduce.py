@@ -102,12 +102,11 @@ def halves(em: Emitter, element: str, value: str, lanes: int) -> tuple[str, str]
             em.op(f"extractelement {vec(element, lanes)} {value}, i64 1"),
         )
     type_ = vec(element, lanes)
-    parts = []
-    for start in (0, half):
-        order = ", ".join(f"i32 {start + k}" for k in range(half))
-        picks = f"<{half} x i32> <{order}>"
-        parts.append(em.op(f"shufflevector {type_} {value}, {type_} poison, {picks}"))
-    return parts[0], parts[1]
+    low, high = range(half), range(half, lanes)
+    return (
+        em.shuffle(type_, value, "poison", low),
+        em.shuffle(type_, value, "poison", high),
+    )
 
 
 def select(

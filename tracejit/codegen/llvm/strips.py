@@ -26,8 +26,9 @@ from .indices import Index, add, multiply
 from .memory import MOST_APART
 from .nest import Nest
 from .reduce import State
+from .shuffles import transposed
 from .target import CACHE_LINE
-from .text import Emitter, vec
+from .text import vec
 from .values import memory_type
 
 _STRIP_BYTES = 1 << 20  # of all strips of a loop: a core's own cache has room
@@ -144,36 +145,6 @@ class StripNest(Nest):
                     place = em.gep(cell, to, add(em, last, row * step))
                     em.store(type_, column, place, align)
             loop.yield_([])
-
-
-def transposed(em: Emitter, cell: str, rows: Sequence[str]) -> list[str]:
-    """Return the columns of a square of as many rows as these have elements.
-
-    Blocks off the diagonal are exchanged, of half the side, of a quarter, and so on.
-    """
-    side = len(rows)
-    type_, now = vec(cell, side), list(rows)
-    half = side // 2
-    while half:
-        kept = [k if not k & half else side + k - half for k in range(side)]
-        crossed = [k + half if not k & half else side + k for k in range(side)]
-        for k in (k for k in range(side) if not k & half):
-            pair = now[k], now[k + half]
-            now[k], now[k + half] = (
-                _shuffled(em, type_, pair, order) for order in (kept, crossed)
-            )
-        half //= 2
-    return now
-
-
-def _shuffled(
-    em: Emitter, type_: str, pair: tuple[str, str], order: Sequence[int]
-) -> str:
-    picks = ", ".join(f"i32 {k}" for k in order)
-    return em.op(
-        f"shufflevector {type_} {pair[0]}, {type_} {pair[1]}, "
-        f"<{len(order)} x i32> <{picks}>"
-    )
 
 
 def with_turned_axis(kernel: Kernel, schedule: Schedule) -> Schedule:

@@ -565,6 +565,22 @@ class Emitter:
             f"{vec('i32', lanes)} zeroinitializer"
         )
 
+    def shuffle(
+        self, type_: str, first: str, second: str, picks: Sequence[int | None]
+    ) -> str:
+        """Return lanes of two vectors, those of ``second`` counted on; None for any.
+
+        Parameters
+        ----------
+        type_ : str
+            Of both vectors.
+        """
+        order = ", ".join(f"i32 {'poison' if k is None else k}" for k in picks)
+        return self.op(
+            f"shufflevector {type_} {first}, {type_} {second}, "
+            f"<{len(picks)} x i32> <{order}>"
+        )
+
     def any_lane(self, mask: str, lanes: int) -> str:
         """Return an ``i1``: whether any lane of a mask is on."""
         if lanes == 1:

@@ -8,6 +8,8 @@ Finished leaves lie on a stack in memory and are merged like a binary counter: t
 of leaf t is the number of ones in t, and it is merged as often as t ends in ones.
 """
 
+from collections.abc import Sequence
+
 from ...kernels.kernel import Reduce
 from ...kernels.tree import LANES, LEAF
 from .elementwise import combine
@@ -140,10 +142,7 @@ class TreeSum:
         if self.count <= LEAF:
             return
         if self.in_registers:
-            slot = self._slot(leaf)
-            for unit, (type_, value) in enumerate(self.regs):
-                at = self.em.gep(self.element, slot, unit * self.shape.lanes)
-                self.em.store(type_, value, at, self.size)
+            self._put([value for _, value in self.regs], self._slot(leaf))
             self.regs = []
         self._merge(leaf)
 
@@ -224,7 +223,11 @@ class TreeSum:
     def store_partial(self, at: str) -> None:
         """Write the 64 lanes of this sum, which is a part of a larger one."""
         self._combine_stack()
-        for unit, value in enumerate(self._lanes()):
+        self._put(self._lanes(), at)
+
+    def _put(self, values: Sequence[str], at: str) -> None:
+        """Store the 64 lanes of a sum."""
+        for unit, value in enumerate(values):
             to = self.em.gep(self.element, at, unit * self.shape.lanes)
             self.em.store(self.type, value, to, self.size)
 

@@ -1,4 +1,9 @@
-"""Sorting along one axis."""
+"""Sorting along one axis, of all or of what comes to some places.
+
+``kth`` and ``argkth`` are slices of ``sort`` and ``argsort``, one after another:
+
+    kth %x {axis=0, places=((0, 2), (9, 10))}   the first two of ten, and the last
+"""
 
 from collections.abc import Sequence
 
@@ -14,6 +19,7 @@ from .indexing import gather_p
 from .shape import inverse_permutation, transpose_p
 
 Atoms = Sequence[Atom | None]
+Places = Sequence[tuple[int, int]]
 
 
 def _sort_eval(x: ShapedArray, axis: int) -> ShapedArray:
@@ -53,6 +59,45 @@ def _sort_jvp(
     return (take_along(b, tangents[0], order, axis),)
 
 
+def picked(places: object, length: int) -> int:
+    """Return how many places there are.
+
+    Parameters
+    ----------
+    places : tuple of (int, int)
+        Ranges, of which each begins behind the one before it.
+    length : int
+        Of the axis.
+
+    Raises
+    ------
+    ShapeError
+        Where they are no such ranges.
+    """
+    total = end = 0
+    assert isinstance(places, tuple)
+    for start, stop in places:
+        if not end <= start < stop <= length:
+            raise ShapeError(f"no ranges in order of an axis of {length}: {places}")
+        total, end = total + stop - start, stop
+    return total
+
+
+def _kth_eval(x: ShapedArray, axis: int, places: object) -> ShapedArray:
+    shape = list(_sort_eval(x, axis).shape)
+    shape[axis] = picked(places, shape[axis])
+    return x.with_shape(tuple(shape))
+
+
+def _argkth_eval(x: ShapedArray, axis: int, places: object) -> ShapedArray:
+    return _kth_eval(x, axis, places).with_dtype(dt.INT64)
+
+
+def _at(x: np.ndarray, axis: int, places: Places) -> np.ndarray:
+    index = np.concatenate([np.arange(*ends) for ends in places])
+    return np.take(x, index, axis)
+
+
 def _comparable(x: np.ndarray) -> np.ndarray:
     """Return an array that NumPy sorts right: bfloat16 and float8 as float32.
 
@@ -87,6 +132,26 @@ argsort_p: Primitive = register(
         _argsort_eval,
         _argsorted,
         params={"axis": ParamKind.INT},
+        batch=shifted("axis"),
+        nondifferentiable=True,
+    )
+)
+kth_p: Primitive = register(
+    Primitive(
+        "kth",
+        _kth_eval,
+        lambda x, axis, places: _at(_sorted(x, axis), axis, places),
+        params={"axis": ParamKind.INT, "places": ParamKind.PAIRS},
+        batch=shifted("axis"),
+        nondifferentiable=True,
+    )
+)
+argkth_p: Primitive = register(
+    Primitive(
+        "argkth",
+        _argkth_eval,
+        lambda x, axis, places: _at(_argsorted(x, axis), axis, places),
+        params={"axis": ParamKind.INT, "places": ParamKind.PAIRS},
         batch=shifted("axis"),
         nondifferentiable=True,
     )

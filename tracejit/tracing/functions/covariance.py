@@ -4,11 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.ops.elementwise import complex_p
-from ..storage import own
 from ..tracer import Tracer
 from .checks import require
-from .registry import implements, lift, wrap
+from .registry import complex_of, implements, lift
 from .shape import atleast_2d, concatenate
 
 
@@ -63,8 +61,7 @@ def _weights(x: Tracer, fweights: Any, aweights: Any) -> Any:
     for name, given in (("fweights", fweights), ("aweights", aweights)):
         if given is None:
             continue
-        made = own(np.asarray(given)) if isinstance(given, list | tuple) else given
-        each = lift(made)[1][0].astype(np.float64)
+        each = lift(given)[1][0].astype(np.float64)
         if name == "fweights":
             require(each == np.round(each), "fweights must be integer", TypeError)
         if each.ndim > 1:
@@ -86,4 +83,4 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
     if c.dtype.kind != "c":
         return np.clip(c, -1, 1)
     real, imag = (np.clip(part, -1, 1) for part in (c.real, c.imag))
-    return wrap(c.home, c.home.emit(complex_p, real.read(), imag.read()))
+    return complex_of(real, imag)

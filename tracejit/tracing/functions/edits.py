@@ -63,6 +63,6 @@ def _checked(place: Tracer, n: int, last: int) -> Any:
 
 def _with_axes(values: Any, x: Tracer) -> Any:
     """Return values as an array of the dtype of `x`, and of as many axes."""
-    _, (new,) = lift(own(np.asarray(values)) if isinstance(values, list) else values)
+    _, (new,) = lift(values)
     new = new.astype(x.dtype)
     return new.reshape((1,) * (x.ndim - new.ndim) + new.shape)

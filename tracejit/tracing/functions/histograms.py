@@ -10,7 +10,6 @@ import numpy as np
 
 from ...ir import dtypes as dt
 from .. import ufuncs
-from ..storage import own
 from ..tracer import Tracer
 from .checks import require
 from .create import linspace
@@ -19,7 +18,7 @@ from .registry import implements, lift
 
 @implements(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
-    trace, (index,) = lift(own(np.asarray(x)) if isinstance(x, list | tuple) else x)
+    trace, (index,) = lift(x)
     if index.ndim != 1:
         what = "object too deep" if index.ndim else "object of too small depth"
         raise ValueError(f"{what} for desired array")
@@ -74,9 +73,7 @@ def _edges(x: Tracer, bins: Any, bounds: Any) -> Any:
             "pass the number of bins",
         )
     if np.ndim(bins):
-        (edges,) = lift(
-            own(np.asarray(bins)) if isinstance(bins, list | tuple) else bins
-        )[1]
+        _, (edges,) = lift(bins)
         if edges.ndim > 1:
             raise ValueError("`bins` must be 1d, when an array")
         rises = edges[:-1] <= edges[1:]
@@ -103,6 +100,22 @@ def histogram_bin_edges(
     return _edges(x, bins, range)
 
 
+def _searched(x: Tracer, edges: Tracer, is_inside: Any) -> Any:
+    """Return the bins of what is inside."""
+    last = edges.shape[0] - 2
+    return np.minimum(np.searchsorted(edges, x, side="right") - 1, last)
+
+
+def _computed(x: Tracer, edges: Tracer, is_inside: Any) -> Any:
+    """Return the bins of what is inside, all of one width but for roundings."""
+    last = edges.shape[0] - 2
+    x = x.astype(edges.dtype, copy=False)
+    share = (x - edges[0]) / (edges[-1] - edges[0]) * (last + 1)
+    place: Any = np.minimum(np.where(is_inside, share, 0).astype(np.int64), last)
+    place = place - (is_inside & (x < edges[place]))
+    return place + ((x >= edges[place + 1]) & (place < last))
+
+
 @implements(np.histogram)
 def histogram(
     a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
@@ -112,17 +125,14 @@ def histogram(
     x = x.astype(np.uint8) if x.dtype == dt.BOOL else x
     edges = _edges(x, bins, range)
     count = edges.shape[0] - 1
-    place = np.searchsorted(edges, x, side="right") - 1
-    place = np.where(x == edges[-1], count - 1, place)
     is_inside = (x >= edges[0]) & (x <= edges[-1])
-    each: Any = is_inside
-    if weights is not None:
-        (each,) = lift(weights)[1]
-        each = np.where(is_inside, each.reshape(-1), each.dtype.type(0))
-    out = x.home.constant(
-        np.zeros(count, np.int64 if weights is None else each.dtype), born_here=True
-    )
-    np.add.at(out, np.clip(place, 0, count - 1), each.astype(out.dtype))
+    find = _searched if np.ndim(bins) else _computed
+    place = np.where(is_inside, find(x, edges, is_inside), count)
+    each: Any = 1 if weights is None else lift(weights)[1][0].reshape(-1)
+    dtype = np.int64 if weights is None else each.dtype
+    bins_and_rest = x.home.constant(np.zeros(count + 1, dtype), born_here=True)
+    np.add.at(bins_and_rest, place, each)
+    out = bins_and_rest[:count]
     if density:
         widths = np.diff(edges).astype(np.float64)
         return out / widths / np.sum(out), edges

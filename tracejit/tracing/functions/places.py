@@ -123,6 +123,7 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
     """The n-th place of the mask takes the n-th value, over and over."""
     ufuncs.check_writable(arr)
     _, (truth, values) = lift(mask, vals)
+    _check_safe(values, arr)
     values = values.reshape(-1)
     if not values.size:
         raise ValueError("Cannot insert from an empty array!")
@@ -137,11 +138,21 @@ def putmask(a: Any, /, mask: Any, values: Any) -> None:
     """Place n takes value n, over and over, where the mask is true."""
     ufuncs.check_writable(a)
     _, (truth, new) = lift(mask, values)
+    _check_safe(new, a)
     new = new.reshape(-1)
     if not new.size:
         return
     chosen = new[own(np.arange(a.size) % new.size)].reshape(a.shape)
     a[...] = where(truth.reshape(a.shape) != 0, chosen.astype(a.dtype), a)
+
+
+def _check_safe(values: Tracer, to: Tracer) -> None:
+    """Raise NumPy's error for arrays, not numbers, that would lose something."""
+    if values.ndim and not np.can_cast(values.dtype, to.dtype, "safe"):
+        raise TypeError(
+            f"Cannot cast array data from {values.dtype!r} to {to.dtype!r} according "
+            "to the rule 'safe'"
+        )
 
 
 @implements(np.piecewise)

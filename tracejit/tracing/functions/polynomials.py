@@ -21,7 +21,7 @@ _NEARLY_ZERO = 1e-8  # numpy.allclose's absolute tolerance
 
 
 def _coefficients(p: Any) -> Tracer:
-    _, (c,) = lift(own(np.asarray(p)) if isinstance(p, list | tuple) else p)
+    _, (c,) = lift(p)
     if c.ndim > 1:
         raise ValueError("Polynomial must be 1d only.")
     return c.reshape(-1) if c.ndim else c.reshape(1)  # type: ignore[no-any-return]

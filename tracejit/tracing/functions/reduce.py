@@ -67,6 +67,8 @@ def check_mask(shape: tuple[int, ...], where: Any) -> None:
 
 
 def _initial(initial: Any, dtype: np.dtype) -> Any:
+    if np.ndim(initial):
+        raise ValueError("setting an array element with a sequence.")
     if isinstance(initial, Tracer):
         return initial.astype(dtype)
     return np.asarray(initial).astype(dtype)[()]

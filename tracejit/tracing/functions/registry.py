@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import TracejitError
 from ...ir.graph import Atom
+from ...ir.ops.elementwise import complex_p
 from .. import alternatives, ufuncs
 from ..source import user_line
 from ..storage import Kind
@@ -117,6 +118,12 @@ def wrap(trace: Trace, atom: Atom, kind: Kind | None = None) -> Tracer:
     if kind is None:
         kind = Kind.ARRAY if atom.aval.shape else Kind.SCALAR
     return trace.result(atom, kind=kind)
+
+
+def complex_of(real: Any, imag: Any) -> Tracer:
+    """Return complex numbers of these parts."""
+    trace, (x, y) = lift(real, imag)
+    return wrap(trace, trace.emit(complex_p, x.read(), y.read()))
 
 
 def normalize_axis(axis: Any, ndim: int) -> int:

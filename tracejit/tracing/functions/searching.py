@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 
 from ...ir import dtypes as dt
-from ...ir.ops.elementwise import complex_p, stop_gradient_p
-from ..storage import own
+from ...ir.ops.elementwise import stop_gradient_p
 from ..tracer import Tracer
 from .checks import require
-from .registry import implements, lift, wrap
+from .registry import complex_of, implements, lift, wrap
 
 _NOTHING = np.empty(0)
 COUNTED = 256  # elements: to compare with so many takes as long as to read some
@@ -19,7 +18,7 @@ COUNTED = 256  # elements: to compare with so many takes as long as to read some
 def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
     """By bisection; in a short array by counting what lies before. NaN is last."""
     np.searchsorted(_NOTHING, 0.0, side)  # NumPy's error for a side that there is not
-    _, (x, y) = lift(*map(_array_of, (a, v)))
+    _, (x, y) = lift(a, v)
     _check_row(x)
     x = x if sorter is None else _sorted_by(x, sorter)
     dtype = np.result_type(x.dtype, y.dtype)
@@ -48,10 +47,6 @@ def _bisected(x: Tracer, y: Tracer, side: str) -> Any:
     return place[()]
 
 
-def _array_of(x: Any) -> Any:
-    return own(np.asarray(x)) if isinstance(x, list | tuple) else x
-
-
 def _check_row(x: Tracer) -> None:
     if x.ndim != 1:
         what = "object too deep" if x.ndim else "object of too small depth"
@@ -59,7 +54,7 @@ def _check_row(x: Tracer) -> None:
 
 
 def _sorted_by(x: Tracer, sorter: Any) -> Tracer:
-    _, (order,) = lift(_array_of(sorter))
+    _, (order,) = lift(sorter)
     if order.dtype.kind not in "iu":
         raise TypeError("sorter must only contain integers")
     if order.size != x.size:
@@ -70,7 +65,7 @@ def _sorted_by(x: Tracer, sorter: Any) -> Tracer:
 @implements(np.digitize)
 def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     """Edges that fall are counted from the other end."""
-    _, (v, edges) = lift(*map(_array_of, (x, bins)))
+    _, (v, edges) = lift(x, bins)
     if dt.is_complex(v.dtype):
         raise TypeError("x may not be complex")
     _check_row(edges)
@@ -87,7 +82,7 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
 def interp(
     x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
 ) -> Any:
-    _, (v, px, py) = lift(*map(_array_of, (x, xp, fp)))
+    _, (v, px, py) = lift(x, xp, fp)
     px, v = (a.astype(np.float64, copy=False) for a in (px, v))
     py = py.astype(np.result_type(py.dtype, np.float64), copy=False)
     if period is not None:
@@ -103,7 +98,7 @@ def interp(
         return _interpolated(v, px, py, ends)
     real = _interpolated(v, px, py.real, tuple(np.real(e) for e in ends))
     imag = _interpolated(v, px, py.imag, tuple(np.imag(e) for e in ends))
-    return wrap(v.home, v.home.emit(complex_p, real.read(), imag.read()))
+    return complex_of(real, imag)
 
 
 def _check_points(px: Tracer, py: Tracer) -> None:

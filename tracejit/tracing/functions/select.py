@@ -6,14 +6,22 @@ from typing import Any
 import numpy as np
 
 from ...ir import dtypes as dt
-from ...ir.ops.elementwise import complex_p, select_p
+from ...ir.ops.elementwise import select_p
 from ...ir.ops.indexing import gather_p
 from ...ir.ops.shape import broadcast_to, transpose_p
 from .. import ufuncs
 from ..storage import Kind, own
 from ..tracer import Tracer
 from .dtypes import type_of
-from .registry import implements, is_given, lift, normalize_axis, shadows, wrap
+from .registry import (
+    complex_of,
+    implements,
+    is_given,
+    lift,
+    normalize_axis,
+    shadows,
+    wrap,
+)
 
 
 def promoted_dtype(*xs: Tracer) -> np.dtype:
@@ -119,10 +127,7 @@ def take(
     if axis is None:
         x, axis = x.reshape(-1), 0
     d = normalize_axis(axis, x.ndim)
-    index = trace.lift(
-        own(np.asarray(indices)) if isinstance(indices, list) else indices
-    )
-    index = index.astype(np.int64, copy=False)  # of floats too
+    index = trace.lift(indices).astype(np.int64, copy=False)  # of floats too
     if not x.shape[d]:
         return _take_of_none(x, index, d)
     return x[(*(slice(None),) * d, _within(index, x.shape[d], mode))]
@@ -247,7 +252,7 @@ def _without_nan(x: Any, nan: float, posinf: Any, neginf: Any) -> Any:
     _, (v,) = lift(x)
     if dt.is_complex(v.dtype):
         real, imag = (_without_nan(p, nan, posinf, neginf) for p in (v.real, v.imag))
-        return wrap(v.home, v.home.emit(complex_p, real.read(), imag.read()))
+        return complex_of(real, imag)
     if not dt.is_float(v.dtype) or v.dtype in dt.OF_ML_DTYPES:
         return v.copy()[()]  # NumPy does not know that those of ml_dtypes have NaN
     info = np.finfo(v.dtype)

@@ -575,6 +575,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
     ufuncs.check_writable(dst)
     _, (value,) = lift(src)
+    new: Any = value
     if not np.can_cast(value.dtype, dst.dtype, casting):
         raise TypeError(
             f"Cannot cast array data from {value.dtype!r} to {dst.dtype!r} according "
@@ -583,7 +584,10 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     if where is not True:
         check_truths(where)
         where = broadcast_to(where, dst.shape)
-    dst[...] = value if where is True else np.where(where, value, dst)
+        if value.kind is not Kind.PYTHON:
+            new = value.astype(dst.dtype, copy=False)  # and not what both promote to
+        new = np.where(where, new, dst)
+    dst[...] = new
 
 
 def check_truths(where: Any) -> None:

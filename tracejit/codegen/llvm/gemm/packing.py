@@ -11,6 +11,7 @@ import numpy as np
 
 from ..indices import Index, multiply, scaled
 from ..memory import lanes_mask
+from ..shuffles import transposed
 from ..target import Target
 from ..text import Emitter, constant, vec
 from ..values import register_type
@@ -325,7 +326,7 @@ class Transposition(_Copies):
             lambda: [em.load(self.type, run, self.alignment) for run in runs],
             lambda: self._partial(runs),
         )
-        for r, value in enumerate(transpose(em, self.element, columns)):
+        for r, value in enumerate(transposed(em, self.element, columns)):
             with em.if_(em.op(f"icmp sgt i64 %rows, {r}")):
                 to = self._at("%to", scaled(em, r, self.width))
                 em.store(self.type, value, to, self.size)
@@ -342,24 +343,3 @@ class Transposition(_Copies):
         mask = self.em.lane_mask(self.lanes, "%rows")
         align, zero = self.alignment, self.zero
         return [self.em.masked_load(self.type, run, mask, align, zero) for run in runs]
-
-
-def transpose(em: Emitter, element: str, rows: list[str]) -> list[str]:
-    """Transpose as many vectors as they have lanes, by interleaving halves.
-
-    log2(n) rounds; each joins vectors k and k + n/2 into their interleaved halves.
-    """
-    n = len(rows)
-    type_ = vec(element, n)
-    picks = []
-    for start in (0, n // 2):
-        order = [f"i32 {start + k // 2 + (k % 2) * n}" for k in range(n)]
-        picks.append(f"<{n} x i32> <{', '.join(order)}>")
-    for _ in range(n.bit_length() - 1):
-        joined = []
-        for k in range(n // 2):
-            for pick in picks:
-                pair = f"{type_} {rows[k]}, {type_} {rows[k + n // 2]}"
-                joined.append(em.op(f"shufflevector {pair}, {pick}"))
-        rows = joined
-    return rows

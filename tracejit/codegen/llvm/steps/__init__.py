@@ -28,6 +28,8 @@ WRITERS: Mapping[str, tuple[str, str]] = {
     "cummin": _CUMULATIVE,
     "sort": ("sorting", "write_sort"),
     "argsort": ("sorting", "write_sort"),
+    "kth": ("sorting", "write_sort"),
+    "argkth": ("sorting", "write_sort"),
 }
 
 

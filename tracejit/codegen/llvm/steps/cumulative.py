@@ -307,11 +307,7 @@ class _Rows:
         return self._shuffled(value, "poison", list(reversed(range(CHUNK))))
 
     def _shuffled(self, value: str, other: str, order: Sequence[int]) -> str:
-        type_ = vec(self.element, CHUNK)
-        picks = ", ".join(f"i32 {k}" for k in order)
-        return self.em.op(
-            f"shufflevector {type_} {value}, {type_} {other}, <{CHUNK} x i32> <{picks}>"
-        )
+        return self.em.shuffle(vec(self.element, CHUNK), value, other, order)
 
     # A chunk that is many vectors, one for each place along the axis
 

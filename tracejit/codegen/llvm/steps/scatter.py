@@ -40,6 +40,7 @@ _BLOCK = 512  # positions that are collected before they are applied
 _AHEAD = 24  # entries of the list between a prefetch and its use
 _PREFETCHED = 4  # cache lines of a row
 _NEAR = 1 << 15  # bytes of a result that stay in the nearest cache
+_SMALL = 32  # bytes of a row that is not worth a place on a list then
 _UNROLLED = 8  # whole vectors of a row before they become a loop
 _SKIPPING = 2.0  # times as long per row, where rows between them are left out
 
@@ -153,14 +154,16 @@ def write_scatter(
     if scatter is None:
         return None
     pointers = ["%updates", *(f"%i{k}" for k in range(len(scatter.indices))), "%out"]
-    written = _Range(scatter, setting.target, setting.new_emitter())
+    work = _shared_work(scatter, setting.threading.threads)
+    is_shared = setting.threading.shares(work)
+    written = _Range(scatter, setting.target, setting.new_emitter(), is_shared)
     written.emit()
     return step_over(
         setting,
         _ranges(setting.symbol, scatter, written),
         written.em,
         pointers,
-        _shared_work(scatter, setting.threading.threads),
+        work,
         per_thread=1,
         can_fail=scatter.is_checked,
         in_place=True,
@@ -199,8 +202,13 @@ class _Batch:
 class _Range:
     """Writes the body of the function that applies the updates to a range of places."""
 
-    def __init__(self, scatter: Scatter, target: Target, em: Emitter) -> None:
+    def __init__(
+        self, scatter: Scatter, target: Target, em: Emitter, is_shared: bool
+    ) -> None:
         self.scatter, self.target, self.em = scatter, target, em
+        size = prod(scatter.out.shape) * scatter.dtype.itemsize
+        self.is_near = size <= _NEAR
+        self.is_direct = self.is_near and not is_shared and scatter.row_bytes <= _SMALL
         self.cell = memory_type(scatter.dtype)
         self.window = scatter.window
         self.lines = [scatter.along(i) for i in scatter.indices]
@@ -271,6 +279,9 @@ class _Range:
 
     def _positions(self, batch: _Batch) -> None:
         em = self.em
+        if self.is_direct:
+            self._directly(batch)
+            return
         with em.loop(0, self.count, self.block) as loop:
             rest = em.op(f"sub nsw i64 {self.count}, {loop.index}")
             count = em.intrinsic("llvm.smin", "i64", rest, str(self.block))
@@ -281,6 +292,18 @@ class _Range:
                 found = self._collect(batch, loop.index, 0, done, found, self.lanes)
             found = self._collect(batch, loop.index, done, count, found, 1)
             self._apply(batch, found)
+            loop.yield_([])
+
+    def _directly(self, batch: _Batch) -> None:
+        """Apply each update as its place is read."""
+        em = self.em
+        with em.loop(0, self.count, 1) as loop:
+            number, place, is_valid = self._place(batch, loop.index, 1)
+            with em.if_(self._is_here(batch, number, is_valid, 1)) as branch:
+                there = em.gep(self.cell, batch.out, place)
+                here = em.gep(self.cell, batch.updates, self._update(loop.index, 1))
+                self._row(0, self._axes(), there, here)
+                branch.yield_([])
             loop.yield_([])
 
     def _collect(
@@ -447,8 +470,7 @@ class _Range:
         em = self.em
         with em.loop(0, found, 1) as loop:
             ahead = add(em, loop.index, _AHEAD)
-            near = prod(self.scatter.out.shape) * self.scatter.dtype.itemsize <= _NEAR
-            rows = ((batch.updates, False), (batch.out, near))
+            rows = ((batch.updates, False), (batch.out, self.is_near))
             for k, (base, is_near) in enumerate(rows):
                 if not is_near:
                     self._prefetch(self._listed(k, base, ahead), k)

@@ -94,10 +94,7 @@ def _by_register(
 
 
 def _shuffle(v: Vector, type_: str, a: str, b: str, picks: Sequence[int | None]) -> str:
-    order = ", ".join(f"i32 {'poison' if k is None else k}" for k in picks)
-    return v.em.op(
-        f"shufflevector {type_} {a}, {type_} {b}, <{len(picks)} x i32> <{order}>"
-    )
+    return v.em.shuffle(type_, a, b, picks)
 
 
 def _widened(v: Vector, element: str, x: str, lanes: int) -> str:

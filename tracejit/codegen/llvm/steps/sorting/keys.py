@@ -138,11 +138,7 @@ class Cells:
             both = em.load(pairs, pointer, self.align)
             if lanes == 1:
                 return em.op(f"extractelement {pairs} {both}, i64 0")
-            order = ", ".join(f"i32 {2 * k}" for k in range(lanes))
-            return em.op(
-                f"shufflevector {pairs} {both}, {pairs} poison, <{lanes} x i32> "
-                f"<{order}>"
-            )
+            return em.shuffle(pairs, both, "poison", range(0, 2 * lanes, 2))
         whole = em.load(vec("i64", lanes), pointer, self.align)
         return em.op(f"trunc {vec('i64', lanes)} {whole} to {raw}")
 

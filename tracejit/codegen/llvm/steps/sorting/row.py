@@ -12,14 +12,12 @@ between two arrays such that the last pass writes the result.
 
 from collections.abc import Callable
 
-from ...target import aligned
-from ...text import Emitter
 from .keys import Cells
 from .ordered import leave_in_order
 from .pieces import BLOCK, TYPES, Digits, Functions, PieceWriter
 
 _FEW = 4096  # elements of a row whose tables should be small
-_ROW = ("src", "out", "ours", "others", "room", "size")
+ROW = ("src", "out", "ours", "others", "room", "size")
 ROW_TYPES = ("ptr", "ptr", "ptr", "ptr", "ptr", "i64")
 
 
@@ -48,6 +46,8 @@ class RowWriter:
     digits : Digits
     """
 
+    name = "row"
+
     def __init__(
         self, functions: Functions, source: Cells, cells: Cells, digits: Digits
     ) -> None:
@@ -70,8 +70,10 @@ class RowWriter:
         self._call(f"@{writer.count_all(self.source)}", "%src", "%out", "%room", "0")
         self._passes(self._useful())
         em.ret()
-        pairs = zip(ROW_TYPES, _ROW, strict=True)
-        return self.functions.put("row", em, tuple(f"{t} %{name}" for t, name in pairs))
+        pairs = zip(ROW_TYPES, ROW, strict=True)
+        return self.functions.put(
+            self.name, em, tuple(f"{t} %{name}" for t, name in pairs)
+        )
 
     def _call(self, function: str, source: str, to: str, table: str, by: str) -> None:
         """Write the call of a function over the whole row."""
@@ -155,47 +157,6 @@ class RowWriter:
             return em.op(f"select i1 {is_first}, ptr {found[0]}, ptr {found[1]}")
 
         return choose
-
-
-class WholeRow:
-    """A row of one length, sorted at once; see `RowWriter`.
-
-    Parameters
-    ----------
-    functions : Functions
-    cells : Cells
-    length : int
-    """
-
-    def __init__(self, functions: Functions, cells: Cells, length: int) -> None:
-        digits = digits_of(cells.width, length)
-        self.row = RowWriter(functions, Cells(cells.dtype, False), cells, digits)
-        self.length, self.room_bytes = length, aligned(self.row.room_bytes)
-        self.array_bytes = aligned(length * cells.bytes)
-        # The result holds cells too, unless they are wider than places.
-        self.arrays = 2 if cells.bytes == 16 else 1
-
-    @property
-    def scratch_bytes(self) -> int:
-        """What a row needs."""
-        return self.room_bytes + self.arrays * self.array_bytes
-
-    @property
-    def work(self) -> int:
-        """Estimated nanoseconds for a row."""
-        return int(500 + self.length * (1 + self.row.digits.count))
-
-    def emit(self) -> None:
-        """Write everything."""
-        self.row.emit()
-
-    def call(self, em: Emitter, x: str, out: str, scratch: str) -> None:
-        """Write the call that sorts a row."""
-        ours = em.gep("i8", scratch, self.room_bytes)
-        others = em.gep("i8", ours, self.array_bytes) if self.arrays > 1 else out
-        values = (x, out, ours, others, scratch, str(self.length))
-        pairs = list(zip(ROW_TYPES, values, strict=True))
-        em.call("void", self.row.functions.symbol_of("row"), pairs)
 
 
 def write_sums(functions: Functions, digits: Digits, pieces: int, name: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
+from typing import cast
 
 from .....ir.primitive import Params
 from .....kernels.kernel import Buffer
@@ -15,13 +16,16 @@ from ..code import Setting, StepCode, step_over
 from .keys import Cells, has_keys
 from .network import NetworkWriter, is_networked
 from .pieces import Functions
+from .quick import Places, is_parted
 from .ranks import RankWriter, is_short
-from .row import WholeRow
 from .split import SplitWriter, is_split
+from .whole import WholeRow
 
 _MOST_SIDE = 1 << 20  # bytes of rows that are collected together
 _MOVE_NS = 2.0  # to collect or to spread an element
 _LONGEST = 1 << 31
+_PARTED = 512  # elements of a row, from which on a network of all costs more
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -34,22 +38,25 @@ class Rows:
     axis : int
     has_order : bool
         Whether the result has places, as int64, and not values.
+    places : tuple of (int, int)
+        Ranges of the sorted row that the result has; none for all of it.
     """
 
     x: Buffer
     out: Buffer
     axis: int
     has_order: bool
+    places: Places = ()
 
     @property
     def length(self) -> int:
         """How many elements a row has."""
-        return self.out.shape[self.axis]
+        return self.x.shape[self.axis]
 
     @property
     def count(self) -> int:
         """How many rows there are."""
-        return prod(self.out.shape) // self.length
+        return prod(self.x.shape) // self.length
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -59,7 +66,8 @@ class Rows:
     @property
     def is_dense(self) -> bool:
         """Whether rows are where a function can read and write them."""
-        return self.steps == (1, 1) or self.length == 1
+        is_whole = not self.places
+        return is_whole and (self.steps == (1, 1) or self.length == 1)
 
     def rest(self) -> Layout:
         """Return the other axes, the one with the smallest steps last."""
@@ -85,7 +93,8 @@ def write_sort(
     """Return the functions of ``sort`` or ``argsort``; see `write_step`."""
     (x,), (out,), axis = inputs, outputs, params["axis"]
     assert isinstance(axis, int)
-    rows = Rows(x, out, axis, name == "argsort")
+    places = cast(Places, params.get("places", ()))
+    rows = Rows(x, out, axis, name.startswith("arg"), places)
     if not has_keys(x.dtype) or not prod(out.shape) or rows.length >= _LONGEST:
         return None
     return _StepWriter(setting, rows).emit()
@@ -107,14 +116,18 @@ class _StepWriter:
         """Return what writes the function of a row."""
         cells, length, functions = self.cells, self.rows.length, self.functions
         threading, target = self.setting.threading, self.setting.target
+        places = self.rows.places
+        if places and length >= _PARTED and is_parted(target, cells, places):
+            return WholeRow(functions, cells, length, places=places)
         if is_networked(target, cells, length):
-            is_few = is_short(target, cells.width, length)
-            slow = (RankWriter if is_few else WholeRow)(functions, cells, length)
+            slow: RankWriter | WholeRow = WholeRow(functions, cells, length, True)
+            if is_short(target, cells.width, length):
+                slow = RankWriter(functions, cells, length)
             return NetworkWriter(functions, cells, length, slow)
         if is_short(target, cells.width, length):
             return RankWriter(functions, cells, length)
         own = threading if self.rows.count < threading.threads else SERIAL
-        if is_split(cells, length, own):
+        if is_split(target, cells, length, own):
             return SplitWriter(functions, cells, length, own)
         return WholeRow(functions, cells, length)
 
@@ -227,10 +240,24 @@ class _StepWriter:
 
     def _between(self, k: int, array: str, side: str, count: Index) -> None:
         """Collect rows side by side, or spread what they became."""
+        far = 0
+        for start, stop in self._ranges(k):
+            self._copied(k, (array, side), (far, start), stop - start, count)
+            far += stop - start
+
+    def _ranges(self, k: int) -> Places:
+        return (k and self.rows.places) or ((0, self.rows.length),)
+
+    def _copied(
+        self, k: int, ends: Pair, starts: tuple[int, int], extent: int, count: Index
+    ) -> None:
+        """Copy a range of rows, from where it starts in the array and at the side."""
         em, type_ = self.em, self._types[k]
         size = (self.rows.x, self.rows.out)[k].dtype.itemsize
         step, across = self.rows.steps[k], self.rest.strides[k][-1:] or (0,)
-        with em.loop(0, self.rows.length, 1) as along:
+        array = em.gep(type_, ends[0], starts[0] * step)
+        side = em.gep(type_, ends[1], starts[1])
+        with em.loop(0, extent, 1) as along:
             near = em.gep(type_, side, along.index)
             far = em.gep(type_, array, multiply(em, along.index, step))
             with em.loop(0, count, 1) as loop:

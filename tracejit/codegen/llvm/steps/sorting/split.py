@@ -16,7 +16,7 @@ from .....records import dataclass
 from ...jobs import PARAMETERS as TASK_PARAMETERS
 from ...jobs import SLOT, ContextReader, call_job, write_context
 from ...sharing import Threading
-from ...target import aligned
+from ...target import Target, aligned
 from ...text import Emitter, constant, vec
 from .keys import Cells, order_key
 from .ordered import leave_in_order
@@ -31,8 +31,10 @@ from .pieces import (
     move,
     vectors,
 )
+from .quick import is_parted
 from .ranks import RankWriter
-from .row import ROW_TYPES, RowWriter, digits_of, write_sums
+from .row import ROW_TYPES, write_sums
+from .whole import row_writer
 
 _LEAST = 1 << 17  # elements of a row that is split for the sake of threads
 _LARGE = 1 << 21  # bytes of a row that is split for the sake of the caches
@@ -48,9 +50,9 @@ def _parts_of(size: int) -> Digits:
     return Digits(min(max(4, (size // _LARGE).bit_length() + 2), 6), 1)
 
 
-def is_split(cells: Cells, length: int, threading: Threading) -> bool:
+def is_split(target: Target, cells: Cells, length: int, threading: Threading) -> bool:
     """Tell whether rows of a length are sorted in parts."""
-    if length * cells.bytes >= _LARGE:
+    if length * cells.bytes >= _LARGE and not is_parted(target, cells):
         return True
     work = int(length * (_MOVE_NS + _SORT_NS))
     return length >= _LEAST and threading.shares(work)
@@ -93,8 +95,8 @@ class SplitWriter:
         self.parts = _parts_of(length * cells.bytes)
         self.pieces = _PIECES_PER_THREAD * threading.threads if self.is_shared else 1
         self.piece = -(-length // self.pieces)
-        digits = digits_of(cells.width, length // self.parts.values)
-        self.row = RowWriter(functions, cells, cells, digits)
+        part = length // self.parts.values
+        self.row = row_writer(functions, cells, cells, part)
         self.ranks = RankWriter(functions, self.plain, _SAMPLES)
         self.room = self._room()
         self.em = functions.new_emitter()
@@ -306,7 +308,7 @@ class SplitWriter:
         values = (source, out, ours, source, "%room", count)
         with em.if_(em.op(f"icmp ne i64 {count}, 0")) as branch:
             pairs = list(zip(ROW_TYPES, values, strict=True))
-            em.call("void", self.functions.symbol_of("row"), pairs)
+            em.call("void", self.functions.symbol_of(self.row.name), pairs)
             branch.yield_([])
 
     def _end_before(self, em: Emitter, number: str) -> str:
