@@ -112,11 +112,12 @@ graph @f(%x: f64[6,900]) -> (f64[6,2]) {
   return %1
 }
 """
-SORTED_STEPS = """
-graph @f(%x: f64[400]) -> (f64[10]) {
+NESTED_RANGES = """
+graph @f(%x: f64[400]) -> (f64[10], f64[2]) {
   %0: f64[400] = sort %x {axis=0}
-  %1: f64[10] = slice %0 {start=(0), stop=(30), stride=(3)}
-  return %1
+  %1: f64[10] = slice %0 {start=(195), stop=(205), stride=(1)}
+  %2: f64[2] = slice %0 {start=(199), stop=(201), stride=(1)}
+  return %1, %2
 }
 """
 PADDED = """

@@ -275,10 +275,10 @@ LLVM = (
         "code",
     ),
     Mutant(
-        "sorts: a part that ends at a place is left unsorted",
+        "sorts: both parts begin where the first does",
         "codegen/llvm/steps/sorting/quick.py",
-        'ends = em.op(f"icmp sgt i64 {end}, {start}")',
-        'ends = em.op(f"icmp sge i64 {end}, {stop}")',
+        'first = em.op(f"add i64 %first, {middle}")',
+        'first = "%first"',
         "code",
         MEDIANS_OF_ROWS,
     ),
