@@ -1,8 +1,8 @@
 """``python -m benchmarks SUITE``: measure ours beside its peers, in one process.
 
 Suites of rows: core, overhead, models. Suites of numbers from processes of their own:
-compile, memory, commands. ``gpu``, ``cliffs``, ``compare`` and ``readme`` are commands
-of their own.
+compile, memory, commands. ``gpu``, ``cliffs``, ``sweep``, ``compare`` and ``readme``
+are commands of their own.
 """
 
 import os
@@ -18,7 +18,7 @@ from rich.console import Console
 from tracejit.debug.machine import measure_limits
 from tracejit.runtime.cpu.threads import usable_cores
 
-from . import cliffs, cold, commands, compare, machine, readme, report
+from . import cliffs, cold, commands, compare, machine, readme, report, sweep
 from .contenders import ONE_THREAD, OURS, PEERS
 from .gpu.command import main as gpu
 from .keep import keep
@@ -37,6 +37,7 @@ COMMANDS = {
     "compare": compare.main,
     "readme": readme.main,
     "cliffs": cliffs.main,
+    "sweep": sweep.main,
 }
 ALL = "all"
 PEERS_HELP = f"Of {', '.join(PEERS)}; default all. Or {ONE_THREAD}: ours on one thread."

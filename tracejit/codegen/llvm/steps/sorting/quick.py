@@ -117,14 +117,7 @@ class QuickWriter:
     def _copied(self, em: Emitter) -> tuple[str, str]:
         """Copy the row as numbers; return if one is special, and if order is wrong."""
         if self.cells.has_order:
-            plain = Cells(self.cells.dtype, False)
-
-            def body(index: str, lanes: int) -> None:
-                number = with_places(em, plain, "%src", index, lanes)
-                to = em.gep("i64", "%out", index)
-                em.store(vec("i64", lanes), number, to, 8)
-
-            vectors(em, "0", "%size", self.lanes, body)
+            vectors(em, "0", "%size", self.lanes, lambda *at: self._placed(em, *at))
             return "false", "true"
         last = em.op("sub nsw i64 %size, 1")
         whole = em.op(f"and i64 {last}, {-self.lanes}")
@@ -140,6 +133,12 @@ class QuickWriter:
             )
         found = self._pair(em, last, (special, disorder), 1, ahead=0)
         return found[0], disorder
+
+    def _placed(self, em: Emitter, index: str, lanes: int) -> None:
+        """Write elements with their places as numbers."""
+        plain = Cells(self.cells.dtype, False)
+        number = with_places(em, plain, "%src", index, lanes)
+        em.store(vec("i64", lanes), number, em.gep("i64", "%out", index), 8)
 
     def _pair(
         self,
@@ -182,7 +181,10 @@ class QuickWriter:
     # A part of it
 
     def _range(self, network: str, few: str, parted: Sequence[str]) -> str:
-        """Write ``void (x, size, ours, others, room, depth)``: x is sorted in place."""
+        """Write ``void (x, size, ours, others, room, depth, first)``.
+
+        It sorts `x` in place, whose first element is number `first` of the row.
+        """
         em, name = self.functions.new_emitter(), self.functions.symbol_of("range.part")
 
         def by_digits() -> list[str]:
