@@ -116,7 +116,7 @@ def parted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["i4", "u4", "f4", "i8", "u8", "f8"])
-@pytest.mark.parametrize("depth", [0, 1, 3])
+@pytest.mark.parametrize("depth", [0, 3])
 def test_rows_are_parted(
     dtype: str, depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +126,7 @@ def test_rows_are_parted(
     parted(monkeypatch)
     monkeypatch.setattr(quick, "_DEPTH", depth)  # parts are sorted by digits beyond
     monkeypatch.setattr(quick, "_MANY", 1000)
-    for n in (128, 129, 300, 5003):
+    for n in (129, 5003):
         for x in shapes_of_data(np.dtype(dtype), n).values():
             check(x, 0, target, THREADS[:1])
             if dtype[0] == "f":
@@ -210,7 +210,7 @@ def test_what_is_no_number_comes_last_and_zeros_are_equal(
 
 
 @ALL_TARGETS
-@pytest.mark.parametrize("dtype", ["f2", "i2", "u4", "f4", "i8", "f8", "u1"])
+@pytest.mark.parametrize("dtype", ["f2", "u4", "f4", "i8", "f8"])
 @pytest.mark.parametrize("places", [((0, 1),), ((3, 9), (250, 251), (599, 600))])
 def test_only_some_places(
     dtype: str,
@@ -220,10 +220,9 @@ def test_only_some_places(
 ) -> None:
     parted(monkeypatch)
     index = np.concatenate([np.arange(*ends) for ends in places])
-    for n in (600, 3001):
+    for n, axis in ((600, 1), (3001, 0)):
         for x in shapes_of_data(np.dtype(dtype), n).values():
-            check_places(np.stack([x, x[::-1]]), 1, places, index, target)
-            check_places(np.stack([x, x[::-1]], 1), 0, places, index, target)
+            check_places(np.stack([x, x[::-1]], 1 - axis), axis, places, index, target)
 
 
 def check_places(

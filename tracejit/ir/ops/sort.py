@@ -55,7 +55,7 @@ def _sort_jvp(
     axis = params["axis"]
     assert isinstance(axis, int)
     assert tangents[0] is not None
-    order = b.emit(argsort_p, ins[0], axis=axis)
+    order = b.emit(argkth_p if "places" in params else argsort_p, ins[0], **params)
     return (take_along(b, tangents[0], order, axis),)
 
 
@@ -142,8 +142,8 @@ kth_p: Primitive = register(
         _kth_eval,
         lambda x, axis, places: _at(_sorted(x, axis), axis, places),
         params={"axis": ParamKind.INT, "places": ParamKind.PAIRS},
+        jvp=_sort_jvp,
         batch=shifted("axis"),
-        nondifferentiable=True,
     )
 )
 argkth_p: Primitive = register(
@@ -156,3 +156,4 @@ argkth_p: Primitive = register(
         nondifferentiable=True,
     )
 )
+SORTS = (sort_p, kth_p)  # of values: zeros are equal, and come in any order
