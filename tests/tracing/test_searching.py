@@ -1,11 +1,15 @@
 """Places in sorted arrays of any length, by counting and by bisection."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import sampled
 from tracejit.tracing.functions.searching import COUNTED
 
+DTYPES = ["f4", "f8", "i4", "c16", "?"]
 LENGTHS = [0, 1, 2, 7, COUNTED, COUNTED + 1, 511, 512, 513, 4097]
 
 
@@ -17,8 +21,7 @@ def queries(dtype: str) -> list[np.ndarray]:
     return [numbers, np.array(0.3), np.zeros((0,)), special]
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "c16", "?"])
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(("length", "dtype"), sampled(product(LENGTHS, DTYPES), 2))
 def test_places_are_numpys(length: int, dtype: str) -> None:
     a = np.sort((np.random.default_rng(0).normal(size=length) * 5).astype(dtype))
     if dtype in ("f4", "f8"):

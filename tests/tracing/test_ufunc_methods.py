@@ -116,7 +116,9 @@ STARTS = [[0, 4, 2, 2, 9], [9], [3, 3], [], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]
 OVER_ROWS = np.random.default_rng(8).uniform(0.1, 2, (3, 10))
 
 
-@pytest.mark.parametrize("starts", STARTS, ids=str)
+@pytest.mark.parametrize(
+    ("starts", "few"), [*((s, 4096) for s in STARTS), (STARTS[0], 0)], ids=str
+)
 @pytest.mark.parametrize(
     ("ufunc", "kind"),
     [
@@ -126,7 +128,6 @@ OVER_ROWS = np.random.default_rng(8).uniform(0.1, 2, (3, 10))
         *((np.gcd, "i4"), (np.fmax, "f4")),
     ],
 )
-@pytest.mark.parametrize("few", [0, 4096], ids=["levels", "masks"])
 def test_reduceat_at_traced_indices(ufunc, kind, starts, few, monkeypatch):
     monkeypatch.setattr(ufunc_methods, "_FEW_PAIRS", few)
     x, at = (4 * OVER_ROWS).astype(kind), np.array(starts, int)
@@ -170,7 +171,9 @@ def test_reduceat_at_wrong_indices(starts):
         tj.jit(lambda x, at: np.add.reduceat(x, at))(x, at)
 
 
-def test_reduceat_at_traced_indices_has_derivatives_and_batches():
+@pytest.mark.parametrize("few", [0, 4096], ids=["levels", "masks"])
+def test_reduceat_at_traced_indices_has_derivatives_and_batches(few, monkeypatch):
+    monkeypatch.setattr(ufunc_methods, "_FEW_PAIRS", few)
     x, at = OVER_ROWS, np.array([0, 4, 2])
 
     def f(x, at):

@@ -268,7 +268,7 @@ def test_transformed_programs(start: int):
         check(seed)
 
 
-@pytest.mark.parametrize("seed", FOUND)
+@pytest.mark.parametrize("seed", sampled(FOUND, 2))
 def test_what_failed_once(seed: int):
     check(seed)
 

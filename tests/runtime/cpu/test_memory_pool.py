@@ -56,6 +56,7 @@ def test_arrays_are_plain_aligned_and_writeable() -> None:
     ],
 )
 def test_memory_in_use_stays_where_it_is(keep) -> None:
+    gc.freeze()  # what other tests left takes the collector a second
     pool = OutputPool()
     array = pool.empty(SHAPE, F32)
     address = array.ctypes.data
