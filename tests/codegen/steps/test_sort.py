@@ -211,7 +211,7 @@ def test_what_is_no_number_comes_last_and_zeros_are_equal(
 
 @ALL_TARGETS
 @pytest.mark.parametrize("dtype", ["f2", "u4", "f4", "i8", "f8"])
-@pytest.mark.parametrize("places", [((0, 1),), ((3, 9), (250, 251), (599, 600))])
+@pytest.mark.parametrize("places", [((0, 1), (250, 251)), ((590, 600),)])
 def test_only_some_places(
     dtype: str,
     places: tuple[tuple[int, int], ...],
