@@ -2,6 +2,9 @@
 # extra; a stamp file per extra notes that, and a change of pyproject.toml renews it.
 # That warnings are errors in tests stands in pyproject.toml.
 
+# Tests start Python hundreds of times: without byte code it compiles everything anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -5,7 +5,6 @@ compile, memory, commands. ``gpu``, ``cliffs``, ``sweep``, ``compare`` and ``rea
 are commands of their own.
 """
 
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -16,7 +15,6 @@ import click
 from rich.console import Console
 
 from tracejit.debug.machine import measure_limits
-from tracejit.runtime.cpu.threads import usable_cores
 
 from . import cliffs, cold, commands, compare, machine, readme, report, sweep
 from .contenders import ONE_THREAD, OURS, PEERS
@@ -26,7 +24,6 @@ from .measure import measure
 from .row import Row
 from .rows import SUITES
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 TABLES = {
     "compile": cold.compile_tables,
     "memory": cold.memory_tables,
@@ -41,23 +38,6 @@ COMMANDS = {
 }
 ALL = "all"
 PEERS_HELP = f"Of {', '.join(PEERS)}; default all. Or {ONE_THREAD}: ours on one thread."
-
-
-def limit_threads(count: int) -> None:
-    """Start this process anew on the first `count` of its cores.
-
-    Thread pools are sized when libraries load, so the limit has to be there before
-    they are: by affinity, which JAX and OpenMP honour, and by their variables.
-    """
-    wanted = {name: str(count) for name in THREAD_VARIABLES}
-    has_affinity = hasattr(os, "sched_setaffinity")
-    is_narrow = not has_affinity or usable_cores() <= count
-    if is_narrow and wanted.items() <= os.environ.items():
-        return
-    if has_affinity:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
-    sys.stdout.flush()
-    os.execve(sys.executable, sys.orig_argv, os.environ | wanted)
 
 
 def chosen_rows(suite: str, pattern: str) -> list[Row]:
@@ -131,7 +111,7 @@ def main(
     leaves what it measured.
     """
     if threads is not None:
-        limit_threads(threads)
+        machine.limit_threads(threads)
     rows, names = chosen_rows(suite, pattern), parse_peers(peers)
     with Console(stderr=True).status("") as status:
         run = measured(suite, rows, names, rounds, out, status.update)

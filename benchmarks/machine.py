@@ -4,12 +4,14 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tracejit.debug.machine import cpu_model
 from tracejit.runtime.cpu.threads import usable_cores
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "numpy",
@@ -56,3 +58,20 @@ def describe() -> dict[str, object]:
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def limit_threads(count: int) -> None:
+    """Start this process anew on the first `count` of its cores.
+
+    Thread pools are sized when libraries load, so the limit has to be there before
+    they are: by affinity, which JAX and OpenMP honour, and by their variables.
+    """
+    wanted = {name: str(count) for name in THREAD_VARIABLES}
+    has_affinity = hasattr(os, "sched_setaffinity")
+    is_narrow = not has_affinity or usable_cores() <= count
+    if is_narrow and wanted.items() <= os.environ.items():
+        return
+    if has_affinity:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+    sys.stdout.flush()
+    os.execve(sys.executable, sys.orig_argv, os.environ | wanted)

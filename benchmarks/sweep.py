@@ -2,7 +2,7 @@
 
 Rows of the suites are what one expects to be slow. Here is nearly all of NumPy, an
 expression each, to find what nobody expected. Results are compared with NumPy's; the
-table begins with what loses most. Ours runs on one thread, as NumPy does.
+table begins with what loses most. All run on one thread.
 """
 
 import re
@@ -19,6 +19,7 @@ from rich.table import Table
 import tracejit as tj
 
 from .contenders import Contender
+from .machine import limit_threads
 from .timing import interleave
 
 EXPRESSIONS = Path(__file__).with_name("expressions.txt")
@@ -125,6 +126,7 @@ def sweep(pattern: str, rounds: int, tell: Callable[[str], None]) -> Iterator[Fo
 @click.option("--rounds", type=click.IntRange(1), default=ROUNDS, show_default=True)
 def main(only: str, rounds: int) -> None:
     """Measure expressions beside NumPy; exit with 1 if a result differs."""
+    limit_threads(1)  # of NumPy's products too
     with Console(stderr=True).status("") as status:
         found = list(sweep(only, rounds, status.update))
     Console(width=120).print(table(found), markup=False)
