@@ -723,7 +723,6 @@ EXACT_RULES: tuple[Rule, ...] = (
     product_of_nothing,
 )
 SIMPLIFY = RuleSet((*EXACT_RULES, *EXACT_LOOP_RULES))
-
 LOWERING_RULES = RuleSet(
     (*EXACT_RULES, drop_stop_gradient, drop_checkpoint_name, *LOOP_RULES)
 )

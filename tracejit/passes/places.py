@@ -13,7 +13,6 @@ Slices count, and gathers at known indices. Needs dead uses to be gone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,12 +21,10 @@ from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.liveness import live_equations
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.shape import constant_p, ints, slice_p
-from ..ir.ops.sort import argkth_p, argsort_p, kth_p, sort_p
-from ..ir.primitive import ArrayConstant
+from ..ir.ops.sort import Places, argkth_p, argsort_p, kth_p, sort_p
+from ..ir.primitive import Array, ArrayConstant
 from .manager import PassContext, on_all_graphs
 
-Array: TypeAlias = np.ndarray[Any, Any]
-Places = tuple[tuple[int, int], ...]
 LEAST = 256  # elements of a row: shorter ones are sorted as fast
 MOST_RANGES = 8
 MOST_INDICES = 64  # of a gather

@@ -19,7 +19,7 @@ from .indexing import gather_p
 from .shape import inverse_permutation, transpose_p
 
 Atoms = Sequence[Atom | None]
-Places = Sequence[tuple[int, int]]
+Places = tuple[tuple[int, int], ...]  # ranges, of which none begins in another
 
 
 def _sort_eval(x: ShapedArray, axis: int) -> ShapedArray:

@@ -85,19 +85,15 @@ def _signed(value: int, width: int) -> int:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """How elements lie between passes: values, or values with where they were.
+class Bits:
+    """Values as integers of their width, as they lie in memory.
 
     Parameters
     ----------
     dtype : numpy.dtype
-    has_order : bool
-        Whether places go with the values: in the upper half of a cell of 64 bits, or of
-        a pair of two words for values of 64 bits.
     """
 
     dtype: np.dtype
-    has_order: bool
 
     @property
     def width(self) -> int:
@@ -108,6 +104,21 @@ class Cells:
     def raw(self) -> str:
         """The type of a value's bits."""
         return f"i{self.width}"
+
+
+@dataclass(frozen=True)
+class Cells(Bits):
+    """How elements lie between passes: values, or values with where they were.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+    has_order : bool
+        Whether places go with the values: in the upper half of a cell of 64 bits, or of
+        a pair of two words for values of 64 bits.
+    """
+
+    has_order: bool
 
     @property
     def type_(self) -> str:

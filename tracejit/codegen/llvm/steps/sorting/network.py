@@ -11,7 +11,7 @@ from .keys import Cells
 from .ordered import leave_in_order
 from .pieces import Functions
 from .ranks import RankWriter
-from .vectors import Numbers, all_places, vectors_for, with_places, write_network
+from .vectors import Numbers, restored, vectors_for, with_places, write_network
 from .whole import WholeRow
 
 _MOST = {"avx512": (2048, 2048), "avx2": (4096, 1024)}  # of up to 32 bits, of 64
@@ -155,10 +155,7 @@ class NetworkWriter:
             with em.loop(start, stop, lanes) as loop:
                 element = vec(self.element, lanes)
                 value = em.load(element, self._at(loop.index), self.size)
-                if self.cells.has_order:
-                    value = em.op(f"and {element} {value}, {all_places(lanes)}")
-                else:
-                    value = self.numbers.bits(em, value, lanes)
+                value = restored(em, self.cells, value, lanes)
                 to = em.gep(self.raw, "%out", loop.index)
                 em.store(vec(self.raw, lanes), value, to, self.size)
                 loop.yield_([])

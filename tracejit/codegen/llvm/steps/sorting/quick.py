@@ -16,13 +16,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .....ir.dtypes import INT64
+from .....ir.ops.sort import Places
 from ...indices import Index
 from ...target import Target, aligned
 from ...text import Emitter, constant, vec
 from .keys import Cells
 from .pieces import Functions, vectors
 from .row import ROW, ROW_TYPES, RowWriter, digits_of
-from .vectors import GROUP, Numbers, all_places, with_places, write_network
+from .vectors import GROUP, Numbers, restored, with_places, write_network
 
 _FEW = 128  # elements that are left to a network
 _SAMPLES, _MORE_SAMPLES = GROUP, 4 * GROUP  # vectors, of which the middle is the pivot
@@ -31,7 +32,6 @@ _TOGETHER = 4  # vectors that are read before others are stored
 _DEPTH = 3  # times the logarithm of the length: how often a row is parted
 _RANGE = ("x", "size", "ours", "others", "room", "depth", "first")
 _RANGE_TYPES = ("ptr", "i64", "ptr", "ptr", "ptr", "i64", "i64")
-Places = tuple[tuple[int, int], ...]
 
 
 def is_parted(target: Target, cells: Cells, places: Places = ()) -> bool:
@@ -79,6 +79,11 @@ class QuickWriter:
     def room_bytes(self) -> int:
         """How large `room` is: for few elements, and for digits."""
         return self.few_bytes + self.row.room_bytes
+
+    @property
+    def element_ns(self) -> int:
+        """Estimated nanoseconds for an element."""
+        return 4
 
     def emit(self) -> str:
         """Write everything; return the symbol of the function."""
@@ -167,10 +172,7 @@ class QuickWriter:
     def _restore(self, em: Emitter, index: str, lanes: int) -> None:
         at = em.gep(self.element, "%out", index)
         value = em.load(vec(self.element, lanes), at, self.size)
-        if self.cells.has_order:
-            value = em.op(f"and {vec('i64', lanes)} {value}, {all_places(lanes)}")
-        else:
-            value = self.numbers.bits(em, value, lanes)
+        value = restored(em, self.cells, value, lanes)
         em.store(vec(self.numbers.raw, lanes), value, at, self.size)
 
     def _by_digits(self, em: Emitter, arrays: Sequence[str]) -> None:

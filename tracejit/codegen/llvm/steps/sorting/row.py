@@ -62,6 +62,11 @@ class RowWriter:
         """How large `room` is."""
         return self.tables + BLOCK * self.cells.dtype.itemsize
 
+    @property
+    def element_ns(self) -> int:
+        """Estimated nanoseconds for an element."""
+        return 1 + self.digits.count
+
     def emit(self) -> str:
         """Write everything; return the symbol of the function."""
         em, writer = self.em, self.writer

@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import prod
 from typing import cast
 
+from .....ir.ops.sort import Places
 from .....ir.primitive import Params
 from .....kernels.kernel import Buffer
 from .....records import dataclass
@@ -16,7 +17,7 @@ from ..code import Setting, StepCode, step_over
 from .keys import Cells, has_keys
 from .network import NetworkWriter, is_networked
 from .pieces import Functions
-from .quick import Places, is_parted
+from .quick import is_parted
 from .ranks import RankWriter, is_short
 from .split import SplitWriter, is_split
 from .whole import WholeRow

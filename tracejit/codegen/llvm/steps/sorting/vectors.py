@@ -14,7 +14,7 @@ import numpy as np
 from .....ir.dtypes import FLOAT32, FLOAT64
 from .....records import dataclass
 from ...text import Emitter, constant, iota, vec
-from .keys import INFINITY, Cells, signed_key
+from .keys import INFINITY, Bits, Cells, signed_key
 from .pieces import Functions
 
 _FLOATS = {FLOAT32: "float", FLOAT64: "double"}
@@ -22,7 +22,7 @@ GROUP = 4  # vectors that are sorted in registers
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Numbers(Bits):
     """Values of a dtype as vectors compare them: floats, or else signed integers.
 
     Negative zeros and what is no number must be elsewhere.
@@ -31,18 +31,6 @@ class Numbers:
     ----------
     dtype : numpy.dtype
     """
-
-    dtype: np.dtype
-
-    @property
-    def width(self) -> int:
-        """Bits of a number."""
-        return 8 * self.dtype.itemsize
-
-    @property
-    def raw(self) -> str:
-        """The type of its bits."""
-        return f"i{self.width}"
 
     @property
     def element(self) -> str:
@@ -118,9 +106,12 @@ def with_places(em: Emitter, cells: Cells, pointer: str, index: str, lanes: int)
     return em.op(f"or {type_} {high}, {place}")
 
 
-def all_places(lanes: int) -> str:
-    """Return the bits of `with_places` that are places."""
-    return constant("i64", (1 << 32) - 1, lanes)
+def restored(em: Emitter, cells: Cells, numbers: str, lanes: int) -> str:
+    """Return the bits of the values of numbers, or the places of `with_places`."""
+    if not cells.has_order:
+        return Numbers(cells.dtype).bits(em, numbers, lanes)
+    places = constant("i64", (1 << 32) - 1, lanes)
+    return em.op(f"and {vec('i64', lanes)} {numbers}, {places}")
 
 
 def vectors_for(count: int, lanes: int) -> int:

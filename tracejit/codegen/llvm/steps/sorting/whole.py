@@ -1,10 +1,11 @@
 """A row that one function sorts, by halves or by digits."""
 
+from .....ir.ops.sort import Places
 from ...target import aligned
 from ...text import Emitter
 from .keys import Cells
 from .pieces import Functions
-from .quick import Places, QuickWriter, is_parted
+from .quick import QuickWriter, is_parted
 from .row import ROW_TYPES, RowWriter, digits_of
 
 
@@ -73,7 +74,7 @@ class WholeRow:
     @property
     def work(self) -> int:
         """Estimated nanoseconds for a row."""
-        return int(500 + self.length * 4)
+        return 500 + self.length * self.row.element_ns
 
     def emit(self) -> None:
         """Write everything."""
