@@ -643,11 +643,7 @@ class Tracer(Shadowed):
         copy: bool = True,
     ) -> "Tracer":
         target = dt.canonical(dtype)
-        if not np.can_cast(self.dtype, target, casting):
-            raise TypeError(
-                f"Cannot cast array data from {self.dtype!r} to {target!r} according "
-                f"to the rule {casting!r}"
-            )
+        check_cast(self.dtype, target, casting)
         if not copy and target == self.dtype:
             return self
         with np.errstate(all="ignore"):
@@ -738,6 +734,15 @@ class Tracer(Shadowed):
         atom = broadcast_to(self.home.builder, value.convert(self.dtype), self.shape)
         known = value.shadow if value.is_known and self.is_known else None
         self.write(atom, known)
+
+
+def check_cast(source: np.dtype, target: np.dtype, casting: Any) -> None:
+    """Raise NumPy's `TypeError` where a rule does not allow a cast."""
+    if not np.can_cast(source, target, casting):
+        raise TypeError(
+            f"Cannot cast array data from {source!r} to {target!r} according "
+            f"to the rule {casting!r}"
+        )
 
 
 def _by_strides(x: Array) -> list[int]:

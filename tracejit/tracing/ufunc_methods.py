@@ -55,6 +55,7 @@ ASSOCIATIVE = frozenset(
         np.logical_xor,
     }
 )
+IN_ANY_ORDER = ASSOCIATIVE | ACCUMULATIONS.keys()
 # These pick elements or tell truths, whatever dtype the result is asked for in.
 IN_ANY_DTYPE = frozenset(
     {
@@ -253,7 +254,7 @@ def _reduceat(
         raise IndexError(
             f"index {outside[0]} out-of-bounds in {ufunc.__name__}.reduceat [0, {n})"
         )
-    if starts.size > WRITTEN_OUT and ufunc in (*ACCUMULATIONS, *ASSOCIATIVE):
+    if starts.size > WRITTEN_OUT and ufunc in IN_ANY_ORDER:
         return _reduceat_traced(ufunc, x, at, d, dtype)
     ends = np.append(starts[1:], n)
     pairs = zip(starts.tolist(), ends.tolist(), strict=True)
@@ -283,7 +284,7 @@ def _reduceat_traced(
         x = _operand(ufunc, x, dtype)
     rows = functions.shape.moveaxis(x, axis, -1)
     is_few = n * starts.size <= _FEW_PAIRS
-    if is_few or ufunc not in (*ACCUMULATIONS, *ASSOCIATIVE):
+    if is_few or ufunc not in IN_ANY_ORDER:
         found = _under_masks(ufunc, rows, starts, ends, dtype)
     else:
         found = _by_levels(ufunc, rows, starts, ends, dtype)

@@ -8,7 +8,7 @@ import numpy as np
 from ...ir import dtypes as dt
 from .. import ufuncs
 from ..storage import Kind, own
-from ..tracer import Tracer
+from ..tracer import Tracer, check_cast
 from .checks import require
 from .registry import implements, lift, normalize_axis
 from .searching import COUNTED, searchsorted
@@ -70,11 +70,7 @@ def unravel_index(indices: Any, shape: Any, order: str = "C") -> Any:
 @implements(np.choose)
 def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     _, (index, *options) = lift(a, *choices)
-    if not np.can_cast(index.dtype, np.int64, "safe"):
-        raise TypeError(
-            f"Cannot cast array data from {index.dtype!r} to {np.dtype(np.int64)!r} "
-            "according to the rule 'safe'"
-        )
+    check_cast(index.dtype, dt.INT64, "safe")
     message = "invalid entry in choice array"
     index = _within(index, len(options), mode, message)
     dtype = np.result_type(*(c.dtype for c in options))
@@ -148,11 +144,8 @@ def putmask(a: Any, /, mask: Any, values: Any) -> None:
 
 def _check_safe(values: Tracer, to: Tracer) -> None:
     """Raise NumPy's error for arrays, not numbers, that would lose something."""
-    if values.ndim and not np.can_cast(values.dtype, to.dtype, "safe"):
-        raise TypeError(
-            f"Cannot cast array data from {values.dtype!r} to {to.dtype!r} according "
-            "to the rule 'safe'"
-        )
+    if values.ndim:
+        check_cast(values.dtype, to.dtype, "safe")
 
 
 @implements(np.piecewise)

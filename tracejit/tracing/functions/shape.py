@@ -12,7 +12,7 @@ from ...ir.ops.shape import broadcast_in_dim_p, concatenate_p, pad_p, reshape
 from ...ir.ops.shape import broadcast_to as broadcast_atom
 from .. import ufuncs
 from ..storage import Kind, own
-from ..tracer import Tracer
+from ..tracer import Tracer, check_cast
 from ..views import Broadcasted, Order, Reshaped, Strided, Transposed
 from .registry import (
     implements,
@@ -576,11 +576,7 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     ufuncs.check_writable(dst)
     _, (value,) = lift(src)
     new: Any = value
-    if not np.can_cast(value.dtype, dst.dtype, casting):
-        raise TypeError(
-            f"Cannot cast array data from {value.dtype!r} to {dst.dtype!r} according "
-            f"to the rule {casting!r}"
-        )
+    check_cast(value.dtype, dst.dtype, casting)
     if where is not True:
         check_truths(where)
         where = broadcast_to(where, dst.shape)
@@ -592,11 +588,7 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
 
 def check_truths(where: Any) -> None:
     _, (mask,) = lift(where)
-    if mask.dtype != dt.BOOL:
-        raise TypeError(
-            f"Cannot cast array data from {mask.dtype!r} to {dt.BOOL!r} according to "
-            "the rule 'safe'"
-        )
+    check_cast(mask.dtype, dt.BOOL, "safe")
 
 
 @implements(np.meshgrid)
