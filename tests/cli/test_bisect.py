@@ -192,6 +192,19 @@ def test_bisect_with_a_program_as_the_check(file, tmp_path):
     assert "wrong: exit code 1: no sub" in text
 
 
+def test_a_program_that_hangs_is_a_check_too(file, tmp_path):
+    script = tmp_path / "check.py"
+    script.write_text(
+        "import sys, time\ntext = open(sys.argv[1]).read()\n"
+        "if ' sub ' not in text:\n    time.sleep(600)\n"
+    )
+    options = ("--check", f"{sys.executable} {script}", "--timeout", "3")
+    with wrong_rule("add_for_sub", sub_p, add_for_sub):
+        text = run("bisect", file, *options, "-p", "canonicalize", code=3)
+    assert "by add_for_sub" in text
+    assert "wrong: the command has not ended after 3 s" in text
+
+
 def test_bisect_with_nan_and_verify(file, wrong):
     assert run("bisect", file, "--check", "nan") == "nothing is wrong\n"
     assert run("bisect", file, "--check", "verify") == "nothing is wrong\n"
@@ -283,7 +296,9 @@ def test_repro_runs_again_what_an_error_wrote(tmp_path, wrong):
     ):
         tj.jit(lambda x: x - np.sin(x))(np.ones(5))
     (path,) = tmp_path.glob("*.tir")
-    assert "it fails again: result 0" in run("repro", path, code=3)
+    said = run("repro", path, code=3)
+    assert said.startswith("it fails again\npass at fault: canonicalize\n")
+    assert said.count("wrong: result 0") == 1
     assert json.loads(run("repro", path, "--json", code=3))["fails"]
     assert "sub" in run("reduce", path)
 

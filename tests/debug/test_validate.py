@@ -11,7 +11,10 @@ from tracejit.debug import validate
 from tracejit.debug.repro import HEAD, read, rerun
 from tracejit.debug.validate import BUDGET, work_of
 from tracejit.errors import InternalError, ParseError, ShapeError
+from tracejit.ir import simplify
 from tracejit.ir.ops.elementwise import add_p, sub_p
+from tracejit.ir.rewrite import RuleSet
+from tracejit.passes import canonicalize
 from tracejit.runtime.cpu import executable as native
 
 from .faults import CRASH, deadly_code, wrong_rule
@@ -98,7 +101,20 @@ def test_the_first_wrong_rewrite_is_named(validated, repros):
     assert repro.kind == "results"
     assert not rerun(repro).wrong
     with wrong_rule("add_for_sub", sub_p, add_for_sub):
-        assert rerun(repro).culprit.rule == "add_for_sub"
+        again = rerun(repro)
+    assert again.culprit.rule == "add_for_sub"
+    assert again.as_text().count(again.wrong) == 1
+
+
+def test_rules_that_traces_apply_are_compared_at_each_pass(monkeypatch):
+    with wrong_rule("add_for_sub", sub_p, add_for_sub):
+        rules = RuleSet(canonicalize.LOWERING_RULES.rules[:1])  # the wrong one
+        monkeypatch.setattr(simplify, "SIMPLIFY", rules)
+        with (
+            tj.config.override(validate="each-pass"),
+            pytest.raises(InternalError, match="by add_for_sub"),
+        ):
+            tj.jit(lambda x: difference(x))(X)
 
 
 def test_wrong_code_is_named(validated, monkeypatch):

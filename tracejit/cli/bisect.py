@@ -96,7 +96,7 @@ def bisect(
     culprits: list[Culprit] = []
     with user_errors(), config.override(simplify=False):
         for graph in graphs_of(source, arguments, args_from):
-            own = check_of(check, graph, seed)
+            own = check_of(check, graph, seed, timeout)
             found = debug.bisect(graph, setting, own, seed=seed)
             culprits += [found] if found is not None else []
             if own is None and found is None:

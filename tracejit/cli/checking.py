@@ -33,11 +33,12 @@ timeout_option = click.option(
     "--timeout",
     default=SECONDS,
     show_default=True,
-    help="Seconds after which machine code that still runs is taken to hang.",
+    help="Seconds after which machine code, or the COMMAND of --check, that still runs "
+    "is taken to hang.",
 )
 
 
-def check_of(text: str, graph: Graph, seed: int) -> Check | None:
+def check_of(text: str, graph: Graph, seed: int, seconds: float) -> Check | None:
     """Return the check that the command line names; None for the usual one."""
     if text == "interp":
         return None
@@ -45,7 +46,7 @@ def check_of(text: str, graph: Graph, seed: int) -> Check | None:
         return is_valid
     if text == "nan":
         return no_nan([sample_inputs(graph.in_avals, seed)])
-    return command(text)
+    return command(text, seconds)
 
 
 def check_compared(graph: Graph, seed: int) -> None:

@@ -158,7 +158,7 @@ def failing_of(check: str, graph: Graph, setting: Setting, seed: int) -> Failing
     """Return what tells whether a program fails as the first one does."""
     if check == "verify":
         return lambda g, ps: _broken(g, ps) is not None
-    own = check_of(check, graph, seed)
+    own = check_of(check, graph, seed, setting.seconds)
     if own is not None:
         return _of_own(own, graph)
     first = bisect(graph, setting, seed=seed)

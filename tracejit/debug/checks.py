@@ -7,10 +7,12 @@ the user's.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -202,7 +204,7 @@ def is_valid(graph: Graph) -> str | None:
     return None
 
 
-def command(line: str) -> Check:
+def command(line: str, seconds: float = SECONDS) -> Check:
     """Return the check that a program ends with exit code 0.
 
     Parameters
@@ -211,6 +213,8 @@ def command(line: str) -> Check:
         Run by the shell with the path of the graph as .tir text behind it, or in place
         of ``{}``; ``python`` is the one that runs here. Exit codes: 0 right, any other
         wrong.
+    seconds : float
+        After which it is ended, with whatever it started: the graph is wrong then.
     """
 
     def check(graph: Graph) -> str | None:
@@ -218,20 +222,33 @@ def command(line: str) -> Check:
             path = Path(folder) / "graph.tir"
             path.write_text(format_graph(graph) + "\n", "utf-8")
             text = line.replace("{}", str(path)) if "{}" in line else f"{line} {path}"
-            done = subprocess.run(  # the user's own command
-                text,
-                shell=True,
-                capture_output=True,
-                text=True,
-                check=False,
-                env=_environment(),
-            )
-        if done.returncode == 0:
-            return None
-        said = (done.stderr or done.stdout).strip().splitlines()
-        return f"exit code {done.returncode}" + (f": {said[-1]}" if said else "")
+            return _complaint_of_command(text, seconds)
 
     return check
+
+
+def _complaint_of_command(line: str, seconds: float) -> str | None:
+    with subprocess.Popen(  # the user's own command
+        line,
+        shell=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except BaseException as error:  # the user's interrupts, too
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                return f"the command has not ended after {seconds:.3g} s"
+            raise
+    if process.returncode == 0:
+        return None
+    said = (err or out).strip().splitlines()
+    return f"exit code {process.returncode}" + (f": {said[-1]}" if said else "")
 
 
 def _environment() -> dict[str, str]:

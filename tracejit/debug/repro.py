@@ -287,8 +287,11 @@ class Again:
         """Return it as text."""
         if not self.wrong:
             return "nothing failed"
-        rows = [f"it fails again: {self.wrong}"]
-        return "\n".join([*rows, self.culprit.as_text()] if self.culprit else rows)
+        if self.culprit is None:
+            return f"it fails again: {self.wrong}"
+        is_said = self.wrong == self.culprit.reason
+        first = "it fails again" + ("" if is_said else f": {self.wrong}")
+        return f"{first}\n{self.culprit.as_text()}"
 
     def as_json(self) -> dict[str, object]:
         """Return it as a document."""

@@ -729,5 +729,9 @@ LOWERING_RULES = RuleSet(
 
 
 def recording_rules() -> RuleSet:
-    """Return the rules that traces and derivatives apply to what they record."""
-    return SIMPLIFY if config.get("simplify") else NO_RULES
+    """Return the rules that traces and derivatives apply to what they record.
+
+    Where each pass is validated they are left to the passes, which are compared.
+    """
+    is_left = not config.get("simplify") or config.get("validate") == "each-pass"
+    return NO_RULES if is_left else SIMPLIFY
