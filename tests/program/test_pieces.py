@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit.program.program import Copy, Run, Storage
+from tracejit.program.program import Copy, Run, Storage, nested
 
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(64, 64)).astype(np.float32) / 8
@@ -121,6 +121,54 @@ def test_what_was_there_before_is_copied():
     """Rows 1 and 21 to 23 are ones; row 0 is computed for two places."""
     assert len(steps(partly, Run)) in (19, 20)
     assert 1 <= len(steps(partly, Copy)) <= 4
+
+
+def normed(x, w):
+    return tj.nn.group_norm(x.reshape(4, 16, 4), 4)
+
+
+def mapped(x, w):
+    return tj.nn.conv(x.reshape(1, 4, 8, 8), w[:8, :4].reshape(8, 4, 1, 1))
+
+
+def chosen(x, w):
+    return tj.cond(x[0, 0] > 0, normed, lambda x, w: x.reshape(4, 16, 4), x, w)
+
+
+def turns(x, w):
+    return tj.scan(lambda x, _: (np.sin(x), normed(x, w)), x, None, length=3)[1]
+
+
+def slope(x, w):
+    """Its gradient by the filters has axes of one element at other places."""
+    image, filters = x.reshape(1, 4, 8, 8), w[:4, :9].reshape(4, 1, 3, 3)
+    return tj.grad(lambda f: (tj.nn.conv(image, f, groups=4) ** 2).sum())(filters)
+
+
+def both(x, w):
+    y = normed(x, w)
+    return y, y.reshape(64, 4), y.reshape(-1) * 2
+
+
+@pytest.mark.parametrize(
+    ("fn", "copies"),
+    [(normed, 0), (mapped, 0), (chosen, 1), (turns, 2), (both, 0), (slope, 1)],
+)
+def test_results_that_are_reshapes_are_written_in_place(fn, copies):
+    """Copies are left of an argument, and of what a loop carries."""
+    with tj.config.override(verify=True):
+        program = tj.jit(fn).lower(X, W).program
+        found = tj.jit(fn)(X, W)
+    made = [s for s in nested(program.steps) if isinstance(s, Copy)]
+    assert len(made) == copies
+    with tj.config.override(interpret=True):
+        expected = tj.jit(fn)(X, W)
+    for x, y in zip(*map(leaves_of, (found, expected)), strict=True):
+        np.testing.assert_allclose(x, y, 1e-5, 1e-6)
+
+
+def leaves_of(found):
+    return found if isinstance(found, tuple) else (found,)
 
 
 def test_other_joins_stay_in_kernels():

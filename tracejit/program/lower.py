@@ -136,6 +136,7 @@ class _Lowering:
     home: dict[Var, ProgramBuffer] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     claimed: dict[Var, ProgramBuffer] = field(default_factory=dict)
+    outputs: dict[int, ProgramBuffer] = field(default_factory=dict)
     kernels: int = 0
     known: dict[object, tuple[Kernel, Schedule]] = field(default_factory=dict)
     loops: int = 0
@@ -173,16 +174,11 @@ class _Lowering:
         for i, part in self.parts.items():
             self.claim_part(graph, i, part, made_by)
         for i, x in enumerate(graph.outvars):
-            if (
-                i in self.parts
-                or not isinstance(x, Var)
-                or x in self.claimed
-                or x not in made_by
-            ):
-                continue
-            if not self._writes(made_by[x]):
-                continue
-            self.claimed[x] = self.output(x, i)
+            strides = self.out_strides.get(i, contiguous(x.aval.shape))
+            found = None if i in self.parts else self._written(x, strides, made_by)
+            if found is not None:
+                self.outputs[i] = self.output(x, i)
+                self._claim(found, self.outputs[i])
 
     def claim_part(
         self, graph: Graph, index: int, part: Part, made_by: Mapping[Var, Eqn]
@@ -197,15 +193,12 @@ class _Lowering:
         offset = sum(s * start for s, start, _ in steps)
         place = self.piece_of(whole, x.aval.shape, strides, offset)
         self.wholes[index] = whole, place
-        if isinstance(x, Var):
-            self._claim_piece(x, made_by, place, 0)
+        self._claim(self._written(x, strides, made_by), place)
 
     def finish_part(self, x: Atom, index: int) -> str:
         """Copy what is not there yet; return the result that a part is of."""
         whole, place = self.wholes[index]
-        home = self.operand(x)
-        if not is_piece(home, place, x.aval.shape, 0):
-            self.copy(home, place, Purpose.WHOLE)
+        self.copy(self.operand(x), place, Purpose.WHOLE)
         return whole.name
 
     def output(self, x: Atom, index: int) -> ProgramBuffer:
@@ -368,7 +361,7 @@ class _Lowering:
         for eqn in filter(is_in_pieces, eqns):
             whole = self.result(eqn.outvars[0])
             for x, offset in pieces_of(eqn, whole.strides):
-                self._claim_piece(x, made_by, whole, offset)
+                self._claim(self._written(x, whole.strides, made_by), whole, offset)
 
     def join_pieces(self, eqn: Eqn) -> None:
         """Copy the pieces that are not there yet."""
@@ -393,21 +386,37 @@ class _Lowering:
         )
         return self.moving(made, whole.moves)
 
-    def _claim_piece(
-        self, x: Var, made_by: Mapping[Var, Eqn], whole: ProgramBuffer, offset: int
+    def _written(
+        self, x: Atom, strides: Shape, made_by: Mapping[Var, Eqn]
+    ) -> tuple[Var, Shape] | None:
+        """Return what a step writes: a value, or what it is a reshape of.
+
+        With its strides where those of the value are `strides`; None where it has a
+        place already, or no step writes it.
+        """
+        while isinstance(x, Var) and x in made_by:
+            if not _is_reshape(made_by[x]):
+                return (x, strides) if self._can_claim(x, made_by) else None
+            (y,) = made_by[x].invars
+            found = _reshaped_strides(x.aval.shape, strides, y.aval.shape)
+            if found is None:
+                return None
+            x, strides = y, found[0]
+        return None
+
+    def _claim(
+        self,
+        written: tuple[Var, Shape] | None,
+        whole: ProgramBuffer,
+        offset: int = 0,
     ) -> None:
-        """Let what computes a piece, or what it is a reshape of, write its place."""
-        shape, strides = x.aval.shape, whole.strides
-        source = made_by.get(x)
-        while source is not None and source.primitive is reshape_p:
-            (y,) = source.invars
-            found = _reshaped_strides(shape, strides, y.aval.shape)
-            if found is None or not isinstance(y, Var):
-                return
-            x, shape, strides = y, y.aval.shape, found[0]
-            source = made_by.get(x)
-        if self._can_claim(x, made_by):
-            self.claimed[x] = self.piece_of(whole, shape, strides, offset)
+        """Let a step write its result to a part of a buffer."""
+        if written is None:
+            return
+        x, strides = written
+        is_whole = (x.aval.shape, strides, offset) == (whole.shape, whole.strides, 0)
+        made = whole if is_whole else self.piece_of(whole, x.aval.shape, strides, offset)
+        self.claimed[x] = made
 
     def _can_claim(self, x: Var, made_by: Mapping[Var, Eqn]) -> bool:
         """Tell whether a value is the result of a step, with no place of its own."""
@@ -531,13 +540,10 @@ class _Lowering:
         return tuple(mine)
 
     def claim(self, graph: Graph, places: Mapping[Atom, ProgramBuffer]) -> None:
-        """Let equations write their results to places of the same layout."""
-        for eqn in graph.eqns:
-            if self._writes(eqn):
-                for var in eqn.outvars:
-                    place = places.get(var)
-                    if place is not None:
-                        self.claimed[var] = place
+        """Let equations write their results to places."""
+        made_by = {v: e for e in graph.eqns for v in e.outvars}
+        for x, place in places.items():
+            self._claim(self._written(x, place.strides, made_by), place)
 
     def copy(
         self,
@@ -546,7 +552,8 @@ class _Lowering:
         purpose: Purpose,
         lines: tuple[str, ...] = (),
     ) -> None:
-        if source is not target:
+        """Copy what is not there yet."""
+        if source is not target and not is_piece(source, target, target.shape, 0):
             self.steps.append(Copy(source.name, target.name, lines, purpose))
 
     def next_carries(
@@ -628,10 +635,7 @@ class _Lowering:
                 names.append(self.finish_part(x, i))
                 continue
             home = self.operand(x)
-            if home.storage is Storage.OUTPUT and home.index == i:
-                names.append(home.name)
-                continue
-            out = self.output(x, i)
+            out = self.outputs.get(i) or self.output(x, i)
             self.copy(home, out, Purpose.RESULT, lines.get(x, ()))
             names.append(out.name)
         return names
@@ -654,6 +658,15 @@ def _writes(eqn: Eqn) -> bool:
     """Tell whether an equation has steps of its own that write its results."""
     is_place = eqn.primitive in (*ALIASES, barrier_p, constant_p)
     return not is_place and inlined_graph(eqn) is None
+
+
+def _is_reshape(eqn: Eqn) -> bool:
+    """Tell whether elements follow one another in the result as in the operand."""
+    if eqn.primitive is not transpose_p:
+        return eqn.primitive is reshape_p
+    shape = eqn.invars[0].aval.shape
+    moved = [d for d in ints(eqn.params, "perm") if shape[d] != 1]
+    return moved == sorted(moved)
 
 
 def _view_strides(eqn: Eqn, strides: Shape) -> tuple[Shape, int] | None:
