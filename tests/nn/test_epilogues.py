@@ -5,7 +5,7 @@ import pytest
 
 import tracejit as tj
 from tests.sampling import in_turn
-from tracejit.codegen.llvm.conv import parts_along, quantum_along
+from tracejit.codegen.llvm.conv_forms import parts_along, quantum_along
 from tracejit.codegen.llvm.conv_shape import Convolution, convolution_of
 from tracejit.codegen.llvm.target import host_target
 from tracejit.codegen.triton.limits import TRITON

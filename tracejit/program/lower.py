@@ -415,7 +415,9 @@ class _Lowering:
             return
         x, strides = written
         is_whole = (x.aval.shape, strides, offset) == (whole.shape, whole.strides, 0)
-        made = whole if is_whole else self.piece_of(whole, x.aval.shape, strides, offset)
+        made = (
+            whole if is_whole else self.piece_of(whole, x.aval.shape, strides, offset)
+        )
         self.claimed[x] = made
 
     def _can_claim(self, x: Var, made_by: Mapping[Var, Eqn]) -> bool:

@@ -311,4 +311,18 @@ LLVM = (
         "scaled = v.scale(result, v.int_select(negative, 0, 0))",
         "code",
     ),
+    Mutant(
+        "convolutions: taps at the end of a row are left out",
+        "codegen/llvm/conv_sums.py",
+        "        for u in range(-(-count // self.lanes)):\n",
+        "        for u in range(count // self.lanes):\n",
+        "code",
+    ),
+    Mutant(
+        "convolutions: blocks of rows of taps begin with the first filters",
+        "codegen/llvm/conv_sums.py",
+        '        first = multiply(em, "%first", found.windows[0].w)\n',
+        '        first = multiply(em, "%first", 0)\n',
+        "code",
+    ),
 )

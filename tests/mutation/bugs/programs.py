@@ -204,9 +204,15 @@ PROGRAMS = (
     Mutant(
         "lower: a part of a result is not copied there",
         "program/lower.py",
-        "        if not is_piece(home, place, x.aval.shape, 0):\n"
-        "            self.copy(home, place, Purpose.WHOLE)\n",
+        "        self.copy(self.operand(x), place, Purpose.WHOLE)\n",
         "",
+        "lower",
+    ),
+    Mutant(
+        "lower: a transposed result is written in place as it is computed",
+        "program/lower.py",
+        "    return moved == sorted(moved)\n",
+        "    return True\n",
         "lower",
     ),
     Mutant(

@@ -25,7 +25,7 @@ from ...kernels.kernel import Kernel, Reduce, Store
 from ...kernels.schedule import Schedule
 from ...records import dataclass
 from .contraction import Nested, Product, Stages, stages_of
-from .conv import quantum_along
+from .conv_forms import quantum_along
 from .conv_shape import Convolution, convolution_of
 from .gemm import Split, blocking_of, is_packed, quantum
 from .indices import axes_in

@@ -11,7 +11,9 @@ from ...kernels.schedule import Schedule
 from .blocks import plan_of
 from .collapse import Flat, flattened
 from .contraction import Nested, check_contraction
-from .conv import ConvCode, emit_convolution, quantum_along
+from .conv import emit_convolution
+from .conv_emission import ConvCode
+from .conv_forms import quantum_along
 from .conv_shape import Convolution, convolution_of, has_convolution
 from .emission import Emission, KernelCode
 from .indices import multiply

@@ -135,6 +135,12 @@ class Line:
         return self.phases.index(phase), shift
 
 
+def places_as_taps(w: Window) -> Line:
+    """Return the line whose places are the taps of a window, and the reverse."""
+    taps = tuple((y, y * w.stride - w.low) for y in range(w.places))
+    return Line(w.extent, w.taps, w.step, taps, w.x)
+
+
 def has_convolution(kernel: Kernel) -> bool:
     """Tell whether the first contraction of a kernel is a convolution."""
     makers = {v.name: op for op in kernel.body if (v := result_of(op))}

@@ -275,13 +275,18 @@ class Tiles:
             at = em.gep(self.element, a, i * self.sums.a_row)
             x = em.splat(self.element, em.load(self.element, at, self.size), self.lanes)
             for v, y in enumerate(row):
-                out.append(self._multiply_add(em, x, y, sums[i * len(row) + v]))
+                z = sums[i * len(row) + v]
+                out.append(multiply_add(em, self.target, self.type, x, y, z))
         return out
 
-    def _multiply_add(self, em: Emitter, x: str, y: str, z: str) -> str:
-        if self.target.has_fma:
-            return em.intrinsic("llvm.fma", self.type, x, y, z)
-        return em.op(f"fadd {self.type} {z}, {em.op(f'fmul {self.type} {x}, {y}')}")
+
+def multiply_add(
+    em: Emitter, target: Target, type_: str, x: str, y: str, z: str
+) -> str:
+    """Return ``x*y + z``, rounded once where that is one instruction."""
+    if target.has_fma:
+        return em.intrinsic("llvm.fma", type_, x, y, z)
+    return em.op(f"fadd {type_} {z}, {em.op(f'fmul {type_} {x}, {y}')}")
 
 
 def chunks(
