@@ -77,6 +77,11 @@ def _erfcx_mapped(t: mp.mpf) -> mp.mpf:
     return (1 + 2 * x) * _erfcx(x)
 
 
+def _erfcx_tail(u: mp.mpf) -> mp.mpf:
+    """q with erfcx(x) = (1 - u) (1 + u q(u)), x = 2u / (1 - u)."""
+    return (_erfcx(2 * u / (1 - u)) / (1 - u) - 1) / u
+
+
 # Fits start a little away from a removable singularity.
 TINY = mp.mpf(10) ** -12
 FITS = (
@@ -165,7 +170,16 @@ FITS = (
         lambda t: 1 / _erfcx_mapped(t),
         mp.mpf(-1),
         mp.mpf(28) / 32,
-        {"f32": 11, "f64": 24},
+        {"f64": 24},
+    ),
+    # e^(x^2) erfc(x) = t (1 + u q(u)), t = 1 / (1 + x/2) = 1 - u, for 0 <= x <= 10.3.
+    Fit(
+        "erfc",
+        _erfcx_tail,
+        lambda u: u * (1 - u) / _erfcx(2 * u / (1 - u)),
+        TINY,
+        mp.mpf("5.15") / mp.mpf("6.15"),
+        {"f32": 9},
     ),
     # 2 atanh(s) = 2s + 2 s^3 p(s^2) = log((1 + s) / (1 - s)), for pow.
     Fit(
@@ -175,6 +189,15 @@ FITS = (
         mp.mpf(10) ** -8,
         mp.mpf("0.02945"),
         {"f64": 8},
+    ),
+    # log(1 + e) = 2s + 2 s^3 p(s^2), s = e / (2 + e), for 0 <= e <= 1.
+    Fit(
+        "log1p",
+        _odd_tail(mp.atanh),
+        _odd_weight(mp.atanh),
+        TINY,
+        mp.mpf(1) / 9,
+        {"f32": 4},
     ),
     Fit(
         "atan",

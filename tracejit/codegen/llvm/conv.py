@@ -31,7 +31,7 @@ from .indices import Index, add, multiply
 from .target import Target, aligned
 
 _BLOCK_BYTES = 512 << 10  # of scratch for one block
-_DEPTH = 1024  # channels times taps that tiles sum before they store
+_DEPTH = 512  # channels times taps that tiles sum before they store: so many fit L1
 _POSITIONS = 192  # places that tiles sum before they store, taps forward
 _TABLE = 256  # taps from which even loops replace a table
 

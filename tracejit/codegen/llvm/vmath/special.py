@@ -1,9 +1,9 @@
 """erf, erfc, cbrt, hypot, logaddexp, pow.
 
 Formulas: erf by a polynomial and by 1 - e^-p(x); erfc by the scaled function of
-Shepherd and Laframboise 1981 in the variable (x - 2) / (x + 2); pow by a logarithm and
-an exponential with a pair of doubles between them (Muller, Elementary Functions, 3rd
-ed., section 12.1).
+Shepherd and Laframboise 1981 in the variable (x - 2) / (x + 2), for float32 in
+1 / (1 + x/2), which is a factor of it too; pow by a logarithm and an exponential with a
+pair of doubles between them (Muller, Elementary Functions, 3rd ed., section 12.1).
 """
 
 import math
@@ -15,6 +15,8 @@ from .vector import Pair, Vector
 
 # erf rounds to 1 from here on.
 _ERF_ONE = {"f32": 3.95, "f64": 5.94}
+_ERFC_ZERO = 10.3  # where erfc rounds to zero in float32
+_FAR = 110.0  # e to its negative rounds to zero in float32
 _THIRD = (1 / 3, 1 / 3 * 2.0**-54)
 
 
@@ -41,6 +43,8 @@ def _exp_of_negative(v: Vector, x: str) -> str:
 
 def erfc(v: Vector, x: str) -> str:
     """Return 1 - erf x; in doubles."""
+    if v.precision == "f32":
+        return _erfc_short(v, x)
     size = v.at_most(27.5, v.abs(x))
     t = v.div(v.sub(size, 2.0), v.add(size, 2.0))
     scaled = v.polynomial(v.coefficients("erfcx"), t)
@@ -52,6 +56,15 @@ def erfc(v: Vector, x: str) -> str:
     result = v.select(v.cmp("olt", x, 0.0), v.sub(2.0, result), result)
     near = v.sub(1.0, v.copysign(_erf_near(v, v.at_most(0.5, size)), x))
     return v.select(v.cmp("olt", size, 0.5), near, result)
+
+
+def _erfc_short(v: Vector, x: str) -> str:
+    """Return erfc by one formula for all x: squares are exact, and far from the ends."""
+    size = v.at_most(_ERFC_ZERO, v.abs(x))
+    t = v.div(1.0, v.fma(size, 0.5, 1.0))
+    tail = v.polynomial((1.0, *v.coefficients("erfc")), v.sub(1.0, t))
+    result = v.mul(v.mul(t, tail), _exp_of_negative(v, v.mul(size, size)))
+    return v.select(v.cmp("olt", x, 0.0), v.sub(2.0, result), result)
 
 
 def _erf_near(v: Vector, size: str) -> str:
@@ -114,11 +127,25 @@ def hypot(v: Vector, x: str, y: str) -> str:
 
 def logaddexp(v: Vector, x: str, y: str) -> str:
     """Return log(e^x + e^y); in doubles."""
+    if v.precision == "f32":
+        return _logaddexp_short(v, x, y)
     less = v.cmp("olt", x, y)
     larger = v.select(less, y, x)
     same = v.cmp("oeq", x, y)
     distance = v.select(same, 0.0, v.neg(v.abs(v.sub(x, y))))
     return v.add(larger, log1p(v, exp(v, distance)))
+
+
+def _logaddexp_short(v: Vector, x: str, y: str) -> str:
+    """Return it by log(1 + e) = 2 artanh s, s = e / (2 + e), e = e^-|x - y|."""
+    larger = v.select(v.cmp("olt", x, y), y, x)
+    distance = v.select(v.cmp("oeq", x, y), 0.0, v.abs(v.sub(x, y)))
+    e = _exp_of_negative(v, v.at_most(_FAR, distance))
+    s = v.div(e, v.add(e, 2.0))
+    square, twice = v.mul(s, s), v.add(s, s)
+    tail = v.polynomial(v.coefficients("log1p"), square)
+    result = v.add(larger, v.fma(v.mul(twice, square), tail, twice))
+    return v.select(v.cmp("uno", x, y), math.nan, result)
 
 
 def power(v: Vector, x: str, y: str) -> str:
