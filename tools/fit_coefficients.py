@@ -78,7 +78,7 @@ def _erfcx_mapped(t: mp.mpf) -> mp.mpf:
 
 
 def _erfcx_tail(u: mp.mpf) -> mp.mpf:
-    """q with erfcx(x) = (1 - u) (1 + u q(u)), x = 2u / (1 - u)."""
+    """Return q with erfcx(x) = (1 - u) (1 + u q(u)), x = 2u / (1 - u)."""
     return (_erfcx(2 * u / (1 - u)) / (1 - u) - 1) / u
 
 

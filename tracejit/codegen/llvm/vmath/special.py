@@ -59,7 +59,7 @@ def erfc(v: Vector, x: str) -> str:
 
 
 def _erfc_short(v: Vector, x: str) -> str:
-    """Return erfc by one formula for all x: squares are exact, and far from the ends."""
+    """Return erfc by one formula; squares are exact, and far from the ends."""
     size = v.at_most(_ERFC_ZERO, v.abs(x))
     t = v.div(1.0, v.fma(size, 0.5, 1.0))
     tail = v.polynomial((1.0, *v.coefficients("erfc")), v.sub(1.0, t))
