@@ -10,6 +10,7 @@ from ...text import Emitter, constant, vec
 from .keys import Cells
 from .ordered import leave_in_order
 from .pieces import Functions
+from .quick import FEW, is_parted
 from .ranks import RankWriter
 from .vectors import Numbers, restored, vectors_for, with_places, write_network
 from .whole import WholeRow
@@ -17,6 +18,7 @@ from .whole import WholeRow
 _MOST = {"avx512": (2048, 2048), "avx2": (4096, 1024)}  # of up to 32 bits, of 64
 _MOST_OF_HALVES = 256  # their places take only two passes by digits
 _FEWEST = 16
+_FILLED_UP = 1.25  # times the elements: more, and parting them is faster
 _VECTOR_NS = 0.8  # for an exchange of two vectors, or of a vector's lanes
 
 
@@ -29,7 +31,15 @@ def is_networked(target: Target, cells: Cells, length: int) -> bool:
     most = _MOST.get(target.name, (few, few))[width == 64]
     if cells.has_order and cells.width == 16:
         most = min(most, _MOST_OF_HALVES)
+    is_full = _is_full(length, target.lanes(width))
+    if length > FEW and is_parted(target, cells) and not is_full:
+        return False
     return _FEWEST <= length <= most
+
+
+def _is_full(length: int, lanes: int) -> bool:
+    """Tell whether little is filled up where a row becomes a network."""
+    return vectors_for(length, lanes) * lanes <= _FILLED_UP * length
 
 
 def _width(cells: Cells) -> int:

@@ -25,7 +25,7 @@ from .pieces import Functions, vectors
 from .row import ROW, ROW_TYPES, RowWriter, digits_of
 from .vectors import GROUP, Numbers, restored, with_places, write_network
 
-_FEW = 128  # elements that are left to a network
+FEW = 128  # elements that are left to a network
 _SAMPLES, _MORE_SAMPLES = GROUP, 4 * GROUP  # vectors, of which the middle is the pivot
 _MANY = 8192  # elements that more samples are taken of
 _TOGETHER = 4  # vectors that are read before others are stored
@@ -73,7 +73,7 @@ class QuickWriter:
         self.element = self.numbers.element
         self.lanes = functions.target.lanes(self.numbers.width)
         self.type = vec(self.element, self.lanes)
-        self.few_bytes = aligned(_FEW * self.size)
+        self.few_bytes = aligned(FEW * self.size)
 
     @property
     def room_bytes(self) -> int:
@@ -226,7 +226,7 @@ class QuickWriter:
             em.call("void", few, values)
             return []
 
-        em.if_else(em.op(f"icmp sle i64 %size, {_FEW}"), [], by_network, many)
+        em.if_else(em.op(f"icmp sle i64 %size, {FEW}"), [], by_network, many)
         em.ret()
         pairs = zip(_RANGE_TYPES, _RANGE, strict=True)
         return self.functions.put(
@@ -263,7 +263,7 @@ class QuickWriter:
         return em.load(self.element, middle, self.size)
 
     def _few(self, network: str) -> str:
-        """Write ``void (x, size, room)`` for up to `_FEW` elements."""
+        """Write ``void (x, size, room)`` for up to `FEW` elements."""
         em, lanes = self.functions.new_emitter(), self.lanes
         with em.if_(em.op("icmp sgt i64 %size, 1")) as branch:
             last = em.op("sub i64 %size, 1")

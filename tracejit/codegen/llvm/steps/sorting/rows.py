@@ -5,10 +5,13 @@ from dataclasses import replace
 from math import prod
 from typing import cast
 
+import numpy as np
+
 from .....ir.ops.sort import Places
 from .....ir.primitive import Params
 from .....kernels.kernel import Buffer
 from .....records import dataclass
+from ...conv_rows import Rows as RowCopier
 from ...externs import Layout
 from ...indices import Index, add, multiply
 from ...sharing import SERIAL, Ranges
@@ -24,6 +27,8 @@ from .whole import WholeRow
 
 _MOST_SIDE = 1 << 20  # bytes of rows that are collected together
 _MOVE_NS = 2.0  # to collect or to spread an element
+_LEAST_TURNED = 4  # bytes of elements that vectors are transposed of
+_PAGE = 4096  # bytes
 _LONGEST = 1 << 31
 _PARTED = 512  # elements of a row, from which on a network of all costs more
 Pair = tuple[str, str]
@@ -163,7 +168,7 @@ class _StepWriter:
     @property
     def _side_bytes(self) -> tuple[int, int]:
         """What collected rows take, and sorted ones before they are spread."""
-        count = self.group * self.rows.length
+        count = self.group * self._pitch
         return (
             aligned(count * self.rows.x.dtype.itemsize),
             aligned(count * self.rows.out.dtype.itemsize),
@@ -207,12 +212,22 @@ class _StepWriter:
         there = em.gep("i8", here, self._side_bytes[0])
         self._between(0, at[0], here, count)
         with em.loop(0, count, 1) as loop:
-            start = multiply(em, loop.index, self.rows.length)
+            start = multiply(em, loop.index, self._pitch)
             pairs = zip(self._types, (here, there), strict=True)
             ends = [em.gep(type_, pointer, start) for type_, pointer in pairs]
             self.writer.call(em, ends[0], ends[1], "%own")
             loop.yield_([])
         self._between(1, at[1], there, count)
+
+    @property
+    def _pitch(self) -> int:
+        """From one collected row to the next, in elements: whole cache lines.
+
+        Not of whole pages, whose elements would have few places in a cache.
+        """
+        size = min(self.rows.x.dtype.itemsize, self.rows.out.dtype.itemsize)
+        pitch = aligned(self.rows.length, CACHE_LINE // size)
+        return pitch + (CACHE_LINE // size) * (pitch * size % _PAGE == 0)
 
     @property
     def _types(self) -> tuple[str, str]:
@@ -254,15 +269,53 @@ class _StepWriter:
     ) -> None:
         """Copy a range of rows, from where it starts in the array and at the side."""
         em, type_ = self.em, self._types[k]
+        array = em.gep(type_, ends[0], starts[0] * self.rows.steps[k])
+        there = array, em.gep(type_, ends[1], starts[1])
+
+        def whole() -> list[str]:
+            self._turned(k, there, extent)
+            return []
+
+        def some() -> list[str]:
+            self._one_by_one(k, there, extent, count)
+            return []
+
+        if not self._is_turned(k):
+            some()
+        elif count == self.group:
+            whole()
+        else:
+            is_whole = em.op(f"icmp eq i64 {count}, {self.group}")
+            em.if_else(is_whole, [], whole, some)
+
+    def _is_turned(self, k: int) -> bool:
+        """Tell whether rows of a whole group lie side by side, in whole vectors."""
+        size = (self.rows.x, self.rows.out)[k].dtype.itemsize
+        is_adjacent = self.rest.strides[k][-1:] == (1,)
+        lanes = self.setting.target.lanes(8 * size)
+        return is_adjacent and size >= _LEAST_TURNED and self.group % lanes == 0
+
+    def _turned(self, k: int, ends: Pair, extent: int) -> None:
+        """Copy a group of rows, squares of vectors at a time."""
+        array, side = ends
+        step, bits = self.rows.steps[k], int(self._types[k][1:])
+        copier = RowCopier(self.em, np.dtype(f"f{bits // 8}"), self.setting.target)
+        if k:
+            shape = self.group, extent
+            copier.turn(side, (self._pitch, 1), array, step, shape)
+        else:
+            shape = extent, self.group
+            copier.turn(array, (step, 1), side, self._pitch, shape)
+
+    def _one_by_one(self, k: int, ends: Pair, extent: int, count: Index) -> None:
+        em, type_ = self.em, self._types[k]
         size = (self.rows.x, self.rows.out)[k].dtype.itemsize
         step, across = self.rows.steps[k], self.rest.strides[k][-1:] or (0,)
-        array = em.gep(type_, ends[0], starts[0] * step)
-        side = em.gep(type_, ends[1], starts[1])
         with em.loop(0, extent, 1) as along:
-            near = em.gep(type_, side, along.index)
-            far = em.gep(type_, array, multiply(em, along.index, step))
+            near = em.gep(type_, ends[1], along.index)
+            far = em.gep(type_, ends[0], multiply(em, along.index, step))
             with em.loop(0, count, 1) as loop:
-                here = em.gep(type_, near, multiply(em, loop.index, self.rows.length))
+                here = em.gep(type_, near, multiply(em, loop.index, self._pitch))
                 there = em.gep(type_, far, multiply(em, loop.index, across[0]))
                 source, to = (here, there) if k else (there, here)
                 em.store(type_, em.load(type_, source, size), to, size)
