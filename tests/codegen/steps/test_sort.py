@@ -262,7 +262,11 @@ def test_any_axis_of_any_layout(form: str, axis: int) -> None:
 @ALL_TARGETS
 @pytest.mark.parametrize(
     ("dtype", "shape", "axis"),
-    [("i8", (300, 3, 2), 0), ("u1", (2, 1, 400), 1), ("f2", (19, 20), 0)],
+    [
+        *(("i8", (300, 3, 2), 0), ("u1", (2, 1, 400), 1), ("f2", (19, 20), 0)),
+        # Collected in squares of vectors: whole groups, and what is left of them.
+        *(("f4", (150, 37), 0), ("f8", (512, 9), 0), ("i4", (2, 33, 16), 1)),
+    ],
 )
 def test_axes(dtype: str, shape: tuple[int, ...], axis: int, target: Target) -> None:
     check(values(np.dtype(dtype), shape, 3), axis, target)

@@ -325,4 +325,11 @@ LLVM = (
         '        first = multiply(em, "%first", 0)\n',
         "code",
     ),
+    Mutant(
+        "sorts: rows that are collected lie too close",
+        "codegen/llvm/steps/sorting/rows.py",
+        "        pitch = aligned(self.rows.length, CACHE_LINE // size)\n",
+        "        pitch = self.rows.length\n",
+        "code",
+    ),
 )
