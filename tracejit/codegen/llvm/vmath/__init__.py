@@ -71,7 +71,7 @@ _BASIC: dict[str, Formula] = {
 }
 # Written for doubles only: float32 goes through them.
 _IN_DOUBLES = frozenset(
-    {"sinh", "cosh", "arctan2", "arcsinh", "arccosh", "arctanh"}
+    {"sigmoid", "sinh", "cosh", "arctan2", "arcsinh", "arccosh", "arctanh"}
     | {"erfc", "cbrt", "hypot", "logaddexp", "pow"}
 )
 

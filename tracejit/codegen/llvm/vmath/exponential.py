@@ -17,6 +17,7 @@ LN2 = math.log(2.0)
 # Below the first, exp rounds to zero; above the second it overflows.
 _EXP_ZERO = {"float": -104.0, "double": -746.0}
 _EXP_INF = {"float": 88.72283172607422, "double": 709.782712893384}
+_LOGISTIC_END = 105.0  # from here on it rounds to 0 or to 1 in float32
 _SINH_INF = 710.4758600739439
 # tanh rounds to 1 from here on.
 _TANH_ONE = {"f32": 9.1, "f64": 19.1}
@@ -91,6 +92,15 @@ def _overflow(v: Vector, x: str, result: str, bound: float) -> str:
     return v.select(v.cmp("ugt", x, bound), v.mul(x, math.inf), result)
 
 
+def exp_of_negative(v: Vector, x: str) -> str:
+    """Return e^-x for |x| < 700 without care for the last bit or for NaN."""
+    high, low = PARTS["ln2", v.element]
+    n, i = v.nearest(x, -1 / LN2)
+    r = v.fma(n, -low, v.fnma(n, high, v.neg(x)))
+    p = v.polynomial((1.0, 1.0, *v.coefficients("exp")), r)
+    return v.from_bits(v.int_op("add", v.bits(p), v.exponent_shift(i)))
+
+
 def expm1_pair(v: Vector, x: str) -> Pair:
     """Return e^x - 1 as (high, low), for -80 < x below the overflow bound."""
     reduced = reduce_exp(v, x)
@@ -131,8 +141,12 @@ def sigmoid(v: Vector, x: str) -> str:
 
     With e = e^-|x| as a pair, 1 / (1 + e) and e / (1 + e) come from one division and
     one correction; for negative x the power of two is multiplied last, so that small
-    results lose nothing.
+    results lose nothing. Of float32 doubles are enough as they are.
     """
+    if v.precision == "f32":
+        bounded = v.at_least(-_LOGISTIC_END, v.at_most(_LOGISTIC_END, x))
+        result = v.div(1.0, v.add(exp_of_negative(v, bounded), 1.0))
+        return v.select(v.is_nan(x), x, result)
     size = v.abs(x)
     # Nothing that is computed from a tiny x may be subnormal.
     size = v.select(v.cmp("olt", size, 2.0**-60), 0.0, size)

@@ -9,7 +9,7 @@ pair of doubles between them (Muller, Elementary Functions, 3rd ed., section 12.
 import math
 
 from .coefficients import PARTS
-from .exponential import LN2, Reduced, exp, exp_tail, significand
+from .exponential import LN2, Reduced, exp, exp_of_negative, exp_tail, significand
 from .logarithm import log1p, log2_pair, split
 from .vector import Pair, Vector
 
@@ -27,18 +27,9 @@ def erf(v: Vector, x: str) -> str:
     near = _erf_near(v, v.at_most(1.0, size))
     outer = v.at_most(_ERF_ONE[v.precision], size)
     power = v.polynomial(v.coefficients("log erfc"), outer)
-    far = v.sub(1.0, _exp_of_negative(v, power))
+    far = v.sub(1.0, exp_of_negative(v, power))
     result = v.select(large, far, near)
     return v.copysign(result, x)
-
-
-def _exp_of_negative(v: Vector, x: str) -> str:
-    """Return e^-x for 0 < x < 700, without care for the last bit."""
-    high, low = PARTS["ln2", v.element]
-    n, i = v.nearest(x, -1 / LN2)
-    r = v.fma(n, -low, v.fnma(n, high, v.neg(x)))
-    p = v.polynomial((1.0, 1.0, *v.coefficients("exp")), r)
-    return v.from_bits(v.int_op("add", v.bits(p), v.exponent_shift(i)))
 
 
 def erfc(v: Vector, x: str) -> str:
@@ -63,7 +54,7 @@ def _erfc_short(v: Vector, x: str) -> str:
     size = v.at_most(_ERFC_ZERO, v.abs(x))
     t = v.div(1.0, v.fma(size, 0.5, 1.0))
     tail = v.polynomial((1.0, *v.coefficients("erfc")), v.sub(1.0, t))
-    result = v.mul(v.mul(t, tail), _exp_of_negative(v, v.mul(size, size)))
+    result = v.mul(v.mul(t, tail), exp_of_negative(v, v.mul(size, size)))
     return v.select(v.cmp("olt", x, 0.0), v.sub(2.0, result), result)
 
 
@@ -140,7 +131,7 @@ def _logaddexp_short(v: Vector, x: str, y: str) -> str:
     """Return it by log(1 + e) = 2 artanh s, s = e / (2 + e), e = e^-|x - y|."""
     larger = v.select(v.cmp("olt", x, y), y, x)
     distance = v.select(v.cmp("oeq", x, y), 0.0, v.abs(v.sub(x, y)))
-    e = _exp_of_negative(v, v.at_most(_FAR, distance))
+    e = exp_of_negative(v, v.at_most(_FAR, distance))
     s = v.div(e, v.add(e, 2.0))
     square, twice = v.mul(s, s), v.add(s, s)
     tail = v.polynomial(v.coefficients("log1p"), square)
