@@ -414,11 +414,10 @@ class _Lowering:
         if written is None:
             return
         x, strides = written
-        is_whole = (x.aval.shape, strides, offset) == (whole.shape, whole.strides, 0)
-        made = (
-            whole if is_whole else self.piece_of(whole, x.aval.shape, strides, offset)
-        )
-        self.claimed[x] = made
+        shape = x.aval.shape
+        is_whole = (shape, strides, offset) == (whole.shape, whole.strides, 0)
+        piece = whole if is_whole else self.piece_of(whole, shape, strides, offset)
+        self.claimed[x] = piece
 
     def _can_claim(self, x: Var, made_by: Mapping[Var, Eqn]) -> bool:
         """Tell whether a value is the result of a step, with no place of its own."""

@@ -25,13 +25,8 @@ def has_taps_forward(found: Convolution, target: Target) -> bool:
     """
     if not _has_many_taps(found) or has_taps_along(found, target):
         return False
-    batch, filters, lanes = (
-        found.batch.extent,
-        found.filters.extent,
-        _lanes(found, target),
-    )
-    there = batch * -(-_places(found) // lanes) * max(filters, 4)
-    return _forward_cost(found, lanes) <= 2 * there
+    lanes = _lanes(found, target)
+    return _taps_cost(found, lanes) <= 2 * _places_cost(found, lanes)
 
 
 def has_taps_along(found: Convolution, target: Target) -> bool:
@@ -45,8 +40,8 @@ def has_taps_along(found: Convolution, target: Target) -> bool:
     lanes = _lanes(found, target)
     used = last.taps / -(-last.taps // lanes)
     here = found.batch.extent * found.filters.extent * _places(found) / used
-    there = found.batch.extent * _places(found) / lanes * max(found.filters.extent, 4)
-    return _UNEVEN * here <= min(_forward_cost(found, lanes), there)
+    there = min(_taps_cost(found, lanes), _places_cost(found, lanes))
+    return _UNEVEN * here <= there
 
 
 def _has_many_taps(found: Convolution) -> bool:
@@ -54,10 +49,16 @@ def _has_many_taps(found: Convolution) -> bool:
     return taps > _places(found) and all(w.holes == 1 for w in found.windows)
 
 
-def _forward_cost(found: Convolution, lanes: int) -> int:
+def _taps_cost(found: Convolution, lanes: int) -> int:
     """Count the vectors that are multiplied for each tap where taps come forward."""
     vectors = -(-found.filters.extent // lanes)
     return max(found.batch.extent, 4) * vectors * _places(found)
+
+
+def _places_cost(found: Convolution, lanes: int) -> int:
+    """Count them where places come forward."""
+    vectors = -(-_places(found) // lanes)
+    return found.batch.extent * vectors * max(found.filters.extent, 4)
 
 
 def _places(found: Convolution) -> int:
