@@ -151,6 +151,23 @@ def test_reduceat_at_many_places(kind):
             np.testing.assert_allclose(got, want, rtol, 1000 * rtol)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("span", [(0, 40, 5), (3, 40, 1), (1, 39, 4), (0, 40, 39)])
+@pytest.mark.parametrize("ufunc", [np.add, np.maximum, np.logical_or, np.hypot])
+def test_reduceat_of_pieces_of_one_length(ufunc, span, axis):
+    rng = np.random.default_rng(5)
+    x, at = np.round(rng.normal(size=(40, 40)) * 4) / 4, np.arange(*span)
+    x[0] = -0.0
+    got = tj.jit(lambda x: ufunc.reduceat(x, at, axis=axis))(x)
+    want = ufunc.reduceat(x, at, axis=axis)
+    assert got.dtype == want.dtype
+    np.testing.assert_allclose(got, want, 1e-12)
+    if ufunc is not np.maximum:  # which gives a zero of either sign
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
+    kernels = tj.jit(lambda x: np.add.reduceat(x, np.arange(0, 40, 5))).lower(x).kernels
+    assert len(kernels) == 1
+
+
 def test_reduceat_at_lists_of_traced_indices():
     got = tj.jit(lambda x, i: np.add.reduceat(x, [i, 2, i]))(OVER_ROWS[0], np.int64(5))
     np.testing.assert_allclose(got, np.add.reduceat(OVER_ROWS[0], [5, 2, 5]))

@@ -254,6 +254,9 @@ def _reduceat(
         raise IndexError(
             f"index {outside[0]} out-of-bounds in {ufunc.__name__}.reduceat [0, {n})"
         )
+    steps = np.unique(np.diff(starts))
+    if steps.size == 1 and steps[0] > 0:
+        return _reduceat_evenly(ufunc, x, d, dtype, starts)
     if starts.size > WRITTEN_OUT and ufunc in IN_ANY_ORDER:
         return _reduceat_traced(ufunc, x, at, d, dtype)
     ends = np.append(starts[1:], n)
@@ -262,6 +265,24 @@ def _reduceat(
     pieces = [x[(*lead, slice(a, max(z, a + 1)))] for a, z in pairs]
     parts = [_reduce(ufunc, piece, d, dtype, **_nothing(ufunc, x)) for piece in pieces]
     return np.stack(parts, axis=d)
+
+
+def _reduceat_evenly(
+    ufunc: np.ufunc, x: Tracer, axis: int, dtype: Any, starts: np.ndarray
+) -> Any:
+    """Reduce pieces of one length, of which the last may have another."""
+    n, first, step = x.shape[axis], int(starts[0]), int(starts[1] - starts[0])
+    count = starts.size - (first + starts.size * step != n)
+    lead = (slice(None),) * axis
+    start = _nothing(ufunc, x)
+    pieces = x[(*lead, slice(first, first + count * step))]
+    shape = (*x.shape[:axis], count, step, *x.shape[axis + 1 :])
+    found = _reduce(ufunc, pieces.reshape(shape), axis + 1, dtype, **start)
+    if count == starts.size:
+        return found
+    last = x[(*lead, slice(first + count * step, n))]
+    rest = _reduce(ufunc, last, axis, dtype, keepdims=True, **start)
+    return np.concatenate([found, rest], axis)
 
 
 def _nothing(ufunc: np.ufunc, x: Tracer) -> dict[str, float]:
