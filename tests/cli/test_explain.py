@@ -25,6 +25,9 @@ keywords = {"x": np.ones(4), "n": 5}
 calls = [(np.ones(4),), np.ones(4, np.float32), {"x": np.ones(4), "n": 3}]
 nothing = []
 
+def forgetful():
+    scaled(np.ones(4))
+
 def replacing():
     global W
     yield np.ones(4)
@@ -127,6 +130,7 @@ def test_trace_and_emit_take_arguments_from_python(model):
     [
         (("--args-from", "model.py:calls", "--arg", "1"), "either --arg or --args-fr"),
         (("--args-from", "model.py:nothing"), "holds no calls"),
+        (("--args-from", "model.py:forgetful"), "it returns nothing; return the"),
         (("--args-from", "model.py:missing"), "has no arguments 'missing'"),
         (("--args-from", "model.py"), "names no arguments"),
         (("--arg", "f64[4]", "--arg", "1", "--arg", "2"), "does not take these"),

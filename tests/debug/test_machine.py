@@ -1,6 +1,8 @@
 """The machine's limits: kept on disk, and used as two bounds."""
 
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -49,6 +51,20 @@ def test_limits_measured_again_are_the_best_of_both(measurements, tmp_path):
     assert measurements == [2, 2, 3]
     low, high = (machine.Limits({"a": x}, {1: 5 - x}) for x in (1.0, 4.0))
     assert low.best(high) == machine.Limits({"a": 4.0}, {1: 4.0})
+
+
+def test_rates_are_of_threads_that_all_run(monkeypatch):
+    start, started, seen = threading.Thread.start, [], []
+
+    def late(thread):
+        time.sleep(0.01)
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", late)
+    jobs = [lambda: seen.append(len(started)), lambda: seen.append(len(started))]
+    machine.rate(jobs, 1.0, 1e-9)
+    assert all(count % 2 == 0 for count in seen)
 
 
 def test_damaged_limits_are_measured_again(measurements, tmp_path, monkeypatch):

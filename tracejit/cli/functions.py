@@ -191,6 +191,11 @@ def read_calls(
     found, _ = find_object(args_from, "arguments", module)
     if callable(found):
         found = found()
+        if found is None:
+            raise click.UsageError(
+                f"--args-from {args_from}: it returns nothing; return the arguments of "
+                "a call as a tuple, return a list of such tuples, or yield them"
+            )
     calls = found if isinstance(found, list | Iterator) else [found]
     is_empty = True
     for call in calls:
@@ -337,7 +342,7 @@ def check_call(
         name = getattr(function, "__name__", "the function")
         raise click.UsageError(
             f"{name}{signature} does not take these arguments: {error}\n"
-            "give one --arg for each"
+            "give one --arg for each, or a tuple of them by --args-from"
         ) from error
 
 

@@ -236,27 +236,33 @@ def aligned(size: int) -> np.ndarray:
 
 def rate(jobs: Sequence[Callable[[], None]], work: float, seconds: float) -> float:
     """The most work a second that all jobs together did, each on its thread."""
-    start = perf_counter()
-    _at_once(jobs, 1)
-    turns = max(1, math.ceil(seconds / (perf_counter() - start)))
-    times = []
-    for _ in range(TRIES):
-        start = perf_counter()
-        _at_once(jobs, turns)
-        times.append(perf_counter() - start)
-    return turns * work / min(times)
+    once = min(_at_once(jobs, 1) for _ in range(TRIES))
+    turns = max(1, math.ceil(seconds / once))
+    return turns * work / min(_at_once(jobs, turns) for _ in range(TRIES))
 
 
-def _at_once(jobs: Sequence[Callable[[], None]], turns: int) -> None:
+def _at_once(jobs: Sequence[Callable[[], None]], turns: int) -> float:
+    """Return the seconds from when the first begins to when the last ends.
+
+    All threads run before one begins: on a busy machine starting them takes longer than
+    the work.
+    """
+    gate = threading.Barrier(len(jobs))
+    spans: list[tuple[float, float]] = []
+
     def repeat(job: Callable[[], None]) -> None:
+        gate.wait()
+        start = perf_counter()
         for _ in range(turns):
             job()
+        spans.append((start, perf_counter()))
 
     threads = [threading.Thread(target=repeat, args=(job,)) for job in jobs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return max(end for _, end in spans) - min(start for start, _ in spans)
 
 
 def measure_limits(
