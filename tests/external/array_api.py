@@ -30,7 +30,7 @@ from pathlib import Path
 
 VERSION = "2024.12"
 ROOT = Path(__file__).parents[2]
-MORE = 50  # times as many examples, for NumPy, of what another run fails
+MORE = 500  # times as many examples, for NumPy, of what another run fails
 LOADED = ("-p", "tests.external.jitted_numpy")
 RUNS = {
     "numpy": ("numpy", LOADED),
