@@ -26,7 +26,7 @@ from .conv_forms import has_taps_along, has_taps_forward
 from .conv_rows import Rows
 from .conv_shape import Convolution, Line, Part, parts_of, places_as_taps
 from .conv_sums import TapsAlong
-from .conv_tile import Even, Lines, Sums, Table, Tiles, chunks, tile_rows
+from .conv_tile import Even, Lines, Sums, Table, Tiles, tile_rows
 from .indices import Index, add, multiply
 from .target import Target, aligned
 
@@ -252,20 +252,11 @@ class _TapsForward(Emission):
         self.packing_function(f"{self.symbol}.pack", packing)
         self._turning_function(lines)
         tiles = self.new_tiles(self._sums(packing))
-        with em.loop("%begin", "%end", 1) as part:
-            x, w, out = self.part_at(part.index)
-            self.rows.clear(self.sums_at, total)
-            with em.loop(0, found.channels.extent, 1) as c:
-                here = self.moved(x, c.index, found.channels.x)
-                filters = self.moved(w, c.index, found.channels.w)
 
-                def block(first: Index, height: int) -> None:
-                    self._block(tiles, packing, here, filters, first, height)
+        def block(x: str, w: str, first: Index, height: int) -> None:
+            self._block(tiles, packing, x, w, first, height)
 
-                chunks(em, lines[0].places, packing.height, block)
-                c.yield_([])
-            self._copy_out(out)
-            part.yield_([])
+        self.sum_blocks(packing, (self.sums_at, total), block, self._copy_out)
         return self.finish(packed + turned + total * self.size)
 
     def _sums(self, packing: Packing) -> Sums:

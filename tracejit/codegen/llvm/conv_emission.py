@@ -13,7 +13,7 @@ from ...records import dataclass
 from .conv_forms import parts_along, role_of
 from .conv_rows import Rows
 from .conv_shape import Convolution, Line, Role
-from .conv_tile import Sums, Tiles
+from .conv_tile import Sums, Tiles, chunks
 from .indices import Index, add, multiply
 from .target import Target
 from .text import Emitter
@@ -170,6 +170,42 @@ class Emission:
         arguments = [("ptr", p) for p in pointers]
         arguments += [("i64", str(first)), ("i64", count)]
         self.em.call("void", name, arguments)
+
+    def sum_blocks(
+        self,
+        packing: Packing,
+        sums: tuple[str, int],
+        block: Callable[[str, str, Index, int], None],
+        store: Callable[[str], None],
+    ) -> None:
+        """Write the body of a form that sums over places: part by part.
+
+        Parameters
+        ----------
+        packing : Packing
+        sums : (str, int)
+            Where sums lie, and how many numbers they are.
+        block : callable
+            ``(x, w, first, height)``: adds a block of rows of one channel.
+        store : callable
+            ``(out)``: stores the sums of all channels.
+        """
+        em, channels = self.em, self.found.channels
+        with em.loop("%begin", "%end", 1) as part:
+            x, w, out = self.part_at(part.index)
+            self.rows.clear(*sums)
+            with em.loop(0, channels.extent, 1) as c:
+                here = self.moved(x, c.index, channels.x)
+                there = self.moved(w, c.index, channels.w)
+                chunks(
+                    em,
+                    packing.lines[0].places,
+                    packing.height,
+                    lambda first, height: block(here, there, first, height),
+                )
+                c.yield_([])
+            store(out)
+            part.yield_([])
 
     def packing_function(self, name: str, packing: Packing) -> None:
         """Add the function that packs `count` rows of places from `first` on."""

@@ -92,11 +92,12 @@ class Rows:
         inside = inside[0], min(inside[1], written)
         if inside[1] > inside[0]:
             at = self.at(source, multiply(self.em, start, step))
-            value = self._load(at, step, inside)
+            value = self.load(at, step, inside)
         there = self.at(to, multiply(self.em, start, to_step))
         self._store(value, there, to_step, written)
 
-    def _load(self, at: str, step: int, inside: tuple[int, int]) -> str:
+    def load(self, at: str, step: int, inside: tuple[int, int]) -> str:
+        """Load a vector of elements `step` apart: zeros outside of `inside`."""
         em, lanes = self.em, self.lanes
         low, high = inside
         bits = (f"i1 {'true' if low <= k < high else 'false'}" for k in range(lanes))
@@ -209,7 +210,7 @@ class Rows:
                 lines.append(self.zero)
                 continue
             at = self.at(source, add(self.em, j, i * step))
-            lines.append(self._load(at, 1, (0, width)))
+            lines.append(self.load(at, 1, (0, width)))
         turned = transposed(self.em, self.element, lines)[:width]
         base = multiply(self.em, j, row)
         for k, value in enumerate(turned):

@@ -16,9 +16,8 @@ from math import prod
 from .conv_emission import ConvCode, Emission, Packing, height_of
 from .conv_rows import Rows
 from .conv_shape import Role, places_as_taps
-from .conv_tile import chunks, multiply_add
+from .conv_tile import multiply_add
 from .indices import Index, multiply
-from .memory import lanes_mask
 from .reduce import halves, splits
 from .target import aligned
 from .text import vec
@@ -43,24 +42,15 @@ class TapsAlong(Emission):
         self.packing_function(f"{self.symbol}.pack", packing)
         name = f"{self.symbol}.sum"
         self.function(name, lambda rows: self._filters(rows, packing), "x w to")
-        with em.loop("%begin", "%end", 1) as part:
-            x, w, out = self.part_at(part.index)
-            self.rows.clear(sums_at, total)
-            with em.loop(0, found.channels.extent, 1) as c:
-                here = self.moved(x, c.index, found.channels.x)
-                filters = self.moved(w, c.index, found.channels.w)
 
-                def block(first: Index, height: int) -> None:
-                    self.call(
-                        f"{self.symbol}.pack", [here, "%scratch"], first, str(height)
-                    )
-                    there = ["%scratch", filters, sums_at]
-                    self.call(name, there, first, str(height))
+        def block(x: str, w: str, first: Index, height: int) -> None:
+            self.call(f"{self.symbol}.pack", [x, "%scratch"], first, str(height))
+            self.call(name, ["%scratch", w, sums_at], first, str(height))
 
-                chunks(em, lines[0].places, packing.height, block)
-                c.yield_([])
+        def store(out: str) -> None:
             self._store(out, sums_at)
-            part.yield_([])
+
+        self.sum_blocks(packing, (sums_at, total), block, store)
         return self.finish(packed + total * self.size)
 
     def _filters(self, rows: Rows, packing: Packing) -> None:
@@ -69,7 +59,8 @@ class TapsAlong(Emission):
         first = multiply(em, "%first", found.windows[0].w)
         start = rows.at("%w", first)
         units = self.width // self.lanes
-        most = max(1, (self._registers // units - 2))
+        registers = 16 if self.target.has_few_registers else 32
+        most = max(1, registers // units - 2)
         count = -(-len(self.sums) // -(-len(self.sums) // most))
         with em.loop(0, found.filters.extent, 1) as loop:
             w = rows.at(start, multiply(em, loop.index, found.filters.w))
@@ -78,17 +69,13 @@ class TapsAlong(Emission):
             for k in range(0, len(self.sums), count):
                 places = self.sums[k : k + count]
                 zeros = [rows.zero] * (len(places) * units)
-                found_ = self._nest(rows, packing, places, 0, ("%x", w), zeros)
-                for i, value in enumerate(found_):
+                added = self._nest(rows, packing, places, 0, ("%x", w), zeros)
+                for i, value in enumerate(added):
                     at = rows.at(to, k * self.width + i * self.lanes)
                     old = em.load(rows.type, at, self.size)
                     value = em.op(f"fadd {rows.type} {old}, {value}")
                     em.store(rows.type, value, at, self.size)
             loop.yield_([])
-
-    @property
-    def _registers(self) -> int:
-        return 16 if self.target.has_few_registers else 32
 
     def _nest(
         self,
@@ -135,20 +122,14 @@ class TapsAlong(Emission):
         out = list(sums)
         for u in range(-(-count // self.lanes)):
             there = min(self.lanes, count - u * self.lanes)
-            w = self._load(rows, at[1], u * self.lanes, there)
+            w = rows.load(rows.at(at[1], u * self.lanes), 1, (0, there))
             for k, place in enumerate(places):
-                x = self._load(rows, at[0], place + u * self.lanes, there)
+                here = rows.at(at[0], place + u * self.lanes)
+                x = rows.load(here, 1, (0, there))
                 old = out[k * units + u]
                 new = multiply_add(em, self.target, rows.type, x, w, old)
                 out[k * units + u] = new
         return out
-
-    def _load(self, rows: Rows, at: str, offset: int, count: int) -> str:
-        here = rows.at(at, offset)
-        if count == self.lanes:
-            return rows.em.load(rows.type, here, self.size)
-        mask = lanes_mask(self.lanes, count)
-        return rows.em.masked_load(rows.type, here, mask, self.size, rows.zero)
 
     def _store(self, out: str, sums_at: str) -> None:
         """Store the sum over each vector of sums."""

@@ -169,10 +169,7 @@ class _StepWriter:
     def _side_bytes(self) -> tuple[int, int]:
         """What collected rows take, and sorted ones before they are spread."""
         count = self.group * self._pitch
-        return (
-            aligned(count * self.rows.x.dtype.itemsize),
-            aligned(count * self.rows.out.dtype.itemsize),
-        )
+        return aligned(count * self._sizes[0]), aligned(count * self._sizes[1])
 
     def _step(self, ranges: Ranges, work: int) -> StepCode:
         setting = self.setting
@@ -225,14 +222,17 @@ class _StepWriter:
 
         Not of whole pages, whose elements would have few places in a cache.
         """
-        size = min(self.rows.x.dtype.itemsize, self.rows.out.dtype.itemsize)
+        size = min(self._sizes)
         pitch = aligned(self.rows.length, CACHE_LINE // size)
         return pitch + (CACHE_LINE // size) * (pitch * size % _PAGE == 0)
 
     @property
+    def _sizes(self) -> tuple[int, int]:
+        return self.rows.x.dtype.itemsize, self.rows.out.dtype.itemsize
+
+    @property
     def _types(self) -> tuple[str, str]:
-        rows = self.rows
-        return f"i{8 * rows.x.dtype.itemsize}", f"i{8 * rows.out.dtype.itemsize}"
+        return f"i{8 * self._sizes[0]}", f"i{8 * self._sizes[1]}"
 
     def _place(self, k: int, outer: Index, column: Index) -> str:
         """Return where a row begins in the operand, or in the result."""
@@ -290,7 +290,7 @@ class _StepWriter:
 
     def _is_turned(self, k: int) -> bool:
         """Tell whether rows of a whole group lie side by side, in whole vectors."""
-        size = (self.rows.x, self.rows.out)[k].dtype.itemsize
+        size = self._sizes[k]
         is_adjacent = self.rest.strides[k][-1:] == (1,)
         lanes = self.setting.target.lanes(8 * size)
         return is_adjacent and size >= _LEAST_TURNED and self.group % lanes == 0
@@ -298,8 +298,8 @@ class _StepWriter:
     def _turned(self, k: int, ends: Pair, extent: int) -> None:
         """Copy a group of rows, squares of vectors at a time."""
         array, side = ends
-        step, bits = self.rows.steps[k], int(self._types[k][1:])
-        copier = RowCopier(self.em, np.dtype(f"f{bits // 8}"), self.setting.target)
+        step, dtype = self.rows.steps[k], np.dtype(f"f{self._sizes[k]}")
+        copier = RowCopier(self.em, dtype, self.setting.target)
         if k:
             shape = self.group, extent
             copier.turn(side, (self._pitch, 1), array, step, shape)
@@ -308,8 +308,7 @@ class _StepWriter:
             copier.turn(array, (step, 1), side, self._pitch, shape)
 
     def _one_by_one(self, k: int, ends: Pair, extent: int, count: Index) -> None:
-        em, type_ = self.em, self._types[k]
-        size = (self.rows.x, self.rows.out)[k].dtype.itemsize
+        em, type_, size = self.em, self._types[k], self._sizes[k]
         step, across = self.rows.steps[k], self.rest.strides[k][-1:] or (0,)
         with em.loop(0, extent, 1) as along:
             near = em.gep(type_, ends[1], along.index)
