@@ -38,6 +38,7 @@ def test_two_scalars(name):
         assert_same(name, FLOATS)
 
 
+@pytest.mark.filterwarnings("ignore:Bitwise inversion:DeprecationWarning")
 @pytest.mark.parametrize("name", UNARY)
 def test_one_scalar(name):
     assert_same(name, [(x,) for x in (3, -4, 0, 9)])

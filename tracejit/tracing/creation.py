@@ -92,6 +92,7 @@ OF_VALUES = {
     "full": range(1, 2),
 }
 _DISPATCHER = type(np.sum)
+_MADE_REAL = "_to_real_if_imag_zero"  # in numpy.linalg from NumPy 2.5 on
 _RANDOM_MODULE = "numpy.random"
 RANDOM = [
     "rand",
@@ -385,6 +386,19 @@ def _of_plain(function: Fn) -> Fn:
     return wrapped
 
 
+def _left_complex(function: Fn) -> Fn:
+    """Return a function that makes roots real where all are, by values that are known.
+
+    Roots of polynomials whose coefficients are traced are complex.
+    """
+
+    @functools.wraps(function)
+    def wrapped(roots: Any, matrix: Any) -> Any:
+        return roots if has_tracer((roots,)) else function(roots, matrix)
+
+    return wrapped
+
+
 class _OfLists:
     """Stands for a ufunc, and makes arrays of the lists of traced values it is given.
 
@@ -482,6 +496,9 @@ class _Installer:
                 for name, found in list(vars(module).items()):
                     if isinstance(found, FunctionType) and not name.startswith("_"):
                         self._wrap(module, name, _of_plain(found))
+            roots = getattr(np.linalg, "_linalg", None)
+            if hasattr(roots, _MADE_REAL):
+                self._wrap(roots, _MADE_REAL, _left_complex(getattr(roots, _MADE_REAL)))
 
     def install(self) -> None:
         with self.lock:

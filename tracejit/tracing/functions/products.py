@@ -1,5 +1,6 @@
 """Rules for products: matmul, dot, einsum, tensordot, outer, kron, cross, convolve."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -223,10 +224,9 @@ def cross(
         axisa = axisb = axisc = axis
     x, y = (moveaxis(v, d, -1) for v, d in ((a, axisa), (b, axisb)))
     sizes = x.shape[-1], y.shape[-1]
-    if not {2, 3}.issuperset(sizes):
-        raise ValueError(
-            "incompatible dimensions for cross product\n(dimension must be 2 or 3)"
-        )
+    with warnings.catch_warnings():  # of two components, until NumPy 2.5 raises
+        warnings.simplefilter("ignore", DeprecationWarning)
+        np.cross(*map(np.ones, sizes))  # NumPy's error for others
     if sizes == (2, 2):
         return x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]
     x, y = (_in_space(v) for v in (x, y))
