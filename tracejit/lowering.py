@@ -82,7 +82,7 @@ def lower(
         What a kernel may contain: that of where it is to run, if nothing is said.
     """
     limits = limits or _limits_of(device)
-    switches = (config.get(n) for n in ("fma", "composites", "reroll"))
+    switches = (config.get(n) for n in ("fma", "reroll"))
     passes = pipeline(limits, *switches)
     offers = offers_of(recording, donated, config.get("donation"))
     try:
@@ -175,7 +175,7 @@ def build(graph: Graph, program: Program) -> CpuExecutable:
     try:
         return _built(native_form(program))
     except Exception as error:
-        switches = (config.get(n) for n in ("fma", "composites", "reroll"))
+        switches = (config.get(n) for n in ("fma", "reroll"))
         strides = [program.buffer(name).strides for name in program.inputs]
         known = debug_module("repro").internal_error(
             error, graph, pipeline(LLVM, *switches), strides, LLVM

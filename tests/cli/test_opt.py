@@ -182,7 +182,7 @@ def test_end_of_text():
 
 def test_unknown_pass_names_those_there_are():
     text = refused("-p", "canonicalise")
-    assert "no pass is called 'canonicalise'; there are reroll, raise, expand" in text
+    assert "no pass is called 'canonicalise'; there are raise, reroll, expand" in text
 
 
 def test_unknown_option_of_a_pass():

@@ -90,9 +90,7 @@ class Setting:
 
 def passes_of(limits: Limits) -> tuple[Pass, ...]:
     """Return the pipeline of a target, as the switches want it."""
-    return pipeline(
-        limits, config.get("fma"), config.get("composites"), config.get("reroll")
-    )
+    return pipeline(limits, config.get("fma"), config.get("reroll"))
 
 
 def below_the_graph(

@@ -35,11 +35,13 @@ from .partial_writes import partial_writes
 from .raising import expand_but, raise_composites
 from .rerolling import EXACT, LONG, rerolling
 
+# No target computes composites whole: transforms make them, and `expand` ends them.
+RAISE = Pass("raise", raise_composites, "patterns, as where functions are transformed")
+
 
 def pipeline(
     limits: Limits,
     use_fma: bool = True,
-    use_raise: bool = True,
     use_reroll: bool = True,
 ) -> tuple[Pass, ...]:
     """Return the passes from the traced graph to fusion groups, in order.
@@ -48,9 +50,9 @@ def pipeline(
     ----------
     limits : Limits
         What a kernel of the target may contain.
-    use_fma, use_raise, use_reroll : bool
-        Whether products and sums become ``fma``, patterns composites, and repeated
-        windows of equations loops.
+    use_fma, use_reroll : bool
+        Whether products and sums become ``fma``, and repeated windows of equations
+        loops.
     """
 
     def fuse_up_to(max_ops: int) -> PassFn:
@@ -58,11 +60,10 @@ def pipeline(
 
     passes = [
         _rerolling("reroll", LONG, "first: what follows sees one turn of a long loop"),
-        Pass("raise", raise_composites, "patterns, while they are as traced"),
         Pass(
             "expand",
             expand_but(limits.own, limits.meanings),
-            "no later pass knows composites yet",
+            "no later pass knows composites",
         ),
         Pass(
             "windows",
@@ -134,7 +135,6 @@ def pipeline(
     ]
     left_out = {
         "fma": not use_fma,
-        "raise": not use_raise,
         "split-complex": not limits.splits_complex,
         "places": not limits.picks_places,
     }
@@ -152,7 +152,7 @@ def _rerolling(name: str, worth: Worth, doc: str) -> Pass:
 def known_passes() -> dict[str, Pass]:
     """Return the passes by name, for the command line."""
     every = replace(ANY, splits_complex=True, picks_places=True)
-    return {p.name: p for p in pipeline(every)}
+    return {p.name: p for p in (RAISE, *pipeline(every))}
 
 
 def compile_to_program(

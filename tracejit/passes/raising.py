@@ -1,8 +1,9 @@
 """The passes `raise` and `expand`: composites in, composites out.
 
-`raise` wraps patterns (softmax, norms, attention, ...) in `composite` equations; what
-it looks for is in `ir.raising`. `expand` puts their expansions back, so that what
-follows sees primitives only: the two together change nothing but names and dead code.
+`raise` wraps patterns (softmax, norms, attention, ...) in `composite` equations, as
+transforms do with what they differentiate; what it looks for is in `ir.raising`.
+`expand` puts their expansions back, so that what follows sees primitives only: the two
+together change nothing but names and dead code.
 Derivatives are taken by then, so that custom functions and checkpoints go as well.
 
 Before → after, for raise::

@@ -210,8 +210,8 @@ def expand_graph(
     if not any(e.primitive.expand or e.primitive.name in more for e in graph.eqns):
         return graph
     b = Builder(graph.name)
-    ins = [b.input(v.aval, v.name) for v in graph.invars]
-    return b.build(_expanded(b, graph, ins, kept, more, may_expand))
+    b.invars.extend(graph.invars)
+    return b.build(_expanded(b, graph, graph.invars, kept, more, may_expand))
 
 
 def _expanded(
@@ -222,7 +222,11 @@ def _expanded(
     more: Meanings,
     may_expand: Callable[[], bool],
 ) -> list[Atom]:
-    """Emit the equations of `graph`, those that mean a graph by that."""
+    """Emit the equations of `graph`, those that mean a graph by that.
+
+    Equations of a graph on its own inputs stay the same objects where they can.
+    """
+    is_own = ins is graph.invars
     env: dict[Var, Atom] = dict(zip(graph.invars, ins, strict=True))
     outer = b.source
     for eqn in graph.eqns:
@@ -236,6 +240,8 @@ def _expanded(
             meaning = expansion_of(eqn)
         if meaning is not None and may_expand():
             outs = _expanded(b, meaning, args, kept, more, may_expand)
+        elif is_own and all(map(is_, args, eqn.invars)):
+            outs = b.keep(eqn)
         else:
             outs = b.emit_all(eqn.primitive, args, eqn.params)
         for var, out in zip(eqn.outvars, outs, strict=True):
