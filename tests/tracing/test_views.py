@@ -180,3 +180,25 @@ def test_narrow_indices_of_a_long_axis(dtype):
     want = np.zeros(40_000)
     want[index] = 2 * x[index]
     np.testing.assert_array_equal(got, want, strict=True)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        (slice(None), [0, 1], None, [2, 3]),
+        (slice(None), [0, 1], slice(1, None), [2, 3]),
+        (slice(None), 1, slice(None), [[2], [0]]),
+        (slice(None), [0, 1], [2, 3]),
+    ],
+    ids=["new axis between", "slice between", "int apart", "side by side"],
+)
+def test_axes_of_arrays_of_indices_lead_where_they_lie_apart(index):
+    x = np.arange(120.0).reshape(2, 3, 4, 5)
+
+    def change(x):
+        y = x.copy()
+        y[index] += 0.5
+        return x[index], y
+
+    for got, want in zip(tj.jit(change)(x), change(x), strict=True):
+        np.testing.assert_array_equal(got, want, strict=True)
