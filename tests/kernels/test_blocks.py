@@ -144,11 +144,11 @@ def test_text_of_a_sum_of_exponentials():
         "schedule i: grid, b: sequential, j: vector, block %u1, block %u6",
         "%x_0{b,i,j} = load %x[i, 2048*b + j]",
         "%u1{b,i} = reduce max over j: %x_0",
-        "%v1{i} = reduce max over b: %u1",
+        "%top_1{i} = reduce max over b: %u1",
         "%u3{b,i} = select(isinf(%u1), 0.0:f32, %u1)",
         "%u6{b,i} = reduce add over j: exp(%x_0 - %u3)",
-        "%v4{i} = reduce add over b: %u6 * exp(%u1 - %v1)",
-        "store %out0[i] = log(%v4) + %v1",
+        "%v4{i} = reduce add over b: %u6 * exp(%u1 - %top_1)",
+        "store %out0[i] = log(%v4) + %top_1",
         "}",
     ]
 
