@@ -17,6 +17,7 @@ from .running import ASLEEP, digest, plant
 from .showing import is_below_passes, programs_of
 
 LOWERING = {"kernel": "lower"}
+NATIVE = ("code", "blocks")  # what is done for machine code alone
 LIMIT = 200  # seconds of a processor for a bug, the search included
 HANG = 1.0  # seconds of a call, or a pass
 
@@ -95,7 +96,7 @@ def answer_of(mutant: Mutant) -> Answer:
         start = time.perf_counter()
         if not is_below_passes(mutant):
             found = bisect_passes(graph, passes, inputs=inputs)
-        elif mutant.culprit == "code":
+        elif mutant.culprit in NATIVE:
             found = bisect(graph, whole, inputs=inputs)
         else:  # machine code would be wrong, too
             has_parts = any(dt.is_complex(v.aval.dtype) for v in graph.invars)

@@ -31,6 +31,10 @@ def _softmax(axis: int | None) -> Callable[[Any], Any]:
     return softmax
 
 
+def _slope_of_filters(x, w):
+    return tj.grad(lambda w: np.sum(tj.nn.conv(x, w, groups=2) ** 2))(w)
+
+
 CALLS: tuple[tuple[Callable[..., Any], tuple[Given, ...]], ...] = (
     (_padded, (("f4", (7, 18)),)),
     (lambda x, i: np.take(x, i, axis=1, mode="clip"), (("f4", (4, 5)), ("i8", (40,)))),
@@ -64,6 +68,12 @@ CALLS: tuple[tuple[Callable[..., Any], tuple[Given, ...]], ...] = (
     (lambda x, y: np.einsum("bij,bkj->bik", x, y), (("f4", (3, 37, 90)),) * 2),
     (lambda x, y: np.einsum("aibj,ajbk->abik", x, y), (("f4", (3, 35, 2, 35)),) * 2),
     (lambda x: np.linalg.qr(x)[1], (("f8", (9, 5)),)),
+    (lambda x: np.log(np.exp(x).sum(1)), (("f4", (4, 6145)),)),
+    (lambda x: x.var(1), (("f8", (4, 6145)),)),
+    (lambda x: np.sort(x, 0), (("f4", (90, 50)),)),
+    (lambda x: np.sort(x, 0)[40:42], (("i8", (90, 50)),)),
+    (_slope_of_filters, (("f4", (1, 2, 150, 60)), ("f4", (2, 1, 3, 3)))),
+    (_slope_of_filters, (("f8", (2, 2, 11, 37)), ("f8", (2, 1, 3, 5)))),
 )
 
 

@@ -319,7 +319,7 @@ PROGRAMS = (
         "kernels/schedules.py",
         "return next((n for n in lengths if extent % n == 0), None)",
         "return next((n for n in lengths if extent % n in (0, 1)), None)",
-        "code",
+        "blocks",
     ),
     Mutant(
         "schedules: rows are kept that are not computed yet",
