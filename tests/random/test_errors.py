@@ -10,7 +10,7 @@ from tracejit.errors import ArgumentError, DTypeError, ShapeError, UnsupportedEr
 
 KEY = tj.random.key(0)
 R = tj.random
-HERE = r"at test_errors\.py:\d+"
+HERE = r"at \S*test_errors\.py:\d+"
 MISTAKES = {
     "old_style": (
         lambda: R.normal(1000),
