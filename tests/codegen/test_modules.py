@@ -10,9 +10,11 @@ import pytest
 
 import tracejit as tj
 from tracejit.codegen.llvm import modules
-from tracejit.codegen.llvm.modules import Functions
+from tracejit.codegen.llvm.modules import Modules
+from tracejit.codegen.llvm.program import emit_program
 from tracejit.codegen.llvm.target import host_target
 from tracejit.runtime.cpu.engine import engine_for
+from tracejit.runtime.cpu.externs import resolve_loop
 
 pytestmark = pytest.mark.usefixtures("compiles_again")
 
@@ -49,12 +51,18 @@ entry:
   ret i64 %sum
 }
 """
-SOME = Functions(
-    MAIN,
-    {"first": unit("first", "read", 0), "second": unit("second", "read", 1)},
-    {},
-    {"table": TABLE, "read": SHARED},
-)
+UNITS = {"first": unit("first", "read", 0), "second": unit("second", "read", 1)}
+GLOBALS = {"table": TABLE, "read": SHARED}
+
+
+def modules_of(units: dict[str, str]) -> tuple[list[str], str]:
+    """Return what functions are put into, and all of them as one module."""
+    found: list[str] = []
+    made = Modules(host_target(), {}, GLOBALS, found.append)
+    for name, text in units.items():
+        made.add(name, text)
+    made.finish(MAIN)
+    return found, made.whole(MAIN)
 
 
 @pytest.fixture
@@ -69,20 +77,28 @@ def run(code: list[bytes], name: str = "main") -> int:
 
 
 def test_short_functions_are_one_module() -> None:
-    target = host_target()
-    assert SOME.pieces(target) == (SOME.whole(target),)
+    found, whole = modules_of(UNITS)
+    assert found == [whole]
 
 
-def test_pieces_are_linked_to_the_same_effect(small_pieces: None) -> None:
-    target = host_target()
-    engine = engine_for(target)
-    pieces = SOME.pieces(target)
-    assert len(pieces) == 4
-    assert run(engine.compile_all(pieces)) == run([engine.compile(SOME.whole(target))])
+def test_modules_are_linked_to_the_same_effect(small_pieces: None) -> None:
+    compiled = engine_for(host_target()).compile
+    found, whole = modules_of(UNITS)
+    assert len(found) == 3
+    assert run([compiled(text) for text in found]) == run([compiled(whole)])
+
+
+def test_a_module_is_given_away_when_it_is_full(small_pieces: None) -> None:
+    found: list[str] = []
+    made = Modules(host_target(), {}, GLOBALS, found.append)
+    made.add("first", UNITS["first"])
+    assert len(found) == 1
+    made.add("second", UNITS["second"])
+    assert len(found) == 2
 
 
 def test_each_function_is_compiled_once(small_pieces: None) -> None:
-    pieces = SOME.pieces(host_target())
+    pieces, _ = modules_of(UNITS)
     assert sorted(x for text in pieces for x in DEFINED.findall(text)) == [
         ("hidden", "first"),
         ("hidden", "read"),
@@ -91,26 +107,6 @@ def test_each_function_is_compiled_once(small_pieces: None) -> None:
         ("internal", "first.inner"),
         ("internal", "second.inner"),
     ]
-
-
-def test_what_one_group_needs_stays_with_it_unless_it_is_long(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    filler = "; as long as a module is to be\n" * 40
-    first, second = unit("first", "read", 0), unit("second", "first", 1)
-    units = {"first": first + filler, "second": second.replace("(i64 1)", "()")}
-    functions = Functions(MAIN, units, {}, SOME.globals_)
-    monkeypatch.setattr(modules, "PIECE", 2 * len(SHARED))
-    assert linkage(functions)["read"] == "internal"
-    monkeypatch.setattr(modules, "PIECE", 2 * len(SHARED) - 1)
-    assert linkage(functions)["read"] == "hidden"
-
-
-def linkage(functions: Functions) -> dict[str, str]:
-    """Return how each function is defined."""
-    pieces = functions.pieces(host_target())
-    assert len(pieces) > 1
-    return {name: kind for text in pieces for kind, name in DEFINED.findall(text)}
 
 
 def layers(x: np.ndarray, *weights: np.ndarray) -> np.ndarray:
@@ -132,7 +128,10 @@ def test_a_program_in_pieces_computes_the_same_bits(
     whole = tj.jit(layers)(*inputs)
     monkeypatch.setattr(modules, "PIECE", 2000)
     compiled = tj.jit(layers).compile(*inputs)
-    assert len(compiled.executable.code.pieces) > 4
+    found: list[str] = []
+    program = compiled.executable.program
+    emit_program(program, host_target(), resolve_loop, ready=found.append)
+    assert len(found) > 3
     assert compiled(inputs) == whole
 
 

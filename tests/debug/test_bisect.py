@@ -381,7 +381,7 @@ def test_code_that_ends_the_process_or_never_ends_is_named(instruction, died, re
 
 
 def test_a_compiler_that_ends_the_process_is_no_end_of_bisect():
-    def emit(*args):
+    def emit(*args, **kwargs):
         os.abort()
 
     with mock.patch.object(native, "emit_program", emit):

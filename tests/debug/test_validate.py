@@ -219,7 +219,7 @@ def test_what_passes_raise_becomes_an_internal_error_with_a_repro(repros):
 def test_what_emitters_raise_becomes_an_internal_error_with_a_repro(
     repros, monkeypatch
 ):
-    def broken(*args):
+    def broken(*args, **kwargs):
         raise AssertionError("no such register")
 
     monkeypatch.setattr(native, "emit_program", broken)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 
 from tracejit.codegen.llvm.target import host_target
 from tracejit.errors import InternalError
+from tracejit.runtime.cpu.compilers import SideBySide
 from tracejit.runtime.cpu.engine import Engine, Library, engine_for, parse_module
 
 pytestmark = pytest.mark.usefixtures("compiles_again")
@@ -160,11 +161,19 @@ def test_assembly(engine: Engine) -> None:
     assert "123456" in assembly
 
 
+def compiled_by(threads: int, texts: Sequence[str], engine: Engine) -> list[bytes]:
+    """Return what several threads make of some modules."""
+    with engine.side_by_side(threads) as builds:
+        for text in texts:
+            builds.put(text)
+        return builds.results()
+
+
 def test_modules_compiled_side_by_side_have_the_same_code(engine: Engine) -> None:
     texts = [constant_module(k, name=f"f{k}") for k in range(20)]
     alone = [engine.compile(text) for text in texts]
-    assert engine.compile_all(texts, threads=4) == alone
-    assert engine.compile_all(texts, threads=1) == alone
+    assert compiled_by(4, texts, engine) == alone
+    assert compiled_by(1, texts, engine) == alone
     library = engine.load(alone)
     assert [call_int(library, f"f{k}") for k in range(20)] == [*range(20)]
 
@@ -173,8 +182,48 @@ def test_an_error_in_one_of_several_modules_is_raised(engine: Engine) -> None:
     texts = [constant_module(k) for k in range(6)]
     texts[4] = "define i32 @value() {\n  ret i32 %nothing\n}\n"
     with pytest.raises(InternalError, match="nothing"):
-        engine.compile_all(texts, threads=3)
-    assert engine.compile_all(texts[:4], threads=3) == [*map(engine.compile, texts[:4])]
+        compiled_by(3, texts, engine)
+    assert compiled_by(3, texts[:4], engine) == [*map(engine.compile, texts[:4])]
+
+
+def test_modules_are_built_while_others_are_written() -> None:
+    built = threading.Event()
+
+    def build(text: str) -> bytes:
+        built.set()
+        return text.encode()
+
+    with SideBySide(build, 2) as builds:
+        builds.put("a")
+        assert built.wait(60)  # by another thread than this one, which waits
+        builds.put("b")
+        assert builds.results() == [b"a", b"b"]
+
+
+def test_what_is_not_built_is_left_alone_where_the_writer_fails() -> None:
+    first, go_on, seen = threading.Event(), threading.Event(), []
+
+    def build(text: str) -> bytes:
+        seen.append(text)
+        first.set()
+        assert go_on.wait(60)
+        return b""
+
+    class Joining(SideBySide):
+        def _join(self) -> None:
+            go_on.set()
+            super()._join()
+
+    def write() -> None:
+        with Joining(build, 2) as builds:
+            for text in "abc":
+                builds.put(text)
+            assert first.wait(60)
+            raise RuntimeError("no text")
+
+    with pytest.raises(RuntimeError, match="no text"):
+        write()
+    assert seen == ["a"]
 
 
 def test_engine_is_shared_per_target() -> None:

@@ -1,119 +1,124 @@
 """A Program's functions as several LLVM modules, which are compiled side by side.
 
-Needs the functions by the symbols that the host function calls. Kernels share nothing
-but tables of constants, which each module has, and functions that several kernels call:
-tiles of products, elementary functions. These, and long ones, are in modules of their
-own, so that they are compiled once. What other modules call is *hidden*: seen by what
-is linked with it, and by nothing else.
+Needs the functions as they are written, by the symbols that the host function calls. A
+module is given away as soon as it is long enough, and is compiled while others are
+written. Tables of constants each module has; functions that kernels share (tiles of
+products, elementary functions) are with the first one that calls them, so that they are
+compiled once. What other modules call is *hidden*: seen by what is linked with it, and
+by nothing else.
 
 The modules depend on the text alone, not on how many threads compile them.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ...records import dataclass
 from .target import Target
 from .text import module_text
 
-# Text that is worth a module: LLVM takes 10 ms for it, and 2 for a single instruction.
-PIECE = 12_000
-MOST_PIECES = 12  # about
+# Text that is worth a module: LLVM takes 20 ms for it, and 2 for a single instruction.
+PIECE = 24_000
+SHARE = 8  # later modules have at least this part of what is written: a dozen or two
 _SYMBOL = re.compile(r"@([\w.$]+)")
 _HEADER = re.compile(r"^define internal (.*?@([\w.$]+)\(.*\)) [^()]*\{$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Functions:
-    """The functions of a Program.
+class Modules:
+    """Puts functions into modules, in the order in which they are written.
 
     Parameters
     ----------
-    main : str
-        Those that the outside may call.
-    units : mapping of str to str
-        Kernels and steps: the text of each, by the symbol that `main` calls.
+    target : Target
     declarations, globals_ : mapping of str to str
-        As emitters of all of them have collected them, by symbol.
+        What emitters of all functions collect, by symbol: constants and functions that
+        kernels share among the globals. They may grow.
+    ready : callable
+        Takes the text of each module.
+
+    Attributes
+    ----------
+    units : dict of str to str
+        What was added: the text of each, by its symbol.
     """
 
-    main: str
-    units: Mapping[str, str]
-    declarations: Mapping[str, str]
-    globals_: Mapping[str, str]
+    def __init__(
+        self,
+        target: Target,
+        declarations: Mapping[str, str],
+        globals_: Mapping[str, str],
+        ready: Callable[[str], None],
+    ) -> None:
+        self.target, self.ready = target, ready
+        self.declarations, self.globals_ = declarations, globals_
+        self.units: dict[str, str] = {}
+        self._group: dict[str, str] = {}  # of the next module
+        self._headers: dict[str, str] = {}  # of what other modules may call
+        self._size = self._total = 0
 
-    def whole(self, target: Target) -> str:
+    def add(self, symbol: str, text: str) -> None:
+        """Add a kernel or a step, complete with the functions that it alone calls."""
+        self.units[symbol] = text
+        for name in self._needed([text], self._headers):
+            is_new = name not in self._headers
+            if is_new and _is_function(self.globals_.get(name, "")):
+                self._enter(name, self.globals_[name])
+        self._enter(symbol, text)
+        if self._size >= max(PIECE, self._total // SHARE):
+            self._give(self._group)
+            self._group, self._size = {}, 0
+
+    def finish(self, main: str) -> None:
+        """Give away what is left, and the functions that the outside may call."""
+        if self._size == self._total:  # of which no module was made
+            self.ready(self.whole(main))
+        else:
+            self._give({**self._group, "": main})
+
+    def whole(self, main: str) -> str:
         """Return one module of all functions."""
+        texts = [*self.units.values(), main]
         return module_text(
-            target,
-            self.declarations.values(),
-            [*self.units.values(), self.main],
-            self.globals_.values(),
+            self.target, self.declarations.values(), texts, self.globals_.values()
         )
 
-    def pieces(self, target: Target) -> tuple[str, ...]:
-        """Return modules that are linked to the same effect, of `PIECE` and more."""
-        size = sum(map(len, (*self.units.values(), *self.globals_.values())))
-        if size < 2 * PIECE:
-            return (self.whole(target),)
-        piece = max(PIECE, size // MOST_PIECES)
-        return tuple(_Split(self, target, piece).modules())
+    def _enter(self, symbol: str, text: str) -> None:
+        self._group[symbol] = text
+        self._headers[symbol] = _header(symbol, text)
+        self._size += len(text)
+        self._total += len(text)
 
-
-class _Split:
-    """Which function is in which module."""
-
-    def __init__(self, functions: Functions, target: Target, piece: int) -> None:
-        self.functions, self.target = functions, target
-        self.globals_ = functions.globals_
-        self.uses = {name: _symbols(text) for name, text in self.globals_.items()}
-        texts = _grouped(functions.units, piece)
-        self.groups: list[dict[str, str]] = [*texts, {"": functions.main}]
-        needed = [self._needed(group.values()) for group in self.groups]
-        users = Counter(name for names in needed for name in names)
-        shared = {
-            name: text
-            for name, text in self.globals_.items()
-            if _is_function(text) and (users[name] > 1 or 2 * len(text) > PIECE)
-        }
-        self.groups += _grouped(shared, piece)
-        self.exported = _headers({**functions.units, **shared})
-
-    def modules(self) -> Iterable[str]:
-        """Yield the text of each module."""
-        for group in self.groups:
-            yield self._module(group)
-
-    def _module(self, group: Mapping[str, str]) -> str:
-        needed = self._needed(group.values(), self.exported)
-        declared = self.functions.declarations
+    def _give(self, group: Mapping[str, str]) -> None:
+        needed = self._needed(group.values(), self._headers)
+        declared = self.declarations
         lines = [declared[name] for name in needed if name in declared]
         lines += [
-            f"declare hidden {self.exported[name]}"
+            f"declare hidden {self._headers[name]}"
             for name in needed
-            if name in self.exported and name not in group
+            if name in self._headers and name not in group
         ]
         own = [
             self.globals_[name]
             for name in needed
-            if name in self.globals_ and name not in self.exported
+            if name in self.globals_ and name not in self._headers
         ]
-        texts = [_visible(n, t) if n in self.exported else t for n, t in group.items()]
-        return module_text(self.target, lines, texts, own)
+        texts = [_visible(n, text) if n else text for n, text in group.items()]
+        self.ready(module_text(self.target, lines, texts, own))
 
     def _needed(
-        self, texts: Iterable[str], without: Iterable[str] = ()
+        self, texts: Iterable[str], apart: Mapping[str, str]
     ) -> dict[str, None]:
-        """Return the symbols in texts and in the globals that they need."""
+        """Return the symbols in texts and in the globals that they need.
+
+        What is `apart` counts, and what it needs does not.
+        """
         found: dict[str, None] = {}
         waiting = [name for text in texts for name in _symbols(text)]
-        apart = set(without)
         while waiting:
             name = waiting.pop()
             if name not in found:
                 found[name] = None
-                waiting += () if name in apart else self.uses.get(name, ())
+                if name not in apart:
+                    waiting += _symbols(self.globals_.get(name, ""))
         return found
 
 
@@ -125,27 +130,10 @@ def _is_function(text: str) -> bool:
     return text.startswith("define internal ")
 
 
-def _grouped(texts: Mapping[str, str], piece: int) -> list[dict[str, str]]:
-    """Return texts, in order, in groups of at least `piece` but for the last."""
-    groups: list[dict[str, str]] = []
-    size = piece
-    for name, text in texts.items():
-        if size >= piece:
-            groups.append({})
-            size = 0
-        groups[-1][name] = text
-        size += len(text)
-    return groups
-
-
-def _headers(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return what declares each of the functions: ``void @k0(ptr %x)``."""
-    out = {}
-    for name, text in texts.items():
-        for header, symbol in _HEADER.findall(text):
-            if symbol == name:
-                out[name] = header
-    return out
+def _header(symbol: str, text: str) -> str:
+    """Return what declares a function of a text: ``void @k0(ptr %x)``."""
+    header: str = next(h for h, name in _HEADER.findall(text) if name == symbol)
+    return header
 
 
 def _visible(symbol: str, text: str) -> str:

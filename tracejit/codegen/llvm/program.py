@@ -40,7 +40,7 @@ from .emission import KernelCode, ModuleScope, symbol_of
 from .externs import ExternLoop, LoopCall, pointer_count
 from .host import MAIN_SYMBOL, HostEmitter
 from .kernels import emit_kernel
-from .modules import Functions
+from .modules import Modules
 from .probes import begin_call, note, note_text, read_clock
 from .sharing import JOB_SYMBOL, SERIAL, WAKE_SYMBOL, Threading
 from .steps import write_step
@@ -83,8 +83,6 @@ class ProgramCode:
     ----------
     text : str
         One LLVM module.
-    pieces : tuple of str
-        The same functions in several modules, to be compiled side by side.
     imports : mapping of str to int
         Addresses of NumPy's loops and of constants.
     needs_host : bool
@@ -106,7 +104,6 @@ class ProgramCode:
     """
 
     text: str
-    pieces: tuple[str, ...]
     imports: Mapping[str, int]
     needs_host: bool
     needs_pool: bool
@@ -125,6 +122,7 @@ def emit_program(
     threading: Threading = SERIAL,
     probed: bool = False,
     annotated: bool = False,
+    ready: Callable[[str], None] = lambda text: None,
 ) -> ProgramCode:
     """Return the code of a Program.
 
@@ -141,6 +139,9 @@ def emit_program(
         Whether the time of each step is noted (see `probes`).
     annotated : bool
         Whether comments of the text name the values of kernels that lines compute.
+    ready : callable
+        Takes the text of each module as soon as it is written, so that it is compiled
+        meanwhile.
 
     Raises
     ------
@@ -148,7 +149,7 @@ def emit_program(
         If a buffer has no place.
     """
     kind = _ProbedEmitter if probed else _ProgramEmitter
-    return kind(program, target, resolve, threading, annotated).emit()
+    return kind(program, target, resolve, threading, annotated, ready).emit()
 
 
 def buffers_read(steps: Sequence[Step]) -> set[str]:
@@ -166,8 +167,11 @@ class _ProgramEmitter(HostEmitter):
         resolve: Resolver,
         threading: Threading,
         annotated: bool,
+        ready: Callable[[str], None],
     ) -> None:
         self.scope = ModuleScope(annotated=annotated)
+        scope = self.scope
+        self.modules = Modules(target, scope.declarations, scope.globals_, ready)
         super().__init__(program, self.scope.emitter())
         self.target, self.resolve, self.threading = target, resolve, threading
         self.kernels: dict[str, KernelCode] = {}
@@ -220,20 +224,12 @@ class _ProgramEmitter(HostEmitter):
             if is_long and is_straight
             else "nounwind",
         )
+        main = self._with_helpers(main)
+        self.modules.finish(main)
         codes: dict[str, KernelCode | StepCode] = {**self.kernels, **self.written}
-        functions = Functions(
-            self._with_helpers(main),
-            {
-                **{code.symbol: code.text for code in self.kernels.values()},
-                **{symbol: code.text for symbol, code in self.written.items()},
-            },
-            self.scope.declarations,
-            self.scope.globals_,
-        )
         scratch = max((code.scratch_bytes for code in codes.values()), default=0)
         return ProgramCode(
-            functions.whole(self.target),
-            functions.pieces(self.target),
+            self.modules.whole(main),
             {**self.imports, **{k: x.ctypes.data for k, x in self.constants.items()}},
             self.needs_host,
             self._needs_pool,
@@ -303,7 +299,7 @@ class _ProgramEmitter(HostEmitter):
             others = sum(kernel.name == known for known, *_ in self.names)
             name = f"{kernel.name}.{others}" if others else kernel.name
             self.names[kernel.name, uncached, beside] = name
-            self.kernels[name] = emit_kernel(
+            code = self.kernels[name] = emit_kernel(
                 replace(kernel, name=name),
                 schedule,
                 self.target,
@@ -312,6 +308,7 @@ class _ProgramEmitter(HostEmitter):
                 uncached=uncached,
                 beside=beside,
             )
+            self.modules.add(code.symbol, code.text)
         return self.kernels[name]
 
     def _beside(self, step: Run) -> Beside:
@@ -405,6 +402,7 @@ class _ProgramEmitter(HostEmitter):
         if code is None:
             return None
         self.written[setting.symbol] = code
+        self.modules.add(setting.symbol, code.text)
         return setting.symbol, code
 
     def _call_routine(self, step: Extern, routine: LapackRoutine, number: int) -> int:
@@ -414,6 +412,7 @@ class _ProgramEmitter(HostEmitter):
             self._host_call(step, number)
             return 0
         self.written[setting.symbol] = code
+        self.modules.add(setting.symbol, code.text)
         self.imports[routine.symbol] = routine.function
         return self._call_step(step, setting.symbol, code, number)
 

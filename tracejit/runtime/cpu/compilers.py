@@ -7,10 +7,11 @@ function of the same library without the lock. Other Python threads run meanwhil
 """
 
 import ctypes
-import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -62,53 +63,84 @@ class Compilers:
             self._idle.append(machine)
 
 
-def side_by_side(
-    build: Callable[[str], bytes], texts: Sequence[str], threads: int
-) -> list[bytes]:
-    """Build each of some texts; the longest first, on several threads.
+class SideBySide:
+    """Builds texts on several threads while more are written.
+
+    Leave it by `results`, or as a context: then what is not built yet is left alone.
 
     Parameters
     ----------
     build : callable
-    texts : sequence of str
+        From a text to object code.
     threads : int
-        How many at most.
+        How many at most, that of the caller, who writes at first, among them.
 
-    Returns
-    -------
-    list of bytes
-        In the order of `texts`.
-
-    Raises
-    ------
-    Exception
-        What the first text in order raised, when all threads have ended.
+    Examples
+    --------
+    >>> with SideBySide(str.encode, threads=2) as builds:
+    ...     builds.put("a")
+    ...     builds.put("b")
+    ...     builds.results()
+    [b'a', b'b']
     """
-    found: list[bytes | BaseException] = [b""] * len(texts)
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-    places = itertools.count()  # which one is next: `next` is one step under the GIL
 
-    def work() -> None:
-        while (place := next(places)) < len(order):
-            i = order[place]
+    def __init__(self, build: Callable[[str], bytes], threads: int) -> None:
+        self._build = build
+        self._most_helpers = min(threads, MOST_THREADS) - 1
+        self._helpers: list[threading.Thread] = []
+        self._waiting: SimpleQueue[tuple[int, str] | None] = SimpleQueue()
+        self._found: list[bytes | BaseException] = []
+
+    def put(self, text: str) -> None:
+        """Have a text built."""
+        self._waiting.put((len(self._found), text))
+        self._found.append(b"")
+        if len(self._helpers) < self._most_helpers:
+            self._helpers.append(threading.Thread(target=self._work, daemon=True))
+            self._helpers[-1].start()
+
+    def results(self) -> list[bytes]:
+        """Return what was built, in order.
+
+        Raises
+        ------
+        Exception
+            What the first text in order raised, when all threads have ended.
+        """
+        for _ in range(1 + len(self._helpers)):
+            self._waiting.put(None)
+        self._work()
+        self._join()
+        out = []
+        for one in self._found:
+            if isinstance(one, BaseException):
+                raise one
+            out.append(one)
+        return out
+
+    def __enter__(self) -> "SideBySide":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(Empty):
+            while self._helpers:
+                self._waiting.get_nowait()
+        for _ in self._helpers:
+            self._waiting.put(None)
+        self._join()
+
+    def _work(self) -> None:
+        while (job := self._waiting.get()) is not None:
+            place, text = job
             try:
-                found[i] = build(texts[i])
+                self._found[place] = self._build(text)
             except BaseException as error:  # raised by the caller
-                found[i] = error
+                self._found[place] = error
 
-    count = min(threads, len(texts), MOST_THREADS)
-    helpers = [threading.Thread(target=work, daemon=True) for _ in range(count - 1)]
-    for helper in helpers:
-        helper.start()
-    work()
-    for helper in helpers:
-        helper.join()
-    out = []
-    for one in found:
-        if isinstance(one, BaseException):
-            raise one
-        out.append(one)
-    return out
+    def _join(self) -> None:
+        for helper in self._helpers:
+            helper.join()
+        self._helpers.clear()
 
 
 def _object_code(machine: "TargetMachine", module: "ModuleRef") -> bytes:

@@ -23,7 +23,7 @@ from ...codegen.llvm.target import Target
 from ...disk import configured, key_of
 from ...errors import InternalError
 from .builtins import BUILTINS, builtins_text
-from .compilers import OPT_LEVEL, Compilers, side_by_side, target_machine
+from .compilers import OPT_LEVEL, Compilers, SideBySide, target_machine
 from .elf import Unlinkable, link
 from .image import Image
 
@@ -137,21 +137,9 @@ class Engine:
         disk.put(key, {"object": image})
         return image
 
-    def compile_all(self, texts: Sequence[str], threads: int = 1) -> list[bytes]:
-        """Return the object code of several modules, compiled side by side.
-
-        Parameters
-        ----------
-        texts : sequence of str
-        threads : int
-            How many at most.
-
-        Raises
-        ------
-        InternalError
-            If a text is not a valid module; shows the line.
-        """
-        return side_by_side(self.compile, texts, threads)
+    def side_by_side(self, threads: int = 1) -> SideBySide:
+        """Return what compiles modules on several threads while others are written."""
+        return SideBySide(self.compile, threads)
 
     def _build(self, text: str) -> bytes:
         context = llvm_library().create_context()

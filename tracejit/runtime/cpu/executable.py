@@ -56,7 +56,8 @@ class CpuExecutable(NativeProgram):
     probes : Probes or None
         What it noted.
     timings : dict of str to float
-        Seconds for each stage of building: ``emit``, ``build``, ``link``.
+        Seconds for each stage of building: ``emit``, ``build`` (what is left of it
+        when all is emitted), ``link``.
     image : Image, optional
         The linked code, where it was not LLVM that linked it.
 
@@ -78,12 +79,15 @@ class CpuExecutable(NativeProgram):
         if probed:
             check_clock(target)
         start = time.perf_counter()
-        code = emit_program(program, target, resolve_loop, threading, probed)
-        emitted = time.perf_counter()
         engine = engine_for(target)
-        if code.needs_pool:  # compiled meanwhile
-            Thread(target=pool, args=(target,), daemon=True).start()
-        objects = engine.compile_all(code.pieces, threading.threads)
+        with engine.side_by_side(threading.threads) as builds:
+            code = emit_program(
+                program, target, resolve_loop, threading, probed, ready=builds.put
+            )
+            emitted = time.perf_counter()
+            if code.needs_pool:  # compiled meanwhile
+                Thread(target=pool, args=(target,), daemon=True).start()
+            objects = builds.results()
         built = time.perf_counter()
         self._code = code
         self._host = HostCalls(code.steps, program.by_name)

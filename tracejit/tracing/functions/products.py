@@ -226,7 +226,7 @@ def cross(
     sizes = x.shape[-1], y.shape[-1]
     with warnings.catch_warnings():  # of two components, until NumPy 2.5 raises
         warnings.simplefilter("ignore", DeprecationWarning)
-        np.cross(*map(np.ones, sizes))  # NumPy's error for others
+        np.cross(np.ones(sizes[0]), np.ones(sizes[1]))  # NumPy's error for others
     if sizes == (2, 2):
         return x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]
     x, y = (_in_space(v) for v in (x, y))
