@@ -4,6 +4,7 @@ Needs `Convolution`. Establishes which of three forms it has (see `conv` and
 `conv_sums`), and the parts that threads share.
 """
 
+from dataclasses import replace
 from math import prod
 
 from .conv_shape import Convolution, Role
@@ -81,7 +82,10 @@ def parts_along(found: Convolution, target: Target) -> dict[str, int]:
     )
     if not has_taps_forward(found, target):
         cut = _equal_parts(filters, -(-_ENOUGH // (batch * group)), _LEAST_ROWS)
-        return {"batch": batch, "group": group, "filters": cut}
+        counts = {"batch": batch, "group": group, "filters": cut}
+        if found.outer is not None and found.outer == found.group.axis:
+            counts = {"group": group, **counts}
+        return counts
     most = -(-_ENOUGH // group)
     images = _equal_parts(batch, most, _LEAST_ROWS)
     vectors, rest = divmod(filters, target.lanes(8 * found.dtype.itemsize))
@@ -97,7 +101,7 @@ def quantum_along(found: Convolution, axis: str, target: Target) -> int | None:
     """
     if has_taps_forward(found, target):
         return None
-    for name, count in parts_along(found, target).items():
+    for name, count in parts_along(replace(found, outer=axis), target).items():
         role = role_of(found, name)
         if role.axis == axis:
             return role.extent // count
