@@ -229,24 +229,3 @@ def test_mistakes_are_named_with_the_line(x, w, options, message):
             run(x, w, **options)
         assert message in str(caught.value)
         assert "test_conv.py" in str(caught.value)
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-def test_what_follows_groups_reads_them_from_the_cache(threads):
-    """A block is a group of all images: an image would be 2 MB of scratch."""
-    rng = np.random.default_rng(0)
-    shapes = (2, 16, 180, 181), (16, 1, 3, 3), (16, 1, 1)
-    x, w, b = (rng.normal(size=s).astype(np.float32) for s in shapes)
-
-    def conv(x, w):
-        return tj.nn.conv(x, w, groups=16, padding=1)
-
-    def layer(x, w, b):
-        return np.maximum(conv(x, w) + b, 0)
-
-    with tj.config.override(threads=threads, share_from=1):
-        compiled = tj.jit(layer).compile(x, w, b)
-        got = compiled([x, w, b])
-    (cost,) = compiled.executable.code.costs.values()
-    assert cost.scratch_bytes < threads * x[0].nbytes // 2
-    np.testing.assert_array_equal(got, np.maximum(tj.jit(conv)(x, w) + b, 0))

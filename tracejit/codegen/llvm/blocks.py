@@ -35,8 +35,6 @@ from .target import Target
 _BATCH_ELEMENTS = 1 << 14
 # A product of few rows takes as long as reading B: from so many bytes threads share it.
 _LEAST_B_BYTES = 1 << 19
-# What scratch may have to stay in the cache of a core beside what is read and written.
-_SCRATCH_BYTES = 1 << 18
 # B is read again for each block of rows: it should stay in the last cache.
 MOST_B_BYTES = 1 << 24
 
@@ -85,7 +83,7 @@ def plan_of(kernel: Kernel, schedule: Schedule, target: Target) -> Plan:
     if schedule.loops:
         plan = _blocked(kernel, schedule, target, schedule.loops[0])
         if plan is not None and plan.extent > plan.quantum:
-            return _with_less_scratch(plan, kernel, schedule, target)
+            return plan
     stages = stages_of(kernel, schedule, has_pairs=target.has_pairs)
     in_columns = _in_columns(stages, target)
     if in_columns is not None:
@@ -171,29 +169,6 @@ def _blocked(
     step = min(-(-min(blocks) // unit) * unit, -(-extent // unit) * unit)
     small = _shrunk(stages, axis, step)
     return Plan(small, once, ranged, axis, Split.ROWS, extent, unit, max(step, 1))
-
-
-def _with_less_scratch(
-    plan: Plan, kernel: Kernel, schedule: Schedule, target: Target
-) -> Plan:
-    """Return a plan in blocks of channels where images do not stay in the cache.
-
-    Groups of a convolution are as independent of each other as its images.
-    """
-    axes = {c.group.axis for c in _convolutions(plan.ranged)} - {None, plan.axis}
-    if len(axes) != 1 or _scratch_bytes(plan) <= _SCRATCH_BYTES:
-        return plan
-    (axis,) = axes
-    assert axis is not None
-    loops = (axis, *(a for a in schedule.loops if a != axis))
-    other = _blocked(kernel, replace(schedule, loops=loops), target, axis)
-    if other is None or other.extent <= other.quantum:
-        return plan
-    return min(plan, other, key=_scratch_bytes)
-
-
-def _scratch_bytes(plan: Plan) -> int:
-    return sum(prod(b.shape) * b.dtype.itemsize for b in plan.stages.temporaries)
 
 
 def _convolutions(stages: Sequence[Stage]) -> list[Convolution]:

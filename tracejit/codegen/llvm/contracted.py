@@ -48,7 +48,6 @@ def _convolution(made: Emission, convolution: Convolution) -> KernelCode:
     symbol, em = made.symbol, made.scope.emitter()
     pointers = parameter_names(made.kernel)
     emitter = made.scope.emitter
-    convolution = replace(convolution, outer=made.span)
     code = emit_convolution(f"{symbol}.conv", convolution, made.target, emitter)
     values = [pointers[b] for b in convolution.buffers]
     if made.span is not None:

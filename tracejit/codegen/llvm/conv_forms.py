@@ -4,7 +4,6 @@ Needs `Convolution`. Establishes which of three forms it has (see `conv` and
 `conv_sums`), and the parts that threads share.
 """
 
-from dataclasses import replace
 from math import prod
 
 from .conv_shape import Convolution, Role
@@ -82,10 +81,7 @@ def parts_along(found: Convolution, target: Target) -> dict[str, int]:
     )
     if not has_taps_forward(found, target):
         cut = _equal_parts(filters, -(-_ENOUGH // (batch * group)), _LEAST_ROWS)
-        counts = {"batch": batch, "group": group, "filters": cut}
-        if found.outer is not None and found.outer == found.group.axis:
-            counts = {"group": group, **counts}
-        return counts
+        return {"batch": batch, "group": group, "filters": cut}
     most = -(-_ENOUGH // group)
     images = _equal_parts(batch, most, _LEAST_ROWS)
     vectors, rest = divmod(filters, target.lanes(8 * found.dtype.itemsize))
@@ -101,7 +97,7 @@ def quantum_along(found: Convolution, axis: str, target: Target) -> int | None:
     """
     if has_taps_forward(found, target):
         return None
-    for name, count in parts_along(replace(found, outer=axis), target).items():
+    for name, count in parts_along(found, target).items():
         role = role_of(found, name)
         if role.axis == axis:
             return role.extent // count

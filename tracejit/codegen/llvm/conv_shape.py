@@ -82,8 +82,6 @@ class Convolution:
         At least two; the first of one spatial axis is trivial.
     buffers : tuple of str
         Names of x, w and the result.
-    outer : str or None
-        The axis of which ranges are computed, if it is not that of the batch.
     """
 
     dtype: np.dtype
@@ -93,7 +91,6 @@ class Convolution:
     channels: Role
     windows: tuple[Window, ...]
     buffers: tuple[str, str, str]
-    outer: str | None = None
 
 
 @dataclass(frozen=True)
