@@ -167,13 +167,42 @@ def test_a_fixed_carry_is_a_constant():
     assert got.outvars[1] is got.invars[2]
 
 
-def test_what_may_raise_is_not_hoisted():
-    body = PLAIN.replace("mul %h, %w", "mul %h, %g")
-    body = f"""%i: i64[3] = constant {{value=dense<i64[3]: 0 1 7>}}
-    %g: f64[3] = gather %w, %i {{axes=(0), batch=0, mode="raise"}}
-    {body}"""
-    assert not applied("hoist_scan", scan(body))[1]
-    assert applied("hoist_scan", scan(body.replace("raise", "clip")))[1]
+GATHERS = """%i: i64[3] = constant {value=dense<i64[3]: 0 1 7>}
+    %g: f64[3] = gather %w, %i {axes=(0), batch=0, mode="raise"}
+    """
+GATHERED = PLAIN.replace("mul %h, %w", "mul %h, %g")
+
+
+def gathers_inside(graph: Graph) -> int:
+    (eqn,) = (e for e in graph.eqns if e.primitive.name in ("scan", "while"))
+    body = eqn.params["body"]
+    return sum(e.primitive.name == "gather" for e in body.eqns)
+
+
+def test_what_raises_at_the_first_turn_raises_before_it():
+    got, fired = applied("hoist_scan", scan(GATHERS + GATHERED))
+    assert fired
+    assert gathers_inside(got) == 0
+    assert [e.primitive.name for e in got.eqns].count("gather") == 1
+
+
+def test_what_may_raise_is_not_hoisted_over_what_raises_before_it():
+    first = """%p: i64[3] = convert %h {dtype=i64}
+    %q: f64[3] = gather %h, %p {axes=(0), batch=0, mode="raise"}
+    """
+    body = first + GATHERS + GATHERED.replace("add %s, %x", "add %s, %q")
+    got, _ = applied("hoist_scan", scan(body))
+    assert gathers_inside(got) == 2
+    got, _ = applied("hoist_scan", scan(body.replace("raise", "clip")))
+    assert gathers_inside(got) == 1
+
+
+def test_what_may_raise_is_not_hoisted_where_no_turn_may_run():
+    looked_up = f"{GATHERS}%0: f64[3] = mul %h, %g"
+    text = WHILE.replace("%0: f64[3] = mul %h, %e", looked_up)
+    assert looked_up in text
+    got, _ = applied("hoist_while", parse_graph(text))
+    assert gathers_inside(got) == 1
 
 
 # --- what nobody reads ------------------------------------------------------------

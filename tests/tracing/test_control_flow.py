@@ -353,6 +353,78 @@ def test_invariant_code_runs_once():
     check(f, np.ones((3, 3)) / 9, X, np.ones((4, 3)))
 
 
+# --- what bodies compute of what is around them ------------------------------------
+
+
+def of_closures(p, x, i):
+    return tj.cond(p, lambda: np.sort(x).astype(np.float32)[i], lambda: np.float32(0))
+
+
+def test_a_branch_that_is_not_taken_computes_nothing():
+    lowered = tj.jit(of_closures).lower(np.array(True), X, np.array(1))
+    assert not any(isinstance(s, Extern) for s in lowered.program.steps)
+    (branches,) = (s for s in lowered.program.steps if isinstance(s, If))
+    assert any(isinstance(s, Extern) for s in branches.on_true)
+
+
+def test_a_branch_that_is_not_taken_raises_nothing():
+    chosen = tj.jit(of_closures)
+    assert chosen(np.array(True), X, np.array(1)) == np.float32(0.5)
+    assert chosen(np.array(False), X, np.array(9)) == 0
+    with pytest.raises(IndexRangeError):
+        chosen(np.array(True), X, np.array(9))
+
+
+def test_a_turn_that_does_not_run_raises_nothing():
+    def sums(n, x, i):
+        return tj.fori_loop(0, n, lambda k, c: c + x[i], 0.0)
+
+    compiled = tj.jit(sums)
+    assert compiled(np.array(0), X, np.array(9)) == 0
+    assert compiled(np.array(2), X, np.array(2)) == 4
+    with pytest.raises(IndexRangeError):
+        compiled(np.array(1), X, np.array(9))
+
+
+def test_prints_and_checks_of_what_is_around_wait_for_their_branch(capsys):
+    def noisy(p, x):
+        is_small = x[0] < 1
+
+        def look():
+            tj.debug.print("first: {}", x[0])
+            tj.debug.check(is_small, "too large: {}", x[0])
+            return x.sum()
+
+        return tj.cond(p, look, lambda: x.max())
+
+    compiled = tj.jit(noisy)
+    assert compiled(np.array(False), X + 9) == 11
+    assert capsys.readouterr().out == ""
+    assert compiled(np.array(True), X) == 1.5
+    assert capsys.readouterr().out == "first: 0.5\n"
+
+
+@pytest.mark.parametrize("p", [True, False])
+def test_gradients_by_what_branches_close_over(p):
+    def loss(x, p):
+        return tj.cond(p, lambda: np.sum(np.sin(x) * x[1]), lambda: x[2] * 3)
+
+    want = np.cos(X) * X[1] + np.sum(np.sin(X)) * np.eye(3)[1]
+    for wrap in (tj.jit, lambda f: f):
+        got = wrap(tj.grad(loss))(X, np.array(p))
+        same(got, want if p else 3 * np.eye(3)[2])
+
+
+def test_derivatives_inside_of_branches_are_of_the_branch():
+    def slope(p, x):
+        return tj.cond(p, lambda: tj.grad(lambda y: np.sum(y**3 * x))(x), lambda: x)
+
+    compiled = tj.jit(slope)
+    steps = compiled.lower(np.array(True), X).program.steps
+    assert [type(s) for s in steps] == [If]
+    same(compiled(np.array(True), X), 3 * X**3)
+
+
 def test_composites_in_bodies_have_their_derivatives():
     """A softmax in a turn is differentiated without a mask of maxima."""
 

@@ -66,3 +66,21 @@ def test_members_of_many(dtype: str, members: str) -> None:
     for invert in (False, True):
         got = tj.jit(lambda x, a, i=invert: np.isin(x, a, invert=i))(x, among)
         np.testing.assert_array_equal(got, np.isin(x, among, invert=invert))
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i8", "u8"])
+@pytest.mark.parametrize("spread", [50, 10**18], ids=["near", "far"])
+def test_integers_among_many(dtype, spread):
+    """By a table where the members lie together, by places in order elsewhere."""
+    info = np.iinfo(dtype)
+    rng = np.random.default_rng(0)
+    high = min(spread, info.max)
+    low = -high if info.min < 0 else 0
+    x = rng.integers(low, high, 2000, dtype=dtype)
+    x[:4] = info.min, info.max, 0, high - 1
+    members = rng.choice(x, 400)
+    invert = spread == 50
+    isin = tj.jit(lambda x, members: np.isin(x, members, invert=invert))
+    for given in (members, members // 2, members * 0 + members[0]):
+        want = np.isin(x, given, invert=invert)
+        np.testing.assert_array_equal(isin(x, given), want, strict=True)

@@ -19,7 +19,7 @@ from .ops.shape import (
     slice_p,
     transpose_p,
 )
-from .primitive import Kind
+from .primitive import Effect, Kind
 
 # What costs nothing where it is read.
 FREE = (
@@ -34,6 +34,7 @@ CHEAP_ELEMENTWISE = frozenset(
         *("bitcast", "stop_gradient", "real", "imag", "conj", "complex"),
     )
 )
+CHECKS = frozenset((Effect.CHECK,))
 SMALL_BYTES = 1 << 14  # invariant arrays that are loaded from the caches anyway
 
 
@@ -63,16 +64,17 @@ class Hoisted:
     body: Graph
 
 
-def hoist_invariant(body: Graph, consts: int) -> Hoisted | None:
+def hoist_invariant(body: Graph, consts: int, runs: bool) -> Hoisted | None:
     """Take out what depends only on the first `consts` inputs; None if nothing does.
 
     Views stay, and so does cheap arithmetic that makes a large array of smaller ones:
     a mask compared of two counts is made faster than it is loaded. Equations that may
-    raise stay too, since a body may never run.
+    raise are taken out where it is known that the body `runs`, and none before them
+    raises or prints.
     """
-    moved = _moved(body, frozenset(body.invars[:consts]))
+    moved = _moved(body, frozenset(body.invars[:consts]), runs)
     needed = _needed(body, moved)
-    if not needed:
+    if not needed and not any(e.effects for e in moved):
         return None
     outer = Builder(f"{body.name}_once")
     env: dict[Var, Atom] = {
@@ -82,7 +84,8 @@ def hoist_invariant(body: Graph, consts: int) -> Hoisted | None:
         _replay(outer, eqn, env)
     outside = outer.build([env[v] for v in needed])
     fixed, rest = body.invars[:consts], body.invars[consts:]
-    kept = [e for e in body.eqns if not any(v in needed for v in e.outvars)]
+    gone = {e for e in moved if e.effects or any(v in needed for v in e.outvars)}
+    kept = [e for e in body.eqns if e not in gone]
     kept = live_equations(kept, body.outvars)
     inner = Graph(body.name, [*fixed, *needed, *rest], body.outvars, kept)
     return Hoisted(outside, renamed(inner))
@@ -101,16 +104,20 @@ def _replay(b: Builder, eqn: Eqn, env: dict[Var, Atom]) -> None:
     env.update(zip(eqn.outvars, outs, strict=True))
 
 
-def _moved(body: Graph, fixed: frozenset[Var]) -> dict[Eqn, bool]:
+def _moved(body: Graph, fixed: frozenset[Var], runs: bool) -> dict[Eqn, bool]:
     """Return the invariant equations, and whether each is worth its memory."""
     invariant = set(fixed)
     stored = set(fixed)  # invariant, and in memory if they are computed outside
     moved: dict[Eqn, bool] = {}
     for eqn in body.eqns:
-        if eqn.effects or not all(x in invariant for x in _variables(eqn)):
+        is_invariant = all(x in invariant for x in _variables(eqn))
+        if eqn.effects and not (is_invariant and runs and eqn.effects == CHECKS):
+            runs = False  # what follows it runs if it does not raise
+            continue
+        if not is_invariant:
             continue
         invariant.update(eqn.outvars)
-        moved[eqn] = _is_worth_memory(eqn, stored)
+        moved[eqn] = bool(eqn.effects) or _is_worth_memory(eqn, stored)
         if moved[eqn]:
             stored.update(eqn.outvars)
     return moved

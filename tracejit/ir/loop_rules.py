@@ -78,7 +78,8 @@ def scan_fixed_carry(
 def hoist_scan(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | None:
     """Compute once what is the same at every turn."""
     scan = ScanParams.of(params)
-    found = hoist_invariant(scan.body, scan.consts) if scan.length else None
+    runs = scan.length > 0
+    found = hoist_invariant(scan.body, scan.consts, runs) if runs else None
     if found is None:
         return None
     fixed = ins[: scan.consts]
@@ -92,8 +93,8 @@ def hoist_while(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms |
     """Compute once what is the same at every turn, of the test and of the body."""
     loop = WhileParams.of(params)
     for_test, for_body, carries = loop.split(ins)
-    in_test = hoist_invariant(loop.test, loop.test_consts)
-    in_body = hoist_invariant(loop.body, loop.body_consts)
+    in_test = hoist_invariant(loop.test, loop.test_consts, runs=True)
+    in_body = hoist_invariant(loop.body, loop.body_consts, runs=False)
     if in_test is None and in_body is None:
         return None
     if in_test is not None:

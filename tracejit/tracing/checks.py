@@ -11,6 +11,7 @@ import numpy as np
 from ..ir import dtypes as dt
 from ..ir.ops.callback import check_p
 from ..ir.primitive import HostFunction
+from .trace import trace_of
 from .tracer import Tracer
 
 
@@ -20,5 +21,7 @@ def record_check(
     operands: Sequence[Tracer] = (),
 ) -> None:
     """Record that `fail` is called with the operands unless a truth holds."""
-    atoms = [holds.convert(dt.BOOL), *(x.read() for x in operands)]
-    holds.home.emit_all(check_p, atoms, {"fn": HostFunction("check", fail)})
+    trace = trace_of((holds, *operands))
+    truth, *values = (trace.lift(x) for x in (holds, *operands))
+    atoms = [truth.convert(dt.BOOL), *(x.read() for x in values)]
+    trace.emit_all(check_p, atoms, {"fn": HostFunction("check", fail)})

@@ -23,8 +23,8 @@ from .creation import call
 from .masked import Masked, unsupported_mask
 from .source import user_line
 from .storage import Kind, own
+from .trace import trace_of
 from .tracer import Tracer
-from .ufuncs import trace_of
 from .views import Strided
 
 Array = np.ndarray

@@ -11,7 +11,7 @@ import enum
 import threading
 import warnings
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 
 import numpy as np
@@ -79,6 +79,11 @@ class Trace:
     orders : int, optional
         How many derivatives will be taken of it at most; unless given, as many as
         traces around it are for one.
+
+    Attributes
+    ----------
+    body : Trace or None
+        The innermost branch or turn that it is, or is inside of.
     """
 
     name: str
@@ -89,6 +94,7 @@ class Trace:
     orders: int | None = None
     device: object = "cpu"
     builder: Builder = field(init=False)
+    body: "Trace | None" = field(init=False, default=None)
     captures: list[CapturedArray] = field(default_factory=list)
     outer_values: list[OuterValue] = field(default_factory=list)
     origins: dict[Var, Tracer] = field(default_factory=dict)
@@ -103,6 +109,9 @@ class Trace:
         self.builder = Builder(self.name, recording_rules(), value_number=True)
         if self.parent is not None:
             self.device, self.turns = self.parent.device, self.parent.turns
+            self.body = self.parent.body
+        if self.role is Role.BODY:
+            self.body = self
 
     @property
     def depth(self) -> int:
@@ -189,6 +198,15 @@ class Trace:
         if running is None or running.depth <= self.depth:
             return self
         return running
+
+    def recorder(self) -> "Trace":
+        """Return the trace that records what is computed of values of this one.
+
+        What a branch or a turn computes is computed in it alone, whatever of.
+        """
+        running = _running.trace
+        body = None if running is None else running.body
+        return body if body is not None and body.depth > self.depth else self
 
     def check_innermost(self) -> None:
         """Raise when a trace inside of this one is running: values here are fixed.
@@ -394,6 +412,24 @@ class Trace:
         self.outer_values.append(OuterValue(outer, x.storage.version, var))
         assert isinstance(outer, Tracer)
         return value_tracer(self, x, var)
+
+
+def trace_of(values: Iterable[object]) -> Trace:
+    """Return the trace that records what is computed of `values`.
+
+    The innermost one among theirs, so that what has no derivative and no examples is
+    computed outside, or the branch or turn that is traced. The running one if no value
+    is traced.
+    """
+    found: Trace | None = None
+    for x in values:
+        if isinstance(x, Tracer):
+            home = x.home
+            if found is None or (found is not home and home.depth > found.depth):
+                found = home
+    found = found or current_trace()
+    assert found is not None
+    return found.recorder()
 
 
 def value_tracer(trace: Trace, outer: Tracer, var: Var) -> Tracer:

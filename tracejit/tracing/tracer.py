@@ -590,6 +590,9 @@ class Tracer(Shadowed):
                     raise
             else:
                 return self.derive(Reshaped(shadow.shape), shadow)
+        here = self.home.recorder()
+        if here is not self.home:
+            return here.lift(self)._reshaped(sizes, order, copy)
         resolved = np.reshape(np.empty(self.shape, np.bool_), sizes).shape
         atom = reshape(self.home.builder, self.read(), resolved)
         known = np.array(self.shadow).reshape(resolved) if self.is_known else None
@@ -642,6 +645,9 @@ class Tracer(Shadowed):
         subok: bool = True,
         copy: bool = True,
     ) -> "Tracer":
+        here = self.home.recorder()
+        if here is not self.home:
+            return here.lift(self).astype(dtype, order, casting, subok, copy)
         target = dt.canonical(dtype)
         check_cast(self.dtype, target, casting)
         if not copy and target == self.dtype:

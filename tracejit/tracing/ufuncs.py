@@ -25,7 +25,7 @@ from ..records import dataclass
 from .alternatives import ELSEWHERE
 from .source import user_line
 from .storage import Kind, contiguous_strides
-from .trace import Trace, current_trace
+from .trace import Trace, trace_of
 from .tracer import Tracer, depends_of
 
 Lowering = Callable[..., Atom]
@@ -39,19 +39,6 @@ def unsupported(what: str, hint: str = "") -> UnsupportedError:
         source=user_line(),
         hint=hint or ELSEWHERE,
     )
-
-
-def trace_of(values: Sequence[object]) -> Trace:
-    """Return the innermost trace among `values`, else the running one."""
-    found: Trace | None = None
-    for x in values:
-        if isinstance(x, Tracer):
-            home = x.home
-            if found is None or (found is not home and home.depth > found.depth):
-                found = home
-    found = found or current_trace()
-    assert found is not None
-    return found
 
 
 @dataclass(frozen=True)

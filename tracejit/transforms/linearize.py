@@ -172,7 +172,7 @@ class Derivatives:
     scans: dict[tuple[Graph, Mask], LinearizedScan] = field(default_factory=dict)
     joints: dict[tuple[Graph, Mask], JointBody] = field(default_factory=dict)
     permuted: dict[tuple[Graph, Mask], Graph] = field(default_factory=dict)
-    hoisted: dict[tuple[Graph, int], Hoisted | None] = field(default_factory=dict)
+    hoisted: dict[tuple[Graph, int, bool], Hoisted | None] = field(default_factory=dict)
     separated: dict[Graph, Graph] = field(default_factory=dict)
     attentions: dict[tuple[Graph, Mask], Linearized] = field(default_factory=dict)
     joint: bool = False

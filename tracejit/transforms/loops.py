@@ -108,7 +108,7 @@ def _hoisted_scan(
     known: Derivatives,
 ) -> tuple[ScanParams, Sequence[Atom], Sequence[Maybe]]:
     """Compute and differentiate outside of the loop what is the same at every turn."""
-    found = _hoisted(p.body, p.consts, known)
+    found = _hoisted(p, known)
     if found is None:
         return p, ins, tangents
     n = p.consts
@@ -117,10 +117,10 @@ def _hoisted_scan(
     return p, [*ins[:n], *more, *ins[n:]], [*tangents[:n], *ts, *tangents[n:]]
 
 
-def _hoisted(body: Graph, consts: int, known: Derivatives) -> Hoisted | None:
-    key = body, consts
+def _hoisted(p: ScanParams, known: Derivatives) -> Hoisted | None:
+    key = p.body, p.consts, p.length > 0
     if key not in known.hoisted:
-        known.hoisted[key] = hoist_invariant(body, consts)
+        known.hoisted[key] = hoist_invariant(*key)
     return known.hoisted[key]
 
 

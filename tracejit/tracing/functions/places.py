@@ -1,6 +1,7 @@
 """Rules for places: flat and multiple indices, choices by index, writes at a mask."""
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from .select import where
 from .shape import moveaxis
 
 MODES = ("raise", "wrap", "clip")
+TABLE_PER_NUMBER = 6  # as in NumPy, which takes a table of up to so many truths
+MOST_TABLE = 1 << 20
 
 
 def _within(index: Any, n: int, mode: str, message: str) -> Any:
@@ -104,14 +107,44 @@ def isin(
 
 
 def _is_one_of(x: Tracer, members: Tracer) -> Any:
-    """By places in order; few members, or ones that compare otherwise, one by one."""
+    """By places in order; few members, or ones that compare otherwise, one by one.
+
+    Integers that lie close together have a table, as in NumPy.
+    """
     dtype = np.result_type(x.dtype, members.dtype)
     is_exact = dtype.kind == "f" or dtype in (x.dtype, members.dtype)
     is_mixed = {x.dtype.kind, members.dtype.kind} == {"i", "u"}
     if members.size <= COUNTED or dt.is_complex(dtype) or is_mixed or not is_exact:
         return np.any(x[..., None] == members, axis=-1)
-    x, row = x.astype(dtype), np.sort(members.astype(dtype))
-    return np.take(row, searchsorted(row, x), mode="clip") == x
+    x, members = x.astype(dtype), members.astype(dtype)
+
+    def by_places() -> Any:
+        row = np.sort(members)
+        return np.take(row, searchsorted(row, x), mode="clip") == x
+
+    if dtype.kind not in "iu":
+        return by_places()
+    return _by_table(x, members, by_places)
+
+
+def _by_table(x: Tracer, members: Tracer, otherwise: Callable[[], Any]) -> Any:
+    """Look integers up in a table of truths, if what members span fits it."""
+    from ..control_flow import cond  # noqa: PLC0415  # whose bodies need this package
+
+    size = min(TABLE_PER_NUMBER * (x.size + members.size), MOST_TABLE)
+    low = np.min(members).astype(np.uint64)
+
+    def distance(numbers: Any) -> Any:
+        return numbers.astype(np.uint64) - low  # wraps around below it
+
+    def by_table() -> Any:
+        table: Any = np.zeros_like(members, bool, shape=(size,))
+        table[distance(members).astype(np.int64)] = True
+        place = distance(x)
+        is_near = place < size
+        return table[where(is_near, place, 0).astype(np.int64)] & is_near
+
+    return cond(distance(np.max(members)) < size, by_table, otherwise)
 
 
 @implements(np.place)

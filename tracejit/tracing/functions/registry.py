@@ -17,7 +17,7 @@ from ...ir.ops.elementwise import complex_p
 from .. import alternatives, ufuncs
 from ..source import user_line
 from ..storage import Kind
-from ..trace import Trace
+from ..trace import Trace, trace_of
 from ..tracer import Tracer, depends_of
 from . import outputs
 
@@ -109,7 +109,7 @@ def shadows(x: Any) -> Any:
 
 def lift(*values: Any) -> tuple[Trace, tuple[Tracer, ...]]:
     """Return the trace of `values` and each of them as its tracer."""
-    trace = ufuncs.trace_of(list(tracers_in(values)))
+    trace = trace_of(tracers_in(values))
     return trace, tuple(trace.lift(v) for v in values)
 
 
