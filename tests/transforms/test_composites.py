@@ -28,10 +28,11 @@ from tests.passes.spellings import (
     shifted,
 )
 from tracejit import config
+from tracejit.ir.expansion import expand_graph
 from tracejit.ir.graph import Graph, subgraphs
 from tracejit.ir.interp import evaluate
 from tracejit.ir.ops.composite import COMPOSITES
-from tracejit.ir.raising import expand_graph, raise_graph
+from tracejit.ir.raising import raise_graph
 from tracejit.ir.verify import verify
 from tracejit.passes.canonicalize import canonicalize
 from tracejit.passes.cse import cse

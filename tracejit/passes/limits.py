@@ -10,9 +10,9 @@ from dataclasses import field
 import numpy as np
 
 from ..ir import dtypes as dt
+from ..ir.expansion import Meanings
 from ..ir.graph import Eqn
 from ..ir.primitive import Primitive
-from ..ir.raising import Meanings
 from ..records import dataclass
 
 IsHeld = Callable[[Eqn], bool]

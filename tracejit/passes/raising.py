@@ -14,14 +14,16 @@ Before → after, for raise::
     %0: f32[4] = composite %x {name="mean", axes=(1), attributes=(), graph=...}
 """
 
+from ..ir.expansion import NO_MEANINGS, Meanings, expand_graph
 from ..ir.graph import Graph
 from ..ir.ops.composite import composite_p
-from ..ir.raising import NO_MEANINGS, Meanings, expand_graph, raise_graph
 from .manager import PassContext, PassFn, on_all_graphs, with_subgraphs
 
 
 def raise_composites(graph: Graph, context: PassContext) -> Graph:
     """Wrap the patterns found, in sub-graphs too but not in expansions."""
+    from ..ir.raising import raise_graph  # noqa: PLC0415  # the command line alone
+
     done: dict[Graph, Graph] = {}
 
     def visit(inner: Graph) -> Graph:

@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import config
 from ..errors import DTypeError, ShapeError, TraceError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.builder import Builder
 from ..ir.graph import Atom, Graph, Var
 from ..ir.ops.elementwise import convert_p
-from ..ir.raising import raise_graph
 from ..records import dataclass
+from .composites import with_composites
 from .inner import Argument, InnerTrace, argument_like, trace_inner
 from .source import user_line
 from .storage import Kind
@@ -79,8 +78,8 @@ def trace_body(
 ) -> Body:
     """Trace `call` on unknown values; inside of a derivative, raise composites."""
     inner = trace_inner(call, arguments, name, Role.BODY, lift_results=True)
-    if config.get("composites") and _in_derivative():
-        inner = replace(inner, graph=raise_graph(inner.graph))
+    if _in_derivative():
+        inner = replace(inner, graph=with_composites(inner.graph))
     return Body(inner, tuple(arguments))
 
 

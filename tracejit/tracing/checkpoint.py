@@ -9,12 +9,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from .. import config
 from ..errors import TraceError
 from ..ir.ops.custom import Save, checkpoint_name_p, checkpoint_p
-from ..ir.raising import raise_graph
 from ..records import dataclass
 from .bind import bind
+from .composites import with_composites
 from .inner import InnerTrace, argument_like, trace_inner, with_kind
 from .source import user_line
 from .trace import Role, current_trace
@@ -102,9 +101,7 @@ def checkpoint(
         if trace is None or not trace.derivatives:
             return fun(*args, **kwargs)
         operands, inner = _traced(fun, args, kwargs)
-        graph = inner.graph
-        if config.get("composites"):
-            graph = raise_graph(graph)
+        graph = with_composites(inner.graph)
         operands = [*operands, *inner.captured]
         outs = bind(trace, checkpoint_p, operands, graph=graph, save=policy.save)
         pairs = zip(outs, inner.kinds, strict=True)

@@ -15,11 +15,11 @@ from ..errors import DTypeError, TraceError
 from ..ir import dtypes as dt
 from ..ir.aval import ShapedArray
 from ..ir.graph import Graph
-from ..ir.raising import raise_graph
 from ..ir.rerolling import Worth, reroll
 from ..records import dataclass
 from ..transforms.split import Split, split_graph
 from .arguments import Chosen, fit_leaves, function_name, spread, zeros
+from .composites import with_composites
 from .inner import InnerTrace, Static, kind_of, run_graph, trace_inner, with_kind
 from .source import user_line
 from .trace import Role
@@ -152,9 +152,7 @@ def trace_at(
     graph = inner.graph
     if config.get("reroll"):
         graph, _ = reroll(graph, LONG)
-    if config.get("composites"):
-        graph = raise_graph(graph)
-    return Point(chosen, active, inner, graph, spec, has_aux)
+    return Point(chosen, active, inner, with_composites(graph), spec, has_aux)
 
 
 def kind_name(spec: TreeSpec) -> str:

@@ -17,9 +17,9 @@ from ..ir.ops import reduce as red
 from ..ir.primitive import Primitive
 from . import functions, indexing, ufuncs
 from .functions.registry import is_given, lift, normalize_axes, normalize_axis
+from .rule_bodies import carried
 from .storage import own
 from .tracer import Tracer
-from .ufunc_loops import carried
 
 REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {
     np.add: np.sum,

@@ -1,13 +1,13 @@
 """Rules for places: flat and multiple indices, choices by index, writes at a mask."""
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...ir import dtypes as dt
 from .. import ufuncs
+from ..rule_bodies import chosen
 from ..storage import Kind, own
 from ..tracer import Tracer, check_cast
 from .checks import require
@@ -118,33 +118,33 @@ def _is_one_of(x: Tracer, members: Tracer) -> Any:
         return np.any(x[..., None] == members, axis=-1)
     x, members = x.astype(dtype), members.astype(dtype)
 
-    def by_places() -> Any:
-        row = np.sort(members)
-        return np.take(row, searchsorted(row, x), mode="clip") == x
-
     if dtype.kind not in "iu":
-        return by_places()
-    return _by_table(x, members, by_places)
-
-
-def _by_table(x: Tracer, members: Tracer, otherwise: Callable[[], Any]) -> Any:
-    """Look integers up in a table of truths, if what members span fits it."""
-    from ..control_flow import cond  # noqa: PLC0415  # whose bodies need this package
-
+        return _by_order(x, members)
     size = min(TABLE_PER_NUMBER * (x.size + members.size), MOST_TABLE)
-    low = np.min(members).astype(np.uint64)
+    low: Any = np.min(members)
+    span = _distance(np.max(members), low)
 
-    def distance(numbers: Any) -> Any:
-        return numbers.astype(np.uint64) - low  # wraps around below it
-
-    def by_table() -> Any:
+    def by_table(x: Any, members: Any, low: Any) -> Any:
         table: Any = np.zeros_like(members, bool, shape=(size,))
-        table[distance(members).astype(np.int64)] = True
-        place = distance(x)
+        table[_distance(members, low).astype(np.int64)] = True
+        place = _distance(x, low)
         is_near = place < size
         return table[where(is_near, place, 0).astype(np.int64)] & is_near
 
-    return cond(distance(np.max(members)) < size, by_table, otherwise)
+    def by_order(x: Any, members: Any, low: Any) -> Any:
+        return _by_order(x, members)
+
+    return chosen(span < size, by_table, by_order, (x, members, low))
+
+
+def _by_order(x: Any, members: Any) -> Any:
+    row = np.sort(members)
+    return np.take(row, searchsorted(row, x), mode="clip") == x
+
+
+def _distance(numbers: Any, low: Any) -> Any:
+    """How far above `low` integers lie; it wraps around below."""
+    return numbers.astype(np.uint64) - low.astype(np.uint64)
 
 
 @implements(np.place)

@@ -12,10 +12,10 @@ from ...ir.graph import Atom
 from ...ir.ops import reduce as red
 from ...ir.ops.shape import reshape
 from ...ir.primitive import Primitive
+from ..rule_bodies import carried
 from ..source import user_line
 from ..storage import Kind
 from ..tracer import Tracer
-from ..ufunc_loops import carried
 from .checks import require
 from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
 from .select import where as select
