@@ -294,9 +294,9 @@ RULES = (
     Mutant(
         "hoisting takes what changes with each turn",
         "ir/loop_rules.py",
-        "hoist_invariant(scan.body, scan.consts) if scan.length else None",
-        "hoist_invariant(scan.body, scan.consts + (scan.carries > 1)) "
-        "if scan.length else None",
+        "hoist_invariant(scan.body, scan.consts, runs) if runs else None",
+        "hoist_invariant(scan.body, scan.consts + (scan.carries > 1), runs) "
+        "if runs else None",
         "hoist_scan",
     ),
 )
