@@ -84,14 +84,12 @@ def answer_of(mutant: Mutant) -> Answer:
     from tracejit.debug.bisect import bisect, bisect_passes  # noqa: PLC0415
     from tracejit.debug.levels import Setting  # noqa: PLC0415  # is planted now
     from tracejit.ir import dtypes as dt  # noqa: PLC0415
-    from tracejit.passes.pipelines import RAISE, pipeline  # noqa: PLC0415
+    from tracejit.passes.pipelines import pipeline  # noqa: PLC0415
 
     limits = replace(LLVM, splits_complex=False)
     if mutant.culprit == "split_complex":  # as on GPUs: all of them
         limits = replace(LLVM, keeps_complex=frozenset())
     passes = pipeline(limits)
-    if mutant.culprit.startswith("raise_"):  # transforms raise, and passes do not
-        passes = (RAISE, *passes)
     whole = Setting(passes, seconds=HANG)
     below = replace(whole, is_native=False)
     for graph, inputs in programs_of(mutant):
