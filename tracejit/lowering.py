@@ -60,6 +60,11 @@ class Lowering:
     lost: tuple[int, ...] = ()
 
 
+def passes_of(limits: Limits) -> tuple[Pass, ...]:
+    """Return the pipeline of a target, as the switches want it."""
+    return pipeline(limits, config.get("fma"), config.get("reroll"))
+
+
 def lower(
     recording: Recording,
     in_strides: tuple[Shape | None, ...],
@@ -82,8 +87,7 @@ def lower(
         What a kernel may contain: that of where it is to run, if nothing is said.
     """
     limits = limits or _limits_of(device)
-    switches = (config.get(n) for n in ("fma", "reroll"))
-    passes = pipeline(limits, *switches)
+    passes = passes_of(limits)
     offers = offers_of(recording, donated, config.get("donation"))
     try:
         found = _lowered(recording.graph, in_strides, passes, limits, offers)
@@ -175,10 +179,9 @@ def build(graph: Graph, program: Program) -> CpuExecutable:
     try:
         return _built(native_form(program))
     except Exception as error:
-        switches = (config.get(n) for n in ("fma", "reroll"))
         strides = [program.buffer(name).strides for name in program.inputs]
         known = debug_module("repro").internal_error(
-            error, graph, pipeline(LLVM, *switches), strides, LLVM
+            error, graph, passes_of(LLVM), strides, LLVM
         )
         if known is error:
             raise

@@ -61,8 +61,8 @@ def modules_of(units: dict[str, str]) -> tuple[list[str], str]:
     made = Modules(host_target(), {}, GLOBALS, found.append)
     for name, text in units.items():
         made.add(name, text)
-    made.finish(MAIN)
-    return found, made.whole(MAIN)
+    whole = made.finish(MAIN)
+    return found, whole
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from .. import config
 from ..codegen.llvm.limits import LLVM
 from ..debug import bisect as debug
 from ..debug.culprit import Culprit
-from ..debug.levels import Setting, passes_of
+from ..debug.levels import Setting
+from ..lowering import passes_of
 from .args import argument_option
 from .checking import (
     check_compared,

@@ -16,13 +16,14 @@ from ..debug import reduce as reducing
 from ..debug.bisect import bisect, bisect_passes
 from ..debug.checks import Check, is_valid, references
 from ..debug.culprit import Culprit
-from ..debug.levels import Setting, code_failure, passes_of
+from ..debug.levels import Setting, code_failure
 from ..debug.limits import HANG
 from ..debug.reduce import Failing, Reduced
 from ..debug.repro import HEAD, read
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..ir.printer import format_graph
+from ..lowering import passes_of
 from ..passes.manager import Pass, run_passes
 from .args import argument_option
 from .checking import check_of, check_option, passes_option, timeout_option

@@ -15,13 +15,14 @@ from ..codegen.llvm.limits import LLVM
 from ..debug.checks import Inputs
 from ..debug.contract import Outcome, Reference
 from ..debug.culprit import said
-from ..debug.levels import Setting, outcomes, passes_of
+from ..debug.levels import Setting, outcomes
 from ..debug.limits import ProcessDied
 from ..debug.repro import is_fault
 from ..debug.samples import varied_inputs
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..ir.primitive import Array
+from ..lowering import passes_of
 from ..tracing.nonfinite import explain_nonfinite
 from .args import argument_option, isa_option
 from .checking import timeout_option

@@ -9,12 +9,13 @@ from typing import Any
 
 from .. import config
 from ..codegen.llvm.limits import LLVM
+from ..lowering import passes_of
 from ..offers import offers_of
 from ..stages import Traced
 from .bisect import bisect
 from .checks import Check
 from .culprit import Culprit
-from .levels import Setting, passes_of
+from .levels import Setting
 from .stepping import traced_with_inputs
 
 

@@ -13,7 +13,6 @@ from math import prod
 
 import numpy as np
 
-from .. import config
 from ..collection import paused
 from ..ir.aval import Shape
 from ..ir.graph import Eqn, Graph, Literal, Var, subgraph
@@ -23,9 +22,8 @@ from ..ir.ops.loops import ScanParams, WhileParams, scan_p, while_p
 from ..ir.primitive import Array
 from ..ir.printer import format_eqn, format_graph
 from ..kernels.lower import lines_of
-from ..passes.limits import Limits
 from ..passes.manager import Pass, PassContext
-from ..passes.pipelines import compile_to_program, pipeline
+from ..passes.pipelines import compile_to_program
 from ..program.blocks import with_blocks
 from ..program.donate import Offer, with_final_copies
 from ..program.interp import run_program
@@ -86,11 +84,6 @@ class Setting:
     def context(self) -> PassContext:
         """A context to run the passes in."""
         return PassContext(disabled_rules=self.disabled)
-
-
-def passes_of(limits: Limits) -> tuple[Pass, ...]:
-    """Return the pipeline of a target, as the switches want it."""
-    return pipeline(limits, config.get("fma"), config.get("reroll"))
 
 
 def below_the_graph(

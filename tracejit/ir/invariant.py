@@ -111,15 +111,13 @@ def _moved(body: Graph, fixed: frozenset[Var], runs: bool) -> dict[Eqn, bool]:
     moved: dict[Eqn, bool] = {}
     for eqn in body.eqns:
         is_invariant = all(x in invariant for x in _variables(eqn))
-        if eqn.effects and not (is_invariant and runs and eqn.effects == CHECKS):
+        if is_invariant and (not eqn.effects or (runs and eqn.effects == CHECKS)):
+            invariant.update(eqn.outvars)
+            moved[eqn] = bool(eqn.effects) or _is_worth_memory(eqn, stored)
+            if moved[eqn]:
+                stored.update(eqn.outvars)
+        elif eqn.effects:
             runs = False  # what follows it runs if it does not raise
-            continue
-        if not is_invariant:
-            continue
-        invariant.update(eqn.outvars)
-        moved[eqn] = bool(eqn.effects) or _is_worth_memory(eqn, stored)
-        if moved[eqn]:
-            stored.update(eqn.outvars)
     return moved
 
 

@@ -34,11 +34,6 @@ class Modules:
         kernels share among the globals. They may grow.
     ready : callable
         Takes the text of each module.
-
-    Attributes
-    ----------
-    units : dict of str to str
-        What was added: the text of each, by its symbol.
     """
 
     def __init__(
@@ -50,14 +45,14 @@ class Modules:
     ) -> None:
         self.target, self.ready = target, ready
         self.declarations, self.globals_ = declarations, globals_
-        self.units: dict[str, str] = {}
+        self._units: list[str] = []  # what was added
         self._group: dict[str, str] = {}  # of the next module
         self._headers: dict[str, str] = {}  # of what other modules may call
         self._size = self._total = 0
 
     def add(self, symbol: str, text: str) -> None:
         """Add a kernel or a step, complete with the functions that it alone calls."""
-        self.units[symbol] = text
+        self._units.append(text)
         for name in self._needed([text], self._headers):
             is_new = name not in self._headers
             if is_new and _is_function(self.globals_.get(name, "")):
@@ -67,19 +62,23 @@ class Modules:
             self._give(self._group)
             self._group, self._size = {}, 0
 
-    def finish(self, main: str) -> None:
-        """Give away what is left, and the functions that the outside may call."""
-        if self._size == self._total:  # of which no module was made
-            self.ready(self.whole(main))
-        else:
-            self._give({**self._group, "": main})
+    def finish(self, main: str) -> str:
+        """Give away what is left, and the functions that the outside may call.
 
-    def whole(self, main: str) -> str:
-        """Return one module of all functions."""
-        texts = [*self.units.values(), main]
-        return module_text(
+        Returns
+        -------
+        str
+            One module of all functions.
+        """
+        texts = [*self._units, main]
+        whole = module_text(
             self.target, self.declarations.values(), texts, self.globals_.values()
         )
+        if self._size == self._total:  # of which no module was made
+            self.ready(whole)
+        else:
+            self._give({**self._group, "": main})
+        return whole
 
     def _enter(self, symbol: str, text: str) -> None:
         self._group[symbol] = text

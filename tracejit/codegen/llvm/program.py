@@ -169,10 +169,9 @@ class _ProgramEmitter(HostEmitter):
         annotated: bool,
         ready: Callable[[str], None],
     ) -> None:
-        self.scope = ModuleScope(annotated=annotated)
-        scope = self.scope
+        scope = self.scope = ModuleScope(annotated=annotated)
         self.modules = Modules(target, scope.declarations, scope.globals_, ready)
-        super().__init__(program, self.scope.emitter())
+        super().__init__(program, scope.emitter())
         self.target, self.resolve, self.threading = target, resolve, threading
         self.kernels: dict[str, KernelCode] = {}
         self.written: dict[str, StepCode] = {}
@@ -224,12 +223,11 @@ class _ProgramEmitter(HostEmitter):
             if is_long and is_straight
             else "nounwind",
         )
-        main = self._with_helpers(main)
-        self.modules.finish(main)
+        text = self.modules.finish(self._with_helpers(main))
         codes: dict[str, KernelCode | StepCode] = {**self.kernels, **self.written}
         scratch = max((code.scratch_bytes for code in codes.values()), default=0)
         return ProgramCode(
-            self.modules.whole(main),
+            text,
             {**self.imports, **{k: x.ctypes.data for k, x in self.constants.items()}},
             self.needs_host,
             self._needs_pool,
