@@ -15,12 +15,12 @@ from time import perf_counter
 
 from tracejit.cli.main import main
 from tracejit.codegen.llvm.limits import LLVM
-from tracejit.debug.levels import passes_of
 from tracejit.ir.builder import Builder
 from tracejit.ir.graph import Atom
 from tracejit.ir.ops.elementwise import sin_p
 from tracejit.ir.primitive import Params, Primitive
 from tracejit.ir.rewrite import Rule, RuleSet
+from tracejit.lowering import passes_of
 from tracejit.passes import canonicalize
 
 from .cold import Table, environment
