@@ -12,7 +12,7 @@ order of its axes; establishes an equal kernel with the same operations, in the 
 order, over fewer axes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from .kernel import (
@@ -140,15 +140,38 @@ def _without(op: KernelOp, axis: str) -> KernelOp:
     """Return an operation for an axis that is gone; its index counts as zero."""
     zero = {axis: Affine()}
 
-    def value(x: Operand) -> Operand:
-        return _less(x, axis) if isinstance(x, Value) else x
-
     def at(index: Affine) -> Affine:
         return index.substitute(zero) if axis in axes_in(index) else index
 
+    return over_axes(op, at, lambda axes: tuple(a for a in axes if a != axis))
+
+
+def over_axes(
+    op: KernelOp,
+    at: Callable[[Affine], Affine],
+    along: Callable[[Iterable[str]], Iterable[str]],
+) -> KernelOp:
+    """Return an operation over other axes.
+
+    Parameters
+    ----------
+    op : KernelOp
+    at : callable
+        An index expression over them.
+    along : callable
+        The axes that take the place of some, in order.
+    """
+
+    def less(x: Value) -> Value:
+        axes = frozenset(along(x.axes))
+        return x if axes == x.axes else replace(x, axes=axes)
+
+    def value(x: Operand) -> Operand:
+        return less(x) if isinstance(x, Value) else x
+
     if isinstance(op, Store):
         return replace(op, map=tuple(map(at, op.map)), value=value(op.value))
-    result = _less(op.result, axis)
+    result = less(op.result)
     if isinstance(op, Load):
         bounds = tuple(Bound(at(b.index), b.extent) for b in op.bounds)
         return replace(op, result=result, map=tuple(map(at, op.map)), bounds=bounds)
@@ -157,22 +180,17 @@ def _without(op: KernelOp, axis: str) -> KernelOp:
     if isinstance(op, Iota):
         return replace(op, result=result, index=at(op.index))
     if isinstance(op, Carried):
-        return replace(op, result=result, loop=_less(op.loop, axis))
+        return replace(op, result=result, loop=less(op.loop))
     if isinstance(op, Repeat):
         return replace(
             op,
             result=result,
-            carries=tuple(_less(x, axis) for x in op.carries),
+            carries=tuple(map(less, op.carries)),
             inits=tuple(map(value, op.inits)),
-            body=tuple(_without(inner, axis) for inner in op.body),
+            body=tuple(over_axes(inner, at, along) for inner in op.body),
             nexts=tuple(map(value, op.nexts)),
         )
-    rest = tuple(a for a in op.axes if a != axis)
+    axes = tuple(along(op.axes))
     if isinstance(op, Reduce):
-        return replace(op, result=result, axes=rest, operand=value(op.operand))
-    lhs, rhs = _less(op.lhs, axis), _less(op.rhs, axis)
-    return replace(op, result=result, axes=rest, lhs=lhs, rhs=rhs)
-
-
-def _less(x: Value, axis: str) -> Value:
-    return replace(x, axes=x.axes - {axis}) if axis in x.axes else x
+        return replace(op, result=result, axes=axes, operand=value(op.operand))
+    return replace(op, result=result, axes=axes, lhs=less(op.lhs), rhs=less(op.rhs))

@@ -51,6 +51,7 @@ from .kernel import (
 from .maps import Affine, AxisIndex, IndexAtom, Map, ValueIndex, axis, floordiv, mod
 from .schedule import Schedule
 from .schedules import schedule_of
+from .splitting import with_split_axes
 from .views import VIEWS, simplified, through_view
 
 REDUCE_OPS = {
@@ -162,7 +163,9 @@ def kernel_of(
         tuple(lowering.body),
         lines_of(graph),
     )
-    return kernel, schedule_of(kernel, lowering.space_axes)
+    kernel, digits = with_split_axes(kernel)
+    own = (d for a in lowering.space_axes for d in digits.get(a, (a,)))
+    return kernel, schedule_of(kernel, tuple(own))
 
 
 class _BufferNames:

@@ -182,18 +182,44 @@ class Evaluator:
 
     def is_vector(self, index: Affine) -> bool:
         """Tell whether an expression differs between lanes."""
-        return self._axis in axes_in(index) or any(
-            self._values[v][1] for v in values_in(index)
-        )
+        return any(self._differs(atom) for atom, _ in index.terms)
 
     def step(self, index: Affine) -> int | None:
         """Return how much an expression grows from lane to lane; None if it varies."""
-        steps = [
-            None if part != AxisIndex(self._axis or "") else coefficient
-            for part, coefficient in index.terms
-            if self.is_vector(Affine(((part, 1),)))
+        total = 0
+        for atom, coefficient in index.terms:
+            if self._differs(atom):
+                if not self._is_step(atom):
+                    return None
+                total += coefficient
+        return total
+
+    def _differs(self, atom: IndexAtom) -> bool:
+        if isinstance(atom, AxisIndex):
+            return atom.axis == self._axis
+        if isinstance(atom, ValueIndex):
+            return self._values[atom.value][1]
+        is_same = isinstance(atom, FloorDiv) and self._is_run(atom)
+        return self.is_vector(atom.inner) and not is_same
+
+    def _is_step(self, atom: IndexAtom) -> bool:
+        """Tell whether an atom grows by one from lane to lane."""
+        if isinstance(atom, Mod):
+            return self._is_run(atom)
+        return atom == AxisIndex(self._axis or "")
+
+    def _is_run(self, atom: FloorDiv | Mod) -> bool:
+        """Tell whether no multiple of the divisor lies inside of a vector.
+
+        Vectors begin at multiples of their length: all loops along them do.
+        """
+        parts = [
+            coefficient == 1 if self._is_step(part) else coefficient % self._lanes == 0
+            for part, coefficient in atom.inner.terms
+            if self._is_step(part) or not self._differs(part)
         ]
-        return steps[0] if steps else 0
+        ends = atom.divisor % self._lanes == 0 == atom.inner.constant % self._lanes
+        return ends and len(parts) == len(atom.inner.terms) and all(parts)
 
     def bounds(self, index: Affine) -> Interval | None:
         """Return static bounds of an expression."""
@@ -245,7 +271,7 @@ class Evaluator:
             if not self.is_vector(part):
                 shared = shared + part * coefficient
                 continue
-            if isinstance(atom, AxisIndex):
+            if self._is_step(atom):
                 shared = shared + part * coefficient
             value = self._vector_atom(atom, element)
             if coefficient != 1:
@@ -264,8 +290,8 @@ class Evaluator:
         return em.splat(element, value, self._lanes)
 
     def _vector_atom(self, atom: IndexAtom, element: str) -> str:
-        """An axis gives its lanes' offsets only: where lane 0 is, `vector` adds."""
-        if isinstance(atom, AxisIndex):
+        """What counts lanes gives their offsets only: `vector` adds where lane 0 is."""
+        if isinstance(atom, AxisIndex) or self._is_step(atom):
             return iota(element, self._lanes)
         if isinstance(atom, ValueIndex):
             return self._values[atom.value][0]

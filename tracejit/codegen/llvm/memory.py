@@ -32,7 +32,7 @@ class Place:
     pointer : str
         Advanced by the linear terms of all open loops, and by `unit` vectors.
     lane_stride : int
-        Elements from one lane to the next, in the linear part.
+        Elements from one lane to the next, in what grows from lane to lane.
     lanes : int
         Of the vectors here.
     mask : str or None
@@ -109,8 +109,8 @@ class Memory:
     def _is_row(self, access: Access, place: Place) -> bool:
         """Tell whether whole vectors lie in memory as they are read."""
         evaluator = place.evaluator
-        is_shared = not any(evaluator.is_vector(index) for index, _ in access.dynamic)
-        is_plain = is_shared and not access.checked and place.mask is None
+        steps = [evaluator.step(index) for index, _ in access.dynamic]
+        is_plain = None not in steps and not access.checked and place.mask is None
         return is_plain and place.lane_stride == 1 and place.lanes > 1
 
     def _row_in_bounds(
@@ -288,7 +288,7 @@ class Memory:
         wide: list[tuple[str, str]] = []
         inside: str | None = None
         for index, stride in access.dynamic:
-            if lanes == 1 or not ev.is_vector(index):
+            if lanes == 1 or ev.step(index) is not None:
                 shared = add(em, shared, multiply(em, ev.scalar(index), stride))
                 continue
             element = ev.narrowest(index * stride)

@@ -631,6 +631,8 @@ class Nest:
             pointer = self.em.gep(cell, pointer, unit * self.lanes * stride)
         mask = self._mask(unit) if wide else None
         evaluator = self._evaluator(self._index_values(op), unit)
+        if wide:
+            stride += sum((evaluator.step(i) or 0) * s for i, s in access.dynamic)
         number = self.numbers.get(op, 0)
         return Place(pointer, stride, self.lanes, mask, evaluator, number)
 
