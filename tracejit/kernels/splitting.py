@@ -123,6 +123,17 @@ def _digit_of(index: Affine) -> tuple[str, int] | None:
     return inner[0], inner[1] * atom.divisor
 
 
+def run_of(offset: Affine) -> str | None:
+    """Return the axis along which an access runs through memory, or through pieces."""
+    for atom, coefficient in offset.terms:
+        if isinstance(atom, Mod) and atom.divisor < LEAST_DIGIT:
+            continue
+        of = _digit_of(Affine(((atom, coefficient),)))
+        if of is not None and of[1] == 1:
+            return of[0]
+    return None
+
+
 def _is_chain(steps: list[int]) -> bool:
     """Tell whether each number divides the next one."""
     return all(b % a == 0 for a, b in pairwise(steps))

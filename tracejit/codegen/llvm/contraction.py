@@ -20,6 +20,7 @@ import numpy as np
 from ...errors import InternalError
 from ...ir.dtypes import BFLOAT16, FLOAT32, NARROW_FLOATS
 from ...ir.ops.elementwise import convert_p, mul_p
+from ...kernels.joining import offset_of
 from ...kernels.kernel import (
     Buffer,
     Compute,
@@ -35,6 +36,7 @@ from ...kernels.kernel import (
 from ...kernels.maps import AxisIndex, Map, axis
 from ...kernels.schedule import Role, Schedule
 from ...kernels.schedules import placements_of
+from ...kernels.splitting import run_of
 from ...records import dataclass
 from .conv_shape import has_convolution
 from .gemm import Problem, Split
@@ -349,14 +351,9 @@ class _Splitter:
 
     def _matrix(self, buffer: str, place: Map) -> Matrix | None:
         """Return what a map addresses if it is linear in the axes."""
-        found = next(
-            b
-            for b in (*self.kernel.inputs, *self.kernel.outputs, *self.temporaries)
-            if b.name == buffer
-        )
         strides: dict[str, int] = {}
         start = 0
-        for index, stride in zip(place, found.strides, strict=True):
+        for index, stride in zip(place, self._buffer(buffer).strides, strict=True):
             start += index.constant * stride
             for atom, coefficient in index.terms:
                 if not isinstance(atom, AxisIndex):
@@ -364,6 +361,10 @@ class _Splitter:
                 at = strides.get(atom.axis, 0) + coefficient * stride
                 strides[atom.axis] = at
         return Matrix(buffer, start, strides)
+
+    def _buffer(self, name: str) -> Buffer:
+        known = (*self.kernel.inputs, *self.kernel.outputs, *self.temporaries)
+        return next(b for b in known if b.name == name)
 
     def _plain(self, value: Value) -> Matrix | None:
         """Return the matrix a value is loaded from; None if it is computed."""
@@ -411,13 +412,9 @@ class _Splitter:
         others = self._ordered(value.axes - set(ks))
         if not others or any(isinstance(op, Reduce) for op in body):
             return [*others, *ks]
-        places = [
-            m
-            for op in body
-            if isinstance(op, Load) and (m := self._matrix(op.buffer, op.map))
-        ]
-        along_k = any(ks and m.along(ks[-1]) == 1 for m in places)
-        if along_k or not any(m.along(others[-1]) == 1 for m in places):
+        loads = (op for op in body if isinstance(op, Load))
+        near = {run_of(offset_of(op, self._buffer(op.buffer))) for op in loads}
+        if others[-1] not in near or (ks and ks[-1] in near):
             return [*others, *ks]
         return [*others[:-1], *ks, others[-1]]
 
