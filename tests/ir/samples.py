@@ -317,6 +317,8 @@ OTHERS = [
     Sample("reshape", uniform(0, 1, (3, 4)), {"shape": (2, 6)}),
     Sample("transpose", uniform(0, 1, (2, 3, 4)), {"perm": (2, 0, 1)}),
     Sample("rev", uniform(0, 1, (2, 3)), {"axes": (1,)}),
+    Sample("sliding_window", uniform(0, 1, (2, 5, 3)), {"axis": 1, "size": 3}),
+    Sample("sliding_window", uniform(0, 1, (2, 25, 3)), {"axis": 1, "size": 20}),
     Sample(
         "slice",
         uniform(0, 1, (4, 5)),

@@ -19,6 +19,7 @@ PASS_OF = {  # that counts rewrites under another name
     "dead_in_loop": "dce",
     "contract_fma": "fma",
     "expand_power": "powers",
+    "sum_short_product": "products",
     "join_pieces": "joins",
     "sort_once": "sorts",
     "only_places": "places",

@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from math import prod
 
 from ..ir.aval import ShapedArray
-from .kernel import Compute, Contract, Kernel, KernelOp, Reduce, Store, values_of
+from .joining import offset_of
+from .kernel import (
+    Compute,
+    Contract,
+    Kernel,
+    KernelOp,
+    Load,
+    Reduce,
+    Store,
+    values_of,
+    with_inner,
+)
+from .maps import AxisIndex
 from .schedule import Placement, Role, Schedule
 
 SCRATCH_LIMIT = 1 << 22  # bytes of a row kept between phases: a shared cache has room
@@ -13,6 +25,8 @@ EXPENSIVE = 8.0  # flops an element from which recomputing costs more than a row
 # cache, and what is done once a block costs little (docs/performance.md).
 BLOCK = 2048
 LEAST_BLOCK = 512
+SHORT_ROW = 64  # elements of a row of which lanes have one each
+MOST_APART = 4  # elements between such rows, to be loaded without gathers
 BLOCKS_FROM = 4096  # elements reduced; fewer are in the nearest cache anyway
 
 
@@ -37,12 +51,44 @@ def schedule_of(kernel: Kernel, space_axes: Sequence[str]) -> Schedule:
     loops = _sums_inside(kernel, (*own, *added))
     kept = [a for a in space_axes if own != tuple(space_axes) and a not in reduced]
     vector = kept[-1] if kept else space_axes[-1] if space_axes else None
+    vector = _along_short_rows(kernel, loops, reduced) or vector
     vector = vector or (loops[-1] if loops else None)
     roles = {}
     for name in loops:
         role = Role.SEQUENTIAL if name in reduced else Role.GRID
         roles[name] = Role.VECTOR if name == vector else role
     return Schedule(tuple(loops), roles, placements_of(kernel, vector))
+
+
+def _along_short_rows(
+    kernel: Kernel, loops: Sequence[str], reduced: set[str]
+) -> str | None:
+    """Return the last axis kept if rows are short, and what is read lies along it.
+
+    Windows are such rows, and pixels of few channels: with a row in each lane nothing
+    is added up across lanes.
+    """
+    kept = [a for a in loops if a not in reduced]
+    if not kept or not reduced or kernel.extent(kept[-1]) < SHORT_ROW:
+        return None
+    accesses = [op for op in with_inner(kernel.body) if isinstance(op, Load | Store)]
+    steps = [_step_along(op, kernel, kept[-1]) for op in accesses]
+    known = [s for s in steps if s is not None]
+    stores = (s for op, s in zip(accesses, steps, strict=True) if isinstance(op, Store))
+    if len(known) < len(steps) or any(s != 1 for s in stores):
+        return None
+    most = SHORT_ROW if max(known) <= 1 else MOST_APART
+    return kept[-1] if prod(kernel.extent(a) for a in reduced) <= most else None
+
+
+def _step_along(op: Load | Store, kernel: Kernel, name: str) -> int | None:
+    """Return the elements between neighbours along an axis; None if that varies."""
+    if isinstance(op, Load) and op.check:
+        return None
+    offset = offset_of(op, kernel.buffer(op.buffer))
+    linear = {a.axis: c for a, c in offset.terms if isinstance(a, AxisIndex)}
+    is_linear = len(linear) == len(offset.terms)
+    return abs(linear.get(name, 0)) if is_linear else None
 
 
 def _kept_first(axes: Sequence[str], reduced: set[str]) -> tuple[str, ...]:

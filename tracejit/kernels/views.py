@@ -11,11 +11,14 @@ from ..ir.ops.shape import (
     reshape_p,
     rev_p,
     slice_p,
+    sliding_window_p,
     transpose_p,
 )
 from .maps import Affine, AxisIndex, FloorDiv, IndexAtom, Map, Mod, floordiv, mod
 
-VIEWS = (broadcast_in_dim_p, reshape_p, rev_p, slice_p, transpose_p)
+VIEWS = (
+    *(broadcast_in_dim_p, reshape_p, rev_p, slice_p, sliding_window_p, transpose_p),
+)
 Extents = Mapping[str, int]
 
 
@@ -51,6 +54,12 @@ def through_view(eqn: Eqn, at: Map, extents: Extents) -> Map:
             i * -1 + (n - 1) if d in axes else i
             for d, (i, n) in enumerate(zip(at, shape, strict=True))
         )
+    if eqn.primitive is sliding_window_p:
+        *out, place = at
+        axis = params["axis"]
+        assert isinstance(axis, int)
+        out[axis] = out[axis] + place
+        return tuple(out)
     return reshaped(at, eqn.outvars[0].aval.shape, shape, extents)
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from ..ir.aval import Shape
 from ..ir.graph import Graph
+from ..ir.ops.contract import dot_general_p
 from ..ir.ops.elementwise import pow_p
 from ..ir.ops.loops import scan_p
 from ..ir.ops.shape import update_slice_p
@@ -109,6 +110,13 @@ def pipeline(
             late(__package__, "places", "only_places"),
             "when what is dead reads nothing of a sort",
             only_for=(sort_p, argsort_p),
+        ),
+        Pass(
+            "products",
+            late(__package__, "products", "sum_short_products"),
+            "windows and pixels, before what is left is laid out",
+            is_exact=False,
+            only_for=(dot_general_p,),
         ),
         Pass("layouts", lay_out, "when all products are known that are run"),
         Pass("components", by_component, "short vectors, when none are dead"),

@@ -469,7 +469,7 @@ def _hyperbolic_tangent(make: _Maker, z: Pair) -> Pair:
 _SAME_FOR_BOTH = (
     *("add", "sub", "select", "stop_gradient", "reduce_sum", "cumsum", "update_slice"),
     *("broadcast_in_dim", "reshape", "transpose", "rev", "slice", "concatenate", "pad"),
-    *("gather", "scatter"),
+    *("gather", "scatter", "sliding_window"),
 )
 _RULES: Mapping[str, Rule] = {
     **{name: _each(name) for name in _SAME_FOR_BOTH},

@@ -28,6 +28,7 @@ from ..ir.ops.shape import (
     reshape_p,
     rev_p,
     slice_p,
+    sliding_window_p,
     transpose_p,
 )
 from ..ir.primitive import ArrayConstant, Params
@@ -652,7 +653,9 @@ def _lines_of(graph: Graph) -> dict[Atom, tuple[str, ...]]:
     return {v: e.source for e in graph.eqns for v in e.outvars}
 
 
-ALIASES = (reshape_p, transpose_p, slice_p, rev_p, broadcast_in_dim_p)
+ALIASES = (
+    *(reshape_p, transpose_p, slice_p, rev_p, broadcast_in_dim_p, sliding_window_p),
+)
 
 
 def _writes(eqn: Eqn) -> bool:
@@ -690,6 +693,10 @@ def _view_strides(eqn: Eqn, strides: Shape) -> tuple[Shape, int] | None:
         for d, n, s in zip(ints(params, "dims"), shape, strides, strict=True):
             out[d] = 0 if n == 1 else s
         return tuple(out), 0
+    if eqn.primitive is sliding_window_p:
+        axis = params["axis"]
+        assert isinstance(axis, int)
+        return (*strides, strides[axis]), 0
     return _reshaped_strides(shape, strides, eqn.outvars[0].aval.shape)
 
 

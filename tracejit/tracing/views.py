@@ -20,6 +20,7 @@ from ..ir.ops.shape import (
     rev_p,
     slice_bounds,
     slice_p,
+    sliding_window_p,
     transpose_p,
     update_slice_p,
 )
@@ -125,6 +126,23 @@ class Broadcasted:
 
     def read(self, b: Builder, base: Atom) -> Atom:
         return broadcast_to(b, base, self.shape)
+
+    def write(self, b: Builder, base: Atom, view: Atom) -> Atom:
+        raise ValueError("assignment destination is read-only")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """`sliding_window_view` along one axis: read-only, so `write` is never reached."""
+
+    axis: int
+    size: int
+
+    def apply(self, base: np.ndarray) -> np.ndarray:
+        return np.lib.stride_tricks.sliding_window_view(base, self.size, self.axis)
+
+    def read(self, b: Builder, base: Atom) -> Atom:
+        return b.emit(sliding_window_p, base, axis=self.axis, size=self.size)
 
     def write(self, b: Builder, base: Atom, view: Atom) -> Atom:
         raise ValueError("assignment destination is read-only")

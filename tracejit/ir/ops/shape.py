@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from math import prod
 
 import numpy as np
@@ -25,7 +26,7 @@ from ..primitive import (
     register,
     shifted,
 )
-from .elementwise import check_dtype, select_p
+from .elementwise import add_p, check_dtype, select_p
 
 Cotangents = Sequence[Atom | None]
 Dtypes = frozenset[np.dtype]
@@ -307,7 +308,7 @@ rev_p: Primitive = register(
     )
 )
 
-# --- slice, update_slice, pad, concatenate ----------------------------------------
+# --- slice, update_slice, pad ------------------------------------------------------
 
 
 def _slices(start: Shape, stop: Shape, stride: Shape) -> tuple[slice, ...]:
@@ -516,6 +517,89 @@ pad_p: Primitive = register(
         flops=lambda i, o, p: 0.0,
     )
 )
+
+# --- sliding_window ----------------------------------------------------------------
+
+_FEW = 16  # places in a window whose cotangents are added one by one
+
+
+def _sliding_eval(x: ShapedArray, axis: int, size: int) -> ShapedArray:
+    if not 0 <= axis < x.ndim or not 0 <= size <= x.shape[axis]:
+        raise ShapeError(f"{x} has no windows of {size} along axis {axis}")
+    count = x.shape[axis] - size + 1
+    return x.with_shape((*x.shape[:axis], count, *x.shape[axis + 1 :], size))
+
+
+def _sliding(x: Array, axis: int, size: int) -> Array:
+    return np.lib.stride_tricks.sliding_window_view(x, size, axis)
+
+
+def _sliding_transpose(
+    b: Builder,
+    cotangents: Cotangents,
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Cotangents:
+    """Add up what each window has of an element: place m of window i is of i + m."""
+    (ct,) = cotangents
+    assert ct is not None
+    axis, size = params["axis"], params["size"]
+    assert isinstance(axis, int)
+    assert isinstance(size, int)
+    if not size:
+        return (full_like(b, 0, ins[0].aval),)
+    count = ct.aval.shape[axis]
+    if size <= _FEW:
+        places = (_place_of_windows(b, ct, axis, m) for m in range(size))
+        return (reduce(lambda x, y: b.emit(add_p, x, y), places),)
+    # Rows of one element more than there are, read as rows of as many as there are,
+    # move on by an element each: all places of an element are in one column.
+    last = ct.aval.ndim - 1
+    rows = move_axis(b, ct, axis, last)
+    others, total = rows.aval.shape[:-2], count + size - 1
+    wide = _padded(b, rows, last, 0, size)
+    flat = reshape(b, wide, (*others, size * (total + 1)))
+    stop = (*others, size * total)
+    start, ones = (0,) * len(stop), (1,) * len(stop)
+    flat = b.emit(slice_p, flat, start=start, stop=stop, stride=ones)
+    moved = reshape(b, flat, (*others, size, total))
+    out = b.emit(reduce_sum_p, moved, axes=(len(others),))
+    return (move_axis(b, out, len(others), axis),)
+
+
+def _place_of_windows(b: Builder, ct: Atom, axis: int, place: int) -> Atom:
+    """Return one place of all windows where its elements are, and zeros elsewhere."""
+    *shape, size = ct.aval.shape
+    start, stop = (*(0 for _ in shape), place), (*shape, place + 1)
+    ones = (1,) * ct.aval.ndim
+    one = b.emit(slice_p, ct, start=start, stop=stop, stride=ones)
+    return _padded(b, reshape(b, one, tuple(shape)), axis, place, size - 1 - place)
+
+
+def _padded(b: Builder, x: Atom, axis: int, low: int, high: int) -> Atom:
+    """Return `x` with zeros before and after it along an axis."""
+    zero = b.literal(0, x.aval.dtype)
+    rims = ((n if d == axis else 0 for d in range(x.aval.ndim)) for n in (low, high))
+    before, after = map(tuple, rims)
+    return b.emit(pad_p, x, zero, low=before, high=after)
+
+
+sliding_window_p: Primitive = register(
+    Primitive(
+        "sliding_window",
+        _sliding_eval,
+        _sliding,
+        params={"axis": ParamKind.INT, "size": ParamKind.INT},
+        kind=Kind.VIEW,
+        transpose=_sliding_transpose,
+        batch=shifted("axis"),
+        linearity=Linearity.JOINT,
+        flops=lambda i, o, p: 0.0,
+    )
+)
+
+# --- concatenate -------------------------------------------------------------------
 
 
 def _concatenate_eval(*avals: ShapedArray, axis: int) -> ShapedArray:

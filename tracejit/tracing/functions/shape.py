@@ -13,7 +13,7 @@ from ...ir.ops.shape import broadcast_to as broadcast_atom
 from .. import ufuncs
 from ..storage import Kind, own
 from ..tracer import Tracer, check_cast
-from ..views import Broadcasted, Order, Reshaped, Strided, Transposed
+from ..views import Broadcasted, Order, Reshaped, Strided, Transposed, Windows
 from .registry import (
     implements,
     lift,
@@ -625,11 +625,11 @@ def sliding_window_view(
     sizes = window_shape if isinstance(window_shape, tuple | list) else (window_shape,)
     axes = range(x.ndim) if axis is None else axis
     axes = axes if isinstance(axes, tuple | list | range) else (axes,)
+    windows = np.lib.stride_tricks.sliding_window_view
+    windows(x.shadow, window_shape, axis)  # NumPy says what is wrong with them
     for n, d in zip(sizes, axes, strict=True):
-        d = normalize_axis(d, x.ndim)
-        count = x.shape[d] - n + 1
-        index = own(np.arange(count)[:, None] + np.arange(n)[None, :])
-        x = moveaxis(x[(*(slice(None),) * d, index)], d + 1, -1)
+        step = Windows(normalize_axis(d, x.ndim), operator.index(n))
+        x = x.derive(step, windows(x.shadow, step.size, step.axis))
     return x
 
 
