@@ -5,6 +5,9 @@
 # Tests start Python hundreds of times: without byte code it compiles everything anew.
 export PYTHONDONTWRITEBYTECODE :=
 
+# Two processes, each with neighbouring tests: what one compiles, the next one needs.
+TWO := -n 2 --dist worksteal
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,7 +39,7 @@ demo: $(VENV)/.installed-demo
 
 # The tests of the demo run it.
 test: $(VENV)/.installed-test $(VENV)/.installed-demo
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest $(TWO) $(ARGS)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
