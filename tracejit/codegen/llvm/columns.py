@@ -16,18 +16,19 @@ the sums need, and several rows are added in registers before a row of the stack
 touched. In bit-reversed order the merges of a counter are the folds of the tree.
 
 Where rows are short, the 64 lanes of all columns fit the nearest cache, and rows are
-added in the order in which they lie in memory.
+added in the order in which they lie in memory. If nothing lies between them either, 64
+rows are one long row, of which each element has a sum of its own: vectors run across
+rows, however few columns there are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from ...kernels.kernel import KernelOp, Reduce, Value
 from ...kernels.tree import LANES, LEAF
+from .dense import DenseNest
 from .elementwise import combine
-from .gathers import GatherNest
 from .indices import Index, add, multiply
-from .memory import lanes_mask
-from .nest import Block
 from .phases import Phase, Phases
 from .reduce import State, is_float_sum
 from .target import Target
@@ -42,6 +43,8 @@ _ROWS = 4
 _BUDGET = 64
 # Bytes of a row that is short.
 _NARROW = 256
+# Simple operations on what rows share that are done again for each row.
+_REPEATED = 8
 _LANE_BITS = LANES.bit_length() - 1
 
 
@@ -85,9 +88,15 @@ class ColumnSums:
         """Return sums: a vector of a row of the stack."""
         return self.em.load(self.type, self._at(row, column), self.size)
 
-    def store(self, row: str, column: Index, value: str) -> None:
-        """Write sums: a vector of a row of the stack."""
-        self.em.store(self.type, value, self._at(row, column), self.size)
+    def store(
+        self, row: str, column: Index, value: str, mask: str | None = None
+    ) -> None:
+        """Write sums: a vector of a row of the stack, or the lanes of it in a mask."""
+        at = self._at(row, column)
+        if mask is None:
+            self.em.store(self.type, value, at, self.size)
+        else:
+            self.em.masked_store(self.type, value, at, mask, self.size)
 
     def _at(self, row: str, column: Index) -> str:
         return self.em.gep(self.element, row, column)
@@ -149,7 +158,7 @@ def leaf_rows(count: int) -> int:
     return (-(-count // LEAF)).bit_length() + 1
 
 
-class ColumnNest(GatherNest):
+class ColumnNest(DenseNest):
     """A nest that sums over rows in long runs through memory where it can."""
 
     def _range(
@@ -182,8 +191,12 @@ class ColumnNest(GatherNest):
         if len(phases) != 2 or self.extents[rows[0]] <= LANES:
             return None
         first, last = phases
-        if first.direct or last.inner:
+        if last.inner or sum(map(self.plan.time, first.direct)) > _REPEATED:
             return None
+        # What rows share is there in no loop that is around all of them.
+        shared = first.direct
+        first = replace(first, direct=(), inner=(*shared, *first.inner))
+        last = replace(last, direct=(*shared, *last.direct))
         if any(op.axes != rows or not is_float_sum(op) for op in first.done):
             return None
         varying = all(
@@ -197,11 +210,23 @@ class ColumnNest(GatherNest):
     ) -> None:
         """Run `phases` over some columns; see the module's text."""
         before, _ = phases
-        stream = (ShortRows if self.is_narrow(columns) else _LongRows)(
-            self, depth, before, start, columns
-        )
+        if self.is_narrow(columns):
+            stream: _Stream = self.short_rows(depth, before, start, columns)
+        else:
+            stream = _LongRows(self, depth, before, start, columns)
+        pointers = dict(self.pointers)
         stream.run()
+        self.pointers = pointers
         self.finish_chunk(stream, phases)
+
+    def short_rows(
+        self, depth: int, phase: Phase, start: Index, columns: int
+    ) -> "ShortRows":
+        """Return the sums over short rows; of dense ones, those of long rows."""
+        axis, rows = self.loops[depth : depth + 2]
+        is_dense = self.is_dense(depth, phase.inner, rows, axis, columns)
+        kind = DenseRows if is_dense else ShortRows
+        return kind(self, depth, phase, start, columns)
 
     def is_narrow(self, columns: int) -> bool:
         """Tell whether sums of all lanes of so many columns fit the nearest cache."""
@@ -219,33 +244,6 @@ class ColumnNest(GatherNest):
             self.segment(after.direct)
 
         self.across(depth, start, columns, after.direct, finish)
-
-    def across(
-        self,
-        depth: int,
-        start: Index,
-        columns: int,
-        ops: Sequence[KernelOp],
-        body: Callable[[Index], None],
-    ) -> None:
-        """Run `body` for each vector of a chunk of columns, with pointers advanced."""
-        axis = self.loops[depth]
-
-        def vector(column: Index, mask: str | None) -> None:
-            env, pointers, outer = dict(self.env), dict(self.pointers), self.block
-            self.block = Block(1, mask)
-            self.index[axis] = add(self.em, start, column)
-            self.advance(ops, axis, self.index[axis])
-            body(column)
-            del self.index[axis]
-            self.env, self.pointers, self.block = env, pointers, outer
-
-        full = columns // self.lanes * self.lanes
-        if full:
-            with self._carrying(0, full, self.lanes, ()) as column:
-                vector(column, None)
-        if columns > full:
-            vector(full, lanes_mask(self.lanes, columns - full))
 
     def new_sums(self, op: Reduce, width: int, rows: int) -> ColumnSums:
         """Return sums of columns with a stack of `rows` rows of `width`."""
@@ -285,7 +283,12 @@ class _Stream:
         return [state.slot(base, number) for state, base in pairs]
 
     def _batch(
-        self, rows: Sequence[str], first: Index, count: int, is_first: bool
+        self,
+        rows: Sequence[str],
+        first: Index,
+        count: int,
+        is_first: bool,
+        columns: int,
     ) -> None:
         """Add some rows in registers, to what the stack has unless `is_first`."""
         nest, axis = self.nest, self.axis
@@ -294,6 +297,7 @@ class _Stream:
         nest.advance(self.ops, axis, first)
 
         def add_all(column: Index) -> None:
+            mask = self._written()
             for state, row in zip(self.sums, rows, strict=True):
                 state.total = None if is_first else state.load(row, column)
             here = nest.pointers
@@ -305,11 +309,24 @@ class _Stream:
                 nest.segment(self.ops)
             for state, row in zip(self.sums, rows, strict=True):
                 assert state.total is not None
-                state.store(row, column, state.total)
+                state.store(row, column, state.total, mask)
 
-        nest.across(self.depth, self.start, self.columns, self.ops, add_all)
+        nest.across(self.depth, self.start, columns, self.ops, add_all)
         del nest.index[axis]
         nest.pointers = pointers
+
+    def _written(self) -> str | None:
+        """Return the lanes of sums that may be written: all, if some are nobody's."""
+        return None
+
+    def _add_rows(
+        self, rows: Sequence[str], first: Index, count: int, columns: int
+    ) -> None:
+        """Sum `count` rows, 64 apart, in batches."""
+        size = max(1, min(_ROWS, _BUDGET // self.nest.plan.weight(self.ops)))
+        for done in range(0, count, size):
+            begin = add(self.em, first, done * LANES)
+            self._batch(rows, begin, min(size, count - done), done == 0, columns)
 
     def _merge(self, rows: Sequence[str], times: Index) -> None:
         for state, row in zip(self.sums, rows, strict=True):
@@ -349,7 +366,7 @@ class _LongRows(_Stream):
                 ones = em.intrinsic("llvm.ctpop", "i64", loop.index)
                 rows = self._rows_at(bases, ones)
                 first = add(em, multiply(em, loop.index, LEAF), lane)
-                self._add_rows(rows, first, LEAF // LANES)
+                self._add_rows(rows, first, LEAF // LANES, self.columns)
                 self._merge(rows, self._trailing_ones(loop.index))
                 loop.yield_([])
         if rest:
@@ -365,21 +382,15 @@ class _LongRows(_Stream):
         """Sum one lane of a leaf that is not whole: the first lanes have a row more."""
         first, each = add(self.em, lane, start), length // LANES
         if each:
-            self._add_rows(rows, first, each)
+            self._add_rows(rows, first, each, self.columns)
         else:
             for state, row in zip(self.sums, rows, strict=True):
                 state.fill(row)
         if length % LANES:
             has_more = self.em.op(f"icmp slt i64 {lane}, {length % LANES}")
             with self.em.if_(has_more):
-                self._batch(rows, add(self.em, first, each * LANES), 1, False)
-
-    def _add_rows(self, rows: Sequence[str], first: Index, count: int) -> None:
-        """Sum `count` rows, 64 apart, in batches."""
-        size = max(1, min(_ROWS, _BUDGET // self.nest.plan.weight(self.ops)))
-        for done in range(0, count, size):
-            begin = add(self.em, first, done * LANES)
-            self._batch(rows, begin, min(size, count - done), done == 0)
+                at = add(self.em, first, each * LANES)
+                self._batch(rows, at, 1, False, self.columns)
 
 
 class ShortRows(_Stream):
@@ -390,8 +401,12 @@ class ShortRows(_Stream):
 
     def run(self) -> None:
         """Leave the sums at the start of each stack."""
+        self.prepare()
         self.sum_part(0, self.count)
         self.fold()
+
+    def prepare(self) -> None:
+        """Do what is done once, before any part is summed."""
 
     def fold(self) -> None:
         """Fold the lanes of each sum."""
@@ -476,5 +491,36 @@ class ShortRows(_Stream):
             place = multiply(em, lane, self.vectors * self.nest.lanes)
             pairs = zip(self.sums, rows, strict=True)
             here = [em.gep(state.element, row, place) for state, row in pairs]
-            self._batch(here, add(em, start, loop.index), 1, is_first)
+            at = add(em, start, loop.index)
+            self._batch(here, at, 1, is_first, self.columns)
             loop.yield_([])
+
+
+class DenseRows(ShortRows):
+    """Short rows, one after another: 64 of them are a row with a sum for each element.
+
+    What varies along columns alone is read from copies of it, one for each lane.
+    """
+
+    def _stack(self) -> tuple[int, int]:
+        return LANES * self.columns, leaf_rows(self.count)
+
+    def prepare(self) -> None:
+        """Repeat what varies along columns alone."""
+        self.nest.repeat_rows(self.ops, self.nest.loops[self.depth], self.columns)
+
+    def _written(self) -> str | None:
+        """Lanes behind the last row have sums of rows of other leaves."""
+        block = self.nest.block
+        return block.mask if block else None
+
+    def _leaf(self, rows: Sequence[str], start: Index, length: int) -> None:
+        whole, rest = divmod(length, LANES)
+        if whole:
+            self._add_rows(rows, start, whole, LANES * self.columns)
+        else:
+            for state, row in zip(self.sums, rows, strict=True):
+                state.fill(row)
+        if rest:
+            at = add(self.em, start, whole * LANES)
+            self._batch(rows, at, 1, False, rest * self.columns)

@@ -188,7 +188,7 @@ class GatherNest(WeavingNest):
             assert result is not None
             self.env.pop(result.name, None)
             self._operation(link, 0)
-        access = self._access(op)
+        access = self.access(op)
         at = self.memory.row(access, self._place(op, access, 0, True))
         self._prefetch(at, access.dtype.itemsize)
         self.env, self.index, self.pointers = outer

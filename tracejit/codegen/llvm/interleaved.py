@@ -39,7 +39,7 @@ class WeavingNest(StripNest):
         for op in ops:
             if not isinstance(op, Store) or self.block is None:
                 continue
-            access = self._access(op)
+            access = self.access(op)
             step = access.linear.get(self.axis or "", 0)
             if 2 <= step <= _MOST and not access.dynamic:
                 place = access.buffer, tuple(sorted(access.linear.items()))
@@ -52,7 +52,7 @@ class WeavingNest(StripNest):
         return groups
 
     def _store_together(self, group: Sequence[Store], unit: int) -> None:
-        em, access = self.em, self._access(group[0])
+        em, access = self.em, self.access(group[0])
         cell = memory_type(access.dtype)
         place = self._place(group[0], access, unit, True)
         values = [

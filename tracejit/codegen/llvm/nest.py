@@ -189,11 +189,11 @@ class Nest:
 
         The first phase of a row waits for memory, and the second has none to wait for.
         """
-        known = {self._key(self._access(op)) for op in before if isinstance(op, Load)}
+        known = {self._key(self.access(op)) for op in before if isinstance(op, Load)}
         for op in ops:
             if not isinstance(op, Load) or op.buffer not in self.parameters:
                 continue
-            access = self._access(op)
+            access = self.access(op)
             size = access.dtype.itemsize
             rows = self.loops[depth - 1]
             step = size * access.linear.get(rows, 0)
@@ -418,13 +418,13 @@ class Nest:
 
     def _tree_sum(self, op: Reduce, shape: Shape, in_registers: bool) -> TreeSum:
         name = op.result.name
-        stack = self._scratch(f"sum.{name}", stack_bytes(op, shape))
+        stack = self.scratch(f"sum.{name}", stack_bytes(op, shape))
         if not self.plan.is_packed(op):
             return TreeSum(self.em, self.target, op, shape, in_registers, stack)
-        leaf = self._scratch(f"leaf.{name}", leaf_bytes(op, shape))
+        leaf = self.scratch(f"leaf.{name}", leaf_bytes(op, shape))
         return PackedSum(self.em, self.target, op, shape, stack, leaf)
 
-    def _scratch(self, name: str, size: int) -> str:
+    def scratch(self, name: str, size: int) -> str:
         """Return the address of memory for `name`, the same at each call."""
         return self.em.gep("i8", "%scratch", self._allocate(name, size))
 
@@ -574,7 +574,7 @@ class Nest:
     # Memory
 
     def _load(self, op: Load, unit: int, wide: bool) -> str:
-        access = self._access(op)
+        access = self.access(op)
         varies = wide and self._address_varies(op, access)
         place = self._place(op, access, unit, varies)
         if varies and op in self.ahead:
@@ -594,7 +594,7 @@ class Nest:
         return any(evaluator.is_vector(index) for index in indices)
 
     def _store(self, op: Store, unit: int) -> None:
-        access = self._access(op)
+        access = self.access(op)
         wide = self.plan.is_vector(op)
         place = self._place(op, access, unit, wide)
         value = self._operand(op.value, unit, self.lanes if wide else 1)
@@ -656,7 +656,8 @@ class Nest:
             values[name] = register, wide
         return Evaluator(self.em, self.extents, index, self.axis, self.lanes, values)
 
-    def _access(self, op: Load | Store) -> Access:
+    def access(self, op: Load | Store) -> Access:
+        """Return where an operation reads or writes."""
         found = self.accesses.get(op)
         if found is None:
             own = self.rows.get(op.buffer) or self.views.get(op.buffer)
@@ -692,7 +693,7 @@ class Nest:
         for op in ops:
             if not isinstance(op, Load | Store):
                 continue
-            access = self._access(op)
+            access = self.access(op)
             key = self._key(access)
             if key in moved:
                 continue

@@ -21,7 +21,7 @@ from ...kernels.kernel import Buffer, Kernel, KernelOp, Load, Reduce, result_of
 from ...kernels.schedule import Schedule
 from ...kernels.tree import LEAF
 from ...records import dataclass
-from .columns import ColumnNest, ShortRows
+from .columns import ColumnNest
 from .indices import multiply
 from .jobs import (
     PARAMETERS,
@@ -148,7 +148,7 @@ class ParallelNest(ColumnNest):
         pieces = cut(rows, LEAF * self._leaves(rows))
         if pieces.count < 2:
             return False
-        stream = ShortRows(self, 0, phases[0], 0, columns)
+        stream = self.short_rows(0, phases[0], 0, columns)
         name = f"partials.{len(self.functions)}"
         offset = self._allocate(name, stream.part_bytes * pieces.count)
         partials = self.em.gep("i8", "%scratch", offset)
@@ -416,7 +416,8 @@ class _Part(ColumnNest):
     def sum_rows(self, phase: Phase, columns: int, pieces: Pieces) -> None:
         """Sum the rows of each piece, and write the sums to the partial results."""
         em = self.em
-        stream = ShortRows(self, 0, phase, 0, columns)
+        stream = self.short_rows(0, phase, 0, columns)
+        stream.prepare()
 
         def piece(number: int | str, length: int) -> None:
             stream.sum_part(multiply(em, number, pieces.length), length)

@@ -52,12 +52,12 @@ class StripNest(Nest):
             return
         em, outer = self.em, self.loops[depth]
         extent = self.extents[outer]
-        width = CACHE_LINE // min(self._access(op).dtype.itemsize for op in turned)
+        width = CACHE_LINE // min(self.access(op).dtype.itemsize for op in turned)
         to = self._copied_to(ops)
         with self._carrying(start, stop, width, () if to else states) as first:
             at = em.intrinsic("llvm.smin", "i64", first, str(extent - width))
             if to is not None:
-                access = self._access(to)
+                access = self.access(to)
                 place = self._moved(access, self._pointer(access), outer, at)
                 self._transpose(turned[0], at, width, place, access.linear[outer])
                 return
@@ -74,7 +74,7 @@ class StripNest(Nest):
             return []
         extent, length = self.extents[self.loops[depth]], self.extents[self.loops[-1]]
         found = [op for op in ops if isinstance(op, Load) and self._is_turned(op)]
-        sizes = [self._access(op).dtype.itemsize for op in found]
+        sizes = [self.access(op).dtype.itemsize for op in found]
         width = CACHE_LINE // min(sizes, default=CACHE_LINE)
         is_small = self._copied_to(ops) or sum(sizes) * width * length <= _STRIP_BYTES
         return found if extent >= width and length >= _SQUARE and is_small else []
@@ -83,7 +83,7 @@ class StripNest(Nest):
         """Tell whether a load runs along the outer loop, far apart in a vector."""
         if op.check or op.bounds or op.buffer not in self.parameters:
             return False
-        access, (outer, inner) = self._access(op), self.loops[-2:]
+        access, (outer, inner) = self.access(op), self.loops[-2:]
         is_far = abs(access.linear.get(inner, 0)) > MOST_APART
         is_turned = is_far and abs(access.linear.get(outer, 0)) == 1
         return is_turned and not access.dynamic
@@ -95,7 +95,7 @@ class StripNest(Nest):
         load, store = ops
         assert isinstance(load, Load)
         assert isinstance(store, Store)
-        access, (outer, inner) = self._access(store), self.loops[-2:]
+        access, (outer, inner) = self.access(store), self.loops[-2:]
         is_row = access.linear.get(inner) == 1 and outer in access.linear
         return store if store.value == load.result and is_row else None
 
@@ -103,10 +103,10 @@ class StripNest(Nest):
         """Write a strip of what a load reads for `width` turns; return one of that."""
         assert isinstance(op, Load)
         em, (outer, inner) = self.em, self.loops[-2:]
-        access, length = self._access(op), self.extents[inner]
+        access, length = self.access(op), self.extents[inner]
         name, cell = f"strip.{op.result.name}", memory_type(access.dtype)
         size = width * length * access.dtype.itemsize
-        strip = self._scratch(f"memory.{name}", size)
+        strip = self.scratch(f"memory.{name}", size)
         self._transpose(op, at, width, strip, length)
         shape = (self.extents[outer], length)
         self.views[name] = Buffer(name, access.dtype, shape, (length, 1))
@@ -124,7 +124,7 @@ class StripNest(Nest):
             Address of the rows.
         """
         em, (outer, inner) = self.em, self.loops[-2:]
-        access, length = self._access(op), self.extents[inner]
+        access, length = self.access(op), self.extents[inner]
         cell, apart = memory_type(access.dtype), access.linear[inner]
         is_forward = access.linear[outer] > 0
         lowest = at if is_forward else add(em, at, width - 1)

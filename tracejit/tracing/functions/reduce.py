@@ -1,6 +1,7 @@
 """Rules for reductions and cumulative functions, with NumPy's dtypes and steps."""
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..tracer import Tracer
 from .checks import require
 from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
 from .select import where as select
-from .shape import broadcast_to, check_truths, concatenate, moveaxis
+from .shape import broadcast_to, check_truths, concatenate
 
 NoValue: Any = np._NoValue
 
@@ -682,40 +683,46 @@ def _gradient_along(x: Tracer, axis: int, step: Any, edge_order: int) -> Any:
             "Shape of array too small to calculate a numerical gradient, at least "
             "(edge_order + 1) elements are required."
         )
-    v = moveaxis(x, axis, -1)
+    behind = x.ndim - 1 - axis
+
+    def part(start: int | None, stop: int | None) -> Any:
+        return x[(..., slice(start, stop), *(slice(None),) * behind)]
+
     if np.ndim(step):
-        parts = _uneven(v, np.diff(step), edge_order)
+        steps = np.reshape(np.diff(step), (-1, *(1,) * behind))
+        parts = _uneven(part, steps, edge_order)
     else:
-        parts = _even(v, step, edge_order)
-    return np.moveaxis(np.concatenate(parts, axis=-1), -1, axis)
+        parts = _even(part, step, edge_order)
+    return np.concatenate(parts, axis=axis).astype(x.dtype, copy=False)
 
 
-def _even(v: Any, h: Any, edge_order: int) -> list[Any]:
+def _even(part: Callable, h: Any, edge_order: int) -> list[Any]:
     """Differences over steps of `h`: at the first place, inside, at the last."""
-    inside = (v[..., 2:] - v[..., :-2]) / (2.0 * h)
+    inside = (part(2, None) - part(None, -2)) / (2.0 * h)
     if edge_order == 1:
-        first = (v[..., 1:2] - v[..., :1]) / h
-        return [first, inside, (v[..., -1:] - v[..., -2:-1]) / h]
+        first = (part(1, 2) - part(0, 1)) / h
+        return [first, inside, (part(-1, None) - part(-2, -1)) / h]
     a, b, c = -1.5 / h, 2.0 / h, -0.5 / h
-    first = a * v[..., :1] + b * v[..., 1:2] + c * v[..., 2:3]
+    first = a * part(0, 1) + b * part(1, 2) + c * part(2, 3)
     a, b, c = 0.5 / h, -2.0 / h, 1.5 / h
-    return [first, inside, a * v[..., -3:-2] + b * v[..., -2:-1] + c * v[..., -1:]]
+    last = a * part(-3, -2) + b * part(-2, -1) + c * part(-1, None)
+    return [first, inside, last]
 
 
-def _uneven(v: Any, h: Any, edge_order: int) -> list[Any]:
+def _uneven(part: Callable, h: Any, edge_order: int) -> list[Any]:
     """The same over steps `h` between coordinates, to the second order inside."""
     left, right = h[:-1], h[1:]
     a = -right / (left * (left + right))
     b = (right - left) / (left * right)
     c = left / (right * (left + right))
-    inside = a * v[..., :-2] + b * v[..., 1:-1] + c * v[..., 2:]
+    inside = a * part(None, -2) + b * part(1, -1) + c * part(2, None)
     if edge_order == 1:
-        first = (v[..., 1:2] - v[..., :1]) / h[:1]
-        return [first, inside, (v[..., -1:] - v[..., -2:-1]) / h[-1:]]
+        first = (part(1, 2) - part(0, 1)) / h[:1]
+        return [first, inside, (part(-1, None) - part(-2, -1)) / h[-1:]]
     p, q = h[:1], h[1:2]
     a, b, c = -(2.0 * p + q) / (p * (p + q)), (p + q) / (p * q), -p / (q * (p + q))
-    first = a * v[..., :1] + b * v[..., 1:2] + c * v[..., 2:3]
+    first = a * part(0, 1) + b * part(1, 2) + c * part(2, 3)
     p, q = h[-2:-1], h[-1:]
     a, b, c = q / (p * (p + q)), -(q + p) / (p * q), (2.0 * q + p) / (q * (p + q))
-    last = a * v[..., -3:-2] + b * v[..., -2:-1] + c * v[..., -1:]
+    last = a * part(-3, -2) + b * part(-2, -1) + c * part(-1, None)
     return [first, inside, last]
