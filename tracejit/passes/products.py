@@ -61,11 +61,8 @@ def _is_short(eqn: Eqn, makers: Mapping[Atom, Eqn]) -> bool:
         return False
     (x, y), out = eqn.invars, eqn.outvars[0].aval
     summed, batch = axes_of_product(eqn.params)
-    if (
-        out.dtype not in FLOATS
-        or batch[0]
-        or {x.aval.dtype, y.aval.dtype} != {out.dtype}
-    ):
+    dtypes = {x.aval.dtype, y.aval.dtype, out.dtype}
+    if batch[0] or len(dtypes) > 1 or out.dtype not in FLOATS:
         return False
     rows = [x.aval.shape[d] for d in free_axes(x.aval.ndim, summed[0], ())]
     columns = [y.aval.shape[d] for d in free_axes(y.aval.ndim, summed[1], ())]

@@ -332,4 +332,25 @@ LLVM = (
         "        pitch = self.rows.length\n",
         "code",
     ),
+    Mutant(
+        "positions that are divided: vectors may begin anywhere",
+        "codegen/llvm/indices.py",
+        "        ends = atom.divisor % self._lanes == 0 == atom.inner.constant % self._lanes\n",
+        "        ends = atom.divisor % self._lanes == 0\n",
+        "code",
+    ),
+    Mutant(
+        "dense rows: sums of rows behind the last one are written",
+        "codegen/llvm/columns.py",
+        "        block = self.nest.block\n        return block.mask if block else None\n",
+        "        return None\n",
+        "code",
+    ),
+    Mutant(
+        "dense rows: copies of one row take the place of another's",
+        "codegen/llvm/dense.py",
+        "        rows = {self._key(x): x for x in loads if x.linear == {axis: 1}}\n",
+        "        rows = {x.buffer: x for x in loads if x.linear == {axis: 1}}\n",
+        "code",
+    ),
 )

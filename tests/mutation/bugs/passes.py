@@ -400,4 +400,11 @@ PASSES = (
         "return not (needed[a] & before[b])",
         "fuse",
     ),
+    Mutant(
+        "products of halves are summed as halves",
+        "passes/products.py",
+        "if batch[0] or len(dtypes) > 1 or out.dtype not in FLOATS:",
+        "if batch[0] or len(dtypes) > 1:",
+        "sum_short_product",
+    ),
 )

@@ -340,4 +340,18 @@ PROGRAMS = (
         "lanes = lanes[..., :width] + lanes[..., width : 2 * width]",
         "lanes = lanes[..., ::2] + lanes[..., 1::2]",
     ),
+    Mutant(
+        "digits of an axis have one another's steps",
+        "kernels/splitting.py",
+        "    for name, step in zip(digits, (*reversed(steps), 1), strict=True):\n",
+        "    for name, step in zip(digits, (*steps, 1), strict=True):\n",
+        "lower",
+    ),
+    Mutant(
+        "axes are split where one divisor does not divide the next",
+        "kernels/splitting.py",
+        "    return all(b % a == 0 for a, b in pairwise(steps))\n",
+        "    return all(steps)\n",
+        "lower",
+    ),
 )

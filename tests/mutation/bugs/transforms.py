@@ -267,4 +267,16 @@ TRANSFORMS = (
         "pending, seen = list(wanted), set(wanted)",
         "pending, seen = list(wanted), set[Var]()",
     ),
+    Mutant(
+        "cotangents of windows are moved from the last place on",
+        "ir/ops/shape.py",
+        "_padded(b, reshape(b, one, tuple(shape)), axis, place, size - 1 - place)",
+        "_padded(b, reshape(b, one, tuple(shape)), axis, size - 1 - place, place)",
+    ),
+    Mutant(
+        "cotangents of long windows move on too early",
+        "ir/ops/shape.py",
+        "    wide = _padded(b, rows, last, 0, size)\n",
+        "    wide = _padded(b, rows, last, size, 0)\n",
+    ),
 )
