@@ -12,17 +12,23 @@ In CI it draws the same examples at each run, elsewhere new ones.
 import gc
 import os
 import secrets
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import pytest
 from hypothesis import settings
 
 from tracejit import api
 from tracejit import config as switches
+from tracejit.debug import machine
 from tracejit.runtime.cpu.engine import Engine
 
 COMPILE = Engine._build
 Engine._build = lru_cache(2048)(COMPILE)  # type: ignore[method-assign]
+
+# What a machine can do takes seconds to measure well, in each process.
+machine.measure_limits = partial(  # type: ignore[assignment]
+    machine.measure_limits, sizes=(2**16, 2**22), seconds=1e-3
+)
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("dev", deadline=None, print_blob=True)
