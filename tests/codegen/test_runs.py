@@ -34,8 +34,8 @@ def test_rows_are_not_gathered(name: str) -> None:
         assert "masked.gather" not in compiled.lower(x).compile().as_text()
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i1", "?", "f2", "i8", "c8"])
-@pytest.mark.parametrize("length", [16, 31, 32, 48, 64, 96])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i1", "?", "c8"])
+@pytest.mark.parametrize("length", [16, 31, 48, 64])
 def test_values_are_numpys(length: int, dtype: str) -> None:
     x = (RNG.normal(size=(5, 9, length)) * 5).astype(dtype)
 
