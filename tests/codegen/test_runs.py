@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tracejit.kernels.maps import axis, floordiv
 
-from .building import targets
+from .building import KernelBuilder, guarded, run_kernel, schedule, targets
 
 RNG = np.random.default_rng(0)
 
@@ -47,3 +48,15 @@ def test_values_are_numpys(length: int, dtype: str) -> None:
         with tj.config.override(isa=target.name):
             for got, want in zip(tj.jit(both)(x), both(x), strict=True):
                 np.testing.assert_array_equal(got, want)
+
+
+def test_bounds_on_what_grows_in_two_ways() -> None:
+    """Of i + i // 3 the end of a vector is not lanes - 1 behind its beginning."""
+    x, n = np.arange(64, dtype=np.float32), np.arange(64)
+    bound = axis("i") + floordiv(axis("i"), 3)
+    for target in targets():
+        out = guarded((64,), "f4")
+        k = KernelBuilder("bounded", i=64)
+        k.store(out, k.load(x, "i", bounds=[(bound, 40)]), "i")
+        run_kernel(k.kernel(), schedule("i", vector="i"), target, [x], [out])
+        np.testing.assert_array_equal(out, np.where(n + n // 3 < 40, x, 0))
