@@ -24,7 +24,7 @@ rows, however few columns there are.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...kernels.kernel import KernelOp, Reduce, Value
+from ...kernels.kernel import Compute, KernelOp, Load, Reduce, Value
 from ...kernels.tree import LANES, LEAF
 from .dense import DenseNest
 from .elementwise import combine
@@ -191,10 +191,11 @@ class ColumnNest(DenseNest):
         if len(phases) != 2 or self.extents[rows[0]] <= LANES:
             return None
         first, last = phases
-        if last.inner or sum(map(self.plan.time, first.direct)) > _REPEATED:
+        shared = first.direct  # by rows: it is there in no loop around all of them
+        if last.inner or any(not isinstance(op, Load | Compute) for op in shared):
             return None
-        # What rows share is there in no loop that is around all of them.
-        shared = first.direct
+        if sum(map(self.plan.time, shared)) > _REPEATED:
+            return None
         first = replace(first, direct=(), inner=(*shared, *first.inner))
         last = replace(last, direct=(*shared, *last.direct))
         if any(op.axes != rows or not is_float_sum(op) for op in first.done):

@@ -213,13 +213,14 @@ class Evaluator:
 
         Vectors begin at multiples of their length: all loops along them do.
         """
-        parts = [
-            coefficient == 1 if self._is_step(part) else coefficient % self._lanes == 0
-            for part, coefficient in atom.inner.terms
-            if self._is_step(part) or not self._differs(part)
-        ]
         ends = atom.divisor % self._lanes == 0 == atom.inner.constant % self._lanes
-        return ends and len(parts) == len(atom.inner.terms) and all(parts)
+        return ends and all(self._begins_whole(*term) for term in atom.inner.terms)
+
+    def _begins_whole(self, atom: IndexAtom, coefficient: int) -> bool:
+        """Tell whether a term is a multiple of a vector's length in lane 0."""
+        if self._is_step(atom):
+            return coefficient == 1
+        return not self._differs(atom) and coefficient % self._lanes == 0
 
     def bounds(self, index: Affine) -> Interval | None:
         """Return static bounds of an expression."""
