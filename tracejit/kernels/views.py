@@ -17,7 +17,12 @@ from ..ir.ops.shape import (
 from .maps import Affine, AxisIndex, FloorDiv, IndexAtom, Map, Mod, floordiv, mod
 
 VIEWS = (
-    *(broadcast_in_dim_p, reshape_p, rev_p, slice_p, sliding_window_p, transpose_p),
+    broadcast_in_dim_p,
+    reshape_p,
+    rev_p,
+    slice_p,
+    sliding_window_p,
+    transpose_p,
 )
 Extents = Mapping[str, int]
 

@@ -36,6 +36,7 @@ from ..kernels.conv import conv_kernel
 from ..kernels.kernel import Kernel
 from ..kernels.lower import Space, kernel_of, lines_of
 from ..kernels.schedule import Schedule
+from ..kernels.views import VIEWS
 from ..records import dataclass
 from .pieces import is_in_pieces, is_piece, pieces_of
 from .program import (
@@ -241,7 +242,7 @@ class _Lowering:
                 self.home[var] = self.buffer(
                     var.aval, Storage.CONSTANT, data=value.array
                 )
-            elif eqn.primitive in ALIASES:
+            elif eqn.primitive in VIEWS:
                 self.alias(eqn)
             elif self.complex_views and eqn.primitive in (real_p, imag_p):
                 whole = self.operand(eqn.invars[0])
@@ -653,14 +654,9 @@ def _lines_of(graph: Graph) -> dict[Atom, tuple[str, ...]]:
     return {v: e.source for e in graph.eqns for v in e.outvars}
 
 
-ALIASES = (
-    *(reshape_p, transpose_p, slice_p, rev_p, broadcast_in_dim_p, sliding_window_p),
-)
-
-
 def _writes(eqn: Eqn) -> bool:
     """Tell whether an equation has steps of its own that write its results."""
-    is_place = eqn.primitive in (*ALIASES, barrier_p, constant_p)
+    is_place = eqn.primitive in (*VIEWS, barrier_p, constant_p)
     return not is_place and inlined_graph(eqn) is None
 
 

@@ -114,7 +114,7 @@ class DenseNest(GatherNest):
         em, cell = self.em, memory_type(access.dtype)
         size = access.dtype.itemsize
         copies = self.scratch(name, LANES * columns * size)
-        source = em.gep(cell, self.parameters[access.buffer], access.constant)
+        source = self._pointer(access)
         with em.loop(0, LANES * columns, 1) as loop:
             column = em.op(f"urem i64 {loop.index}, {columns}")
             value = em.load(cell, em.gep(cell, source, column), size)
