@@ -84,7 +84,7 @@ def plan_of(kernel: Kernel, schedule: Schedule, target: Target) -> Plan:
         plan = _blocked(kernel, schedule, target, schedule.loops[0])
         if plan is not None and plan.extent > plan.quantum:
             return plan
-    stages = stages_of(kernel, schedule, has_pairs=target.has_pairs)
+    stages = stages_of(kernel, schedule, target=target)
     in_columns = _in_columns(stages, target)
     if in_columns is not None:
         return in_columns
@@ -148,12 +148,12 @@ def _blocked(
     kernel: Kernel, schedule: Schedule, target: Target, axis: str
 ) -> Plan | None:
     """Return a plan in blocks of an axis; None if that cannot be or has no use."""
-    stages = stages_of(kernel, schedule, axis, target.has_pairs)
+    stages = stages_of(kernel, schedule, axis, target=target)
     once = tuple(s for s in stages.stages if not _varies(s, axis))
     ranged = tuple(s for s in stages.stages if _varies(s, axis))
     products = [s for s in ranged if isinstance(s, Product)]
     convolved = _convolutions(ranged)
-    if len(ranged) < 2 or not (products or convolved):
+    if not convolved and (len(ranged) < 2 or not products):
         return None
     if not all(_can_range(s, axis, target) for s in ranged):
         return None

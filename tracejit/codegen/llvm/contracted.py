@@ -13,7 +13,7 @@ from .collapse import Flat, flattened
 from .contraction import Nested, check_contraction
 from .conv import emit_convolution
 from .conv_emission import ConvCode
-from .conv_forms import quantum_along
+from .conv_forms import panel_of, quantum_along
 from .conv_shape import Convolution, convolution_of, has_convolution
 from .emission import Emission, KernelCode
 from .indices import multiply
@@ -22,7 +22,7 @@ from .nest import parameter_names
 from .sharing import Ranges
 from .staged import Function, StagedCode, StageEmitter
 from .streams import UNITS_PER_THREAD, Planned, StreamEmitter, planned
-from .target import aligned
+from .target import Target, aligned
 
 # Returns the code of a kernel that is a part of the emitted one.
 Inner = Callable[[Kernel, Schedule, Mapping[KernelOp, int], str | None], KernelCode]
@@ -38,9 +38,14 @@ def emit_contracted(made: Emission, inner: Inner) -> KernelCode:
         ``(kernel, schedule, numbers, span)``: emits a part without contractions.
     """
     convolution = convolution_of(made.kernel)
-    if convolution is not None:
+    if convolution is not None and not _needs_panels(convolution, made.target):
         return _convolution(made, convolution)
     return _stages(made, inner)
+
+
+def _needs_panels(found: Convolution, target: Target) -> bool:
+    """Tell whether filters are put into panels by a stage of their own."""
+    return not found.panel and panel_of(found, target) > 0
 
 
 def _convolution(made: Emission, convolution: Convolution) -> KernelCode:

@@ -22,6 +22,7 @@ from ...ir.dtypes import BFLOAT16, FLOAT32, NARROW_FLOATS
 from ...ir.ops.elementwise import convert_p, mul_p
 from ...kernels.joining import offset_of
 from ...kernels.kernel import (
+    Axis,
     Buffer,
     Compute,
     Contract,
@@ -33,14 +34,16 @@ from ...kernels.kernel import (
     Value,
     result_of,
 )
-from ...kernels.maps import AxisIndex, Map, axis
+from ...kernels.maps import AxisIndex, Map, axes_in, axis, floordiv, mod
 from ...kernels.schedule import Role, Schedule
 from ...kernels.schedules import placements_of
 from ...kernels.splitting import run_of
 from ...records import dataclass
-from .conv_shape import has_convolution
+from .conv_forms import panel_of
+from .conv_shape import convolution_of, has_convolution
 from .gemm import Problem, Split
 from .phases import Analysis
+from .target import Target
 from .values import is_real
 
 SCRATCH = "scratch."
@@ -115,7 +118,8 @@ def stages_of(
     kernel: Kernel,
     schedule: Schedule,
     apart: str | None = None,
-    has_pairs: bool = False,
+    *,
+    target: Target,
 ) -> Stages:
     """Take apart a kernel at its contractions.
 
@@ -126,8 +130,9 @@ def stages_of(
     apart : str, optional
         An axis that products do not join with others, so that the stages can be run
         over a part of it; see `Product.split`.
-    has_pairs : bool
-        Whether products of bfloat16 numbers take them as they are (`gemm.pairs`).
+    target : Target
+        Whether products of bfloat16 numbers take them as they are (`gemm.pairs`), and
+        how filters of convolutions lie (`conv_forms.panel_of`), are up to it.
 
     Raises
     ------
@@ -137,7 +142,7 @@ def stages_of(
     temporaries: list[Buffer] = []
     stages: list[Nested | Product] = []
     while any(isinstance(op, Contract) for op in kernel.body):
-        splitter = _Splitter(kernel, schedule, apart, has_pairs, len(temporaries))
+        splitter = _Splitter(kernel, schedule, apart, target, len(temporaries))
         rest = splitter.split()
         temporaries += splitter.temporaries
         stages += splitter.stages
@@ -155,11 +160,11 @@ class _Splitter:
         kernel: Kernel,
         schedule: Schedule,
         apart: str | None,
-        has_pairs: bool,
+        target: Target,
         serial: int,
     ) -> None:
         self.kernel, self.schedule, self.apart = kernel, schedule, apart
-        self.serial = serial
+        self.target, self.serial = target, serial
         self.analysis = Analysis(kernel, schedule)
         self.extents = {a.name: a.extent for a in kernel.axes}
         self.makers = {v.name: op for op in kernel.body if (v := result_of(op))}
@@ -167,7 +172,7 @@ class _Splitter:
         self.temporaries: list[Buffer] = []
         self.stages: list[Nested | Product] = []
         self.made: dict[str, Matrix] = {}
-        self.halves = self._halves() if has_pairs else None
+        self.halves = self._halves() if target.has_pairs else None
 
     def split(self) -> Nested | None:
         """Find temporaries and stages; return what is left to be done after them."""
@@ -420,16 +425,15 @@ class _Splitter:
 
     def _temporary(self, name: str, axes: Sequence[str], dtype: np.dtype) -> Matrix:
         shape = tuple(self.extents[a] for a in axes)
-        strides: list[int] = []
-        total = 1
-        for extent in reversed(shape):
-            strides.append(total)
-            total *= extent
-        strides.reverse()
+        buffer = self._scratch(name, shape, dtype)
+        return Matrix(buffer.name, 0, dict(zip(axes, buffer.strides, strict=True)))
+
+    def _scratch(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Buffer:
+        strides = tuple(prod(shape[d + 1 :]) for d in range(len(shape)))
         number = self.serial + len(self.temporaries)
-        buffer = Buffer(f"{SCRATCH}{number}.{name}", dtype, shape, tuple(strides))
+        buffer = Buffer(f"{SCRATCH}{number}.{name}", dtype, shape, strides)
         self.temporaries.append(buffer)
-        return Matrix(buffer.name, 0, dict(zip(axes, strides, strict=True)))
+        return buffer
 
     def _product_matrix(self, dtype: np.dtype, order: Sequence[str]) -> Matrix:
         """Return a matrix in scratch for the product, with axes in some order."""
@@ -470,12 +474,42 @@ class _Splitter:
         return matrix.buffer, self._product_map
 
     def _convolved(self, buffer: str, place: Map) -> None:
-        """Add a stage that is a convolution."""
+        """Add a stage that is a convolution, of filters in panels if it takes them."""
         contract = self.contract
-        body = self._closure([contract.lhs.name, contract.rhs.name])
-        body += [contract, Store(buffer, place, contract.result)]
+        left, right = (self.makers[v.name] for v in (contract.lhs, contract.rhs))
+        assert isinstance(right, Load)
         loops = [*self._ordered(contract.result.axes), *contract.axes]
-        self.stages.append(self._nested("conv", body, loops, None))
+        done = contract, Store(buffer, place, contract.result)
+        stage = self._nested("conv", [left, right, *done], loops, None)
+        found = convolution_of(stage.kernel)
+        assert found is not None
+        panel = panel_of(found, self.target)
+        if panel:
+            right = self._in_panels(right, panel)
+            stage = self._nested("conv", [left, right, *done], loops, None)
+        self.stages.append(stage)
+
+    def _in_panels(self, load: Load, panel: int) -> Load:
+        """Return a load of filters from scratch, where a stage puts them into panels.
+
+        There they lie as (group, panel, *taps, channel, filter).
+        """
+        group, filters, channels, *taps = load.map
+        (name,) = axes_in(filters)
+        number, lane = f"{name}.panel", f"{name}.lane"
+        extents = {**self.extents, number: self.extents[name] // panel, lane: panel}
+        to = (group, axis(number), *taps, channels, axis(lane))
+        shape = tuple(prod(extents[a] for a in axes_in(index)) for index in to)
+        buffer = self._scratch(load.result.name, shape, load.result.dtype)
+        loops = [a for index in to for a in axes_in(index)]
+        value = replace(load.result, axes=frozenset(loops))
+        source = (group, axis(number) * panel + axis(lane), channels, *taps)
+        moved = replace(load, result=value, map=source)
+        body = (moved, Store(buffer.name, to, value))
+        axes = tuple(Axis(a, extents[a]) for a in loops)
+        self.stages.append(self._nested("filters", body, loops, lane, axes))
+        here = (floordiv(filters, panel), *taps, channels, mod(filters, panel))
+        return replace(load, buffer=buffer.name, map=(group, *here))
 
     def _summed(self, buffer: str, place: Map, dtype: np.dtype) -> None:
         """Add a stage that multiplies and sums in the loop nest."""
@@ -543,8 +577,9 @@ class _Splitter:
         body: Sequence[KernelOp],
         loops: Sequence[str],
         vector: str | None,
+        axes: tuple[Axis, ...] = (),
     ) -> Nested:
-        """Return a stage that is a kernel over some of the loops."""
+        """Return a stage that is a kernel over some of the loops, or of other axes."""
         read = {op.buffer for op in body if isinstance(op, Load)}
         written = {op.buffer for op in body if isinstance(op, Store)}
         known = (*self.kernel.inputs, *self.kernel.outputs, *self.temporaries)
@@ -553,7 +588,7 @@ class _Splitter:
             f"{self.kernel.name}.{name}",
             tuple(buffers[b] for b in sorted(read)),
             tuple(buffers[b] for b in sorted(written)),
-            tuple(a for a in self.kernel.axes if a.name in loops),
+            axes or tuple(a for a in self.kernel.axes if a.name in loops),
             tuple(body),
             self.kernel.source,
         )

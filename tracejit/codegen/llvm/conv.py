@@ -9,7 +9,8 @@ that every tap of the window is the packed block at another offset:
 The first form serves convolutions and, since their gradient by the operand is one too
 (of a dilated operand: its holes are left out by splitting the results into parts that
 see the same taps), that gradient. The second is for windows of more elements than there
-are results: the gradient by the filters. The tiles are those of `conv_tile`; what they
+are results: the gradient by the filters. Two more are apart: `conv_panels`, vectors of
+filters, and `conv_sums`, vectors of taps. The tiles are those of `conv_tile`; what they
 give lies in scratch, in rows as wide as the packed ones, and is copied from there.
 
 Sums run over blocks of channels and taps, or over images and rows of places, in an
@@ -17,12 +18,13 @@ order that the extents alone decide. Scratch is half a MiB at most where a row o
 fits, so as to stay in a cache of the second level.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from math import prod
 
 from .conv_emission import ConvCode, Emission, NewEmitter, Packing, height_of
 from .conv_forms import has_taps_along, has_taps_forward
+from .conv_panels import FiltersAlong
 from .conv_rows import Rows
 from .conv_shape import Convolution, Line, Part, parts_of, places_as_taps
 from .conv_sums import TapsAlong
@@ -40,6 +42,8 @@ def emit_convolution(
     symbol: str, found: Convolution, target: Target, new_emitter: NewEmitter
 ) -> ConvCode:
     """Return functions that compute a convolution."""
+    if found.panel:
+        return FiltersAlong(symbol, found, target, new_emitter).emit()
     if has_taps_along(found, target):
         return TapsAlong(symbol, found, target, new_emitter).emit()
     if has_taps_forward(found, target):
@@ -98,21 +102,8 @@ class _PlacesForward(Emission):
             places = packing, row
             self._copy_out(f"{name}.copy", parts, places, [to, out], first, height)
 
-        self._blocks(parts[0].places, packing.height, block)
+        self.blocks(parts[0].places, packing.height, block)
         return packed + (0 if vectors else self.found.filters.extent * row * self.size)
-
-    def _blocks(self, places: int, height: int, block: Callable[[Index], None]) -> None:
-        """Run blocks of `height` rows of places.
-
-        The last one reaches back over rows that are done rather than be short.
-        """
-        with self.em.loop(0, -(-places // height), 1) as loop:
-            first = multiply(self.em, loop.index, height)
-            if places % height:
-                last = str(places - height)
-                first = self.em.intrinsic("llvm.smin", "i64", str(first), last)
-            block(first)
-            loop.yield_([])
 
     def _whole_lines(self, parts: Sequence[Part]) -> int:
         """Return the vectors of a line of results if lines are stored as they are.

@@ -207,6 +207,19 @@ class Emission:
             store(out)
             part.yield_([])
 
+    def blocks(self, places: int, height: int, block: Callable[[Index], None]) -> None:
+        """Run blocks of `height` rows of places.
+
+        The last one reaches back over rows that are done rather than be short.
+        """
+        with self.em.loop(0, -(-places // height), 1) as loop:
+            first = multiply(self.em, loop.index, height)
+            if places % height:
+                last = str(places - height)
+                first = self.em.intrinsic("llvm.smin", "i64", str(first), last)
+            block(first)
+            loop.yield_([])
+
     def packing_function(self, name: str, packing: Packing) -> None:
         """Add the function that packs `count` rows of places from `first` on."""
         self.function(name, lambda rows: _pack(rows, packing), "x to")

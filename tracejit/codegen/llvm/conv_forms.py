@@ -1,12 +1,12 @@
 """How convolutions are computed, and which parts of them are independent.
 
-Needs `Convolution`. Establishes which of three forms it has (see `conv` and
-`conv_sums`), and the parts that threads share.
+Needs `Convolution`. Establishes which of four forms it has (see `conv`, `conv_panels`
+and `conv_sums`), and the parts that threads share.
 """
 
 from math import prod
 
-from .conv_shape import Convolution, Role
+from .conv_shape import Convolution, Role, parts_of
 from .target import Target
 
 _ENOUGH = 4  # parts, so that a few threads get equal shares
@@ -15,6 +15,9 @@ _ENOUGH = 4  # parts, so that a few threads get equal shares
 _LEAST_ROWS = 16
 _LEAST_VECTORS = 2
 _MOST_SUMS = 64  # results whose sums are written one by one, taps along vectors
+_LEAST_RUN = 32  # elements that filters along vectors read one after another
+_COPY_PLACES = 24  # places that take as long as the copies of filters
+_SLOWER = 1.1  # than filters along vectors are places, with all lanes in use
 _UNEVEN = 1.5  # there each product reads a vector that crosses lines
 
 
@@ -69,6 +72,41 @@ def _lanes(found: Convolution, target: Target) -> int:
     return target.lanes(8 * found.dtype.itemsize)
 
 
+def panel_of(found: Convolution, target: Target) -> int:
+    """Return how many filters a panel should have; 0 if there should be none.
+
+    A panel is two vectors wide, or one. Filters along vectors leave no lanes idle, but
+    filters have to be copied, and runs must be worth a loop.
+    """
+    lanes, filters = _lanes(found, target), found.filters.extent
+    widths = (n for n in (2 * lanes, lanes) if filters % n == 0)
+    panel = next(widths, 0)
+    if not panel or not target.has_few_registers or not _can_store(found):
+        return 0
+    if has_taps_along(found, target) or has_taps_forward(found, target):
+        return 0
+    last = found.windows[-1]
+    run = found.channels.extent * (last.taps if last.step == 1 else 1)
+    places = found.batch.extent * _places(found) + _COPY_PLACES
+    here = places * filters // lanes
+    there = _SLOWER * _places_cost(found, lanes)
+    return panel if run >= _LEAST_RUN and here <= there else 0
+
+
+def _can_store(found: Convolution) -> bool:
+    """Tell whether tiles may store results, or sums that are turned to lines of them.
+
+    They store for filters that lie side by side, if all parts have as many places.
+    """
+    parts = [parts_of(w) for w in found.windows]
+    if not all(any(p.line for p in along) for along in parts):
+        return False
+    if found.filters.out != 1:
+        return found.windows[-1].out == 1 or found.windows[-1].places == 1
+    pairs = zip(found.windows, parts, strict=True)
+    return all(w.places % len(p) == 0 and all(q.line for q in p) for w, p in pairs)
+
+
 def parts_along(found: Convolution, target: Target) -> dict[str, int]:
     """Return how many parts ``batch``, ``group`` and ``filters`` are cut into.
 
@@ -79,6 +117,10 @@ def parts_along(found: Convolution, target: Target) -> dict[str, int]:
     batch, group, filters = (
         r.extent for r in (found.batch, found.group, found.filters)
     )
+    if found.panel:
+        most = -(-_ENOUGH // (batch * group))
+        cut = _equal_parts(filters // found.panel, most, 1)
+        return {"batch": batch, "group": group, "filters": cut}
     if not has_taps_forward(found, target):
         cut = _equal_parts(filters, -(-_ENOUGH // (batch * group)), _LEAST_ROWS)
         return {"batch": batch, "group": group, "filters": cut}
@@ -95,7 +137,7 @@ def quantum_along(found: Convolution, axis: str, target: Target) -> int | None:
 
     A range is a range of parts if the axis is the outermost that parts are cut from.
     """
-    if has_taps_forward(found, target):
+    if not found.panel and has_taps_forward(found, target):
         return None
     for name, count in parts_along(found, target).items():
         role = role_of(found, name)

@@ -169,14 +169,15 @@ class Rows:
         to: str,
         row: int,
         shape: Sequence[int],
+        is_filled: bool = True,
     ) -> None:
         """Write ``to[j*row + i] = source[i*strides[0] + j*strides[1]]``.
 
-        `shape` is (rows i, columns j) of the source; `row` is at least the rows, filled
-        up to whole vectors.
+        `shape` is (rows i, columns j) of the source; if what is written `is_filled`,
+        `row` is at least the rows, filled up to whole vectors.
         """
         rows, columns = shape
-        if strides[1] != 1:  # the rows to be written are copied one by one
+        if strides[0] == 1 or strides[1] not in (1, 2):  # row by row that is written
             with self.em.loop(0, columns, 1) as loop:
                 here = self.at(source, multiply(self.em, loop.index, strides[1]))
                 there = self.at(to, multiply(self.em, loop.index, row))
@@ -189,7 +190,8 @@ class Rows:
             there = self.at(to, i)
 
             def square(j: Index, width: int) -> None:
-                self._square(here, there, (strides[0], row), j, (height, width))
+                shape = height, width
+                self._square(here, there, (*strides, row), j, shape, is_filled)
 
             chunks(self.em, columns, self.lanes, square)
 
@@ -199,20 +201,21 @@ class Rows:
         self,
         source: str,
         to: str,
-        strides: tuple[int, int],
+        strides: tuple[int, int, int],
         j: Index,
         shape: tuple[int, int],
+        is_filled: bool,
     ) -> None:
-        (step, row), (height, width) = strides, shape
-        lines = []
+        (step, by, row), (height, width) = strides, shape
+        first, lines = multiply(self.em, j, by), []
         for i in range(self.lanes):
             if i >= height:
                 lines.append(self.zero)
                 continue
-            at = self.at(source, add(self.em, j, i * step))
-            lines.append(self.load(at, 1, (0, width)))
+            at = self.at(source, add(self.em, first, i * step))
+            lines.append(self.load(at, by, (0, width)))
         turned = transposed(self.em, self.element, lines)[:width]
         base = multiply(self.em, j, row)
         for k, value in enumerate(turned):
             at = self.at(to, add(self.em, base, k * row))
-            self.em.store(self.type, value, at, self.size)
+            self._store(value, at, 1, self.lanes if is_filled else height)

@@ -15,7 +15,7 @@ import numpy as np
 from ...ir.dtypes import FLOATS, NARROW_FLOATS
 from ...ir.ops.conv import LEADING
 from ...kernels.kernel import Buffer, Contract, Kernel, Load, Store, result_of
-from ...kernels.maps import Affine, AxisIndex, FloorDiv
+from ...kernels.maps import Affine, AxisIndex, FloorDiv, Mod, floordiv
 from ...records import dataclass
 
 REALS = FLOATS - NARROW_FLOATS
@@ -82,6 +82,9 @@ class Convolution:
         At least two; the first of one spatial axis is trivial.
     buffers : tuple of str
         Names of x, w and the result.
+    panel : int
+        How many filters lie side by side in panels, the last axis of w; 0 if w has no
+        panels. From panel to panel are so many strides of filters.
     """
 
     dtype: np.dtype
@@ -91,6 +94,7 @@ class Convolution:
     channels: Role
     windows: tuple[Window, ...]
     buffers: tuple[str, str, str]
+    panel: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ def has_convolution(kernel: Kernel) -> bool:
 def convolution_of(kernel: Kernel) -> Convolution | None:
     """Return the convolution that a kernel is; None if it is something else.
 
-    Products of single elements without padding are left to matrix products.
+    Products of all single elements are left to matrix products.
     """
     if [type(op) for op in kernel.body] != [Load, Load, Contract, Store]:
         return None
@@ -169,6 +173,11 @@ def convolution_of(kernel: Kernel) -> Convolution | None:
     assert isinstance(right, Load)
     assert isinstance(contract, Contract)
     assert isinstance(store, Store)
+    right, filters, panel = _without_panels(right, kernel.buffer(right.buffer))
+    kernel = replace(
+        kernel,
+        inputs=tuple(filters if b.name == filters.name else b for b in kernel.inputs),
+    )
     buffers = [kernel.buffer(op.buffer) for op in (left, right, store)]
     spatial = len(left.map) - LEADING
     fits = spatial >= 1 and len(right.map) == len(left.map)
@@ -182,8 +191,27 @@ def convolution_of(kernel: Kernel) -> Convolution | None:
     found = reading.convolution()
     if found is None:
         return None
-    is_product = all(w.taps == 1 and w.holes == 1 for w in found.windows)
-    return None if is_product and not left.bounds else found
+    is_product = all(w.taps == w.holes == w.stride == 1 for w in found.windows)
+    return None if is_product and not left.bounds else replace(found, panel=panel)
+
+
+def _without_panels(load: Load, buffer: Buffer) -> tuple[Load, Buffer, int]:
+    """Return a load of filters as if they were in no panels, and how many those have.
+
+    Panels are read at ``[group, filter // p, *taps, channel, filter mod p]``.
+    """
+    last = load.map[-1].terms
+    if len(last) != 1 or not isinstance(last[0][0], Mod):
+        return load, buffer, 0
+    inner, panel = last[0][0].inner, last[0][0].divisor
+    if load.map[1] != floordiv(inner, panel) or buffer.strides[1] % panel:
+        return load, buffer, 0
+    groups, panels, *taps, channels, _ = buffer.shape
+    shape = (groups, panels * panel, channels, *taps)
+    group, by, *along, step, _ = buffer.strides
+    plain = replace(buffer, shape=shape, strides=(group, by // panel, step, *along))
+    place = (load.map[0], inner, load.map[-2], *load.map[2:-2])
+    return replace(load, map=place), plain, panel
 
 
 def _strides_along(store: Store, buffer: Buffer) -> dict[str, int] | None:
