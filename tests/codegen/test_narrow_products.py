@@ -1,11 +1,13 @@
 """Products of few rows or few columns: how they are cut, shared and followed."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import in_turn
 from tracejit.codegen.llvm.gemm.micro import Operands, shared_kernel
 from tracejit.codegen.llvm.gemm.packing import shared_square
 from tracejit.codegen.llvm.gemm.problem import (
@@ -50,10 +52,14 @@ def close(got, want) -> None:
         np.testing.assert_allclose(g, w, rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("fn", [layer, transposed_layer, softmax_layer])
-@pytest.mark.parametrize("rows", [(), (1,), (5,), (12,), (13,)])
-def test_few_rows_and_what_follows(rows, fn, isa) -> None:
+ROWS = itertools.product(
+    [(), (1,), (5,), (12,), (13,)], [layer, transposed_layer, softmax_layer]
+)
+
+
+@pytest.mark.parametrize(("case", "isa"), in_turn(ROWS, ISAS))
+def test_few_rows_and_what_follows(case, isa) -> None:
+    rows, fn = case
     x = RNG.normal(size=(*rows, 300)).astype("f4")
     w = WEIGHTS.T.copy() if fn is transposed_layer else WEIGHTS
     results = []
@@ -112,10 +118,12 @@ def test_rows_that_share_a_set_of_the_cache_are_few(k, dtype, target) -> None:
     assert max(blocking_of(columns_first, target).rows) == 12
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("n", [1, 3, 4, 5, 8, 9, 16])
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
-def test_few_columns(n, dtype, isa) -> None:
+COLUMNS = itertools.product([1, 3, 4, 5, 8, 9, 16], ["f4", "f8", "i4"])
+
+
+@pytest.mark.parametrize(("case", "isa"), in_turn(COLUMNS, ISAS))
+def test_few_columns(case, isa) -> None:
+    n, dtype = case
     a = RNG.integers(-9, 9, (37, 1024)).astype(dtype)
     b = RNG.integers(-9, 9, (1024, n)).astype(dtype)
     with tj.config.override(isa=isa):

@@ -1,11 +1,13 @@
 """Positions that are divided by multiples of a vector's length are read in vectors."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import sampled
 from tracejit.kernels.maps import axis, floordiv
 
 from .building import KernelBuilder, guarded, run_kernel, schedule, targets
@@ -35,8 +37,10 @@ def test_rows_are_not_gathered(name: str) -> None:
         assert "masked.gather" not in compiled.lower(x).compile().as_text()
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i1", "?", "c8"])
-@pytest.mark.parametrize("length", [16, 31, 48, 64])
+CASES = itertools.product([16, 31, 48, 64], ["f4", "f8", "i1", "?", "c8"])
+
+
+@pytest.mark.parametrize(("length", "dtype"), sampled(CASES, 2))
 def test_values_are_numpys(length: int, dtype: str) -> None:
     x = (RNG.normal(size=(5, 9, length)) * 5).astype(dtype)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import in_turn
 
 R = tj.random
 
@@ -108,8 +109,9 @@ FLOATS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["f2", "f4", ml_dtypes.bfloat16])
-@pytest.mark.parametrize("name", FLOATS)
+@pytest.mark.parametrize(
+    ("name", "dtype"), in_turn(FLOATS, ["f2", "f4", ml_dtypes.bfloat16])
+)
 def test_dtypes(name, dtype):
     """A narrow type rounds what a wide one has, where that is what it is made of."""
     got = FLOATS[name](R.key(5), dtype)

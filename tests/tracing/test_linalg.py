@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import in_turn
 
 DTYPES = ["f4", "f8", "c8", "c16"]
 TOLERANCE = {"f4": 2e-5, "c8": 2e-5, "f8": 1e-12, "c16": 1e-12}
@@ -93,9 +94,8 @@ def takes(f: Callable[[np.ndarray], object], a: np.ndarray) -> bool:
     return True
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_any_matrix(dtype: str, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("shape", "dtype"), in_turn(SHAPES, DTYPES), ids=str)
+def test_any_matrix(shape: tuple[int, ...], dtype: str) -> None:
     a = normal(dtype, *shape)
 
     chosen = [f for f in (RECTANGULAR | NONEMPTY).values() if takes(f, a)]
