@@ -122,6 +122,20 @@ def test_the_environment_is_read_at_import():
     assert "environment variable TRACEJIT_ISA cannot be 'z80'" in run.stderr
 
 
+def test_switches_are_attributes():
+    config.threads = 3
+    assert config.threads == config.get("threads") == config.current().threads == 3
+    with config.override(threads=2):
+        assert config.threads == 2
+    with pytest.raises(TracejitError, match="there is no switch 'thread'"):
+        config.thread = 2
+    with pytest.raises(TracejitError, match="threads"):
+        config.threads = "two"
+    assert config.threads == 3
+    assert not hasattr(config, "thread")
+    assert not config.SWITCHES.keys() & vars(config).keys()
+
+
 def test_set_and_get():
     config.set("isa", "avx2")
     assert config.get("isa") == "avx2"

@@ -3,10 +3,12 @@
 Needs nothing but the environment, which it reads once, at import. Establishes the
 current `Config`: an immutable record with one field per row of `SWITCHES`. It has three
 layers: defaults and environment variables; `set`, for the whole process; `override`,
-for one block of one thread or task.
+for one block of one thread or task. Switches are attributes of this module, too:
+``config.threads = 2`` is ``set("threads", 2)``.
 """
 
 import os
+import sys
 import threading
 import time
 from array import array
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
+from types import ModuleType
 from typing import Literal, overload
 
 from .errors import TracejitError
@@ -66,7 +69,9 @@ class Switch:
     @property
     def allowed(self) -> str:
         """The values it takes, in words."""
-        names = ", ".join(self.choices) if self.choices else "any text"
+        if self.type is str and not self.choices:
+            return "any text"
+        names = ", ".join(self.choices)
         if self.type is bool:
             return f"one of {', '.join(_TRUE + _FALSE)}"
         if self.type is int:
@@ -567,3 +572,24 @@ def _shown(value: Value) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class _Module(ModuleType):
+    """What makes switches attributes of this module.
+
+    Without it an assignment would bind a name that nothing reads.
+    """
+
+    def __getattr__(self, name: str) -> Value:
+        if name in SWITCHES:
+            return get(name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self) or name.startswith("__"):
+            super().__setattr__(name, value)
+        else:
+            set(name, value)  # type: ignore[arg-type]  # which it checks
+
+
+sys.modules[__name__].__class__ = _Module
