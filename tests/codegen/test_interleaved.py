@@ -1,10 +1,12 @@
 """What alternates in memory, stacked arrays and complex numbers, keeps its values."""
 
+import re
+
 import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit.codegen.llvm.interleaved import woven
+from tracejit.codegen.llvm.shuffles import unwoven, woven
 from tracejit.codegen.llvm.text import Emitter
 from tracejit.errors import TracejitError
 
@@ -78,13 +80,34 @@ def test_vectors_are_stored_whole(count: int) -> None:
     assert "shufflevector" in text
 
 
-@pytest.mark.parametrize("count", [2, 3, 4])
-@pytest.mark.parametrize("lanes", [2, 8, 16])
-def test_woven_vectors_take_an_element_of_each(count: int, lanes: int) -> None:
+def shuffled(em: Emitter, vectors: dict[str, list[int]]) -> dict[str, list[int]]:
+    """What the shuffles of an emitter give, None for lanes that may be anything."""
+    found = dict(vectors)
+    for line in em.lines:
+        name, first, second, picks = SHUFFLE.match(line).groups()
+        both = found[first] + found.get(second, [None] * len(found[first]))
+        order = [int(k) for k in re.findall(r"i32 (\d+)", picks)]
+        found[name] = [both[k] for k in order]
+    return found
+
+
+SHUFFLE = re.compile(r"  (\S+) = shufflevector <.*?> (\S+), <.*?> (\S+), <.*?> <(.*)>")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("lanes", [2, 4, 8, 16])
+def test_vectors_are_woven_and_parted(count: int, lanes: int) -> None:
+    columns = {f"%x{c}": [n * count + c for n in range(lanes)] for c in range(count)}
     em = Emitter({}, {})
-    out = woven(em, "float", [f"%v{k}" for k in range(count)], lanes)
-    assert len(out) == count
-    assert len(em.lines) == count * count
+    out = woven(em, "float", [*columns], lanes)
+    found = shuffled(em, columns)
+    assert [n for name in out for n in found[name]] == [*range(count * lanes)]
+
+    rows = {f"%y{k}": [*range(k * lanes, (k + 1) * lanes)] for k in range(count)}
+    em = Emitter({}, {})
+    out = unwoven(em, "float", [*rows], lanes)
+    found = shuffled(em, rows)
+    assert [found[name] for name in out] == [*columns.values()]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -66,9 +66,9 @@ def _is_short(eqn: Eqn, makers: Mapping[Atom, Eqn]) -> bool:
         return False
     rows = [x.aval.shape[d] for d in free_axes(x.aval.ndim, summed[0], ())]
     columns = [y.aval.shape[d] for d in free_axes(y.aval.ndim, summed[1], ())]
-    if not rows or rows[-1] < LEAST_RESULTS or prod(columns) != 1:
+    if not rows or rows[-1] < LEAST_RESULTS or prod(columns) > SHORT:
         return False
-    most = WINDOW if _is_window(x, makers) else SHORT
+    most = WINDOW if prod(columns) == 1 and _is_window(x, makers) else SHORT
     return prod(x.aval.shape[d] for d in summed[0]) <= most
 
 

@@ -1,55 +1,84 @@
-"""Stores of several values whose elements alternate in memory, as whole vectors.
+"""Loads and stores of values whose elements alternate in memory, as whole vectors.
 
-The parts of complex numbers, and arrays that are stacked along a last axis, are stored
-a few elements apart each. Where a kernel stores all of what lies between, their vectors
-are woven into vectors that lie in memory as they are:
+The parts of complex numbers, arrays that are stacked along a last axis, and the columns
+of short rows lie a few elements apart each. Where a kernel reads or stores all of what
+lies between, it does so by vectors that lie in memory as they are:
 
     store y[2 i] = a; store y[2 i + 1] = b   →   store y[2 i ...] = a0 b0 a1 b1 ...
+    a = load x[2 i]; b = load x[2 i + 1]     →   load x[2 i ...] = a0 b0 a1 b1 ...
 """
 
 from collections.abc import Sequence
+from typing import TypeGuard, TypeVar
 
-from ...kernels.kernel import KernelOp, Store
-from .shuffles import woven
+from ...kernels.kernel import KernelOp, Load, Store
+from .shuffles import unwoven, woven
 from .strips import StripNest
 from .text import vec
-from .values import memory_type, narrow
+from .values import memory_type, narrow, widen
 
 _MOST = 4  # values that are woven together
+_Op = TypeVar("_Op", Load, Store)
 
 
 class WeavingNest(StripNest):
-    """A nest that stores what alternates in memory together."""
+    """A nest that reads and stores what alternates in memory together."""
 
     def _straight(self, ops: Sequence[KernelOp]) -> None:
-        groups = self._woven(ops)
-        rest = [op for op in ops if not any(op in group for group in groups)]
-        super()._straight(rest)
-        for unit in range(self.block.units if groups and self.block else 0):
-            for group in groups:
+        loads = self._alternating([op for op in ops if self._may_join(op)])
+        stores = self._alternating([op for op in ops if isinstance(op, Store)])
+        together = {op for group in (*loads, *stores) for op in group}
+        units = range(self.block.units if together and self.block else 0)
+        self.memory.begin()
+        for unit in units:
+            for group in loads:
                 if self._mask(unit) is None:
-                    self._store_together(group, unit)
+                    self._load_together(group, unit)
                     continue
                 for op in group:
                     self._operation(op, unit)
+        super()._straight([op for op in ops if op not in together])
+        for unit in units:
+            for stored in stores:
+                if self._mask(unit) is None:
+                    self._store_together(stored, unit)
+                    continue
+                for store in stored:
+                    self._operation(store, unit)
 
-    def _woven(self, ops: Sequence[KernelOp]) -> list[tuple[Store, ...]]:
-        """Return stores of which each element of memory is one of one of them."""
-        found: dict[tuple[object, int], dict[int, Store]] = {}
+    def _alternating(self, ops: Sequence[_Op]) -> list[tuple[_Op, ...]]:
+        """Return accesses of which each element of memory is one of one of them."""
+        found: dict[tuple[object, int], dict[int, _Op]] = {}
         for op in ops:
-            if not isinstance(op, Store) or self.block is None:
-                continue
             access = self.access(op)
             step = access.linear.get(self.axis or "", 0)
-            if 2 <= step <= _MOST and not access.dynamic:
+            if self.block and 2 <= step <= _MOST and not access.dynamic:
                 place = access.buffer, tuple(sorted(access.linear.items()))
                 found.setdefault((place, step), {})[access.constant] = op
         groups = []
-        for (_, step), stores in found.items():
-            first = min(stores)
-            if sorted(stores) == list(range(first, first + step)):
-                groups.append(tuple(stores[first + k] for k in range(step)))
+        for (_, step), accesses in found.items():
+            first = min(accesses)
+            if sorted(accesses) == list(range(first, first + step)):
+                groups.append(tuple(accesses[first + k] for k in range(step)))
         return groups
+
+    def _may_join(self, op: KernelOp) -> TypeGuard[Load]:
+        """Tell whether an operation is a load without bounds and checks."""
+        return isinstance(op, Load) and not op.bounds and not op.check
+
+    def _load_together(self, group: Sequence[Load], unit: int) -> None:
+        em, access = self.em, self.access(group[0])
+        cell, size = memory_type(access.dtype), access.dtype.itemsize
+        place = self._place(group[0], access, unit, True)
+        starts = (
+            em.gep(cell, place.pointer, k * self.lanes) for k in range(len(group))
+        )
+        vectors = [em.load(vec(cell, self.lanes), at, size) for at in starts]
+        values = unwoven(em, cell, vectors, self.lanes)
+        for op, value in zip(group, values, strict=True):
+            registers = self.env.setdefault(op.result.name, [])
+            del registers[unit:]
+            registers.append(widen(em, access.dtype, value, self.lanes))
 
     def _store_together(self, group: Sequence[Store], unit: int) -> None:
         em, access = self.em, self.access(group[0])

@@ -22,6 +22,7 @@ from .parallel import ParallelNest
 from .sharing import SERIAL, Threading
 from .strips import with_turned_axis
 from .target import Target
+from .unrolled import with_columns_apart
 from .values import is_real
 
 
@@ -96,6 +97,7 @@ def _nest(made: Emission) -> KernelCode:
     """Return a function with one loop nest, over a range if there is a `span`."""
     em = made.scope.emitter()
     flat = flattened(made.kernel, made.schedule, made.span, made.beside)
+    flat = with_columns_apart(flat, made.span)
     limits = ("%begin", "%end") if made.span else None
     plan = _scalar_if_needed(flat.kernel, flat.schedule)
     nest = ParallelNest(

@@ -26,24 +26,60 @@ def transposed(em: Emitter, cell: str, rows: Sequence[str]) -> list[str]:
 
 
 def woven(em: Emitter, cell: str, values: Sequence[str], lanes: int) -> list[str]:
-    """Return vectors with one element of each of some, then the next of each, ..."""
+    """Return vectors with one element of each of some, then the next of each, ...
+
+    Of an odd number each is permuted once, so that every element is in the lane that it
+    goes to, and vectors are blended; pairs are woven, and what that gives again.
+    """
     count, type_ = len(values), vec(cell, lanes)
-    out = []
-    for start in range(0, count * lanes, lanes):
-        made = em.shuffle(
-            type_,
-            values[0],
-            "poison",
-            [
-                n // count if n % count == 0 else None
-                for n in range(start, start + lanes)
-            ],
+    if count == 1:
+        return [*values]
+    if count % 2 == 0:
+        halves = [woven(em, cell, values[k::2], lanes) for k in (0, 1)]
+        low = [n // 2 + n % 2 * lanes for n in range(lanes)]
+        orders = low, [n + lanes // 2 for n in low]
+        pairs = zip(*halves, strict=True)
+        return [em.shuffle(type_, a, b, order) for a, b in pairs for order in orders]
+    inverse = pow(count, -1, lanes)
+    placed = []
+    for k, value in enumerate(values):
+        order = [(lane - k) * inverse % lanes for lane in range(lanes)]
+        placed.append(em.shuffle(type_, value, "poison", order))
+    return [
+        _blended(em, type_, placed, [(first + n) % count for n in range(lanes)])
+        for first in range(0, count * lanes, lanes)
+    ]
+
+
+def unwoven(em: Emitter, cell: str, vectors: Sequence[str], lanes: int) -> list[str]:
+    """Return what was woven into vectors: as many values as there are vectors."""
+    count, type_ = len(vectors), vec(cell, lanes)
+    if count == 1:
+        return [*vectors]
+    if count % 2 == 0:
+        pairs = [*zip(vectors[::2], vectors[1::2], strict=True)]
+        halves = (
+            [em.shuffle(type_, a, b, range(k, 2 * lanes, 2)) for a, b in pairs]
+            for k in (0, 1)
         )
-        for v, value in enumerate(values[1:], 1):
-            picks = [
-                lanes + n // count if n % count == v else k
-                for k, n in enumerate(range(start, start + lanes))
-            ]
-            made = em.shuffle(type_, made, value, picks)
-        out.append(made)
+        both = [unwoven(em, cell, half, lanes) for half in halves]
+        return [value for pair in zip(*both, strict=True) for value in pair]
+    out = []
+    for k in range(count):
+        places = [n * count + k for n in range(lanes)]
+        source = {place % lanes: place // lanes for place in places}
+        blended = _blended(em, type_, vectors, [source[n] for n in range(lanes)])
+        order = [place % lanes for place in places]
+        out.append(em.shuffle(type_, blended, "poison", order))
     return out
+
+
+def _blended(
+    em: Emitter, type_: str, vectors: Sequence[str], sources: Sequence[int]
+) -> str:
+    """Return a vector that takes each lane of one of some, from the same lane."""
+    lanes, made = len(sources), vectors[0]
+    for number, vector in enumerate(vectors[1:], 1):
+        picks = [n + lanes * (source == number) for n, source in enumerate(sources)]
+        made = em.shuffle(type_, made, vector, picks)
+    return made
