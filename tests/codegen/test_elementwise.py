@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tests.sampling import in_turn
 from tracejit.codegen.llvm.elementwise import can_emit, emit
 from tracejit.codegen.llvm.emission import ModuleScope
 from tracejit.codegen.llvm.target import Target, host_target
@@ -202,8 +203,9 @@ CASES = [(p, d) for p, d in accepted() if valid(p, d)]
 NAMES = sorted({p.name for p, _ in CASES})
 
 
-@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "target"), in_turn(NAMES, targets()), ids=lambda x: getattr(x, "name", x)
+)
 def test_primitive_matches_impl(name: str, target: Target) -> None:
     calls, expected = [], []
     for primitive, dtype in CASES:

@@ -14,6 +14,8 @@ from .building import (
     KernelBuilder,
     check_guards,
     guarded,
+    named,
+    on_targets,
     run_kernel,
     schedule,
     targets,
@@ -102,9 +104,10 @@ def test_strides_of_operands_and_result(first: int, dtype: str, target: Target) 
         assert_product(out, a, b)
 
 
-@ALL_TARGETS
-@pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
-@pytest.mark.parametrize("k", [1031, 1041])
+PACKED = itertools.product([1031, 1041], ["NN", "NT", "TN", "TT"])
+
+
+@pytest.mark.parametrize(("k", "layout", "target"), on_targets(PACKED, 4), ids=named)
 def test_packed(k: int, layout: str, target: Target) -> None:
     """Large enough for packing, and odd in every direction; one more than vectors."""
     m, n = 701, 811

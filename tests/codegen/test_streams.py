@@ -7,6 +7,7 @@ import pytest
 
 import tracejit as tj
 from tests.passes.spellings import normalised
+from tests.sampling import sampled
 from tracejit.codegen.llvm.emission import ModuleScope
 from tracejit.codegen.llvm.kernels import emit_kernel
 from tracejit.codegen.llvm.streams import BLOCK, ROWS, planned
@@ -168,7 +169,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", sampled(CASES, 2))
 def test_what_the_kernel_says(name: str) -> None:
     fn, args, count = CASES[name]
     found = runs(fn, *args)

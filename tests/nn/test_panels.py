@@ -1,11 +1,13 @@
 """Convolutions with filters along vectors: packed blocks, panels and tiles."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import in_turn
 from tracejit.codegen.llvm.conv_forms import panel_of
 from tracejit.codegen.llvm.conv_panels import grid_of
 from tracejit.codegen.llvm.conv_shape import Window, convolution_of
@@ -75,10 +77,12 @@ def by_image(case: Case, w, g):
     return tj.grad(loss)
 
 
-@pytest.mark.parametrize("isa", ["auto", "avx2", "baseline"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_values(case, dtype, isa):
+WAYS = [*itertools.product(["auto", "baseline"], [np.float32, np.float64])]
+
+
+@pytest.mark.parametrize(("case", "way"), in_turn(CASES, WAYS), ids=str)
+def test_values(case, way):
+    isa, dtype = way
     x, w = operands(case, dtype)
     got = jitted(lambda x, w: tj.nn.conv(x, w, **case.options), isa, x, w)
     close(got, direct(x, w, case.options), np.prod(case.w[1:]))

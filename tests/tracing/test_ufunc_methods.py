@@ -1,10 +1,13 @@
 """Methods of ufuncs that are no primitives: any length, masks, traced places."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 import tracejit as tj
 from tests.coverage.measure import difference
+from tests.sampling import sampled
 from tracejit.errors import UnsupportedError
 from tracejit.tracing import ufunc_methods
 
@@ -32,9 +35,11 @@ def check(f, *args):
     assert difference(tj.jit(f)(*[np.copy(x) for x in args]), want) == ""
 
 
+CASES = itertools.product([*FLOATS, *INTEGERS], LENGTHS)
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("n", LENGTHS)
-@pytest.mark.parametrize("name", [*FLOATS, *INTEGERS])
+@pytest.mark.parametrize(("name", "n"), sampled(CASES, 2))
 def test_reductions_of_any_length(name, n):
     ufunc, x = getattr(np, name), operand(name, n)
     check(ufunc.reduce, x)

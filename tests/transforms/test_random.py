@@ -262,13 +262,13 @@ def check(seed: int) -> None:
         raise
 
 
-@pytest.mark.parametrize("start", sampled(SEEDS[::PIECE], 2))
+@pytest.mark.parametrize("start", sampled(SEEDS[::PIECE], 3))
 def test_transformed_programs(start: int):
     for seed in range(start, start + PIECE):
         check(seed)
 
 
-@pytest.mark.parametrize("seed", sampled(FOUND, 2))
+@pytest.mark.parametrize("seed", sampled(FOUND, 3))
 def test_what_failed_once(seed: int):
     check(seed)
 
