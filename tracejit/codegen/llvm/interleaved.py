@@ -57,9 +57,13 @@ class WeavingNest(StripNest):
                 found.setdefault((place, step), {})[access.constant] = op
         groups = []
         for (_, step), accesses in found.items():
-            first = min(accesses)
-            if sorted(accesses) == list(range(first, first + step)):
-                groups.append(tuple(accesses[first + k] for k in range(step)))
+            for first in sorted(accesses):
+                run = [accesses.get(first + k) for k in range(step)]
+                whole = tuple(op for op in run if op is not None)
+                if len(whole) == step:
+                    groups.append(whole)
+                    for k in range(step):
+                        del accesses[first + k]
         return groups
 
     def _may_join(self, op: KernelOp) -> TypeGuard[Load]:
