@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.sampling import in_turn
 from tracejit.codegen.llvm.sharing import SERIAL, Threading
 from tracejit.codegen.llvm.steps.sorting import network, quick, ranks, row, rows, split
 from tracejit.codegen.llvm.steps.sorting.keys import Cells
@@ -70,8 +71,7 @@ def lengths(dtype: np.dtype, target: Target) -> list[int]:
     return [1, 2, 3, 15, 16, 31, 32, 33, last, last + 1]
 
 
-@ALL_TARGETS
-@ALL_DTYPES
+@pytest.mark.parametrize(("dtype", "target"), on_targets(DTYPES, 3), ids=named)
 def test_every_dtype_and_length(dtype: np.dtype, target: Target) -> None:
     first = DTYPES.index(dtype) % 2  # the two next to each other have all
     for n in {*lengths(dtype, target)[first::2], *lengths(dtype, target)[-2:]}:
@@ -117,8 +117,9 @@ def parted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "is_short", lambda *_: False)
 
 
-@pytest.mark.parametrize("dtype", ["i4", "u4", "f4", "i8", "u8", "f8"])
-@pytest.mark.parametrize("depth", [0, 3])
+@pytest.mark.parametrize(
+    ("dtype", "depth"), in_turn(["i4", "u4", "f4", "i8", "u8", "f8"], [0, 3])
+)
 def test_rows_are_parted(
     dtype: str, depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 import ml_dtypes
 import numpy as np
@@ -198,6 +200,26 @@ def test_modules_are_built_while_others_are_written() -> None:
         assert built.wait(60)  # by another thread than this one, which waits
         builds.put("b")
         assert builds.results() == [b"a", b"b"]
+
+
+def test_a_helper_may_be_done_before_the_writer_goes_on() -> None:
+    builds = SideBySide(str.encode, 2)
+
+    class Slow(SimpleQueue):
+        """A queue whose writer goes on when what it put has been taken and built."""
+
+        def put(self, job: tuple[int, str] | None) -> None:
+            super().put(job)
+            stop = time.monotonic() + 1
+            while job and builds._helpers and time.monotonic() < stop:
+                if builds._found[job[0]]:
+                    return
+                time.sleep(1e-4)
+
+    builds._waiting = Slow()
+    for text in "abc":
+        builds.put(text)
+    assert builds.results() == [b"a", b"b", b"c"]
 
 
 def test_what_is_not_built_is_left_alone_where_the_writer_fails() -> None:

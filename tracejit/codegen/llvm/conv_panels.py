@@ -15,6 +15,7 @@ their filters last; else they lie in scratch, (place, filter), and are turned.
 Results that see other taps, of a dilated operand, are parts with runs of their own.
 """
 
+from collections.abc import Sequence
 from itertools import product
 from math import gcd, prod
 
@@ -88,42 +89,47 @@ class FiltersAlong(Emission):
 
     def emit(self) -> ConvCode:
         """Return the code."""
-        found, em = self.found, self.em
+        self._lay_out()
+        self.function(f"{self.symbol}.pack", self._pack, "x to")
+        if not self.is_direct:
+            self.function(f"{self.symbol}.turn", self._turn, "from to")
+        tiles = self._tiles(prod(self.places))
+        self._note_places(prod(self.places))
+        with self.em.loop("%begin", "%end", 1) as part:
+            pointers = self.part_at(part.index)
+
+            def block(first: Index) -> None:
+                self._block(pointers, first, tiles)
+
+            self.blocks(self.grids[0].places, self.places[0], block)
+            part.yield_([])
+        return self.finish(self.scratch_bytes)
+
+    # How a block lies
+
+    def _lay_out(self) -> None:
+        """Find the extents and strides of a block, and what lies where in scratch.
+
+        First the table of places, then the packed block, then sums.
+        """
+        found = self.found
         grids = (grid_of(window) for window in found.windows)
         self.grids = [grid for grid in grids if grid is not None]
         self.channels, self.filters = found.channels.extent, found.filters.extent
         self.places = [self._height(), *(grid.places for grid in self.grids[1:])]
-        self.strides = _dense([g.reach(n) for g, n in self._axes()], self.channels)
-        self.extents = [n * len(g.parts) for g, n in self._axes()]
+        axes = list(zip(self.grids, self.places, strict=True))
+        self.strides = _dense([grid.reach(n) for grid, n in axes], self.channels)
+        self.extents = [n * len(grid.parts) for grid, n in axes]
         self.lines = _dense(self.extents, self.filters)
         self.is_direct = found.filters.out == 1
         count = prod(self.places)
         self.tile = min(_TILES, key=lambda n: -(-count // n) * n)
-        tables = (count + self.tile) * _ENTRY * 8
-        packed = aligned(tables) + aligned(self._packed_bytes(self.places[0]))
-        self.packed_at = em.gep("i8", "%scratch", aligned(tables))
-        self.sums_at = em.gep("i8", "%scratch", packed)
-        self.function(f"{self.symbol}.pack", self._pack, "x to")
-        if not self.is_direct:
-            self.function(f"{self.symbol}.turn", self._turn, "from to")
-        tiles = self._tiles(count)
-        self._note_places(count)
-        with em.loop("%begin", "%end", 1) as part:
-            x, w, out = self.part_at(part.index)
-
-            def block(first: Index) -> None:
-                self._block((x, w, out), first, tiles)
-
-            self.blocks(self.grids[0].places, self.places[0], block)
-            part.yield_([])
+        table = aligned((count + self.tile) * _ENTRY * 8)
+        sums_at = table + aligned(self._packed_bytes(self.places[0]))
+        self.packed_at = self.em.gep("i8", "%scratch", table)
+        self.sums_at = self.em.gep("i8", "%scratch", sums_at)
         sums = 0 if self.is_direct else self._sums() + self.tile * self.filters
-        return self.finish(packed + sums * self.size)
-
-    # How a block lies
-
-    def _axes(self) -> list[tuple[Grid, int]]:
-        """Return the axes, and the places that a part has along each in a block."""
-        return list(zip(self.grids, self.places, strict=True))
+        self.scratch_bytes = sums_at + sums * self.size
 
     def _height(self) -> int:
         """Return how many rows of places fit a block, in equal blocks."""
@@ -182,7 +188,7 @@ class FiltersAlong(Emission):
 
     def _block(
         self,
-        pointers: tuple[str, str, str],
+        pointers: Sequence[str],
         first: Index,
         tiles: list[tuple[range, str]],
     ) -> None:
@@ -345,11 +351,8 @@ class FiltersAlong(Emission):
 
         ``void (ptr packed, ptr places, ptr runs, ptr panel, ptr sums, i64 count)``
         """
-        em, vectors, type_ = (
-            self.new_emitter(),
-            self.found.panel // self.lanes,
-            self.rows.type,
-        )
+        em, type_ = self.new_emitter(), self.rows.type
+        vectors = self.found.panel // self.lanes
         rows = []
         for k in range(count):
             place = em.load("i64", em.gep("i64", "%places", k * _ENTRY), 8)

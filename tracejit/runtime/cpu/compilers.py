@@ -93,8 +93,8 @@ class SideBySide:
 
     def put(self, text: str) -> None:
         """Have a text built."""
-        self._waiting.put((len(self._found), text))
-        self._found.append(b"")
+        self._found.append(b"")  # before a helper that waits can be done with it
+        self._waiting.put((len(self._found) - 1, text))
         if len(self._helpers) < self._most_helpers:
             self._helpers.append(threading.Thread(target=self._work, daemon=True))
             self._helpers[-1].start()
