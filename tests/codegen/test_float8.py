@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit.errors import TracejitError
+from tests.isas import instruction_set
 from tracejit.ir import dtypes as dt
 
 FLOAT8S = [dt.FLOAT8_E4M3FN, dt.FLOAT8_E5M2]
@@ -37,13 +37,8 @@ def hard_floats(dtype):
 
 
 def run(isa, function, *args):
-    try:
-        with tj.config.override(isa=isa):
-            return tj.jit(function)(*args)
-    except TracejitError as error:
-        if "cannot run the instruction set" not in str(error):
-            raise
-        pytest.skip(str(error))
+    with instruction_set(isa):
+        return tj.jit(function)(*args)
 
 
 def assert_bits(found, expected):

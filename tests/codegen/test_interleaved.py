@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.isas import instruction_set
 from tracejit.codegen.llvm.shuffles import unwoven, woven
 from tracejit.codegen.llvm.text import Emitter
-from tracejit.errors import TracejitError
 
 RNG = np.random.default_rng(0)
 STACKED = {
@@ -38,17 +38,12 @@ def _written(x):
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "baseline"])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "u1", "f2"])
 def test_stacked_arrays(dtype: str, isa: str) -> None:
-    try:
-        with tj.config.override(isa=isa):
-            for fn in STACKED.values():
-                compiled = tj.jit(fn)
-                for length in (1023, 4099):
-                    x = (RNG.normal(size=length) * 9).astype("i4").astype(dtype)
-                    np.testing.assert_array_equal(compiled(x), fn(x), strict=True)
-    except TracejitError as error:
-        if "cannot run the instruction set" not in str(error):
-            raise
-        pytest.skip(str(error))
+    with instruction_set(isa):
+        for fn in STACKED.values():
+            compiled = tj.jit(fn)
+            for length in (1023, 4099):
+                x = (RNG.normal(size=length) * 9).astype("i4").astype(dtype)
+                np.testing.assert_array_equal(compiled(x), fn(x), strict=True)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

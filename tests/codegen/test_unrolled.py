@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.isas import jitted
 from tests.sampling import in_turn
-from tracejit.errors import TracejitError
 from tracejit.kernels.tree import tree_sum
 
 ISAS = ["auto", "baseline"]
@@ -49,16 +49,6 @@ FORMS = {
 
 # Indices are twice as wide; a row is left over; bounds; a sum over the rows as well.
 GATHERED = {"where the largest is", "differences", "shifted", "of all"}
-
-
-def jitted(fn, isa, *args):
-    try:
-        with tj.config.override(isa=isa):
-            return tj.jit(fn)(*args)
-    except TracejitError as error:
-        if "cannot run the instruction set" not in str(error):
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize(("name", "isa"), in_turn(FORMS, ISAS))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.isas import jitted
 from tests.sampling import in_turn
 from tracejit.codegen.llvm.conv_forms import panel_of
 from tracejit.codegen.llvm.conv_panels import grid_of
 from tracejit.codegen.llvm.conv_shape import Window, convolution_of
 from tracejit.codegen.llvm.target import host_target
-from tracejit.errors import TracejitError
 
 from .reference import Case, direct
 
@@ -40,17 +40,6 @@ TRANSPOSED = [
     Case((2, 32, 18, 17), (48, 32, 1, 1), {"stride": 3}),
     Case((9, 16, 70), (40, 16, 5), {"stride": 4, "padding": 3}),
 ]
-
-
-def jitted(fn, isa, *args):
-    """Call under `jit` on an instruction set; skip where the machine has it not."""
-    try:
-        with tj.config.override(isa=isa):
-            return tj.jit(fn)(*args)
-    except TracejitError as error:
-        if "cannot run the instruction set" not in str(error):
-            raise
-        pytest.skip(str(error))
 
 
 def operands(case: Case, dtype=np.float32):

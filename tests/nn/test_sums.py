@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.isas import instruction_set
 from tracejit.codegen.llvm.conv_forms import has_taps_along
 from tracejit.codegen.llvm.conv_shape import convolution_of
 from tracejit.codegen.llvm.target import host_target
-from tracejit.errors import TracejitError
 
 from .reference import Case, direct
 
@@ -55,13 +55,8 @@ def operands(case: Case, dtype):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_values(case, dtype, isa):
     x, w, g = operands(case, dtype)
-    try:
-        with tj.config.override(isa=isa):
-            got = tj.jit(slope_of(case, x, g))(w)
-    except TracejitError as error:
-        if "cannot run the instruction set" not in str(error):
-            raise
-        pytest.skip(str(error))
+    with instruction_set(isa):
+        got = tj.jit(slope_of(case, x, g))(w)
     want = expected_of(case, x, g)
     bound = 8 * np.finfo(dtype).eps * np.abs(want).max() * g.size**0.5
     np.testing.assert_allclose(got, want, rtol=0, atol=bound)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.isas import instruction_set
 from tests.sampling import sampled
-from tracejit.errors import TracejitError
 
 from .functions import EXACT, FUNCTIONS, ROUNDED
 
@@ -84,13 +84,8 @@ SETS = [(name, isa) for name in DRAWS for isa in ("avx512", "avx2", "baseline")]
 def test_instruction_sets_agree(name, isa):
     fn = FUNCTIONS[name]
     want = tj.jit(fn)(KEY)
-    try:
-        with tj.config.override(isa=isa):
-            got = tj.jit(lambda key: fn(key))(KEY)
-    except TracejitError as error:
-        if "cannot run the instruction set" not in str(error):
-            raise
-        pytest.skip(str(error))
+    with instruction_set(isa):
+        got = tj.jit(lambda key: fn(key))(KEY)
     same(name)(got, want)
 
 

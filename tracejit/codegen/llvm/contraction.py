@@ -32,6 +32,7 @@ from ...kernels.kernel import (
     Reduce,
     Store,
     Value,
+    dense_strides,
     result_of,
 )
 from ...kernels.maps import AxisIndex, Map, axes_in, axis, floordiv, mod
@@ -429,9 +430,8 @@ class _Splitter:
         return Matrix(buffer.name, 0, dict(zip(axes, buffer.strides, strict=True)))
 
     def _scratch(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Buffer:
-        strides = tuple(prod(shape[d + 1 :]) for d in range(len(shape)))
         number = self.serial + len(self.temporaries)
-        buffer = Buffer(f"{SCRATCH}{number}.{name}", dtype, shape, strides)
+        buffer = Buffer(f"{SCRATCH}{number}.{name}", dtype, shape, dense_strides(shape))
         self.temporaries.append(buffer)
         return buffer
 

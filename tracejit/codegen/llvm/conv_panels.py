@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from itertools import product
 from math import gcd, prod
 
+from ...kernels.kernel import dense_strides
 from ...records import dataclass
 from .conv_emission import ConvCode, Emission
 from .conv_rows import Rows
@@ -420,4 +421,4 @@ class FiltersAlong(Emission):
 
 def _dense(extents: list[int], last: int) -> list[int]:
     """Return the strides of a dense array whose elements are so many numbers."""
-    return [prod(extents[d + 1 :]) * last for d in range(len(extents))]
+    return [stride * last for stride in dense_strides(tuple(extents))]
