@@ -28,7 +28,7 @@ help:
 	@echo "make test-triton  compile every kernel of the tests for three GPUs"
 	@echo "make test-oldest-triton  the tests of GPU kernels on Triton 3.6"
 	@echo "make test-view  open pages of tracejit view in Chromium"
-	@echo "make mutation  plant each of 268 bugs and run the tests that reach it, an hour"
+	@echo "make mutation  plant each of 273 bugs and run the tests that reach it, an hour"
 	@echo "make bench  measure beside NumPy and other compilers"
 	@echo "make clean  remove the environment and what was made"
 	@echo

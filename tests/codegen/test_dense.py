@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import in_turn
 
 from .building import targets
 
@@ -41,8 +42,7 @@ def check(fn: Callable, rows: int, columns: int, dtype: str, rtol: float) -> Non
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize(("name", "threads"), in_turn(ELEMENTWISE, [1, 3]))
 def test_elementwise(name: str, threads: int) -> None:
     for target in targets():
         with tj.config.override(isa=target.name, threads=threads, share_from=0):
@@ -57,8 +57,7 @@ def test_dtypes(dtype: str) -> None:
             check(ELEMENTWISE[name], 333, 3, dtype, 2e-3 if dtype == "f2" else 1e-6)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize(("name", "threads"), in_turn(SUMS, [3, 1]))
 def test_sums(name: str, threads: int) -> None:
     for target in targets():
         with tj.config.override(isa=target.name, threads=threads, share_from=0):

@@ -37,7 +37,7 @@ SHAPES = [(1, 1, 3), (5, 200, 7), (17, 65, 33), (113, 33, 1025), (30, 50, 2047)]
 CASES = itertools.product(SHAPES, OPERANDS)
 
 
-@pytest.mark.parametrize(("shape", "layout"), sampled(CASES, 2), ids=str)
+@pytest.mark.parametrize(("shape", "layout"), sampled(CASES, 4), ids=str)
 def test_sizes_and_strides(shape, layout):
     m, n, k = shape
     a, b = OPERANDS[layout](normal(m, k), normal(k, n))

@@ -40,7 +40,7 @@ def test_rows_are_not_gathered(name: str) -> None:
 CASES = itertools.product([16, 31, 48, 64], ["f4", "f8", "i1", "?", "c8"])
 
 
-@pytest.mark.parametrize(("length", "dtype"), sampled(CASES, 2))
+@pytest.mark.parametrize(("length", "dtype"), sampled(CASES, 3))
 def test_values_are_numpys(length: int, dtype: str) -> None:
     x = (RNG.normal(size=(5, 9, length)) * 5).astype(dtype)
 

@@ -169,7 +169,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", sampled(CASES, 2))
+@pytest.mark.parametrize("name", sampled(CASES, 3))
 def test_what_the_kernel_says(name: str) -> None:
     fn, args, count = CASES[name]
     found = runs(fn, *args)

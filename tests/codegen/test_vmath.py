@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tests.sampling import in_turn
 from tracejit import config
 from tracejit.codegen.llvm import vmath
 from tracejit.codegen.llvm.target import host_target
@@ -185,8 +186,9 @@ def test_machines_with_fma_agree_to_the_bit(name: str) -> None:
             np.testing.assert_array_equal(np.signbit(results[0]), np.signbit(other))
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", sorted({name for name, _ in ULP_BOUNDS}))
+@pytest.mark.parametrize(
+    ("name", "isa"), in_turn(sorted({name for name, _ in ULP_BOUNDS}), ISAS)
+)
 def test_calls_have_the_bits_of_straight_code(monkeypatch, name: str, isa: str) -> None:
     arity = 2 if name in BINARY else 1
     for dtype in ("f32", "f64"):

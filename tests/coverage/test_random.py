@@ -1,6 +1,6 @@
 """Random calls of NumPy: `jit` gives its values, dtypes, shapes and errors.
 
-`make test` draws 1,500 calls and compiles five at once, `make fuzz` 200,000 and each by
+`make test` draws 1,000 calls and compiles five at once, `make fuzz` 200,000 and each by
 itself; a failure is shrunk and printed with what reproduces it.
 """
 
@@ -18,7 +18,7 @@ import tracejit as tj
 from .draw import Drawn, call
 from .measure import difference, together
 
-QUICK, LONG, PARTS = 1_500, 200_000, 10
+QUICK, LONG, PARTS = 1_000, 200_000, 10
 AT_ONCE = 5  # calls that are compiled as one function
 
 

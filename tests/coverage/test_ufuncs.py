@@ -19,7 +19,7 @@ def test_loops(name):
     assert not {case: problem for case, problem in found.items() if problem}
 
 
-@pytest.mark.parametrize("name", sampled(ufuncs.names(), 5))
+@pytest.mark.parametrize("name", sampled(ufuncs.names(), 8))
 def test_methods(name):
     forms = defaultdict(list)
     for case in ufuncs.methods(name):

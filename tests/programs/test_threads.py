@@ -58,7 +58,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("shape", [(300, 431), (3, 20_001), (5000, 130)])
-@pytest.mark.parametrize("name", sampled(CASES, 2))
+@pytest.mark.parametrize("name", sampled(CASES, 3))
 def test_shared_kernels_run_many_times_with_the_same_bits(name, shape):
     pool = threads.pool(host_target())
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)

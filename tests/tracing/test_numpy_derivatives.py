@@ -43,7 +43,7 @@ def function_of(call):
     return f, [arguments()[n] for n in used]
 
 
-@pytest.mark.parametrize(("name", "call"), sampled(CALLS, 2), ids=[c for _, c in CALLS])
+@pytest.mark.parametrize(("name", "call"), sampled(CALLS, 3), ids=[c for _, c in CALLS])
 def test_check_grads(name, call):
     f, args = function_of(call)
     tj.testing.check_grads(f, args, order=2, directions=1)

@@ -7,6 +7,7 @@ import pytest
 
 import tracejit as tj
 from tests.coverage.measure import difference
+from tests.sampling import in_turn
 
 WEIGHED = [
     ((7,), None, (7,)),
@@ -26,8 +27,9 @@ def weighted(name, q, axis):
     return f
 
 
-@pytest.mark.parametrize("name", ["quantile", "nanquantile"])
-@pytest.mark.parametrize("case", range(len(WEIGHED)))
+@pytest.mark.parametrize(
+    ("case", "name"), in_turn(range(len(WEIGHED)), ["quantile", "nanquantile"])
+)
 def test_weights(name, case):
     shape, axis, of_weights = WEIGHED[case]
     if name == "nanquantile" and len(shape) > len(of_weights):

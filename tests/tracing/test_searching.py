@@ -21,7 +21,7 @@ def queries(dtype: str) -> list[np.ndarray]:
     return [numbers, np.array(0.3), np.zeros((0,)), special]
 
 
-@pytest.mark.parametrize(("length", "dtype"), sampled(product(LENGTHS, DTYPES), 3))
+@pytest.mark.parametrize(("length", "dtype"), sampled(product(LENGTHS, DTYPES), 5))
 def test_places_are_numpys(length: int, dtype: str) -> None:
     a = np.sort((np.random.default_rng(0).normal(size=length) * 5).astype(dtype))
     if dtype in ("f4", "f8"):

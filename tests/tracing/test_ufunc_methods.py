@@ -39,7 +39,7 @@ CASES = itertools.product([*FLOATS, *INTEGERS], LENGTHS)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("name", "n"), sampled(CASES, 2))
+@pytest.mark.parametrize(("name", "n"), sampled(CASES, 3))
 def test_reductions_of_any_length(name, n):
     ufunc, x = getattr(np, name), operand(name, n)
     check(ufunc.reduce, x)

@@ -46,6 +46,6 @@ def check(name, device):
             np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-9 * scale)
 
 
-@pytest.mark.parametrize("name", sampled(MODELS, 3))
+@pytest.mark.parametrize("name", sampled(MODELS, 5))
 def test_models_and_their_gradients(name, device):
     check(name, device)

@@ -66,6 +66,6 @@ def check(program, device, moved, dtype=F32):
 CALLS = itertools.product(PROGRAMS, (False, True))
 
 
-@pytest.mark.parametrize(("name", "moved"), sampled(CALLS, 6))
+@pytest.mark.parametrize(("name", "moved"), sampled(CALLS, 9))
 def test_programs_give_what_numpy_gives(name, moved, device):
     check(PROGRAMS[name], device, moved)

@@ -59,7 +59,7 @@ class TapsAlong(Emission):
         first = multiply(em, "%first", found.windows[0].w)
         start = rows.at("%w", first)
         units = self.width // self.lanes
-        registers = 16 if self.target.has_few_registers else 32
+        registers = self.target.vector_registers
         most = max(1, registers // units - 2)
         count = -(-len(self.sums) // -(-len(self.sums) // most))
         with em.loop(0, found.filters.extent, 1) as loop:

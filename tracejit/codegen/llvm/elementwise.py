@@ -312,9 +312,19 @@ def _math_rule(name: str, dtype: np.dtype) -> Rule | None:
 
 def is_math(name: str) -> bool:
     """Tell whether a primitive is many instructions: a function, not an operation."""
+    return name in _LONG or is_function(name)
+
+
+def is_function(name: str) -> bool:
+    """Tell whether a primitive is one of the elementary functions of `vmath`."""
     if name in _EXACT_FLOAT or name in _ROUNDED_FLOAT:
-        return name in _LONG
+        return False
     return (_MATH_NAMES.get(name, name), "f64") in vmath.SUPPORTED
+
+
+def is_in_doubles(name: str, dtype: np.dtype) -> bool:
+    """Tell whether a function of `vmath` on narrower floats is computed in doubles."""
+    return dtype != dt.FLOAT64 and _MATH_NAMES.get(name, name) in vmath.IN_DOUBLES
 
 
 def _comparison(code: str) -> Rule:

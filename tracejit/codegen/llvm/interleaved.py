@@ -80,9 +80,7 @@ class WeavingNest(StripNest):
         vectors = [em.load(vec(cell, self.lanes), at, size) for at in starts]
         values = unwoven(em, cell, vectors, self.lanes)
         for op, value in zip(group, values, strict=True):
-            registers = self.env.setdefault(op.result.name, [])
-            del registers[unit:]
-            registers.append(widen(em, access.dtype, value, self.lanes))
+            self._set(op.result, unit, widen(em, access.dtype, value, self.lanes))
 
     def _store_together(self, group: Sequence[Store], unit: int) -> None:
         em, access = self.em, self.access(group[0])

@@ -27,12 +27,12 @@ from ...kernels.kernel import (
     Store,
     Value,
     result_of,
-    with_inner,
 )
 from ...kernels.schedule import Schedule
 from ...kernels.tree import LANES, LEAF
 from ...records import dataclass
 from . import elementwise
+from .abreast import abreast
 from .convert import convert
 from .indices import Access, Evaluator, Index, access_of, add, multiply, values_in
 from .memory import Memory, Place, lanes_mask
@@ -43,7 +43,8 @@ from .target import Target, aligned
 from .text import Emitter, vec
 from .treesum import TreeSum, folding_order, stack_bytes
 from .units import UNROLL_BUDGET, Planner
-from .values import is_real, literal_text, memory_type, register_bits, register_type
+from .values import literal_text, memory_type, register_type
+from .widths import width_of
 
 INT64 = np.dtype(np.int64)
 _FETCHED = 1 << 22  # bytes of rows from which on they are fetched before they are read
@@ -51,6 +52,7 @@ _FETCH_AHEAD = 1 << 13  # bytes from a load to what is fetched then, at least
 _LONGEST_FETCHED = 1 << 16  # bytes of rows; the nearest caches hold several
 _STREAM_BUDGET = 11  # operations for each vector that is stored past the caches
 _LEAST_STREAMED = 16  # bytes of a vector that can be stored past the caches
+_LEAST_PASS = 4  # blocks along which a loop of its own for some sums is worth it
 
 
 @dataclass(frozen=True)
@@ -67,22 +69,6 @@ class Block:
 
     units: int
     mask: str | None
-
-
-def lanes_of(kernel: Kernel, schedule: Schedule, target: Target) -> int:
-    """Return how many lanes the vectors of a kernel have.
-
-    The widest float type fills a register, or else the widest integer type.
-    """
-    axis = schedule.vector_axis
-    if axis is None:
-        return 1
-    values = [v for v in map(result_of, with_inner(kernel.body)) if v is not None]
-    dtypes = [v.dtype for v in values if axis in v.axes]
-    dtypes += [b.dtype for b in kernel.outputs if not dtypes]
-    floats = [d for d in dtypes if is_real(d)]
-    widest = max((register_bits(d) for d in floats or dtypes), default=8)
-    return target.lanes(widest)
 
 
 def parameter_names(kernel: Kernel) -> dict[str, str]:
@@ -131,15 +117,16 @@ class Nest:
         self.analysis = Analysis(kernel, schedule)
         self.loops = schedule.loops
         self.extents: Mapping[str, int] = {a.name: a.extent for a in kernel.axes}
-        self.lanes = lanes_of(kernel, schedule, target)
+        self.views = {name: view for name, (view, _) in views.items()}
+        width = width_of(kernel, schedule, target, self.views)
+        self.width, self.lanes = width, width.lanes
         self.axis = schedule.vector_axis if self.lanes > 1 else None
-        self.plan = Planner(self.analysis, self.extents, self.lanes, self.axis, target)
+        self.plan = Planner(self.analysis, self.extents, width, self.axis, target)
         self.memory = Memory(em, "%err")
         self.scratch_bytes = 0
         self.uncached: frozenset[str] = frozenset()
         self.numbers = numbers
         self.parameters = parameter_names(kernel)
-        self.views = {name: view for name, (view, _) in views.items()}
         self.bases = {name: base for name, (_, base) in views.items()}
         for name, (_, base) in views.items():
             self.parameters[name] = self.parameters[base]
@@ -321,10 +308,41 @@ class Nest:
         width = self.planned_units * self.lanes
         full = length // width * width
         if full:
-            block = Block(self.planned_units, None)
-            self._repeat(depth, ops, states, start, full, width, block)
+            self._blocks(depth, ops, states, start, full)
         if length > full:
             self._tail(depth, ops, add(self.em, start, full), length - full)
+
+    def _blocks(
+        self,
+        depth: int,
+        ops: Sequence[KernelOp],
+        states: Sequence[State],
+        start: Index,
+        length: int,
+    ) -> None:
+        """Run whole blocks along the vector axis: in passes over some of their vectors.
+
+        What a pass sums stays in registers, and what it leaves of a leaf of the tree is
+        in the nearest cache.
+        """
+        width = self.planned_units * self.lanes
+        units = self._units_of_pass(depth, ops, states, length // width)
+        if units == self.planned_units:
+            self._repeat(depth, ops, states, start, length, width, Block(units, None))
+            return
+        for first in range(0, self.planned_units, units):
+            at = add(self.em, start, first * self.lanes)
+            with _vectors_of(states, first, first + units):
+                self._repeat(depth, ops, states, at, length, width, Block(units, None))
+
+    def _units_of_pass(
+        self, depth: int, ops: Sequence[KernelOp], states: Sequence[State], blocks: int
+    ) -> int:
+        sums = [s for s in states if isinstance(s, TreeSum) and s.in_registers]
+        is_flat = depth + 1 == len(self.loops) and len(sums) == len(states)
+        if not is_flat or blocks < _LEAST_PASS:
+            return self.planned_units
+        return self.plan.units_of_pass(ops, self.planned_units, len(sums))
 
     def _rows(
         self,
@@ -515,17 +533,25 @@ class Nest:
             else:
                 assert isinstance(op, Iota)
                 value = self._iota(op, unit, wide)
-            registers = self.env.setdefault(op.result.name, [])
-            del registers[unit:]
-            registers.append(value)
+            self._set(op.result, unit, value)
+
+    def _set(self, result: Value, unit: int, value: str) -> None:
+        """Bind a value in one vector of a block, and in none behind it."""
+        registers = self.env.setdefault(result.name, [])
+        del registers[unit:]
+        registers.append(value)
 
     def _compute(self, op: Compute, unit: int, wide: bool) -> str:
         lanes = self.lanes if wide else 1
         operands = [self._operand(x, unit, lanes) for x in op.operands]
         dtypes = [_dtype(x) for x in op.operands]
-        return elementwise.emit(
+        result = elementwise.emit(
             self.em, self.target, op.primitive, op.params, dtypes, operands, lanes
         )
+        if not wide or op.result.name not in self.width.abreast:
+            return result
+        element = register_type(op.result.dtype)
+        return abreast(self.em, self.target, element, lanes, result)
 
     def _operand(self, operand: Operand, unit: int, lanes: int) -> str:
         if isinstance(operand, Literal):
@@ -718,6 +744,17 @@ class Nest:
         size = row.dtype.itemsize * int(np.prod(row.shape, dtype=np.int64))
         self.rows[row.name] = row
         self._allocate(row.name, size)
+
+
+@contextmanager
+def _vectors_of(states: Sequence[State], start: int, stop: int) -> Iterator[None]:
+    """Leave states the registers of some vectors of a block for a while."""
+    kept = [state.regs for state in states]
+    for state, regs in zip(states, kept, strict=True):
+        state.regs = regs[start:stop]
+    yield
+    for state, regs in zip(states, kept, strict=True):
+        state.regs = [*regs[:start], *state.regs, *regs[stop:]]
 
 
 def _dtype(operand: Operand) -> np.dtype:

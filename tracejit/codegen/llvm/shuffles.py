@@ -25,6 +25,17 @@ def transposed(em: Emitter, cell: str, rows: Sequence[str]) -> list[str]:
     return now
 
 
+def joined(em: Emitter, cell: str, vectors: Sequence[str], lanes: int) -> str:
+    """Return one vector of a power of two of vectors of `lanes` lanes."""
+    parts = list(vectors)
+    while len(parts) > 1:
+        type_, picks = vec(cell, lanes), range(2 * lanes)
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [em.shuffle(type_, a, b, picks) for a, b in pairs]
+        lanes *= 2
+    return parts[0]
+
+
 def woven(em: Emitter, cell: str, values: Sequence[str], lanes: int) -> list[str]:
     """Return vectors with one element of each of some, then the next of each, ...
 

@@ -78,9 +78,14 @@ class Target:
         return self.name != "baseline"
 
     @property
+    def vector_registers(self) -> int:
+        """How many vector registers there are."""
+        return 16 if self.name in ("avx2", "baseline") else 32
+
+    @property
     def has_few_registers(self) -> bool:
         """Whether there are 16 vector registers and not 32."""
-        return self.name in ("avx2", "baseline")
+        return self.vector_registers == 16
 
     def lanes(self, dtype_bits: int) -> int:
         """Return how many values of ``dtype_bits`` bits fill one vector register.

@@ -6,14 +6,17 @@ may have, so that code stays small and sums in registers.
 
 from collections.abc import Mapping, Sequence
 
+from ...ir.graph import Literal
 from ...kernels.kernel import (
     Compute,
     KernelOp,
     Reduce,
     Repeat,
     Value,
+    operands_of,
     result_of,
     values_of,
+    with_inner,
 )
 from ...kernels.tree import LANES
 from ...records import dataclass
@@ -21,6 +24,7 @@ from . import elementwise
 from .phases import Analysis
 from .reduce import is_float_sum
 from .target import Target
+from .widths import Width
 
 # How many operations a block of several vectors may have; see `Planner.units`.
 _ROW_SUM_BUDGET = 300
@@ -30,7 +34,7 @@ _MOST_POINTWISE_UNITS = 4
 _MATH_WEIGHT = 20
 UNROLL_BUDGET = 400  # operations of all turns of a short sum that is written out
 _TURN_BUDGET = 300  # operations of all vectors that go through a loop together
-_TURN_TEMPORARIES = 2  # registers that a turn needs besides carries and constants
+_TEMPORARIES = 2  # registers that a turn needs besides carries, sums and constants
 _SLOW = {"div": 3, "sqrt": 9}  # operations that such an operation takes the time of
 
 
@@ -43,7 +47,7 @@ class Planner:
     analysis : Analysis
     extents : mapping of str to int
         Of the axes.
-    lanes : int
+    width : Width
         Of a vector.
     axis : str or None
         That of vectors; None if there is none.
@@ -52,7 +56,7 @@ class Planner:
 
     analysis: Analysis
     extents: Mapping[str, int]
-    lanes: int
+    width: Width
     axis: str | None
     target: Target
 
@@ -63,10 +67,10 @@ class Planner:
         memory is read line by line. What is left gains little.
         """
         extent = self.extents[self.axis or ""]
-        most = max(1, LANES // self.lanes)
+        most = self._units_of_lanes
         loops = [op for op in ops if isinstance(op, Repeat)]
         weight = self.weight(ops)
-        needed = 1 << (-(-max(extent, 1) // self.lanes) - 1).bit_length()
+        needed = 1 << (-(-max(extent, 1) // self.width.lanes) - 1).bit_length()
         if any(self.is_packed(op) for op in ops):
             units = 1
         elif any(self._is_row_sum(op) for op in ops):
@@ -82,7 +86,12 @@ class Planner:
 
     def fit_registers(self, ops: Sequence[KernelOp]) -> bool:
         """Tell whether the 64 lanes of sums that a loop holds may be in registers."""
-        return self.weight(ops) * max(1, LANES // self.lanes) <= _ROW_SUM_BUDGET
+        return self.weight(ops) * self._units_of_lanes <= _ROW_SUM_BUDGET
+
+    @property
+    def _units_of_lanes(self) -> int:
+        """How many vectors have the 64 lanes of the summation tree."""
+        return max(1, LANES // self.width.lanes)
 
     def _units_of_short_sum(self, ops: Sequence[KernelOp], units: int) -> int:
         """Return so many vectors, or fewer for which a short sum can be written out."""
@@ -96,7 +105,9 @@ class Planner:
 
     def unrolled_size(self, ops: Sequence[KernelOp], turns: int, units: int) -> int:
         """Return how many operations all turns of a loop are, on several vectors."""
-        wide = sum(self._weight(op) for op in ops if self.is_vector(op))
+        wide = self.width.registers * sum(
+            self._weight(op) for op in ops if self.is_vector(op)
+        )
         return turns * (self.weight(ops) + (units - 1) * wide)
 
     def _units_of_turns(self, op: Repeat) -> int:
@@ -105,10 +116,24 @@ class Planner:
         As many as have room in the registers, to wait less for one another's results.
         """
         outside = {v.name for v in values_of(op) if self.axis in v.axes}
-        held = len(op.carries) + len(outside) + _TURN_TEMPORARIES
-        registers = 32 if self.target.vector_bytes > 32 else 16
-        room = min(registers // held, _TURN_BUDGET // self.weight(op.body))
+        held = len(op.carries) + len(outside) + _TEMPORARIES
+        room = self.target.vector_registers // (held * self.width.registers)
+        room = min(room, _TURN_BUDGET // self.weight(op.body))
         return _power_below(room, _MOST_POINTWISE_UNITS)
+
+    def units_of_pass(self, ops: Sequence[KernelOp], units: int, sums: int) -> int:
+        """Return how many of a block's vectors are summed in a loop of their own.
+
+        All of them if registers hold `sums` sums of each, or else as many as there is
+        room for beside constants.
+        """
+        registers = self.target.vector_registers
+        held = sums * self.width.registers
+        if held * units <= registers:
+            return units
+        read = {x for op in with_inner(ops) for x in operands_of(op)}
+        fixed = {x for x in read if isinstance(x, Literal) or self.axis not in x.axes}
+        return _power_below((registers - len(fixed) - _TEMPORARIES) // held, units)
 
     @property
     def _vector_depth(self) -> int:
@@ -119,7 +144,7 @@ class Planner:
 
     def weight(self, ops: Sequence[KernelOp]) -> int:
         """Return about how many instructions operations are, at least 1."""
-        return max(1, sum(self._weight(op) for op in ops))
+        return max(1, sum(map(self._weight, ops))) * self.width.registers
 
     def _weight(self, op: KernelOp) -> int:
         if not isinstance(op, Compute) or self.axis not in op.result.axes:

@@ -70,7 +70,7 @@ _BASIC: dict[str, Formula] = {
     "fmin": basic.fmin,
 }
 # Written for doubles only: float32 goes through them.
-_IN_DOUBLES = frozenset(
+IN_DOUBLES = frozenset(
     {"sigmoid", "sinh", "cosh", "arctan2", "arcsinh", "arccosh", "arctanh"}
     | {"erfc", "cbrt", "hypot", "logaddexp", "pow"}
 )
@@ -152,7 +152,7 @@ def _inline(
     formula = _FORMULAS[name]
     if dtype == "f64":
         return formula(Vector(em, "double", lanes, "f64", target), *args)
-    if target.has_fma and name not in _IN_DOUBLES:
+    if target.has_fma and name not in IN_DOUBLES:
         if target.name == "avx512":
             formula = BY_TABLES.get(name, formula)
         return formula(Vector(em, "float", lanes, "f32", target), *args)

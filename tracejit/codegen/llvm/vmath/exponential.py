@@ -19,6 +19,8 @@ _EXP_ZERO = {"float": -104.0, "double": -746.0}
 _EXP_INF = {"float": 88.72283172607422, "double": 709.782712893384}
 _LOGISTIC_END = 105.0  # from here on it rounds to 0 or to 1 in float32
 _SINH_INF = 710.4758600739439
+# tanh is x below this; its third power is no subnormal.
+_TANH_IS_X = 2.0**-40
 # tanh rounds to 1 from here on.
 _TANH_ONE = {"f32": 9.1, "f64": 19.1}
 
@@ -171,15 +173,16 @@ def sigmoid(v: Vector, x: str) -> str:
 def tanh(v: Vector, x: str) -> str:
     """Return tanh x: a polynomial, and 1 - 2 / (e^(2|x|) + 1) from 0.55 on."""
     size = v.abs(x)
-    tiny = v.cmp("olt", size, 2.0 ** -(v.mantissa // 2 + 1))
-    inner = v.select(tiny, 0.0, size)
+    inner = v.at_least(_TANH_IS_X, size)
     square = v.mul(inner, inner)
     tail = v.polynomial(v.coefficients("tanh"), square)
     near = v.fma(v.mul(square, inner), tail, inner)
     power = _exp_of_double(v, v.at_most(_TANH_ONE[v.precision], size))
     far = v.sub(1.0, v.div(2.0, v.add(power, 1.0)))
     result = v.select(v.cmp("ogt", size, 0.55), far, near)
-    return v.select(tiny, x, v.copysign(result, x))
+    # Tiny numbers are their own tanh; of others it is less.
+    result = v.select(v.cmp("olt", size, result), size, result)
+    return v.signed(result, x)
 
 
 def _exp_of_double(v: Vector, x: str) -> str:
@@ -208,7 +211,7 @@ def sinh(v: Vector, x: str) -> str:
     quotient = v.div(high, v.add(high, 1.0))
     small = v.mul(v.add(high, v.add(low, quotient)), 0.5)
     result = v.select(large, _half_exp(v, size, reduce_exp(v, size)), small)
-    return v.select(tiny, x, v.copysign(result, x))
+    return v.select(tiny, x, v.signed(result, x))
 
 
 def cosh(v: Vector, x: str) -> str:

@@ -62,7 +62,7 @@ def arctan(v: Vector, x: str) -> str:
     t = v.div(above, below)
     tail = v.add(_series(v, "atan", t, v.mul(t, t)), base_low)
     result = v.add(base, v.add(t, tail))
-    return v.select(tiny, x, v.copysign(result, x))
+    return v.select(tiny, x, v.signed(result, x))
 
 
 def arctan2(v: Vector, y: str, x: str) -> str:
@@ -132,7 +132,7 @@ def arcsin(v: Vector, x: str) -> str:
     high, low = v.quick_two_sum(half.high, v.mul(s, -2.0))
     far = v.add(high, v.add(low, v.fma(tail, -2.0, half.low)))
     result = v.select(large, far, v.add(base, near))
-    return v.select(tiny, x, v.copysign(result, x))
+    return v.select(tiny, x, v.signed(result, x))
 
 
 def arccos(v: Vector, x: str) -> str:
@@ -160,7 +160,7 @@ def arctanh(v: Vector, x: str) -> str:
     quotient = v.div(v.add(inner, inner), v.sub(1.0, inner))
     result = v.mul(log1p(v, quotient), 0.5)
     result = v.select(v.cmp("ugt", size, 1.0), math.nan, result)
-    return v.select(tiny, x, v.copysign(result, x))
+    return v.select(tiny, x, v.signed(result, x))
 
 
 def arcsinh(v: Vector, x: str) -> str:
@@ -173,7 +173,7 @@ def arcsinh(v: Vector, x: str) -> str:
     near = log1p(v, v.add(inner, v.div(square, v.add(root, 1.0))))
     far = v.add(log(v, size), LN2)
     result = v.select(huge, far, near)
-    return v.select(tiny, x, v.copysign(result, x))
+    return v.select(tiny, x, v.signed(result, x))
 
 
 def arccosh(v: Vector, x: str) -> str:

@@ -6,6 +6,7 @@ ones cut, so that a function has the same bits however many lanes it is emitted 
 
 from collections.abc import Callable, Sequence
 
+from ..shuffles import joined
 from ..text import constant, vec
 from .vector import Vector
 
@@ -90,7 +91,7 @@ def _by_register(
         instruction(whole, *(_part(v, element, x, k, lanes) for element, x in operands))
         for k in range(0, v.lanes, lanes)
     ]
-    return _joined(v, parts, lanes)
+    return joined(v.em, v.element, parts, lanes)
 
 
 def _shuffle(v: Vector, type_: str, a: str, b: str, picks: Sequence[int | None]) -> str:
@@ -117,12 +118,3 @@ def _part(v: Vector, element: str, x: str, start: int, lanes: int) -> str:
         return x
     picks = range(start, start + lanes)
     return _shuffle(v, vec(element, v.lanes), x, "poison", picks)
-
-
-def _joined(v: Vector, parts: list[str], lanes: int) -> str:
-    while len(parts) > 1:
-        type_, picks = vec(v.element, lanes), range(2 * lanes)
-        pairs = zip(parts[::2], parts[1::2], strict=True)
-        parts = [_shuffle(v, type_, a, b, picks) for a, b in pairs]
-        lanes *= 2
-    return parts[0]

@@ -29,7 +29,7 @@ def erf(v: Vector, x: str) -> str:
     power = v.polynomial(v.coefficients("log erfc"), outer)
     far = v.sub(1.0, exp_of_negative(v, power))
     result = v.select(large, far, near)
-    return v.copysign(result, x)
+    return v.signed(result, x)
 
 
 def erfc(v: Vector, x: str) -> str:

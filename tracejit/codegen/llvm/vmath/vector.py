@@ -9,12 +9,14 @@ operands instead. What NaN does in each comparison and select is said where it m
 
 import math
 
+from ..abreast import abreast
 from ..target import Target
 from ..text import Emitter, constant, vec
 from .coefficients import COEFFICIENTS
 
 # Veltkamp's splitting constant of a double: 2**27 + 1.
 _SPLIT = 134217729.0
+_ABREAST = 2  # steps of a polynomial between places that all registers reach together
 
 Operand = str | float
 Pair = tuple[str, str]
@@ -136,6 +138,11 @@ class Vector:
         """Return |a| with the sign of ``sign``."""
         return self.em.intrinsic("llvm.copysign", self.type, self.const(a), sign)
 
+    def signed(self, a: str, sign: str) -> str:
+        """Return a >= 0 with the sign of ``sign``, in fewer operations."""
+        sign_bit = self.int_op("and", self.bits(sign), -1 << self.width - 1)
+        return self.from_bits(self.int_op("or", self.bits(a), sign_bit))
+
     def round(self, a: str) -> str:
         """Return the nearest integers, ties to even."""
         if self.target.has_rounding:
@@ -148,9 +155,15 @@ class Vector:
     def polynomial(self, coefficients: tuple[float, ...], x: str) -> str:
         """Return the polynomial, lowest coefficient first, by Horner's rule."""
         result: Operand = coefficients[-1]
-        for c in coefficients[-2::-1]:
+        for step, c in enumerate(coefficients[-2::-1], 1):
             result = self.fma(result, x, c)
+            if step % _ABREAST == 0:
+                result = self.abreast(result)
         return self.const(result)
+
+    def abreast(self, a: str) -> str:
+        """Return a value all of whose registers are computed up to here."""
+        return abreast(self.em, self.target, self.element, self.lanes, a)
 
     # Comparison and choice
 
