@@ -251,8 +251,8 @@ def _rewrite_at_fault(
         )
         return _atomic(one, graph, trial.graph, failure)
     if whole.graph is None and whole.failure.died:
-        bad = (bad + 1) // 2
-        good, best, worst = bad - 1, attempt(bad - 1), attempt(bad)
+        bad, best, worst = _half_way(bad, attempt)
+        good = bad - 1
     while bad - good > 1:
         middle = (good + bad) // 2
         trial = attempt(middle)
@@ -278,6 +278,21 @@ def _rewrite_at_fault(
         change.source if change else (),
         died=failure.died,
     )
+
+
+def _half_way(
+    total: int, attempt: Callable[[int], _Trial]
+) -> tuple[int, _Trial, _Trial]:
+    """Return the number of a rewrite half way, and the trials before and with it.
+
+    Further down where these do not end in time either: a machine with other load may
+    be half as fast as it was when the rewrites were counted.
+    """
+    number = (total + 1) // 2
+    best, worst = attempt(number - 1), attempt(number)
+    if number > 1 and (best.graph is None or worst.graph is None):
+        return _half_way(number, attempt)
+    return number, best, worst
 
 
 def _atomic(one: Pass, graph: Graph, made: Graph | None, failure: Failure) -> Culprit:
