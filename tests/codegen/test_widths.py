@@ -68,8 +68,17 @@ def test_a_long_chain_is_several_registers() -> None:
     assert registers(*["neg", "abs"] * 8, beside=33) == 1
 
 
+def test_with_many_registers_two_chains_are_enough() -> None:
+    """And no chain of other operations needs a second one."""
+    assert registers("exp", isa="avx512") == 2
+    assert registers("exp", "log", isa="avx512") == 2
+    assert registers("cbrt", isa="avx512") == 2
+    assert registers(*["neg", "abs"] * 8, isa="avx512") == 1
+    assert registers("exp", rows=1, extent=(1 << 16) - 32, isa="avx512") == 1
+    assert registers("exp", rows=1, extent=1 << 16, isa="avx512") == 2
+
+
 def test_other_registers_hold_a_vector_each() -> None:
-    assert registers("exp", isa="avx512") == 1
     assert registers("exp", isa="baseline") == 1
     assert registers("exp", isa="generic") == 1
 

@@ -114,18 +114,20 @@ def early_splits(monkeypatch: pytest.MonkeyPatch) -> None:
 def parted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even rows of some hundred elements are parted by pivots."""
     monkeypatch.setattr(network, "_MOST", {})
+    monkeypatch.setattr(quick, "_LEAST_BITS", {"avx512": 32, "avx2": 32})
     monkeypatch.setattr(rows, "is_short", lambda *_: False)
 
 
+@pytest.mark.parametrize("isa", ["avx512", "avx2"])
 @pytest.mark.parametrize(
     ("dtype", "depth"), in_turn(["i4", "u4", "f4", "i8", "u8", "f8"], [0, 3])
 )
 def test_rows_are_parted(
-    dtype: str, depth: int, monkeypatch: pytest.MonkeyPatch
+    dtype: str, depth: int, isa: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = next((t for t in targets() if t.name == "avx2"), None)
+    target = next((t for t in targets() if t.name == isa), None)
     if target is None:
-        pytest.skip("rows are parted with AVX2")
+        pytest.skip(f"the processor has no {isa}")
     parted(monkeypatch)
     monkeypatch.setattr(quick, "_DEPTH", depth)  # parts are sorted by digits beyond
     monkeypatch.setattr(quick, "_MANY", 1000)

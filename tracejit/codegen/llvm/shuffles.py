@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .text import Emitter, vec
+from .text import Emitter, shape_of, suffix, vec
 
 
 def transposed(em: Emitter, cell: str, rows: Sequence[str]) -> list[str]:
@@ -34,6 +34,14 @@ def joined(em: Emitter, cell: str, vectors: Sequence[str], lanes: int) -> str:
         parts = [em.shuffle(type_, a, b, picks) for a, b in pairs]
         lanes *= 2
     return parts[0]
+
+
+def compressed(em: Emitter, type_: str, values: str, mask: str) -> str:
+    """Return a vector whose first lanes are those that a mask has, in their order."""
+    _, lanes = shape_of(type_)
+    name = f"llvm.experimental.vector.compress.{suffix(type_)}"
+    arguments = [(type_, values), (vec("i1", lanes), mask), (type_, "poison")]
+    return em.extern(type_, name, arguments)
 
 
 def woven(em: Emitter, cell: str, values: Sequence[str], lanes: int) -> list[str]:

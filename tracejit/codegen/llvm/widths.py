@@ -5,7 +5,8 @@ operations, each of which waits for the last one, and a processor looks ahead no
 than two such chains; its constants do not stay in 16 registers either, so each is read
 again for every vector. There, and where a kernel is a long chain itself, a vector is
 several registers: LLVM writes each operation for all of them, and `abreast` keeps these
-side by side. That takes LLVM longer, so kernels have to be large.
+side by side. That takes LLVM longer, so kernels have to be large. With 32 registers, of
+64 bytes, two chains at a time are as many as pay, and need nothing to keep them so.
 """
 
 import math
@@ -35,7 +36,9 @@ _LEAST_CHAIN = 16  # operations of which each reads the result of the last one
 # Operations for each of the chain, up to which a vector is so many registers.
 _MOST_PARALLEL = {4: 1.5, 2: 3.0}
 _ABREAST = 4  # operations of a chain between places that all registers reach together
-_LEAST_SIZES = {1: 0, 2: 1 << 12, 4: 1 << 16}  # of kernels with so many registers
+# Elements of kernels with so many registers: where there are 16, and where 32.
+_LEAST_SIZES = {1: 0, 2: 1 << 12, 4: 1 << 16}
+_LEAST_SIZES_OF_MANY = {1: 0, 2: 1 << 16}
 _MOST_PADDING = 1.125  # how much longer an axis may become that ends with its vectors
 
 
@@ -74,15 +77,18 @@ def width_of(
         return Width(1, 1)
     ops = [*with_inner(kernel.body)]
     lanes = target.lanes(_widest(kernel, ops, axis))
-    if not target.has_few_registers or not target.has_fma:
+    if not target.has_fma:
         return Width(lanes, 1)
     extent = next(a.extent for a in kernel.axes if a.name == axis)
     buffers = {b.name: b for b in (*kernel.inputs, *kernel.outputs)} | {**views}
     size = math.prod(a.extent for a in kernel.axes)
     computed = [op for op in ops if isinstance(op, Compute) and axis in op.result.axes]
     depths = _depths(computed)
-    registers = _registers(computed, depths, _picks(ops, axis, buffers))
-    while not _is_worth(registers, lanes, extent, size):
+    least = _LEAST_SIZES if target.has_few_registers else _LEAST_SIZES_OF_MANY
+    chain = _registers_of_chain(depths) if target.has_few_registers else 1
+    functions = _registers_of_functions(computed, _picks(ops, axis, buffers))
+    registers = min(functions or chain, max(least))
+    while size < least[registers] or not _is_full(registers, lanes, extent):
         registers //= 2
     places = (name for name, depth in depths.items() if depth % _ABREAST == 0)
     return Width(lanes * registers, registers, frozenset(places))
@@ -107,16 +113,14 @@ def _depths(computed: Sequence[Compute]) -> dict[str, int]:
     return depths
 
 
-def _registers(
-    computed: Sequence[Compute], depths: Mapping[str, int], picks: bool
-) -> int:
-    """Return of how many registers a vector is best, for a long axis.
+def _registers_of_functions(computed: Sequence[Compute], picks: bool) -> int:
+    """Return of how many registers a vector is best, 0 where there is no function.
 
     `picks` says whether vectors are picked out of what lies apart in memory.
     """
     functions = [op for op in computed if elementwise.is_function(op.primitive.name)]
     if not functions:
-        return _registers_of_chain(depths)
+        return 0
     is_one = len(functions) == 1 and not picks
     registers = _MOST_REGISTERS if is_one else _FEWER_REGISTERS
     in_doubles = any(
@@ -145,16 +149,8 @@ def _picks(ops: Sequence[KernelOp], axis: str, buffers: Mapping[str, Buffer]) ->
     return any(access.linear.get(axis, 0) not in (-1, 0, 1) for access in accesses)
 
 
-def _is_worth(registers: int, lanes: int, extent: int, size: int) -> bool:
-    """Tell whether vectors of so many registers suit an axis, and pay in a kernel.
-
-    Parameters
-    ----------
-    lanes : int
-        Of a register.
-    extent, size : int
-        Of the axis, and of all axes together.
-    """
+def _is_full(registers: int, lanes: int, extent: int) -> bool:
+    """Tell whether vectors of so many registers, of `lanes` each, fill an axis."""
     vectors = -(-extent // (lanes * registers))
     padding = vectors * registers / max(1, -(-extent // lanes))
-    return size >= _LEAST_SIZES[registers] and padding <= _MOST_PADDING
+    return padding <= _MOST_PADDING

@@ -31,6 +31,7 @@ from ..elementwise import can_combine, combine
 from ..externs import Layout, joined
 from ..indices import Index, add, multiply
 from ..sharing import Ranges
+from ..shuffles import compressed
 from ..target import CACHE_LINE, Target, aligned
 from ..text import Emitter, constant, vec
 from ..values import memory_type, narrow, register_bits, widen
@@ -326,7 +327,7 @@ class _Range:
             for k, values in enumerate((update, place)):
                 to = em.gep("i64", self._list(k), count)
                 if lanes > 1:
-                    values = self._compressed(values, is_here, lanes)
+                    values = compressed(em, vec("i64", lanes), values, is_here)
                 em.store(vec("i64", lanes), values, to, 8)
             loop.yield_(
                 [em.op(f"add nsw i64 {count}, {self._counted(is_here, lanes)}")]
@@ -335,13 +336,6 @@ class _Range:
 
     def _list(self, k: int) -> str:
         return self.em.gep("i64", "%own", k * self.room)
-
-    def _compressed(self, values: str, mask: str, lanes: int) -> str:
-        """Return the lanes that a mask has, first."""
-        type_, bits = vec("i64", lanes), vec("i1", lanes)
-        name = f"llvm.experimental.vector.compress.v{lanes}i64"
-        arguments = [(type_, values), (bits, mask), (type_, "poison")]
-        return self.em.extern(type_, name, arguments)
 
     def _counted(self, mask: str, lanes: int) -> str:
         if lanes == 1:

@@ -2,9 +2,10 @@
 
     copied      the row, as numbers; one with -0.0 or with what is no number is sorted
                 by digits
-    parted      vectors are read once; a permutation from a table puts what is below the
-                pivot first. They are stored at the front, and behind what is not below,
-                which goes from the end of other memory down, and is copied back
+    parted      vectors are read once. With AVX2 a permutation from a table puts what is
+                below the pivot first; they are stored at the front, and behind what is
+                not below, which goes from the end of other memory down. With AVX-512
+                each side is compressed, and goes up. What is not below is copied back
     sorted      both parts; few elements by a network
 
 Where nothing is below the pivot, what equals it is parted from the rest: it is sorted.
@@ -18,6 +19,7 @@ import numpy as np
 from .....ir.dtypes import INT64
 from .....ir.ops.sort import Places
 from ...indices import Index
+from ...shuffles import compressed
 from ...target import Target, aligned
 from ...text import Emitter, constant, vec
 from .keys import Cells
@@ -30,18 +32,21 @@ _SAMPLES, _MORE_SAMPLES = GROUP, 4 * GROUP  # vectors, of which the middle is th
 _MANY = 8192  # elements that more samples are taken of
 _TOGETHER = 4  # vectors that are read before others are stored
 _DEPTH = 3  # times the logarithm of the length: how often a row is parted
+_LEAST_BITS = {"avx512": 64, "avx2": 32}  # of numbers, where all places matter
 _RANGE = ("x", "size", "ours", "others", "room", "depth", "first")
 _RANGE_TYPES = ("ptr", "i64", "ptr", "ptr", "ptr", "i64", "i64")
 
 
 def is_parted(target: Target, cells: Cells, places: Places = ()) -> bool:
-    """Tell whether rows can be sorted so.
+    """Tell whether rows are sorted so.
 
     Orders are those of keys above places, and pay where only `places` matter.
     """
+    if target.name not in _LEAST_BITS:
+        return False
     if cells.has_order:
-        return target.name == "avx2" and places != () and cells.width <= 32
-    return target.name == "avx2" and cells.width >= 32
+        return places != () and cells.width <= 32
+    return cells.width >= (32 if places else _LEAST_BITS[target.name])
 
 
 class QuickWriter:
@@ -306,11 +311,12 @@ class _Parting:
         self.functions, self.numbers, self.or_equal = functions, numbers, or_equal
         self.em, self.element = functions.new_emitter(), numbers.element
         self.lanes = functions.target.lanes(numbers.width)
+        self.compresses = functions.target.name == "avx512"
 
     def emit(self) -> str:
         """Write it; return its symbol."""
         em, start = self.em, "0"
-        ends = ["0", "%size"]
+        ends = ["0", "0" if self.compresses else "%size"]
         for together in (_TOGETHER * self.lanes, self.lanes, 1):
             whole = em.op(f"and i64 %size, {-together}")
             with em.loop(start, whole, together, [("i64", e) for e in ends]) as loop:
@@ -319,7 +325,7 @@ class _Parting:
             start, ends = whole, loop.results
         front, back = ends
         rest = em.op(f"sub i64 %size, {front}")
-        source = em.gep(self.element, "%ours", back)
+        source = em.gep(self.element, "%ours", "0" if self.compresses else back)
         to = em.gep(self.element, "%x", front)
         vectors(em, "0", rest, self.lanes, _copy(em, self.numbers, source, to))
         em.ret("i64", front)
@@ -328,7 +334,7 @@ class _Parting:
         return self.functions.put(name, em, parameters, "i64")
 
     def _some(self, at: str, count: int, front: str, back: str) -> tuple[str, str]:
-        """Store elements in front and at the back; return how far both are then.
+        """Store elements in front and apart; return how far both are then.
 
         What is too much of a vector the next one replaces, or has been read.
         """
@@ -338,19 +344,31 @@ class _Parting:
         pivot = em.splat(self.element, "%pivot", lanes)
         starts = [em.gep(self.element, at, k) for k in range(0, count, lanes)]
         for value in [em.load(type_, start, size) for start in starts]:
-            bits = em.op(
-                f"bitcast {vec('i1', lanes)} "
-                f"{numbers.less(em, value, pivot, lanes, self.or_equal)} to i{lanes}"
-            )
+            mask = numbers.less(em, value, pivot, lanes, self.or_equal)
+            bits = em.op(f"bitcast {vec('i1', lanes)} {mask} to i{lanes}")
             bits = em.op(f"zext i{lanes} {bits} to i64")
-            value = self._permuted(value, bits) if lanes > 1 else value
-            em.store(type_, value, em.gep(self.element, "%x", front), size)
-            back = em.op(f"sub i64 {back}, {lanes}")
-            em.store(type_, value, em.gep(self.element, "%ours", back), size)
             below = em.intrinsic("llvm.ctpop", "i64", bits)
+            first, rest = self._apart(value, mask, bits, lanes)
+            em.store(type_, first, em.gep(self.element, "%x", front), size)
             front = em.op(f"add i64 {front}, {below}")
-            back = em.op(f"add i64 {back}, {below}")
+            behind = em.op(f"sub i64 {lanes}, {below}")
+            to = back if self.compresses else em.op(f"sub i64 {back}, {lanes}")
+            em.store(type_, rest, em.gep(self.element, "%ours", to), size)
+            way = "add" if self.compresses else "sub"
+            back = em.op(f"{way} i64 {back}, {behind}")
         return front, back
+
+    def _apart(self, value: str, mask: str, bits: str, lanes: int) -> tuple[str, str]:
+        """Return what is stored in front, and what is stored apart."""
+        if lanes == 1:
+            return value, value
+        if not self.compresses:
+            value = self._permuted(value, bits)
+            return value, value
+        type_, flags = vec(self.element, lanes), vec("i1", lanes)
+        others = self.em.op(f"xor {flags} {mask}, {constant('i1', True, lanes)}")
+        first, rest = (compressed(self.em, type_, value, m) for m in (mask, others))
+        return first, rest
 
     def _permuted(self, value: str, bits: str) -> str:
         """Return a vector with the lanes whose bits are set first, in 32-bit words."""
