@@ -100,7 +100,7 @@ FITS = (
         lambda r: r**2 / mp.exp(r),
         -HALF_LN2,
         HALF_LN2,
-        {"f32": 4, "mid": 8, "f64": 10},
+        {"f32": 4, "f64": 10},
     ),
     # log(1 + f) = f - f^2/2 + f^3 q(f).
     Fit(
@@ -215,14 +215,40 @@ FITS = (
         mp.mpf("0.2501"),
         {"f32": 4, "f64": 11},
     ),
-    # cbrt(a) for a start of Halley's method.
+    # arctan(t) = t + t^3 p(t^2) for 0 <= t <= 1.
     Fit(
-        "cbrt",
-        mp.cbrt,
+        "atan whole",
+        _odd_tail(mp.atan),
+        _odd_weight(mp.atan),
+        TINY,
+        mp.mpf("1.0001"),
+        {"f32": 10},
+    ),
+    # sinh(r) = r + r^3 s(r^2), cosh(r) = 1 + r^2 c(r^2).
+    Fit(
+        "sinh",
+        _odd_tail(mp.sinh),
+        _odd_weight(mp.sinh),
+        TINY,
+        HALF_LN2**2,
+        {"f32": 2},
+    ),
+    Fit(
+        "cosh",
+        lambda u: (mp.cosh(mp.sqrt(u)) - 1) / u,
+        lambda u: u / mp.cosh(mp.sqrt(u)),
+        TINY,
+        HALF_LN2**2,
+        {"f32": 2},
+    ),
+    # 1 / cbrt(m) for a start of Newton's method.
+    Fit(
+        "inverse cbrt",
         lambda m: 1 / mp.cbrt(m),
-        mp.mpf("0.353"),
-        mp.mpf("2.829"),
-        {"f32": 5, "f64": 5},
+        mp.cbrt,
+        1 / ROOT - mp.mpf("1e-4"),
+        ROOT + mp.mpf("1e-4"),
+        {"f32": 7, "f64": 7},
     ),
 )
 

@@ -69,11 +69,20 @@ _BASIC: dict[str, Formula] = {
     "fmax": basic.fmax,
     "fmin": basic.fmin,
 }
-# Written for doubles only: float32 goes through them.
-IN_DOUBLES = frozenset(
-    {"sigmoid", "sinh", "cosh", "arctan2", "arcsinh", "arccosh", "arctanh"}
-    | {"erfc", "cbrt", "hypot", "logaddexp", "pow"}
-)
+# Of float32: those that a formula in doubles is best for.
+IN_DOUBLES: dict[str, Formula] = {
+    "sigmoid": late(__name__, "short", "sigmoid"),
+    "sinh": late(__name__, "short", "sinh"),
+    "cosh": late(__name__, "short", "cosh"),
+    "arctan2": late(__name__, "short", "arctan2"),
+    "arcsinh": late(__name__, "short", "arcsinh"),
+    "arccosh": late(__name__, "short", "arccosh"),
+    "arctanh": late(__name__, "short", "arctanh"),
+    "erfc": late(__name__, "short", "erfc"),
+    "hypot": late(__name__, "short", "hypot"),
+    "logaddexp": late(__name__, "short", "logaddexp"),
+    "pow": late(__name__, "short", "power"),
+}
 
 SUPPORTED: frozenset[tuple[str, str]] = frozenset(
     (name, dtype) for name in _FORMULAS | _BASIC for dtype in ("f32", "f64")
@@ -152,7 +161,8 @@ def _inline(
     formula = _FORMULAS[name]
     if dtype == "f64":
         return formula(Vector(em, "double", lanes, "f64", target), *args)
-    if target.has_fma and name not in IN_DOUBLES:
+    if target.has_fma or name in IN_DOUBLES:
+        formula = IN_DOUBLES.get(name, formula)
         if target.name == "avx512":
             formula = BY_TABLES.get(name, formula)
         return formula(Vector(em, "float", lanes, "f32", target), *args)

@@ -17,7 +17,6 @@ LN2 = math.log(2.0)
 # Below the first, exp rounds to zero; above the second it overflows.
 _EXP_ZERO = {"float": -104.0, "double": -746.0}
 _EXP_INF = {"float": 88.72283172607422, "double": 709.782712893384}
-_LOGISTIC_END = 105.0  # from here on it rounds to 0 or to 1 in float32
 _SINH_INF = 710.4758600739439
 # tanh is x below this; its third power is no subnormal.
 _TANH_IS_X = 2.0**-40
@@ -143,12 +142,8 @@ def sigmoid(v: Vector, x: str) -> str:
 
     With e = e^-|x| as a pair, 1 / (1 + e) and e / (1 + e) come from one division and
     one correction; for negative x the power of two is multiplied last, so that small
-    results lose nothing. Of float32 doubles are enough as they are.
+    results lose nothing.
     """
-    if v.precision == "f32":
-        bounded = v.at_least(-_LOGISTIC_END, v.at_most(_LOGISTIC_END, x))
-        result = v.div(1.0, v.add(exp_of_negative(v, bounded), 1.0))
-        return v.select(v.is_nan(x), x, result)
     size = v.abs(x)
     # Nothing that is computed from a tiny x may be subnormal.
     size = v.select(v.cmp("olt", size, 2.0**-60), 0.0, size)
@@ -203,7 +198,7 @@ def _half_exp(v: Vector, size: str, reduced: Reduced) -> str:
 
 
 def sinh(v: Vector, x: str) -> str:
-    """Return sinh x = (m + m / (m + 1)) / 2, m = e^|x| - 1. In doubles."""
+    """Return sinh x = (m + m / (m + 1)) / 2, m = e^|x| - 1."""
     size = v.abs(x)
     tiny = v.cmp("olt", size, 2.0**-27)
     large = v.cmp("ogt", size, 22.0)
@@ -215,7 +210,7 @@ def sinh(v: Vector, x: str) -> str:
 
 
 def cosh(v: Vector, x: str) -> str:
-    """Return cosh x = e^|x| / 2 + 1 / (2 e^|x|). In doubles."""
+    """Return cosh x = e^|x| / 2 + 1 / (2 e^|x|)."""
     size = v.abs(x)
     half = _half_exp(v, size, reduce_exp(v, size))
     return v.add(half, v.div(0.25, half))

@@ -153,7 +153,7 @@ def arccos(v: Vector, x: str) -> str:
 
 
 def arctanh(v: Vector, x: str) -> str:
-    """Return arctanh x = log1p(2x / (1 - x)) / 2, odd; in doubles."""
+    """Return arctanh x = log1p(2x / (1 - x)) / 2, odd."""
     size = v.abs(x)
     tiny = _tiny(v, size)
     inner = _safe(v, tiny, size, 0.5)
@@ -164,7 +164,7 @@ def arctanh(v: Vector, x: str) -> str:
 
 
 def arcsinh(v: Vector, x: str) -> str:
-    """Return arcsinh x = log1p(|x| + x^2 / (1 + sqrt(1 + x^2))), odd; in doubles."""
+    """Return arcsinh x = log1p(|x| + x^2 / (1 + sqrt(1 + x^2))), odd."""
     size = v.abs(x)
     tiny, huge = _tiny(v, size), v.cmp("ogt", size, 2.0**28)
     inner = v.select(huge, 1.0, _safe(v, tiny, size, 1.0))
@@ -177,7 +177,7 @@ def arcsinh(v: Vector, x: str) -> str:
 
 
 def arccosh(v: Vector, x: str) -> str:
-    """Return arccosh x = log1p(t + sqrt(2t + t^2)), t = x - 1; in doubles."""
+    """Return arccosh x = log1p(t + sqrt(2t + t^2)), t = x - 1."""
     huge = v.cmp("ogt", x, 2.0**28)
     t = v.sub(v.select(huge, 2.0, x), 1.0)
     near = log1p(v, v.add(t, v.sqrt(v.fma(t, t, v.add(t, t)))))

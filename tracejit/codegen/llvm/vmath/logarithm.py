@@ -9,7 +9,7 @@ import math
 
 from ....records import dataclass
 from .coefficients import PARTS
-from .vector import Pair, Vector
+from .vector import Operand, Pair, Vector
 
 _ROOT_HALF = math.sqrt(0.5)
 
@@ -30,7 +30,11 @@ def split(v: Vector, x: str) -> Split:
     is_small = v.int_cmp("ult", bits, 1 << v.mantissa)
     bits = v.int_select(is_small, v.bits(v.fraction_to_float(bits)), bits)
     least = float(v.bias - 1 + v.mantissa)
-    offset = v.select(is_small, v.magic + least, v.magic)
+    return split_bits(v, bits, v.select(is_small, v.magic + least, v.magic))
+
+
+def split_bits(v: Vector, bits: str, offset: Operand) -> Split:
+    """Split a normal number; the offset is the magic number, more if it was scaled."""
     lowest = (v.bias - 1 << v.mantissa) | _root_fraction(v)
     over = v.int_op("sub", bits, lowest)
     e = v.to_float(v.int_op("ashr", over, v.mantissa), offset)
@@ -76,15 +80,10 @@ def _add_exponent(v: Vector, s: Split, high: str, low: str, unit: str) -> str:
 
 def log2(v: Vector, x: str) -> str:
     """Return the logarithm to base 2, exact for powers of two."""
-    return _poles(v, x, v.add(*log2_pair(v, x)), 0.0)
-
-
-def log2_pair(v: Vector, x: str) -> Pair:
-    """Return the logarithm to base 2 of a positive finite number as a pair."""
     s = split(v, x)
     high, low = _times(v, s.f, log_tail(v, s.f), PARTS["1/ln2", v.element])
     sum_, rest = v.quick_two_sum(s.e, high)
-    return sum_, v.add(rest, low)
+    return _poles(v, x, v.add(sum_, v.add(rest, low)), 0.0)
 
 
 def log10(v: Vector, x: str) -> str:

@@ -1,23 +1,26 @@
 """erf, erfc, cbrt, hypot, logaddexp, pow.
 
 Formulas: erf by a polynomial and by 1 - e^-p(x); erfc by the scaled function of
-Shepherd and Laframboise 1981 in the variable (x - 2) / (x + 2), for float32 in
-1 / (1 + x/2), which is a factor of it too; pow by a logarithm and an exponential with a
-pair of doubles between them (Muller, Elementary Functions, 3rd ed., section 12.1).
+Shepherd and Laframboise 1981 in the variable (x - 2) / (x + 2); pow by a logarithm and
+an exponential with a pair of doubles between them (Muller, Elementary Functions, 3rd
+ed., section 12.1).
 """
 
 import math
+from collections.abc import Callable
 
 from .coefficients import PARTS
 from .exponential import LN2, Reduced, exp, exp_of_negative, exp_tail, significand
-from .logarithm import log1p, log2_pair, split
+from .logarithm import log1p, split
 from .vector import Pair, Vector
 
 # erf rounds to 1 from here on.
 _ERF_ONE = {"f32": 3.95, "f64": 5.94}
-_ERFC_ZERO = 10.3  # where erfc rounds to zero in float32
-_FAR = 110.0  # e to its negative rounds to zero in float32
+_CBRT_HALF = 0.5 ** (1 / 3)
+_HUGE = 2.0**66  # a power to more than this is 0, 1 or infinite
 _THIRD = (1 / 3, 1 / 3 * 2.0**-54)
+
+Formula = Callable[[Vector, str, str], str]
 
 
 def erf(v: Vector, x: str) -> str:
@@ -33,9 +36,7 @@ def erf(v: Vector, x: str) -> str:
 
 
 def erfc(v: Vector, x: str) -> str:
-    """Return 1 - erf x; in doubles."""
-    if v.precision == "f32":
-        return _erfc_short(v, x)
+    """Return 1 - erf x."""
     size = v.at_most(27.5, v.abs(x))
     t = v.div(v.sub(size, 2.0), v.add(size, 2.0))
     scaled = v.polynomial(v.coefficients("erfcx"), t)
@@ -49,15 +50,6 @@ def erfc(v: Vector, x: str) -> str:
     return v.select(v.cmp("olt", size, 0.5), near, result)
 
 
-def _erfc_short(v: Vector, x: str) -> str:
-    """Return erfc by one formula; squares are exact, and far from the ends."""
-    size = v.at_most(_ERFC_ZERO, v.abs(x))
-    t = v.div(1.0, v.fma(size, 0.5, 1.0))
-    tail = v.polynomial((1.0, *v.coefficients("erfc")), v.sub(1.0, t))
-    result = v.mul(v.mul(t, tail), exp_of_negative(v, v.mul(size, size)))
-    return v.select(v.cmp("olt", x, 0.0), v.sub(2.0, result), result)
-
-
 def _erf_near(v: Vector, size: str) -> str:
     """Return erf for 0 <= size <= 1; its relative error holds for subnormals too."""
     # A square below this changes nothing, and must not be subnormal.
@@ -67,33 +59,35 @@ def _erf_near(v: Vector, size: str) -> str:
 
 
 def cbrt(v: Vector, x: str) -> str:
-    """Return the cube root: Halley, then Newton with an exact residual; in doubles."""
+    """Return the cube root a z^2, z = a^(-1/3), corrected by an exact residual."""
     size = v.abs(x)
-    special = v.logical("or", v.cmp("ueq", size, math.inf), v.cmp("oeq", size, 0.0))
     parts = split(v, size)
     k, i = v.nearest(parts.e, 1 / 3)
     third = v.fma(k, -3.0, parts.e)
     m = v.add(parts.f, 1.0)
+    z = v.polynomial(v.coefficients("inverse cbrt"), m)
     # e = 3k + third: the odd power joins the significand.
     up, down = v.cmp("ogt", third, 0.5), v.cmp("olt", third, -0.5)
     a = v.mul(m, v.select(up, 2.0, v.select(down, 0.5, 1.0)))
-    y = v.polynomial(v.coefficients("cbrt"), a)
-    cube = v.mul(v.mul(y, y), y)
-    y = v.mul(y, v.div(v.fma(a, 2.0, cube), v.fma(cube, 2.0, a)))
-    square, square_low = v.two_product(y, y)
-    rest = v.fnma(square_low, y, v.residual(square, y, a))
-    y = v.add(y, v.div(rest, v.mul(square, 3.0)))
-    result = v.mul(y, v.power_of_two(v.exponent_shift(i)))
-    return v.select(special, x, v.copysign(result, x))
+    z = v.mul(z, v.select(up, _CBRT_HALF, v.select(down, 1 / _CBRT_HALF, 1.0)))
+    if v.precision == "f64":
+        rest = v.fnma(v.mul(v.mul(z, z), z), a, 1.0)
+        z = v.fma(v.mul(z, 1 / 3), rest, z)
+    square = v.mul(z, z)
+    y = v.mul(a, square)
+    high, low = v.two_product(y, y)
+    rest = v.fnma(low, y, v.residual(high, y, a))
+    y = v.fma(rest, v.mul(square, 1 / 3), y)
+    result = v.signed(v.mul(y, v.power_of_two(v.exponent_shift(i))), x)
+    # Zero is less than what its bits give; infinity and NaN are themselves.
+    special = v.logical("or", v.cmp("ueq", size, math.inf), v.cmp("oeq", size, 0.0))
+    return v.select(special, x, result)
 
 
 def hypot(v: Vector, x: str, y: str) -> str:
-    """Return sqrt(x^2 + y^2) without overflow on the way; in doubles."""
+    """Return sqrt(x^2 + y^2) without overflow on the way."""
     a, b = v.abs(x), v.abs(y)
     infinite = v.logical("or", v.cmp("oeq", a, math.inf), v.cmp("oeq", b, math.inf))
-    if v.precision == "f32":  # squares are exact, and far from the ends of the range
-        root = v.sqrt(v.add(v.mul(a, a), v.mul(b, b)))
-        return v.select(infinite, math.inf, root)
     swap = v.cmp("olt", a, b)
     large, small = v.select(swap, b, a), v.select(swap, a, b)
     huge, little = v.cmp("ogt", large, 2.0**500), v.cmp("olt", small, 2.0**-500)
@@ -117,9 +111,7 @@ def hypot(v: Vector, x: str, y: str) -> str:
 
 
 def logaddexp(v: Vector, x: str, y: str) -> str:
-    """Return log(e^x + e^y); in doubles."""
-    if v.precision == "f32":
-        return _logaddexp_short(v, x, y)
+    """Return log(e^x + e^y)."""
     less = v.cmp("olt", x, y)
     larger = v.select(less, y, x)
     same = v.cmp("oeq", x, y)
@@ -127,25 +119,15 @@ def logaddexp(v: Vector, x: str, y: str) -> str:
     return v.add(larger, log1p(v, exp(v, distance)))
 
 
-def _logaddexp_short(v: Vector, x: str, y: str) -> str:
-    """Return it by log(1 + e) = 2 artanh s, s = e / (2 + e), e = e^-|x - y|."""
-    larger = v.select(v.cmp("olt", x, y), y, x)
-    distance = v.select(v.cmp("oeq", x, y), 0.0, v.abs(v.sub(x, y)))
-    e = exp_of_negative(v, v.at_most(_FAR, distance))
-    s = v.div(e, v.add(e, 2.0))
-    square, twice = v.mul(s, s), v.add(s, s)
-    tail = v.polynomial(v.coefficients("log1p"), square)
-    result = v.add(larger, v.fma(v.mul(twice, square), tail, twice))
-    return v.select(v.cmp("uno", x, y), math.nan, result)
-
-
 def power(v: Vector, x: str, y: str) -> str:
-    """Return x^y with the special cases of C's pow; in doubles."""
+    """Return x^y with the special cases of C's pow."""
+    return power_of(v, x, y, _power_of_size)
+
+
+def power_of(v: Vector, x: str, y: str, magnitude: Formula) -> str:
+    """Return x^y, for x > 0 and y that is not huge by the formula that is given."""
     size = v.abs(x)
-    limit = 2.0**66
-    exponent = v.at_most(limit, v.at_least(-limit, y))
-    magnitude = _power_short if v.precision == "f32" else _power_long
-    result = magnitude(v, size, exponent)
+    result = magnitude(v, size, v.at_most(_HUGE, v.at_least(-_HUGE, y)))
     ends = v.logical("or", v.cmp("oeq", size, 0.0), v.cmp("oeq", size, math.inf))
     grows = v.logical("xor", v.cmp("oeq", size, math.inf), v.cmp("olt", y, 0.0))
     result = v.select(ends, v.select(grows, math.inf, 0.0), result)
@@ -168,17 +150,7 @@ def _signed(v: Vector, x: str, y: str, result: str) -> str:
     return v.select(fraction, math.nan, result)
 
 
-def _power_short(v: Vector, x: str, y: str) -> str:
-    """Return x^y for x > 0 to 2**-28 or so."""
-    t = v.mul(y, v.add(*log2_pair(v.working("double", "mid"), x)))
-    t = v.at_most(400.0, v.at_least(-400.0, t))
-    n, i = v.nearest(t)
-    r = v.mul(v.sub(t, n), LN2)
-    p = v.polynomial((1.0, 1.0, *v.coefficients("exp")), r)
-    return v.from_bits(v.int_op("add", v.bits(p), v.exponent_shift(i)))
-
-
-def _power_long(v: Vector, x: str, y: str) -> str:
+def _power_of_size(v: Vector, x: str, y: str) -> str:
     """Return x^y for x > 0 with a logarithm of 65 bits."""
     log_high, log_low = _log_pair(v, x)
     high, low = v.two_product(y, log_high)
