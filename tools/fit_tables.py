@@ -6,6 +6,9 @@ Needs mpmath. Each part has a polynomial in the distance from its *center*, a nu
 near its middle that is chosen so that the function, and its slope, are almost float32
 numbers there: then no rounding of the first coefficients counts. Fits are minimax in
 relative error, rounded one by one (see `fit_coefficients`).
+
+Logarithms have one polynomial for all parts, in r = m c - 1, and a table of c, about
+1 / m, which are chosen so that their logarithms are almost short numbers.
 """
 
 import math
@@ -170,48 +173,75 @@ CURVES = (
 # of 1/32 below 1. Around 1 the inverse is 1, so that small results keep their bits.
 LOG_PARTS = [(1 + k / 16, 1 + (k + 1) / 16) for k in range(8)]
 LOG_PARTS += [(0.75 + k / 32, 0.75 + (k + 1) / 32) for k in range(8)]
-LOG_BITS = 17  # after the point, of logarithms in the table
-LOG_SEARCHED = 60_000
 AROUND_ONE = (0, 15)
+BASES = {"log": mp.e, "log2": mp.mpf(2), "log10": mp.mpf(10)}
+# By precision: bits after the point of logarithms in the table, how many of them around
+# the middle of a part are tried, and the degree of the polynomial.
+LOG_BITS = {"f32": 16, "f64": 41}
+LOG_SEARCHED = {"f32": 300, "f64": 3000}
+LOG_DEGREES = {"f32": 3, "f64": 9}
+ELEMENTS = {"f32": "float", "f64": "double"}
 
 
-def inverse_near(low: float, high: float) -> float:
-    """Return a number near the inverse of the middle whose logarithm is short."""
+def inverse_near(middle: float, base: mp.mpf, precision: str) -> tuple[float, float]:
+    """Return a number near the inverse of `middle`, and its logarithm, negated.
 
-    def badness(x: float) -> mp.mpf:
-        scaled = math.log(x) * 2.0**LOG_BITS
-        return abs(scaled - round(scaled))
+    The number, rounded, is the one whose logarithm is closest to a short one.
+    """
+    unit = mp.mpf(2) ** -LOG_BITS[precision]
+    first = int(mp.nint(mp.log(middle, base) / unit))
+    tried = LOG_SEARCHED[precision]
+    found = []
+    for k in range(first - tried, first + tried):
+        exact = base ** (-k * unit)
+        inverse = round_to(exact, precision)
+        found.append((abs(inverse / exact - 1), float(inverse), float(k * unit)))
+    return min(found)[1:]
 
-    middle = 2 / (low + high)
-    return min(
-        (float32_near(middle, k) for k in range(-LOG_SEARCHED, LOG_SEARCHED)),
-        key=badness,
-    )
 
-
-def log_tables() -> dict[str, list[float]]:
-    """Return inverses, their logarithms, and log(1 + r) = r + r^2 p(r)."""
-    inverses = [
-        1.0 if k in AROUND_ONE else inverse_near(*part)
-        for k, part in enumerate(LOG_PARTS)
+def log_tables(
+    name: str, precision: str
+) -> tuple[list[float], list[float], list[float]]:
+    """Return inverses, their logarithms, and q in log(1 + r) = r / ln b + r^2 q(r)."""
+    base = BASES[name]
+    pairs = [
+        (1.0, 0.0)
+        if k in AROUND_ONE
+        else inverse_near((low + high) / 2, base, precision)
+        for k, (low, high) in enumerate(LOG_PARTS)
     ]
-    logs = [round(-math.log(x) * 2.0**LOG_BITS) / 2.0**LOG_BITS for x in inverses]
-    pairs = list(zip(LOG_PARTS, inverses, strict=True))
+    inverses, logs = map(list, zip(*pairs, strict=True))
+    ends = [
+        mp.mpf(end) * x - 1
+        for part, x in zip(LOG_PARTS, inverses, strict=True)
+        for end in part
+    ]
     fit = Fit(
-        "log",
-        lambda r: (mp.log1p(r) - r) / r**2,
-        lambda r: abs(r**2 / mp.log1p(r)),
-        mp.mpf(min(low * x - 1 for (low, _), x in pairs)) * mp.mpf("1.001"),
-        mp.mpf(max(high * x - 1 for (_, high), x in pairs)) * mp.mpf("1.001"),
-        {"f32": 3},
+        name,
+        lambda r: (mp.log1p(r) - r) / (r**2 * mp.log(base)),
+        lambda r: abs(r**2 * mp.log(base) / mp.log1p(r)),
+        min(ends) * mp.mpf("1.001"),
+        max(ends) * mp.mpf("1.001"),
+        {precision: LOG_DEGREES[precision]},
     )
+    polynomial, worst = fit_rounded(fit, precision)
+    print(name, precision, mp.nstr(mp.log(worst, 2), 4), file=sys.stderr)
+    return inverses, logs, polynomial
+
+
+def logarithms() -> str:
+    """Return the lines of the tables of logarithms."""
+    keys = [(name, precision) for precision in LOG_BITS for name in BASES]
+    columns = zip(*(log_tables(*key) for key in keys), strict=True)
     below = [1.0 if low < 1 else 0.0 for low, _ in LOG_PARTS]
-    return {
-        "LOG_INVERSES": inverses,
-        "LOG_VALUES": logs,
-        "LOG_BELOW_ONE": below,
-        "LOG_POLYNOMIAL": fit_rounded(fit, "f32")[0],
-    }
+    out = [f"\nLOG_BELOW_ONE = {numbers(below)}\n"]
+    for title, tables in zip(("INVERSES", "VALUES", "SERIES"), columns, strict=True):
+        out.append(f"LOG_{title} = {{\n")
+        for (name, precision), table in zip(keys, tables, strict=True):
+            key = f'("{name}", "{ELEMENTS[precision]}")'
+            out.append(f"    {key}: {numbers(table, '    ')},\n")
+        out.append("}\n")
+    return "".join(out)
 
 
 HEADER = '''"""Tables of the vector math: one entry for each sixteenth part of a range.
@@ -240,8 +270,7 @@ def main() -> None:
         for column in zip(*rows, strict=True):
             out.append(f"    {numbers(list(column), '    ')},\n")
         out.append(")\n")
-    for name, values in log_tables().items():
-        out.append(f"\n{name} = {numbers(values)}\n")
+    out.append(logarithms())
     sys.stdout.write("".join(out))
 
 

@@ -48,11 +48,14 @@ _FORMULAS: dict[str, Formula] = {
     "logaddexp": late(__name__, "special", "logaddexp"),
     "pow": late(__name__, "special", "power"),
 }
-# Of float32, where there are tables in registers.
-BY_TABLES: dict[str, Formula] = {
-    "tanh": late(__name__, "lookup", "tanh"),
-    "erf": late(__name__, "lookup", "erf"),
-    "log": late(__name__, "lookup", "log"),
+# Where there are tables in registers.
+BY_TABLES: dict[tuple[str, str], Formula] = {
+    ("tanh", "f32"): late(__name__, "lookup", "tanh"),
+    ("erf", "f32"): late(__name__, "lookup", "erf"),
+} | {
+    (name, dtype): late(__name__, "lookup", name)
+    for name in ("log", "log2", "log10", "log1p")
+    for dtype in ("f32", "f64")
 }
 # Exact, in their own type on every machine.
 _BASIC: dict[str, Formula] = {
@@ -159,12 +162,13 @@ def _inline(
         element = "double" if dtype == "f64" else "float"
         return _BASIC[name](Vector(em, element, lanes, dtype, target), *args)
     formula = _FORMULAS[name]
+    if dtype == "f32":
+        formula = IN_DOUBLES.get(name, formula)
+    if target.name == "avx512":
+        formula = BY_TABLES.get((name, dtype), formula)
     if dtype == "f64":
         return formula(Vector(em, "double", lanes, "f64", target), *args)
     if target.has_fma or name in IN_DOUBLES:
-        formula = IN_DOUBLES.get(name, formula)
-        if target.name == "avx512":
-            formula = BY_TABLES.get(name, formula)
         return formula(Vector(em, "float", lanes, "f32", target), *args)
     wide = Vector(em, "double", lanes, "f32", target)
     return narrow(wide, formula(wide, *(widen(wide, x) for x in args)))

@@ -23,7 +23,7 @@ Instruction = Callable[..., str]
 
 def scaled(v: Vector, x: str, n: str) -> str:
     """Return x 2**n for an integral n, rounded once."""
-    return _by_register(v, _scalef, [(v.element, x), (v.element, n)])
+    return _by_register(v, scalef, [(v.element, x), (v.element, n)])
 
 
 def in_registers(v: Vector, formula: Instruction, x: str) -> str:
@@ -32,22 +32,37 @@ def in_registers(v: Vector, formula: Instruction, x: str) -> str:
 
 
 def looked_up(v: Vector, table: Sequence[float], index: str) -> str:
-    """Return entries of a table that fills a register, by the low bits of integers."""
-    entries = ", ".join(f"float {constant('float', x, 1)}" for x in table)
-    arguments = [(v.type, f"<{entries}>"), (v.itype, index)]
-    return v.em.extern(v.type, "llvm.x86.avx512.permvar.sf.512", arguments)
+    """Return entries of a table of sixteen numbers, by the low bits of integers.
+
+    The table is a register of floats, and two of doubles.
+    """
+    entries = [f"{v.element} {constant(v.element, x, 1)}" for x in table]
+    first, *others = (
+        f"<{', '.join(entries[k : k + v.lanes])}>" for k in range(0, 16, v.lanes)
+    )
+    if not others:
+        arguments = [(v.type, first), (v.itype, index)]
+        return v.em.extern(v.type, "llvm.x86.avx512.permvar.sf.512", arguments)
+    arguments = [(v.type, first), (v.itype, index), (v.type, others[0])]
+    return v.em.extern(v.type, "llvm.x86.avx512.vpermi2var.pd.512", arguments)
 
 
 def getexp(v: Vector, x: str) -> str:
     """Return floor(log2 |x|), -inf for 0, inf for infinity."""
     arguments = [(v.type, x), *_every_lane(v)]
-    return v.em.extern(v.type, "llvm.x86.avx512.mask.getexp.ps.512", arguments)
+    return v.em.extern(v.type, _masked(v, "getexp"), arguments)
 
 
 def getmant(v: Vector, x: str) -> str:
     """Return the significand of |x| in [3/4, 3/2); 1 for 0 and infinity."""
     arguments = [(v.type, x), ("i32", _ABOUT_ONE), *_every_lane(v)]
-    return v.em.extern(v.type, "llvm.x86.avx512.mask.getmant.ps.512", arguments)
+    return v.em.extern(v.type, _masked(v, "getmant"), arguments)
+
+
+def scalef(v: Vector, x: str, n: str) -> str:
+    """Return x 2**n for a register, n rounded down."""
+    arguments = [(v.type, x), (v.type, n), *_every_lane(v)]
+    return v.em.extern(v.type, _masked(v, "scalef"), arguments)
 
 
 def fixed_up(v: Vector, result: str, x: str, classes: Sequence[str]) -> str:
@@ -62,20 +77,18 @@ def fixed_up(v: Vector, result: str, x: str, classes: Sequence[str]) -> str:
     table = sum(RESPONSES[name] << 4 * k for k, name in enumerate(classes))
     arguments = [(v.type, result), (v.type, x), (v.itype, v.int_const(table))]
     arguments += [("i32", "0"), *_every_lane(v)[1:]]
-    return v.em.extern(v.type, "llvm.x86.avx512.mask.fixupimm.ps.512", arguments)
+    return v.em.extern(v.type, _masked(v, "fixupimm"), arguments)
+
+
+def _masked(v: Vector, name: str) -> str:
+    kind = {"float": "ps", "double": "pd"}[v.element]
+    return f"llvm.x86.avx512.mask.{name}.{kind}.{REGISTER}"
 
 
 def _every_lane(v: Vector) -> list[Operand]:
     """Return the operands that say: all lanes, and round as ever."""
     mask = (f"i{v.lanes}", "-1")
     return [(v.type, "zeroinitializer"), mask, ("i32", _CURRENT_ROUNDING)]
-
-
-def _scalef(v: Vector, x: str, n: str) -> str:
-    kind = {"float": "ps", "double": "pd"}[v.element]
-    arguments = [(v.type, x), (v.type, n), *_every_lane(v)]
-    name = f"llvm.x86.avx512.mask.scalef.{kind}.{REGISTER}"
-    return v.em.extern(v.type, name, arguments)
 
 
 def _by_register(
