@@ -102,6 +102,23 @@ FITS = (
         HALF_LN2,
         {"f32": 4, "f64": 10},
     ),
+    # 2^f = p(f), f from the nearest integer and from the one below.
+    Fit(
+        "exp2",
+        lambda f: mp.power(2, f),
+        lambda f: mp.power(2, -f),
+        mp.mpf("-0.5001"),
+        mp.mpf("0.5001"),
+        {"mid": 6},
+    ),
+    Fit(
+        "exp2 above",
+        lambda f: mp.power(2, f),
+        lambda f: mp.power(2, -f),
+        mp.mpf(0),
+        mp.mpf(1),
+        {"mid": 6},
+    ),
     # log(1 + f) = f - f^2/2 + f^3 q(f).
     Fit(
         "log",

@@ -174,40 +174,53 @@ CURVES = (
 LOG_PARTS = [(1 + k / 16, 1 + (k + 1) / 16) for k in range(8)]
 LOG_PARTS += [(0.75 + k / 32, 0.75 + (k + 1) / 32) for k in range(8)]
 AROUND_ONE = (0, 15)
-BASES = {"log": mp.e, "log2": mp.mpf(2), "log10": mp.mpf(10)}
-# By precision: bits after the point of logarithms in the table, how many of them around
-# the middle of a part are tried, and the degree of the polynomial.
-LOG_BITS = {"f32": 16, "f64": 41}
-LOG_SEARCHED = {"f32": 300, "f64": 3000}
-LOG_DEGREES = {"f32": 3, "f64": 9}
-ELEMENTS = {"f32": "float", "f64": "double"}
 
 
-def inverse_near(middle: float, base: mp.mpf, precision: str) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Logarithm:
+    """A table of logarithms: bits after the point, how many of such numbers to try.
+
+    And the degree of the polynomial, and its precision.
+    """
+
+    name: str
+    element: str
+    base: mp.mpf
+    bits: int
+    tried: int
+    degree: int
+    precision: str
+
+
+LOGARITHMS = [
+    Logarithm(name, element, base, *rest)
+    for element, *rest in (("float", 16, 300, 3, "f32"), ("double", 41, 3000, 9, "f64"))
+    for name, base in (("log", mp.e), ("log2", mp.mpf(2)), ("log10", mp.mpf(10)))
+]
+# Of float32 arguments, for a result that is good to 40 bits.
+LOGARITHMS.append(Logarithm("pow", "float", mp.mpf(2), 24, 60_000, 5, "mid"))
+
+
+def inverse_near(middle: float, table: Logarithm) -> tuple[float, float]:
     """Return a number near the inverse of `middle`, and its logarithm, negated.
 
     The number, rounded, is the one whose logarithm is closest to a short one.
     """
-    unit = mp.mpf(2) ** -LOG_BITS[precision]
-    first = int(mp.nint(mp.log(middle, base) / unit))
-    tried = LOG_SEARCHED[precision]
+    unit = mp.mpf(2) ** -table.bits
+    precision = "f32" if table.element == "float" else "f64"
+    first = int(mp.nint(mp.log(middle, table.base) / unit))
     found = []
-    for k in range(first - tried, first + tried):
-        exact = base ** (-k * unit)
+    for k in range(first - table.tried, first + table.tried):
+        exact = table.base ** (-k * unit)
         inverse = round_to(exact, precision)
         found.append((abs(inverse / exact - 1), float(inverse), float(k * unit)))
     return min(found)[1:]
 
 
-def log_tables(
-    name: str, precision: str
-) -> tuple[list[float], list[float], list[float]]:
+def log_tables(table: Logarithm) -> tuple[list[float], list[float], list[float]]:
     """Return inverses, their logarithms, and q in log(1 + r) = r / ln b + r^2 q(r)."""
-    base = BASES[name]
     pairs = [
-        (1.0, 0.0)
-        if k in AROUND_ONE
-        else inverse_near((low + high) / 2, base, precision)
+        (1.0, 0.0) if k in AROUND_ONE else inverse_near((low + high) / 2, table)
         for k, (low, high) in enumerate(LOG_PARTS)
     ]
     inverses, logs = map(list, zip(*pairs, strict=True))
@@ -216,29 +229,29 @@ def log_tables(
         for part, x in zip(LOG_PARTS, inverses, strict=True)
         for end in part
     ]
+    unit = mp.log(table.base)
     fit = Fit(
-        name,
-        lambda r: (mp.log1p(r) - r) / (r**2 * mp.log(base)),
-        lambda r: abs(r**2 * mp.log(base) / mp.log1p(r)),
+        table.name,
+        lambda r: (mp.log1p(r) - r) / (r**2 * unit),
+        lambda r: abs(r**2 * unit / mp.log1p(r)),
         min(ends) * mp.mpf("1.001"),
         max(ends) * mp.mpf("1.001"),
-        {precision: LOG_DEGREES[precision]},
+        {table.precision: table.degree},
     )
-    polynomial, worst = fit_rounded(fit, precision)
-    print(name, precision, mp.nstr(mp.log(worst, 2), 4), file=sys.stderr)
+    polynomial, worst = fit_rounded(fit, table.precision)
+    print(table.name, table.element, mp.nstr(mp.log(worst, 2), 4), file=sys.stderr)
     return inverses, logs, polynomial
 
 
 def logarithms() -> str:
     """Return the lines of the tables of logarithms."""
-    keys = [(name, precision) for precision in LOG_BITS for name in BASES]
-    columns = zip(*(log_tables(*key) for key in keys), strict=True)
+    columns = zip(*map(log_tables, LOGARITHMS), strict=True)
     below = [1.0 if low < 1 else 0.0 for low, _ in LOG_PARTS]
     out = [f"\nLOG_BELOW_ONE = {numbers(below)}\n"]
     for title, tables in zip(("INVERSES", "VALUES", "SERIES"), columns, strict=True):
         out.append(f"LOG_{title} = {{\n")
-        for (name, precision), table in zip(keys, tables, strict=True):
-            key = f'("{name}", "{ELEMENTS[precision]}")'
+        for of, table in zip(LOGARITHMS, tables, strict=True):
+            key = f'("{of.name}", "{of.element}")'
             out.append(f"    {key}: {numbers(table, '    ')},\n")
         out.append("}\n")
     return "".join(out)

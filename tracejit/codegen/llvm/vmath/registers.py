@@ -12,6 +12,7 @@ from .vector import Vector
 
 REGISTER = 512  # bits
 _CURRENT_ROUNDING = "4"
+_FLOOR = "1"  # of reduce
 _ABOUT_ONE = "7"  # of getmant: in [3/4, 3/2), without a sign
 # Of fixupimm: the result, NaN as it came, a new NaN, infinities.
 RESPONSES = {"result": 0, "nan": 2, "none": 3, "-inf": 4, "inf": 5}
@@ -23,12 +24,12 @@ Instruction = Callable[..., str]
 
 def scaled(v: Vector, x: str, n: str) -> str:
     """Return x 2**n for an integral n, rounded once."""
-    return _by_register(v, scalef, [(v.element, x), (v.element, n)])
+    return in_registers(v, scalef, x, n)
 
 
-def in_registers(v: Vector, formula: Instruction, x: str) -> str:
-    """Return a formula of one argument, which is written for whole registers."""
-    return _by_register(v, formula, [(v.element, x)])
+def in_registers(v: Vector, formula: Instruction, *operands: str) -> str:
+    """Return a formula that is written for whole registers."""
+    return _by_register(v, formula, [(v.element, x) for x in operands])
 
 
 def looked_up(v: Vector, table: Sequence[float], index: str) -> str:
@@ -63,6 +64,12 @@ def scalef(v: Vector, x: str, n: str) -> str:
     """Return x 2**n for a register, n rounded down."""
     arguments = [(v.type, x), (v.type, n), *_every_lane(v)]
     return v.em.extern(v.type, _masked(v, "scalef"), arguments)
+
+
+def fraction(v: Vector, x: str) -> str:
+    """Return x - floor(x), 0 for infinity."""
+    arguments = [(v.type, x), ("i32", _FLOOR), *_every_lane(v)]
+    return v.em.extern(v.type, _masked(v, "reduce"), arguments)
 
 
 def fixed_up(v: Vector, result: str, x: str, classes: Sequence[str]) -> str:

@@ -11,15 +11,15 @@ import math
 
 from .exponential import LN2, exp_of_negative
 from .logarithm import log_tail, split_bits
-from .special import power_of
+from .special import power_of, with_ends
 from .vector import Pair, Vector, narrow, widen
 
 # From here on ...
 _LOGISTIC_END = 105.0  # the logistic function rounds to 0 or to 1,
 _ERFC_ZERO = 10.3  # erfc rounds to zero,
 _FAR = 110.0  # e to the negative rounds to zero,
+_POWER_END = 200.0  # 2 to this or its negative is infinite or zero,
 _SINH_INF = 90.0  # and sinh and cosh overflow.
-_POWER_INF = 400.0
 _TINY = 2.0**-14  # below this arcsinh x and arctanh x are x
 _LEAST = 2.0**-149  # the least float32 number above zero
 
@@ -170,14 +170,12 @@ def power(v: Vector, x: str, y: str) -> str:
 
 
 def _power_of_size(v: Vector, x: str, y: str) -> str:
-    """Return x^y for x > 0 to 2**-28 or so."""
-    d = _doubles(v)
+    d = v.working("double", "mid")
     s = split_bits(d, d.bits(widen(d, x)), d.magic)
-    tail = log_tail(v.working("double", "mid"), s.f)
-    log2 = d.fma(d.add(s.f, tail), 1 / LN2, s.e)
+    log2 = d.fma(d.add(s.f, log_tail(d, s.f)), 1 / LN2, s.e)
     t = d.mul(widen(d, y), log2)
-    t = d.at_most(_POWER_INF, d.at_least(-_POWER_INF, t))
+    t = d.at_most(_POWER_END, d.at_least(-_POWER_END, t))
     n, i = d.nearest(t)
-    r = d.mul(d.sub(t, n), LN2)
-    p = d.polynomial((1.0, 1.0, *d.coefficients("exp")), r)
-    return narrow(d, d.from_bits(d.int_op("add", d.bits(p), d.exponent_shift(i))))
+    p = d.polynomial(d.coefficients("exp2"), d.sub(t, n))
+    p = d.from_bits(d.int_op("add", d.bits(p), d.exponent_shift(i)))
+    return with_ends(v, x, y, narrow(d, p))

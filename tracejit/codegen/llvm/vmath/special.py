@@ -125,20 +125,29 @@ def power(v: Vector, x: str, y: str) -> str:
 
 
 def power_of(v: Vector, x: str, y: str, magnitude: Formula) -> str:
-    """Return x^y, for x > 0 and y that is not huge by the formula that is given."""
-    size = v.abs(x)
-    result = magnitude(v, size, v.at_most(_HUGE, v.at_least(-_HUGE, y)))
-    ends = v.logical("or", v.cmp("oeq", size, 0.0), v.cmp("oeq", size, math.inf))
-    grows = v.logical("xor", v.cmp("oeq", size, math.inf), v.cmp("olt", y, 0.0))
-    result = v.select(ends, v.select(grows, math.inf, 0.0), result)
-    result = _signed(v, x, y, result)
-    result = v.select(v.cmp("uno", x, y), math.nan, result)
+    """Return x^y; the formula that is given is for |x|, and NaN may be wrong."""
+    result = magnitude(v, v.abs(x), y)
+    negative = v.em.any_lane(v.int_cmp("slt", v.bits(x), 0), v.lanes)
+    with v.em.if_(negative, [(v.type, result)], unlikely=True) as rare:
+        rare.yield_([_signed(v, x, y, result)])
+    (result,) = rare.results
     one = v.logical("or", v.cmp("oeq", y, 0.0), v.cmp("oeq", x, 1.0))
     return v.select(one, 1.0, result)
 
 
+def with_ends(v: Vector, x: str, y: str, result: str) -> str:
+    """Return x^y for x >= 0 where the result is right for numbers above zero."""
+    ends = v.logical("or", v.cmp("oeq", x, 0.0), v.cmp("oeq", x, math.inf))
+    grows = v.logical("xor", v.cmp("oeq", x, math.inf), v.cmp("olt", y, 0.0))
+    result = v.select(ends, v.select(grows, math.inf, 0.0), result)
+    return v.select(v.cmp("uno", x, y), math.nan, result)
+
+
 def _signed(v: Vector, x: str, y: str, result: str) -> str:
-    """Give the power of a negative number its sign, or NaN for a fraction."""
+    """Give the power of a negative number its sign, or NaN for a fraction.
+
+    Infinite powers of -1 are 1.
+    """
     whole = v.cmp("oeq", v.round(y), y)
     half = v.mul(y, 0.5)
     odd = v.logical("and", whole, v.cmp("one", v.round(half), half))
@@ -147,11 +156,18 @@ def _signed(v: Vector, x: str, y: str, result: str) -> str:
     result = v.from_bits(v.int_op("or", v.bits(result), sign))
     below = v.logical("and", v.cmp("olt", x, 0.0), v.cmp("ogt", x, -math.inf))
     fraction = v.logical("and", below, v.cmp("one", v.round(y), y))
-    return v.select(fraction, math.nan, result)
+    infinite = v.cmp("oeq", v.abs(y), math.inf)
+    one = v.logical("and", v.cmp("oeq", x, -1.0), infinite)
+    return v.select(one, 1.0, v.select(fraction, math.nan, result))
 
 
 def _power_of_size(v: Vector, x: str, y: str) -> str:
-    """Return x^y for x > 0 with a logarithm of 65 bits."""
+    """Return x^y for x >= 0 with a logarithm of 65 bits."""
+    huge = v.at_most(_HUGE, v.at_least(-_HUGE, y))
+    return with_ends(v, x, y, _power_of_positive(v, x, huge))
+
+
+def _power_of_positive(v: Vector, x: str, y: str) -> str:
     log_high, log_low = _log_pair(v, x)
     high, low = v.two_product(y, log_high)
     low = v.fma(y, log_low, low)
