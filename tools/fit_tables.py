@@ -173,14 +173,20 @@ CURVES = (
 # of 1/32 below 1. Around 1 the inverse is 1, so that small results keep their bits.
 LOG_PARTS = [(1 + k / 16, 1 + (k + 1) / 16) for k in range(8)]
 LOG_PARTS += [(0.75 + k / 32, 0.75 + (k + 1) / 32) for k in range(8)]
-AROUND_ONE = (0, 15)
+# By those bits rounded, so that 1 is inside of a part: of m in [47/64, 94/64).
+CENTERED_PARTS = [(1 + (2 * k - 1) / 32, 1 + (2 * k + 1) / 32) for k in range(8)]
+CENTERED_PARTS += [(0.75 + (2 * k - 1) / 64, 0.75 + (2 * k + 1) / 64) for k in range(8)]
+CENTERED_PARTS[0] = (1 - 1 / 64, 1 + 1 / 32)
+
+
+FIXED_BITS = 160  # after the point, of integers that stand for numbers
 
 
 @dataclass(frozen=True)
 class Logarithm:
     """A table of logarithms: bits after the point, how many of such numbers to try.
 
-    And the degree of the polynomial, and its precision.
+    And of the polynomial its degree, its precision, and the power of its first term.
     """
 
     name: str
@@ -190,15 +196,25 @@ class Logarithm:
     tried: int
     degree: int
     precision: str
+    first: int = 2
+    parts: tuple[tuple[float, float], ...] = tuple(LOG_PARTS)
 
 
 LOGARITHMS = [
     Logarithm(name, element, base, *rest)
-    for element, *rest in (("float", 16, 300, 3, "f32"), ("double", 41, 3000, 9, "f64"))
+    for element, *rest in (
+        ("float", 16, 300, 3, "f32"),
+        ("double", 41, 10**5, 9, "f64"),
+    )
     for name, base in (("log", mp.e), ("log2", mp.mpf(2)), ("log10", mp.mpf(10)))
 ]
-# Of float32 arguments, for a result that is good to 40 bits.
-LOGARITHMS.append(Logarithm("pow", "float", mp.mpf(2), 24, 60_000, 5, "mid"))
+# Good to 40 bits, of float32 arguments, and to 67.
+LOGARITHMS += [
+    Logarithm("pow", "float", mp.mpf(2), 24, 60_000, 5, "mid"),
+    Logarithm(
+        "pow", "double", mp.mpf(2), 41, 10**6, 8, "f64", 3, tuple(CENTERED_PARTS)
+    ),
+]
 
 
 def inverse_near(middle: float, table: Logarithm) -> tuple[float, float]:
@@ -207,33 +223,47 @@ def inverse_near(middle: float, table: Logarithm) -> tuple[float, float]:
     The number, rounded, is the one whose logarithm is closest to a short one.
     """
     unit = mp.mpf(2) ** -table.bits
-    precision = "f32" if table.element == "float" else "f64"
-    first = int(mp.nint(mp.log(middle, table.base) / unit))
-    found = []
-    for k in range(first - table.tried, first + table.tried):
-        exact = table.base ** (-k * unit)
-        inverse = round_to(exact, precision)
-        found.append((abs(inverse / exact - 1), float(inverse), float(k * unit)))
-    return min(found)[1:]
+    middle_k = int(mp.nint(mp.log(middle, table.base) / unit))
+    first = middle_k - table.tried
+    # Numbers with the logarithms -k * unit one after the other, in integers.
+    one = 1 << FIXED_BITS
+    number = int(table.base ** (-first * unit) * one)
+    factor = int(table.base**-unit * one)
+    digits = {"float": 24, "double": 53}[table.element]
+    best, best_k, inverse = one, 0, 0
+    for k in range(first, middle_k + table.tried):
+        last = 1 << number.bit_length() - digits  # the unit in the last place
+        rounded = (number + last // 2) // last * last
+        if abs(rounded - number) < best:
+            best, best_k, inverse = abs(rounded - number), k, rounded
+        number = number * factor >> FIXED_BITS
+    return float(mp.mpf(inverse) / one), float(best_k * unit)
 
 
 def log_tables(table: Logarithm) -> tuple[list[float], list[float], list[float]]:
-    """Return inverses, their logarithms, and q in log(1 + r) = r / ln b + r^2 q(r)."""
+    """Return inverses, their logarithms, and q: log(1 + r) less r^first q(r) is known.
+
+    It is the beginning of the series of r.
+    """
     pairs = [
-        (1.0, 0.0) if k in AROUND_ONE else inverse_near((low + high) / 2, table)
-        for k, (low, high) in enumerate(LOG_PARTS)
+        (1.0, 0.0) if low <= 1 <= high else inverse_near((low + high) / 2, table)
+        for low, high in table.parts
     ]
     inverses, logs = map(list, zip(*pairs, strict=True))
     ends = [
         mp.mpf(end) * x - 1
-        for part, x in zip(LOG_PARTS, inverses, strict=True)
+        for part, x in zip(table.parts, inverses, strict=True)
         for end in part
     ]
     unit = mp.log(table.base)
+
+    def known(r: mp.mpf) -> mp.mpf:
+        return r - r * r / 2 if table.first == 3 else r
+
     fit = Fit(
         table.name,
-        lambda r: (mp.log1p(r) - r) / (r**2 * unit),
-        lambda r: abs(r**2 * unit / mp.log1p(r)),
+        lambda r: (mp.log1p(r) - known(r)) / (r**table.first * unit),
+        lambda r: abs(r**table.first * unit / mp.log1p(r)),
         min(ends) * mp.mpf("1.001"),
         max(ends) * mp.mpf("1.001"),
         {table.precision: table.degree},
@@ -255,6 +285,29 @@ def logarithms() -> str:
             out.append(f"    {key}: {numbers(table, '    ')},\n")
         out.append("}\n")
     return "".join(out)
+
+
+def powers() -> str:
+    """Return the lines of 2^(k/16), of what they lack, and of p, 2^g = 1 + g p(g)."""
+    exact = [mp.mpf(2) ** (mp.mpf(k) / PARTS) for k in range(PARTS)]
+    values = [round_to(x, "f64") for x in exact]
+    lacking = [float(mp.log(x / y, 2)) for x, y in zip(exact, values, strict=True)]
+    half = mp.mpf("1.001") / (2 * PARTS)
+    fit = Fit(
+        "exp2",
+        lambda g: (mp.power(2, g) - 1) / g,
+        lambda g: abs(g) * mp.power(2, -g),
+        -half,
+        half,
+        {"f64": 6},
+    )
+    series, worst = fit_rounded(fit, "f64")
+    print("exp2", mp.nstr(mp.log(worst, 2), 4), file=sys.stderr)
+    return (
+        f"\nPOWERS_OF_TWO = {numbers([float(x) for x in values])}\n"
+        f"POWERS_LACK = {numbers(lacking)}\n"
+        f"POWERS_SERIES = {numbers(series)}\n"
+    )
 
 
 HEADER = '''"""Tables of the vector math: one entry for each sixteenth part of a range.
@@ -284,6 +337,7 @@ def main() -> None:
             out.append(f"    {numbers(list(column), '    ')},\n")
         out.append(")\n")
     out.append(logarithms())
+    out.append(powers())
     sys.stdout.write("".join(out))
 
 

@@ -149,6 +149,37 @@ def test_two_arguments(name: str, dtype: str, isa: str) -> None:
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_powers_to_large_exponents(dtype: str, isa: str) -> None:
+    """Of bases near 1 to the ends of the range, where logarithms must be long."""
+    rng, top = np.random.default_rng(11), {"f32": 120.0, "f64": 1000.0}[dtype]
+    exponent = rng.uniform(-top, top, 20_000)
+    for low, high in ((0.5, 2.0), (0.9, 1.1), (0.999, 1.001), (0.0, 1e30)):
+        x = rng.uniform(low, high, len(exponent)).astype(DTYPES[dtype])
+        with np.errstate(all="ignore"):
+            y = (exponent / np.log2(x.astype("f8"))).astype(DTYPES[dtype])
+        got = Compiled("pow", dtype, isa, arity=2)(x, y)
+        assert not worst("pow", dtype, got, [x, y])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_powers_of_all_kinds_are_numpys(dtype: str, isa: str) -> None:
+    """Zeros, infinities, NaN, signs, even and odd numbers, with each other."""
+    with np.errstate(all="ignore"):
+        kinds = np.concatenate([SPECIAL, [1, 2, 0.5, 3, 1.5, 2.0**24 + 1, 2.0**53 - 1]])
+        kinds = np.concatenate([kinds, -kinds]).astype(DTYPES[dtype])
+        x, y = (a.ravel() for a in np.meshgrid(kinds, kinds))
+        want = reference("pow", x, y).astype(DTYPES[dtype])
+    got = Compiled("pow", dtype, isa, arity=2)(x, y)
+    assert not worst("pow", dtype, got, [x, y])
+    is_number = ~np.isnan(want)
+    np.testing.assert_array_equal(is_number, ~np.isnan(got))
+    signs = (np.signbit(a)[is_number] for a in (got, want))
+    np.testing.assert_array_equal(*signs)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("name", UNARY)
 def test_special_values_are_numpys(name: str, dtype: str, isa: str) -> None:
     with np.errstate(all="ignore"):

@@ -52,7 +52,8 @@ _FORMULAS: dict[str, Formula] = {
 BY_TABLES: dict[tuple[str, str], Formula] = {
     ("tanh", "f32"): late(__name__, "lookup", "tanh"),
     ("erf", "f32"): late(__name__, "lookup", "erf"),
-    ("pow", "f32"): late(__name__, "lookup_log", "power"),
+    ("pow", "f32"): late(__name__, "lookup_pow", "power_short"),
+    ("pow", "f64"): late(__name__, "lookup_pow", "power"),
 } | {
     (name, dtype): late(__name__, "lookup_log", name)
     for name in ("log", "log2", "log10", "log1p")

@@ -13,6 +13,7 @@ from .vector import Vector
 REGISTER = 512  # bits
 _CURRENT_ROUNDING = "4"
 _FLOOR = "1"  # of reduce
+_SIXTEENTHS = "64"  # of reduce: four bits after the point, to nearest
 _ABOUT_ONE = "7"  # of getmant: in [3/4, 3/2), without a sign
 # Of fixupimm: the result, NaN as it came, a new NaN, infinities.
 RESPONSES = {"result": 0, "nan": 2, "none": 3, "-inf": 4, "inf": 5}
@@ -68,7 +69,16 @@ def scalef(v: Vector, x: str, n: str) -> str:
 
 def fraction(v: Vector, x: str) -> str:
     """Return x - floor(x), 0 for infinity."""
-    arguments = [(v.type, x), ("i32", _FLOOR), *_every_lane(v)]
+    return _reduced(v, x, _FLOOR)
+
+
+def rest_of_sixteenths(v: Vector, x: str) -> str:
+    """Return x less the nearest multiple of 1/16, 0 for infinity."""
+    return _reduced(v, x, _SIXTEENTHS)
+
+
+def _reduced(v: Vector, x: str, how: str) -> str:
+    arguments = [(v.type, x), ("i32", how), *_every_lane(v)]
     return v.em.extern(v.type, _masked(v, "reduce"), arguments)
 
 
