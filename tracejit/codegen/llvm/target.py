@@ -87,6 +87,11 @@ class Target:
         """Whether there are 16 vector registers and not 32."""
         return self.vector_registers == 16
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether a permutation looks up sixteen numbers in registers."""
+        return self.name == "avx512"
+
     def lanes(self, dtype_bits: int) -> int:
         """Return how many values of ``dtype_bits`` bits fill one vector register.
 

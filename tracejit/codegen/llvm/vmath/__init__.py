@@ -166,7 +166,7 @@ def _inline(
     formula = _FORMULAS[name]
     if dtype == "f32":
         formula = IN_DOUBLES.get(name, formula)
-    if target.name == "avx512":
+    if target.has_tables:
         formula = BY_TABLES.get((name, dtype), formula)
     if dtype == "f64":
         return formula(Vector(em, "double", lanes, "f64", target), *args)

@@ -9,11 +9,13 @@ import math
 
 from ....records import dataclass
 from .coefficients import PARTS
-from .exponential import LN2
-from .logarithm import log, log1p
+from .logarithm import log1p
 from .vector import Operand, Vector
 
 _TAN_PI_8 = math.sqrt(2.0) - 1.0
+_HUGE = 2.0**500  # squares of larger doubles may overflow
+_SCALE_BITS = 512
+_SCALE = 2.0**_SCALE_BITS
 
 
 @dataclass(frozen=True)
@@ -166,20 +168,27 @@ def arctanh(v: Vector, x: str) -> str:
 def arcsinh(v: Vector, x: str) -> str:
     """Return arcsinh x = log1p(|x| + x^2 / (1 + sqrt(1 + x^2))), odd."""
     size = v.abs(x)
-    tiny, huge = _tiny(v, size), v.cmp("ogt", size, 2.0**28)
-    inner = v.select(huge, 1.0, _safe(v, tiny, size, 1.0))
+    tiny = _tiny(v, size)
+    inner = _safe(v, tiny, size, 1.0)
     square = v.mul(inner, inner)
     root = v.sqrt(v.add(square, 1.0))
-    near = log1p(v, v.add(inner, v.div(square, v.add(root, 1.0))))
-    far = v.add(log(v, size), LN2)
-    result = v.select(huge, far, near)
+    above = v.add(inner, v.div(square, v.add(root, 1.0)))
+    result = _log_of_sum(v, size, above)
     return v.select(tiny, x, v.signed(result, x))
 
 
 def arccosh(v: Vector, x: str) -> str:
     """Return arccosh x = log1p(t + sqrt(2t + t^2)), t = x - 1."""
-    huge = v.cmp("ogt", x, 2.0**28)
-    t = v.sub(v.select(huge, 2.0, x), 1.0)
-    near = log1p(v, v.add(t, v.sqrt(v.fma(t, t, v.add(t, t)))))
-    result = v.select(huge, v.add(log(v, x), LN2), near)
+    t = v.sub(x, 1.0)
+    above = v.add(t, v.sqrt(v.fma(t, t, v.add(t, t))))
+    result = _log_of_sum(v, x, above)
     return v.select(v.cmp("olt", x, 1.0), math.nan, result)
+
+
+def _log_of_sum(v: Vector, x: str, above: str) -> str:
+    """Return log(1 + above), or log 2x where squares of x are too large for it."""
+    huge = v.cmp("ogt", x, _HUGE)
+    high, low = PARTS["ln2", v.element]
+    above = v.select(huge, v.fma(x, 2.0 / _SCALE, -1.0), above)
+    result = v.add(log1p(v, above), v.select(huge, _SCALE_BITS * low, 0.0))
+    return v.add(result, v.select(huge, _SCALE_BITS * high, 0.0))

@@ -8,6 +8,7 @@ rounds away. Formulas: Muller, Elementary Functions, 3rd ed., chapter 11.
 import math
 
 from ....records import dataclass
+from . import lookup_log
 from .coefficients import PARTS
 from .vector import Operand, Pair, Vector
 
@@ -101,6 +102,11 @@ def _times(v: Vector, high: str, low: str, factor: tuple[float, ...]) -> Pair:
 
 
 def log1p(v: Vector, x: str) -> str:
+    """Return log(1 + x), by tables where registers are tables."""
+    return (lookup_log.log1p if v.target.has_tables else _log1p)(v, x)
+
+
+def _log1p(v: Vector, x: str) -> str:
     """Return log(1 + x).
 
     The rounding error d of 1 + x enters as d / (1 + f), to first order in d.
