@@ -26,6 +26,7 @@ PASS_OF = {  # that counts rewrites under another name
     "expand_window": "windows",
     "split_complex": "split-complex",
     "by_component": "components",
+    "gather_by_rows": "gathers",
     "pointwise_loop": "turns",
     "lay_out": "layouts",
 }

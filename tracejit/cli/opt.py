@@ -63,6 +63,7 @@ PASS_RULES = {
     "join_pieces": "writes into an array, piece by piece -> a join of the pieces",
     "sort_once": "a sort of what is ordered too -> taken in that order",
     "only_places": "a sort of which a few places are read -> what comes there",
+    "gather_by_rows": "transpose (gather x, i) -> gather x, i, with rows shared",
     "sum_short_product": "a product with a short vector -> products, summed",
     "lay_out": "a transposed matrix that many products read -> a copy of it",
     "fuse": "an equation -> into the group of an operand, or of a sibling",

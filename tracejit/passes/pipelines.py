@@ -8,6 +8,7 @@ from ..ir.aval import Shape
 from ..ir.graph import Graph
 from ..ir.ops.contract import dot_general_p
 from ..ir.ops.elementwise import pow_p
+from ..ir.ops.indexing import gather_p
 from ..ir.ops.loops import scan_p
 from ..ir.ops.shape import update_slice_p
 from ..ir.ops.sort import argsort_p, sort_p
@@ -110,6 +111,12 @@ def pipeline(
             late(__package__, "places", "only_places"),
             "when what is dead reads nothing of a sort",
             only_for=(sort_p, argsort_p),
+        ),
+        Pass(
+            "gathers",
+            late(__package__, "gathers", "gather_by_rows"),
+            "when all uses are known",
+            only_for=(gather_p,),
         ),
         Pass(
             "products",
