@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
+from tracejit.program.program import Copy
 
 
 @pytest.mark.parametrize("shape", [(1, 7, 7), (7, 1, 7), (7, 7, 1), (1, 1), (1, 5)])
@@ -64,6 +65,33 @@ def test_a_result_of_a_call_has_one_output():
         *program.outputs,
     ]
     np.testing.assert_array_equal(tj.jit(lambda x: inner(x))(x), np.exp(x) + 1)
+
+
+def rows_of_columns(x):
+    return x.T.reshape(-1)
+
+
+def repeated(x):
+    return np.repeat(x, 3, axis=0)
+
+
+def two_orders(x):
+    return x.T.reshape(-1), x.T.reshape(2, -1), np.concatenate([x.T.reshape(-1)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("function", "copies"), [(rows_of_columns, 1), (repeated, 1), (two_orders, 2)]
+)
+def test_reshapes_that_copy_write_to_the_result(function, copies: int) -> None:
+    x = np.random.default_rng(2).normal(size=(40, 30))
+    program = tj.jit(function).lower(x).program
+    assert sum(isinstance(s, Copy) for s in program.steps) == copies
+    assert program.arena_bytes == 0
+    got, want = (f(x) for f in (tj.jit(function), function))
+    if isinstance(want, np.ndarray):
+        got, want = (got,), (want,)
+    for one, other in zip(got, want, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
 
 
 def test_results_that_are_one_value():

@@ -394,17 +394,20 @@ class _Lowering:
         """Return what a step writes: a value, or what it is a reshape of.
 
         With its strides where those of the value are `strides`; None where it has a
-        place already, or no step writes it.
+        place already, or no step writes it. A reshape of what no step writes is
+        perhaps a copy.
         """
+        copied: tuple[Var, Shape] | None = None
         while isinstance(x, Var) and x in made_by:
             if not _is_reshape(made_by[x]):
-                return (x, strides) if self._can_claim(x, made_by) else None
+                return (x, strides) if self._can_claim(x, made_by) else copied
             (y,) = made_by[x].invars
             found = _reshaped_strides(x.aval.shape, strides, y.aval.shape)
             if found is None:
-                return None
+                break
+            copied = (x, strides) if x not in self.claimed else None
             x, strides = y, found[0]
-        return None
+        return copied
 
     def _claim(
         self,
@@ -468,9 +471,16 @@ class _Lowering:
     def _reshaped_copy(self, eqn: Eqn, source: ProgramBuffer) -> None:
         """A reshape of memory that is not contiguous: copy, then reshape."""
         x, var = eqn.invars[0], eqn.outvars[0]
-        copy = self.buffer(x.aval, Storage.ARENA)
+        place = self.claimed.get(var)
+        if place is None:
+            copy = self.buffer(x.aval, Storage.ARENA)
+            place = self.buffer(var.aval, Storage.ALIAS, base=copy.name, offset=0)
+        else:
+            found = _reshaped_strides(var.aval.shape, place.strides, x.aval.shape)
+            assert found is not None  # no other places are claimed
+            copy = self.piece_of(place, x.aval.shape, found[0], 0)
         self.copy(source, copy, Purpose.RESHAPE, eqn.source)
-        self.home[var] = self.buffer(var.aval, Storage.ALIAS, base=copy.name, offset=0)
+        self.home[var] = place
 
     # --- sub-graphs
 
