@@ -91,7 +91,9 @@ def test_the_predicted_peak_is_what_a_call_takes(name):
     predicted = memory.timeline(compiled.executable.program)
     leaves, _ = tj.tracing.tree.flatten((args, {}))
     compiled(leaves)  # what is made once is made now
-    taken = memory.measured(compiled, leaves) - scratch_of_library(name, args)
+    # Other threads, such as one that brings a worker its tests, can only add to it.
+    taken = min(memory.measured(compiled, leaves) for _ in range(3))
+    taken -= scratch_of_library(name, args)
     # besides: objects of Python, and pages that are not full
     assert abs(taken - predicted.allocated) < 0.05 * predicted.allocated + 12_000
 
