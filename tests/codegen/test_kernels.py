@@ -315,6 +315,27 @@ def test_statistics_of_rows_and_columns(target: Target) -> None:
 
 
 @ALL_TARGETS
+@pytest.mark.parametrize(("kept", "reduced"), ["ij", "ji"])
+@pytest.mark.parametrize("dtype", ["i8", "i4", "u1"])
+def test_truths_are_counted(
+    dtype: str, kept: str, reduced: str, target: Target
+) -> None:
+    """By bits of masks along rows, in vectors of integers along columns."""
+    for n in (1, 3, 16, 63, 64, 65, 200, 1029):
+        x = np.random.default_rng(n).integers(-1, 2, (5, n)).astype("f4")
+        want = (x >= 0).sum(axis="ij".index(reduced)).astype(dtype)
+        out = guarded(want.shape, dtype)
+        k = KernelBuilder("count", i=5, j=n)
+        truth = k.compute("ge", k.load(x, "i", "j"), lit(0))
+        number = k.compute("convert", truth, dtype=np.dtype(dtype))
+        k.store(out, k.reduce("add", [reduced], number), kept)
+        loops = schedule(kept, reduced, vector="j")
+        run_kernel(k.kernel(), loops, target, [x], [out])
+        np.testing.assert_array_equal(out, want)
+        check_guards(out)
+
+
+@ALL_TARGETS
 def test_full_reduction_into_two_results(target: Target) -> None:
     x = np.random.default_rng(0).normal(size=3001)
     top, total = guarded((), "f8"), guarded((), "f8")

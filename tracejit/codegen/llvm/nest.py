@@ -12,7 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...ir import dtypes as dt
 from ...ir.graph import Literal
+from ...ir.ops.elementwise import convert_p
 from ...kernels.kernel import (
     Buffer,
     Carried,
@@ -38,7 +40,17 @@ from .indices import Access, Evaluator, Index, access_of, add, multiply, values_
 from .memory import Memory, Place, lanes_mask
 from .packedsum import PackedSum, leaf_bytes
 from .phases import Analysis, Phase, Phases, unrelated, with_scratch
-from .reduce import ArgFold, Fold, Shape, Sink, State, assign, is_float_sum
+from .reduce import (
+    ArgFold,
+    Count,
+    Fold,
+    Shape,
+    Sink,
+    State,
+    assign,
+    dtype_of,
+    is_float_sum,
+)
 from .target import Target, aligned
 from .text import Emitter, vec
 from .treesum import TreeSum, folding_order, stack_bytes
@@ -427,12 +439,25 @@ class Nest:
         shape = Shape(self.lanes if vector else 1, max(units, 1), across, extents)
         if op.op in ("argmax", "argmin"):
             return ArgFold(self.em, op, shape)
+        if self._counts(op, shape):
+            return Count(self.em, op, shape)
         if not is_float_sum(op):
             return Fold(self.em, self.target, op, shape)
         in_registers = across and len(extents) == 1 and self._fits_registers(shape)
         state = self._tree_sum(op, shape, in_registers)
         state.begin()
         return state
+
+    def _counts(self, op: Reduce, shape: Shape) -> bool:
+        """Tell whether a sum is of truths, as integers, in vectors that it adds up."""
+        is_sum = op.op == "add" and op.result.dtype.kind in "iu"
+        if not is_sum or not shape.across or shape.lanes == 1:
+            return False
+        assert isinstance(op.operand, Value)  # it runs along the vector axis
+        maker = self.analysis.makers.get(op.operand.name)
+        if not isinstance(maker, Compute) or maker.primitive is not convert_p:
+            return False
+        return dtype_of(maker.operands[0]) == dt.BOOL
 
     def _tree_sum(self, op: Reduce, shape: Shape, in_registers: bool) -> TreeSum:
         name = op.result.name

@@ -2,9 +2,9 @@
 
 A state begins before the loops that it reduces over, is updated in them once per unit
 (one vector of lanes, or one scalar), and finishes after them. What it keeps in
-registers (`regs`) is carried by the loops between. Three kinds: `Fold` for operations
-whose order does not matter, `ArgFold` for argmax and argmin, `TreeSum` (in `treesum`)
-for sums of floats, which follow the fixed tree.
+registers (`regs`) is carried by the loops between. Four kinds: `Fold` for operations
+whose order does not matter, `Count` for sums of truths, `ArgFold` for argmax and
+argmin, `TreeSum` (in `treesum`) for sums of floats, which follow the fixed tree.
 """
 
 from collections.abc import Sequence
@@ -232,6 +232,48 @@ class Fold(_InRegisters):
 
     def _combine(self, a: str, b: str, lanes: int) -> str:
         return combine(self.em, self.target, self.op.op, self.dtype, a, b, lanes)
+
+
+class Count(_InRegisters):
+    """Sums of truths as integers: how many bits of each mask are set.
+
+    A scalar a unit, where vectors of integers would be several times as wide as what
+    is compared.
+    """
+
+    def __init__(self, em: Emitter, op: Reduce, shape: Shape) -> None:
+        self.em, self.op, self.shape = em, op, shape
+        self.element = register_type(op.result.dtype)
+        self.regs = [("i64", "0")] * shape.units
+
+    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+        """Take in one vector of zeros and ones."""
+        em, lanes = self.em, self.shape.lanes
+        truths, bits = vec("i1", lanes), f"i{lanes}"
+        found = em.op(f"trunc {vec(self.element, lanes)} {value} to {truths}")
+        if mask is not None:
+            found = em.op(f"and {truths} {found}, {mask}")
+        found = em.op(f"bitcast {truths} {found} to {bits}")
+        count = em.intrinsic("llvm.ctpop", bits, found)
+        count = count if lanes == 64 else em.op(f"zext {bits} {count} to i64")
+        self._add(unit, count)
+
+    def finish(self) -> Regs:
+        """Return the sum."""
+        total = self.regs[0][1]
+        for _, value in self.regs[1:]:
+            total = self.em.op(f"add i64 {total}, {value}")
+        if self.element == "i64":
+            return [total]
+        return [self.em.op(f"trunc i64 {total} to {self.element}")]
+
+    def _absorb(self, values: Sequence[str]) -> None:
+        for unit, value in enumerate(values):
+            self._add(unit, value)
+
+    def _add(self, unit: int, value: str) -> None:
+        total = self.em.op(f"add i64 {self.regs[unit][1]}, {value}")
+        self.regs[unit] = "i64", total
 
 
 class ArgFold(_InRegisters):

@@ -1,5 +1,6 @@
 """Rules for places: flat and multiple indices, choices by index, writes at a mask."""
 
+import functools
 import operator
 from typing import Any
 
@@ -244,12 +245,12 @@ def packbits(a: Any, /, axis: Any = None, bitorder: str = "big") -> Any:
         raise TypeError("Expected an input array of integer or boolean data type")
     x, axis = (x.reshape(-1), 0) if axis is None else (x, axis)
     d = normalize_axis(axis, x.ndim)
-    bits = np.moveaxis(x != 0, d, -1).astype(np.uint8)
+    truths = x if x.dtype.kind == "b" else x != 0
+    bits = np.moveaxis(truths, d, -1).astype(np.uint8)
     padding = [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[d] % 8)]
     bits = np.pad(bits, padding)
-    bits = bits.reshape((*bits.shape[:-1], -1, 8))
-    packed = np.sum(bits << own(_shifts(bitorder)), axis=-1, dtype=np.uint8)
-    return moveaxis(packed, -1, d)
+    placed = [bits[..., k::8] << n for k, n in enumerate(_shifts(bitorder))]
+    return moveaxis(functools.reduce(np.bitwise_or, placed), -1, d)
 
 
 def _shifts(bitorder: str) -> np.ndarray:

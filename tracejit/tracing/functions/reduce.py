@@ -417,7 +417,8 @@ def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NoValue) -> A
 @implements(np.count_nonzero)
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     _, (x,) = lift(a)
-    count = sum_(x != 0, axis, dt.INT64, None, keepdims)
+    truths = x if x.dtype == dt.BOOL else x != 0
+    count = sum_(truths, axis, dt.INT64, None, keepdims)
     if axis is None and not keepdims and _counts_in_python():
         return count.as_scalar(Kind.PYTHON)
     return count
