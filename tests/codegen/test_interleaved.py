@@ -107,6 +107,34 @@ def test_vectors_are_woven_and_parted(count: int, lanes: int) -> None:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("dtype", ["c8", "c16"])
+def test_exponentials_of_all_kinds(dtype: str) -> None:
+    """Infinities, NaN, signed zeros, subnormals, and numbers about the largest."""
+    parts = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 2.5, 1e30, -1e30]
+    parts += [88.5, -100.0, 709.5, 710.2, -745.0, 1e-310, 3e-40]
+    z = np.array([complex(a, b) for a in parts for b in parts], dtype)
+    want, got = np.exp(z), tj.jit(np.exp)(z)
+    for a, b in ((got.real, want.real), (got.imag, want.imag)):
+        np.testing.assert_allclose(a, b, rtol=8 * np.finfo(dtype).eps)
+        is_number = ~np.isnan(b)
+        np.testing.assert_array_equal(
+            np.signbit(a[is_number]), np.signbit(b[is_number])
+        )
+
+
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+def test_exponentials_keep_the_bound_in_each_part(dtype: str) -> None:
+    rng = np.random.default_rng(4)
+    top = np.floor(np.log(np.finfo(dtype).max))
+    z = rng.uniform(-0.9 * top, top, 20_000) + 1j * rng.uniform(-50, 50, 20_000)
+    z = z.astype(dtype)
+    got, want = tj.jit(np.exp)(z), np.exp(z.astype("c32"))
+    for a, b in ((got.real, want.real), (got.imag, want.imag)):
+        unit = np.spacing(np.abs(b).astype(a.dtype)).astype("g")
+        assert (np.abs(a.astype("g") - b) / unit).max() <= 3.0
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
 @pytest.mark.parametrize("ufunc", [np.divide, np.multiply, np.add, np.subtract])
 def test_what_is_no_number_infinite_or_zero(ufunc: np.ufunc, dtype: str) -> None:
     parts = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 2.5]

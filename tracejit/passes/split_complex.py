@@ -331,11 +331,27 @@ def _exp(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
 
 
 def _exponential(make: _Maker, z: Pair) -> Pair:
-    """Return exp(re) (cos im + i sin im); real for a real operand, however large."""
-    size = make.call("exp", z.re)
-    im = make.mul(size, make.call("sin", z.im))
+    """Return exp(re) (cos im + i sin im); real for a real operand, however large.
+
+    Where exp(re) is too large, a product with a small cosine may not be: there it is
+    exp(re - top) exp(top), as in C's libraries. Of infinities results are C's, too.
+    """
+    top = float(np.floor(np.log(np.finfo(z.re.aval.dtype).max)))
+    is_over = make.call("gt", z.re, make.number(top, z.re))
+    rest = make.select(is_over, make.sub(z.re, make.number(top, z.re)), z.re)
+    size, one = make.call("exp", rest), make.number(1, rest)
+    factor = make.select(is_over, make.number(np.exp(top), rest), one)
+    re = make.mul(size, make.mul(make.call("cos", z.im), factor))
+    im = make.mul(size, make.mul(make.call("sin", z.im), factor))
     im = make.select(make.is_zero(z.im), z.im, im)
-    return Pair(make.mul(size, make.call("cos", z.im)), im)
+    # An angle that is none leaves infinity and zero what they are.
+    infinity = make.number(float("inf"), rest)
+    is_turn = make.call("lt", make.abs(z.im), infinity)
+    is_infinite = make.call("eq", make.abs(z.re), infinity)
+    is_wild = make.call("and", is_infinite, make.call("not", is_turn))
+    is_nothing = make.call("and", is_wild, make.is_zero(size))
+    zero = make.call("copysign", make.number(0, rest), z.im)
+    return Pair(make.select(is_wild, size, re), make.select(is_nothing, zero, im))
 
 
 def _exp2(make: _Maker, ins: Sequence[Part], params: Params) -> Part:

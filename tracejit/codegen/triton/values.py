@@ -131,9 +131,11 @@ def number(value: object, dtype: np.dtype) -> str:
         return 'float("nan")'
     if math.isinf(real):
         return 'float("inf")' if real > 0 else '-float("inf")'
+    if dtype == dt.FLOAT64:
+        return repr(real)
     short = str(np.float32(real))
     exact = np.float32(float(short)) == np.float32(real) == real
-    return repr(float(short)) if exact and dtype != dt.FLOAT64 else repr(real)
+    return repr(float(short)) if exact else repr(real)
 
 
 def constant(value: object, dtype: np.dtype) -> str:
