@@ -386,6 +386,7 @@ TWO_OVER_PI_BITS = 1344
 
 # Constant, bits of each part in float and in double.
 PARTS = (
+    ("one", mp.mpf(1), {"float": (24, 24), "double": (53, 53)}),
     ("ln2", mp.log(2), {"float": (15, 24), "double": (40, 53)}),
     ("ln2 long", mp.log(2), {"double": (40, 40, 53)}),
     ("pi/2", mp.pi / 2, {"float": (24, 24, 24), "double": (33, 33, 33, 53)}),

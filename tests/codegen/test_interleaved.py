@@ -9,6 +9,7 @@ import tracejit as tj
 from tests.isas import instruction_set
 from tracejit.codegen.llvm.shuffles import unwoven, woven
 from tracejit.codegen.llvm.text import Emitter
+from tracejit.program.program import Run
 
 RNG = np.random.default_rng(0)
 STACKED = {
@@ -65,6 +66,31 @@ def test_complex_arithmetic_is_one_kernel() -> None:
     z = np.zeros(100, np.complex64)
     (run,) = tj.jit(step).lower(z, z + 1).program.steps
     assert len(run.outputs) == 3
+
+
+IN_ONE = {
+    "roll": lambda z: np.roll(z, 5),
+    "inner product": lambda z: np.vdot(z, z + 1),
+    "sum": lambda z: (z * z.conj()).sum(),
+    "mean of rows": lambda z: z.reshape(20, 15).mean(axis=1),
+    "square": lambda z: z**2 + np.power(z, 2),
+    "cube": lambda z: z**3 - 1,
+    "exponential": lambda z: np.exp(1j * z.real),
+    "picked": lambda z: z[np.arange(100) * 3 % 50],
+}
+
+
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+@pytest.mark.parametrize("name", IN_ONE)
+def test_what_complex_numbers_take_one_kernel_for(name: str, dtype: str) -> None:
+    """And no loop of NumPy."""
+    z = (RNG.normal(size=(300, 2)) @ [1, 1j]).astype(dtype)
+    (run,) = tj.jit(IN_ONE[name]).lower(z).program.steps
+    assert isinstance(run, Run)
+    got, want = tj.jit(IN_ONE[name])(z), IN_ONE[name](z)
+    assert got.dtype == want.dtype
+    close = 50 * np.finfo(dtype).eps
+    np.testing.assert_allclose(got, want, rtol=close, atol=close)
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])

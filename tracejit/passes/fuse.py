@@ -24,6 +24,7 @@ from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import cond_p, fusion_p
 from ..ir.ops.conv import conv_general_p
 from ..ir.ops.custom import barrier_p
+from ..ir.ops.elementwise import imag_p, real_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.loops import scan_p, while_p
 from ..ir.ops.shape import (
@@ -267,9 +268,16 @@ class _Fusion:
             self.group_of[var] = group
             group.is_pinned |= var in self.outputs or bool(eqn.effects)
         for var in dict.fromkeys(v for v, _ in reads):
-            for source in (var, *self._behind_repeated(var)):
+            for source in (var, *self._behind_repeated(var), *self._whole_of(var)):
                 self.readers.setdefault(source, {})[group] = None
         self._note_repeated(eqn, reads)
+
+    def _whole_of(self, var: Var) -> tuple[Var, ...]:
+        """Return the complex array that a variable is a part of: both lie together."""
+        eqn = self.definitions.get(var)
+        is_part = eqn is not None and eqn.primitive in (real_p, imag_p)
+        whole = eqn.invars[0] if is_part else None  # type: ignore[union-attr]
+        return (whole,) if isinstance(whole, Var) else ()
 
     def _note_repeated(self, eqn: Eqn, reads: Sequence[Read]) -> None:
         """Let groups repeat cheap arithmetic on arrays that are in memory anyway."""
@@ -565,7 +573,7 @@ class _Fusion:
         self.dependencies.merge(home.number, other.number)
         for eqn in other.eqns:
             for var, _ in self.reads[eqn]:
-                for source in (var, *self._behind_repeated(var)):
+                for source in (var, *self._behind_repeated(var), *self._whole_of(var)):
                     readers = self.readers.setdefault(source, {})
                     readers.pop(other, None)
                     readers[home] = None

@@ -31,7 +31,8 @@ from ..ir import dtypes as dt
 from ..ir.builder import Builder, keep_name
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var
 from ..ir.ops import elementwise as ew
-from ..ir.ops.shape import broadcast_to, constant_p
+from ..ir.ops.contract import axes_of_product, dot_general_p
+from ..ir.ops.shape import broadcast_to, constant_p, reduce_sum_p
 from ..ir.primitive import REGISTRY, ArrayConstant, Params
 from .manager import PassContext, on_all_graphs
 
@@ -104,8 +105,20 @@ def _is_split(eqn: Eqn, kept: frozenset[str]) -> bool:
     """Tell whether an equation has complex operands, or results, and a rule."""
     ends = (*eqn.invars, *eqn.outvars)
     has_complex = any(dt.is_complex(x.aval.dtype) for x in ends)
-    is_kept = eqn.primitive.name in kept
+    is_kept = eqn.primitive.name in kept and not (_is_product(eqn) or _is_inner(eqn))
     return has_complex and not is_kept and _rule_of(eqn) is not None
+
+
+def _is_product(eqn: Eqn) -> bool:
+    """Tell whether a power is one or two products, in NumPy too."""
+    is_known = eqn.primitive is ew.pow_p and isinstance(eqn.invars[1], Literal)
+    return is_known and eqn.invars[1].value in (2, 3)  # type: ignore[union-attr]
+
+
+def _is_inner(eqn: Eqn) -> bool:
+    """Tell whether a product is one of two vectors: a sum, in one kernel."""
+    is_vector = all(x.aval.ndim == 1 for x in eqn.invars)
+    return eqn.primitive is dot_general_p and is_vector and not eqn.outvars[0].aval.ndim
 
 
 class _Splitter:
@@ -221,6 +234,16 @@ def _bilinear(name: str) -> Rule:
         return Pair(re, make.add(times(x.re, y.im), times(x.im, y.re)))
 
     return rule
+
+
+def _dot(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
+    x, y = map(_pair, ins)
+    contract, batch = axes_of_product(params)
+    is_vector = x.re.aval.ndim == y.re.aval.ndim == 1
+    if not is_vector or batch[0] or not contract[0]:
+        return _bilinear("dot_general")(make, ins, params)
+    product = _multiplied(make, x, y)
+    return Pair(*(make.b.emit(reduce_sum_p, part, axes=(0,)) for part in product))
 
 
 def _multiplied(make: _Maker, x: Pair, y: Pair) -> Pair:
@@ -393,6 +416,9 @@ def _scaled_log(base: float) -> Rule:
 def _pow(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
     """Return exp(y log x); 0 to a power is 1 for 0, and 0 if the power is positive."""
     x, y = map(_pair, ins)
+    if isinstance(y.re, Literal) and y.re.value in (2, 3) and _is_real(y):
+        square = _multiplied(make, x, x)
+        return square if y.re.value == 2 else _multiplied(make, x, square)
     power = _exponential(make, _multiplied(make, y, _logarithm(make, x)))
     nothing = make.is_zero(make.call("hypot", *x))
     no_power = make.b.emit(ew.and_p, *map(make.is_zero, y))
@@ -406,6 +432,10 @@ def _pow(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
     re = make.select(nothing, at_zero.re, power.re)
     im = make.select(nothing, at_zero.im, power.im)
     return Pair(make.select(no_power, one, re), make.select(no_power, zero, im))
+
+
+def _is_real(z: Pair) -> bool:
+    return isinstance(z.im, Literal) and z.im.value == 0
 
 
 def _sqrt(make: _Maker, ins: Sequence[Part], params: Params) -> Part:
@@ -489,7 +519,8 @@ _SAME_FOR_BOTH = (
 )
 _RULES: Mapping[str, Rule] = {
     **{name: _each(name) for name in _SAME_FOR_BOTH},
-    **{name: _bilinear(name) for name in ("mul", "dot_general", "conv_general")},
+    **{name: _bilinear(name) for name in ("mul", "conv_general")},
+    "dot_general": _dot,
     "div": _div,
     "neg": _neg,
     "conj": _conj,

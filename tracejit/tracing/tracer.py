@@ -511,12 +511,15 @@ class Tracer(Shadowed):
     def __pow__(self, other: object, modulo: int | None = None) -> Any:
         if modulo is None:
             # As NumPy's operator: a root, which is not quite `power` at -0.0 and -inf.
-            is_root = type(other) is float and other == 0.5 and self.dtype.kind == "f"
+            is_number = type(other) in (int, float)
+            is_root = is_number and other == 0.5 and self.dtype.kind in "fc"
             is_numpys = self.dtype not in dt.OF_ML_DTYPES
             if is_root and is_numpys and self.kind is Kind.ARRAY:
                 return np.sqrt(self)
-            # And a square, which NumPy has of truths too.
-            is_square = type(other) is int and other == 2 and self.dtype == dt.BOOL
+            # And a square, which NumPy has of truths too, and of complex numbers.
+            is_whole = type(other) is int and self.dtype == dt.BOOL
+            is_square = is_number and other == 2 and self.dtype.kind == "c"
+            is_square |= is_whole and other == 2
             if is_square and self.kind is Kind.ARRAY:
                 return np.square(self)
             return self._pow(other)

@@ -20,6 +20,14 @@ TWO_OVER_PI_BITS = 1344
 # Constants in parts that sum to them, largest first, by element type. All parts but
 # the last are short, so that multiples of them by small integers are exact.
 PARTS: dict[tuple[str, str], tuple[float, ...]] = {
+    ("one", "float"): (
+        1.0,
+        0.0,
+    ),
+    ("one", "double"): (
+        1.0,
+        0.0,
+    ),
     ("ln2", "float"): (
         0.693145751953125,
         1.428606765330187e-06,

@@ -26,18 +26,17 @@ from .vector import Vector
 # What log is of quiet and signaling NaN, 0, 1, -inf, inf, less than 0, more than 0.
 _CLASSES = ("nan", "nan", "-inf", "result", "none", "inf", "none", "result")
 PLACE_BITS = 4  # of a significand, which say in which part of [3/4, 3/2) it is
-_ONE = (1.0, 0.0)
-# By base: names of the logarithms of 2 and of e, in two parts, where they are not one.
+# By base: names of the logarithms of 2 and of e, in two parts.
 _UNITS = {
-    "log": ("ln2", None),
-    "log2": (None, "1/ln2"),
+    "log": ("ln2", "one"),
+    "log2": ("one", "1/ln2"),
     "log10": ("log10 2", "1/ln10"),
 }
 
 
 def log(v: Vector, x: str) -> str:
     """Return the natural logarithm."""
-    return in_registers(v, partial(_logarithm, base="log"), x)
+    return in_registers(v, _log, x)
 
 
 def log2(v: Vector, x: str) -> str:
@@ -74,10 +73,19 @@ def parts_of(v: Vector, x: str, base: str) -> Parts:
     return Parts(e, m, place, inverse)
 
 
-def _logarithm(v: Vector, x: str, base: str) -> str:
-    parts = parts_of(v, x, base)
+def _log(v: Vector, x: str) -> str:
+    parts = parts_of(v, x, "log")
     r = v.fma(parts.m, parts.inverse, -1.0)
-    return fixed_up(v, _sum(v, base, parts, r), x, _CLASSES)
+    return fixed_up(v, _sum(v, "log", parts, r), x, _CLASSES)
+
+
+def _logarithm(v: Vector, x: str, base: str) -> str:
+    """Return a logarithm of another base; what rounds away of r would be too much."""
+    parts = parts_of(v, x, base)
+    product, low = v.two_product(parts.m, parts.inverse)
+    r = v.sub(product, 1.0)
+    low = v.mul(v.fnma(low, r, low), PARTS[_UNITS[base][1], v.element][0])
+    return fixed_up(v, _sum(v, base, parts, r, low), x, _CLASSES)
 
 
 def _log1p(v: Vector, x: str) -> str:
@@ -93,9 +101,7 @@ def _log1p(v: Vector, x: str) -> str:
 
 def _sum(v: Vector, base: str, x: Parts, r: str, low: str | None = None) -> str:
     """Return log x, and a small part of it that is given, rounded."""
-    (two, two_low), (slope, slope_low) = (
-        PARTS[name, v.element] if name else _ONE for name in _UNITS[base]
-    )
+    (two, two_low), (slope, slope_low) = (PARTS[n, v.element] for n in _UNITS[base])
     value = looked_up(v, tables.LOG_VALUES[base, v.element], x.place)
     first = v.fma(x.e, two, value)
     # The products are exact, so these are the sum and what its rounding loses.
