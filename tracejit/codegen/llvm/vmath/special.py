@@ -79,7 +79,7 @@ def cbrt(v: Vector, x: str) -> str:
     rest = v.fnma(low, y, v.residual(high, y, a))
     y = v.fma(rest, v.mul(square, 1 / 3), y)
     result = v.signed(v.mul(y, v.power_of_two(v.exponent_shift(i))), x)
-    # Zero is less than what its bits give; infinity and NaN are themselves.
+    # Zero, infinity and NaN have no significand to take the root of.
     special = v.logical("or", v.cmp("ueq", size, math.inf), v.cmp("oeq", size, 0.0))
     return v.select(special, x, result)
 
