@@ -64,27 +64,24 @@ def _turned_gathers(graph: Graph) -> dict[Eqn, Eqn]:
     return found
 
 
-def _front(gather: Eqn) -> int:
-    """Return how many axes of its array are before the indexed ones, and not batch."""
+def _outer(gather: Eqn) -> tuple[int, int]:
+    """Return how many axes are batch, and how many more are before the indexed ones."""
     batch = gather.params["batch"]
     assert isinstance(batch, int)
-    return min(ints(gather.params, "axes")) - batch
+    return batch, min(ints(gather.params, "axes")) - batch
 
 
 def _restores_order(gather: Eqn, perm: tuple[int, ...]) -> bool:
     """Tell whether a transpose moves the axes before the indexed ones to the front."""
-    batch, ndim = gather.params["batch"], gather.invars[1].aval.ndim
-    assert isinstance(batch, int)
-    front = _front(gather)
+    (batch, front), ndim = _outer(gather), gather.invars[1].aval.ndim
     moved = (*range(batch), *range(ndim, ndim + front), *range(batch, ndim))
     return front > 0 and perm == (*moved, *range(ndim + front, len(perm)))
 
 
 def _by_rows(b: Builder, gather: Eqn, ins: list[Atom]) -> Atom:
     x, *indices = ins
-    batch = gather.params["batch"]
-    assert isinstance(batch, int)
-    lead = x.aval.shape[: batch + _front(gather)]
+    batch, front = _outer(gather)
+    lead = x.aval.shape[: batch + front]
     shape = (*lead, *indices[0].aval.shape[batch:])
     dims = (*range(batch), *range(len(lead), len(shape)))
     spread = [b.emit(broadcast_in_dim_p, i, shape=shape, dims=dims) for i in indices]

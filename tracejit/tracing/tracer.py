@@ -517,9 +517,8 @@ class Tracer(Shadowed):
             if is_root and is_numpys and self.kind is Kind.ARRAY:
                 return np.sqrt(self)
             # And a square, which NumPy has of truths too, and of complex numbers.
-            is_whole = type(other) is int and self.dtype == dt.BOOL
-            is_square = is_number and other == 2 and self.dtype.kind == "c"
-            is_square |= is_whole and other == 2
+            kinds = "bc" if type(other) is int else "c"
+            is_square = is_number and other == 2 and self.dtype.kind in kinds
             if is_square and self.kind is Kind.ARRAY:
                 return np.square(self)
             return self._pow(other)

@@ -12,7 +12,7 @@ from ..rule_bodies import chosen
 from ..storage import Kind, own
 from ..tracer import Tracer, check_cast
 from .checks import require
-from .registry import implements, lift, normalize_axis
+from .registry import implements, lift, normalize_axis, truths_of
 from .searching import COUNTED, searchsorted
 from .select import where
 from .shape import moveaxis
@@ -245,8 +245,7 @@ def packbits(a: Any, /, axis: Any = None, bitorder: str = "big") -> Any:
         raise TypeError("Expected an input array of integer or boolean data type")
     x, axis = (x.reshape(-1), 0) if axis is None else (x, axis)
     d = normalize_axis(axis, x.ndim)
-    truths = x if x.dtype.kind == "b" else x != 0
-    bits = np.moveaxis(truths, d, -1).astype(np.uint8)
+    bits = np.moveaxis(truths_of(x), d, -1).astype(np.uint8)
     padding = [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[d] % 8)]
     bits = np.pad(bits, padding)
     placed = [bits[..., k::8] << n for k, n in enumerate(_shifts(bitorder))]

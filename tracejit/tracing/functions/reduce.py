@@ -18,7 +18,15 @@ from ..source import user_line
 from ..storage import Kind
 from ..tracer import Tracer
 from .checks import require
-from .registry import implements, is_given, lift, normalize_axes, normalize_axis, wrap
+from .registry import (
+    implements,
+    is_given,
+    lift,
+    normalize_axes,
+    normalize_axis,
+    truths_of,
+    wrap,
+)
 from .select import where as select
 from .shape import broadcast_to, check_truths, concatenate
 
@@ -241,8 +249,7 @@ def _logical(primitive: Primitive, neutral: bool) -> Any:
         where: Any = NoValue,
     ) -> Any:
         _trace, (x,) = lift(a)
-        truth = x if x.dtype == dt.BOOL else x != 0
-        truth = _with_where(truth, where, neutral)
+        truth = _with_where(truths_of(x), where, neutral)
         return _reduced(truth, truth.read(), primitive, axis, keepdims)
 
     return rule
@@ -417,8 +424,7 @@ def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NoValue) -> A
 @implements(np.count_nonzero)
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     _, (x,) = lift(a)
-    truths = x if x.dtype == dt.BOOL else x != 0
-    count = sum_(truths, axis, dt.INT64, None, keepdims)
+    count = sum_(truths_of(x), axis, dt.INT64, None, keepdims)
     if axis is None and not keepdims and _counts_in_python():
         return count.as_scalar(Kind.PYTHON)
     return count

@@ -126,6 +126,11 @@ def complex_of(real: Any, imag: Any) -> Tracer:
     return wrap(trace, trace.emit(complex_p, x.read(), y.read()))
 
 
+def truths_of(x: Any) -> Any:
+    """Return what is not zero; truths are what they are."""
+    return x if x.dtype.kind == "b" else x != 0
+
+
 def normalize_axis(axis: Any, ndim: int) -> int:
     """Return a non-negative axis.
 

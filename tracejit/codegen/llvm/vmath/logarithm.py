@@ -7,11 +7,12 @@ rounds away. Formulas: Muller, Elementary Functions, 3rd ed., chapter 11.
 
 import math
 
+from ....late import late
 from ....records import dataclass
-from . import lookup_log
 from .coefficients import PARTS
 from .vector import Operand, Pair, Vector
 
+_log1p_by_tables = late(__package__, "lookup_log", "log1p")
 _ROOT_HALF = math.sqrt(0.5)
 
 
@@ -103,7 +104,7 @@ def _times(v: Vector, high: str, low: str, factor: tuple[float, ...]) -> Pair:
 
 def log1p(v: Vector, x: str) -> str:
     """Return log(1 + x), by tables where registers are tables."""
-    return (lookup_log.log1p if v.target.has_tables else _log1p)(v, x)
+    return (_log1p_by_tables if v.target.has_tables else _log1p)(v, x)
 
 
 def _log1p(v: Vector, x: str) -> str:
