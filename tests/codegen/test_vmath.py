@@ -292,6 +292,7 @@ EXACT_BINARY = {
     "minimum": np.minimum,
     "fmax": np.fmax,
     "fmin": np.fmin,
+    "fmod": np.fmod,
 }
 
 
@@ -313,10 +314,32 @@ def test_exact_operations_are_numpys(dtype: str, isa: str) -> None:
             assert_same(Compiled(name, dtype, isa)(x), function(x))
         for name, function in EXACT_BINARY.items():
             # Which of 0 and -0 is the greater is not defined.
-            zeros = name == "copysign"
+            zeros = name in ("copysign", "fmod")
             assert_same(
                 Compiled(name, dtype, isa, arity=2)(x, y), function(x, y), zeros
             )
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_remainders_next_to_multiples(dtype: str, isa: str) -> None:
+    """Of quotients of all sizes, where they are integers but for the last bits."""
+    rng = np.random.default_rng(11)
+    y = rng.normal(size=20_000).astype(DTYPES[dtype])
+    times = np.floor(2 ** rng.uniform(0, 60, y.size)).astype(y.dtype)
+    x = np.nextafter(y * times, rng.choice(np.array([-np.inf, 0, np.inf]), y.size))
+    x = x.astype(y.dtype)
+    assert_same(Compiled("fmod", dtype, isa, arity=2)(x, y), np.fmod(x, y))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("divisor", [2.0, -4.0, 0.5, 6.25, 1e300, np.inf, 0.0])
+def test_remainders_of_constants(divisor: float, isa: str) -> None:
+    x, _ = random_pairs("f64", 4000)
+    with config.override(isa=isa), np.errstate(all="ignore"):
+        for function in (np.fmod, np.remainder, np.floor_divide):
+            compiled = tj.jit(lambda x, f=function: f(x, divisor))
+            assert_same(compiled(x), function(x, divisor))
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -226,34 +226,6 @@ def _nextafter(x: Lanes, a: str, b: str) -> str:
     return x.select(is_nan, x.op("fadd", a, b), result)
 
 
-def _divmod(x: Lanes, a: str, b: str) -> tuple[str, str]:
-    """Return (floor quotient, remainder) for b != 0, after NumPy's `npy_divmod`."""
-    zero = x.const(0.0)
-    mod = x.op("frem", a, b)
-    div = x.op("fdiv", x.op("fsub", a, mod), b)
-    exact = x.op("fcmp oeq", mod, zero)
-    signs = x.both("xor", x.op("fcmp olt", b, zero), x.op("fcmp olt", mod, zero))
-    shifted = x.select(signs, x.op("fadd", mod, b), mod)
-    mod = x.select(exact, x.call("llvm.copysign", zero, b), shifted)
-    less = x.select(signs, x.op("fsub", div, x.const(1.0)), div)
-    div = x.select(exact, div, less)
-    low = _rounding("floor")(x, div)
-    behind = x.op("fcmp ogt", x.op("fsub", div, low), x.const(0.5))
-    low = x.select(behind, x.op("fadd", low, x.const(1.0)), low)
-    nothing = x.call("llvm.copysign", zero, x.op("fdiv", a, b))
-    return x.select(x.op("fcmp oeq", div, zero), nothing, low), mod
-
-
-def _floor_divide(x: Lanes, a: str, b: str) -> str:
-    by_zero = x.op("fcmp oeq", b, x.const(0.0))
-    return x.select(by_zero, x.op("fdiv", a, b), _divmod(x, a, b)[0])
-
-
-def _remainder(x: Lanes, a: str, b: str) -> str:
-    by_zero = x.op("fcmp oeq", b, x.const(0.0))
-    return x.select(by_zero, x.op("frem", a, b), _divmod(x, a, b)[1])
-
-
 def _fma(x: Lanes, a: str, b: str, c: str) -> str:
     """A fused multiply-add with one rounding, on every machine."""
     if x.dtype not in dt.NARROW_FLOATS and (x.target.has_fma or x.element == "double"):
@@ -363,9 +335,9 @@ _ROUNDED_FLOAT: Mapping[str, Rule] = {
     "mul": _instruction("fmul"),
     "div": _instruction("fdiv"),
     "sqrt": _intrinsic("llvm.sqrt"),
-    "fmod": _instruction("frem"),
-    "floor_divide": _floor_divide,
-    "remainder": _remainder,
+    "fmod": late(__package__, "quotients", "fmod"),
+    "floor_divide": late(__package__, "quotients", "floor_divide"),
+    "remainder": late(__package__, "quotients", "remainder"),
 }
 _SINGLE_ONLY: Mapping[str, Rule] = {"nextafter": _nextafter}
 

@@ -73,6 +73,7 @@ _BASIC: dict[str, Formula] = {
     "minimum": basic.minimum,
     "fmax": basic.fmax,
     "fmin": basic.fmin,
+    "fmod": late(__name__, "remainder", "fmod"),
 }
 # Of float32: those that a formula in doubles is best for.
 IN_DOUBLES: dict[str, Formula] = {
