@@ -16,7 +16,6 @@ from ..text import Emitter, suffix
 from .basic import trunc
 from .vector import Vector, narrow, widen
 
-
 _CONSTANT = re.compile(r"(?:splat \(\w+ )?0x([0-9A-F]{16})\)?$")
 
 
