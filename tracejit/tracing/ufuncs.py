@@ -22,6 +22,7 @@ from ..ir.ops.ufunc import ufunc_p
 from ..ir.primitive import Primitive
 from ..ir.strided import strided
 from ..records import dataclass
+from . import ufunc_formulas as formulas
 from .alternatives import ELSEWHERE
 from .source import user_line
 from .storage import Kind, contiguous_strides
@@ -667,6 +668,13 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.left_shift: _plain(ew.shift_left_p),
     np.right_shift: _plain(ew.shift_right_p),
     np.conjugate: _conjugate,
+    np.heaviside: formulas.heaviside,
+    np.modf: formulas.modf,
+    np.logaddexp2: formulas.in_float32(formulas.logaddexp2),
+    np.ldexp: formulas.in_float32(formulas.ldexp),
+    np.frexp: formulas.in_float32(formulas.frexp),
+    np.spacing: formulas.spacing,
+    np.bitwise_count: formulas.bitwise_count,
 }
 # By name; `functions.special` fills it.
 SCIPY_LOWERINGS: dict[str, Lowering] = {}

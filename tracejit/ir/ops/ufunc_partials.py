@@ -1,4 +1,4 @@
-"""Derivatives of ufuncs that run by name: NumPy's rest and those of `scipy.special`.
+"""Derivatives of ufuncs that run by name: those of `scipy.special`.
 
 `PARTIALS` maps an import path to one partial derivative per operand, as elementwise
 primitives have them: ``partial(b, g, outs, *ins)`` multiplies `g` by ∂out₀/∂inᵢ. None
@@ -209,11 +209,6 @@ def undeclared(b: Builder, g: Atom, outs: Sequence[Atom], *ins: Atom) -> Atom:
     raise UnsupportedError("this derivative is not defined")
 
 
-def _softmax_part(index: int) -> Slope:
-    """Slope 2^(x - z) of logaddexp2."""
-    return lambda b, z, *ins: b.emit(ew.exp2_p, b.emit(ew.sub_p, ins[index], z))
-
-
 def _safe_ratio(b: Builder, x: Atom, y: Atom) -> Atom:
     """Return x/y, and 0 where x is 0."""
     at_zero = b.emit(ew.eq_p, x, 0)
@@ -327,29 +322,7 @@ MORE_OPERANDS: dict[str, tuple[Slope | None, ...]] = {
 }
 
 
-def _ldexp(b: Builder, g: Atom, outs: Sequence[Atom], x: Atom, n: Atom) -> Atom:
-    power = b.emit(ew.exp2_p, b.emit(ew.convert_p, n, dtype=g.aval.dtype))
-    return b.emit(ew.mul_p, g, power)
-
-
-def _frexp(b: Builder, g: Atom, outs: Sequence[Atom], x: Atom) -> Atom:
-    down = b.emit(ew.neg_p, b.emit(ew.convert_p, outs[1], dtype=g.aval.dtype))
-    return b.emit(ew.mul_p, g, b.emit(ew.exp2_p, down))
-
-
-def _heaviside_middle(
-    b: Builder, g: Atom, outs: Sequence[Atom], x: Atom, middle: Atom
-) -> Atom:
-    return b.emit(ew.select_p, b.emit(ew.eq_p, x, 0), g, ew.zero(b, g))
-
-
 PARTIALS: dict[str, tuple[NamedPartial | None, ...]] = {
-    "numpy.heaviside": (None, _heaviside_middle),
-    "numpy.logaddexp2": (times(_softmax_part(0)), times(_softmax_part(1))),
-    "numpy.modf": (lambda b, g, outs, x: g,),  # of the fraction; the rest is constant
-    "numpy.frexp": (_frexp,),  # of the mantissa
-    "numpy.ldexp": (_ldexp, None),
-    "numpy.spacing": (None,),
     **{SCIPY + name: (times(slope),) for name, slope in ONE_OPERAND.items()},
     **{
         SCIPY + name: tuple(undeclared if s is None else times(s) for s in slopes)
