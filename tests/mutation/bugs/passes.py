@@ -270,7 +270,7 @@ PASSES = (
     ),
     Mutant(
         "split-complex: a quotient by the smaller part",
-        "passes/split_complex.py",
+        "passes/complex_parts.py",
         "make.b.emit(ew.ge_p, make.abs(y.re), make.abs(y.im))",
         "make.b.emit(ew.le_p, make.abs(y.re), make.abs(y.im))",
         "split_complex",
@@ -291,7 +291,7 @@ PASSES = (
     ),
     Mutant(
         "split-complex: roots of the left half-plane",
-        "passes/split_complex.py",
+        "passes/complex_functions.py",
         "im = make.select(is_right, small, large)",
         "im = small",
         "split_complex",

@@ -20,14 +20,8 @@ def can_extend(eqn: Eqn) -> bool:
     return out.dtype in FLOATS - NARROW_FLOATS and w.ndim > LEADING and not is_long
 
 
-# What NumPy computes with care for infinities, or in an order of its own.
-KEPT = frozenset(
-    {
-        *("exp2", "log", "log2", "log10", "pow", "sqrt", "sin", "cos", "tan"),
-        *("sinh", "cosh", "tanh", "lt", "le", "gt", "ge", "cumsum"),
-        *("dot_general", "conv_general", "scatter"),
-    }
-)
+# What NumPy computes by libraries, or in an order of its own.
+KEPT = frozenset({"dot_general", "conv_general", "scatter"})
 LLVM = Limits(
     "llvm",
     can_emit,
