@@ -294,7 +294,8 @@ def _cosh(make: Maker, z: Pair) -> Pair:
     zero = make.number(0, im)
     is_nothing = make.both(make.is_zero(z.re), make.call("not", is_turn))
     im = make.select(is_nothing, zero, im)
-    flat = make.select(make.call("signbit", z.re), make.neg(z.im), z.im)
+    is_left = make.both(make.call("signbit", z.re), make.call("eq", z.re, z.re))
+    flat = make.select(is_left, make.neg(z.im), z.im)
     return Pair(re, make.select(make.is_zero(z.im), flat, im))
 
 
