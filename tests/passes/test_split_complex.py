@@ -17,7 +17,8 @@ from tracejit.passes.split_complex import split_complex
 
 RNG = np.random.default_rng(0)
 Z, W = RNG.standard_normal((2, 3, 4)) + 1j * RNG.standard_normal((2, 3, 4))
-BOUNDARY = ("real", "imag", "complex")
+VIEWED = ("slice", "rev", "transpose", "reshape", "broadcast_in_dim")
+BOUNDARY = ("real", "imag", "complex", *VIEWED)
 
 FUNCTIONS = {
     **{
@@ -68,7 +69,7 @@ def arguments(fn, *args):
 
 
 def assert_real(graph):
-    """Check that only parts are complex."""
+    """Check that only parts and views are complex."""
     for eqn in graph.eqns:
         if eqn.primitive.name not in BOUNDARY:
             ends = (*eqn.invars, *eqn.outvars)

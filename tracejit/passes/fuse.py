@@ -24,7 +24,7 @@ from ..ir.ops.contract import dot_general_p
 from ..ir.ops.control import cond_p, fusion_p
 from ..ir.ops.conv import conv_general_p
 from ..ir.ops.custom import barrier_p
-from ..ir.ops.elementwise import imag_p, real_p
+from ..ir.ops.elementwise import complex_p, imag_p, real_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.loops import scan_p, while_p
 from ..ir.ops.shape import (
@@ -585,14 +585,21 @@ class _Fusion:
     def _merge_siblings(self) -> None:
         """Merge groups with the same loops that read the same array of that shape."""
         for var, readers in self.readers.items():
-            same = [g for g in readers if g.eqns and not g.is_opaque]
-            same = [g for g in same if g.space == var.aval.shape and not g.has_product]
-            for n, other in enumerate(same[1:], 1):
-                found = (g for g in same[:n] if g.eqns and self._can_be_one(g, other))
-                home = next(found, None)
-                if home is not None:
-                    self.context.stats.fired["fuse_siblings"] += 1
-                    self._take(home, other)
+            self._merge([g for g in readers if g.space == var.aval.shape])
+        for eqn in self.graph.eqns:
+            if eqn.primitive is complex_p:  # both parts lie together
+                made = (self.group_of.get(x) for x in eqn.invars if isinstance(x, Var))
+                self._merge([g for g in made if g is not None])
+
+    def _merge(self, groups: Sequence[Group]) -> None:
+        """Merge those groups that can be one kernel."""
+        same = [g for g in groups if g.eqns and not (g.is_opaque or g.has_product)]
+        for n, other in enumerate(same[1:], 1):
+            earlier = (g for g in same[:n] if g.eqns and g is not other)
+            home = next((g for g in earlier if self._can_be_one(g, other)), None)
+            if home is not None:
+                self.context.stats.fired["fuse_siblings"] += 1
+                self._take(home, other)
 
     def _can_be_one(self, home: Group, other: Group) -> bool:
         """Tell whether two groups are one kernel; give the first the loops of both."""

@@ -11,31 +11,53 @@ first:
 
 Axes of one element do not count. Each of these sums follows the fixed tree of
 `tracejit.kernels.tree` over the elements of its own axes, in row-major order.
+
+A part of a complex number that is a view passes through `stop_gradient` where the other
+one is computed, so that one kernel can write both:
+
+    %1: c64[8] = complex %re, %0
+    ---
+    %1: f32[8] = stop_gradient %re
+    %2: c64[8] = complex %1, %0
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..ir.aval import Shape
 from ..ir.builder import Builder
-from ..ir.graph import Atom, Eqn, Graph
+from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.ops.control import inlined_graph
+from ..ir.ops.elementwise import complex_p, imag_p, real_p, stop_gradient_p
 from ..ir.ops.shape import ints
 from ..ir.primitive import Kind
+from ..kernels.views import VIEWS
 
 
 def normal_form(graph: Graph) -> Graph:
     """Return the graph in normal form; the same object if it is already."""
-    if not any(inlined_graph(e) or _parts(e) for e in graph.eqns):
+    made = {v: e for e in graph.eqns for v in e.outvars}
+    changes = (
+        inlined_graph(e) or _parts(e) or _viewed_part(e, made) is not None
+        for e in graph.eqns
+    )
+    if not any(changes):
         return graph
     b = Builder(graph.name)
     args = b.inputs_of(graph)
-    return b.build(b.replay(graph, args, lambda eqn, ins: _emitted(b, eqn, ins)))
+    return b.build(b.replay(graph, args, lambda eqn, ins: _emitted(b, eqn, ins, made)))
 
 
-def _emitted(b: Builder, eqn: Eqn, ins: Sequence[Atom]) -> tuple[Atom, ...]:
+def _emitted(
+    b: Builder, eqn: Eqn, ins: Sequence[Atom], made: Mapping[Var, Eqn]
+) -> tuple[Atom, ...]:
     inner = inlined_graph(eqn)
     if inner is not None:
         return b.inline(normal_form(inner), ins)
+    viewed = _viewed_part(eqn, made)
+    if viewed is not None:
+        ins = [
+            b.emit(stop_gradient_p, x) if k == viewed else x for k, x in enumerate(ins)
+        ]
     parts = _parts(eqn)
     if not parts:
         return b.emit_all(eqn.primitive, ins, eqn.params)
@@ -58,3 +80,19 @@ def _parts(eqn: Eqn) -> list[Shape]:
         else:
             parts.append([d])
     return [tuple(p) for p in parts] if len(parts) > 1 else []
+
+
+def _viewed_part(eqn: Eqn, made: Mapping[Var, Eqn]) -> int | None:
+    """Return which part of a complex number is a view, if the other one is computed."""
+    if eqn.primitive is not complex_p:
+        return None
+    views = [k for k, x in enumerate(eqn.invars) if _is_viewed(x, made)]
+    computed = [k for k, x in enumerate(eqn.invars) if x in made and k not in views]
+    return views[0] if views and computed else None
+
+
+def _is_viewed(x: Atom, made: Mapping[Var, Eqn]) -> bool:
+    """Tell whether a value is what others lie in, or a view of it."""
+    if not isinstance(x, Var):
+        return False
+    return x not in made or made[x].primitive in (real_p, imag_p, *VIEWS)

@@ -31,6 +31,7 @@ from ..ir.ops import elementwise as ew
 from ..ir.ops.contract import axes_of_product, dot_general_p
 from ..ir.ops.shape import broadcast_to, constant_p, reduce_sum_p
 from ..ir.primitive import REGISTRY, ArrayConstant, Params
+from ..kernels.views import VIEWS
 from .complex_functions import FUNCTIONS
 from .complex_parts import Maker, Pair, Part, Rule, divided, multiplied, pair_of
 from .manager import PassContext, on_all_graphs
@@ -87,7 +88,8 @@ class _Splitter:
             self.whole[var] = self.b.input(var.aval, var.name)
         for eqn in self.graph.eqns:
             self.b.source = eqn.source
-            if _is_split(eqn, self.kept) and self.context.may_fire("split_complex"):
+            is_split = _is_split(eqn, self.kept) and not self._is_view_of_whole(eqn)
+            if is_split and self.context.may_fire("split_complex"):
                 self.context.stats.fired["split_complex"] += 1
                 self._split(eqn)
                 continue
@@ -97,6 +99,12 @@ class _Splitter:
                 self.whole[var] = out
                 keep_name(out, var)
         return self.b.build([self._whole(x) for x in self.graph.outvars])
+
+    def _is_view_of_whole(self, eqn: Eqn) -> bool:
+        """Tell whether a view is one of memory, of which both parts are then views."""
+        return eqn.primitive in VIEWS and all(
+            isinstance(x, Literal) or x in self.whole for x in eqn.invars
+        )
 
     def _split(self, eqn: Eqn) -> None:
         rule = _rule_of(eqn)
