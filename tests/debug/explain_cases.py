@@ -236,14 +236,15 @@ def pieces_from_outside():
     return lowered(f, *[np.full((4, 12), k, float) for k in range(16)])
 
 
-@case("COPY_PART")
-def parts_from_outside():
-    def f(x, y):
+@case("COPY_PART", "EXTERN")
+def parts_of_two_arrays():
+    def f(x):
+        ordered = np.sort(x)
         z = np.empty(x.shape, complex)
-        z.real, z.imag = x, y
+        z.real, z.imag = ordered, ordered
         return z
 
-    return explain(tj.jit(f).trace(D, D + 1).lower(TRITON))
+    return explain(tj.jit(f).trace(D).lower(TRITON))
 
 
 @case("COPY_WHOLE", "WRITE_COPIED", "HOST_NUMPY", STORED)
@@ -353,12 +354,20 @@ def inverse():
     return lowered(f, S)
 
 
-@case("HOST_PYTHON", "EXTERN", STORED)
+@case("HOST_NUMPY")
 def fourier():
     def f(x):
-        return np.fft.fft(x)
+        return np.fft.rfft(x)
 
     return lowered(f, D)
+
+
+@case("HOST_PYTHON", "EXTERN", STORED)
+def eigenvalues():
+    def f(x):
+        return np.linalg.eigvals(x)
+
+    return lowered(f, S)
 
 
 @case("HOST_CALLBACK")

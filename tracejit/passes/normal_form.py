@@ -12,8 +12,8 @@ first:
 Axes of one element do not count. Each of these sums follows the fixed tree of
 `tracejit.kernels.tree` over the elements of its own axes, in row-major order.
 
-A part of a complex number that is a view passes through `stop_gradient` where the other
-one is computed, so that one kernel can write both:
+Parts of complex numbers that are views or numbers pass through `stop_gradient`, so that
+one kernel can write both:
 
     %1: c64[8] = complex %re, %0
     ---
@@ -28,7 +28,7 @@ from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.ops.control import inlined_graph
 from ..ir.ops.elementwise import complex_p, imag_p, real_p, stop_gradient_p
-from ..ir.ops.shape import ints
+from ..ir.ops.shape import broadcast_to, ints
 from ..ir.primitive import Kind
 from ..kernels.views import VIEWS
 
@@ -36,10 +36,7 @@ from ..kernels.views import VIEWS
 def normal_form(graph: Graph) -> Graph:
     """Return the graph in normal form; the same object if it is already."""
     made = {v: e for e in graph.eqns for v in e.outvars}
-    changes = (
-        inlined_graph(e) or _parts(e) or _viewed_part(e, made) is not None
-        for e in graph.eqns
-    )
+    changes = (inlined_graph(e) or _parts(e) or _moved(e, made) for e in graph.eqns)
     if not any(changes):
         return graph
     b = Builder(graph.name)
@@ -53,11 +50,10 @@ def _emitted(
     inner = inlined_graph(eqn)
     if inner is not None:
         return b.inline(normal_form(inner), ins)
-    viewed = _viewed_part(eqn, made)
-    if viewed is not None:
-        ins = [
-            b.emit(stop_gradient_p, x) if k == viewed else x for k, x in enumerate(ins)
-        ]
+    ins = list(ins)
+    for k in _moved(eqn, made):
+        full = broadcast_to(b, ins[k], eqn.outvars[0].aval.shape)
+        ins[k] = b.emit(stop_gradient_p, full)
     parts = _parts(eqn)
     if not parts:
         return b.emit_all(eqn.primitive, ins, eqn.params)
@@ -82,17 +78,15 @@ def _parts(eqn: Eqn) -> list[Shape]:
     return [tuple(p) for p in parts] if len(parts) > 1 else []
 
 
-def _viewed_part(eqn: Eqn, made: Mapping[Var, Eqn]) -> int | None:
-    """Return which part of a complex number is a view, if the other one is computed."""
-    if eqn.primitive is not complex_p:
-        return None
-    views = [k for k, x in enumerate(eqn.invars) if _is_viewed(x, made)]
-    computed = [k for k, x in enumerate(eqn.invars) if x in made and k not in views]
-    return views[0] if views and computed else None
+def _moved(eqn: Eqn, made: Mapping[Var, Eqn]) -> list[int]:
+    """Return which parts of complex numbers no equation computes."""
+    if eqn.primitive is not complex_p or not eqn.outvars[0].aval.shape:
+        return []
+    return [k for k, x in enumerate(eqn.invars) if _is_view(x, made)]
 
 
-def _is_viewed(x: Atom, made: Mapping[Var, Eqn]) -> bool:
-    """Tell whether a value is what others lie in, or a view of it."""
-    if not isinstance(x, Var):
-        return False
-    return x not in made or made[x].primitive in (real_p, imag_p, *VIEWS)
+def _is_view(x: Atom, made: Mapping[Var, Eqn]) -> bool:
+    """Tell whether a value is what others lie in, a view of it, or a number."""
+    if not isinstance(x, Var) or x not in made:
+        return True
+    return made[x].primitive in (real_p, imag_p, *VIEWS)

@@ -7,6 +7,7 @@ is negative and that the core dimensions are laid out as the loop wants them.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ...errors import InternalError
 from ...ir.aval import Shape
@@ -52,6 +53,10 @@ class ExternLoop:
     in_place : bool
         The loop changes its first operand, which is the step's first result: the caller
         copies the step's only input there, and the loop's operands are the results.
+    axis : int, optional
+        Of all operands, the one core dimension, where it is not the last.
+    factor : tuple of (str, float), optional
+        A scalar, with its type, that the loop takes between inputs and outputs.
     """
 
     symbol: str
@@ -60,6 +65,8 @@ class ExternLoop:
     core: tuple[tuple[str, ...], ...]
     status: LoopStatus | None = None
     in_place: bool = False
+    axis: int | None = None
+    factor: tuple[str, float] | None = None
 
     @property
     def data_symbol(self) -> str:
@@ -95,10 +102,20 @@ def _drop(values: Shape, axis: int) -> Shape:
     return (*values[:axis], *values[axis + 1 :])
 
 
+def _with_last(buffer: ProgramBuffer, axis: int) -> ProgramBuffer:
+    """Return a buffer with one of its axes moved to the end."""
+    shape, strides = buffer.shape, buffer.strides
+    return replace(
+        buffer,
+        shape=(*_drop(shape, axis), shape[axis]),
+        strides=(*_drop(strides, axis), strides[axis]),
+    )
+
+
 def pointer_count(steps: Sequence[Step]) -> int:
-    """Return how many operands the largest call has."""
+    """Return how many operands the largest call has, with a factor if it takes one."""
     calls = (s for s in nested(steps) if isinstance(s, Extern))
-    return max((len(s.inputs) + len(s.outputs) for s in calls), default=0)
+    return max((len(s.inputs) + 1 + len(s.outputs) for s in calls), default=0)
 
 
 def joined(layout: Layout) -> Layout:
@@ -139,6 +156,8 @@ class LoopCall:
         inputs: int,
         arguments: str,
     ) -> None:
+        if loop.axis is not None:
+            operands = [_with_last(b, loop.axis) for b in operands]
         self.em, self.loop, self.operands = em, loop, operands
         self.inputs, self.arguments = inputs, arguments
         if len(loop.core) != len(operands):
@@ -210,6 +229,10 @@ class LoopCall:
 
     def _call(self, pointers: Sequence[str], count: int, steps: Sequence[int]) -> None:
         em = self.em
+        if self.loop.factor is not None:
+            pointers = [*pointers]
+            pointers.insert(self.inputs, self._factor(*self.loop.factor))
+            steps = [*steps[: self.inputs], 0, *steps[self.inputs :]]
         for k, pointer in enumerate(pointers):
             em.store("ptr", pointer, em.gep("ptr", self.arguments, k), 8)
         sizes, core_steps = self._core()
@@ -217,6 +240,11 @@ class LoopCall:
         strides = self._table((*steps, *core_steps))
         values = [self.arguments, dimensions, strides, self._data()]
         em.extern("void", self.loop.symbol, [("ptr", v) for v in values])
+
+    def _factor(self, element: str, value: float) -> str:
+        """Return the address of a scalar operand."""
+        name = f"factor.{element}.{value.hex()}".replace("+", "")
+        return self.em.table(name.replace("-", "m"), element, [value])
 
     def _data(self) -> str:
         """Return the loop's last argument: by symbol, the text has no addresses."""

@@ -18,7 +18,8 @@ from numpy.linalg import _umath_linalg
 from ...codegen.error_word import HOST_ERROR
 from ...codegen.llvm.externs import ExternLoop, LoopStatus
 from ...codegen.llvm.steps.factor import LapackRoutine
-from ...errors import locate
+from ...errors import UnsupportedError, locate
+from ...ir.dtypes import real_dtype
 from ...ir.ops.ufunc import find_ufunc
 from ...ir.primitive import Params, Primitive
 from ...program.program import Extern, ProgramBuffer, Step
@@ -66,6 +67,8 @@ def resolve_loop(
         from .lapack import find_getrf  # noqa: PLC0415  # with the first
 
         return find_getrf(outs[0])
+    if primitive.name == "fft":
+        return _transform(params, ins, outs)
     ufunc, may_fail = _ufunc_of(primitive, params)
     in_place = primitive.name in _IN_PLACE
     operands = outs if in_place else (*ins, *outs)
@@ -87,6 +90,33 @@ def resolve_loop(
         core=loop.core,
         status=status,
         in_place=in_place,
+    )
+
+
+def _transform(params: Params, ins: Dtypes, outs: Dtypes) -> ExternLoop | None:
+    """Return the loop of `numpy.fft` for a transform."""
+    form, axis, n = str(params["form"]), params["axis"], params["n"]
+    assert isinstance(axis, int)
+    assert isinstance(n, int)
+    name = f"{form}{('_n_even', '_n_odd')[n % 2]}" if form == "rfft" else form
+    try:
+        ufunc = find_ufunc(f"numpy.fft._pocketfft_umath.{name}")
+    except UnsupportedError:  # of this NumPy
+        return None
+    from .ufuncs import find_loop  # noqa: PLC0415  # with the first loop of NumPy's
+
+    real = real_dtype(ins[0])
+    loop = find_loop(ufunc, (*ins, real, *outs))
+    if loop is None:
+        return None
+    factor = np.reciprocal(real.type(n)) if form.startswith("i") else 1.0
+    return ExternLoop(
+        symbol=f"numpy.fft.{name}.{ins[0].name}.{outs[0].name}",
+        function=loop.function,
+        data=loop.data,
+        core=(loop.core[0], loop.core[2]),
+        axis=axis,
+        factor=("float" if real == np.float32 else "double", float(factor)),
     )
 
 

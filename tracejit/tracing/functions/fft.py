@@ -77,18 +77,34 @@ def _along_one_axis(form: str) -> Rule:
     ) -> Any:
         trace, (given,) = lift(a)
         d = normalize_axis(axis, given.ndim)
-        x = _real(given) if form == "rfft" else _complex(trace, given)
+        is_real = form in ("fft", "ifft") and not dt.is_complex(given.dtype)
+        x = _real(given) if is_real or form == "rfft" else _complex(trace, given)
         extent = 2 * (x.shape[d] - 1) if form == "irfft" else x.shape[d]
         length = _checked(extent if n is None else operator.index(n))
         x = _resize(x, length // 2 + 1 if form == "irfft" else length, d)
+        factor = _scale(norm, length, inverse)
+        if is_real:
+            half = wrap(
+                trace, trace.emit(fft_p, x.read(), form="rfft", axis=d, n=length)
+            )
+            return _of_real(half, d, length, inverse, factor)
         atom = trace.emit(fft_p, x.read(), form=form, axis=d, n=length)
         result = wrap(trace, atom)
-        factor = _scale(norm, length, inverse)
         result = result if factor == 1.0 else result * factor
         is_half = form == "irfft" and given.dtype == np.float16
         return result.astype(np.float16) if is_half else result
 
     return rule
+
+
+def _of_real(half: Any, axis: int, n: int, inverse: bool, factor: float) -> Any:
+    """Return the whole spectrum of real numbers: the rest mirrors the half."""
+    factor = factor / n if inverse else factor
+    half = half if factor == 1.0 else half * factor
+    before = (slice(None),) * axis
+    rest = half[(*before, slice(1, (n + 1) // 2))][(*before, slice(None, None, -1))]
+    pieces = [np.conj(half), rest] if inverse else [half, np.conj(rest)]
+    return np.concatenate(pieces, axis=axis)
 
 
 def _checked(n: int) -> int:
@@ -153,11 +169,11 @@ def _along_axes(one: Rule, default: Any) -> Rule:
     def rule(
         a: Any, s: Any = None, axes: Any = default, norm: Any = None, out: Any = None
     ) -> Any:
-        trace, (x,) = lift(a)
+        _, (x,) = lift(a)
         sizes, places = _sizes(x, s, axes)
         if not places:
             return x
-        return _in_turn(_complex(trace, x), one, sizes[::-1], places[::-1], norm)
+        return _in_turn(x, one, sizes[::-1], places[::-1], norm)
 
     return rule
 
