@@ -251,10 +251,7 @@ def _stretched(trace: Trace, x: Atom, shape: tuple[int, ...]) -> Atom:
 
 
 def _lowering_of(ufunc: np.ufunc, dtypes: Sequence[np.dtype]) -> Lowering | None:
-    lowering = LOWERINGS.get(ufunc)
-    if lowering is None:
-        return _scipy_lowering(ufunc, dtypes)
-    return None if dt.is_complex(dtypes[0]) and ufunc in _REAL_ONLY else lowering
+    return LOWERINGS.get(ufunc) or _scipy_lowering(ufunc, dtypes)
 
 
 def _scipy_lowering(ufunc: np.ufunc, dtypes: Sequence[np.dtype]) -> Lowering | None:
@@ -409,6 +406,22 @@ def _by_kind(kinds: dict[str, Primitive]) -> Lowering:
     def lower(t: Trace, *atoms: Atom) -> Atom:
         kind = atoms[0].aval.dtype.kind
         return t.emit(kinds.get(kind, kinds[""]), *atoms)
+
+    return lower
+
+
+def _extremum(
+    of_bools: Primitive, of_reals: Primitive, wins: Primitive, skips_nan: bool = False
+) -> Lowering:
+    """Choose by kind; of complex numbers the first if it is NaN, or wins, as NumPy."""
+    of_real_dtypes = _by_kind({"b": of_bools, "": of_reals})
+
+    def lower(t: Trace, x: Atom, y: Atom) -> Atom:
+        if not dt.is_complex(x.aval.dtype):
+            return of_real_dtypes(t, x, y)
+        is_nan = t.emit(ew.isnan_p, y if skips_nan else x)
+        is_first = t.emit(ew.or_p, is_nan, t.emit(wins, x, y))
+        return t.emit(ew.select_p, is_first, x, y)
 
     return lower
 
@@ -588,9 +601,6 @@ def _compared(primitive: Primitive, below: bool) -> Lowering:
 COMPARISONS = frozenset(
     {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
 )
-# Complex numbers are ordered and rounded by NumPy's own loops.
-_REAL_ONLY = frozenset({np.maximum, np.minimum, np.fmax, np.fmin, np.rint})
-
 LOWERINGS: dict[np.ufunc, Any] = {
     np.add: _by_kind({"b": ew.or_p, "": ew.add_p}),
     np.subtract: _plain(ew.sub_p),
@@ -643,10 +653,10 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.rint: _rint,
     np.copysign: _plain(ew.copysign_p),
     np.nextafter: _plain(ew.nextafter_p),
-    np.maximum: _by_kind({"b": ew.or_p, "": ew.maximum_p}),
-    np.minimum: _by_kind({"b": ew.and_p, "": ew.minimum_p}),
-    np.fmax: _by_kind({"b": ew.or_p, "": ew.fmax_p}),
-    np.fmin: _by_kind({"b": ew.and_p, "": ew.fmin_p}),
+    np.maximum: _extremum(ew.or_p, ew.maximum_p, ew.ge_p),
+    np.minimum: _extremum(ew.and_p, ew.minimum_p, ew.le_p),
+    np.fmax: _extremum(ew.or_p, ew.fmax_p, ew.ge_p, skips_nan=True),
+    np.fmin: _extremum(ew.and_p, ew.fmin_p, ew.le_p, skips_nan=True),
     np.equal: _compared(ew.eq_p, False),
     np.not_equal: _compared(ew.ne_p, True),
     np.less: _compared(ew.lt_p, True),
