@@ -90,7 +90,8 @@ def lower(
     passes = passes_of(limits)
     offers = offers_of(recording, donated, config.get("donation"))
     try:
-        found = _lowered(recording.graph, in_strides, passes, limits, offers)
+        orders = recording.orders if device is None else {}
+        found = _lowered(recording.graph, in_strides, passes, limits, offers, orders)
     except Exception as error:
         repro = debug_module("repro")
         graph = recording.graph
@@ -113,13 +114,14 @@ def _lowered(
     passes: Sequence[Pass],
     limits: Limits,
     offers: Sequence[Offer],
+    orders: Mapping[int, Shape],
 ) -> Lowering:
     context = PassContext(verify=config.get("verify"))
     graphs: list[tuple[str, Graph]] = []
     context.after = lambda name, graph: graphs.append((name, graph))
     start = time.perf_counter()
     fused, program = compile_to_program(
-        graph, in_strides, passes, context, limits.splits_complex, offers
+        graph, in_strides, passes, context, limits.splits_complex, offers, orders
     )
     total = time.perf_counter() - start
     spent = sum(context.timings.values())

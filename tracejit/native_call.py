@@ -354,7 +354,7 @@ class _Assembler:
             return leaf.whole
         if isinstance(leaf, StaticLeaf) or leaf.kind is Kind.ARRAY:
             return True
-        dtype = self.results[leaf.index][2]
+        dtype = self.results[leaf.index].dtype
         if leaf.kind is Kind.PYTHON:
             return dtype in _PYTHON_RESULTS
         return dtype.kind in "biufc" and dtype not in OF_ML_DTYPES
@@ -369,27 +369,29 @@ class _Assembler:
 
     def _allocate(self, in_frame: dict[int, int]) -> None:
         parts = self._parts(in_frame)
-        for k, (allocate, shape, dtype) in enumerate(self.results):
-            at = self._pointer(len(self.plan.feeds) + k)
+        for k, result in enumerate(self.results):
+            at, shape = self._pointer(len(self.plan.feeds) + k), result.shape
             if k in in_frame:
                 self.steps.pointers[at] = in_frame[k]
                 continue
-            head = (self.outputs + 8 * k, at, self.steps.hold(dtype), len(shape))
+            head = (self.outputs + 8 * k, at, self.steps.hold(result.dtype), len(shape))
             if k in self.compiled.donors:
                 self._take_memory(k, head, shape)
                 continue
-            nbytes = int(np.prod(shape)) * dtype.itemsize
+            nbytes = int(np.prod(shape)) * result.dtype.itemsize
             if k in parts:
                 self.steps.add("new_part", *head, *parts[k], *shape)
-            elif allocate is np.empty:
+            elif result.allocate is np.empty:
                 self.steps.add("new", *head, *shape)
-            elif allocate is aligned_empty:
+            elif result.allocate is aligned_empty:
                 rest = (self.steps.hold(_BYTE), nbytes + ALIGNMENT)
                 self.steps.add("new_aligned", *head, *shape, *rest)
             else:
                 memory = self.steps.hold(self.executable.memory)
                 size = self.steps.hold(room_for(nbytes))
                 self.steps.add("new_pooled", *head, *shape, memory, size)
+            if result.axes is not None:
+                self.steps.add("turn", head[0], len(shape), *result.axes)
 
     def _take_memory(
         self, output: int, head: tuple[int, ...], shape: tuple[int, ...]
@@ -410,14 +412,14 @@ class _Assembler:
         dict of int to (int, int)
             Place of the array, and offset in its bytes, of each such result.
         """
-        sizes = [int(np.prod(shape)) * d.itemsize for _, shape, d in self.results]
+        sizes = [int(np.prod(x.shape)) * x.dtype.itemsize for x in self.results]
         small = [
             k
             for k, n in enumerate(sizes)
             if k not in in_frame
             and k not in self.compiled.donors
             and n <= _SMALL
-            and len(self.results[k][1]) > 0
+            and len(self.results[k].shape) > 0
         ]
         if len(small) < _PARTS_FROM:
             return {}
@@ -459,10 +461,10 @@ class _Assembler:
         elif leaf.kind is Kind.ARRAY:
             steps.add("take", self.outputs + 8 * leaf.index, to)
         elif leaf.kind is Kind.PYTHON:
-            dtype = self.results[leaf.index][2]
+            dtype = self.results[leaf.index].dtype
             steps.add(_PYTHON_RESULTS[dtype], in_frame[leaf.index], to)
         else:
-            dtype = steps.hold(self.results[leaf.index][2])
+            dtype = steps.hold(self.results[leaf.index].dtype)
             steps.add("numpy_scalar", in_frame[leaf.index], to, dtype)
 
     def _result_container(

@@ -147,7 +147,7 @@ def check_compiled(seed: int, isa: str) -> None:
     lowered = lower_graph(run_passes(graph, PASSES), [None] * len(args))
     program = verify_program(plan_memory(merge_alike(lowered)))
     executable = CpuExecutable(program, host_target(isa))
-    executable._outputs = [(guarded, s, d) for _, s, d in executable.results]
+    executable._outputs = [replace(x, allocate=guarded) for x in executable.results]
     got = executable.run(args)
     for result in got:
         check_guards(result)

@@ -97,7 +97,7 @@ TEXTS = [
     ("P2", "(%y2, %y3)", "(%y2)", "it is none of the program's outputs"),
     ("P3", "%x0: f32[2,3]", "%x0: f32[2,3] strides(1)", "do not fit"),
     ("P3", "%x0: f32[2,3]", "%x0: f32[2,-3]", "do not fit"),
-    ("P3", "%y2: f32[3,2]", "%y2: f32[3,2] strides(1,3)", "is not C-contiguous"),
+    ("P3", "%y2: f32[3,2]", "%y2: f32[3,2] strides(1,4)", "is not one block of memory"),
     ("P3", "%c4: f32[2]", "%c4: f32[3]", "the data of a constant do not fit it"),
     ("P4", "%v6: f32[3,2]", "%v6: f64[3,2]", "its base is of float32"),
     ("P4", "alias %t5 + 0", "alias %t5 + 1", "[1, 7) are not all inside of [0, 6)"),

@@ -16,7 +16,7 @@ from .kernel import (
     values_of,
     with_inner,
 )
-from .maps import AxisIndex
+from .maps import AxisIndex, axes_in
 from .schedule import Placement, Role, Schedule
 
 SCRATCH_LIMIT = 1 << 22  # bytes of a row kept between phases: a shared cache has room
@@ -41,11 +41,12 @@ def schedule_of(kernel: Kernel, space_axes: Sequence[str]) -> Schedule:
     ----------
     kernel : Kernel
     space_axes : sequence of str
-        The axes of the group's elements, in their order in memory.
+        The axes of the group's elements, outermost first.
     """
     added = [a.name for a in kernel.axes if a.name not in space_axes]
     if any(isinstance(op, Contract) for op in kernel.body):
         return _tiled(kernel, (*space_axes, *added))
+    space_axes = _as_stored(kernel, space_axes)
     reduced = {a for op in kernel.body if isinstance(op, Reduce) for a in op.axes}
     own = _kept_first(space_axes, reduced)
     loops = _sums_inside(kernel, (*own, *added))
@@ -58,6 +59,19 @@ def schedule_of(kernel: Kernel, space_axes: Sequence[str]) -> Schedule:
         role = Role.SEQUENTIAL if name in reduced else Role.GRID
         roles[name] = Role.VECTOR if name == vector else role
     return Schedule(tuple(loops), roles, placements_of(kernel, vector))
+
+
+def _as_stored(kernel: Kernel, axes: Sequence[str]) -> Sequence[str]:
+    """Return axes in the order in which results of them all lie in memory."""
+    steps = [
+        tuple(_step_along(op, kernel, a) for a in axes)
+        for op in kernel.body
+        if isinstance(op, Store) and set(axes) <= set().union(*map(axes_in, op.map))
+    ]
+    if not steps or len({*steps}) > 1 or None in steps[0]:
+        return axes
+    along = dict(zip(axes, steps[0], strict=True))
+    return sorted(axes, key=lambda a: -(along[a] or 0))
 
 
 def _along_short_rows(

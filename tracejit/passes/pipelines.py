@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from ..ir.aval import Shape
 from ..ir.graph import Graph
@@ -18,7 +19,7 @@ from ..late import late
 from ..program.carries import without_carry_copies
 from ..program.donate import Offer, with_donations, with_final_copies
 from ..program.horizontal import merge_alike
-from ..program.lower import lower_graph
+from ..program.lower import lower_graph, strides_in_order
 from ..program.names import with_names
 from ..program.plan import plan_memory
 from ..program.program import Program
@@ -177,11 +178,13 @@ def compile_to_program(
     context: PassContext,
     complex_views: bool = False,
     offers: Sequence[Offer] = (),
+    orders: Mapping[int, Shape] = MappingProxyType({}),
 ) -> tuple[Graph, Program]:
     """Run the passes, lower what they give, merge kernels, and plan memory.
 
     With ``context.verify`` the Program and its kernels are verified too. Outputs take
-    the memory that is offered where they can.
+    the memory that is offered where they can; others lie in memory by their `orders` of
+    axes, outermost first, or as C has them.
     """
     graph, parts = partial_writes(graph, offers)
     fused = run_passes(graph, passes, context)
@@ -191,6 +194,13 @@ def compile_to_program(
         if offer.is_written and (strides := in_strides[offer.input]) is not None
     }
 
+    offered = {k for offer in offers for k in offer.outputs}
+    ordered = {
+        k: strides_in_order(graph.outvars[k].aval.shape, order)
+        for k, order in orders.items()
+        if k not in offered
+    }
+
     def step(name: str, program: Program) -> Program:
         if context.after_program is not None:
             context.after_program(name, program)
@@ -198,7 +208,8 @@ def compile_to_program(
 
     def lowered(layouts: Mapping[int, Shape]) -> Program:
         """Lower the graph after its passes; all but the memory plan."""
-        program = lower_graph(fused, in_strides, complex_views, layouts, parts)
+        strides = {**ordered, **layouts}
+        program = lower_graph(fused, in_strides, complex_views, strides, parts)
         program = step("merge", merge_alike(step("lower", program)))
         program = step("share", with_names(share_kernels(program)))
         program = step("carries", without_carry_copies(program))

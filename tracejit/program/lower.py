@@ -91,8 +91,8 @@ def lower_graph(
     complex_views : bool
         Whether ``real``, ``imag`` and ``complex`` are views, and no steps.
     out_strides : mapping of int to tuple of int, optional
-        Element strides of results that are not C-contiguous: they are to lie in the
-        memory of arguments that are not.
+        Element strides of results that are not C-contiguous: in another order of axes,
+        or as the arguments are that they are to lie in the memory of.
     parts : mapping of int to Part, optional
         Results that are parts of others: these have the shape of an input, and begin
         as a copy of it.
@@ -123,6 +123,18 @@ def contiguous(shape: Shape) -> Shape:
         out.append(step)
         step *= max(n, 1)
     return tuple(reversed(out))
+
+
+def strides_in_order(shape: Shape, order: Shape) -> Shape:
+    """Return the element strides of an array whose axes lie in an order.
+
+    Examples
+    --------
+    >>> strides_in_order((2, 3), (1, 0))
+    (1, 2)
+    """
+    inner = contiguous(tuple(shape[d] for d in order))
+    return tuple(inner[order.index(d)] for d in range(len(shape)))
 
 
 @dataclass
@@ -391,7 +403,7 @@ class _Lowering:
     def _written(
         self, x: Atom, strides: Shape, made_by: Mapping[Var, Eqn]
     ) -> tuple[Var, Shape] | None:
-        """Return what a step writes: a value, or what it is a reshape of.
+        """Return what a step writes: a value, or what it has the elements of.
 
         With its strides where those of the value are `strides`; None where it has a
         place already, or no step writes it. A reshape of what no step writes is
@@ -399,9 +411,14 @@ class _Lowering:
         """
         copied: tuple[Var, Shape] | None = None
         while isinstance(x, Var) and x in made_by:
-            if not _is_reshape(made_by[x]):
+            eqn = made_by[x]
+            if eqn.primitive is transpose_p:
+                moved = zip(ints(eqn.params, "perm"), strides, strict=True)
+                x, strides = eqn.invars[0], tuple(s for _, s in sorted(moved))
+                continue
+            if not _is_reshape(eqn):
                 return (x, strides) if self._can_claim(x, made_by) else copied
-            (y,) = made_by[x].invars
+            (y,) = eqn.invars
             found = _reshaped_strides(x.aval.shape, strides, y.aval.shape)
             if found is None:
                 break

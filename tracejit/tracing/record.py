@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import dtypes as dt
-from ..ir.aval import ShapedArray
+from ..ir.aval import Shape, ShapedArray
 from ..ir.graph import Atom, Graph, Var
 from ..records import dataclass
 from .capture import CapturedArray, CaptureFinder, Constant, Getter
@@ -108,6 +108,9 @@ class Recording:
         What it was recorded for.
     turns : dict of str to int
         Lines that ran again in loops of Python, and how often.
+    orders : dict of int to tuple of int
+        Of graph outputs that NumPy leaves in another order of axes than C's: the axes
+        as they lie in memory, outermost first.
     """
 
     graph: Graph
@@ -121,6 +124,7 @@ class Recording:
     asked: Mapping[int, str] = field(default_factory=dict)
     call: DescribedCall = field(default_factory=DescribedCall)
     turns: Mapping[str, int] = field(default_factory=dict)
+    orders: Mapping[int, Shape] = field(default_factory=dict)
 
     @property
     def arguments(self) -> tuple[ArgumentLeaf, ...]:
@@ -138,10 +142,19 @@ class _Outputs:
     """Graph outputs collected so far; equal atoms share one."""
 
     atoms: list[Atom] = field(default_factory=list)
+    orders: dict[int, Shape] = field(default_factory=dict)
 
     def add(self, atom: Atom) -> int:
         self.atoms.append(atom)
         return len(self.atoms) - 1
+
+    def result(self, x: Tracer) -> OutputLeaf:
+        """Add a result; an array in the order of axes that NumPy's has."""
+        index = self.add(x.read())
+        order = order_of_axes(x.shadow) if x.kind is Kind.ARRAY else None
+        if order is not None:
+            self.orders[index] = order
+        return OutputLeaf(index, x.kind)
 
 
 @taking_lists
@@ -263,6 +276,7 @@ def _finish(
         asked=dict(trace.pinned),
         call=call.described,
         turns=trace.turns.of_lines(),
+        orders=outputs.orders,
     )
 
 
@@ -294,8 +308,29 @@ def _result_leaves(
         elif not x.chain and _captured(trace, x) is not None:
             out.append(StaticLeaf(_captured(trace, x)))
         else:
-            out.append(OutputLeaf(outputs.add(x.read()), x.kind))
+            out.append(outputs.result(x))
     return tuple(out)
+
+
+def order_of_axes(array: np.ndarray) -> Shape | None:
+    """Return the axes as they lie in memory, outermost first; None for C order.
+
+    Axes of one element keep their places. What overlaps, or runs backwards, is taken
+    for C order.
+
+    Examples
+    --------
+    >>> order_of_axes(np.zeros((2, 3)).T)
+    (1, 0)
+    """
+    real = [d for d, n in enumerate(array.shape) if n != 1]
+    if array.flags.c_contiguous or any(array.strides[d] <= 0 for d in real):
+        return None
+    order = [*range(array.ndim)]
+    ranked = sorted(real, key=lambda d: -array.strides[d])
+    for place, d in zip(real, ranked, strict=True):
+        order[place] = d
+    return tuple(order) if ranked != real else None
 
 
 def _is_new_array(trace: Trace, x: Any) -> bool:

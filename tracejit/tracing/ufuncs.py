@@ -129,7 +129,7 @@ def apply(
             _check_python_int(x, d)
         atoms.append(x.convert(d))
     outs = _lower(trace, ufunc, atoms, plan)
-    results = _wrap(trace, ufunc, operands, outs, plan)
+    results = _wrap(trace, ufunc, operands, outs, plan, order)
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -285,15 +285,24 @@ def _wrap(
     operands: Sequence[Tracer],
     outs: Sequence[Atom],
     plan: _Plan,
+    asked: str,
 ) -> list[Tracer]:
+    axes = plan.order if asked == "K" else _order_of(asked, operands, len(plan.shape))
     kind = Kind.SCALAR if not outs[0].aval.shape else Kind.ARRAY
     known = _known(trace, ufunc, operands, outs, plan.dtypes)
     depends = depends_of(operands)
     results = []
     for x, k in zip(outs, known, strict=True):
-        layout = None if plan.order is None else layout_of(plan.order, x.aval)
+        layout = None if axes is None else layout_of(axes, x.aval)
         results.append(trace.result(x, k, layout, kind, depends))
     return results
+
+
+def _order_of(asked: str, operands: Sequence[Tracer], ndim: int) -> list[int] | None:
+    """Return the order of axes that ``order=`` asks for, but for "K"; None for C's."""
+    in_fortran = all(x.shadow.flags.f_contiguous for x in operands)
+    is_turned = asked == "F" or (asked == "A" and in_fortran)
+    return [*reversed(range(ndim))] if is_turned else None
 
 
 def _known(

@@ -144,9 +144,9 @@ LLVM = (
     ),
     Mutant(
         "elementwise: floor of what is behind",
-        "codegen/llvm/elementwise.py",
-        'signs = x.both("xor", x.op("fcmp olt", b, zero), x.op("fcmp olt", mod, zero))',
-        'signs = x.both("or", x.op("fcmp olt", b, zero), x.op("fcmp olt", mod, zero))',
+        "codegen/llvm/quotients.py",
+        'signs = x.both("xor", x.op("fcmp olt", b, zero), x.op("fcmp olt", rest, zero))',
+        'signs = x.both("or", x.op("fcmp olt", b, zero), x.op("fcmp olt", rest, zero))',
         "code",
     ),
     Mutant(

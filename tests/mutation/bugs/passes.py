@@ -285,8 +285,8 @@ PASSES = (
     Mutant(
         "split-complex: booleans of one part",
         "passes/split_complex.py",
-        "return make.b.emit(ew.or_p, *(_differs(make, part) for part in _pair(x)))",
-        "return make.b.emit(ew.and_p, *(_differs(make, part) for part in _pair(x)))",
+        "return make.b.emit(ew.or_p, *(_differs(make, part) for part in pair_of(x)))",
+        "return make.b.emit(ew.and_p, *(_differs(make, part) for part in pair_of(x)))",
         "split_complex",
     ),
     Mutant(

@@ -183,9 +183,14 @@ class Memory:
             return em.masked_load(type_, at, mask, align, other)
         if not offsets and stride == 0 and mask in (None, place.mask):
             return em.splat(cell, em.load(cell, at, align), lanes)
-        if not offsets and stride == -1 and mask is None:
+        if not offsets and stride == -1:
             first = em.gep(cell, at, 1 - lanes)
-            return self._reversed(type_, em.load(type_, first, align), lanes)
+            if mask is None:
+                return self._reversed(type_, em.load(type_, first, align), lanes)
+            turned = self._reversed(vec("i1", lanes), mask, lanes)
+            other = self._reversed(type_, other, lanes)
+            loaded = em.masked_load(type_, first, turned, align, other)
+            return self._reversed(type_, loaded, lanes)
         if not offsets and 1 < stride <= MOST_APART and mask is None:
             return self._every(stride, cell, at, lanes, align)
         where = self._addresses(cell, at, offsets, element, stride, lanes)
@@ -248,9 +253,14 @@ class Memory:
             else:
                 em.masked_store(type_, raw, at, mask, align)
             return
-        if not offsets and stride == -1 and mask is None:
+        if not offsets and stride == -1:
             first = em.gep(cell, at, 1 - lanes)
-            em.store(type_, self._reversed(type_, raw, lanes), first, align)
+            raw = self._reversed(type_, raw, lanes)
+            if mask is None:
+                em.store(type_, raw, first, align)
+                return
+            turned = self._reversed(vec("i1", lanes), mask, lanes)
+            em.masked_store(type_, raw, first, turned, align)
             return
         where = self._addresses(cell, at, offsets, element, stride, lanes)
         arguments = [

@@ -172,7 +172,7 @@ def _interface(program: Program, code: ProgramCode) -> Interface:
         program.name,
         MAIN_SYMBOL,
         tuple(_layout(buffers[name]) for name in program.inputs),
-        tuple((b.dtype, b.shape) for b in outputs),
+        tuple(map(_layout, outputs)),
         program.donors,
         code.arena_bytes,
         code.error_offset,

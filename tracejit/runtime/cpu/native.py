@@ -48,7 +48,8 @@ class Interface:
         Of its host function.
     inputs : tuple of (numpy.dtype, tuple of int, tuple of int)
         Dtype, shape, and strides in bytes.
-    outputs : tuple of (numpy.dtype, tuple of int)
+    outputs : tuple of (numpy.dtype, tuple of int, tuple of int)
+        The same.
     donors : mapping of int to int
         The results in the memory of an input: result to input.
     arena_bytes : int
@@ -61,7 +62,7 @@ class Interface:
     name: str
     symbol: str
     inputs: tuple[Layout, ...]
-    outputs: tuple[tuple[np.dtype, tuple[int, ...]], ...]
+    outputs: tuple[Layout, ...]
     donors: Mapping[int, int]
     arena_bytes: int
     error_offset: int
@@ -91,7 +92,12 @@ class NativeProgram(ABC):
         self._function = NativeFunction(code.address(interface.symbol), owner=code)
         self._arenas = ArenaPool(interface.arena_bytes)
         self._expected = interface.inputs
-        self._outputs = [_output(*output) for output in interface.outputs]
+        self._outputs = [
+            Result(np.empty, shape, dtype, None)
+            if k in interface.donors
+            else _output(dtype, shape, strides)
+            for k, (dtype, shape, strides) in enumerate(interface.outputs)
+        ]
         self._donors = interface.donors
 
     @abstractmethod
@@ -126,8 +132,8 @@ class NativeProgram(ABC):
         Returns
         -------
         list of numpy.ndarray
-            The results: new C-contiguous arrays, of rank 0 for scalars, and for those
-            in the memory of an input an array of that memory.
+            The results: new arrays, of rank 0 for scalars, and for those in the memory
+            of an input an array of that memory.
 
         Raises
         ------
@@ -143,7 +149,7 @@ class NativeProgram(ABC):
         self._check(inputs)
         outs = self.run_at([data_pointer(x) for x in inputs])
         return [
-            inputs[self._donors[k]].view(np.ndarray).reshape(self._outputs[k][1])
+            inputs[self._donors[k]].view(np.ndarray).reshape(self._outputs[k].shape)
             if out is None
             else out
             for k, out in enumerate(outs)
@@ -169,8 +175,8 @@ class NativeProgram(ABC):
         """
         try:
             outputs = [
-                None if k in self._donors else allocate(shape, dtype)
-                for k, (allocate, shape, dtype) in enumerate(self._outputs)
+                None if k in self._donors else result.new()
+                for k, result in enumerate(self._outputs)
             ]
             arena = self._arenas.acquire()
         except MemoryError as refused:
@@ -220,8 +226,8 @@ class NativeProgram(ABC):
         return self._arenas
 
     @property
-    def results(self) -> Sequence[tuple[Allocator, tuple[int, ...], np.dtype]]:
-        """How each result is allocated, its shape and its dtype."""
+    def results(self) -> Sequence["Result"]:
+        """How each result is made."""
         return self._outputs
 
     @property
@@ -244,14 +250,44 @@ class NativeProgram(ABC):
         raise self._error(word, arena)
 
 
-def _output(
-    dtype: np.dtype, shape: tuple[int, ...]
-) -> tuple[Allocator, tuple[int, ...], np.dtype]:
-    """Return how a result is allocated, its shape and its dtype."""
+@dataclass(frozen=True)
+class Result:
+    """How a new array is made for a result.
+
+    Parameters
+    ----------
+    allocate : callable
+        ``(shape, dtype) -> numpy.ndarray``, C-contiguous.
+    shape : tuple of int
+        The extents as they lie in memory, outermost first.
+    dtype : numpy.dtype
+    axes : tuple of int, optional
+        Where in `shape` each axis of the result is, if they do not lie in C order.
+    """
+
+    allocate: Allocator
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    axes: tuple[int, ...] | None
+
+    def new(self) -> np.ndarray:
+        """Return a new array."""
+        made = self.allocate(self.shape, self.dtype)
+        return made if self.axes is None else made.transpose(self.axes)
+
+
+def _output(dtype: np.dtype, shape: Sequence[int], strides: Sequence[int]) -> Result:
+    """Return how a result of a layout is made."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    order = sorted(range(len(shape)), key=lambda d: (-strides[d], d))
+    in_place = tuple(np.argsort(order).tolist())
+    axes = in_place if size and order != [*range(len(shape))] else None
+    inner = tuple(shape[d] for d in order) if axes else tuple(shape)
     if size >= _POOL_FROM:
-        return OUTPUTS.empty, shape, dtype
-    return aligned_empty if size >= _ALIGN_FROM else np.empty, shape, dtype
+        return Result(OUTPUTS.empty, inner, dtype, axes)
+    return Result(
+        aligned_empty if size >= _ALIGN_FROM else np.empty, inner, dtype, axes
+    )
 
 
 def _same_strides(array: np.ndarray, strides: Sequence[int]) -> bool:

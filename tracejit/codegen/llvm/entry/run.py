@@ -100,6 +100,20 @@ def _new_array(
     return array
 
 
+def _turn(w: StepWriter) -> None:
+    """Words: place of an array, rank, axes. It becomes its transposed view."""
+    array, rank = w.load("ptr", w.place(1), WORD), w.word(2)
+    axes = w.gep("i8", "%frame", KEY)  # a struct of a pointer and a number
+    w.store("ptr", w.gep("i64", "%op", 3), axes, WORD)
+    w.store("i64", rank, w.gep("i64", axes, 1), WORD)
+    arguments = [("ptr", array), ("ptr", axes)]
+    turned = w.extern("ptr", "PyArray_Transpose", arguments)
+    w.check_object(turned)
+    w.store("ptr", turned, w.place(1), WORD)
+    w.extern("void", "Py_DecRef", [("ptr", array)])
+    w.go_on(w.op(f"add i64 {rank}, 3"))
+
+
 def _call(w: StepWriter, function: str, arguments: str, count: int) -> str:
     """Call a Python function; return its result, NULL for an error."""
     rest = [("ptr", arguments), ("i64", str(count)), ("ptr", "null")]
@@ -156,6 +170,7 @@ RUN_STEPS: dict[str, Step] = {
     "new_aligned": _new_aligned,
     "new_part": _new_part,
     "new_pooled": _new_pooled,
+    "turn": _turn,
     "run": _run,
     "run_released": _run_released,
     "copy": _copy,

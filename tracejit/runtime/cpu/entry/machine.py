@@ -25,6 +25,7 @@ _NUMPY_API = {
     "PyArray_CopyInto": 50,
     "PyArray_Scalar": 60,
     "PyArray_NewFromDescr": 94,
+    "PyArray_Transpose": 123,
     "PyArray_EquivTypes": 182,
     "PyArray_SetBaseObject": 282,
 }
