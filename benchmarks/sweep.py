@@ -33,9 +33,12 @@ def arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     vector = rng.normal(size=1_000_000).astype(np.float32)
     matrix = rng.normal(size=(1000, 1000)).astype(np.float32)
+    positive = np.abs(vector) + np.float32(0.1)
     return {
         "V": vector,
-        "P": np.abs(vector) + np.float32(0.1),
+        "P": positive,
+        "C": (vector + 1j * positive)[:300_000].astype(np.complex64),
+        "B": (positive * 40).astype(np.int8),
         "M": matrix,
         "S": matrix[:100, :100].copy(),
         "D": rng.normal(size=(500, 400)),

@@ -1,6 +1,7 @@
 """Cumulative operations as LLVM functions: one order, whatever runs them."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -86,20 +87,64 @@ OPERATIONS = itertools.product(
 def test_operations(dtype: str, name: str, target: Target) -> None:
     rng = np.random.default_rng(9)
     kind = np.dtype(dtype).kind
-    if name == "cumprod" and kind == "f":
-        x = np.ones(3, dtype)
-        assert run_step(name, {"axis": 0, "reverse": False}, [x], target) is None
-        return
     for shape, axis in (((1203,), 0), ((90, 5), 0), ((3, 50), 1)):
         x = rng.normal(size=shape) * 9
         x = (np.abs(x) if kind == "u" else x).astype(dtype)
         if name == "cumsum" and kind == "f":
             x = np.round(x)  # sums of these are exact
+        if name == "cumprod" and kind == "f":
+            x = (-2.0) ** rng.integers(-1, 2, shape).astype(dtype)  # products of these
         params = {"axis": axis, "reverse": bool(axis)}
         found = run_step(name, params, [x], target)
         assert found is not None
         want = REGISTRY[name].evaluate([x], params)[0]
         np.testing.assert_array_equal(found.outputs[0], want)
+
+
+def near_one(rng: np.random.Generator, n: int) -> np.ndarray:
+    return 1 + rng.normal(size=n) * 0.01
+
+
+FACTORS = {
+    "near one": near_one,
+    "normal": lambda rng, n: rng.normal(size=n),
+    "vanishing": lambda rng, n: rng.uniform(0, 1, n),
+    "growing": lambda rng, n: rng.uniform(1, 3, n),
+    "with zeros": lambda rng, n: np.where(rng.random(n) < 0.01, 0, near_one(rng, n)),
+    "of all sizes": lambda rng, n: 10.0 ** rng.uniform(-30, 30, n),
+    "by turns": lambda rng, n: np.where(np.arange(n) % 2, 1e30, 1e-30),
+    "with NaN": lambda rng, n: np.where(rng.random(n) < 0.01, np.nan, 1.5),
+}
+PRODUCTS = itertools.product(FACTORS, ["f4", "f8"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "target"), on_targets(PRODUCTS, 3), ids=named
+)
+def test_products_of_floats(kind: str, dtype: str, target: Target) -> None:
+    """Parts of products neither overflow nor vanish where NumPy's do not."""
+    rng = np.random.default_rng(5)
+    info = np.finfo(dtype)
+    for shape in ((1,), (16,), (37,), (5000,), (3, 70), (70, 33)):
+        x = FACTORS[kind](rng, math.prod(shape)).astype(dtype).reshape(shape)
+        for axis, reverse in itertools.product(range(x.ndim), (False, True)):
+            params = {"axis": axis, "reverse": reverse}
+            with np.errstate(all="ignore"):
+                want = REGISTRY["cumprod"].evaluate([x], params)[0]
+            bits = set()
+            for threading, seed in THREADS:
+                found = run_step("cumprod", params, [x], target, threading, seed)
+                assert found is not None
+                (got,) = found.outputs
+                bits.add(got.tobytes())
+            assert len(bits) == 1
+            near = {
+                "rtol": 2 * info.eps * np.sqrt(x.shape[axis]),
+                "atol": 4 * info.tiny,
+            }
+            finite = np.isfinite(want) & (abs(want) < info.max / 2)
+            np.testing.assert_allclose(got[finite], want[finite], **near)
+            np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
 
 
 @ALL_TARGETS

@@ -11,8 +11,12 @@ so that errors grow with the number of leaves and not with that of elements, and
 wait for one addition of the one before. Where the axis lies along memory, a chunk is a
 vector; elsewhere it is 16 vectors, or scalars, of what lies side by side.
 
-Products of floats are not here: parts of them overflow where the whole does not. Nor
-are halves, which NumPy rounds at every step.
+Parts of products of floats may overflow, or vanish, where the whole does not. Chunks
+whose elements are neither large nor small are multiplied so, one chunk after another;
+others, and those in which the result leaves the range, element by element as NumPy
+does. Rows side by side are multiplied element by element anyway, many at a time.
+
+Halves are not here, as NumPy rounds them at every step.
 """
 
 from collections.abc import Sequence
@@ -85,6 +89,11 @@ class Cumulative:
         limits = np.iinfo(dtype)
         return int(limits.min if is_max else limits.max)
 
+    @property
+    def is_chained(self) -> bool:
+        """Whether chunks wait for what comes before them."""
+        return self.op == "mul" and is_real(self.out.dtype)
+
     def rest(self) -> Layout:
         """Return the other axes, the one that lies along memory last."""
         found = [
@@ -112,8 +121,6 @@ def write_cumulative(
     assert isinstance(axis, int)
     dtype = out.dtype
     if dtype.kind in "bc" or dtype in NARROW_FLOATS or not prod(out.shape):
-        return None
-    if op == "mul" and is_real(dtype):
         return None
     what = Cumulative(op, x, out, axis, bool(params["reverse"]))
     return _written(setting, what)
@@ -168,7 +175,10 @@ class _Rows:
                 self._row(pointer, str(number), column, k)
                 for k, pointer in enumerate(("%x", "%out"))
             ]
-            self._leaves(*at)
+            if self.what.is_chained:
+                self._chain(*at)
+            else:
+                self._leaves(*at)
             loop.yield_([])
         em.ret()
 
@@ -231,6 +241,20 @@ class _Rows:
             total = self._chunk(source, to, at, length - whole, before, total)
         return total
 
+    def _chain(self, source: str, to: str) -> None:
+        """Write a row chunk by chunk, each from what comes before it."""
+        em, length = self.em, self.what.length
+        product = constant(self.element, self.what.neutral, self.lanes)
+        write = self._product_along if self.is_along else self._product_across
+        whole = length // CHUNK * CHUNK
+        if whole:
+            with em.loop(0, whole, CHUNK, [(self._type, product)]) as loop:
+                (product,) = loop.carried
+                loop.yield_([write(source, to, loop.index, CHUNK, product)])
+            product = loop.results[0]
+        if length > whole:
+            write(source, to, whole, length - whole, product)
+
     def _chunk(
         self, source: str, to: str, at: Index, count: int, before: str, inner: str
     ) -> str:
@@ -255,16 +279,77 @@ class _Rows:
         value = self._turned(
             self._load(here, count, none, self._step(0)), self._step(0)
         )
-        step = 1
-        while step < CHUNK:
-            order = [CHUNK + k if k < step else k - step for k in range(CHUNK)]
-            value = self._combined(self._shuffled(value, none, order), value, CHUNK)
-            step *= 2
+        value = self._scanned(value, none)
         value = self._combined(em.splat(self.element, inner, CHUNK), value, CHUNK)
         total = em.op(f"extractelement {type_} {value}, i64 {count - 1}")
         value = self._combined(em.splat(self.element, before, CHUNK), value, CHUNK)
         self._store(there, count, value)
         return total
+
+    def _product_along(
+        self, source: str, to: str, at: Index, count: int, before: str
+    ) -> str:
+        """Write a chunk of products; return the last one."""
+        em, type_ = self.em, vec(self.element, CHUNK)
+        none = constant(self.element, self.what.neutral, CHUNK)
+        here, there = (self._place(p, at, k, count) for k, p in enumerate((source, to)))
+        given = self._turned(
+            self._load(here, count, none, self._step(0)), self._step(0)
+        )
+        value = self._scanned(given, none)
+        value = self._combined(em.splat(self.element, before, CHUNK), value, CHUNK)
+        is_odd = self._leaves_range(given, value, before)
+        with em.if_(is_odd, [(type_, value)], unlikely=True) as rare:
+            rare.yield_([self._one_by_one(given, before)])
+        (value,) = rare.results
+        self._store(there, count, value)
+        return em.op(f"extractelement {type_} {value}, i64 {count - 1}")
+
+    def _scanned(self, value: str, none: str) -> str:
+        """Return what each element and those before it in a chunk come to."""
+        step = 1
+        while step < CHUNK:
+            order = [CHUNK + k if k < step else k - step for k in range(CHUNK)]
+            value = self._combined(self._shuffled(value, none, order), value, CHUNK)
+            step *= 2
+        return value
+
+    def _leaves_range(self, given: str, value: str, before: str) -> str:
+        """Whether parts of a product may have left the range of normal numbers.
+
+        What is zero, infinite or NaN before it stays what it is.
+        """
+        em, info = self.em, np.finfo(self.what.out.dtype)
+        most = 2.0 ** (info.maxexp // CHUNK - 1)
+        inside = self._between(given, 1 / most, most, CHUNK)
+        normal = self._between(value, float(info.tiny), float(info.max), CHUNK)
+        ended = self._between(before, float(info.tiny), float(info.max), 1)
+        ended = em.splat("i1", em.op(f"xor i1 {ended}, true"), CHUNK)
+        mask = vec("i1", CHUNK)
+        normal = em.op(f"or {mask} {normal}, {ended}")
+        fine = em.op(f"and {mask} {inside}, {normal}")
+        ones = constant("i1", True, CHUNK)
+        return em.any_lane(em.op(f"xor {mask} {fine}, {ones}"), CHUNK)
+
+    def _between(self, value: str, low: float, high: float, lanes: int) -> str:
+        """Return the mask of values whose size is in a range."""
+        em, type_ = self.em, vec(self.element, lanes)
+        size = em.intrinsic("llvm.fabs", type_, value)
+        least, most = (constant(self.element, x, lanes) for x in (low, high))
+        above = em.op(f"fcmp oge {type_} {size}, {least}")
+        below = em.op(f"fcmp ole {type_} {size}, {most}")
+        return em.op(f"and {vec('i1', lanes)} {above}, {below}")
+
+    def _one_by_one(self, given: str, product: str) -> str:
+        em, type_ = self.em, vec(self.element, CHUNK)
+        value = "poison"
+        for k in range(CHUNK):
+            x = em.op(f"extractelement {type_} {given}, i64 {k}")
+            product = self._combined(product, x, 1)
+            value = em.op(
+                f"insertelement {type_} {value}, {self.element} {product}, i64 {k}"
+            )
+        return value
 
     def _step(self, k: int) -> int:
         step = self.what.steps[k]
@@ -311,26 +396,36 @@ class _Rows:
 
     # A chunk that is many vectors, one for each place along the axis
 
+    def _product_across(
+        self, source: str, to: str, at: Index, count: int, before: str
+    ) -> str:
+        """Write a chunk of products; return the last ones."""
+        for k in range(count):
+            given = self._read(self._moved(source, at, k, 0))
+            before = self._combined(before, given)
+            self._write(before, self._moved(to, at, k, 1))
+        return before
+
     def _across(
         self, source: str, to: str, at: Index, count: int, before: str, inner: str
     ) -> str:
-        em = self.em
         values = [self._read(self._moved(source, at, k, 0)) for k in range(count)]
         step = 1
         while step < CHUNK:
             for k in reversed(range(step, count)):
                 values[k] = self._combined(values[k - step], values[k])
             step *= 2
-        type_ = vec(self.cell, self.lanes)
         for k, value in enumerate(values):
             values[k] = self._combined(inner, value)
-            result = self._combined(before, values[k])
-            place = self._moved(to, at, k, 1)
-            if self.mask is None:
-                em.store(type_, result, place, self.size)
-            else:
-                em.masked_store(type_, result, place, self.mask, self.size)
+            self._write(self._combined(before, values[k]), self._moved(to, at, k, 1))
         return values[-1]
+
+    def _write(self, value: str, at: str) -> None:
+        type_ = vec(self.cell, self.lanes)
+        if self.mask is None:
+            self.em.store(type_, value, at, self.size)
+        else:
+            self.em.masked_store(type_, value, at, self.mask, self.size)
 
     def _moved(self, pointer: str, at: Index, k: int, which: int) -> str:
         step = self._step(which)
