@@ -35,6 +35,7 @@ FUNCTIONS = {
     "swapped": (lambda t: np.swapaxes(t, 0, 2) > 0, T),
     "an axis of one": (lambda t: (t[:, :1] + 1).transpose(2, 1, 0), T),
     "moved": (lambda t: np.moveaxis(t, 0, -1).astype("f4"), T),
+    "conditional": (lambda m: np.where(m.T > 0, m.T, 0), M),
     "scan": (lambda m: tj.scan(lambda c, r: (c + r, c * r), m[0], m)[1].T, M),
     "of rank 1": (lambda m: m[:, 0] + 1, M),
 }

@@ -370,6 +370,12 @@ def _should_swap(padded: Sequence[list[int]], outer: int, inner: int) -> bool | 
     return told
 
 
+def kept_layout(shadows: Sequence[np.ndarray], aval: ShapedArray) -> np.ndarray | None:
+    """Return a blank laid out as NumPy lays out a new result; None for C order."""
+    order = result_layout(shadows, aval.shape)
+    return None if order == [*range(aval.ndim)] else layout_of(order, aval)
+
+
 def layout_of(order: Sequence[int], aval: ShapedArray) -> np.ndarray:
     """Return a dense blank whose axes lie in memory in `order`, outermost first."""
     inner = ShapedArray(tuple(aval.shape[d] for d in order), aval.dtype)

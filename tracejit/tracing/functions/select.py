@@ -49,7 +49,8 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     b = trace.builder
     full = [a if not a.aval.shape else broadcast_to(b, a, shape) for a in atoms]
     out = broadcast_to(b, trace.emit(select_p, *full), shape)
-    return trace.result(out)
+    shadows = [v.shadow for v in (cond, on_true, on_false)]
+    return trace.result(out, layout=ufuncs.kept_layout(shadows, out.aval))
 
 
 @implements(np.clip)
