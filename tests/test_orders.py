@@ -100,6 +100,32 @@ def test_loops_run_as_results_lie() -> None:
     assert [*step.schedule.loops] == [a.name for a in reversed(step.kernel.axes)]
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda x: np.ascontiguousarray(x),
+        lambda x: np.asfortranarray(x),
+        lambda x: np.array(x),
+        lambda x: np.copy(x),
+        lambda x: np.array(x, order="C"),
+        lambda x: np.asarray(x, order="F"),
+        lambda x: x.copy(),
+        lambda x: x.copy("F"),
+        lambda x: x.copy("A"),
+        lambda x: x.copy("K"),
+        lambda x: x.astype(np.float64),
+        lambda x: x.astype(np.float64, order="C"),
+    ],
+)
+def test_copies_lie_as_asked(made) -> None:
+    for turn in (lambda m: m, lambda m: m.T, lambda m: (m @ m.T).T):
+
+        def f(m, turn=turn):
+            return made(turn(m)) * 1
+
+        assert_alike(tj.jit(f)(M), f(M))
+
+
 def test_order_of_axes() -> None:
     assert order_of_axes(T) is None
     assert order_of_axes(T.transpose(2, 0, 1)) == (1, 2, 0)

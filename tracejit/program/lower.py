@@ -412,9 +412,11 @@ class _Lowering:
         copied: tuple[Var, Shape] | None = None
         while isinstance(x, Var) and x in made_by:
             eqn = made_by[x]
-            if eqn.primitive is transpose_p:
+            if eqn.primitive is transpose_p and not _is_reshape(eqn):
                 moved = zip(ints(eqn.params, "perm"), strides, strict=True)
                 x, strides = eqn.invars[0], tuple(s for _, s in sorted(moved))
+                if strides != contiguous(x.aval.shape):  # a copy writes faster
+                    break
                 continue
             if not _is_reshape(eqn):
                 return (x, strides) if self._can_claim(x, made_by) else copied

@@ -257,9 +257,7 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     if isinstance(x, Tracer):
         if fn.__name__ == "asarray_chkfinite":
             functions.require(np.isfinite(x), "array must not contain infs or NaNs")
-        out = _of_tracer(x, dtype, copy)
-        if fn.__name__ == "asfortranarray" and not out.flags.f_contiguous:
-            return out.copy("F")
+        out = _in_order(_of_tracer(x, dtype, copy), fn.__name__, kwargs.get("order"))
         is_row = fn.__name__ in ("ascontiguousarray", "asfortranarray")
         return _at_least(out, kwargs.get("ndmin", int(is_row)))
     if isinstance(x, list | tuple):
@@ -273,13 +271,22 @@ def _from_array(trace: Trace, fn: Fn, args: Any, kwargs: Any) -> Any:
     return _made(trace, fn, args, kwargs)
 
 
+def _in_order(x: Tracer, name: str, order: str | None) -> Tracer:
+    """Return an array that is contiguous in the order that is asked for, if any is."""
+    wanted = {"ascontiguousarray": "C", "asfortranarray": "F"}.get(name, order)
+    is_there = {"C": x.flags.c_contiguous, "F": x.flags.f_contiguous}
+    if x.kind is not Kind.ARRAY or is_there.get(wanted or "K", True):
+        return x
+    return x.copy("C" if wanted == "C" else "F")
+
+
 def _of_tracer(x: Tracer, dtype: Any, copy: bool | None) -> Tracer:
     out = x if dtype is None else x.astype(dtype, copy=False)
     if x.kind is not Kind.ARRAY:
         return out.as_scalar(Kind.ARRAY)
     if copy is False and out is not x:
         raise ValueError("Unable to avoid copy while creating an array as requested.")
-    return x.copy() if out is x and copy else out
+    return x.copy("K") if out is x and copy else out
 
 
 def _at_least(x: Tracer, ndmin: int) -> Tracer:

@@ -26,7 +26,7 @@ from .bit_views import BitView
 from .flat import FlatView
 from .refusals import array_wanted, concretization_error, refused
 from .source import calls_ufunc, user_line
-from .storage import Array, Kind, Storage
+from .storage import Array, Kind, Storage, blank
 from .views import (
     ImaginaryPart,
     Order,
@@ -630,8 +630,15 @@ class Tracer(Shadowed):
         if here is not self.home:
             return here.lift(self).copy(order)
         known = self.shadow.copy(order) if self.is_known else None
-        layout = None if order == "C" else self.shadow
-        return self.home.result(self.read(), known, layout)
+        return self.home.result(self.read(), known, self._layout(order))
+
+    def _layout(self, order: str) -> Array | None:
+        """Return an array laid out as a copy of this one is; None for C order."""
+        if order == "K":
+            return self.shadow
+        in_fortran = order == "F" or (order == "A" and self.shadow.flags.f_contiguous)
+        turned = ShapedArray(self.shape[::-1], self.dtype)
+        return blank(turned).T if in_fortran else None
 
     def __copy__(self) -> "Tracer":
         return self.copy()
@@ -657,7 +664,7 @@ class Tracer(Shadowed):
         with np.errstate(all="ignore"):
             known = self.shadow.astype(target) if self.is_known else None
         kind = Kind.SCALAR if self.kind is Kind.PYTHON else self.kind
-        return self.home.result(self.convert(target), known, self.shadow, kind)
+        return self.home.result(self.convert(target), known, self._layout(order), kind)
 
     def __getattr__(self, name: str) -> Any:
         method = METHODS.get(name)

@@ -83,13 +83,11 @@ def _along_one_axis(form: str) -> Rule:
         length = _checked(extent if n is None else operator.index(n))
         x = _resize(x, length // 2 + 1 if form == "irfft" else length, d)
         factor = _scale(norm, length, inverse)
-        if is_real:
-            half = wrap(
-                trace, trace.emit(fft_p, x.read(), form="rfft", axis=d, n=length)
-            )
-            return _of_real(half, d, length, inverse, factor)
-        atom = trace.emit(fft_p, x.read(), form=form, axis=d, n=length)
+        used = "rfft" if is_real else form
+        atom = trace.emit(fft_p, x.read(), form=used, axis=d, n=length)
         result = wrap(trace, atom)
+        if is_real:
+            return _of_real(result, d, length, inverse, factor)
         result = result if factor == 1.0 else result * factor
         is_half = form == "irfft" and given.dtype == np.float16
         return result.astype(np.float16) if is_half else result
