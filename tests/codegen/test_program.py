@@ -361,9 +361,9 @@ def test_singular_matrix(name: str, text: str) -> None:
 
 def test_host_calls() -> None:
     """What no compiled loop does: Python is called back."""
-    x = np.random.default_rng(0).normal(size=(6, 9))[:, ::-2]
+    x = np.random.default_rng(0).normal(size=(6, 9)).astype("f2")[:, ::-2]
     b = ProgramBuilder()
-    ordered, total = b.temporary(x.shape, "f8"), b.output(x.shape, "f8")
+    ordered, total = b.temporary(x.shape, "f2"), b.output(x.shape, "f2")
     steps = [
         extern("sort", [b.input(x)], [ordered], axis=1),
         extern("cumprod", [ordered], [total], axis=1, reverse=False),
