@@ -51,8 +51,8 @@ def _has_room(z: Pair) -> bool:
     return z.re.aval.dtype != dt.FLOAT64
 
 
-def _scale(make: Maker, z: Pair) -> tuple[Atom, Atom]:
-    """Return 2^n for doubles that are large or small, and n; else 1 and 0."""
+def _by_size(make: Maker, z: Pair) -> Callable[[float, float, float], Atom]:
+    """Return a choice of a number: for large doubles, for small ones, for others."""
     size = make.call("maximum", *map(make.abs, z))
     is_large, is_small = make.is_above(size, _LARGE), make.is_below(size, _SMALL)
 
@@ -62,7 +62,7 @@ def _scale(make: Maker, z: Pair) -> tuple[Atom, Atom]:
             is_large, make.number(large, size), make.select(is_small, *numbers)
         )
 
-    return choice(2.0**_DOWN, 2.0**_UP, 1.0), choice(_DOWN, _UP, 0.0)
+    return choice
 
 
 # --- exponentials -----------------------------------------------------------------
@@ -124,9 +124,11 @@ def _log_of_size(make: Maker, z: Pair, has_room: bool) -> Atom:
     x, y = (make.call(p, *map(make.abs, z)) for p in ("maximum", "minimum"))
     if has_room:
         return _log_of_squares(make, z, x, y)
-    factor, power = _scale(make, z)
+    choice = _by_size(make, z)
+    factor = choice(2.0**_DOWN, 2.0**_UP, 1.0)
     size = make.call("hypot", *(make.mul(part, factor) for part in z))
-    far = make.sub(make.call("log", size), make.mul(power, log(2)))
+    shift = choice(_DOWN * log(2), _UP * log(2), 0.0)
+    far = make.sub(make.call("log", size), shift)
     near = make.mul(make.call("log1p", _square_less_one(make, x, y)), 0.5)
     is_near = make.both(make.is_above(size, 0.5), make.is_below(size, 2.0))
     return make.select(is_near, near, far)
@@ -236,10 +238,11 @@ def _sqrt(make: Maker, z: Pair) -> Pair:
         squares = (make.mul(part, part) for part in wide)
         size = make.call("sqrt", make.add(*squares))
         return _rounded(make, _root(make, wide, size), z)
-    factor, power = _scale(make, z)
+    choice = _by_size(make, z)
+    factor = choice(2.0**_DOWN, 2.0**_UP, 1.0)
     scaled = Pair(*(make.mul(part, factor) for part in z))
     root = _root(make, scaled, make.call("hypot", *scaled))
-    back = make.call("exp2", make.mul(power, -0.5))
+    back = choice(2.0 ** (-_DOWN // 2), 2.0 ** (-_UP // 2), 1.0)
     return Pair(*(make.mul(part, back) for part in root))
 
 

@@ -273,41 +273,47 @@ class _Rows:
     def _along(
         self, source: str, to: str, at: Index, count: int, before: str, inner: str
     ) -> str:
-        em, type_ = self.em, vec(self.element, CHUNK)
-        none = constant(self.element, self.what.neutral, CHUNK)
-        here, there = (self._place(p, at, k, count) for k, p in enumerate((source, to)))
-        value = self._turned(
-            self._load(here, count, none, self._step(0)), self._step(0)
-        )
-        value = self._scanned(value, none)
-        value = self._combined(em.splat(self.element, inner, CHUNK), value, CHUNK)
-        total = em.op(f"extractelement {type_} {value}, i64 {count - 1}")
-        value = self._combined(em.splat(self.element, before, CHUNK), value, CHUNK)
-        self._store(there, count, value)
+        value = self._scanned(self._given(source, at, count))
+        value = self._after(inner, value)
+        total = self._last(value, count)
+        self._store(self._place(to, at, 1, count), count, self._after(before, value))
         return total
 
     def _product_along(
         self, source: str, to: str, at: Index, count: int, before: str
     ) -> str:
         """Write a chunk of products; return the last one."""
-        em, type_ = self.em, vec(self.element, CHUNK)
-        none = constant(self.element, self.what.neutral, CHUNK)
-        here, there = (self._place(p, at, k, count) for k, p in enumerate((source, to)))
-        given = self._turned(
-            self._load(here, count, none, self._step(0)), self._step(0)
-        )
-        value = self._scanned(given, none)
-        value = self._combined(em.splat(self.element, before, CHUNK), value, CHUNK)
+        given = self._given(source, at, count)
+        value = self._after(before, self._scanned(given))
         is_odd = self._leaves_range(given, value, before)
-        with em.if_(is_odd, [(type_, value)], unlikely=True) as rare:
+        carried = [(vec(self.element, CHUNK), value)]
+        with self.em.if_(is_odd, carried, unlikely=True) as rare:
             rare.yield_([self._one_by_one(given, before)])
         (value,) = rare.results
-        self._store(there, count, value)
-        return em.op(f"extractelement {type_} {value}, i64 {count - 1}")
+        self._store(self._place(to, at, 1, count), count, value)
+        return self._last(value, count)
 
-    def _scanned(self, value: str, none: str) -> str:
+    @property
+    def _none(self) -> str:
+        return constant(self.element, self.what.neutral, CHUNK)
+
+    def _given(self, source: str, at: Index, count: int) -> str:
+        """Load a chunk, in the order of the operation."""
+        here, step = self._place(source, at, 0, count), self._step(0)
+        return self._turned(self._load(here, count, self._none, step), step)
+
+    def _after(self, before: str, value: str) -> str:
+        """Return a chunk combined with what comes before all of it."""
+        every = self.em.splat(self.element, before, CHUNK)
+        return self._combined(every, value, CHUNK)
+
+    def _last(self, value: str, count: int) -> str:
+        type_ = vec(self.element, CHUNK)
+        return self.em.op(f"extractelement {type_} {value}, i64 {count - 1}")
+
+    def _scanned(self, value: str) -> str:
         """Return what each element and those before it in a chunk come to."""
-        step = 1
+        none, step = self._none, 1
         while step < CHUNK:
             order = [CHUNK + k if k < step else k - step for k in range(CHUNK)]
             value = self._combined(self._shuffled(value, none, order), value, CHUNK)
