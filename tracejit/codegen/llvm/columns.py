@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...kernels.kernel import Compute, KernelOp, Load, Reduce, Value
+from ...kernels.pieces import needed_for
 from ...kernels.tree import LANES, LEAF
 from .dense import DenseNest
 from .elementwise import combine
@@ -79,6 +80,7 @@ class ColumnSums:
         self.size = bits_of(self.element) // 8
         self.type = vec(self.element, lanes)
         self.total: str | None = None
+        self.needs_places = False
 
     def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
         """Add one row's vector. Lanes beyond the last column hold anything."""
@@ -113,7 +115,7 @@ class ColumnSums:
 
     def slot(self, base: str, number: Index) -> str:
         """Return the address of row `number` of the stack, from `base` on."""
-        return self._at(base, multiply(self.em, number, self.width))
+        return self.em.row(self.element, base, multiply(self.em, number, self.width))
 
     def copy(self, source: str, to: str) -> None:
         """Copy a row of sums."""
@@ -196,7 +198,8 @@ class ColumnNest(DenseNest):
             return None
         if sum(map(self.plan.time, shared)) > _REPEATED:
             return None
-        first = replace(first, direct=(), inner=(*shared, *first.inner))
+        inner = needed_for((*shared, *first.inner), first.inner)
+        first = replace(first, direct=(), inner=tuple(inner))
         last = replace(last, direct=(*shared, *last.direct))
         if any(op.axes != rows or not is_float_sum(op) for op in first.done):
             return None

@@ -157,11 +157,14 @@ class Evaluator:
     em : Emitter
     extents : mapping of axis to int
     index : mapping of axis to Index
-        Positions along the axes of open loops; of the vector axis, that of lane 0.
+        Positions along the axes of open loops; of the vector axis, that of the first
+        vector of a block.
     vector_axis : str or None
     lanes : int
-    values : callable-free mapping of name to (register, element type, is vector)
+    values : mapping of name to (register, is vector)
         Integer kernel values, for indices read from memory, widened to i64.
+    offset : int
+        How far lane 0 is from the start of the block.
     """
 
     def __init__(
@@ -172,6 +175,7 @@ class Evaluator:
         vector_axis: str | None,
         lanes: int,
         values: Mapping[str, tuple[str, bool]],
+        offset: int,
     ) -> None:
         self._em = em
         self._extents = extents
@@ -179,6 +183,7 @@ class Evaluator:
         self._axis = vector_axis
         self._lanes = lanes
         self._values = values
+        self._offset = offset
 
     def is_vector(self, index: Affine) -> bool:
         """Tell whether an expression differs between lanes."""
@@ -250,7 +255,9 @@ class Evaluator:
 
     def _scalar_atom(self, atom: IndexAtom) -> Index:
         if isinstance(atom, AxisIndex):
-            return self._index[atom.axis]
+            first = self._index[atom.axis]
+            is_moved = atom.axis == self._axis
+            return add(self._em, first, self._offset) if is_moved else first
         if isinstance(atom, ValueIndex):
             return self._values[atom.value][0]
         inner = self.scalar(atom.inner)

@@ -605,6 +605,8 @@ class Nest:
         value = self._operand(op.operand, unit, self.lanes if wide else 1)
         flat: Index = 0
         for axis in op.axes:
+            if not state.needs_places:
+                break
             flat = multiply(self.em, flat, self.extents[axis])
             flat = add(self.em, flat, self._position(axis, unit))
         mask = self._mask(unit) if self.axis in op.axes else None
@@ -694,9 +696,6 @@ class Nest:
         return sorted(names)
 
     def _evaluator(self, names: Sequence[str], unit: int) -> Evaluator:
-        index = dict(self.index)
-        if self.axis in index:
-            index[self.axis] = self._position(self.axis, unit)
         values = {}
         for name in names:
             value = self.analysis.values[name]
@@ -705,7 +704,15 @@ class Nest:
             lanes = self.lanes if wide else 1
             register = convert(self.em, register, value.dtype, INT64, lanes)
             values[name] = register, wide
-        return Evaluator(self.em, self.extents, index, self.axis, self.lanes, values)
+        return Evaluator(
+            self.em,
+            self.extents,
+            dict(self.index),
+            self.axis,
+            self.lanes,
+            values,
+            unit * self.lanes,
+        )
 
     def access(self, op: Load | Store) -> Access:
         """Return where an operation reads or writes."""
@@ -736,7 +743,10 @@ class Nest:
 
     def _moved(self, access: Access, pointer: str, axis: str, index: Index) -> str:
         step = multiply(self.em, index, access.linear.get(axis, 0))
-        return self.em.gep(memory_type(access.dtype), pointer, step)
+        cell = memory_type(access.dtype)
+        if axis == self.axis:
+            return self.em.gep(cell, pointer, step)
+        return self.em.row(cell, pointer, step)
 
     def advance(self, ops: Sequence[KernelOp], axis: str, index: Index) -> None:
         """Move the pointers of what is inside a loop along its axis, once for all."""

@@ -60,8 +60,15 @@ class Sink(Protocol):
 
     op: Reduce
 
+    @property
+    def needs_places(self) -> bool:
+        """Whether `update` needs to know which elements it takes."""
+
     def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
-        """Take in one vector; `flat` is the position of its first element."""
+        """Take in one vector; `flat` is the position of its first element.
+
+        It is 0 for accumulators that do not need it.
+        """
 
 
 class State(Sink, Protocol):
@@ -149,6 +156,7 @@ class _InRegisters:
 
     em: Emitter
     regs: list[tuple[str, str]]
+    needs_places = False
 
     def _sizes(self) -> list[int]:
         sizes = []
@@ -283,6 +291,8 @@ class ArgFold(_InRegisters):
     it was in: `finish` adds where in a block the lane is. A lane starts with the worst
     value in the first block, so that places are right even where nothing is better.
     """
+
+    needs_places = True
 
     def __init__(self, em: Emitter, op: Reduce, shape: Shape) -> None:
         self.em, self.op, self.shape = em, op, shape

@@ -72,6 +72,11 @@ class TreeSum:
         """Whether each virtual lane is one element, and a vector of results at most."""
         return self.single_axis and 0 < self.count <= LANES and not self.shape.across
 
+    @property
+    def needs_places(self) -> bool:
+        """Whether elements are added to lanes in memory, by where they are."""
+        return self.kept is None and not self.in_registers
+
     def begin(self) -> None:
         """Start the only leaf of a sum over several axes."""
         if not self.single_axis and 0 < self.count <= LEAF:
@@ -179,7 +184,7 @@ class TreeSum:
         if isinstance(leaf, int):
             return self.em.gep(self.element, self.stack, leaf.bit_count() * size)
         ones = self.em.intrinsic("llvm.ctpop", "i64", leaf)
-        return self.em.gep(self.element, self.stack, multiply(self.em, ones, size))
+        return self.em.row(self.element, self.stack, multiply(self.em, ones, size))
 
     def _merge(self, leaf: Index) -> None:
         em = self.em

@@ -267,7 +267,7 @@ class _Gemm:
         with self.em.loop(*limits, 1) as loop:
             types = (self.operand, self.operand, self.element)
             moved = [
-                self.em.gep(t, p, multiply(self.em, loop.index, s))
+                self.em.row(t, p, multiply(self.em, loop.index, s))
                 for t, p, s in zip(types, pointers, strides, strict=True)
             ]
             self._batches(level + 1, (moved[0], moved[1], moved[2]))
@@ -361,13 +361,13 @@ class _Gemm:
         def strip(j: Index, columns: int) -> None:
             vectors = -(-columns // self.lanes)
             step = depth if self.blocking.pack_b else self.problem.b[1]
-            right = self._at(b, multiply(self.em, j, step))
-            to = self._at(c, j)
+            right = self._row_at(b, multiply(self.em, j, step))
+            to = self._row_at(c, j)
 
             def panel(i: Index, count: int) -> None:
                 tile = Tile(count, vectors, columns % self.lanes)
-                left = self._at(a, scaled(self.em, i, self.apart))
-                out = self._at(to, multiply(self.em, i, self.problem.c[0]))
+                left = self._row_at(a, scaled(self.em, i, self.apart))
+                out = self._row_at(to, multiply(self.em, i, self.problem.c[0]))
                 self._call(tile, left, right, out, depth, more, (i, j))
 
             self._pieces(self.problem.m, self.blocking.rows[vectors - 1], rows, panel)
@@ -493,3 +493,6 @@ class _Gemm:
 
     def _at(self, pointer: str, offset: Index) -> str:
         return self.em.gep(self.element, pointer, offset)
+
+    def _row_at(self, pointer: str, offset: Index) -> str:
+        return self.em.row(self.element, pointer, offset)

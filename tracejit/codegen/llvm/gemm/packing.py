@@ -41,6 +41,9 @@ class _Copies:
     def _at(self, pointer: str, offset: Index) -> str:
         return self.em.gep(self.element, pointer, offset)
 
+    def _row_at(self, pointer: str, offset: Index) -> str:
+        return self.em.row(self.element, pointer, offset)
+
     def _load(self, at: str, mask: str | None) -> str:
         if mask is None:
             return self.em.load(self.type, at, self.size)
@@ -78,8 +81,8 @@ class PackA(_Copies):
         inner: Index = rows if along_rows else depth
         axis = 1 if along_rows else 0
         with em.loop(0, outer, 1) as loop:
-            here = self._at(source, multiply(em, loop.index, self.strides[axis]))
-            there = self._at(to, multiply(em, loop.index, self.packed[axis]))
+            here = self._row_at(source, multiply(em, loop.index, self.strides[axis]))
+            there = self._row_at(to, multiply(em, loop.index, self.packed[axis]))
             self._row(here, there, inner, self.strides[1 - axis])
             loop.yield_([])
 
@@ -148,8 +151,8 @@ class PackPanels(_Copies):
         """Write the copy of `depth` columns of the rows that `panels` runs over."""
         em = self.em
         with em.loop(0, depth, 1) as loop:
-            column = self._at(source, multiply(em, loop.index, self.step))
-            to_column = self._at(to, multiply(em, loop.index, self.height))
+            column = self._row_at(source, multiply(em, loop.index, self.step))
+            to_column = self._row_at(to, multiply(em, loop.index, self.height))
 
             def panel(i: Index, rows: int) -> None:
                 there = self._at(to_column, multiply(em, i, self.apart))
@@ -205,8 +208,8 @@ class PackB(_Copies):
         """Write the copy of `depth` rows of the strips that `strips` runs over."""
 
         def strip(j: Index, columns: int) -> None:
-            here = self._at(source, multiply(self.em, j, self.strides[1]))
-            there = self._at(to, multiply(self.em, j, depth))
+            here = self._row_at(source, multiply(self.em, j, self.strides[1]))
+            there = self._row_at(to, multiply(self.em, j, depth))
             if self.strides[1] == 1:
                 self._rows(here, there, depth, columns)
             elif self.strides[0] == 1:
@@ -224,8 +227,8 @@ class PackB(_Copies):
     def _rows(self, source: str, to: str, depth: int, columns: int) -> None:
         em = self.em
         with em.loop(0, depth, 1) as loop:
-            here = self._at(source, multiply(em, loop.index, self.strides[0]))
-            there = self._at(to, multiply(em, loop.index, self.width))
+            here = self._row_at(source, multiply(em, loop.index, self.strides[0]))
+            there = self._row_at(to, multiply(em, loop.index, self.width))
             for first, count in self._vectors(columns):
                 mask = lanes_mask(self.lanes, count) if count < self.lanes else None
                 value = self._load(self._at(here, first), mask)
@@ -242,8 +245,8 @@ class PackB(_Copies):
             self._squares(source, to, whole, depth - whole, columns)
 
     def _squares(self, source: str, to: str, k: Index, rows: int, columns: int) -> None:
-        here = self._at(source, k)
-        there = self._at(to, multiply(self.em, k, self.width))
+        here = self._row_at(source, k)
+        there = self._row_at(to, multiply(self.em, k, self.width))
         for first, count in self._vectors(columns):
             values = [
                 ("ptr", self._at(here, first * self.strides[1])),
@@ -259,8 +262,8 @@ class PackB(_Copies):
         """Copy element by element."""
         em, (by_row, by_column) = self.em, self.strides
         with em.loop(0, depth, 1) as loop:
-            row = self._at(source, multiply(em, loop.index, by_row))
-            there = self._at(to, multiply(em, loop.index, self.width))
+            row = self._row_at(source, multiply(em, loop.index, by_row))
+            there = self._row_at(to, multiply(em, loop.index, self.width))
             last = (columns - 1) // self.lanes * self.lanes
             em.store(self.type, self.zero, self._at(there, last), self.size)
             with em.loop(0, columns, 1) as inner:
