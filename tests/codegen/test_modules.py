@@ -109,6 +109,31 @@ def test_each_function_is_compiled_once(small_pieces: None) -> None:
     ]
 
 
+def test_long_functions_are_modules_that_programs_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(modules, "SHARED", 1)
+    both, _ = modules_of(UNITS)
+    one, _ = modules_of({"second": UNITS["second"]})
+    (shared,) = [text for text in both if text in one]
+    assert DEFINED.findall(shared) == [("hidden", "read")]
+    compiled = engine_for(host_target()).compile
+    assert run([compiled(text) for text in both]) == 42
+
+
+def test_functions_that_call_one_another_are_compiled_once() -> None:
+    def waves(x: np.ndarray) -> np.ndarray:
+        for k in range(20):
+            x = np.sin(x) * (1 + k)
+        return x
+
+    program = tj.jit(waves).compile(np.ones(64, np.float32)).executable.program
+    found: list[str] = []
+    emit_program(program, host_target(), resolve_loop, ready=found.append)
+    names = Counter(n for text in found for _, n in DEFINED.findall(text))
+    assert "tracejit.payne_hanek" in names and set(names.values()) == {1}
+
+
 def layers(x: np.ndarray, *weights: np.ndarray) -> np.ndarray:
     for w in weights:
         x = np.tanh(x @ w.T) + np.sin(x @ w) + x

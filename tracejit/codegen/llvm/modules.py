@@ -2,10 +2,11 @@
 
 Needs the functions as they are written, by the symbols that the host function calls. A
 module is given away as soon as it is long enough, and is compiled while others are
-written. Tables of constants each module has; functions that kernels share (tiles of
-products, elementary functions) are with the first one that calls them, so that they are
-compiled once. What other modules call is *hidden*: seen by what is linked with it, and
-by nothing else.
+written. Tables of constants each module has. Functions that kernels share (tiles of
+products, elementary functions) are compiled once: long ones are modules of their own,
+whose object code is found on disk by all programs that have them, and short ones are
+with the first that calls them. What other modules call is *hidden*: seen by what is
+linked with it, and by nothing else.
 
 The modules depend on the text alone, not on how many threads compile them.
 """
@@ -16,8 +17,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from .target import Target
 from .text import module_text
 
-# Text that is worth a module: LLVM takes 20 ms for it, and 2 for a single instruction.
-PIECE = 24_000
+# Text that is worth a module: LLVM takes 1 ms for 1,000, and 1 for a single instruction.
+PIECE = 16_000
+SHARED = 4_000  # of a function that other programs may have as well
 SHARE = 8  # later modules have at least this part of what is written: a dozen or two
 _SYMBOL = re.compile(r"@([\w.$]+)")
 _HEADER = re.compile(r"^define internal (.*?@([\w.$]+)\(.*\)) [^()]*\{$", re.MULTILINE)
@@ -53,10 +55,15 @@ class Modules:
     def add(self, symbol: str, text: str) -> None:
         """Add a kernel or a step, complete with the functions that it alone calls."""
         self._units.append(text)
-        for name in self._needed([text], self._headers):
-            is_new = name not in self._headers
-            if is_new and _is_function(self.globals_.get(name, "")):
-                self._enter(name, self.globals_[name])
+        texts = {name: self.globals_[name] for name in self._new_functions(text)}
+        for name, function in (*texts.items(), (symbol, text)):
+            self._headers[name] = _header(name, function)
+        for name, function in texts.items():
+            if len(function) < SHARED:
+                self._enter(name, function)
+            else:
+                self._total += len(function)
+                self._give({name: function})
         self._enter(symbol, text)
         if self._size >= max(PIECE, self._total // SHARE):
             self._give(self._group)
@@ -80,9 +87,16 @@ class Modules:
             self._give({**self._group, "": main})
         return whole
 
+    def _new_functions(self, text: str) -> list[str]:
+        """Return the functions that a text shares with others, if it is the first."""
+        return [
+            name
+            for name in self._needed([text], self._headers)
+            if name not in self._headers and _is_function(self.globals_.get(name, ""))
+        ]
+
     def _enter(self, symbol: str, text: str) -> None:
         self._group[symbol] = text
-        self._headers[symbol] = _header(symbol, text)
         self._size += len(text)
         self._total += len(text)
 
