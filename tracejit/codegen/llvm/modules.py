@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from .target import Target
 from .text import module_text
 
-# Text that is worth a module: LLVM takes 1 ms for 1,000, and 1 for a single instruction.
+# Text that is worth a module: LLVM takes 1 ms for 1,000, and 1 ms for each module.
 PIECE = 16_000
 SHARED = 4_000  # of a function that other programs may have as well
 SHARE = 8  # later modules have at least this part of what is written: a dozen or two
