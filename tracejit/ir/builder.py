@@ -129,7 +129,7 @@ class Builder:
                 return tuple(replaced)
         return None
 
-    def _operands(self, ins: Sequence[Atom]) -> frozenset[Head]:
+    def _operands(self, ins: Sequence[Atom]) -> tuple[Head, ...]:
         """Return what rules ask first: what operands are, or are computed by."""
         heads: list[Head] = []
         for x in ins:
@@ -138,7 +138,7 @@ class Builder:
             else:
                 eqn = self._definitions.get(x)  # type: ignore[arg-type]
                 heads.append(None if eqn is None else eqn.primitive)
-        return frozenset(heads)
+        return tuple(heads) if len(heads) <= 3 else tuple(frozenset(heads))
 
     def literal(self, value: object, dtype: np.dtype) -> Literal:
         """Return a rank-0 constant."""

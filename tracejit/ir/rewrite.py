@@ -99,10 +99,10 @@ class RuleSet:
             for p in r.primitives:
                 self.by_primitive.setdefault(p, []).append(r)
         self._by_operands: dict[
-            tuple[Primitive, frozenset[Head]], tuple[Rule, ...]
+            tuple[Primitive, tuple[Head, ...]], tuple[Rule, ...]
         ] = {}
 
-    def on(self, primitive: Primitive, operands: frozenset[Head]) -> tuple[Rule, ...]:
+    def on(self, primitive: Primitive, operands: tuple[Head, ...]) -> tuple[Rule, ...]:
         """Return the rules that may rewrite an equation with such operands.
 
         Of most equations none may: this is one look-up instead of a dozen calls.
@@ -113,7 +113,7 @@ class RuleSet:
             found = self._by_operands[key] = tuple(
                 r
                 for r in self.by_primitive.get(primitive, ())
-                if not r.operand or r.operand & operands
+                if not r.operand or not r.operand.isdisjoint(operands)
             )
         return found
 

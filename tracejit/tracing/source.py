@@ -124,8 +124,20 @@ def depth_of_caller() -> int:
 
 def line_of(frame: FrameType) -> str:
     """Return the line that a frame is at, as ``"file.py:12"``."""
-    return _shown(frame.f_code.co_filename, frame.f_lineno)
+    code, at = frame.f_code, frame.f_lasti
+    found = _LINES.get((id(code), at))
+    if found is None:
+        if len(_LINES) >= _MOST_LINES:
+            _LINES.clear()
+        line = _shown(code.co_filename, frame.f_lineno)
+        found = _LINES[id(code), at] = code, line
+    return found[1]
 
+
+# By code and instruction: Python finds a line by reading a table from its start. The
+# code is kept so that no other has its place.
+_LINES: dict[tuple[int, int], tuple[CodeType, str]] = {}
+_MOST_LINES = 1 << 14
 
 # The files whose lines were named, by the names that stand in lines.
 _PATHS: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """What tracers are made of: storages that writes replace, and blank shadows."""
 
 import enum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,15 +69,18 @@ class Storage:
 def blank(aval: ShapedArray, layout: Array | None = None) -> Array:
     """Return an array of the right shape, dtype and strides, without data of its own.
 
-    Only its metadata may be looked at.
+    Only its metadata may be looked at: traced arrays share it.
     """
-    if layout is not None and not layout.flags.c_contiguous:
-        strides = layout.strides
-    elif aval.nbytes <= 1 << 16:
+    if layout is None or layout.flags.c_contiguous:
+        return _contiguous(aval)
+    return strided(empty(1, aval.dtype), aval.shape, layout.strides)
+
+
+@lru_cache(maxsize=1 << 12)
+def _contiguous(aval: ShapedArray) -> Array:
+    if aval.nbytes <= 1 << 10:
         return empty(aval.shape, aval.dtype)
-    else:
-        strides = contiguous_strides(aval)
-    return strided(empty(1, aval.dtype), aval.shape, strides)
+    return strided(empty(1, aval.dtype), aval.shape, contiguous_strides(aval))
 
 
 def contiguous_strides(aval: ShapedArray) -> tuple[int, ...]:

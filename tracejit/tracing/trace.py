@@ -24,7 +24,7 @@ from ..ir.builder import Builder
 from ..ir.graph import Atom, Graph, Literal, Var
 from ..ir.ops.shape import broadcast_in_dim_p, constant_p, iota_p
 from ..ir.placed import Placed
-from ..ir.primitive import ArrayConstant, Param, Primitive
+from ..ir.primitive import ArrayConstant, Param, Params, Primitive
 from ..ir.simplify import recording_rules
 from ..records import dataclass
 from .capture import CapturedArray, CaptureFinder, Constant
@@ -149,7 +149,7 @@ class Trace:
         return out
 
     def emit_all(
-        self, primitive: Primitive, atoms: Sequence[Atom], params: dict[str, Param]
+        self, primitive: Primitive, atoms: Sequence[Atom], params: Params
     ) -> tuple[Atom, ...]:
         """Record one equation with the user's line and return its results."""
         self.check_active()
@@ -247,9 +247,10 @@ class Trace:
         depends : frozenset of int
             Argument leaves that decide the value.
         """
-        storage = Storage(self, atom, known=known is not None, depends=depends)
-        shadow = asarray(known) if known is not None else blank(atom.aval, layout)
-        return Tracer(storage, (), shadow, kind)
+        if known is None:
+            return Tracer(Storage(self, atom), (), blank(atom.aval, layout), kind)
+        storage = Storage(self, atom, known=True, depends=depends)
+        return Tracer(storage, (), asarray(known), kind)
 
     @property
     def concrete(self) -> bool:
@@ -337,8 +338,8 @@ class Trace:
 
     def _lift_python(self, x: object) -> Tracer:
         known = asarray(x)
-        dtype = dt.canonical(known.dtype)
-        return self.result(Literal(known[()], dtype), known, kind=Kind.PYTHON)
+        literal = Literal(known[()], dt.canonical(known.dtype))
+        return Tracer(Storage(self, literal, known=True), (), known, Kind.PYTHON)
 
     def _lift_sequence(self, x: Sequence[object]) -> Tracer:
         return self.rules.array_of(self, x)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 _NOTHING = np.empty(0)
+_WIDE_FLOATS = (dt.FLOAT32, np.dtype(np.float64))
 PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
 
 
@@ -221,6 +222,8 @@ class Tracer(Shadowed):
     def read(self) -> Atom:
         """Return the present value as an atom of the graph."""
         self.home.check_active()
+        if not self.chain:
+            return self.storage.atom
         version = self.storage.version
         if self._cache is None or self._cache[0] != version:
             atom = read_chain(self.home.builder, self.storage.atom, self.chain)
@@ -274,11 +277,11 @@ class Tracer(Shadowed):
     def convert(self, dtype: np.dtype) -> Atom:
         """Return the value converted to `dtype`, as an atom."""
         atom = self.read()
-        if atom.aval.dtype == dtype:
+        found = atom.aval.dtype
+        if found is dtype or found == dtype:
             return atom
-        if isinstance(atom, Literal):
-            with np.errstate(all="ignore"):
-                return Literal(atom.value.astype(dtype), dtype)
+        if type(atom) is Literal:
+            return _converted(atom.value, dtype)
         if dt.is_complex(atom.aval.dtype) and not dt.is_complex(dtype):
             if dtype == dt.BOOL:
                 return self.home.emit(convert_p, atom, dtype=dtype)
@@ -322,6 +325,13 @@ class Tracer(Shadowed):
     shape = Shadowed.shape.setter(refused("shape"))  # type: ignore[attr-defined]
     dtype = Shadowed.dtype.setter(refused("dtype"))  # type: ignore[attr-defined]
     strides = Shadowed.strides.setter(refused("strides"))  # type: ignore[attr-defined]
+
+    @property
+    def flags(self) -> Any:
+        """NumPy's flags, of this array alone: they may be set."""
+        if not self.storage.known and self.storage.argument < 0:
+            self.shadow = self.shadow.view()
+        return self.shadow.flags
 
     @property
     def T(self) -> "Tracer":
@@ -773,6 +783,14 @@ def _check_reshape(x: Tracer, sizes: tuple[int, ...]) -> None:
             f"cannot reshape array of size {x.size} into shape {sizes}",
             source=user_line(),
         )
+
+
+def _converted(value: Any, dtype: np.dtype) -> Literal:
+    """Return a NumPy scalar in another dtype; no warning where it does not fit."""
+    if dtype in _WIDE_FLOATS and 1e-30 < abs(value) < 1e30:
+        return Literal(value, dtype)
+    with np.errstate(all="ignore"):
+        return Literal(value.astype(dtype), dtype)
 
 
 def depends_of(operands: Iterable[Tracer]) -> frozenset[int]:

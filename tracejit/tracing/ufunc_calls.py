@@ -17,9 +17,11 @@ def dispatch(
     ufunc: np.ufunc, method: str, inputs: Sequence[object], kwargs: dict[str, Any]
 ) -> Any:
     """Trace ``ufunc.method(*inputs, **kwargs)``."""
+    if not kwargs and method == "__call__" and ufunc.signature is None:
+        return ufuncs.apply(ufunc, inputs)
     out = kwargs.pop("out", None)
     if method == "__call__":
-        if ufunc == np.matmul or ufunc.signature is not None:
+        if ufunc.signature is not None:
             result = generalized.call(ufunc, inputs, **kwargs)
         else:
             result = _elementwise(ufunc, inputs, out, **kwargs)

@@ -1,13 +1,14 @@
 """NumPy ufuncs under tracing: dtype resolution by NumPy, lowering by table.
 
-`LOWERINGS` maps a ufunc to a function ``(trace, *atoms, dtype) -> atom`` of atoms that
-have the dtypes of the loop NumPy picked. What is not in the table becomes a `ufunc`
-equation that runs NumPy's own loop.
+`LOWERINGS` maps a ufunc to a primitive, or to primitives by the kind of dtype, or to a
+function ``(trace, *atoms) -> atom or atoms``; atoms have the dtypes of the loop NumPy
+picked. What is not in the table becomes a `ufunc` equation that runs NumPy's own loop.
 """
 
 import math
 import sys
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..ir.graph import Atom, Literal
 from ..ir.ops import elementwise as ew
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.ufunc import ufunc_p
-from ..ir.primitive import Primitive
+from ..ir.primitive import Params, Primitive
 from ..ir.strided import strided
 from ..records import dataclass
 from . import ufunc_formulas as formulas
@@ -29,7 +30,7 @@ from .storage import Kind, contiguous_strides
 from .trace import Trace, trace_of
 from .tracer import Tracer, depends_of
 
-Lowering = Callable[..., Atom]
+Lowering = Callable[..., "Atom | tuple[Atom, ...]"]
 Signature = tuple[np.dtype | None, ...] | None
 
 
@@ -54,8 +55,10 @@ class _Plan:
         Of the results.
     order : list of int, optional
         See `result_layout`; None for C order.
-    lowering : callable, optional
-        What records it; None for an equation that runs NumPy's own loop.
+    lowering : Primitive or callable
+        What records it.
+    params : mapping
+        Of the primitive.
     stretches : bool
         Whether an operand has another shape than the results and is no number.
     """
@@ -63,7 +66,8 @@ class _Plan:
     dtypes: Sequence[np.dtype]
     shape: tuple[int, ...]
     order: Sequence[int] | None
-    lowering: Lowering | None
+    lowering: Primitive | Lowering
+    params: Params
     stretches: bool
 
 
@@ -98,12 +102,15 @@ def _made_plan(
     dtypes = loop(ufunc, operands, signature, casting)
     shape = _broadcast_shape(ufunc, operands)
     order = result_layout([x.shadow for x in operands], shape)
+    lowering = _lowering_of(ufunc, dtypes[: ufunc.nin])
+    runs_loop = lowering is ufunc_p
     return _Plan(
         dtypes,
         shape,
         None if order == [*range(len(shape))] else order,
-        _lowering_of(ufunc, dtypes[: ufunc.nin]),
-        any(x.shape not in ((), shape) for x in operands),
+        lowering,
+        {"name": ufunc_name(ufunc)} if runs_loop else {},
+        any(x.shape != shape and (runs_loop or x.shape) for x in operands),
     )
 
 
@@ -128,7 +135,7 @@ def apply(
         if x.kind is Kind.PYTHON:
             _check_python_int(x, d)
         atoms.append(x.convert(d))
-    outs = _lower(trace, ufunc, atoms, plan)
+    outs = _lower(trace, atoms, plan)
     results = _wrap(trace, ufunc, operands, outs, plan, order)
     return results[0] if len(results) == 1 else tuple(results)
 
@@ -228,16 +235,15 @@ def _broadcast_shape(ufunc: np.ufunc, operands: Sequence[Tracer]) -> tuple[int, 
         ) from None
 
 
-def _lower(
-    trace: Trace, ufunc: np.ufunc, atoms: Sequence[Atom], plan: _Plan
-) -> tuple[Atom, ...]:
-    if plan.lowering is None:
-        full = [broadcast_to(trace.builder, x, plan.shape) for x in atoms]
-        outs = trace.emit_all(ufunc_p, full, {"name": ufunc_name(ufunc)})
+def _lower(trace: Trace, atoms: Sequence[Atom], plan: _Plan) -> tuple[Atom, ...]:
+    lowering = plan.lowering
+    if plan.stretches:
+        keeps_numbers = lowering is not ufunc_p
+        atoms = [_stretched(trace, x, plan.shape, keeps_numbers) for x in atoms]
+    if isinstance(lowering, Primitive):
+        outs = trace.emit_all(lowering, atoms, plan.params)
     else:
-        if plan.stretches:
-            atoms = [_stretched(trace, x, plan.shape) for x in atoms]
-        out = plan.lowering(trace, *atoms)
+        out = lowering(trace, *atoms)
         outs = out if isinstance(out, tuple) else (out,)
     for x in outs:
         if x.aval.shape != plan.shape:
@@ -245,13 +251,20 @@ def _lower(
     return outs
 
 
-def _stretched(trace: Trace, x: Atom, shape: tuple[int, ...]) -> Atom:
-    """Broadcast to a shape; rank-0 operands stay as they are."""
-    return broadcast_to(trace.builder, x, shape) if x.aval.shape else x
+def _stretched(
+    trace: Trace, x: Atom, shape: tuple[int, ...], keeps_numbers: bool
+) -> Atom:
+    """Broadcast to a shape; elementwise primitives take operands of rank 0, too."""
+    if keeps_numbers and not x.aval.shape:
+        return x
+    return broadcast_to(trace.builder, x, shape)
 
 
-def _lowering_of(ufunc: np.ufunc, dtypes: Sequence[np.dtype]) -> Lowering | None:
-    return LOWERINGS.get(ufunc) or _scipy_lowering(ufunc, dtypes)
+def _lowering_of(ufunc: np.ufunc, dtypes: Sequence[np.dtype]) -> Primitive | Lowering:
+    found = LOWERINGS.get(ufunc) or _scipy_lowering(ufunc, dtypes) or ufunc_p
+    if isinstance(found, dict):
+        return found.get(dtypes[0].kind, found[""])
+    return found
 
 
 def _scipy_lowering(ufunc: np.ufunc, dtypes: Sequence[np.dtype]) -> Lowering | None:
@@ -288,11 +301,11 @@ def _wrap(
     asked: str,
 ) -> list[Tracer]:
     axes = plan.order if asked == "K" else _order_of(asked, operands, len(plan.shape))
-    kind = Kind.SCALAR if not outs[0].aval.shape else Kind.ARRAY
+    kind = Kind.ARRAY if plan.shape else Kind.SCALAR
     known = _known(trace, ufunc, operands, outs, plan.dtypes)
-    depends = depends_of(operands)
+    depends = depends_of(operands) if known else frozenset()
     results = []
-    for x, k in zip(outs, known, strict=True):
+    for x, k in zip(outs, known or repeat(None), strict=False):
         layout = None if axes is None else layout_of(axes, x.aval)
         results.append(trace.result(x, k, layout, kind, depends))
     return results
@@ -311,12 +324,13 @@ def _known(
     operands: Sequence[Tracer],
     outs: Sequence[Atom],
     dtypes: Sequence[np.dtype],
-) -> Sequence[object]:
+) -> tuple[object, ...] | None:
+    """Return the values of the results, if Python may ask for them."""
     for x in operands:
         if not x.storage.known:
-            return [None] * len(outs)
+            return None
     if not trace.may_know(outs[0].aval.size):
-        return [None] * len(outs)
+        return None
     with np.errstate(all="ignore"):
         args = [
             np.asarray(x.shadow).astype(d)
@@ -411,29 +425,15 @@ def check_out(ufunc: np.ufunc, target: Any, value: Any, casting: str) -> None:
 # --- the table --------------------------------------------------------------------
 
 
-def _plain(primitive: Primitive) -> Lowering:
-    return lambda t, *atoms: t.emit(primitive, *atoms)
-
-
-def _by_kind(kinds: dict[str, Primitive]) -> Lowering:
-    """Choose the primitive by the kind of the loop's dtype; "" is the default."""
-
-    def lower(t: Trace, *atoms: Atom) -> Atom:
-        kind = atoms[0].aval.dtype.kind
-        return t.emit(kinds.get(kind, kinds[""]), *atoms)
-
-    return lower
-
-
 def _extremum(
     of_bools: Primitive, of_reals: Primitive, wins: Primitive, skips_nan: bool = False
 ) -> Lowering:
     """Choose by kind; of complex numbers the first if it is NaN, or wins, as NumPy."""
-    of_real_dtypes = _by_kind({"b": of_bools, "": of_reals})
 
     def lower(t: Trace, x: Atom, y: Atom) -> Atom:
         if not dt.is_complex(x.aval.dtype):
-            return of_real_dtypes(t, x, y)
+            is_bool = x.aval.dtype == dt.BOOL
+            return t.emit(of_bools if is_bool else of_reals, x, y)
         is_nan = t.emit(ew.isnan_p, y if skips_nan else x)
         is_first = t.emit(ew.or_p, is_nan, t.emit(wins, x, y))
         return t.emit(ew.select_p, is_first, x, y)
@@ -574,7 +574,7 @@ def _is_special(primitive: Primitive, otherwise: bool) -> Lowering:
     return lower
 
 
-def _rounding(primitive: Primitive) -> Lowering:
+def _rounding(primitive: Primitive) -> Callable[[Trace, Atom], Atom]:
     return lambda t, x: x if x.aval.dtype.kind in "biu" else t.emit(primitive, x)
 
 
@@ -616,48 +616,49 @@ def _compared(primitive: Primitive, below: bool) -> Lowering:
 COMPARISONS = frozenset(
     {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
 )
-LOWERINGS: dict[np.ufunc, Any] = {
-    np.add: _by_kind({"b": ew.or_p, "": ew.add_p}),
-    np.subtract: _plain(ew.sub_p),
-    np.multiply: _by_kind({"b": ew.and_p, "": ew.mul_p}),
-    np.true_divide: _plain(ew.div_p),
-    np.floor_divide: _plain(ew.floor_divide_p),
-    np.remainder: _plain(ew.remainder_p),
-    np.fmod: _plain(ew.fmod_p),
+# Of primitives by kind, "" is for the other kinds.
+LOWERINGS: dict[np.ufunc, Primitive | dict[str, Primitive] | Lowering] = {
+    np.add: {"b": ew.or_p, "": ew.add_p},
+    np.subtract: ew.sub_p,
+    np.multiply: {"b": ew.and_p, "": ew.mul_p},
+    np.true_divide: ew.div_p,
+    np.floor_divide: ew.floor_divide_p,
+    np.remainder: ew.remainder_p,
+    np.fmod: ew.fmod_p,
     np.divmod: _divmod,
-    np.power: _plain(ew.pow_p) if _TAKES_ROOTS else _float_power,
+    np.power: ew.pow_p if _TAKES_ROOTS else _float_power,
     np.float_power: _float_power,
-    np.negative: _plain(ew.neg_p),
+    np.negative: ew.neg_p,
     np.positive: lambda t, x: x,
     np.absolute: _absolute,
-    np.fabs: _plain(ew.abs_p),
+    np.fabs: ew.abs_p,
     np.sign: _sign,
     np.square: _square,
     np.reciprocal: _reciprocal,
-    np.sqrt: _plain(ew.sqrt_p),
-    np.cbrt: _plain(ew.cbrt_p),
-    np.exp: _plain(ew.exp_p),
-    np.exp2: _plain(ew.exp2_p),
-    np.expm1: _plain(ew.expm1_p),
-    np.log: _plain(ew.log_p),
-    np.log2: _plain(ew.log2_p),
-    np.log10: _plain(ew.log10_p),
-    np.log1p: _plain(ew.log1p_p),
-    np.logaddexp: _plain(ew.logaddexp_p),
-    np.sin: _plain(ew.sin_p),
-    np.cos: _plain(ew.cos_p),
-    np.tan: _plain(ew.tan_p),
-    np.sinh: _plain(ew.sinh_p),
-    np.cosh: _plain(ew.cosh_p),
-    np.tanh: _plain(ew.tanh_p),
-    np.arcsin: _plain(ew.arcsin_p),
-    np.arccos: _plain(ew.arccos_p),
-    np.arctan: _plain(ew.arctan_p),
-    np.arcsinh: _plain(ew.arcsinh_p),
-    np.arccosh: _plain(ew.arccosh_p),
-    np.arctanh: _plain(ew.arctanh_p),
-    np.arctan2: _plain(ew.arctan2_p),
-    np.hypot: _plain(ew.hypot_p),
+    np.sqrt: ew.sqrt_p,
+    np.cbrt: ew.cbrt_p,
+    np.exp: ew.exp_p,
+    np.exp2: ew.exp2_p,
+    np.expm1: ew.expm1_p,
+    np.log: ew.log_p,
+    np.log2: ew.log2_p,
+    np.log10: ew.log10_p,
+    np.log1p: ew.log1p_p,
+    np.logaddexp: ew.logaddexp_p,
+    np.sin: ew.sin_p,
+    np.cos: ew.cos_p,
+    np.tan: ew.tan_p,
+    np.sinh: ew.sinh_p,
+    np.cosh: ew.cosh_p,
+    np.tanh: ew.tanh_p,
+    np.arcsin: ew.arcsin_p,
+    np.arccos: ew.arccos_p,
+    np.arctan: ew.arctan_p,
+    np.arcsinh: ew.arcsinh_p,
+    np.arccosh: ew.arccosh_p,
+    np.arctanh: ew.arctanh_p,
+    np.arctan2: ew.arctan2_p,
+    np.hypot: ew.hypot_p,
     np.deg2rad: _scaled(math.pi / 180),
     np.radians: _scaled(math.pi / 180),
     np.rad2deg: _scaled(180 / math.pi),
@@ -666,8 +667,8 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.ceil: _rounding(ew.ceil_p),
     np.trunc: _rounding(ew.trunc_p),
     np.rint: _rint,
-    np.copysign: _plain(ew.copysign_p),
-    np.nextafter: _plain(ew.nextafter_p),
+    np.copysign: ew.copysign_p,
+    np.nextafter: ew.nextafter_p,
     np.maximum: _extremum(ew.or_p, ew.maximum_p, ew.ge_p),
     np.minimum: _extremum(ew.and_p, ew.minimum_p, ew.le_p),
     np.fmax: _extremum(ew.or_p, ew.fmax_p, ew.ge_p, skips_nan=True),
@@ -681,17 +682,17 @@ LOWERINGS: dict[np.ufunc, Any] = {
     np.isnan: _is_special(ew.isnan_p, False),
     np.isinf: _is_special(ew.isinf_p, False),
     np.isfinite: _is_special(ew.isfinite_p, True),
-    np.signbit: _plain(ew.signbit_p),
+    np.signbit: ew.signbit_p,
     np.logical_and: _logical(ew.and_p),
     np.logical_or: _logical(ew.or_p),
     np.logical_xor: _logical(ew.xor_p),
     np.logical_not: lambda t, x: t.emit(ew.not_p, _truth(t, x)),
-    np.bitwise_and: _plain(ew.and_p),
-    np.bitwise_or: _plain(ew.or_p),
-    np.bitwise_xor: _plain(ew.xor_p),
-    np.invert: _plain(ew.not_p),
-    np.left_shift: _plain(ew.shift_left_p),
-    np.right_shift: _plain(ew.shift_right_p),
+    np.bitwise_and: ew.and_p,
+    np.bitwise_or: ew.or_p,
+    np.bitwise_xor: ew.xor_p,
+    np.invert: ew.not_p,
+    np.left_shift: ew.shift_left_p,
+    np.right_shift: ew.shift_right_p,
     np.conjugate: _conjugate,
     np.heaviside: formulas.heaviside,
     np.modf: formulas.modf,
