@@ -2,13 +2,15 @@
 
 x = q pi/2 + r, |r| <= pi/4 (a little more), with r as a pair: pi/2 in three or four
 parts for moderate x, and for large x, on a path that is taken only if a lane needs it,
-the product of x with the right 212 bits of 2/pi (Payne and Hanek 1983), in doubles.
+the product of x with the right 192 bits of 2/pi (Payne and Hanek 1983), in integers.
 Polynomials on r; formulas as in Muller, Elementary Functions, 3rd ed., chapter 11.
 """
 
 import math
+import struct
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 
 from ....records import dataclass
 from ..text import Emitter, shape_of, suffix
@@ -17,10 +19,7 @@ from .vector import Pair, Vector, narrow, widen
 
 # Up to here q is so small that its multiples of the parts of pi/2 are exact.
 _MODERATE = {"float": 2.0**16, "double": 2.0**19}
-# Rows of the table of 2/pi are for s = _FIRST, _FIRST + 32, ...; each has four words.
-_FIRST = -64
-_STEP_BITS = 5
-_WORDS = 4
+_ZEROS = 64  # bits before those of 2/pi, for numbers below 2**53
 
 
 @dataclass(frozen=True)
@@ -162,44 +161,60 @@ def _reduce_one(v: Vector, x: str) -> list[str]:
 
 
 def _payne_hanek(v: Vector, x: str) -> list[str]:
-    """Reduce in doubles: x 2/pi = X c, X = x 2**-s an integer, c = 2**s 2/pi mod 4."""
-    field = v.int_op("lshr", v.int_op("and", v.bits(x), (1 << 63) - 1), v.mantissa)
-    # The row whose s is at most the exponent of the last bit of x.
-    unit = v.int_op("sub", field, v.bias + v.mantissa + _FIRST)
-    row = v.int_op("ashr", unit, _STEP_BITS)
-    down = v.int_op("shl", row, v.mantissa + _STEP_BITS)
-    up = v.from_bits(v.int_op("sub", v.bias - _FIRST << v.mantissa, down))
-    return _fraction(v, v.mul(x, up), _words(v, row))
+    """Reduce a double m 2**e: the last 128 bits, of 192, of m times bits of 2/pi.
 
-
-def _fraction(v: Vector, scaled: str, words: list[str]) -> list[str]:
-    """Sum the products, drop multiples of 4, split at the nearest integer."""
-    terms: list[str] = []
-    for word in words:
-        product, error = v.two_product(scaled, word)
-        terms += [_modulo_four(v, product), _modulo_four(v, error)]
-    high, low = v.two_sum(terms[0], terms[1])
-    rest = v.const(0.0)
-    for term in terms[2:]:
-        high, carry = v.two_sum(high, term)
-        low, lost = v.two_sum(low, carry)
-        rest = v.add(rest, lost)
-    n, q = v.nearest(high)
-    high, carry = v.two_sum(v.sub(high, n), low)
-    high, low = v.quick_two_sum(high, v.add(carry, rest))
-    return [q, *_times_half_pi(v, high, low)]
-
-
-def _modulo_four(v: Vector, x: str) -> str:
-    """Return x less a multiple of 4, at most 4 in size; infinity gives NaN.
-
-    Adding 1.5 * 2**54 away from zero rounds to multiples of 4 or 8; what is 2**54 or
-    more is a multiple of 4 already.
+    The bits are those from 2**(1 - e) on: what is before them makes multiples of 4 of
+    the product, two bits of which are an integer.
     """
-    magic = v.copysign(1.5 * 2.0**54, x)
-    near = v.sub(x, v.sub(v.add(x, magic), magic))
-    huge = v.cmp("oge", v.abs(x), 2.0**54)
-    return v.select(huge, v.mul(x, 0.0), near)
+    bits = v.bits(x)
+    field = v.int_op("and", v.int_op("lshr", bits, v.mantissa), 2047)
+    one = 1 << v.mantissa
+    m = v.int_op("or", v.int_op("and", bits, one - 1), one)
+    place = v.int_op("sub", field, v.bias + v.mantissa + 2 - _ZEROS)
+    high, low = _product(v, m, _bits_from(v, place))
+    q = v.int_op("lshr", v.int_op("add", high, 1 << v.width - 3), v.width - 2)
+    fraction = _funnel(v, high, low, 2), v.int_op("shl", low, 2)
+    r = _times_half_pi(v, *_fraction(v, *fraction))
+    sign = v.int_op("ashr", bits, v.width - 1)
+    q = v.int_op("sub", v.int_op("xor", q, sign), sign)
+    flip = v.int_op("and", bits, -1 << v.width - 1)
+    return [q, *(v.from_bits(v.int_op("xor", v.bits(part), flip)) for part in r)]
+
+
+def _bits_from(v: Vector, place: str) -> list[str]:
+    """Return three words of the bits of 2/pi, from a place of the table on."""
+    em = v.em
+    table = em.table("two_over_pi", "i64", _table())
+    first = em.gep("i64", table, v.int_op("lshr", place, 6))
+    words = [em.load("i64", em.gep("i64", first, k), 8) for k in range(4)]
+    return [_funnel(v, a, b, place) for a, b in pairwise(words)]
+
+
+def _funnel(v: Vector, high: str, low: str, count: str | int) -> str:
+    """Return the first word of two that are shifted left by ``count`` modulo 64."""
+    return v.em.intrinsic("llvm.fshl", "i64", high, low, v.int_const(count))
+
+
+def _product(v: Vector, m: str, words: list[str]) -> Pair:
+    """Return the first two of the last three words of m times three words."""
+    wide = [v.em.op(f"zext i64 {x} to i128") for x in (m, *words[1:])]
+    last = v.em.op(f"mul i128 {wide[0]}, {wide[2]}")
+    middle = v.em.op(f"mul i128 {wide[0]}, {wide[1]}")
+    sum_ = v.em.op(f"add i128 {middle}, {v.em.op(f'lshr i128 {last}, 64')}")
+    carry = v.em.op(f"trunc i128 {v.em.op(f'lshr i128 {sum_}, 64')} to i64")
+    low = v.em.op(f"trunc i128 {sum_} to i64")
+    return v.int_op("add", carry, v.int_op("mul", m, words[0])), low
+
+
+def _fraction(v: Vector, high: str, low: str) -> Pair:
+    """Return a signed integer of two words as a part of 2**128."""
+    # The first 53 bits, the next 11 and the last word (less a bit): each is exact.
+    ends = v.int_op("and", high, -2048), v.int_op("and", high, 2047)
+    parts = (*ends, v.int_op("lshr", low, 1))
+    numbers = [v.em.op(f"sitofp i64 {x} to double") for x in parts]
+    scaled = [v.mul(x, 2.0**-n) for x, n in zip(numbers, (64, 64, 127), strict=True)]
+    first, rest = v.two_sum(*scaled[:2])
+    return v.quick_two_sum(first, v.add(rest, scaled[2]))
 
 
 def _times_half_pi(v: Vector, high: str, low: str) -> Pair:
@@ -210,30 +225,11 @@ def _times_half_pi(v: Vector, high: str, low: str) -> Pair:
 
 
 @cache
-def _table() -> tuple[float, ...]:
-    """Return 2**s 2/pi mod 4 in four doubles each, for each s."""
-    words: list[float] = []
-    for s in range(_FIRST, 1024 - 52, 1 << _STEP_BITS):
-        places = TWO_OVER_PI_BITS - s
-        rest = TWO_OVER_PI % (1 << places + 2)
-        for _ in range(_WORDS):
-            word, rest = _leading_bits(rest, 53)
-            words.append(word / (1 << places))
-    return tuple(words)
-
-
-def _leading_bits(value: int, count: int) -> tuple[int, int]:
-    """Return (the leading bits in place, what remains) of an integer."""
-    shift = max(value.bit_length() - count, 0)
-    word = value >> shift << shift
-    return word, value - word
-
-
-def _words(v: Vector, row: str) -> list[str]:
-    """Load the four words of a row."""
-    table = v.em.table("two_over_pi", "double", _table())
-    first = v.em.gep("double", table, v.int_op("shl", row, 2))
-    return [v.em.load("double", v.em.gep("double", first, k), 8) for k in range(_WORDS)]
+def _table() -> tuple[int, ...]:
+    """Return the bits of 2/pi in words, after a word of zeros, as signed integers."""
+    bits = TWO_OVER_PI.to_bytes(TWO_OVER_PI_BITS // 8, "big")
+    words = struct.unpack(f">{len(bits) // 8}q", bits)
+    return (0,) * (_ZEROS // 64) + words
 
 
 def _sin_tail(v: Vector, x: Reduced, square: str) -> str:
