@@ -27,10 +27,10 @@ FORWARD = """
 """
 
 
-def graph_of(body: str, results: str) -> Graph:
+def graph_of(body: str, results: str, between: str = FORWARD) -> Graph:
     """Return a graph of a product, what follows it, and a second product."""
     inputs = "%x: f32[64,32], %w: f32[32,48], %v: f32[48,16], %g: f32[64,48]"
-    return parse_graph(f"graph @f({inputs}) -> ({results}) {{\n{FORWARD}{body}\n}}")
+    return parse_graph(f"graph @f({inputs}) -> ({results}) {{\n{between}{body}\n}}")
 
 
 def fused(graph: Graph, off: frozenset[str] = frozenset()) -> Graph:
@@ -56,25 +56,28 @@ BACKWARD = """
 
 
 def test_what_follows_from_few_values_is_computed_again():
-    """Of four values that are read, two are stored: all else follows from them."""
+    """Of four values that are read, none is stored: all follow from the product."""
     graph = graph_of(BACKWARD, "f32[64,48]")
     before, after = kernels(fused(graph, OFF)), kernels(fused(graph))
     assert sorted(stored(before[0])) == ["add", "mul", "mul", "mul"]
-    assert sorted(stored(after[0])) == ["add", "dot_general", "mul"]
+    assert sorted(stored(after[0])) == ["dot_general", "mul"]
     assert len(before) == len(after)
 
 
-def test_what_costs_more_than_its_bytes_is_stored():
+@pytest.mark.parametrize("tanhs", [1, 2])
+def test_what_costs_more_than_its_bytes_is_stored(tanhs):
+    """A tanh is 12 operations; the eight bytes that it costs are worth 24."""
     body = """
   %7: f32[64,48] = dot_general %6, %v {contract=((1), (1)), batch=((), ())}
   %8: f32[64,48] = mul %7, %3
   %9: f32[64,48] = mul %8, %0
   return %9"""
-    assert sorted(stored(kernels(fused(graph_of(body, "f32[64,48]")))[0])) == [
-        "dot_general",
-        "mul",
-        "tanh",
-    ]
+    twice = FORWARD.replace("= tanh %2", "= tanh %t").replace(
+        "%3:", "%t: f32[64,48] = tanh %2\n  %3:"
+    )
+    graph = graph_of(body, "f32[64,48]", FORWARD if tanhs == 1 else twice)
+    names = sorted(stored(kernels(fused(graph))[0]))
+    assert names == ["dot_general", "mul", *["tanh"] * (tanhs > 1)]
 
 
 def test_results_and_operands_of_products_are_stored():
@@ -175,8 +178,8 @@ def loss(w, v, b, x):
     return np.sum(gelu(x @ w + b) @ v)
 
 
-def test_gradients_of_a_hidden_layer_store_three_arrays_of_its_size():
-    """Operand and tanh of gelu for the backward pass, its result for a product."""
+def test_gradients_of_a_hidden_layer_store_two_arrays_of_its_size():
+    """The operand of gelu for the backward pass, its result for a product."""
     rng = np.random.default_rng(0)
     shapes = (64, 256), (256, 64), (256,), (128, 64)
     args = [rng.normal(size=s).astype(np.float32) for s in shapes]
@@ -185,4 +188,4 @@ def test_gradients_of_a_hidden_layer_store_three_arrays_of_its_size():
         sum(v.aval.shape == (128, 256) for v in kernel.outvars)
         for kernel in kernels(lowered.graph)
     ]
-    assert max(hidden) == 3
+    assert max(hidden) == 2

@@ -628,7 +628,7 @@ class _Fusion:
             self.reads,
             frozenset(self.lazy_cost),
             frozenset(self.repeated),
-            self.limits.max_equations,
+            self.limits,
         )
         for var, loaded in again.found(self.context).items():
             self.repeated[var] = work_of(self.definitions[var]), loaded

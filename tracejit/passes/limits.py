@@ -42,6 +42,9 @@ class Limits:
         Primitives that stay complex all the same, for NumPy's values in every infinity.
     picks_places : bool
         Whether a few places of what is sorted are found without sorting the rest.
+    work_a_byte : float
+        Operations that cost what a byte of memory costs, stored or loaded. A core does
+        8 to 16 float32 operations in the time that it moves 4 bytes.
     can_extend : callable
         ``(eqn) -> bool``, for a `conv_general`: whether its kernel may compute more
         from its result. Otherwise it is a kernel of its own.
@@ -55,6 +58,7 @@ class Limits:
     splits_complex: bool = False
     keeps_complex: frozenset[str] = frozenset()
     picks_places: bool = False
+    work_a_byte: float = 3.0
     can_extend: IsHeld = field(default=lambda eqn: False)
 
     def accepts(self, eqn: Eqn) -> bool:

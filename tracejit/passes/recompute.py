@@ -27,10 +27,10 @@ from ..kernels.maps import Map
 from ..records import dataclass
 from .fused_graph import closure
 from .groups import Group, is_much_smaller, positions, read_shape, work_of
+from .limits import Limits
 from .manager import PassContext
 from .notes import ComputedAgain
 
-WORK_A_BYTE = 1.0  # operations that cost what a byte costs, stored or loaded
 MOST_ANCHORS = 8  # that are tried in a group
 
 Reads = Mapping[Eqn, Sequence[tuple[Var, Map | None]]]
@@ -67,8 +67,8 @@ class Recomputation:
         Of each equation that is not lazy: variables behind views, and where.
     lazy, repeated : frozenset of Var
         What groups compute for themselves already.
-    most : int
-        Equations of a group.
+    limits : Limits
+        Of the target: equations of a group, and what computing costs.
     """
 
     def __init__(
@@ -79,10 +79,11 @@ class Recomputation:
         reads: Reads,
         lazy: frozenset[Var],
         repeated: frozenset[Var],
-        most: int,
+        limits: Limits,
     ) -> None:
         self.groups = [g for g in groups if g.eqns]
-        self.group_of, self.reads, self.most = group_of, reads, most
+        self.group_of, self.reads = group_of, reads
+        self.most, self.work_a_byte = limits.max_equations, limits.work_a_byte
         self.definitions = {v: e for e in graph.eqns for v in e.outvars}
         self.outputs = {x for x in graph.outvars if isinstance(x, Var)}
         self.free = set(lazy | repeated)
@@ -213,7 +214,7 @@ class Recomputation:
             more = leaves - self.loads[group] - self._loaded(plan, group)
             large = (x for x in more if not is_much_smaller(x.aval, var.aval))
             saved += itemsize - sum(x.aval.dtype.itemsize for x in large)
-            saved -= sum(map(work_of, body - mine)) / WORK_A_BYTE
+            saved -= sum(map(work_of, body - mine)) / self.work_a_byte
         if saved > 0:
             plan.gain += saved
             plan.removed[var] = frozenset(leaves)

@@ -122,7 +122,8 @@ def let_sleep(pool: threads.Pool) -> None:
         if pool.sleepers == pool.workers:
             break
         time.sleep(0.01)
-    assert pool.sleepers == pool.workers
+    state = f"{pool.sleepers} of {pool.workers} sleep after {pool.jobs} jobs"
+    assert pool.sleepers == pool.workers, (state, threading.enumerate())
     time.sleep(0.1)  # they are counted, look for work once more, and sleep
 
 

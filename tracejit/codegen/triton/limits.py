@@ -12,4 +12,5 @@ TRITON = Limits(
     own=frozenset({"triangular_solve"}),
     meanings={"lstsq": lstsq_graph},
     splits_complex=True,
+    work_a_byte=10.0,  # an H200: 60 TFLOP/s of float32, 4.8 TB/s
 )
