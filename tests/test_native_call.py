@@ -11,6 +11,7 @@ import pytest
 
 import tracejit as tj
 from tracejit import api, config
+from tracejit.compiled import Compiled
 from tracejit.errors import IndexRangeError
 from tracejit.guard import Guard
 from tracejit.runtime.cpu.entry import support
@@ -145,6 +146,67 @@ def test_whole_arguments_are_returned_as_they_are():
     got = f(X, y)
     assert got[0] is y
     assert got[2] is X
+
+
+VIEWS = [
+    lambda x: x[::-1],
+    lambda x: x.T,
+    lambda x: x[1],
+    lambda x: x[3:],
+    lambda x: x[1:2, 1:2].reshape(()),
+    lambda x: x.view(np.int64),
+    lambda x: np.broadcast_to(x, (2, *x.shape)),
+    lambda x: np.einsum("ij->ji", x),
+    lambda x: (x[0], {"b": x + 1, "c": x[:, None]}, [x]),
+    lambda x: (y := x * 2, y[:, 1], y.T),
+    lambda x: Pair(x + 1, [x[:, 1]]),
+]
+MATRICES = [
+    X.reshape(3, 2),
+    X.reshape(2, 3)[:, ::-1],
+    np.arange(24.0)[::2].reshape(3, 4),
+]
+
+
+def leaves_of(result):
+    if isinstance(result, dict):
+        result = [*result.values()]
+    if isinstance(result, list | tuple):
+        return [y for x in result for y in leaves_of(x)]
+    return [result]
+
+
+@pytest.mark.parametrize("f", VIEWS)
+@pytest.mark.parametrize("x", MATRICES)
+def test_views_are_made_by_machine_code(monkeypatch, f, x):
+    finished, finish = [], Compiled.finish
+    monkeypatch.setattr(
+        Compiled, "finish", lambda *args: finished.append(1) or finish(*args)
+    )
+    g = tj.jit(f)
+    warm(g, x)
+    count, before = len(finished), references([x])
+    got, expected = leaves_of(g(x)), leaves_of(f(x))
+    assert len(finished) == count
+    for a, b in zip(got, expected, strict=True):
+        assert_alike(a, b)
+        assert (a.shape, a.strides) == (b.shape, b.strides)
+        assert str(a.flags).split("OWNDATA")[0] == str(b.flags).split("OWNDATA")[0]
+        assert a.flags.writeable == b.flags.writeable
+        assert np.shares_memory(a, x) == np.shares_memory(b, x)
+    del a, b, got, expected
+    assert references([x]) == before
+
+
+def test_views_of_arrays_that_cannot_be_written_cannot():
+    f = tj.jit(lambda x: x[::-1])
+    warm(f, X)
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    assert not f(frozen).flags.writeable
+    view = f(X.copy())
+    view[0] = 7.0
+    assert view.base[-1] == 7.0
 
 
 class Other(np.ndarray):

@@ -31,7 +31,7 @@ from .tracing.record import OutputLeaf, ResultLeaf, StaticLeaf, ViewLeaf
 from .tracing.signature import Given
 from .tracing.storage import Kind
 from .tracing.trace import COUNT
-from .tracing.tree import TreeSpec
+from .tracing.tree import TreeSpec, maker_of
 
 _C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x001, 0x100, 0x400
 _COMPARED_BY_VALUE = (int, str, bytes)
@@ -345,14 +345,11 @@ class _Assembler:
 
     def _makes_results(self) -> bool:
         """Tell whether there are steps for all that the call returns."""
-        spec_is_known = _is_plain(self.recording.spec)
-        is_all = spec_is_known and self.compiled.makes_results
-        return is_all and all(map(self._makes, self.recording.results))
+        makes_all = self.compiled.makes_results
+        return makes_all and all(map(self._makes, self.recording.results))
 
     def _makes(self, leaf: ResultLeaf) -> bool:
-        if isinstance(leaf, ViewLeaf):
-            return leaf.whole
-        if isinstance(leaf, StaticLeaf) or leaf.kind is Kind.ARRAY:
+        if isinstance(leaf, ViewLeaf | StaticLeaf) or leaf.kind is Kind.ARRAY:
             return True
         dtype = self.results[leaf.index].dtype
         if leaf.kind is Kind.PYTHON:
@@ -457,7 +454,10 @@ class _Assembler:
             is_argument = leaf.argument >= 0
             output = self.outputs + 8 * leaf.output
             source = self._place(leaf.argument) if is_argument else output
-            steps.add("share", source, to)
+            if leaf.whole:
+                steps.add("share", source, to)
+            else:
+                self._view(leaf, source, to)
         elif leaf.kind is Kind.ARRAY:
             steps.add("take", self.outputs + 8 * leaf.index, to)
         elif leaf.kind is Kind.PYTHON:
@@ -467,19 +467,27 @@ class _Assembler:
             dtype = steps.hold(self.results[leaf.index].dtype)
             steps.add("numpy_scalar", in_frame[leaf.index], to, dtype)
 
+    def _view(self, leaf: ViewLeaf, source: int, to: int) -> None:
+        flags = _WRITEABLE if leaf.writeable else 0
+        rank, both = len(leaf.shape), (*leaf.shape, *leaf.strides)
+        dtype = self.steps.hold(leaf.dtype)
+        self.steps.add("view", source, to, dtype, flags, leaf.offset, rank, *both)
+
     def _result_container(
         self, spec: TreeSpec, to: int, make: Callable[[TreeSpec, int], None]
     ) -> None:
         assert spec.kind is not None
-        count = len(spec.children)
+        hold, count = self.steps.hold, len(spec.children)
         first = self.steps.place(count)
         for k, child in enumerate(spec.children):
             make(child, first + 8 * k)
-        words = []
         if spec.kind is dict:
-            model = dict.fromkeys(spec.keys)
-            words = [self.steps.hold(x) for x in (model, *spec.keys)]
-        self.steps.add(f"{spec.kind.__name__}_of", count, first, to, *words)
+            keys = (dict.fromkeys(spec.keys), *spec.keys)
+            self.steps.add("dict_of", count, first, to, *map(hold, keys))
+        elif spec.kind in (list, tuple):
+            self.steps.add(f"{spec.kind.__name__}_of", count, first, to)
+        else:
+            self.steps.add("made_by", count, first, to, hold(maker_of(spec)))
 
     def _finish(self) -> int:
         """Have Python make the result; return its place."""
@@ -516,10 +524,3 @@ def _has_plain_fields(kind: type) -> bool:
 def _containers(spec: TreeSpec) -> int:
     """Return how many containers there are."""
     return (spec.kind is not None) + sum(map(_containers, spec.children))
-
-
-def _is_plain(spec: TreeSpec) -> bool:
-    """Tell whether a result has containers that steps can make."""
-    if spec.kind in (None, type(None)):
-        return True
-    return spec.kind in (dict, list, tuple) and all(map(_is_plain, spec.children))

@@ -5,7 +5,7 @@ is a leaf. A `TreeSpec` is hashable and takes part in cache keys.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -204,12 +204,18 @@ def _unflatten(spec: TreeSpec, leaves: Iterator[Leaf]) -> Any:
         return dict(zip(spec.keys, values, strict=True))
     if spec.kind is list or spec.kind is tuple:
         return spec.kind(values)
+    return maker_of(spec)(*values)
+
+
+def maker_of(spec: TreeSpec) -> Callable[..., Any]:
+    """Return what makes a namedtuple or a dataclass of its values, in order."""
+    assert spec.kind is not None
     if issubclass(spec.kind, tuple):
-        return spec.kind(*values)
-    return _rebuild_dataclass(spec, values)
+        return spec.kind
+    return lambda *values: _rebuild_dataclass(spec, values)
 
 
-def _rebuild_dataclass(spec: TreeSpec, values: list[object]) -> object:
+def _rebuild_dataclass(spec: TreeSpec, values: Sequence[object]) -> object:
     """Set the fields directly: `__init__` may take others, or have effects."""
     assert spec.kind is not None
     out: object = object.__new__(spec.kind)

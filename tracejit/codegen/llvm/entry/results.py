@@ -3,6 +3,7 @@
 Leaves first, then the containers around them from places in a row, and `end` at last.
 """
 
+from .run import keep_memory, new_array
 from .writer import KEY, WORD, Step, StepWriter
 
 
@@ -18,6 +19,23 @@ def _share(w: StepWriter) -> None:
     """Words: place of an object, place for another reference to it."""
     _keep_new(w, w.load("ptr", w.place(1), WORD))
     w.go_on(3)
+
+
+def _view(w: StepWriter) -> None:
+    """Words: place of an array, of its view, dtype, flags that the view may have of the
+    array's, offset in bytes, rank, shape, strides.
+    """
+    base, rank = w.load("ptr", w.place(1), WORD), w.word(6)
+    data = w.gep("i8", w.field("ptr", base, w.layout.array_data), w.word(5))
+    flags = w.field("i32", base, w.layout.array_flags)
+    allowed = w.op(f"trunc i64 {w.word(4)} to i32")
+    flags = w.op(f"and i32 {flags}, {allowed}")
+    shape = w.gep("i64", "%op", 7)
+    strides = w.gep("i64", shape, rank)
+    made = new_array(w, w.pointer(3), rank, shape, data, flags, strides)
+    w.store("ptr", made, w.place(2), WORD)
+    keep_memory(w, made, base)
+    w.go_on(w.op(f"add i64 {w.op(f'shl i64 {rank}, 1')}, 7"))
 
 
 def _object(w: StepWriter) -> None:
@@ -112,6 +130,15 @@ def _dict_of(w: StepWriter) -> None:
     w.go_on(w.op(f"add i64 {count}, 5"))
 
 
+def _made_by(w: StepWriter) -> None:
+    """Words: count, place of the first value, place of the result, callable."""
+    values = [("ptr", w.place(2)), ("i64", w.word(1)), ("ptr", "null")]
+    result = w.extern("ptr", "PyObject_Vectorcall", [("ptr", w.pointer(4)), *values])
+    w.check_object(result)
+    w.store("ptr", result, w.place(3), WORD)
+    w.go_on(5)
+
+
 def _finish(w: StepWriter) -> None:
     """Words: callable, place of the result, places of its two arguments' lists."""
     arguments = w.gep("i8", "%frame", KEY)
@@ -136,6 +163,7 @@ def _end(w: StepWriter) -> None:
 RESULT_STEPS: dict[str, Step] = {
     "take": _take,
     "share": _share,
+    "view": _view,
     "object": _object,
     "numpy_scalar": _numpy_scalar,
     "python_int": _python_int,
@@ -145,6 +173,7 @@ RESULT_STEPS: dict[str, Step] = {
     "tuple_of": _sequence_of("Tuple"),
     "list_of": _sequence_of("List"),
     "dict_of": _dict_of,
+    "made_by": _made_by,
     "finish": _finish,
     "end": _end,
 }

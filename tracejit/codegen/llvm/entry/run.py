@@ -15,7 +15,7 @@ _ARRAY_TYPE = "@PyArray_Type"
 def _new(w: StepWriter) -> None:
     """Words: place, place of its address, dtype, rank, shape. As `numpy.empty`."""
     rank = w.word(4)
-    array = _new_array(w, w.pointer(3), rank, w.gep("i64", "%op", 5), "null", "0")
+    array = new_array(w, w.pointer(3), rank, w.gep("i64", "%op", 5), "null", "0")
     w.store("ptr", array, w.place(1), WORD)
     data = w.field("ptr", array, w.layout.array_data)
     w.store("ptr", data, w.place(2), WORD)
@@ -28,7 +28,7 @@ def _new_aligned(w: StepWriter) -> None:
     shape = w.gep("i64", "%op", 5)
     rest = w.gep("i64", shape, rank)
     byte = w.load("ptr", rest, WORD)
-    base = _new_array(w, byte, "1", w.gep("i64", rest, 1), "null", "0")
+    base = new_array(w, byte, "1", w.gep("i64", rest, 1), "null", "0")
     _new_inside(w, base, rank, shape)
     w.go_on(w.op(f"add i64 {rank}, 7"))
 
@@ -40,13 +40,10 @@ def _new_part(w: StepWriter) -> None:
     start = w.field("ptr", base, w.layout.array_data)
     data = w.gep("i8", start, w.word(6))
     shape = w.gep("i64", "%op", 7)
-    array = _new_array(w, w.pointer(3), rank, shape, data, str(_CARRAY))
+    array = new_array(w, w.pointer(3), rank, shape, data, str(_CARRAY))
     w.store("ptr", array, w.place(1), WORD)
     w.store("ptr", data, w.place(2), WORD)
-    w.extern("void", "Py_IncRef", [("ptr", base)])
-    arguments = [("ptr", array), ("ptr", base)]
-    failed = w.extern("i32", "PyArray_SetBaseObject", arguments)
-    w.check(w.op(f"icmp eq i32 {failed}, 0"))
+    keep_memory(w, array, base)
     w.go_on(w.op(f"add i64 {rank}, 7"))
 
 
@@ -71,7 +68,7 @@ def _new_inside(
     data = w.op(f"inttoptr i64 {aligned} to ptr")
     # The place holds the bytes until the array does, for the case that it fails.
     w.store("ptr", base, w.place(1), WORD)
-    array = _new_array(w, w.pointer(3), rank, shape, data, str(_CARRAY))
+    array = new_array(w, w.pointer(3), rank, shape, data, str(_CARRAY))
     w.store("ptr", array, w.place(1), WORD)
     w.store("ptr", data, w.place(2), WORD)
     arguments = [("ptr", array), ("ptr", base)]
@@ -79,8 +76,14 @@ def _new_inside(
     w.check(w.op(f"icmp eq i32 {failed}, 0"))
 
 
-def _new_array(
-    w: StepWriter, dtype: str, rank: str, shape: str, data: str, flags: str
+def new_array(
+    w: StepWriter,
+    dtype: str,
+    rank: str,
+    shape: str,
+    data: str,
+    flags: str,
+    strides: str = "null",
 ) -> str:
     """Return a new array; leave with an error if there is none."""
     w.extern("void", "Py_IncRef", [("ptr", dtype)])
@@ -90,7 +93,7 @@ def _new_array(
         ("ptr", dtype),
         ("i32", number),
         ("ptr", shape),
-        ("ptr", "null"),
+        ("ptr", strides),
         ("ptr", data),
         ("i32", flags),
         ("ptr", "null"),
@@ -98,6 +101,14 @@ def _new_array(
     array = w.extern("ptr", "PyArray_NewFromDescr", arguments)
     w.check_object(array)
     return array
+
+
+def keep_memory(w: StepWriter, array: str, base: str) -> None:
+    """Have an array keep the one whose memory it lies in."""
+    w.extern("void", "Py_IncRef", [("ptr", base)])
+    arguments = [("ptr", array), ("ptr", base)]
+    failed = w.extern("i32", "PyArray_SetBaseObject", arguments)
+    w.check(w.op(f"icmp eq i32 {failed}, 0"))
 
 
 def _turn(w: StepWriter) -> None:
