@@ -3,12 +3,14 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 import tracejit as tj
 from tests.codegen.building import KernelBuilder
-from tracejit.kernels.kernel import Kernel, Load
+from tracejit.kernels.kernel import Kernel, Load, Store
 from tracejit.kernels.maps import FloorDiv, Mod, axis, floordiv, mod
 from tracejit.kernels.splitting import with_split_axes
+from tracejit.kernels.verify import verify_kernel
 
 
 def kernel_of(function: Callable, *shape: int) -> Kernel:
@@ -94,3 +96,16 @@ def test_products_keep_their_axes() -> None:
 
     kernel = kernel_of(product, 4, 70, 32)
     assert extents(kernel) == [70, 70, 128]
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_values_vary_along_the_digits_that_they_read(counted: bool) -> None:
+    def merged(x):
+        row = np.arange(2000, dtype=np.float32) if counted else x[:, 0]
+        return np.broadcast_to(row[:, None], (2000, 64)).reshape(-1, 1) * 2 + x[0, 0]
+
+    kernel = kernel_of(merged, 2000, 64)
+    assert extents(kernel) == [2000, 64]
+    verify_kernel(kernel)
+    axes = [len(op.result.axes) for op in kernel.body if not isinstance(op, Store)]
+    assert {*axes} == {0, 1}

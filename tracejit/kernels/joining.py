@@ -12,8 +12,9 @@ order of its axes; establishes an equal kernel with the same operations, in the 
 order, over fewer axes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from .kernel import (
     Axis,
@@ -35,6 +36,8 @@ from .kernel import (
     result_of,
 )
 from .maps import Affine, AxisIndex, FloorDiv, Mod, axes_in, recombined
+
+NONE: Mapping[str, frozenset[str]] = MappingProxyType({})
 
 # --- accesses as offsets ----------------------------------------------------------
 
@@ -150,6 +153,7 @@ def over_axes(
     op: KernelOp,
     at: Callable[[Affine], Affine],
     along: Callable[[Iterable[str]], Iterable[str]],
+    axes_of: Mapping[str, frozenset[str]] = NONE,
 ) -> KernelOp:
     """Return an operation over other axes.
 
@@ -160,10 +164,12 @@ def over_axes(
         An index expression over them.
     along : callable
         The axes that take the place of some, in order.
+    axes_of : mapping of str to frozenset of str
+        Those of values that vary along fewer than take the place of theirs, by name.
     """
 
     def less(x: Value) -> Value:
-        axes = frozenset(along(x.axes))
+        axes = axes_of[x.name] if x.name in axes_of else frozenset(along(x.axes))
         return x if axes == x.axes else replace(x, axes=axes)
 
     def value(x: Operand) -> Operand:
@@ -187,7 +193,7 @@ def over_axes(
             result=result,
             carries=tuple(map(less, op.carries)),
             inits=tuple(map(value, op.inits)),
-            body=tuple(over_axes(inner, at, along) for inner in op.body),
+            body=tuple(over_axes(inner, at, along, axes_of) for inner in op.body),
             nexts=tuple(map(value, op.nexts)),
         )
     axes = tuple(along(op.axes))

@@ -12,18 +12,24 @@ products, whose tiles know one axis of each kind. Needs a kernel; establishes an
 one with the same operations, in the same order.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
 from .joining import over_axes, with_offsets
 from .kernel import (
     Axis,
+    Compute,
     Contract,
+    Iota,
     Kernel,
     KernelOp,
+    Load,
     Reduce,
+    Repeat,
+    Store,
     indices_of,
+    values_of,
     with_inner,
 )
 from .maps import (
@@ -33,9 +39,11 @@ from .maps import (
     IndexAtom,
     Mod,
     ValueIndex,
+    axes_in,
     axis,
     floordiv,
     mod,
+    values_in,
 )
 from .views import Extents, simplified
 
@@ -72,9 +80,33 @@ def with_split_axes(kernel: Kernel) -> tuple[Kernel, Mapping[str, tuple[str, ...
     def along(names: Iterable[str]) -> Iterator[str]:
         return (digit for name in names for digit in digits[name])
 
-    body = tuple(over_axes(op, at, along) for op in kernel.body)
+    axes_of = _axes_of(kernel.body, at, along)
+    body = tuple(over_axes(op, at, along, axes_of) for op in kernel.body)
     split = {name: digits[name] for name in steps}
     return replace(kernel, axes=tuple(axes), body=body), split
+
+
+def _axes_of(
+    body: Iterable[KernelOp],
+    at: Callable[[Affine], Affine],
+    along: Callable[[Iterable[str]], Iterable[str]],
+) -> dict[str, frozenset[str]]:
+    """Return the digits that values vary along: an index may have some of an axis."""
+    found: dict[str, frozenset[str]] = {}
+    for op in with_inner(body):
+        if isinstance(op, Load | Iota):
+            indices = [at(i) for i in indices_of(op)]
+            through = (found[name] for i in indices for name in values_in(i))
+            found[op.result.name] = frozenset().union(*map(axes_in, indices), *through)
+        elif isinstance(op, Compute | Reduce):
+            over = along(op.axes) if isinstance(op, Reduce) else ()
+            read = frozenset().union(*(found[v.name] for v in values_of(op)))
+            found[op.result.name] = read.difference(over)
+        elif not isinstance(op, Store):
+            carries = (op.turn, *op.carries) if isinstance(op, Repeat) else ()
+            for value in (op.result, *carries):
+                found[value.name] = frozenset(along(value.axes))
+    return found
 
 
 def _divisors(kernel: Kernel) -> dict[str, list[int]]:

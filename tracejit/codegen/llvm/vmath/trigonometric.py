@@ -161,10 +161,10 @@ def _reduce_one(v: Vector, x: str) -> list[str]:
 
 
 def _payne_hanek(v: Vector, x: str) -> list[str]:
-    """Reduce a double m 2**e: the last 128 bits, of 192, of m times bits of 2/pi.
+    """Reduce a double m 2**e by the product of m and 192 bits of 2/pi.
 
-    The bits are those from 2**(1 - e) on: what is before them makes multiples of 4 of
-    the product, two bits of which are an integer.
+    The bits are those from 2**(1 - e) on: what is before them makes multiples of 4. So
+    the first two bits of the product are q, and its first two words are kept.
     """
     bits = v.bits(x)
     field = v.int_op("and", v.int_op("lshr", bits, v.mantissa), 2047)
@@ -196,7 +196,7 @@ def _funnel(v: Vector, high: str, low: str, count: str | int) -> str:
 
 
 def _product(v: Vector, m: str, words: list[str]) -> Pair:
-    """Return the first two of the last three words of m times three words."""
+    """Return the first two of three words: m times those, less what has no room."""
     wide = [v.em.op(f"zext i64 {x} to i128") for x in (m, *words[1:])]
     last = v.em.op(f"mul i128 {wide[0]}, {wide[2]}")
     middle = v.em.op(f"mul i128 {wide[0]}, {wide[1]}")
@@ -208,7 +208,7 @@ def _product(v: Vector, m: str, words: list[str]) -> Pair:
 
 def _fraction(v: Vector, high: str, low: str) -> Pair:
     """Return a signed integer of two words as a part of 2**128."""
-    # The first 53 bits, the next 11 and the last word (less a bit): each is exact.
+    # The first 53 bits and the next 11, which are exact, and the second word.
     ends = v.int_op("and", high, -2048), v.int_op("and", high, 2047)
     parts = (*ends, v.int_op("lshr", low, 1))
     numbers = [v.em.op(f"sitofp i64 {x} to double") for x in parts]
