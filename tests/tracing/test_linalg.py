@@ -399,3 +399,13 @@ def test_every_public_function_traces(name: str) -> None:
             np.testing.assert_allclose(g, w, atol=1e-12)
         return
     assert_same(got, want, 1e-12)
+
+
+@pytest.mark.parametrize("shape", [(4, 0, 0), (4, 3, 0), (0, 3, 0), (0, 0, 0)])
+@pytest.mark.parametrize("names", ["abc,dbc->ad", "abc,dcb->ad", "abc,abd->cd"])
+def test_sums_of_products_over_axes_without_elements(shape, names):
+    sizes = {**dict(zip("abc", shape, strict=True)), "d": 2}
+    left, right = names.split("->")[0].split(",")
+    x, y = (np.ones([sizes[k] for k in part]) for part in (left, right))
+    check(lambda x, y: np.einsum(names, x, y), x, y)
+    check(lambda x, y: np.einsum(names, x + 1, y * 2) + 1, x, y)

@@ -339,7 +339,12 @@ class _Splitter:
         return split, *joined, loops
 
     def _joined(self, names: Sequence[str], left: Matrix, right: Matrix) -> list[Row]:
-        """Return (extent, stride, stride) of axes, joined where they are one axis."""
+        """Return (extent, stride, stride) of axes, joined where they are one axis.
+
+        Axes of which one has no elements are one that has none.
+        """
+        if 0 in (self.extents[name] for name in names):
+            return [(0, left.along(names[-1]), right.along(names[-1]))]
         out: list[Row] = []
         for name in names:
             extent = self.extents[name]
