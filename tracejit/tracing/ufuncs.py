@@ -59,8 +59,9 @@ class _Plan:
         What records it.
     params : mapping
         Of the primitive.
-    stretches : bool
-        Whether an operand has another shape than the results and is no number.
+    stretched : tuple of bool
+        Which operands are broadcast before; empty if none is. Elementwise primitives
+        take numbers as they are.
     """
 
     dtypes: Sequence[np.dtype]
@@ -68,7 +69,7 @@ class _Plan:
     order: Sequence[int] | None
     lowering: Primitive | Lowering
     params: Params
-    stretches: bool
+    stretched: tuple[bool, ...]
 
 
 _PLANS: dict[object, _Plan] = {}  # by all that decides a plan
@@ -104,13 +105,14 @@ def _made_plan(
     order = result_layout([x.shadow for x in operands], shape)
     lowering = _lowering_of(ufunc, dtypes[: ufunc.nin])
     runs_loop = lowering is ufunc_p
+    stretched = [x.shape != shape and bool(runs_loop or x.shape) for x in operands]
     return _Plan(
         dtypes,
         shape,
         None if order == [*range(len(shape))] else order,
         lowering,
         {"name": ufunc_name(ufunc)} if runs_loop else {},
-        any(x.shape != shape and (runs_loop or x.shape) for x in operands),
+        tuple(stretched) if any(stretched) else (),
     )
 
 
@@ -236,10 +238,10 @@ def _broadcast_shape(ufunc: np.ufunc, operands: Sequence[Tracer]) -> tuple[int, 
 
 
 def _lower(trace: Trace, atoms: Sequence[Atom], plan: _Plan) -> tuple[Atom, ...]:
-    lowering = plan.lowering
-    if plan.stretches:
-        keeps_numbers = lowering is not ufunc_p
-        atoms = [_stretched(trace, x, plan.shape, keeps_numbers) for x in atoms]
+    b, lowering = trace.builder, plan.lowering
+    if plan.stretched:
+        both = zip(atoms, plan.stretched, strict=True)
+        atoms = [broadcast_to(b, x, plan.shape) if wide else x for x, wide in both]
     if isinstance(lowering, Primitive):
         outs = trace.emit_all(lowering, atoms, plan.params)
     else:
@@ -247,17 +249,8 @@ def _lower(trace: Trace, atoms: Sequence[Atom], plan: _Plan) -> tuple[Atom, ...]
         outs = out if isinstance(out, tuple) else (out,)
     for x in outs:
         if x.aval.shape != plan.shape:
-            return tuple(broadcast_to(trace.builder, x, plan.shape) for x in outs)
+            return tuple(broadcast_to(b, x, plan.shape) for x in outs)
     return outs
-
-
-def _stretched(
-    trace: Trace, x: Atom, shape: tuple[int, ...], keeps_numbers: bool
-) -> Atom:
-    """Broadcast to a shape; elementwise primitives take operands of rank 0, too."""
-    if keeps_numbers and not x.aval.shape:
-        return x
-    return broadcast_to(trace.builder, x, shape)
 
 
 def _lowering_of(ufunc: np.ufunc, dtypes: Sequence[np.dtype]) -> Primitive | Lowering:
