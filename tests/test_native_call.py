@@ -16,6 +16,7 @@ from tracejit.errors import IndexRangeError
 from tracejit.guard import Guard
 from tracejit.runtime.cpu.entry import support
 from tracejit.testing import count_traces
+from tracejit.tracing.tree import flatten
 
 from .calls import ARGUMENTS, Pair, State, X, references, total_of_call, warm
 
@@ -168,14 +169,6 @@ MATRICES = [
 ]
 
 
-def leaves_of(result):
-    if isinstance(result, dict):
-        result = [*result.values()]
-    if isinstance(result, list | tuple):
-        return [y for x in result for y in leaves_of(x)]
-    return [result]
-
-
 @pytest.mark.parametrize("f", VIEWS)
 @pytest.mark.parametrize("x", MATRICES)
 def test_views_are_made_by_machine_code(monkeypatch, f, x):
@@ -186,7 +179,7 @@ def test_views_are_made_by_machine_code(monkeypatch, f, x):
     g = tj.jit(f)
     warm(g, x)
     count, before = len(finished), references([x])
-    got, expected = leaves_of(g(x)), leaves_of(f(x))
+    (got, _), (expected, _) = flatten(g(x)), flatten(f(x))
     assert len(finished) == count
     for a, b in zip(got, expected, strict=True):
         assert_alike(a, b)

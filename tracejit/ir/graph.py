@@ -16,6 +16,7 @@ from .aval import ShapedArray
 from .primitive import ArrayConstant, Effect, Params, Primitive
 
 SourceLines = tuple[str, ...]
+_WIDE_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class Var:
@@ -60,6 +61,13 @@ class Literal:
     def key(self) -> tuple[np.dtype, bytes]:
         """Dtype and bits: distinguishes -0.0 from 0.0 and equals itself for NaN."""
         return self.aval.dtype, self.value.tobytes()
+
+    def converted(self, dtype: np.dtype) -> "Literal":
+        """Return it in another dtype; no warning where it does not fit."""
+        if dtype in _WIDE_FLOATS and 1e-30 < abs(self.value) < 1e30:
+            return Literal(self.value, dtype)
+        with np.errstate(all="ignore"):
+            return Literal(self.value.astype(dtype), dtype)
 
     def __repr__(self) -> str:
         return f"Literal({self.value!r})"

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 _NOTHING = np.empty(0)
-_WIDE_FLOATS = (dt.FLOAT32, np.dtype(np.float64))
 PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
 
 
@@ -281,7 +280,7 @@ class Tracer(Shadowed):
         if found is dtype or found == dtype:
             return atom
         if type(atom) is Literal:
-            return _converted(atom.value, dtype)
+            return atom.converted(dtype)
         if dt.is_complex(atom.aval.dtype) and not dt.is_complex(dtype):
             if dtype == dt.BOOL:
                 return self.home.emit(convert_p, atom, dtype=dtype)
@@ -783,14 +782,6 @@ def _check_reshape(x: Tracer, sizes: tuple[int, ...]) -> None:
             f"cannot reshape array of size {x.size} into shape {sizes}",
             source=user_line(),
         )
-
-
-def _converted(value: Any, dtype: np.dtype) -> Literal:
-    """Return a NumPy scalar in another dtype; no warning where it does not fit."""
-    if dtype in _WIDE_FLOATS and 1e-30 < abs(value) < 1e30:
-        return Literal(value, dtype)
-    with np.errstate(all="ignore"):
-        return Literal(value.astype(dtype), dtype)
 
 
 def depends_of(operands: Iterable[Tracer]) -> frozenset[int]:

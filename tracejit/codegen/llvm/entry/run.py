@@ -71,9 +71,7 @@ def _new_inside(
     array = new_array(w, w.pointer(3), rank, shape, data, str(_CARRAY))
     w.store("ptr", array, w.place(1), WORD)
     w.store("ptr", data, w.place(2), WORD)
-    arguments = [("ptr", array), ("ptr", base)]
-    failed = w.extern("i32", "PyArray_SetBaseObject", arguments)
-    w.check(w.op(f"icmp eq i32 {failed}, 0"))
+    _give_memory(w, array, base)
 
 
 def new_array(
@@ -106,6 +104,11 @@ def new_array(
 def keep_memory(w: StepWriter, array: str, base: str) -> None:
     """Have an array keep the one whose memory it lies in."""
     w.extern("void", "Py_IncRef", [("ptr", base)])
+    _give_memory(w, array, base)
+
+
+def _give_memory(w: StepWriter, array: str, base: str) -> None:
+    """Hand an array the reference to the one whose memory it lies in."""
     arguments = [("ptr", array), ("ptr", base)]
     failed = w.extern("i32", "PyArray_SetBaseObject", arguments)
     w.check(w.op(f"icmp eq i32 {failed}, 0"))
