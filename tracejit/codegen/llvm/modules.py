@@ -22,7 +22,7 @@ PIECE = 16_000
 SHARED = 4_000  # of a function that other programs may have as well
 SHARE = 8  # later modules have at least this part of what is written: a dozen or two
 _SYMBOL = re.compile(r"@([\w.$]+)")
-_HEADER = re.compile(r"^define internal (.*?@([\w.$]+)\(.*\)) [^()]*\{$", re.MULTILINE)
+_HEADER = re.compile(r"^define internal (.*?@([\w.$]+)\(.*\) [^()]*) \{$", re.MULTILINE)
 
 
 class Modules:

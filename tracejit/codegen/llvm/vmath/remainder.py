@@ -80,6 +80,6 @@ def _by_library(v: Vector, x: str, y: str) -> str:
             [f"{v.type} %x", f"{v.type} %y"],
             result=v.type,
             linkage="internal",
-            attributes="noinline nounwind",
+            attributes=v.rare,
         )
     return v.em.call(v.type, symbol, [(v.type, x), (v.type, y)])

