@@ -19,7 +19,7 @@ from .text import module_text
 
 # Text that is worth a module: LLVM takes 1 ms for 1,000, and 1 ms for each module.
 PIECE = 16_000
-SHARED = 4_000  # of a function that other programs may have as well
+SHARED = 2_000  # of a function that other programs may have as well
 SHARE = 8  # later modules have at least this part of what is written: a dozen or two
 _SYMBOL = re.compile(r"@([\w.$]+)")
 _HEADER = re.compile(r"^define internal (.*?@([\w.$]+)\(.*\) [^()]*) \{$", re.MULTILINE)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from queue import Empty, SimpleQueue
+from queue import Empty, PriorityQueue
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llvmlite.binding import ModuleRef, TargetMachine
 
 OPT_LEVEL = 2
+_END = (1, 0, "")  # after all texts, which come by their length, negative
 MOST_THREADS = 8
 
 
@@ -64,7 +65,7 @@ class Compilers:
 
 
 class SideBySide:
-    """Builds texts on several threads while more are written.
+    """Builds texts on several threads while more are written, the longest first.
 
     Leave it by `results`, or as a context: then what is not built yet is left alone.
 
@@ -88,13 +89,13 @@ class SideBySide:
         self._build = build
         self._most_helpers = min(threads, MOST_THREADS) - 1
         self._helpers: list[threading.Thread] = []
-        self._waiting: SimpleQueue[tuple[int, str] | None] = SimpleQueue()
+        self._waiting: PriorityQueue[tuple[int, int, str]] = PriorityQueue()
         self._found: list[bytes | BaseException] = []
 
     def put(self, text: str) -> None:
         """Have a text built."""
         self._found.append(b"")  # before a helper that waits can be done with it
-        self._waiting.put((len(self._found) - 1, text))
+        self._waiting.put((-len(text), len(self._found) - 1, text))
         if len(self._helpers) < self._most_helpers:
             self._helpers.append(threading.Thread(target=self._work, daemon=True))
             self._helpers[-1].start()
@@ -108,7 +109,7 @@ class SideBySide:
             What the first text in order raised, when all threads have ended.
         """
         for _ in range(1 + len(self._helpers)):
-            self._waiting.put(None)
+            self._waiting.put(_END)
         self._work()
         self._join()
         out = []
@@ -126,12 +127,12 @@ class SideBySide:
             while self._helpers:
                 self._waiting.get_nowait()
         for _ in self._helpers:
-            self._waiting.put(None)
+            self._waiting.put(_END)
         self._join()
 
     def _work(self) -> None:
-        while (job := self._waiting.get()) is not None:
-            place, text = job
+        while (job := self._waiting.get()) is not _END:
+            _, place, text = job
             try:
                 self._found[place] = self._build(text)
             except BaseException as error:  # raised by the caller
