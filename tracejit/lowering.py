@@ -10,7 +10,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from . import config
-from .codegen.llvm.limits import LLVM
+from .codegen.llvm.limits import limits_of
 from .codegen.llvm.target import host_target
 from .debugging import debug_module
 from .ir.aval import Shape
@@ -149,9 +149,14 @@ def input_strides(program: Program) -> list[Shape]:
     return [buffers[name].strides for name in program.inputs]
 
 
+def host_limits() -> Limits:
+    """Return what kernels for this machine's CPU may contain, as `isa` has it."""
+    return limits_of(host_target(config.get("isa")))
+
+
 def _limits_of(device: "Device | None") -> Limits:
     if device is None:
-        return LLVM
+        return host_limits()
     # The GPU backend loads with the first compilation for a device.
     from .codegen.triton.limits import TRITON  # noqa: PLC0415
 
@@ -182,8 +187,9 @@ def build(graph: Graph, program: Program) -> CpuExecutable:
         return _built(native_form(program))
     except Exception as error:
         strides = [program.buffer(name).strides for name in program.inputs]
+        limits = host_limits()
         known = debug_module("repro").internal_error(
-            error, graph, passes_of(LLVM), strides, LLVM
+            error, graph, passes_of(limits), strides, limits
         )
         if known is error:
             raise

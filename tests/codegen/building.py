@@ -143,10 +143,12 @@ class KernelBuilder:
         self.body.append(Iota(result, index))
         return result
 
-    def reduce(self, op: str, axes: Sequence[str], operand: Value) -> Value:
+    def reduce(
+        self, op: str, axes: Sequence[str], operand: Value, unrounded: bool = False
+    ) -> Value:
         dtype = np.dtype("i8") if op.startswith("arg") else operand.dtype
         result = self._value(operand.axes - set(axes), dtype)
-        self.body.append(Reduce(result, op, tuple(axes), operand))
+        self.body.append(Reduce(result, op, tuple(axes), operand, unrounded))
         return result
 
     def contract(self, axes: Sequence[str], lhs: Value, rhs: Value) -> Value:

@@ -301,6 +301,10 @@ OTHERS = [
         for axes in ((0,), (2, 0), (0, 1, 2), ())
     ),
     *(
+        Sample("sum_products", uniform(0.5, 1.5, (2, 3), (2, 3)), {"axes": axes})
+        for axes in ((0,), (1, 0))
+    ),
+    *(
         Sample(n, lambda r: [r.integers(0, 2, SHAPE) > 0], {"axes": (1,)})
         for n in ("reduce_and", "reduce_or")
     ),

@@ -204,7 +204,13 @@ class _Maker:
         op = self.pick(REDUCTIONS[family(x.dtype)])
         axes = self.some(x.axes)
         dtype = dt.INT64 if op.startswith("arg") else x.dtype
-        self.add(Reduce(self.fresh(x.axes - set(axes), dtype), op, axes, x))
+        is_fused = op == "add" and self.is_product(x) and self.flip()
+        self.add(Reduce(self.fresh(x.axes - set(axes), dtype), op, axes, x, is_fused))
+
+    def is_product(self, x: Value) -> bool:
+        made = next(op for op in self.body if op.result == x)
+        is_mul = isinstance(made, Compute) and made.primitive.name == "mul"
+        return is_mul and x.dtype in (dt.FLOAT32, dt.FLOAT64)
 
     def contract(self) -> None:
         able = [v for v in self.values if v.axes and dt.is_inexact(v.dtype)]

@@ -32,6 +32,7 @@ from tracejit.kernels.maps import (
 from tracejit.kernels.parser import parse_kernel
 from tracejit.kernels.printer import format_kernel
 from tracejit.kernels.schedule import Schedule
+from tracejit.kernels.tree import tree_sum
 from tracejit.kernels.verify import verify_kernel
 
 from .random_kernels import kernels
@@ -143,6 +144,16 @@ kernel @f(%x: f32[2,3]) -> (%y: f32[2]) axes(i: 2, j: 3) {
 
 def test_expressions_are_nested():
     assert format_kernel(*parse_kernel(TEXT)) == TEXT
+
+
+def test_sums_of_unrounded_products():
+    text = TEXT.replace("add over j: exp(", "add unrounded over j: (")
+    text = text.replace("j: (%a * 2.0)", "j: %a * 2.0")
+    kernel, schedule = parse_kernel(text)
+    assert format_kernel(kernel, schedule) == text
+    x, out = np.float32([[1.1, 2.3, 0.7], [3.1, 1e-3, 7.7]]), np.zeros(2, "f4")
+    run_kernel(kernel, [x], [out])
+    np.testing.assert_array_equal(out, tree_sum(x, np.full_like(x, 2.0)))
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,11 @@ def test_k9_no_axes():
     check_breaks("K9", edited("m", axes=()), "no axis is reduced")
 
 
+def test_k11_only_products_are_added_unrounded():
+    said = "what is added unrounded is no product of floats"
+    check_breaks("K11", edited("m", unrounded=True), said)
+
+
 def test_k10_result_of_a_reduction():
     wrong = replace(value("m"), dtype=np.dtype("f8"))
     check_breaks("K10", edited("m", result=wrong), "%m is float64, expected float32")

@@ -7,11 +7,10 @@ Establishes the answer as text or JSON, and an exit code for scripts.
 import click
 
 from .. import config
-from ..codegen.llvm.limits import LLVM
 from ..debug import bisect as debug
 from ..debug.culprit import Culprit
 from ..debug.levels import Setting
-from ..lowering import passes_of
+from ..lowering import host_limits, passes_of
 from .args import argument_option
 from .checking import (
     check_compared,
@@ -92,7 +91,7 @@ def bisect(
     function is traced are left to the passes here.
     """
     check_rules(disabled)
-    passes = passes_of(LLVM) if pipeline is None else find_passes(pipeline)
+    passes = passes_of(host_limits()) if pipeline is None else find_passes(pipeline)
     setting = Setting(passes, disabled=frozenset(disabled), seconds=timeout)
     culprits: list[Culprit] = []
     with user_errors(), config.override(simplify=False):

@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from .. import config
-from ..codegen.llvm.limits import LLVM
 from ..codegen.llvm.program import emit_program
 from ..codegen.llvm.target import host_target
 from ..codegen.triton.build import AMD, Built, build, check_arch, sass_of
@@ -25,6 +24,7 @@ from ..codegen.triton.store import triton_version
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..ir.printer import format_graph
+from ..lowering import host_limits
 from ..passes.limits import Limits
 from ..passes.manager import PassContext, run_passes
 from ..passes.pipelines import compile_to_program, pipeline
@@ -146,7 +146,7 @@ def check_target(name: str, arch: str) -> None:
 
 def limits_of(target: str) -> Limits:
     """Return what kernels of a target may contain."""
-    return TRITON if target in GPU_TARGETS else LLVM
+    return TRITON if target in GPU_TARGETS else host_limits()
 
 
 def programs(
@@ -162,7 +162,7 @@ def programs(
 
 def after_passes(graph: Graph) -> Graph:
     """Return a graph after all passes of the CPU."""
-    return run_passes(graph, pipeline(LLVM, config.get("fma")))
+    return run_passes(graph, pipeline(host_limits(), config.get("fma")))
 
 
 def program_of(graph: Graph, limits: Limits) -> Program:

@@ -54,7 +54,7 @@ PASS_RULES = {
     "dead_result": "a result of a call that nothing reads -> nothing",
     "dead_in_loop": "what nothing needs of a loop -> nothing",
     "expand_composite": "a composite -> the equations it stands for",
-    "contract_fma": "add (mul x, y), z -> fma x, y, z",
+    "contract_fma": "add (mul x, y), z -> fma x, y, z; reduce_sum -> sum_products",
     "reroll": "windows of equations that do the same -> scan",
     "pointwise_loop": "scan of elements by themselves -> one that a kernel can hold",
     "split_complex": "complex arithmetic -> that of real and imaginary parts",

@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from .. import config
-from ..codegen.llvm.limits import LLVM
 from ..debug import reduce as reducing
 from ..debug.bisect import bisect, bisect_passes
 from ..debug.checks import Check, is_valid, references
@@ -23,7 +22,7 @@ from ..debug.repro import HEAD, read
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..ir.printer import format_graph
-from ..lowering import passes_of
+from ..lowering import host_limits, passes_of
 from ..passes.manager import Pass, run_passes
 from .args import argument_option
 from .checking import check_of, check_option, passes_option, timeout_option
@@ -132,7 +131,7 @@ def setting_of(
 ) -> tuple[Setting, dict[str, config.Value]]:
     """Return how graphs are lowered, and the switches of a repro."""
     content = read_text(file) if file.endswith(".tir") else ""
-    setting, switches = Setting(passes_of(LLVM)), {}
+    setting, switches = Setting(passes_of(host_limits())), {}
     if content.startswith(HEAD):
         repro = read(content)
         setting, switches = repro.setting, dict(repro.switches)

@@ -11,7 +11,6 @@ import click
 import numpy as np
 
 from .. import config
-from ..codegen.llvm.limits import LLVM
 from ..debug.checks import Inputs
 from ..debug.contract import Outcome, Reference
 from ..debug.culprit import said
@@ -22,7 +21,7 @@ from ..debug.samples import varied_inputs
 from ..errors import TracejitError
 from ..ir.graph import Graph
 from ..ir.primitive import Array
-from ..lowering import passes_of
+from ..lowering import host_limits, passes_of
 from ..tracing.nonfinite import explain_nonfinite
 from .args import argument_option, isa_option
 from .checking import timeout_option
@@ -126,7 +125,7 @@ def run(
     if check is not None:  # so that what is compared has no rules applied yet
         switches["simplify"] = False
     with user_errors(), config.override(**switches):
-        setting = Setting(passes_of(LLVM), seconds=timeout)
+        setting = Setting(passes_of(host_limits()), seconds=timeout)
         found = [
             ran
             for graph in graphs_of(source, arguments, args_from)

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import config
-from ..codegen.llvm.limits import LLVM
-from ..lowering import passes_of
+from ..lowering import host_limits, passes_of
 from ..offers import offers_of
 from ..stages import Traced
 from .bisect import bisect
@@ -23,7 +22,7 @@ def setting_of(traced: Traced) -> Setting:
     """Return how a trace is lowered for the CPU."""
     mode = config.get("donation")
     offers = offers_of(traced.recording, traced.donated, mode)
-    return Setting(passes_of(LLVM), traced.in_strides, offers)
+    return Setting(passes_of(host_limits()), traced.in_strides, offers)
 
 
 def bisect_call(

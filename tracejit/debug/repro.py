@@ -24,7 +24,6 @@ import numpy as np
 
 from .. import config
 from .._version import __version__
-from ..codegen.llvm.limits import LLVM
 from ..codegen.llvm.target import host_target
 from ..codegen.triton.limits import TRITON
 from ..errors import InternalError, ParseError, TracejitError, VerifyError
@@ -32,6 +31,7 @@ from ..ir.aval import Shape
 from ..ir.graph import Graph
 from ..ir.parser import parse_graph
 from ..ir.printer import format_graph
+from ..lowering import host_limits
 from ..passes.limits import Limits
 from ..passes.manager import Pass, parse_pipeline
 from ..passes.pipelines import pipeline
@@ -97,7 +97,7 @@ class Repro:
     @property
     def setting(self) -> Setting:
         """How the graph is lowered."""
-        limits = TRITON if self.target == "cuda" else LLVM
+        limits = TRITON if self.target == "cuda" else host_limits()
         known = {p.name: p for p in pipeline(limits)}
         return Setting(
             parse_pipeline(self.passes, known),

@@ -289,7 +289,8 @@ class _Blocked:
         assert isinstance(operand, Value)
         axes = operand.axes - {self.rows.inner}
         value = Value(self.name(), axes, op.result.dtype)
-        self.body.append(Reduce(value, op.op, (self.rows.inner,), operand))
+        over = (self.rows.inner,)
+        self.body.append(replace(op, result=value, axes=over, operand=operand))
         return value
 
     def combine(self, op: Reduce, parts: Value) -> None:

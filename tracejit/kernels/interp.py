@@ -24,6 +24,7 @@ from .kernel import (
     Reduce,
     Repeat,
     Store,
+    factors_of,
 )
 from .maps import Affine, AxisIndex, FloorDiv, IndexAtom, ValueIndex
 from .parts import separated
@@ -69,6 +70,7 @@ class _Run:
         self.place = {a.name: d for d, a in enumerate(kernel.axes)}
         self.values: dict[str, Array] = {}
         self.carried: dict[str, list[Array]] = {}  # after loops, by their results
+        self.makers: dict[str, KernelOp] = {}
 
     def operation(self, op: KernelOp) -> None:
         if isinstance(op, Store):
@@ -93,6 +95,7 @@ class _Run:
         if out.dtype != op.result.dtype:
             raise InternalError(f"{op} of @{self.kernel.name} gave {out.dtype}")
         self.values[op.result.name] = self.spread(out, op.result.axes)
+        self.makers[op.result.name] = op
 
     def repeat(self, op: Repeat) -> Array:
         """Run a loop; return its first carry after the last turn."""
@@ -198,6 +201,10 @@ class _Run:
         return np.moveaxis(full, places, list(ends)).reshape((*kept, size))
 
     def reduce(self, op: Reduce) -> Array:
+        factors = factors_of(op, self.makers)
+        if factors:
+            arrays = np.broadcast_arrays(*map(self.operand, factors))
+            return tree_sum(*(self.flat(x, op.axes) for x in arrays))
         return REDUCTIONS[op.op](self.flat(self.operand(op.operand), op.axes))
 
     def contract(self, op: Contract) -> Array:

@@ -4,7 +4,7 @@ An operation acts on the union of its operands' axes. ``reduce`` removes axes. T
 order in which axes become loops, vectors or threads is not here but in `schedule`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -101,13 +101,15 @@ class Reduce:
 
     `op` is add, mul, max, min, and, or (one operand, one result), or argmax, argmin
     (one operand, one i64 result: the flat index in row-major order over `axes`). Sums
-    follow the fixed tree of `tracejit.kernels.tree`.
+    follow the fixed tree of `tracejit.kernels.tree`. An `unrounded` one adds products
+    (its operand is the result of a ``mul`` of floats) without rounding them first.
     """
 
     result: Value
     op: str
     axes: tuple[str, ...]
     operand: Operand
+    unrounded: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,6 +286,17 @@ def indices_of(op: KernelOp) -> Iterator[Affine]:
         yield from (bound.index for bound in op.bounds)
     elif isinstance(op, Iota):
         yield op.index
+
+
+def factors_of(op: Reduce, makers: Mapping[str, KernelOp]) -> tuple[Operand, ...]:
+    """Return what is multiplied in a sum of unrounded products; nothing for others.
+
+    `makers` are the operations before it, by the names of their results.
+    """
+    made = makers.get(op.operand.name) if isinstance(op.operand, Value) else None
+    if not op.unrounded or not isinstance(made, Compute):
+        return ()
+    return made.operands if made.primitive.name == "mul" else ()
 
 
 def dense_strides(shape: Shape) -> Shape:

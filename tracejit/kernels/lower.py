@@ -17,7 +17,7 @@ from ..ir.aval import Shape
 from ..ir.graph import Atom, Eqn, Graph, Literal, Var, subgraphs
 from ..ir.ops.contract import dot_general_p, free_axes
 from ..ir.ops.conv import conv_general_p
-from ..ir.ops.elementwise import and_p, convert_p, eq_p, ge_p, lt_p, select_p
+from ..ir.ops.elementwise import and_p, convert_p, eq_p, ge_p, lt_p, mul_p, select_p
 from ..ir.ops.indexing import gather_p
 from ..ir.ops.loops import ScanParams, scan_p
 from ..ir.ops.shape import (
@@ -47,6 +47,7 @@ from .kernel import (
     Repeat,
     Store,
     Value,
+    dtype_of,
 )
 from .maps import Affine, AxisIndex, IndexAtom, Map, ValueIndex, axis, floordiv, mod
 from .schedule import Schedule
@@ -56,6 +57,7 @@ from .views import VIEWS, simplified, through_view
 
 REDUCE_OPS = {
     "reduce_sum": "add",
+    "sum_products": "add",
     "reduce_prod": "mul",
     "reduce_max": "max",
     "reduce_min": "min",
@@ -637,8 +639,6 @@ def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
     x = eqn.invars[0]
     params = eqn.params
     axes = sorted(ints(params, "axes") if "axes" in params else [_int(params, "axis")])
-    if not axes:
-        return low.value(x, at)
     kept = iter(at)
     names, index = [], []
     for d, n in enumerate(x.aval.shape):
@@ -650,16 +650,26 @@ def _reduce(low: _Lowering, eqn: Eqn, at: Map) -> Operand:
             index.append(axis(names[-1]))
         else:
             index.append(next(kept))
-    operand = low.value(x, tuple(index))
+    operands = [low.value(v, tuple(index)) for v in eqn.invars]
     op = REDUCE_OPS[eqn.primitive.name]
     if not names:
-        return Literal(0, dt.INT64) if op.startswith("arg") else operand
+        is_place = op.startswith("arg")
+        return Literal(0, dt.INT64) if is_place else _product(low, operands)
     # It runs inside of the loops of what is kept, also of those it is the same for.
     around = sorted(low.axes_in(at))
-    operand = _varying_along(low, operand, [*names, *around], x.aval.dtype)
-    result = low.fresh(operand.axes - set(names), eqn.outvars[0].aval.dtype)
-    low.body.append(Reduce(result, op, tuple(names), operand))
+    first = _varying_along(low, operands[0], [*names, *around], x.aval.dtype)
+    operand = _product(low, [first, *operands[1:]])
+    result = low.fresh(first.axes - set(names), eqn.outvars[0].aval.dtype)
+    is_fused = len(operands) > 1
+    low.body.append(Reduce(result, op, tuple(names), operand, is_fused))
     return result
+
+
+def _product(low: _Lowering, factors: Sequence[Operand]) -> Operand:
+    """Return the product of two factors, or the only one."""
+    if len(factors) == 1:
+        return factors[0]
+    return low.compute(mul_p, factors, {}, dtype_of(factors[0]))
 
 
 def _dot_general(low: _Lowering, eqn: Eqn, at: Map) -> Operand:

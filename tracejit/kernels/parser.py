@@ -279,6 +279,7 @@ class KernelParser(TextParser):
     def over_axes(self, result: Value) -> Reduce | Contract:
         is_reduce = self.next().text == "reduce"
         op = self.kind("name", "the name of a reduction") if is_reduce else ""
+        unrounded = is_reduce and self.accept("unrounded")
         self.expect("over")
         axes = [self.axis_name()]
         while self.accept(","):
@@ -286,7 +287,7 @@ class KernelParser(TextParser):
         self.expect(":")
         if is_reduce:
             operand = self.resolved(self.operand_of(self.expression()), None)
-            return Reduce(result, op, tuple(axes), operand)
+            return Reduce(result, op, tuple(axes), operand, unrounded)
         lhs = self.value()
         self.expect("*")
         return Contract(result, tuple(axes), lhs, self.value())

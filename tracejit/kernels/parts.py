@@ -121,7 +121,7 @@ class _Renaming:
         if isinstance(op, Contract):
             return Contract(result, axes, self.value(op.lhs), self.value(op.rhs))
         assert isinstance(op, Reduce)
-        return Reduce(result, op.op, axes, self.operand(op.operand))
+        return replace(op, result=result, axes=axes, operand=self.operand(op.operand))
 
     def operand(self, x: Operand) -> Operand:
         return self.value(x) if isinstance(x, Value) else x

@@ -330,7 +330,8 @@ def _right_side(op: KernelOp) -> str:
 
 
 def _reduction(op: Reduce) -> str:
-    return f"reduce {op.op} over {', '.join(op.axes)}"
+    name = f"{op.op} unrounded" if op.unrounded else op.op
+    return f"reduce {name} over {', '.join(op.axes)}"
 
 
 def _limits(op: Load) -> str:

@@ -11,19 +11,25 @@ what that gives is added to 0.0: a sum of nothing but -0.0 is 0.0, as NumPy's su
 Emitters and the interpreter of kernels all follow this page.
 """
 
+import functools
+
 import numpy as np
+
+from ..ir.ops.exact_fma import fma
 
 LEAF = 1024
 LANES = 64
 
 
-def tree_sum(x: np.ndarray) -> np.ndarray:
+def tree_sum(x: np.ndarray, factors: np.ndarray | None = None) -> np.ndarray:
     """Sum over the last axis by the fixed tree.
 
     Parameters
     ----------
     x : numpy.ndarray, shape (..., n)
         Any numeric dtype; the sum is carried out in that dtype.
+    factors : numpy.ndarray, shape (..., n), optional
+        Of floats: the sum is that of ``x * factors``, each product added unrounded.
 
     Returns
     -------
@@ -35,7 +41,9 @@ def tree_sum(x: np.ndarray) -> np.ndarray:
         return np.zeros(x.shape[:-1], x.dtype)
     stack: list[tuple[int, np.ndarray]] = []
     for start in range(0, n, LEAF):
-        level, part = 0, _leaf(x[..., start : start + LEAF])
+        leaf = slice(start, start + LEAF)
+        by = None if factors is None else factors[..., leaf]
+        level, part = 0, _leaf(x[..., leaf], by)
         while stack and stack[-1][0] == level:
             part = stack.pop()[1] + part
             level += 1
@@ -46,15 +54,23 @@ def tree_sum(x: np.ndarray) -> np.ndarray:
     return _fold_lanes(total) + np.zeros((), x.dtype)
 
 
-def _leaf(x: np.ndarray) -> np.ndarray:
-    pad = -x.shape[-1] % LANES
-    neutral = np.full((*x.shape[:-1], pad), -0.0 if x.dtype.kind in "fcV" else 0)
-    rows = np.concatenate([x, neutral.astype(x.dtype)], axis=-1)
-    rows = rows.reshape(*x.shape[:-1], rows.shape[-1] // LANES, LANES)
-    total = rows[..., 0, :]
-    for i in range(1, rows.shape[-2]):
-        total = total + rows[..., i, :]
+def _leaf(x: np.ndarray, factors: np.ndarray | None) -> np.ndarray:
+    rows = _rows(x, -0.0 if x.dtype.kind in "fcV" else 0)
+    if factors is None:
+        return functools.reduce(np.add, rows)
+    others = _rows(factors, 1.0)
+    total: np.ndarray = rows[0] * others[0]
+    for row, other in zip(rows[1:], others[1:], strict=True):
+        total = fma(row, other, total)
     return total
+
+
+def _rows(x: np.ndarray, neutral: float) -> np.ndarray:
+    """Return the rows of lanes of a leaf; elements beyond its end are neutral."""
+    ends = np.full((*x.shape[:-1], -x.shape[-1] % LANES), neutral, x.dtype)
+    rows = np.concatenate([x, ends], axis=-1)
+    rows = rows.reshape(*x.shape[:-1], rows.shape[-1] // LANES, LANES)
+    return np.moveaxis(rows, -2, 0)
 
 
 def _fold_lanes(lanes: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ from typing import NoReturn
 import numpy as np
 
 from ..errors import TracejitError, VerifyError
-from ..ir.dtypes import BOOL, INT64
+from ..ir.dtypes import BOOL, FLOAT32, FLOAT64, INT64
 from ..ir.primitive import REGISTRY, Kind
 from .interp import REDUCTIONS
 from .kernel import (
@@ -52,6 +52,7 @@ from .kernel import (
     Value,
     computed_dtype,
     dtype_of,
+    factors_of,
     has_overlaps,
     indices_of,
     result_of,
@@ -93,6 +94,7 @@ class _Checks:
         self.inputs = {b.name: b for b in kernel.inputs}
         self.outputs = {b.name: b for b in kernel.outputs}
         self.values: dict[str, Value] = {}
+        self.makers: dict[str, KernelOp] = {}  # by their results
         self.loops: dict[str, Repeat] = {}  # by their results
         self.gone: set[str] = set()  # values that were bound inside of loops
         self.index: int | None = None
@@ -152,6 +154,7 @@ class _Checks:
         result = result_of(op)
         if result is not None:
             self.bind_value(result)
+            self.makers[result.name] = op
 
     def bind_value(self, value: Value) -> None:
         if value.name in self.values or value.name in self.gone:
@@ -303,10 +306,16 @@ class _Checks:
         axes = op.operand.axes if isinstance(op.operand, Value) else frozenset[str]()
         if not op.axes:
             self.fail("K9", "no axis is reduced")
+        if op.unrounded and not self.adds_products(op):
+            self.fail("K11", "what is added unrounded is no product of floats")
         self.reduced(op.axes, axes)
         is_place = op.op.startswith("arg")
         dtype = INT64 if is_place else dtype_of(op.operand)
         self.result(op.result, axes - set(op.axes), dtype)
+
+    def adds_products(self, op: Reduce) -> bool:
+        is_sum = op.op == "add" and dtype_of(op.operand) in (FLOAT32, FLOAT64)
+        return is_sum and bool(factors_of(op, self.makers))
 
     def contract(self, op: Contract) -> None:
         self.reduced(op.axes, op.lhs.axes & op.rhs.axes)

@@ -40,6 +40,8 @@ class Limits:
         Whether complex arithmetic is to become real (see `split_complex`).
     keeps_complex : frozenset of str
         Primitives that stay complex all the same, for NumPy's values in every infinity.
+    adds_products : bool
+        Whether sums along axes add products that are not rounded.
     picks_places : bool
         Whether a few places of what is sorted are found without sorting the rest.
     work_a_byte : float
@@ -57,6 +59,7 @@ class Limits:
     meanings: Meanings = field(default_factory=dict)
     splits_complex: bool = False
     keeps_complex: frozenset[str] = frozenset()
+    adds_products: bool = False
     picks_places: bool = False
     work_a_byte: float = 3.0
     can_extend: IsHeld = field(default=lambda eqn: False)

@@ -130,7 +130,7 @@ def pipeline(
         Pass("components", by_component, "short vectors, when none are dead"),
         Pass(
             "fma",
-            contract_fma,
+            partial(contract_fma, along_axes=limits.adds_products),
             "fix rounding while each equation is still one",
             is_exact=False,
         ),
@@ -167,7 +167,7 @@ def _rerolling(name: str, worth: Worth, doc: str) -> Pass:
 
 def known_passes() -> dict[str, Pass]:
     """Return the passes by name, for the command line."""
-    every = replace(ANY, splits_complex=True, picks_places=True)
+    every = replace(ANY, splits_complex=True, adds_products=True, picks_places=True)
     return {p.name: p for p in (RAISE, *pipeline(every))}
 
 

@@ -53,8 +53,8 @@ LLVM = (
     Mutant(
         "sums: masked lanes add their memory",
         "codegen/llvm/treesum.py",
-        "value = select(self.em, mask, self.type, self.shape.lanes, value, zeros)",
-        "value = value or zeros",
+        "return select(self.em, mask, self.type, lanes, value, neutral)",
+        "return value or neutral",
         "code",
     ),
     Mutant(

@@ -82,9 +82,21 @@ class ColumnSums:
         self.total: str | None = None
         self.needs_places = False
 
-    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+    def update(
+        self,
+        unit: int,
+        value: str,
+        mask: str | None,
+        flat: Index,
+        factors: Sequence[str] = (),
+    ) -> None:
         """Add one row's vector. Lanes beyond the last column hold anything."""
-        self.total = value if self.total is None else self.add(self.total, value)
+        if self.total is None:
+            self.total = value
+        elif not factors:
+            self.total = self.add(self.total, value)
+        else:
+            self.total = self.em.intrinsic("llvm.fma", self.type, *factors, self.total)
 
     def load(self, row: str, column: Index) -> str:
         """Return sums: a vector of a row of the stack."""

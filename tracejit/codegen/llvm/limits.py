@@ -1,5 +1,6 @@
 """What kernels for CPUs may contain."""
 
+from dataclasses import replace
 from math import prod
 
 from ...ir.dtypes import FLOATS, NARROW_FLOATS
@@ -7,6 +8,7 @@ from ...ir.graph import Eqn
 from ...ir.ops.conv import LEADING
 from ...passes.limits import Limits
 from .elementwise import can_emit
+from .target import Target
 
 
 def can_extend(eqn: Eqn) -> bool:
@@ -28,5 +30,14 @@ LLVM = Limits(
     can_extend=can_extend,
     splits_complex=True,
     keeps_complex=KEPT,
+    adds_products=True,
     picks_places=True,
 )
+
+
+def limits_of(target: Target) -> Limits:
+    """Return what kernels for a machine may contain.
+
+    A fused multiply-add that is no instruction takes a call for each element.
+    """
+    return LLVM if target.has_fma else replace(LLVM, adds_products=False)

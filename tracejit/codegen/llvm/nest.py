@@ -28,6 +28,7 @@ from ...kernels.kernel import (
     Repeat,
     Store,
     Value,
+    factors_of,
     result_of,
 )
 from ...kernels.schedule import Schedule
@@ -601,8 +602,10 @@ class Nest:
 
     def _update(self, op: Reduce, unit: int) -> None:
         state = self._sink(op.result.name)
-        wide = self.plan.is_vector(op)
-        value = self._operand(op.operand, unit, self.lanes if wide else 1)
+        lanes = self.lanes if self.plan.is_vector(op) else 1
+        terms = factors_of(op, self.analysis.makers)
+        factors = [self._operand(x, unit, lanes) for x in terms]
+        value = self._operand(op.operand, unit, lanes)
         flat: Index = 0
         for axis in op.axes:
             if not state.needs_places:
@@ -610,7 +613,7 @@ class Nest:
             flat = multiply(self.em, flat, self.extents[axis])
             flat = add(self.em, flat, self._position(axis, unit))
         mask = self._mask(unit) if self.axis in op.axes else None
-        state.update(unit, value, mask, flat)
+        state.update(unit, value, mask, flat, factors)
 
     def _sink(self, name: str) -> Sink:
         """Return what the reduction called `name` adds to."""

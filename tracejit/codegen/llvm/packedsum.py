@@ -19,10 +19,22 @@ from .text import Emitter, bits_of, constant
 from .treesum import TreeSum
 from .values import register_type
 
+_NEUTRAL = (-0.0, 1.0)  # what adds nothing: a term, or the factors of one
+
 
 def leaf_bytes(op: Reduce, shape: Shape) -> int:
-    """Return the bytes of memory of a leaf, and of a vector beyond its end."""
-    return (LEAF + shape.lanes) * bits_of(register_type(op.result.dtype)) // 8
+    """Return the bytes of memory of leaves, each with a vector beyond its end."""
+    size = _leaf_size(shape) * bits_of(register_type(op.result.dtype)) // 8
+    return _leaves(op) * size
+
+
+def _leaf_size(shape: Shape) -> int:
+    return LEAF + shape.lanes
+
+
+def _leaves(op: Reduce) -> int:
+    """Return how many leaves are written: products that are not rounded have two."""
+    return 2 if op.unrounded else 1
 
 
 class PackedSum(TreeSum):
@@ -46,19 +58,29 @@ class PackedSum(TreeSum):
         leaf: str,
     ) -> None:
         super().__init__(em, target, op, shape, False, stack)
-        self.leaf = leaf
+        size = _leaf_size(shape)
+        starts = range(0, _leaves(op) * size, size)
+        self.leaves = [em.gep(self.element, leaf, start) for start in starts]
 
     def begin(self) -> None:
         """Nothing is to be done: elements come to their places."""
 
-    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+    def update(
+        self,
+        unit: int,
+        value: str,
+        mask: str | None,
+        flat: Index,
+        factors: Sequence[str] = (),
+    ) -> None:
         """Write a vector whose first element is number `flat`; close a full leaf.
 
         Lanes that `mask` leaves out are at the end, and the next row overwrites them.
         """
         em, lanes = self.em, self.shape.lanes
         place = self._and(flat, LEAF - 1)
-        em.store(self.type, value, em.gep(self.element, self.leaf, place), self.size)
+        for leaf, x in zip(self.leaves, factors or (value,), strict=True):
+            em.store(self.type, x, em.gep(self.element, leaf, place), self.size)
         if self.count <= LEAF:
             return
         there = lanes if mask is None else self.shape.extents[-1] % lanes
@@ -67,10 +89,8 @@ class PackedSum(TreeSum):
             number = self._shift(flat)
             self._close(number, LEAF)
             self._merge(number)
-            beyond = em.gep(self.element, self.leaf, LEAF)
-            em.store(
-                self.type, em.load(self.type, beyond, self.size), self.leaf, self.size
-            )
+            for leaf in self.leaves:
+                em.store(self.type, self._vector(leaf, LEAF), leaf, self.size)
 
     def finish(self) -> Regs:
         """Return the sum, with what is left in the leaf."""
@@ -79,10 +99,11 @@ class PackedSum(TreeSum):
         )
         if rest:
             end = -(-rest // LANES) * LANES
-            zeros = constant(self.element, -0.0, 1)
             with self.em.loop(rest, end, 1) as loop:
-                at = self.em.gep(self.element, self.leaf, loop.index)
-                self.em.store(self.element, zeros, at, self.size)
+                for leaf, neutral in zip(self.leaves, _NEUTRAL, strict=False):
+                    at = self.em.gep(self.element, leaf, loop.index)
+                    value = constant(self.element, neutral, 1)
+                    self.em.store(self.element, value, at, self.size)
                 loop.yield_([])
             self._close(number, end)
         return super().finish()
@@ -95,11 +116,17 @@ class PackedSum(TreeSum):
         with em.loop(0, length, LANES, start) as loop:
             loop.yield_(
                 [
-                    self._add(total, self._vector(self.leaf, add(em, loop.index, k)))
+                    self._with_vectors(total, add(em, loop.index, k))
                     for k, total in zip(self._starts(), loop.carried, strict=True)
                 ]
             )
         self._put(loop.results, self._slot(number))
+
+    def _with_vectors(self, total: str, place: Index) -> str:
+        """Add a vector of the leaf, or the product of two."""
+        terms = [self._vector(leaf, place) for leaf in self.leaves]
+        factors = terms if self.op.unrounded else ()
+        return self._with_term(total, terms[0], factors)
 
     def _starts(self) -> Sequence[int]:
         return range(0, LANES, self.shape.lanes)

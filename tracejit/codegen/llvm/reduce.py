@@ -64,10 +64,18 @@ class Sink(Protocol):
     def needs_places(self) -> bool:
         """Whether `update` needs to know which elements it takes."""
 
-    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+    def update(
+        self,
+        unit: int,
+        value: str,
+        mask: str | None,
+        flat: Index,
+        factors: Sequence[str] = (),
+    ) -> None:
         """Take in one vector; `flat` is the position of its first element.
 
-        It is 0 for accumulators that do not need it.
+        It is 0 for accumulators that do not need it. `factors` are those of the vector
+        in a sum of products that are not rounded.
         """
 
 
@@ -212,7 +220,14 @@ class Fold(_InRegisters):
         start = constant(self.element, neutral(op.op, self.dtype), shape.lanes)
         self.regs = [(vec(self.element, shape.lanes), start)] * shape.units
 
-    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+    def update(
+        self,
+        unit: int,
+        value: str,
+        mask: str | None,
+        flat: Index,
+        factors: Sequence[str] = (),
+    ) -> None:
         """Take in one vector."""
         type_, old = self.regs[unit]
         lanes = self.shape.lanes
@@ -254,7 +269,14 @@ class Count(_InRegisters):
         self.element = register_type(op.result.dtype)
         self.regs = [("i64", "0")] * shape.units
 
-    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+    def update(
+        self,
+        unit: int,
+        value: str,
+        mask: str | None,
+        flat: Index,
+        factors: Sequence[str] = (),
+    ) -> None:
         """Take in one vector of zeros and ones."""
         em, lanes = self.em, self.shape.lanes
         truths, bits = vec("i1", lanes), f"i{lanes}"
@@ -306,7 +328,14 @@ class ArgFold(_InRegisters):
         self.regs = list(zip(types, (start, zero), strict=True)) * shape.units
         self.block = zero
 
-    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+    def update(
+        self,
+        unit: int,
+        value: str,
+        mask: str | None,
+        flat: Index,
+        factors: Sequence[str] = (),
+    ) -> None:
         """Take in one vector whose first element has place `flat`."""
         em, lanes = self.em, self.shape.lanes
         (type_, best), (places, place) = self.regs[2 * unit : 2 * unit + 2]

@@ -103,20 +103,30 @@ class TreeSum:
             em.store(self.type, zeros, at, self.size)
             loop.yield_([])
 
-    def update(self, unit: int, value: str, mask: str | None, flat: Index) -> None:
+    def update(
+        self,
+        unit: int,
+        value: str,
+        mask: str | None,
+        flat: Index,
+        factors: Sequence[str] = (),
+    ) -> None:
         """Add one vector whose first element is number `flat`."""
         if mask is not None:
-            zeros = constant(self.element, -0.0, self.shape.lanes)
-            value = select(self.em, mask, self.type, self.shape.lanes, value, zeros)
+            value = self._within(mask, value, -0.0)
+            if factors:
+                x, y = factors
+                factors = self._within(mask, x, -0.0), self._within(mask, y, 1.0)
         if self.kept is not None:
             self.kept[unit].append(value)
             return
         if self.in_registers:
-            self.regs[unit] = self.type, self._add(self.regs[unit][1], value)
+            total = self._with_term(self.regs[unit][1], value, factors)
+            self.regs[unit] = self.type, total
             return
         if not self.single_axis and self.count > LEAF:
             self._enter(unit, flat)
-        self._update_memory(unit, value, flat)
+        self._update_memory(unit, value, flat, factors)
         if not self.single_axis and self.count > LEAF:
             self._leave(unit, flat)
 
@@ -131,7 +141,15 @@ class TreeSum:
                 last = values.pop()
                 values[-1] = self._add(values[-1], last)
 
-    def _update_memory(self, unit: int, value: str, flat: Index) -> None:
+    def _within(self, mask: str, value: str, other: float) -> str:
+        """Return a vector with a constant in the lanes that a mask leaves out."""
+        lanes = self.shape.lanes
+        neutral = constant(self.element, other, lanes)
+        return select(self.em, mask, self.type, lanes, value, neutral)
+
+    def _update_memory(
+        self, unit: int, value: str, flat: Index, factors: Sequence[str]
+    ) -> None:
         em, lanes = self.em, self.shape.lanes
         lane = self._and(flat, LANES - 1)
         if not self.shape.across:
@@ -139,7 +157,8 @@ class TreeSum:
             lane = add(em, lane, unit * lanes)
         at = em.gep(self.element, self.slot, lane)
         if not self.is_first:
-            value = self._add(em.load(self.type, at, self.size), value)
+            total = em.load(self.type, at, self.size)
+            value = self._with_term(total, value, factors)
         em.store(self.type, value, at, self.size)
 
     def end_leaf(self, leaf: Index) -> None:
@@ -347,6 +366,12 @@ class TreeSum:
             loop.yield_([])
 
     # Arithmetic
+
+    def _with_term(self, total: str, value: str, factors: Sequence[str]) -> str:
+        """Add a vector, or the product of two."""
+        if not factors:
+            return self._add(total, value)
+        return self.em.intrinsic("llvm.fma", self.type, *factors, total)
 
     def _add(self, a: str, b: str) -> str:
         return self._add_lanes(a, b, self.shape.lanes)

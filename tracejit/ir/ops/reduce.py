@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import ShapeError
 from .. import dtypes as dt
-from ..aval import ShapedArray
+from ..aval import Shape, ShapedArray
 from ..builder import Builder
 from ..graph import Atom
 from ..primitive import (
@@ -172,6 +172,48 @@ def _arg_reduction(name: str, impl: Callable[..., Array]) -> Primitive:
 
 argmax_p: Primitive = _arg_reduction("argmax", np.argmax)
 argmin_p: Primitive = _arg_reduction("argmin", np.argmin)
+
+# --- sums of products ----------------------------------------------------------------
+
+
+def _sum_products_eval(x: ShapedArray, y: ShapedArray, axes: Shape) -> ShapedArray:
+    if x != y:
+        raise ShapeError(f"sum_products of {x} and {y}, which differ")
+    return _sum_of_floats(x, axes)
+
+
+_sum_of_floats = reduce_eval("sum_products", dt.FLOATS - dt.NARROW_FLOATS, False)
+
+
+def _sum_products_transpose(
+    b: Builder,
+    cotangents: Sequence[Atom | None],
+    ins: Sequence[Atom],
+    linear: Sequence[bool],
+    params: Params,
+) -> Atoms:
+    (ct,) = cotangents
+    assert ct is not None
+    place = linear.index(True)
+    spread = keep_axes(b, ct, ins[place], axes_of(params))
+    out: list[Atom | None] = [None, None]
+    out[place] = b.emit(mul_p, spread, ins[1 - place])
+    return out
+
+
+# As `reduce_sum` of `mul`, but that products need not be rounded before they are added.
+sum_products_p: Primitive = register(
+    Primitive(
+        "sum_products",
+        _sum_products_eval,
+        lambda x, y, axes: np.add.reduce(np.multiply(x, y), axis=axes),
+        params={"axes": ParamKind.INTS},
+        kind=Kind.REDUCE,
+        transpose=_sum_products_transpose,
+        linearity=Linearity.MULTI,
+        flops=lambda i, o, p: 2.0 * i[0].size,
+    )
+)
 
 # --- cumulative -------------------------------------------------------------------
 
