@@ -113,3 +113,11 @@ def test_a_step_to_a_lane_rounds_once(target: Target) -> None:
     with tj.config.override(isa=target.name):
         found = tj.jit(lambda x, y: (x * y).sum())(x, y)
     assert found == 2**-11 + (2**-24 if target.has_fma else 0)
+
+
+@pytest.mark.parametrize("axes", [(0, 2), (0, 2, 3), (1, 3)])
+def test_axes_that_lie_apart(axes: tuple[int, ...]) -> None:
+    """The innermost ones are summed as products, the others as sums of those."""
+    x, y = factors((5, 3, 4, 70), "f8")
+    found = tj.jit(lambda x, y: (x * y).sum(axes))(x, y)
+    np.testing.assert_allclose(found, (x * y).sum(axes), rtol=1e-12)

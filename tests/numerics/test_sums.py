@@ -80,9 +80,10 @@ def test_sums_over_several_axes_have_the_bits_of_one_long_row(shape, dtype):
     rng = np.random.default_rng(0)
     large = rng.normal(size=(*shape[:-1], shape[-1] + 3)).astype(dtype)
     part = large[..., : shape[-1]]
-    got = tj.jit(lambda x: np.sum(x * x))(part)
-    square = np.ascontiguousarray(part * part).ravel()
-    assert got.tobytes() == total(square).tobytes()
+    row = np.ascontiguousarray(part).ravel()
+    assert total(part).tobytes() == total(row).tobytes()
+    squares = tj.jit(lambda x: np.sum(x * x))
+    assert squares(part).tobytes() == squares(row).tobytes()
 
 
 def test_sums_over_several_axes_keep_what_is_no_number():

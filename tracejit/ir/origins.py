@@ -368,8 +368,8 @@ def _inherited(eqn: Eqn, ins: Sequence[Tracked], shape: tuple[int, ...]) -> Arra
     if p.kind is Kind.ELEMENTWISE:
         return _earliest([_spread(x, shape) for x in ins if x.origins is not None])
     if p.kind is Kind.REDUCE and "axes" in eqn.params:
-        (x,) = (_spread(x, x.value.shape) for x in ins)
-        return _earliest_along(x, eqn.params["axes"])
+        terms = _earliest([_spread(x, x.value.shape) for x in ins])
+        return _earliest_along(terms, eqn.params["axes"])
     if p.linearity is not Linearity.NONE and p.name != "fft":
         return _through_linear(eqn, ins, shape)
     every = [x.origins.reshape(-1) for x in ins if x.origins is not None]

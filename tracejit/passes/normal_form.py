@@ -28,7 +28,8 @@ from ..ir.builder import Builder
 from ..ir.graph import Atom, Eqn, Graph, Var
 from ..ir.ops.control import inlined_graph
 from ..ir.ops.elementwise import complex_p, imag_p, real_p, stop_gradient_p
-from ..ir.ops.shape import broadcast_to, ints
+from ..ir.ops.reduce import sum_products_p
+from ..ir.ops.shape import broadcast_to, ints, reduce_sum_p
 from ..ir.primitive import Kind
 from ..kernels.views import VIEWS
 
@@ -57,9 +58,11 @@ def _emitted(
     parts = _parts(eqn)
     if not parts:
         return b.emit_all(eqn.primitive, ins, eqn.params)
-    (x,) = ins
-    for axes in reversed(parts):
-        x = b.emit(eqn.primitive, x, axes=axes)
+    *others, innermost = parts
+    x = b.emit(eqn.primitive, *ins, axes=innermost)
+    then = reduce_sum_p if eqn.primitive is sum_products_p else eqn.primitive
+    for axes in reversed(others):
+        x = b.emit(then, x, axes=axes)
     return (x,)
 
 

@@ -347,8 +347,8 @@ PASSES = (
     Mutant(
         "normal form: outer axes are reduced first",
         "passes/normal_form.py",
-        "for axes in reversed(parts):",
-        "for axes in parts:",
+        "*others, innermost = parts",
+        "innermost, *others = parts",
         "fuse",
     ),
     Mutant(
