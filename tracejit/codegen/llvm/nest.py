@@ -34,7 +34,6 @@ from ...kernels.kernel import (
 from ...kernels.schedule import Schedule
 from ...kernels.tree import LANES, LEAF
 from ...records import dataclass
-from . import elementwise
 from .abreast import abreast
 from .convert import convert
 from .indices import Access, Evaluator, Index, access_of, add, multiply, values_in
@@ -52,6 +51,7 @@ from .reduce import (
     dtype_of,
     is_float_sum,
 )
+from .roots import compute, vectors_by_products
 from .target import Target, aligned
 from .text import Emitter, vec
 from .treesum import TreeSum, folding_order, stack_bytes
@@ -154,6 +154,7 @@ class Nest:
         self.streams: dict[str, Sink] = {}  # sums that are no states; see `columns`
         self.block: Block | None = None
         self.planned_units = 0
+        self.roots = 0  # vectors of a block that take roots by products
         self.ahead: dict[KernelOp, int] = {}  # elements to what is fetched at a load
         self.is_light = False  # whether what is being written is bound by memory
 
@@ -207,6 +208,7 @@ class Nest:
         planned = self.planned_units
         if axis == self.axis or any(self.axis in op.axes for op in phase.done):
             self.planned_units = self.planned_units or self.plan.units(phase.inner)
+            self.roots = vectors_by_products(self.plan, phase.inner, self.planned_units)
         for op in phase.done:
             self.states[op.result.name] = self._new_state(op)
         open_ = [
@@ -570,10 +572,8 @@ class Nest:
     def _compute(self, op: Compute, unit: int, wide: bool) -> str:
         lanes = self.lanes if wide else 1
         operands = [self._operand(x, unit, lanes) for x in op.operands]
-        dtypes = [_dtype(x) for x in op.operands]
-        result = elementwise.emit(
-            self.em, self.target, op.primitive, op.params, dtypes, operands, lanes
-        )
+        is_first = wide and unit < self.roots
+        result = compute(self.em, self.target, op, operands, lanes, is_first)
         if not wide or op.result.name not in self.width.abreast:
             return result
         element = register_type(op.result.dtype)
@@ -793,7 +793,3 @@ def _vectors_of(states: Sequence[State], start: int, stop: int) -> Iterator[None
     yield
     for state, regs in zip(states, kept, strict=True):
         state.regs = [*regs[:start], *state.regs, *regs[stop:]]
-
-
-def _dtype(operand: Operand) -> np.dtype:
-    return operand.aval.dtype if isinstance(operand, Literal) else operand.dtype

@@ -49,6 +49,12 @@ def looked_up(v: Vector, table: Sequence[float], index: str) -> str:
     return v.em.extern(v.type, "llvm.x86.avx512.vpermi2var.pd.512", arguments)
 
 
+def estimated_rsqrt(v: Vector, x: str) -> str:
+    """Return 1/√x of float32, but for 2**-14 of it."""
+    arguments = [(v.type, x), (v.type, "zeroinitializer"), (f"i{v.lanes}", "-1")]
+    return v.em.extern(v.type, "llvm.x86.avx512.rsqrt14.ps.512", arguments)
+
+
 def getexp(v: Vector, x: str) -> str:
     """Return floor(log2 |x|), -inf for 0, inf for infinity."""
     arguments = [(v.type, x), *_every_lane(v)]

@@ -1,0 +1,90 @@
+"""Which square roots are taken by products, while the divider works on others.
+
+A processor has one divider, and it takes as long for a root as multiply-adds do. In
+loops that wait for it some vectors of each block have their roots by products
+(`vmath.roots`), to the same bits: as many as make both ends take the same time.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+from ...ir.dtypes import FLOAT32
+from ...kernels.kernel import Compute, KernelOp, Reduce, dtype_of
+from ...kernels.pieces import axes_of
+from . import elementwise
+from .target import Target
+from .text import Emitter
+from .units import Planner
+from .vmath.roots import root_by_products
+from .vmath.vector import Vector
+
+# Cycles of a register of 64 bytes on Zen 4: in the divider, and by other operations.
+_DIVIDER = {"sqrt": 9.0, "div": 6.5}
+_BY_PRODUCTS = 10.0
+
+
+def compute(
+    em: Emitter,
+    target: Target,
+    op: Compute,
+    operands: Sequence[str],
+    lanes: int,
+    by_products: bool,
+) -> str:
+    """Write an elementwise operation; return the register of its result.
+
+    Parameters
+    ----------
+    by_products : bool
+        Whether it is done without the divider, if it can be.
+    """
+    if by_products and _is_root(op):
+        return root_by_products(Vector(em, "float", lanes, "f32", target), operands[0])
+    dtypes = [dtype_of(x) for x in op.operands]
+    return elementwise.emit(
+        em, target, op.primitive, op.params, dtypes, operands, lanes
+    )
+
+
+def vectors_by_products(plan: Planner, ops: Sequence[KernelOp], units: int) -> int:
+    """Return how many of a block's vectors have their roots by products."""
+    wide = [op for op in ops if plan.is_vector(op)]
+    roots = sum(_turns(plan, op) for op in wide if _is_root(op))
+    if plan.target.name != "avx512" or not roots or plan.width.lanes % 16:
+        return 0
+    computed = [op for op in wide if isinstance(op, Compute)]
+    divider = sum(
+        _turns(plan, op) * _DIVIDER.get(op.primitive.name, 0) for op in computed
+    )
+    others = sum(_turns(plan, op) * _time(plan, op, ops) for op in wide)
+
+    def cycles(count: int) -> float:
+        moved = roots * count / units
+        saved = divider - moved * _DIVIDER["sqrt"]
+        return max(saved, others + moved * _BY_PRODUCTS)
+
+    return min(range(units + 1), key=cycles)
+
+
+def _turns(plan: Planner, op: KernelOp) -> int:
+    """Return how often an operation is done for a vector: in loops inside of its."""
+    position = plan.analysis.position
+    inner = (a for a in axes_of(op) if position[a] > position[plan.axis or a])
+    return prod(plan.extents[a] for a in inner)
+
+
+def _is_root(op: KernelOp) -> bool:
+    if not isinstance(op, Compute) or op.primitive.name != "sqrt":
+        return False
+    return op.result.dtype == FLOAT32
+
+
+def _time(plan: Planner, op: KernelOp, ops: Sequence[KernelOp]) -> float:
+    """Return the time of arithmetic beside the divider, none for fused products."""
+    if isinstance(op, Reduce):
+        return 1
+    if not isinstance(op, Compute) or op.primitive.name in _DIVIDER:
+        return 0
+    sums = (x for x in ops if isinstance(x, Reduce) and x.unrounded)
+    is_fused = any(x.operand == op.result for x in sums)
+    return 0 if is_fused else plan.time(op)
