@@ -48,22 +48,36 @@ def compute(
 
 def vectors_by_products(plan: Planner, ops: Sequence[KernelOp], units: int) -> int:
     """Return how many of a block's vectors have their roots by products."""
-    wide = [op for op in ops if plan.is_vector(op)]
-    roots = sum(_turns(plan, op) for op in wide if _is_root(op))
-    if plan.target.name != "avx512" or not roots or plan.width.lanes % 16:
+    if plan.target.name != "avx512" or plan.width.lanes % 16:
         return 0
-    computed = [op for op in wide if isinstance(op, Compute)]
-    divider = sum(
-        _turns(plan, op) * _DIVIDER.get(op.primitive.name, 0) for op in computed
-    )
-    others = sum(_turns(plan, op) * _time(plan, op, ops) for op in wide)
+    roots = sum(_turns(plan, op) for op in ops if plan.is_vector(op) and _is_root(op))
+    if not roots:
+        return 0
+    divider, others = _cycles(plan, ops)
 
     def cycles(count: int) -> float:
         moved = roots * count / units
-        saved = divider - moved * _DIVIDER["sqrt"]
-        return max(saved, others + moved * _BY_PRODUCTS)
+        saved = moved * _DIVIDER["sqrt"]
+        return max(divider - saved, others + moved * _BY_PRODUCTS)
 
     return min(range(units + 1), key=cycles)
+
+
+def _cycles(plan: Planner, ops: Sequence[KernelOp]) -> tuple[float, float]:
+    """Return the cycles of a vector in the divider, and those of other arithmetic."""
+    divider = others = 0.0
+    sums = [op for op in ops if isinstance(op, Reduce)]
+    fused = {op.operand for op in sums if op.unrounded}  # products that are no work
+    for op in ops:
+        if not plan.is_vector(op):
+            continue
+        if isinstance(op, Reduce):
+            others += _turns(plan, op)
+        elif isinstance(op, Compute) and op.primitive.name in _DIVIDER:
+            divider += _turns(plan, op) * _DIVIDER[op.primitive.name]
+        elif isinstance(op, Compute) and op.result not in fused:
+            others += _turns(plan, op) * plan.time(op)
+    return divider, others
 
 
 def _turns(plan: Planner, op: KernelOp) -> int:
@@ -77,14 +91,3 @@ def _is_root(op: KernelOp) -> bool:
     if not isinstance(op, Compute) or op.primitive.name != "sqrt":
         return False
     return op.result.dtype == FLOAT32
-
-
-def _time(plan: Planner, op: KernelOp, ops: Sequence[KernelOp]) -> float:
-    """Return the time of arithmetic beside the divider, none for fused products."""
-    if isinstance(op, Reduce):
-        return 1
-    if not isinstance(op, Compute) or op.primitive.name in _DIVIDER:
-        return 0
-    sums = (x for x in ops if isinstance(x, Reduce) and x.unrounded)
-    is_fused = any(x.operand == op.result for x in sums)
-    return 0 if is_fused else plan.time(op)
