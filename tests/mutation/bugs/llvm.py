@@ -21,9 +21,9 @@ LLVM = (
     Mutant(
         "folds ignore the mask of the last vector",
         "codegen/llvm/reduce.py",
-        "        new = self._combine(old, value, lanes)\n"
-        "        self.regs[unit] = type_, select(self.em, mask, type_, lanes, new, old)",
-        "        new = self._combine(old, value, lanes)\n"
+        "        new = self._combine(old, term.value, lanes)\n"
+        "        self.regs[unit] = type_, select(self.em, term.mask, type_, lanes, new, old)",
+        "        new = self._combine(old, term.value, lanes)\n"
         "        self.regs[unit] = type_, new",
         "code",
     ),
@@ -53,7 +53,7 @@ LLVM = (
     Mutant(
         "sums: masked lanes add their memory",
         "codegen/llvm/treesum.py",
-        "return select(self.em, mask, self.type, lanes, value, neutral)",
+        "return select(self.em, term.mask, self.type, lanes, value, neutral)",
         "return value or neutral",
         "code",
     ),

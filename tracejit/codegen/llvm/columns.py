@@ -31,7 +31,7 @@ from .dense import DenseNest
 from .elementwise import combine
 from .indices import Index, add, multiply
 from .phases import Phase, Phases
-from .reduce import State, is_float_sum
+from .reduce import State, Term, is_float_sum
 from .target import Target
 from .text import Emitter, bits_of, constant, vec
 from .values import register_type
@@ -82,20 +82,14 @@ class ColumnSums:
         self.total: str | None = None
         self.needs_places = False
 
-    def update(
-        self,
-        unit: int,
-        value: str,
-        mask: str | None,
-        flat: Index,
-        factors: Sequence[str] = (),
-    ) -> None:
+    def update(self, unit: int, term: Term) -> None:
         """Add one row's vector. Lanes beyond the last column hold anything."""
         if self.total is None:
-            self.total = value
-        elif not factors:
-            self.total = self.add(self.total, value)
+            self.total = term.value
+        elif not term.factors:
+            self.total = self.add(self.total, term.value)
         else:
+            factors = term.factors
             self.total = self.em.intrinsic("llvm.fma", self.type, *factors, self.total)
 
     def load(self, row: str, column: Index) -> str:

@@ -47,6 +47,7 @@ from .reduce import (
     Shape,
     Sink,
     State,
+    Term,
     assign,
     dtype_of,
     is_float_sum,
@@ -606,14 +607,14 @@ class Nest:
         terms = factors_of(op, self.analysis.makers)
         factors = [self._operand(x, unit, lanes) for x in terms]
         value = self._operand(op.operand, unit, lanes)
-        flat: Index = 0
+        place: Index = 0
         for axis in op.axes:
             if not state.needs_places:
                 break
-            flat = multiply(self.em, flat, self.extents[axis])
-            flat = add(self.em, flat, self._position(axis, unit))
+            place = multiply(self.em, place, self.extents[axis])
+            place = add(self.em, place, self._position(axis, unit))
         mask = self._mask(unit) if self.axis in op.axes else None
-        state.update(unit, value, mask, flat, factors)
+        state.update(unit, Term(value, mask, place, factors))
 
     def _sink(self, name: str) -> Sink:
         """Return what the reduction called `name` adds to."""

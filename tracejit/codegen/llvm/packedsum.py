@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from ...kernels.kernel import Reduce
 from ...kernels.tree import LANES, LEAF
 from .indices import Index, add
-from .reduce import Regs, Shape
+from .reduce import Regs, Shape, Term
 from .target import Target
 from .text import Emitter, bits_of, constant
-from .treesum import TreeSum
+from .treesum import NEUTRAL, TreeSum
 from .values import register_type
-
-_NEUTRAL = (-0.0, 1.0)  # what adds nothing: a term, or the factors of one
 
 
 def leaf_bytes(op: Reduce, shape: Shape) -> int:
@@ -65,28 +63,21 @@ class PackedSum(TreeSum):
     def begin(self) -> None:
         """Nothing is to be done: elements come to their places."""
 
-    def update(
-        self,
-        unit: int,
-        value: str,
-        mask: str | None,
-        flat: Index,
-        factors: Sequence[str] = (),
-    ) -> None:
-        """Write a vector whose first element is number `flat`; close a full leaf.
+    def update(self, unit: int, term: Term) -> None:
+        """Write a vector; close a full leaf.
 
-        Lanes that `mask` leaves out are at the end, and the next row overwrites them.
+        Lanes that its mask leaves out are at the end: the next row overwrites them.
         """
         em, lanes = self.em, self.shape.lanes
-        place = self._and(flat, LEAF - 1)
-        for leaf, x in zip(self.leaves, factors or (value,), strict=True):
+        place = self._and(term.place, LEAF - 1)
+        for leaf, x in zip(self.leaves, term.factors or (term.value,), strict=True):
             em.store(self.type, x, em.gep(self.element, leaf, place), self.size)
         if self.count <= LEAF:
             return
-        there = lanes if mask is None else self.shape.extents[-1] % lanes
+        there = lanes if term.mask is None else self.shape.extents[-1] % lanes
         is_full = em.op(f"icmp sge i64 {add(em, place, there)}, {LEAF}")
         with em.if_(is_full, unlikely=True):
-            number = self._shift(flat)
+            number = self._shift(term.place)
             self._close(number, LEAF)
             self._merge(number)
             for leaf in self.leaves:
@@ -100,7 +91,7 @@ class PackedSum(TreeSum):
         if rest:
             end = -(-rest // LANES) * LANES
             with self.em.loop(rest, end, 1) as loop:
-                for leaf, neutral in zip(self.leaves, _NEUTRAL, strict=False):
+                for leaf, neutral in zip(self.leaves, NEUTRAL, strict=False):
                     at = self.em.gep(self.element, leaf, loop.index)
                     value = constant(self.element, neutral, 1)
                     self.em.store(self.element, value, at, self.size)
@@ -124,9 +115,9 @@ class PackedSum(TreeSum):
 
     def _with_vectors(self, total: str, place: Index) -> str:
         """Add a vector of the leaf, or the product of two."""
-        terms = [self._vector(leaf, place) for leaf in self.leaves]
-        factors = terms if self.op.unrounded else ()
-        return self._with_term(total, terms[0], factors)
+        vectors = [self._vector(leaf, place) for leaf in self.leaves]
+        factors = vectors if self.op.unrounded else ()
+        return self._with_term(total, Term(vectors[0], None, place, factors))
 
     def _starts(self) -> Sequence[int]:
         return range(0, LANES, self.shape.lanes)

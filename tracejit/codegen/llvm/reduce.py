@@ -55,6 +55,28 @@ class Shape:
         return total
 
 
+@dataclass(frozen=True)
+class Term:
+    """A vector that an accumulator takes in.
+
+    Parameters
+    ----------
+    value : str
+        Its register.
+    mask : str or None
+        The lanes that count; None if all do.
+    place : int or str
+        Position of the first element; 0 for accumulators that need no places.
+    factors : sequence of str
+        What it is the product of, in a sum of products that are not rounded.
+    """
+
+    value: str
+    mask: str | None
+    place: Index
+    factors: Sequence[str]
+
+
 class Sink(Protocol):
     """What straight-line code knows of an accumulator."""
 
@@ -64,19 +86,8 @@ class Sink(Protocol):
     def needs_places(self) -> bool:
         """Whether `update` needs to know which elements it takes."""
 
-    def update(
-        self,
-        unit: int,
-        value: str,
-        mask: str | None,
-        flat: Index,
-        factors: Sequence[str] = (),
-    ) -> None:
-        """Take in one vector; `flat` is the position of its first element.
-
-        It is 0 for accumulators that do not need it. `factors` are those of the vector
-        in a sum of products that are not rounded.
-        """
+    def update(self, unit: int, term: Term) -> None:
+        """Take in one vector."""
 
 
 class State(Sink, Protocol):
@@ -220,19 +231,12 @@ class Fold(_InRegisters):
         start = constant(self.element, neutral(op.op, self.dtype), shape.lanes)
         self.regs = [(vec(self.element, shape.lanes), start)] * shape.units
 
-    def update(
-        self,
-        unit: int,
-        value: str,
-        mask: str | None,
-        flat: Index,
-        factors: Sequence[str] = (),
-    ) -> None:
+    def update(self, unit: int, term: Term) -> None:
         """Take in one vector."""
         type_, old = self.regs[unit]
         lanes = self.shape.lanes
-        new = self._combine(old, value, lanes)
-        self.regs[unit] = type_, select(self.em, mask, type_, lanes, new, old)
+        new = self._combine(old, term.value, lanes)
+        self.regs[unit] = type_, select(self.em, term.mask, type_, lanes, new, old)
 
     def finish(self) -> Regs:
         """Return the result."""
@@ -269,20 +273,13 @@ class Count(_InRegisters):
         self.element = register_type(op.result.dtype)
         self.regs = [("i64", "0")] * shape.units
 
-    def update(
-        self,
-        unit: int,
-        value: str,
-        mask: str | None,
-        flat: Index,
-        factors: Sequence[str] = (),
-    ) -> None:
+    def update(self, unit: int, term: Term) -> None:
         """Take in one vector of zeros and ones."""
         em, lanes = self.em, self.shape.lanes
         truths, bits = vec("i1", lanes), f"i{lanes}"
-        found = em.op(f"trunc {vec(self.element, lanes)} {value} to {truths}")
-        if mask is not None:
-            found = em.op(f"and {truths} {found}, {mask}")
+        found = em.op(f"trunc {vec(self.element, lanes)} {term.value} to {truths}")
+        if term.mask is not None:
+            found = em.op(f"and {truths} {found}, {term.mask}")
         found = em.op(f"bitcast {truths} {found} to {bits}")
         count = em.intrinsic("llvm.ctpop", bits, found)
         count = count if lanes == 64 else em.op(f"zext {bits} {count} to i64")
@@ -328,24 +325,17 @@ class ArgFold(_InRegisters):
         self.regs = list(zip(types, (start, zero), strict=True)) * shape.units
         self.block = zero
 
-    def update(
-        self,
-        unit: int,
-        value: str,
-        mask: str | None,
-        flat: Index,
-        factors: Sequence[str] = (),
-    ) -> None:
-        """Take in one vector whose first element has place `flat`."""
+    def update(self, unit: int, term: Term) -> None:
+        """Take in one vector."""
         em, lanes = self.em, self.shape.lanes
         (type_, best), (places, place) = self.regs[2 * unit : 2 * unit + 2]
-        wins = self._beats(value, best, lanes)
-        if mask is not None:
-            wins = em.op(f"and {vec('i1', lanes)} {wins}, {mask}")
+        wins = self._beats(term.value, best, lanes)
+        if term.mask is not None:
+            wins = em.op(f"and {vec('i1', lanes)} {wins}, {term.mask}")
         if unit == 0:
-            self.block = self._splat(flat)
+            self.block = self._splat(term.place)
         here = self.block
-        self.regs[2 * unit] = type_, select(em, wins, type_, lanes, value, best)
+        self.regs[2 * unit] = type_, select(em, wins, type_, lanes, term.value, best)
         self.regs[2 * unit + 1] = places, select(em, wins, places, lanes, here, place)
 
     def _splat(self, flat: Index) -> str:

@@ -14,10 +14,12 @@ from ...kernels.kernel import Reduce
 from ...kernels.tree import LANES, LEAF
 from .elementwise import combine
 from .indices import Index, add, multiply
-from .reduce import Regs, Shape, halves, select, splits
+from .reduce import Regs, Shape, Term, halves, select, splits
 from .target import Target
 from .text import Emitter, Loop, bits_of, constant, vec
 from .values import register_type
+
+NEUTRAL = (-0.0, 1.0)  # what adds nothing: a term, or the factors of one
 
 
 class TreeSum:
@@ -103,32 +105,21 @@ class TreeSum:
             em.store(self.type, zeros, at, self.size)
             loop.yield_([])
 
-    def update(
-        self,
-        unit: int,
-        value: str,
-        mask: str | None,
-        flat: Index,
-        factors: Sequence[str] = (),
-    ) -> None:
-        """Add one vector whose first element is number `flat`."""
-        if mask is not None:
-            value = self._within(mask, value, -0.0)
-            if factors:
-                x, y = factors
-                factors = self._within(mask, x, -0.0), self._within(mask, y, 1.0)
+    def update(self, unit: int, term: Term) -> None:
+        """Add one vector."""
+        term = self._within(term)
         if self.kept is not None:
-            self.kept[unit].append(value)
+            self.kept[unit].append(term.value)
             return
         if self.in_registers:
-            total = self._with_term(self.regs[unit][1], value, factors)
+            total = self._with_term(self.regs[unit][1], term)
             self.regs[unit] = self.type, total
             return
         if not self.single_axis and self.count > LEAF:
-            self._enter(unit, flat)
-        self._update_memory(unit, value, flat, factors)
+            self._enter(unit, term.place)
+        self._update_memory(unit, term)
         if not self.single_axis and self.count > LEAF:
-            self._leave(unit, flat)
+            self._leave(unit, term.place)
 
     def keep(self) -> None:
         """Take elements in the order of `folding_order` from here on, in registers."""
@@ -141,24 +132,27 @@ class TreeSum:
                 last = values.pop()
                 values[-1] = self._add(values[-1], last)
 
-    def _within(self, mask: str, value: str, other: float) -> str:
-        """Return a vector with a constant in the lanes that a mask leaves out."""
+    def _within(self, term: Term) -> Term:
+        """Return a vector that adds nothing in the lanes that its mask leaves out."""
         lanes = self.shape.lanes
-        neutral = constant(self.element, other, lanes)
-        return select(self.em, mask, self.type, lanes, value, neutral)
 
-    def _update_memory(
-        self, unit: int, value: str, flat: Index, factors: Sequence[str]
-    ) -> None:
+        def within(value: str, other: float) -> str:
+            neutral = constant(self.element, other, lanes)
+            return select(self.em, term.mask, self.type, lanes, value, neutral)
+
+        factors = [within(*x) for x in zip(term.factors, NEUTRAL, strict=False)]
+        return Term(within(term.value, NEUTRAL[0]), None, term.place, factors)
+
+    def _update_memory(self, unit: int, term: Term) -> None:
         em, lanes = self.em, self.shape.lanes
-        lane = self._and(flat, LANES - 1)
+        value, lane = term.value, self._and(term.place, LANES - 1)
         if not self.shape.across:
             lane = multiply(em, lane, self.width)
             lane = add(em, lane, unit * lanes)
         at = em.gep(self.element, self.slot, lane)
         if not self.is_first:
             total = em.load(self.type, at, self.size)
-            value = self._with_term(total, value, factors)
+            value = self._with_term(total, term)
         em.store(self.type, value, at, self.size)
 
     def end_leaf(self, leaf: Index) -> None:
@@ -367,11 +361,11 @@ class TreeSum:
 
     # Arithmetic
 
-    def _with_term(self, total: str, value: str, factors: Sequence[str]) -> str:
+    def _with_term(self, total: str, term: Term) -> str:
         """Add a vector, or the product of two."""
-        if not factors:
-            return self._add(total, value)
-        return self.em.intrinsic("llvm.fma", self.type, *factors, total)
+        if not term.factors:
+            return self._add(total, term.value)
+        return self.em.intrinsic("llvm.fma", self.type, *term.factors, total)
 
     def _add(self, a: str, b: str) -> str:
         return self._add_lanes(a, b, self.shape.lanes)
