@@ -127,7 +127,7 @@ def layout(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
 def test_random_forms(
     seed: int, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if seed % 2:  # small results go through lists as large ones do
+    if seed % 2:  # rows of small results are fetched as those of large ones
         monkeypatch.setattr(scatter, "_NEAR", 0)
     rng = np.random.default_rng(seed)
     ndim = int(rng.integers(1, 5))

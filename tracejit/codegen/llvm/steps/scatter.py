@@ -1,17 +1,21 @@
 """Scatters: updates stored at, or combined with, places known at run time.
 
 The result is a copy of the operand already; a function then walks the positions of the
-index arrays in order, a block at a time:
-
-    collect   read, wrap and check the indices of a block; list where each update lies
-              and where it goes, of those that go to this range of places
-    apply     for each of the list: out[place] = op(out[place], update), whole rows
+index arrays in order: it reads, wraps and checks the indices of one, and has
+out[place] = op(out[place], update), whole rows, while a row of places to come is
+fetched.
 
 Threads, from three on, share the *places*, not the positions: each walks all indices
 and applies the updates of its own range. So what meets at one place is combined in the
 order of positions, as in NumPy, and the bits are those of a serial run for any number
-of threads. The lists let apply prefetch, and run without a branch that is hard to
-predict.
+of threads. Such a range goes a block of positions at a time:
+
+    collect   read, wrap and check the indices of a block; list where each update lies
+              and where it goes, of those that go to this range of places
+    apply     update the rows on the list
+
+The lists let apply fetch the updates that it needs of all, and run without a branch
+that is hard to predict.
 """
 
 from collections.abc import Sequence
@@ -38,10 +42,9 @@ from ..values import memory_type, narrow, register_bits, widen
 from .code import Setting, StepCode, step_over
 
 _BLOCK = 512  # positions that are collected before they are applied
-_AHEAD = 24  # entries of the list between a prefetch and its use
+_AHEAD = 24  # positions, or entries of the list, between a prefetch and its use
 _PREFETCHED = 4  # cache lines of a row
 _NEAR = 1 << 15  # bytes of a result that stay in the nearest cache
-_SMALL = 32  # bytes of a row that is not worth a place on a list then
 _UNROLLED = 8  # whole vectors of a row before they become a loop
 _SKIPPING = 2.0  # times as long per row, where rows between them are left out
 
@@ -185,7 +188,7 @@ def _ranges(symbol: str, scatter: Scatter, written: "_Range") -> Ranges:
     """Return the ranges of places; none begins inside of a cache line."""
     extent = scatter.places * prod(scatter.batches)
     quantum = -(-CACHE_LINE // scatter.row_bytes)
-    own = aligned(16 * written.room)
+    own = aligned(16 * written.room) if written.is_shared else 0
     return Ranges(None, f"{symbol}.range", extent, quantum, 0, own)
 
 
@@ -209,7 +212,7 @@ class _Range:
         self.scatter, self.target, self.em = scatter, target, em
         size = prod(scatter.out.shape) * scatter.dtype.itemsize
         self.is_near = size <= _NEAR
-        self.is_direct = self.is_near and not is_shared and scatter.row_bytes <= _SMALL
+        self.is_shared = is_shared
         self.cell = memory_type(scatter.dtype)
         self.window = scatter.window
         self.lines = [scatter.along(i) for i in scatter.indices]
@@ -280,8 +283,8 @@ class _Range:
 
     def _positions(self, batch: _Batch) -> None:
         em = self.em
-        if self.is_direct:
-            self._directly(batch)
+        if not self.is_shared:
+            self._all(batch)
             return
         with em.loop(0, self.count, self.block) as loop:
             rest = em.op(f"sub nsw i64 {self.count}, {loop.index}")
@@ -295,10 +298,12 @@ class _Range:
             self._apply(batch, found)
             loop.yield_([])
 
-    def _directly(self, batch: _Batch) -> None:
+    def _all(self, batch: _Batch) -> None:
         """Apply each update as its place is read."""
         em = self.em
         with em.loop(0, self.count, 1) as loop:
+            if not self.is_near:
+                self._fetch(batch, loop.index)
             number, place, is_valid = self._place(batch, loop.index, 1)
             with em.if_(self._is_here(batch, number, is_valid, 1)) as branch:
                 there = em.gep(self.cell, batch.out, place)
@@ -306,6 +311,20 @@ class _Range:
                 self._row(0, self._axes(), there, here)
                 branch.yield_([])
             loop.yield_([])
+
+    def _fetch(self, batch: _Batch, position: str) -> None:
+        """Prefetch the row that is updated some positions later, if there is one."""
+        em, scatter = self.em, self.scatter
+        later = em.op(f"add nsw i64 {position}, {_AHEAD}")
+        later = em.intrinsic("llvm.smin", "i64", later, str(self.count - 1))
+        row = batch.out
+        for k, axis in enumerate(scatter.axes):
+            extent, stride = scatter.out.shape[axis], scatter.out.strides[axis]
+            index = self._index(batch, k, later, 1)
+            if scatter.is_checked:
+                index = self._wrapped(index, extent, 1)
+            row = em.gep(self.cell, row, self._scaled(index, stride, 1))
+        self._prefetch(row, 1)
 
     def _collect(
         self,
@@ -419,16 +438,26 @@ class _Range:
         self, index: str, axis: int, extent: int, lanes: int
     ) -> tuple[str, str]:
         """Wrap indices; return them, and which are in range; report the first other."""
-        em, type_, bits = self.em, vec("i64", lanes), vec("i1", lanes)
-        size = constant("i64", extent, lanes)
-        negative = em.op(f"icmp slt {type_} {index}, {constant('i64', 0, lanes)}")
-        moved = em.op(f"add {type_} {index}, {size}")
-        wrapped = em.op(f"select {bits} {negative}, {type_} {moved}, {type_} {index}")
-        bad = em.op(f"icmp uge {type_} {wrapped}, {size}")
+        em, bits = self.em, vec("i1", lanes)
+        wrapped, size = (
+            self._wrapped(index, extent, lanes),
+            constant("i64", extent, lanes),
+        )
+        bad = em.op(f"icmp uge {vec('i64', lanes)} {wrapped}, {size}")
         with em.if_(em.any_lane(bad, lanes), unlikely=True) as failed:
             self._report(index, bad, axis, lanes)
             failed.yield_([])
         return wrapped, em.op(f"xor {bits} {bad}, {constant('i1', True, lanes)}")
+
+    def _wrapped(self, index: str, extent: int, lanes: int) -> str:
+        """Return indices that count from the front."""
+        em, type_ = self.em, vec("i64", lanes)
+        size, zero = (constant("i64", n, lanes) for n in (extent, 0))
+        negative = em.op(f"icmp slt {type_} {index}, {zero}")
+        moved = em.op(f"add {type_} {index}, {size}")
+        return em.op(
+            f"select {vec('i1', lanes)} {negative}, {type_} {moved}, {type_} {index}"
+        )
 
     def _report(self, index: str, bad: str, axis: int, lanes: int) -> None:
         em = self.em
