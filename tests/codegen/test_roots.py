@@ -61,4 +61,10 @@ def test_where_other_work_takes_longer_the_divider_does_them() -> None:
     assert roots(lambda x: np.exp(-np.sqrt(x)), x)[0] == 0
     assert roots(np.sqrt, x.astype(np.float64))[0] == 0
     a = np.ones((64, 3), np.float32)
-    assert roots(lambda a: np.sqrt(((a[:, None] - a) ** 2).sum(-1)).sum(1), a)[0] == 0
+
+    def square(a: np.ndarray) -> np.ndarray:
+        return ((a[:, None] - a) ** 2).sum(-1) + 1
+
+    assert roots(lambda a: np.sqrt(square(a)).sum(1), a)[0] == 0
+    # Vectors of every third number are put together by other work as well.
+    assert roots(lambda a: (1 / np.sqrt(square(a))).sum(1), a)[0] == 0

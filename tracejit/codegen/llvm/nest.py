@@ -208,8 +208,9 @@ class Nest:
         axis = self.loops[depth]
         planned = self.planned_units
         if axis == self.axis or any(self.axis in op.axes for op in phase.done):
-            self.planned_units = self.planned_units or self.plan.units(phase.inner)
-            self.roots = vectors_by_products(self.plan, phase.inner, self.planned_units)
+            units = self.planned_units or self.plan.units(phase.inner)
+            self.planned_units = units
+            self.roots = vectors_by_products(self.plan, phase.inner, units, self.access)
         for op in phase.done:
             self.states[op.result.name] = self._new_state(op)
         open_ = [

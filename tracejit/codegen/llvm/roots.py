@@ -5,13 +5,15 @@ loops that wait for it some vectors of each block have their roots by products
 (`vmath.roots`), to the same bits: as many as make both ends take the same time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 from ...ir.dtypes import FLOAT32
-from ...kernels.kernel import Compute, KernelOp, Reduce, dtype_of
+from ...kernels.kernel import Compute, KernelOp, Load, Reduce, dtype_of
 from ...kernels.pieces import axes_of
 from . import elementwise
+from .indices import Access
+from .memory import MOST_APART
 from .target import Target
 from .text import Emitter
 from .units import Planner
@@ -46,14 +48,19 @@ def compute(
     )
 
 
-def vectors_by_products(plan: Planner, ops: Sequence[KernelOp], units: int) -> int:
+def vectors_by_products(
+    plan: Planner,
+    ops: Sequence[KernelOp],
+    units: int,
+    access: Callable[[Load], Access],
+) -> int:
     """Return how many of a block's vectors have their roots by products."""
     if plan.target.name != "avx512" or plan.width.lanes % 16:
         return 0
     roots = sum(_turns(plan, op) for op in ops if plan.is_vector(op) and _is_root(op))
     if not roots:
         return 0
-    divider, others = _cycles(plan, ops)
+    divider, others = _cycles(plan, ops, access)
 
     def cycles(count: int) -> float:
         moved = roots * count / units
@@ -63,7 +70,9 @@ def vectors_by_products(plan: Planner, ops: Sequence[KernelOp], units: int) -> i
     return min(range(units + 1), key=cycles)
 
 
-def _cycles(plan: Planner, ops: Sequence[KernelOp]) -> tuple[float, float]:
+def _cycles(
+    plan: Planner, ops: Sequence[KernelOp], access: Callable[[Load], Access]
+) -> tuple[float, float]:
     """Return the cycles of a vector in the divider, and those of other arithmetic."""
     divider = others = 0.0
     sums = [op for op in ops if isinstance(op, Reduce)]
@@ -77,7 +86,16 @@ def _cycles(plan: Planner, ops: Sequence[KernelOp]) -> tuple[float, float]:
             divider += _turns(plan, op) * _DIVIDER[op.primitive.name]
         elif isinstance(op, Compute) and op.result not in fused:
             others += _turns(plan, op) * plan.time(op)
+        elif isinstance(op, Load):
+            others += _turns(plan, op) * _picks(plan, access(op))
     return divider, others
+
+
+def _picks(plan: Planner, access: Access) -> int:
+    """Return how many operations put a vector together that lies apart in memory."""
+    step = abs(access.linear.get(plan.axis or "", 0))
+    is_near = step <= MOST_APART and not access.dynamic and not access.checked
+    return plan.width.lanes if not is_near else step if step > 1 else 0
 
 
 def _turns(plan: Planner, op: KernelOp) -> int:
