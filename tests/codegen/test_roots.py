@@ -1,4 +1,4 @@
-"""Roots by products: NumPy's bits, and only in loops that wait for the divider."""
+"""Roots and lengths by products: exact; roots, where a loop waits for the divider."""
 
 from collections.abc import Callable
 
@@ -68,3 +68,21 @@ def test_where_other_work_takes_longer_the_divider_does_them() -> None:
     assert roots(lambda a: np.sqrt(square(a)).sum(1), a)[0] == 0
     # Vectors of every third number are put together by other work as well.
     assert roots(lambda a: (1 / np.sqrt(square(a))).sum(1), a)[0] == 0
+
+
+def test_lengths_do_not_depend_on_their_neighbours() -> None:
+    """Nor on where a vector ends; all are the nearest float32, or almost."""
+    rng = np.random.default_rng(0)
+    odd = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 1e-38, 1e-20, 1e19, 3e38]
+    scale = rng.choice([1e-44, 1e-16, 1e-14, 1.0, 1e18, 1e20], (2, 5000))
+    x, y = (rng.normal(size=(2, 5000)) * scale).astype(np.float32)
+    x[::7], y[::11] = rng.choice(odd, x[::7].size), rng.choice(odd, y[::11].size)
+    f = tj.jit(lambda x, y: np.hypot(x, y))
+    with np.errstate(all="ignore"):
+        expected = np.hypot(x.astype(np.float64), y).astype(np.float32)
+    found = f(x, y)
+    np.testing.assert_array_max_ulp(found, expected, 1)
+    alone = [f(x[k : k + 1], y[k : k + 1])[0] for k in range(0, 5000, 13)]
+    np.testing.assert_array_equal(found[::13], np.array(alone, np.float32))
+    one = tj.jit(lambda x, y: np.hypot(x, y) + 0)
+    np.testing.assert_array_equal(found[:64:3], one(x[:64:3], y[:64:3]))

@@ -52,6 +52,7 @@ _FORMULAS: dict[str, Formula] = {
 BY_TABLES: dict[tuple[str, str], Formula] = {
     ("tanh", "f32"): late(__name__, "lookup", "tanh"),
     ("erf", "f32"): late(__name__, "lookup", "erf"),
+    ("hypot", "f32"): late(__name__, "roots", "hypot"),
     ("pow", "f32"): late(__name__, "lookup_pow", "power_short"),
     ("pow", "f64"): late(__name__, "lookup_pow", "power"),
 } | {
@@ -85,7 +86,7 @@ IN_DOUBLES: dict[str, Formula] = {
     "arccosh": late(__name__, "short", "arccosh"),
     "arctanh": late(__name__, "short", "arctanh"),
     "erfc": late(__name__, "short", "erfc"),
-    "hypot": late(__name__, "short", "hypot"),
+    "hypot": late(__name__, "roots", "hypot_in_doubles"),
     "logaddexp": late(__name__, "short", "logaddexp"),
     "pow": late(__name__, "short", "power"),
 }

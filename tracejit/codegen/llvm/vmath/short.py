@@ -137,16 +137,6 @@ def erfc(v: Vector, x: str) -> str:
     return narrow(d, d.select(negative, d.sub(2.0, result), result))
 
 
-def hypot(v: Vector, x: str, y: str) -> str:
-    """Return sqrt(x^2 + y^2)."""
-    d = _doubles(v)
-    a, b = v.abs(x), v.abs(y)
-    infinite = v.logical("or", v.cmp("oeq", a, math.inf), v.cmp("oeq", b, math.inf))
-    a, b = widen(d, a), widen(d, b)
-    root = narrow(d, d.sqrt(d.fma(a, a, d.mul(b, b))))
-    return v.select(infinite, math.inf, root)
-
-
 def logaddexp(v: Vector, x: str, y: str) -> str:
     """Return log(e^x + e^y) by log(1 + e) = 2 artanh s, s = e / (2 + e).
 

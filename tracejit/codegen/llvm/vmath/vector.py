@@ -236,11 +236,11 @@ class Vector:
             f"{self.itype} {self.int_const(b)}"
         )
 
-    def int_min(self, a: str, b: int) -> str:
+    def int_min(self, a: str, b: str | int) -> str:
         """Return the lesser of two signed integers."""
         return self.em.intrinsic("llvm.smin", self.itype, a, self.int_const(b))
 
-    def int_max(self, a: str, b: int) -> str:
+    def int_max(self, a: str, b: str | int) -> str:
         """Return the greater of two signed integers."""
         return self.em.intrinsic("llvm.smax", self.itype, a, self.int_const(b))
 
