@@ -145,7 +145,7 @@ def array_of(trace: Trace, x: Sequence[object], dtype: Any = None) -> Tracer:
     ]
     target = np.dtype(dtype) if dtype is not None else _common_dtype(trace, rows)
     lifted = [trace.lift(r).astype(target) for r in rows]
-    out: Tracer = functions.stack(lifted)
+    out: Tracer = functions.stack(lifted).copy()
     return out
 
 

@@ -18,7 +18,7 @@ from ..ir.ops.elementwise import select_p
 from ..ir.ops.indexing import gather_p, scatter_p
 from ..ir.ops.shape import broadcast_to, reshape, transpose_p
 from ..records import dataclass
-from . import ufuncs
+from . import layouts
 from .creation import call
 from .masked import Masked, unsupported_mask
 from .source import user_line
@@ -366,17 +366,22 @@ def _gather(view: Tracer, advanced: Advanced) -> Tracer:
 
 
 def _gathered_layout(view: Tracer, advanced: Advanced, n: int) -> Array | None:
-    """NumPy lays the axes of the indices outermost, then the rest as in the source."""
+    """NumPy lays the axes of the indices outermost, then the rest as in the source.
+
+    Several index arrays that pick single elements are gone through in their own order.
+    """
     rest = [d for d in range(view.ndim) if d not in advanced.axes]
     first = tuple(0 if d in advanced.axes else slice(None) for d in range(view.ndim))
     inner = np.asarray(view.shadow[(*first, ...)]) if 0 not in view.shape else None
     if inner is None:
         return None
-    inner_order = ufuncs.result_layout([inner], inner.shape)
     shape = np.broadcast_shapes(*(i.shape for i in advanced.indices))
     aval = ShapedArray((*shape, *(view.shape[d] for d in rest)), view.dtype)
-    order = (*range(n), *(n + d for d in inner_order))
-    blank = ufuncs.layout_of(order, aval)
+    outer = [*range(n)]
+    if len(advanced.indices) > 1 and not rest:
+        outer = layouts.result_layout([i.shadow for i in advanced.indices], shape)
+    order = (*outer, *(n + d for d in layouts.copied_order(inner)))
+    blank = layouts.layout_of(order, aval)
     if advanced.at and n:
         blank = blank.transpose(_place(advanced.at, n, blank.ndim))
     return blank

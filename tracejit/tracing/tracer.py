@@ -24,9 +24,10 @@ from ..ir.placed import Shadowed, namespace
 from . import alternatives
 from .bit_views import BitView
 from .flat import FlatView
+from .layouts import ordered_layout, result_layout
 from .refusals import array_wanted, concretization_error, refused
 from .source import calls_ufunc, user_line
-from .storage import Array, Kind, Storage, blank
+from .storage import Array, Kind, Storage
 from .views import (
     ImaginaryPart,
     Order,
@@ -613,7 +614,7 @@ class Tracer(Shadowed):
         """Return the elements in one contiguous row: a view only of such memory."""
         _NOTHING.ravel(order)  # type: ignore[arg-type]  # NumPy's error
         if order == "K" and not self.flags.forc:
-            return self.transpose(_by_strides(self.shadow)).ravel()
+            return self.transpose(result_layout([self.shadow], self.shape)).ravel()
         flags = self.shadow.flags
         fortran = order == "F" or (order in "AK" and not flags.c_contiguous)
         if flags.f_contiguous if fortran else flags.c_contiguous:
@@ -639,15 +640,9 @@ class Tracer(Shadowed):
         if here is not self.home:
             return here.lift(self).copy(order)
         known = self.shadow.copy(order) if self.is_known else None
-        return self.home.result(self.read(), known, self._layout(order))
-
-    def _layout(self, order: str) -> Array | None:
-        """Return an array laid out as a copy of this one is; None for C order."""
-        if order == "K":
-            return self.shadow
-        in_fortran = order == "F" or (order == "A" and self.shadow.flags.f_contiguous)
-        turned = ShapedArray(self.shape[::-1], self.dtype)
-        return blank(turned).T if in_fortran else None
+        atom = self.read()
+        layout = ordered_layout(order, self.shadow, atom.aval)
+        return self.home.result(atom, known, layout)
 
     def __copy__(self) -> "Tracer":
         return self.copy()
@@ -673,7 +668,9 @@ class Tracer(Shadowed):
         with np.errstate(all="ignore"):
             known = self.shadow.astype(target) if self.is_known else None
         kind = Kind.SCALAR if self.kind is Kind.PYTHON else self.kind
-        return self.home.result(self.convert(target), known, self._layout(order), kind)
+        atom = self.convert(target)
+        layout = ordered_layout(order, self.shadow, atom.aval)
+        return self.home.result(atom, known, layout, kind)
 
     def __getattr__(self, name: str) -> Any:
         method = METHODS.get(name)
@@ -767,11 +764,6 @@ def check_cast(source: np.dtype, target: np.dtype, casting: Any) -> None:
             f"Cannot cast array data from {source!r} to {target!r} according "
             f"to the rule {casting!r}"
         )
-
-
-def _by_strides(x: Array) -> list[int]:
-    """Return the axes in order of memory, the outermost first."""
-    return sorted(range(x.ndim), key=lambda d: -abs(x.strides[d]))
 
 
 def _check_reshape(x: Tracer, sizes: tuple[int, ...]) -> None:

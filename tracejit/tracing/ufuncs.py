@@ -15,18 +15,17 @@ import numpy as np
 
 from ..errors import ShapeError, UnsupportedError
 from ..ir import dtypes as dt
-from ..ir.aval import ShapedArray
 from ..ir.graph import Atom, Literal
 from ..ir.ops import elementwise as ew
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.ufunc import ufunc_p
 from ..ir.primitive import Params, Primitive
-from ..ir.strided import strided
 from ..records import dataclass
 from . import ufunc_formulas as formulas
 from .alternatives import ELSEWHERE
+from .layouts import layout_of, result_layout
 from .source import user_line
-from .storage import Kind, contiguous_strides
+from .storage import Kind
 from .trace import Trace, trace_of
 from .tracer import Tracer, depends_of
 
@@ -331,63 +330,6 @@ def _known(
         ]
         found = ufunc(*args)
     return found if isinstance(found, tuple) else (found,)
-
-
-def result_layout(shadows: Sequence[np.ndarray], shape: tuple[int, ...]) -> list[int]:
-    """Return the axes in the order NumPy lays a new result out, outermost first.
-
-    Follows NumPy's iterator for order "K": axes are swapped where no operand objects
-    and one asks for it.
-    """
-    ndim = len(shape)
-    order = list(range(ndim))
-    padded = [_padded_strides(s, shape) for s in shadows if s.ndim]
-    if all(s.flags.c_contiguous for s in shadows):
-        return order
-    for i in range(1, ndim):
-        at = i
-        for j in range(i - 1, -1, -1):
-            swap = _should_swap(padded, order[j], order[at])
-            if swap is None:
-                continue
-            if not swap:
-                break
-            order.insert(j, order.pop(at))
-            at = j
-    return order
-
-
-def _padded_strides(shadow: np.ndarray, shape: tuple[int, ...]) -> list[int]:
-    lead = len(shape) - shadow.ndim
-    strides = [
-        0 if n == 1 else s for n, s in zip(shadow.shape, shadow.strides, strict=True)
-    ]
-    return [0] * lead + strides
-
-
-def _should_swap(padded: Sequence[list[int]], outer: int, inner: int) -> bool | None:
-    """True to bring `inner` outside of `outer`; None when no operand tells."""
-    told: bool | None = None
-    for strides in padded:
-        a, b = abs(strides[outer]), abs(strides[inner])
-        if a and b:
-            if b <= a:
-                return False
-            told = True
-    return told
-
-
-def kept_layout(shadows: Sequence[np.ndarray], aval: ShapedArray) -> np.ndarray | None:
-    """Return a blank laid out as NumPy lays out a new result; None for C order."""
-    order = result_layout(shadows, aval.shape)
-    return None if order == [*range(aval.ndim)] else layout_of(order, aval)
-
-
-def layout_of(order: Sequence[int], aval: ShapedArray) -> np.ndarray:
-    """Return a dense blank whose axes lie in memory in `order`, outermost first."""
-    inner = ShapedArray(tuple(aval.shape[d] for d in order), aval.dtype)
-    blank = strided(np.empty(1, aval.dtype), inner.shape, contiguous_strides(inner))
-    return blank.transpose(np.argsort(order))
 
 
 def check_writable(target: object) -> None:

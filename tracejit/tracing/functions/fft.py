@@ -85,7 +85,7 @@ def _along_one_axis(form: str) -> Rule:
         factor = _scale(norm, length, inverse)
         used = "rfft" if is_real else form
         atom = trace.emit(fft_p, x.read(), form=used, axis=d, n=length)
-        result = wrap(trace, atom)
+        result = wrap(trace, atom, like=[given])
         if is_real:
             return _of_real(result, d, length, inverse, factor)
         result = result if factor == 1.0 else result * factor

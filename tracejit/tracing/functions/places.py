@@ -82,7 +82,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     result: Any = np.broadcast_to(options[-1].astype(dtype), shape)
     for k, choice in enumerate(options[:-1]):
         result = where(index == k, choice.astype(dtype), result)
-    return result.copy() if len(options) == 1 else result
+    return result.copy()
 
 
 @implements(np.isin)

@@ -166,6 +166,7 @@ def _quantile(x: Tracer, level: _Level, axis: Any, keepdims: Any) -> Any:
     out = _between(level, read, ordered.shape[0], q, ordered.ndim - 1)
     if dt.is_float(x.dtype):
         out = np.where(np.isnan(ordered[-1]), ordered[-1], out)
+    out = out.copy() if np.ndim(out) else out
     return _shaped(out, np.ndim(q), kept, keepdims)
 
 

@@ -13,6 +13,7 @@ from ...ir.graph import Atom
 from ...ir.ops import reduce as red
 from ...ir.ops.shape import reshape
 from ...ir.primitive import Primitive
+from ..layouts import kept_layout, reduced_layout
 from ..rule_bodies import carried
 from ..source import user_line
 from ..storage import Kind
@@ -46,12 +47,17 @@ def _reduced(
     axes = normalize_axes(axis, x.ndim)
     out = x.home.emit(primitive, atom, axes=axes)
     keep = is_given(keepdims) and bool(keepdims)
-    return _kept(x, out, axes) if keep else wrap(x.home, out)
+    if keep:
+        return _kept(x, out, axes)
+    kind = Kind.ARRAY if out.aval.shape else Kind.SCALAR
+    layout = reduced_layout(x.shadow, axes, out.aval)
+    return x.home.result(out, layout=layout, kind=kind)
 
 
 def _kept(x: Tracer, out: Atom, axes: tuple[int, ...]) -> Tracer:
     shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
-    return wrap(x.home, reshape(x.home.builder, out, shape))
+    atom = reshape(x.home.builder, out, shape)
+    return x.home.result(atom, layout=kept_layout([x.shadow], atom.aval))
 
 
 def _with_where(x: Tracer, where: Any, neutral: object) -> Tracer:
@@ -467,7 +473,9 @@ def cumulative(x: Tracer, primitive: Primitive, axis: Any, dtype: Any) -> Tracer
         x, axis = x.reshape(-1), 0
     d = normalize_axis(axis, x.ndim)
     atom = x.convert(np.dtype(dtype))
-    return wrap(x.home, x.home.emit(primitive, atom, axis=d, reverse=False))
+    out = x.home.emit(primitive, atom, axis=d, reverse=False)
+    layout = kept_layout([x.shadow], out.aval)
+    return x.home.result(out, layout=layout)
 
 
 def _cumulative(primitive: Primitive) -> Any:

@@ -24,8 +24,10 @@ def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
     dtype = np.result_type(x.dtype, y.dtype)
     x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
     if x.size <= COUNTED:
-        return np.sum(_is_before(x, y[..., None], side), axis=-1)
-    return _bisected(x, y, side)
+        place = np.sum(_is_before(x, y[..., None], side), axis=-1)
+    else:
+        place = _bisected(x, y, side)
+    return place.copy() if place.ndim else place
 
 
 def _is_before(x: Any, y: Any, side: str) -> Any:

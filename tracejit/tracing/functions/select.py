@@ -10,6 +10,7 @@ from ...ir.ops.elementwise import select_p
 from ...ir.ops.indexing import gather_p
 from ...ir.ops.shape import broadcast_to, transpose_p
 from .. import ufuncs
+from ..layouts import kept_layout
 from ..storage import Kind, own
 from ..tracer import Tracer
 from .dtypes import type_of
@@ -50,7 +51,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     full = [a if not a.aval.shape else broadcast_to(b, a, shape) for a in atoms]
     out = broadcast_to(b, trace.emit(select_p, *full), shape)
     shadows = [v.shadow for v in (cond, on_true, on_false)]
-    return trace.result(out, layout=ufuncs.kept_layout(shadows, out.aval))
+    return trace.result(out, layout=kept_layout(shadows, out.aval))
 
 
 @implements(np.clip)
@@ -117,7 +118,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     *cases, out = (c.astype(dtype) for c in choices)
     for cond, case in zip(reversed(condlist), reversed(cases), strict=True):
         out = where(cond, case, out)
-    return out
+    return out.copy() if out.ndim else out
 
 
 @implements(np.take)
@@ -131,7 +132,8 @@ def take(
     index = trace.lift(indices).astype(np.int64, copy=False)  # of floats too
     if not x.shape[d]:
         return _take_of_none(x, index, d)
-    return x[(*(slice(None),) * d, _within(index, x.shape[d], mode))]
+    out = x[(*(slice(None),) * d, _within(index, x.shape[d], mode))]
+    return out.copy() if out.ndim else out
 
 
 def _within(indices: Any, n: int, mode: str) -> Any:
@@ -364,9 +366,8 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     scale = 10.0 ** abs(decimals)
     if x.dtype in dt.OF_ML_DTYPES:  # a product with a Python float is float32
         return _round_narrow(x, np.float32(scale), decimals > 0)
-    if decimals > 0:
-        return np.rint(x * scale) / scale
-    return np.rint(x / scale) * scale
+    rounded = np.rint(x * scale) / scale if decimals > 0 else np.rint(x / scale) * scale
+    return rounded.copy("F" if x.flags.fnc else "C") if x.ndim else rounded
 
 
 def _round_narrow(x: Tracer, scale: np.float32, is_fraction: bool) -> Any:

@@ -113,5 +113,5 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
     d = normalize_axis(axis, x.ndim)
     counts = np.broadcast_to(np.asarray(repeats), (x.shape[d],))
     if counts.size and counts.min() == counts.max() >= 0:
-        return _repeated(x, d, int(counts[0]))
-    return x[(*(slice(None),) * d, own(np.repeat(np.arange(x.shape[d]), counts)))]
+        return _repeated(x, d, int(counts[0])).copy()
+    return np.take(x, own(np.repeat(np.arange(x.shape[d]), counts)), d)

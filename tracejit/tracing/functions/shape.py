@@ -11,6 +11,7 @@ from ...ir import dtypes as dt
 from ...ir.ops.shape import broadcast_in_dim_p, concatenate_p, pad_p, reshape
 from ...ir.ops.shape import broadcast_to as broadcast_atom
 from .. import ufuncs
+from ..layouts import ordered_layout
 from ..storage import Kind, own
 from ..tracer import Tracer, check_cast
 from ..views import Broadcasted, Order, Reshaped, Strided, Transposed, Windows
@@ -190,8 +191,8 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
             lead = (slice(None),) * d
             tail, head = x[(*lead, slice(n - by, n))], x[(*lead, slice(0, n - by))]
             atom = trace.emit(concatenate_p, tail.read(), head.read(), axis=d)
-            x = trace.result(atom)
-    return x.copy()
+            x = wrap(trace, atom, like=[x])
+    return x.copy("K")
 
 
 def _roll_by_traced(x: Tracer, shift: Tracer, axis: Any) -> Tracer:
@@ -227,7 +228,8 @@ def concatenate(
         raise ValueError("zero-dimensional arrays cannot be concatenated")
     trace = xs[0].home
     d = normalize_axis(axis, xs[0].ndim)
-    return wrap(trace, trace.emit(concatenate_p, *(x.read() for x in xs), axis=d))
+    atom = trace.emit(concatenate_p, *(x.read() for x in xs), axis=d)
+    return wrap(trace, atom, like=xs)
 
 
 @implements(np.stack)
@@ -347,15 +349,16 @@ def tile(A: Any, reps: Any) -> Tracer:
 def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> Any:
     trace, (x,) = lift(array)
     width = np.broadcast_to(_widths(pad_width, x.ndim), (x.ndim, 2)).tolist()
+    order = "F" if x.flags.fnc else "C"
     if mode != "constant":
-        return _pad_by_index(x, width, mode, kwargs)
+        padded = _pad_by_index(x, width, mode, kwargs)
+        return padded if padded is NotImplemented else padded.copy(order)
     value = trace.lift(kwargs.get("constant_values", 0))
     if value.ndim:
         return NotImplemented  # a value for each side: as NumPy writes it
     low, high = (tuple(w) for w in zip(*width, strict=True))
-    return wrap(
-        trace, trace.emit(pad_p, x.read(), value.convert(x.dtype), low=low, high=high)
-    )
+    atom = trace.emit(pad_p, x.read(), value.convert(x.dtype), low=low, high=high)
+    return trace.result(atom, layout=ordered_layout(order, x.shadow, atom.aval))
 
 
 def _widths(given: Any, ndim: int) -> np.ndarray:
@@ -382,7 +385,7 @@ def _pad_by_index(
     for axis, (low, high) in enumerate(width):
         index = np.pad(np.arange(x.shape[axis]), (low, high), mode, **kwargs)
         x = _at_runs(x, axis, index) if low or high else x
-    return x if any(map(any, width)) else x.copy()
+    return x
 
 
 def _at_runs(x: Tracer, axis: int, index: np.ndarray) -> Any:
@@ -542,8 +545,12 @@ def full_like(
     value = trace.lift(fill_value)
     atom = broadcast_atom(trace.builder, value.convert(target), sizes)
     know = value.is_known and trace.may_know(int(np.prod(sizes)))
+    asked = order if order != "K" or len(sizes) == x.ndim else "C"
+    layout = ordered_layout(asked, x.shadow, atom.aval)
     known = np.full(sizes, value.shadow, target) if know else None
-    return trace.result(atom, known, x.shadow if sizes == x.shape else None)
+    if known is not None and layout is not None:
+        known = np.full_like(layout, known)
+    return trace.result(atom, known, layout)
 
 
 zeros_like = implements(np.zeros_like, np.empty_like)(_like(0))

@@ -34,7 +34,8 @@ def _ordered(
     if axis is None:
         x, axis = x.reshape(-1), 0
     d = normalize_axis(axis, x.ndim)
-    return wrap(trace, trace.emit(primitive, x.read(), axis=d))
+    atom = trace.emit(primitive, x.read(), axis=d)
+    return wrap(trace, atom, like=[x] if primitive is sort_p else ())
 
 
 @implements(np.sort)
