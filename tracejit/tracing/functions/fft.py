@@ -14,6 +14,7 @@ from ...errors import ShapeError
 from ...ir import dtypes as dt
 from ...ir.ops.elementwise import complex_p
 from ...ir.ops.fft import fft_p
+from ..layouts import copied_layout
 from ..source import user_line
 from ..storage import own
 from ..trace import Trace
@@ -85,7 +86,8 @@ def _along_one_axis(form: str) -> Rule:
         factor = _scale(norm, length, inverse)
         used = "rfft" if is_real else form
         atom = trace.emit(fft_p, x.read(), form=used, axis=d, n=length)
-        result = wrap(trace, atom, like=[given])
+        layout = copied_layout(given.shadow, atom.aval)
+        result = wrap(trace, atom, layout=layout)
         if is_real:
             return _of_real(result, d, length, inverse, factor)
         result = result if factor == 1.0 else result * factor

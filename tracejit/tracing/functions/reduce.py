@@ -49,15 +49,13 @@ def _reduced(
     keep = is_given(keepdims) and bool(keepdims)
     if keep:
         return _kept(x, out, axes)
-    kind = Kind.ARRAY if out.aval.shape else Kind.SCALAR
-    layout = reduced_layout(x.shadow, axes, out.aval)
-    return x.home.result(out, layout=layout, kind=kind)
+    return wrap(x.home, out, layout=reduced_layout(x.shadow, axes, out.aval))
 
 
 def _kept(x: Tracer, out: Atom, axes: tuple[int, ...]) -> Tracer:
     shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
     atom = reshape(x.home.builder, out, shape)
-    return x.home.result(atom, layout=kept_layout([x.shadow], atom.aval))
+    return wrap(x.home, atom, layout=kept_layout([x.shadow], atom.aval))
 
 
 def _with_where(x: Tracer, where: Any, neutral: object) -> Tracer:
@@ -474,8 +472,7 @@ def cumulative(x: Tracer, primitive: Primitive, axis: Any, dtype: Any) -> Tracer
     d = normalize_axis(axis, x.ndim)
     atom = x.convert(np.dtype(dtype))
     out = x.home.emit(primitive, atom, axis=d, reverse=False)
-    layout = kept_layout([x.shadow], out.aval)
-    return x.home.result(out, layout=layout)
+    return wrap(x.home, out, layout=kept_layout([x.shadow], out.aval))
 
 
 def _cumulative(primitive: Primitive) -> Any:

@@ -15,7 +15,6 @@ from ...errors import TracejitError
 from ...ir.graph import Atom
 from ...ir.ops.elementwise import complex_p
 from .. import alternatives, ufuncs
-from ..layouts import joined_layout
 from ..source import user_line
 from ..storage import Kind
 from ..trace import Trace, trace_of
@@ -118,16 +117,14 @@ def wrap(
     trace: Trace,
     atom: Atom,
     kind: Kind | None = None,
-    like: Sequence[Tracer] = (),
+    layout: np.ndarray | None = None,
 ) -> Tracer:
     """Return a fresh tracer; rank 0 gives a NumPy scalar, as NumPy's functions do.
 
-    Its axes are in memory in the order of those of arrays that it is `like`, as those
-    of NumPy's ``empty_like`` and ``concatenate`` are.
+    Its strides are those of `layout`; without, it is in C order.
     """
     if kind is None:
         kind = Kind.ARRAY if atom.aval.shape else Kind.SCALAR
-    layout = joined_layout([x.shadow for x in like], atom.aval)
     return trace.result(atom, layout=layout, kind=kind)
 
 

@@ -11,7 +11,7 @@ from ...ir import dtypes as dt
 from ...ir.ops.shape import broadcast_in_dim_p, concatenate_p, pad_p, reshape
 from ...ir.ops.shape import broadcast_to as broadcast_atom
 from .. import ufuncs
-from ..layouts import ordered_layout
+from ..layouts import copied_layout, joined_layout, ordered_layout
 from ..storage import Kind, own
 from ..tracer import Tracer, check_cast
 from ..views import Broadcasted, Order, Reshaped, Strided, Transposed, Windows
@@ -191,7 +191,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
             lead = (slice(None),) * d
             tail, head = x[(*lead, slice(n - by, n))], x[(*lead, slice(0, n - by))]
             atom = trace.emit(concatenate_p, tail.read(), head.read(), axis=d)
-            x = wrap(trace, atom, like=[x])
+            x = wrap(trace, atom, layout=copied_layout(x.shadow, atom.aval))
     return x.copy("K")
 
 
@@ -229,7 +229,8 @@ def concatenate(
     trace = xs[0].home
     d = normalize_axis(axis, xs[0].ndim)
     atom = trace.emit(concatenate_p, *(x.read() for x in xs), axis=d)
-    return wrap(trace, atom, like=xs)
+    layout = joined_layout([x.shadow for x in xs], atom.aval)
+    return wrap(trace, atom, layout=layout)
 
 
 @implements(np.stack)
@@ -358,7 +359,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
         return NotImplemented  # a value for each side: as NumPy writes it
     low, high = (tuple(w) for w in zip(*width, strict=True))
     atom = trace.emit(pad_p, x.read(), value.convert(x.dtype), low=low, high=high)
-    return trace.result(atom, layout=ordered_layout(order, x.shadow, atom.aval))
+    return wrap(trace, atom, layout=ordered_layout(order, x.shadow, atom.aval))
 
 
 def _widths(given: Any, ndim: int) -> np.ndarray:

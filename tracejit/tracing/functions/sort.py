@@ -7,6 +7,7 @@ import numpy as np
 
 from ...ir.ops.sort import argsort_p, sort_p
 from ...ir.primitive import Primitive
+from ..layouts import copied_layout
 from ..tracer import Tracer
 from .registry import implements, lift, normalize_axis, wrap
 
@@ -35,7 +36,9 @@ def _ordered(
         x, axis = x.reshape(-1), 0
     d = normalize_axis(axis, x.ndim)
     atom = trace.emit(primitive, x.read(), axis=d)
-    return wrap(trace, atom, like=[x] if primitive is sort_p else ())
+    is_copy = primitive is sort_p
+    layout = copied_layout(x.shadow, atom.aval) if is_copy else None
+    return wrap(trace, atom, layout=layout)
 
 
 @implements(np.sort)
