@@ -25,6 +25,7 @@ def result_layout(shadows: Sequence[np.ndarray], shape: tuple[int, ...]) -> list
 
 
 def _told(shadow: np.ndarray, ndim: int, is_iterated: bool) -> Strides:
+    """Return strides; those of 0 tell an iterator nothing, where copies heed them."""
     told: Strides = [None] * (ndim - shadow.ndim)
     for n, s in zip(shadow.shape, shadow.strides, strict=True):
         told.append(None if n == 1 or (is_iterated and not s) else abs(s))
@@ -66,7 +67,7 @@ def joined_layout(
     if all(s.flags.c_contiguous for s in shadows):
         return None
     order = _ordered([_told(s, aval.ndim, False) for s in shadows], aval.ndim)
-    return None if order == [*range(aval.ndim)] else layout_of(order, aval)
+    return _unless_in_rows(order, aval)
 
 
 def reduced_layout(
@@ -76,8 +77,7 @@ def reduced_layout(
     if shadow.flags.c_contiguous:
         return None
     rest = [d for d in result_layout([shadow], shadow.shape) if d not in axes]
-    order = [sorted(rest).index(d) for d in rest]
-    return None if order == [*range(aval.ndim)] else layout_of(order, aval)
+    return _unless_in_rows([sorted(rest).index(d) for d in rest], aval)
 
 
 def copied_layout(shadow: np.ndarray, aval: ShapedArray) -> np.ndarray | None:
@@ -105,7 +105,10 @@ def ordered_layout(
 
 def kept_layout(shadows: Sequence[np.ndarray], aval: ShapedArray) -> np.ndarray | None:
     """Return a blank laid out as NumPy lays out a new result; None for C order."""
-    order = result_layout(shadows, aval.shape)
+    return _unless_in_rows(result_layout(shadows, aval.shape), aval)
+
+
+def _unless_in_rows(order: list[int], aval: ShapedArray) -> np.ndarray | None:
     return None if order == [*range(aval.ndim)] else layout_of(order, aval)
 
 

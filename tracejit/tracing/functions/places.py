@@ -12,7 +12,7 @@ from ..rule_bodies import chosen
 from ..storage import Kind, own
 from ..tracer import Tracer, check_cast
 from .checks import require
-from .registry import implements, lift, normalize_axis, truths_of
+from .registry import implements, in_rows, lift, normalize_axis, truths_of
 from .searching import COUNTED, searchsorted
 from .select import where
 from .shape import moveaxis
@@ -82,7 +82,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     result: Any = np.broadcast_to(options[-1].astype(dtype), shape)
     for k, choice in enumerate(options[:-1]):
         result = where(index == k, choice.astype(dtype), result)
-    return result.copy()
+    return in_rows(result)
 
 
 @implements(np.isin)

@@ -17,7 +17,7 @@ from ..storage import Kind, own
 from ..tracer import Tracer
 from .checks import require
 from .reduce import weights_along
-from .registry import implements, is_given, lift, normalize_axes
+from .registry import implements, in_rows, is_given, lift, normalize_axes
 from .select import take_along_axis
 from .shape import broadcast_to
 from .sort import argsort, sort
@@ -166,8 +166,7 @@ def _quantile(x: Tracer, level: _Level, axis: Any, keepdims: Any) -> Any:
     out = _between(level, read, ordered.shape[0], q, ordered.ndim - 1)
     if dt.is_float(x.dtype):
         out = np.where(np.isnan(ordered[-1]), ordered[-1], out)
-    out = out.copy() if np.ndim(out) else out
-    return _shaped(out, np.ndim(q), kept, keepdims)
+    return _shaped(in_rows(out), np.ndim(q), kept, keepdims)
 
 
 def _index(place: Any) -> Any:

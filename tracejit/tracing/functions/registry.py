@@ -128,6 +128,11 @@ def wrap(
     return trace.result(atom, layout=layout, kind=kind)
 
 
+def in_rows(x: Tracer) -> Tracer:
+    """Return an array as a fresh one in C order; scalars as they are."""
+    return x.copy() if x.ndim else x
+
+
 def complex_of(real: Any, imag: Any) -> Tracer:
     """Return complex numbers of these parts."""
     trace, (x, y) = lift(real, imag)

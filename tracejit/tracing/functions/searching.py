@@ -8,7 +8,7 @@ from ...ir import dtypes as dt
 from ...ir.ops.elementwise import stop_gradient_p
 from ..tracer import Tracer
 from .checks import require
-from .registry import complex_of, implements, lift, wrap
+from .registry import complex_of, implements, in_rows, lift, wrap
 
 _NOTHING = np.empty(0)
 COUNTED = 256  # elements: to compare with so many takes as long as to read some
@@ -27,7 +27,7 @@ def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
         place = np.sum(_is_before(x, y[..., None], side), axis=-1)
     else:
         place = _bisected(x, y, side)
-    return place.copy() if place.ndim else place
+    return in_rows(place)
 
 
 def _is_before(x: Any, y: Any, side: str) -> Any:

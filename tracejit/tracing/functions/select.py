@@ -17,6 +17,7 @@ from .dtypes import type_of
 from .registry import (
     complex_of,
     implements,
+    in_rows,
     is_given,
     lift,
     normalize_axis,
@@ -118,7 +119,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     *cases, out = (c.astype(dtype) for c in choices)
     for cond, case in zip(reversed(condlist), reversed(cases), strict=True):
         out = where(cond, case, out)
-    return out.copy() if out.ndim else out
+    return in_rows(out)
 
 
 @implements(np.take)
@@ -133,7 +134,7 @@ def take(
     if not x.shape[d]:
         return _take_of_none(x, index, d)
     out = x[(*(slice(None),) * d, _within(index, x.shape[d], mode))]
-    return out.copy() if out.ndim else out
+    return in_rows(out)
 
 
 def _within(indices: Any, n: int, mode: str) -> Any:

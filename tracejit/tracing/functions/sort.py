@@ -36,8 +36,7 @@ def _ordered(
         x, axis = x.reshape(-1), 0
     d = normalize_axis(axis, x.ndim)
     atom = trace.emit(primitive, x.read(), axis=d)
-    is_copy = primitive is sort_p
-    layout = copied_layout(x.shadow, atom.aval) if is_copy else None
+    layout = copied_layout(x.shadow, atom.aval) if primitive is sort_p else None
     return wrap(trace, atom, layout=layout)
 
 
