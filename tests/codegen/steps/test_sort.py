@@ -95,6 +95,27 @@ def test_networks(dtype: str, target: Target) -> None:
             check(x, 0, target, THREADS[:1])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "target"), on_targets(["i2", "i4", "f4", "i8", "f8"], 3), ids=named
+)
+def test_networks_sort_all_zeros_and_ones(dtype: str, target: Target) -> None:
+    # What sorts all of these sorts everything (the 0-1 principle).
+    for n in (2, 3, 5, 7, 8, 9, 15, 16):
+        rows = np.arange(1 << n)[:, np.newaxis] >> np.arange(n) & 1
+        ran = run_step("sort", {"axis": 1}, [rows.astype(dtype)], target)
+        assert ran is not None
+        np.testing.assert_array_equal(ran.outputs[0], np.sort(rows, axis=1))
+
+
+@pytest.mark.parametrize(("dtype", "target"), on_targets(["i4", "f8"], 2), ids=named)
+@pytest.mark.parametrize("first", [17, 129, 257])
+def test_networks_merge_all_lengths(dtype: str, target: Target, first: int) -> None:
+    for n in range(first, 2 * first, first // 8):
+        # From the end on it is the hardest: each element goes through all levels.
+        for x in (np.random.default_rng(n).permutation(n), np.arange(n)[::-1]):
+            check(np.roll(x, n // 3).astype(dtype), 0, target, THREADS[:1])
+
+
 @ALL_TARGETS
 @pytest.mark.parametrize("dtype", ["i4", "f8"])
 def test_digits_change_with_the_length(dtype: str, target: Target) -> None:

@@ -207,6 +207,13 @@ def vectors(
         loop.yield_([])
 
 
+def bit_length(em: Emitter, number: str) -> str:
+    """Return how many bits a number has."""
+    em.declarations["llvm.ctlz.i64"] = "declare i64 @llvm.ctlz.i64(i64, i1)"
+    zeros = em.op(f"call i64 @llvm.ctlz.i64(i64 {number}, i1 false)")
+    return em.op(f"sub i64 64, {zeros}")
+
+
 def clear(em: Emitter, counters: int, target: Target) -> None:
     """Write zeros to counters at ``%table``."""
     lanes = min(counters, target.lanes(32))

@@ -1,12 +1,15 @@
-"""Rows of numbers of 32 or 64 bits in halves, again and again: below a pivot, or not.
+"""Rows of numbers of 32 or 64 bits in parts, again and again: below a pivot, or not.
 
     copied      the row, as numbers; one with -0.0 or with what is no number is sorted
                 by digits
-    parted      vectors are read once. With AVX2 a permutation from a table puts what is
-                below the pivot first; they are stored at the front, and behind what is
-                not below, which goes from the end of other memory down. With AVX-512
-                each side is compressed, and goes up. What is not below is copied back
-    sorted      both parts; few elements by a network
+    parted      vectors are read once, from the result or from memory beside it: what is
+                below the pivot goes to the result, the rest beside it. With AVX-512 an
+                instruction compresses each, with AVX2 a permutation from a table
+    sorted      both parts, wherever they are; few elements in registers, or by a
+                network
+
+Whichever of the two is read has been read where it is written, and there is room behind
+the rest, beside the result, for parting what is in it: nothing is copied back.
 
 Where nothing is below the pivot, what equals it is parted from the rest: it is sorted.
 Parts that become shorter too slowly are sorted by digits.
@@ -20,21 +23,21 @@ from .....ir.dtypes import INT64
 from .....ir.ops.sort import Places
 from ...indices import Index
 from ...shuffles import compressed
-from ...target import Target, aligned
+from ...target import Target
 from ...text import Emitter, constant, vec
+from .few import FewWriter
+from .group import Group
 from .keys import Cells
-from .pieces import Functions, vectors
+from .pieces import Functions, bit_length, vectors
 from .row import ROW, ROW_TYPES, RowWriter, digits_of
-from .vectors import GROUP, Numbers, restored, with_places, write_network
+from .vectors import Numbers, copy_numbers, restored, with_places
 
-FEW = 128  # elements that are left to a network
-_SAMPLES, _MORE_SAMPLES = GROUP, 4 * GROUP  # vectors, of which the middle is the pivot
-_MANY = 8192  # elements that more samples are taken of
+_MANY = 8192  # elements that more of are looked at for a pivot
 _TOGETHER = 4  # vectors that are read before others are stored
 _DEPTH = 3  # times the logarithm of the length: how often a row is parted
-_LEAST_BITS = {"avx512": 64, "avx2": 32}  # of numbers, where all places matter
-_RANGE = ("x", "size", "ours", "others", "room", "depth", "first")
-_RANGE_TYPES = ("ptr", "i64", "ptr", "ptr", "ptr", "i64", "i64")
+_LEAST_BITS = {"avx512": 32, "avx2": 32}  # of numbers, where all places matter
+_RANGE = ("src", "size", "out", "side", "others", "room", "depth", "first")
+_RANGE_TYPES = ("ptr", "i64", "ptr", "ptr", "ptr", "ptr", "i64", "i64")
 
 
 def is_parted(target: Target, cells: Cells, places: Places = ()) -> bool:
@@ -78,12 +81,12 @@ class QuickWriter:
         self.element = self.numbers.element
         self.lanes = functions.target.lanes(self.numbers.width)
         self.type = vec(self.element, self.lanes)
-        self.few_bytes = aligned(FEW * self.size)
+        self.few = FewWriter(functions, self.numbers)
 
     @property
     def room_bytes(self) -> int:
         """How large `room` is: for few elements, and for digits."""
-        return self.few_bytes + self.row.room_bytes
+        return self.few.room_bytes + self.row.room_bytes
 
     @property
     def element_ns(self) -> int:
@@ -93,13 +96,12 @@ class QuickWriter:
     def emit(self) -> str:
         """Write everything; return the symbol of the function."""
         self.row.emit()
-        network = write_network(self.functions, self.element, self.lanes)
-        few = self._few(network)
+        few, pivot = self.few.emit(), _write_pivot(self.functions, self.numbers)
         parted = [
             _Parting(self.functions, self.numbers, or_equal).emit()
             for or_equal in (False, True)
         ]
-        return self._whole(self._range(network, few, parted))
+        return self._whole(self._range(few, pivot, parted))
 
     # The row
 
@@ -112,8 +114,8 @@ class QuickWriter:
             branch.yield_([])
         neither = em.op(f"xor i1 {special}, true")
         with em.if_(em.op(f"and i1 {disorder}, {neither}")) as branch:
-            depth = em.op(f"mul i64 {self._bits(em, '%size')}, {_DEPTH}")
-            values = ("%out", "%size", "%ours", "%others", "%room", depth, "0")
+            depth = em.op(f"mul i64 {bit_length(em, '%size')}, {_DEPTH}")
+            values = ("%out", "%size", "%out", "%ours", "%others", "%room", depth, "0")
             em.call("void", sort, list(zip(_RANGE_TYPES, values, strict=True)))
             branch.yield_([])
         if self.cells.has_order or self.numbers.dtype.kind == "u":
@@ -147,7 +149,8 @@ class QuickWriter:
     def _placed(self, em: Emitter, index: str, lanes: int) -> None:
         """Write elements with their places as numbers."""
         plain = Cells(self.cells.dtype, False)
-        number = with_places(em, plain, "%src", index, lanes)
+        bits = plain.values(em, em.gep(plain.raw, "%src", index), lanes)
+        number = with_places(em, plain, bits, index, lanes)
         em.store(vec("i64", lanes), number, em.gep("i64", "%out", index), 8)
 
     def _pair(
@@ -181,44 +184,39 @@ class QuickWriter:
         em.store(vec(self.numbers.raw, lanes), value, at, self.size)
 
     def _by_digits(self, em: Emitter, arrays: Sequence[str]) -> None:
-        values = (*arrays, em.gep("i8", "%room", self.few_bytes), "%size")
+        values = (*arrays, em.gep("i8", "%room", self.few.room_bytes), "%size")
         pairs = list(zip(ROW_TYPES, values, strict=True))
         em.call("void", self.functions.symbol_of(self.row.name), pairs)
 
     # A part of it
 
-    def _range(self, network: str, few: str, parted: Sequence[str]) -> str:
-        """Write ``void (x, size, ours, others, room, depth, first)``.
+    def _range(self, few: str, pivot: str, parted: Sequence[str]) -> str:
+        """Write ``void (src, size, out, side, others, room, depth, first)``.
 
-        It sorts `x` in place, whose first element is number `first` of the row.
+        It sorts `src`, which is `out` or `side`, into `out`. Its first element is
+        number `first` of the row.
         """
         em, name = self.functions.new_emitter(), self.functions.symbol_of("range.part")
 
         def by_digits() -> list[str]:
-            self._by_digits(em, ("%x", "%ours", "%others", "%x"))
-            vectors(
-                em, "0", "%size", self.lanes, _copy(em, self.numbers, "%ours", "%x")
-            )
+            with em.if_(em.op("icmp eq ptr %src, %out")) as branch:
+                ends = "%out", "%side"
+                copy_numbers(em, self.numbers, self.lanes, ends, "%size")
+                branch.yield_([])
+            self._by_digits(em, ("%side", "%out", "%others", "%side"))
             return []
 
+        def sort(source: str, size: str, out: str, side: str, first: str) -> None:
+            with em.if_(self._matters(em, first, size)) as branch:
+                values = (source, size, out, side, "%others", "%room", depth, first)
+                em.call("void", name, list(zip(_RANGE_TYPES, values, strict=True)))
+                branch.yield_([])
+
         def by_pivot() -> list[str]:
-            pivot = self._pivot(em, network)
-            arguments = [("ptr", "%x"), ("i64", "%size"), ("ptr", "%ours")]
-            arguments.append((self.element, pivot))
-            below = em.call("i64", parted[0], arguments)
-            is_least = em.op(f"icmp eq i64 {below}, 0")
-            with em.if_(is_least, [("i64", below)], unlikely=True) as branch:
-                branch.yield_([em.call("i64", parted[1], arguments)])
-            middle = branch.results[0]
-            depth = em.op("sub i64 %depth, 1")
-            rest = em.op(f"sub i64 %size, {middle}")
-            behind = em.gep(self.element, "%x", middle)
-            first = em.op(f"add i64 %first, {middle}")
-            for part in (("%x", below, "%first"), (behind, rest, first)):
-                with em.if_(self._matters(em, part[2], part[1])) as branch:
-                    values = (*part[:2], "%ours", "%others", "%room", depth, part[2])
-                    em.call("void", name, list(zip(_RANGE_TYPES, values, strict=True)))
-                    branch.yield_([])
+            below = self._parted(em, pivot, parted, sort)
+            rest = em.op(f"sub i64 %size, {below}")
+            first = em.op(f"add i64 %first, {below}")
+            sort("%side", rest, em.gep(self.element, "%out", below), "%side", first)
             return []
 
         def many() -> list[str]:
@@ -226,17 +224,34 @@ class QuickWriter:
             em.if_else(is_deep, [], by_digits, by_pivot)
             return []
 
-        def by_network() -> list[str]:
-            values = [("ptr", "%x"), ("i64", "%size"), ("ptr", "%room")]
-            em.call("void", few, values)
+        def by_few() -> list[str]:
+            values = [("ptr", "%src"), ("i64", "%size"), ("ptr", "%out")]
+            em.call("void", few, [*values, ("ptr", "%room")])
             return []
 
-        em.if_else(em.op(f"icmp sle i64 %size, {FEW}"), [], by_network, many)
+        depth = em.op("sub i64 %depth, 1")
+        em.if_else(em.op(f"icmp sle i64 %size, {self.few.most}"), [], by_few, many)
         em.ret()
         pairs = zip(_RANGE_TYPES, _RANGE, strict=True)
         return self.functions.put(
             "range.part", em, tuple(f"{t} %{n}" for t, n in pairs)
         )
+
+    def _parted(
+        self, em: Emitter, pivot: str, parted: Sequence[str], sort: Callable[..., None]
+    ) -> str:
+        """Part by a pivot and sort what is below it; return how many are in order."""
+        of_row = [("ptr", "%src"), ("i64", "%size")]
+        number = em.call(self.element, pivot, of_row)
+        to = [("ptr", "%out"), ("ptr", "%side"), (self.element, number)]
+        below = em.call("i64", parted[0], [*of_row, *to])
+        is_least = em.op(f"icmp eq i64 {below}, 0")
+        with em.if_(is_least, [("i64", below)], unlikely=True) as branch:
+            everything = [("ptr", "%side"), ("i64", "%size")]
+            branch.yield_([em.call("i64", parted[1], [*everything, *to])])
+        beside = em.op(f"sub i64 %size, {below}")
+        sort("%out", below, "%out", em.gep(self.element, "%side", beside), "%first")
+        return branch.results[0]
 
     def _matters(self, em: Emitter, first: str, size: str) -> str:
         """Return whether anybody asks for one of these places."""
@@ -249,62 +264,42 @@ class QuickWriter:
             out = em.op(f"or i1 {out}, {em.op(f'and i1 {begins}, {ends}')}")
         return out
 
-    def _pivot(self, em: Emitter, network: str) -> str:
-        """Return the middle one of some elements at equal distances."""
-        is_many = em.op(f"icmp sgt i64 %size, {_MANY}")
-        few, more = _SAMPLES, _MORE_SAMPLES
-        taken = em.op(f"select i1 {is_many}, i64 {more}, i64 {few}")
-        count = em.op(f"mul i64 {taken}, {self.lanes}")
+
+def _write_pivot(functions: Functions, numbers: Numbers) -> str:
+    """Write ``number (ptr src, i64 size)``: about the middle one of a row.
+
+    The middle of five vectors, or of five such, lane by lane; then of two pairs of
+    lanes the greater of what is less in each, and the lesser of what is greater.
+    """
+    em, element = functions.new_emitter(), numbers.element
+    group = Group(em, element, functions.target.lanes(numbers.width))
+
+    def middle(count: int) -> list[str]:
         step = em.op(f"udiv i64 %size, {count}")
-        with em.loop(0, count, 1) as loop:
-            place = em.op(f"mul i64 {loop.index}, {step}")
-            at = em.gep(self.element, "%x", place)
-            value = em.load(self.element, at, self.size)
-            to = em.gep(self.element, "%room", loop.index)
-            em.store(self.element, value, to, self.size)
-            loop.yield_([])
-        em.call("void", network, [("ptr", "%room"), ("i64", taken)])
-        middle = em.gep(self.element, "%room", em.op(f"lshr i64 {count}, 1"))
-        return em.load(self.element, middle, self.size)
+        places = [em.op(f"mul i64 {step}, {k}") for k in range(count)]
+        ends = [em.gep(element, "%src", place) for place in places]
+        values = [em.load(group.type, at, numbers.width // 8) for at in ends]
+        while len(values) > 1:
+            values = [group.middle(values[k : k + 5]) for k in range(0, len(values), 5)]
+        return values
 
-    def _few(self, network: str) -> str:
-        """Write ``void (x, size, room)`` for up to `FEW` elements."""
-        em, lanes = self.functions.new_emitter(), self.lanes
-        with em.if_(em.op("icmp sgt i64 %size, 1")) as branch:
-            last = em.op("sub i64 %size, 1")
-            groups = em.op(f"lshr i64 {last}, {lanes.bit_length() - 1}")
-            needed = em.op(f"shl i64 1, {self._bits(em, groups)}")
-            needed = em.intrinsic("llvm.smax", "i64", needed, str(GROUP))
-            end = em.op(f"mul i64 {needed}, {lanes}")
-            most = constant(self.element, self.numbers.largest, lanes)
-            with em.loop(em.op(f"and i64 %size, {-lanes}"), end, lanes) as loop:
-                to = em.gep(self.element, "%room", loop.index)
-                em.store(self.type, most, to, self.size)
-                loop.yield_([])
-            vectors(em, "0", "%size", lanes, _copy(em, self.numbers, "%x", "%room"))
-            em.call("void", network, [("ptr", "%room"), ("i64", needed)])
-            vectors(em, "0", "%size", lanes, _copy(em, self.numbers, "%room", "%x"))
-            branch.yield_([])
-        em.ret()
-        parameters = ("ptr %x", "i64 %size", "ptr %room")
-        return self.functions.put("few", em, parameters)
-
-    def _bits(self, em: Emitter, number: str) -> str:
-        """Return how many bits a number has."""
-        em.declarations["llvm.ctlz.i64"] = "declare i64 @llvm.ctlz.i64(i64, i1)"
-        zeros = em.op(f"call i64 @llvm.ctlz.i64(i64 {number}, i1 false)")
-        return em.op(f"sub i64 64, {zeros}")
+    is_many = em.op(f"icmp sgt i64 %size, {_MANY}")
+    several = em.if_else(is_many, [group.type], lambda: middle(25), lambda: middle(5))
+    em.ret(element, group.middle_lane(several[0]))
+    return functions.put("pivot", em, ("ptr %src", "i64 %size"), element)
 
 
 class _Parting:
-    """Writes ``i64 (x, size, ours, pivot)``; it returns how many are in front.
+    """Writes ``i64 (src, size, out, side, pivot)``; it returns how many are in `out`.
+
+    `src` is one of the two others.
 
     Parameters
     ----------
     functions : Functions
     numbers : Numbers
     or_equal : bool
-        Whether what equals the pivot goes to the front.
+        Whether what equals the pivot goes to `out`.
     """
 
     def __init__(self, functions: Functions, numbers: Numbers, or_equal: bool) -> None:
@@ -315,26 +310,20 @@ class _Parting:
 
     def emit(self) -> str:
         """Write it; return its symbol."""
-        em, start = self.em, "0"
-        ends = ["0", "0" if self.compresses else "%size"]
+        em, start, below = self.em, "0", "0"
         for together in (_TOGETHER * self.lanes, self.lanes, 1):
             whole = em.op(f"and i64 %size, {-together}")
-            with em.loop(start, whole, together, [("i64", e) for e in ends]) as loop:
-                here = em.gep(self.element, "%x", loop.index)
-                loop.yield_(self._some(here, together, *loop.carried))
-            start, ends = whole, loop.results
-        front, back = ends
-        rest = em.op(f"sub i64 %size, {front}")
-        source = em.gep(self.element, "%ours", "0" if self.compresses else back)
-        to = em.gep(self.element, "%x", front)
-        vectors(em, "0", rest, self.lanes, _copy(em, self.numbers, source, to))
-        em.ret("i64", front)
+            with em.loop(start, whole, together, [("i64", below)]) as loop:
+                loop.yield_([self._some(loop.index, together, loop.carried[0])])
+            start, below = whole, loop.results[0]
+        em.ret("i64", below)
         name = "parted.upto" if self.or_equal else "parted"
-        parameters = ("ptr %x", "i64 %size", "ptr %ours", f"{self.element} %pivot")
+        arrays, pivot = ("ptr %out", "ptr %side"), f"{self.element} %pivot"
+        parameters = ("ptr %src", "i64 %size", *arrays, pivot)
         return self.functions.put(name, em, parameters, "i64")
 
-    def _some(self, at: str, count: int, front: str, back: str) -> tuple[str, str]:
-        """Store elements in front and apart; return how far both are then.
+    def _some(self, index: str, count: int, below: str) -> str:
+        """Store elements here and there; return how many went to `out` until then.
 
         What is too much of a vector the next one replaces, or has been read.
         """
@@ -342,33 +331,35 @@ class _Parting:
         lanes = min(count, self.lanes)
         type_, size = vec(self.element, lanes), numbers.width // 8
         pivot = em.splat(self.element, "%pivot", lanes)
+        at = em.gep(self.element, "%src", index)
         starts = [em.gep(self.element, at, k) for k in range(0, count, lanes)]
+        beside = em.op(f"sub i64 {index}, {below}")
         for value in [em.load(type_, start, size) for start in starts]:
             mask = numbers.less(em, value, pivot, lanes, self.or_equal)
             bits = em.op(f"bitcast {vec('i1', lanes)} {mask} to i{lanes}")
             bits = em.op(f"zext i{lanes} {bits} to i64")
-            below = em.intrinsic("llvm.ctpop", "i64", bits)
-            first, rest = self._apart(value, mask, bits, lanes)
-            em.store(type_, first, em.gep(self.element, "%x", front), size)
-            front = em.op(f"add i64 {front}, {below}")
-            behind = em.op(f"sub i64 {lanes}, {below}")
-            to = back if self.compresses else em.op(f"sub i64 {back}, {lanes}")
-            em.store(type_, rest, em.gep(self.element, "%ours", to), size)
-            way = "add" if self.compresses else "sub"
-            back = em.op(f"{way} i64 {back}, {behind}")
-        return front, back
+            number = em.intrinsic("llvm.ctpop", "i64", bits)
+            parts = self._apart(value, mask, bits, lanes)
+            for part, array, to in zip(
+                parts, ("%out", "%side"), (below, beside), strict=True
+            ):
+                em.store(type_, part, em.gep(self.element, array, to), size)
+            below = em.op(f"add i64 {below}, {number}")
+            rest = em.op(f"sub i64 {lanes}, {number}")
+            beside = em.op(f"add i64 {beside}, {rest}")
+        return below
 
     def _apart(self, value: str, mask: str, bits: str, lanes: int) -> tuple[str, str]:
-        """Return what is stored in front, and what is stored apart."""
+        """Return vectors that begin with what is below, and with the rest."""
         if lanes == 1:
             return value, value
         if not self.compresses:
-            value = self._permuted(value, bits)
-            return value, value
+            others = self.em.op(f"xor i64 {bits}, {(1 << lanes) - 1}")
+            return self._permuted(value, bits), self._permuted(value, others)
         type_, flags = vec(self.element, lanes), vec("i1", lanes)
-        others = self.em.op(f"xor {flags} {mask}, {constant('i1', True, lanes)}")
-        first, rest = (compressed(self.em, type_, value, m) for m in (mask, others))
-        return first, rest
+        rest = self.em.op(f"xor {flags} {mask}, {constant('i1', True, lanes)}")
+        first, last = (compressed(self.em, type_, value, m) for m in (mask, rest))
+        return first, last
 
     def _permuted(self, value: str, bits: str) -> str:
         """Return a vector with the lanes whose bits are set first, in 32-bit words."""
@@ -392,16 +383,3 @@ def _orders(lanes: int) -> list[int]:
         for lane in sorted(range(lanes), key=lambda k: not mask >> k & 1)
         for word in range(words)
     ]
-
-
-def _copy(
-    em: Emitter, numbers: Numbers, source: str, to: str
-) -> Callable[[str, int], None]:
-    """Return what copies elements that lie side by side."""
-
-    def body(index: str, lanes: int) -> None:
-        type_, size = vec(numbers.element, lanes), numbers.width // 8
-        value = em.load(type_, em.gep(numbers.element, source, index), size)
-        em.store(type_, value, em.gep(numbers.element, to, index), size)
-
-    return body

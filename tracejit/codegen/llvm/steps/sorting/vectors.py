@@ -1,8 +1,8 @@
-"""Whole vectors in memory, sorted by a bitonic network; what they compare.
+"""Whole vectors in memory, sorted by a network; what they compare.
 
-    each vector sorted: exchanges of lanes
-    runs of 1, 2, 4, ... vectors merged: the first of one with the last of the other and
-    so on, then vectors at half the distance, a quarter, ..., then lanes of each
+    groups of vectors sorted in registers (`group.py`)
+    runs of 1, 2, 4, ... groups merged: the first vector of one with the last of the
+    other and so on, then those at half the distance, a quarter, ..., then each group
 
 A network is not stable: it serves where equal values have equal bits.
 """
@@ -13,12 +13,14 @@ import numpy as np
 
 from .....ir.dtypes import FLOAT32, FLOAT64
 from .....records import dataclass
+from ...target import Target
 from ...text import Emitter, constant, iota, vec
-from .keys import INFINITY, Bits, Cells, signed_key
-from .pieces import Functions
+from .group import Group
+from .keys import INFINITY, Bits, Cells, order_key, signed_key
+from .pieces import Functions, vectors
 
+_MOST_TOGETHER = 256  # elements, as LLVM takes long for what sorts them
 _FLOATS = {FLOAT32: "float", FLOAT64: "double"}
-GROUP = 4  # vectors that are sorted in registers
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,11 @@ class Numbers(Bits):
         return em.op(f"xor {type_} {bits}, {rest}")
 
 
-def with_places(em: Emitter, cells: Cells, pointer: str, index: str, lanes: int) -> str:
+def with_places(em: Emitter, cells: Cells, bits: str, index: str, lanes: int) -> str:
     """Return keys of values above their places, as integers of 64 bits."""
     type_ = vec("i64", lanes)
-    key = signed_key(em, cells.keys(em, pointer, index, lanes), cells.width, lanes)
+    key = order_key(em, cells.dtype, bits, lanes)
+    key = signed_key(em, key, cells.width, lanes)
     wide = em.op(f"sext {vec(cells.raw, lanes)} {key} to {type_}")
     high = em.op(f"shl {type_} {wide}, {constant('i64', 32, lanes)}")
     place = em.splat("i64", index, lanes)
@@ -114,62 +117,79 @@ def restored(em: Emitter, cells: Cells, numbers: str, lanes: int) -> str:
     return em.op(f"and {vec('i64', lanes)} {numbers}, {places}")
 
 
+def copy_numbers(
+    em: Emitter, numbers: Numbers, lanes: int, ends: tuple[str, str], count: str
+) -> None:
+    """Copy so many numbers from the first end to the second one."""
+    element, size = numbers.element, numbers.width // 8
+
+    def body(index: str, lanes: int) -> None:
+        source, to = (em.gep(element, end, index) for end in ends)
+        value = em.load(vec(element, lanes), source, size)
+        em.store(vec(element, lanes), value, to, size)
+
+    vectors(em, "0", count, lanes, body)
+
+
 def vectors_for(count: int, lanes: int) -> int:
     """Return how many vectors a network for so many elements has: a power of two."""
-    return max(GROUP, 1 << (-(-count // lanes) - 1).bit_length())
+    return 1 << (-(-count // lanes) - 1).bit_length()
 
 
-def write_network(functions: Functions, element: str, lanes: int) -> str:
+def group_of(target: Target, vectors: int, lanes: int) -> int:
+    """Return how many of a network's vectors are sorted in registers."""
+    return min(vectors, target.vector_registers // 2, _MOST_TOGETHER // lanes)
+
+
+def write_network(functions: Functions, element: str, lanes: int, group: int) -> str:
     """Write ``void (ptr values, i64 vectors)``: so many are sorted.
 
-    Their number is a power of two, and that of `vectors_for` elements at least.
+    Their number is a power of two, and a multiple of those in a `group`.
 
     Returns
     -------
     str
         Its symbol.
     """
-    if "vectors" not in functions.texts:
+    name = f"vectors.{group}"
+    if name not in functions.texts:
         em = functions.new_emitter()
-        _Network(em, element, lanes).emit()
-        functions.put("vectors", em, ("ptr %values", "i64 %vectors"))
-    return functions.symbol_of("vectors")
+        _Network(em, Group(em, element, lanes), group).emit()
+        functions.put(name, em, ("ptr %values", "i64 %vectors"))
+    return functions.symbol_of(name)
 
 
 class _Network:
     """Writes the body of `write_network`, of groups of vectors in registers."""
 
-    def __init__(self, em: Emitter, element: str, lanes: int) -> None:
-        self.em, self.element, self.lanes = em, element, lanes
-        self.type, self.align = vec(element, lanes), 4
-        self.is_float = element in _FLOATS.values()
+    def __init__(self, em: Emitter, group: Group, count: int) -> None:
+        self.em, self.group, self.count = em, group, count
+        self.type, self.align = group.type, 4
 
     def emit(self) -> None:
         """Write it: the lowest levels, and the last steps of others, are of groups."""
-        em = self.em
-        self._each_group(self._sorted)
+        em, in_group = self.em, self.count.bit_length()
+        self._each_group(self.group.sorted)
         em.declarations["llvm.cttz.i64"] = "declare i64 @llvm.cttz.i64(i64, i1)"
         levels = em.op("call i64 @llvm.cttz.i64(i64 %vectors, i1 true)")
-        with em.loop(GROUP.bit_length() - 1, levels, 1) as level:
+        with em.loop(in_group - 1, levels, 1) as level:
             run = em.op(f"shl i64 1, {level.index}")
             ends = em.op(f"shl i64 {run}, 1")
             self._pairs(run, em.op(f"sub i64 {ends}, 1"), is_turned=True)
-            with em.loop(GROUP.bit_length() - 1, level.index, 1) as step:
-                less = em.op(f"sub i64 {step.index}, {GROUP.bit_length() - 2}")
+            with em.loop(in_group - 1, level.index, 1) as step:
+                less = em.op(f"sub i64 {step.index}, {in_group - 2}")
                 distance = em.op(f"lshr i64 {run}, {less}")
                 self._pairs(distance, distance, is_turned=False)
                 step.yield_([])
-            self._each_group(lambda values: self._merged(values, GROUP // 2))
+            self._each_group(self.group.merged)
             level.yield_([])
         em.ret()
 
-    # A group of vectors
-
-    def _each_group(self, change: Callable[[list[str]], list[str]]) -> None:
+    def _each_group(self, change: Callable[[Sequence[str]], list[str]]) -> None:
         em = self.em
-        with em.loop(0, "%vectors", GROUP) as loop:
+        with em.loop(0, "%vectors", self.count) as loop:
             first = em.gep(self.type, "%values", loop.index)
-            ends = [em.gep(self.type, first, k) for k in range(GROUP)]
+            ends = [em.gep(self.type, first, k) for k in range(self.count)]
             values = change([em.load(self.type, at, self.align) for at in ends])
             for value, at in zip(values, ends, strict=True):
                 self._put(value, at)
@@ -181,79 +201,6 @@ class _Network:
         self.em.line(
             f"store volatile {self.type} {value}, ptr {at}, align {self.align}"
         )
-
-    def _sorted(self, values: list[str]) -> list[str]:
-        values = [self._sorted_lanes(v) for v in values]
-        run = 1
-        while run < len(values):
-            values = self._compared(values, 2 * run - 1, is_turned=True)
-            values = self._merged(values, run // 2)
-            run *= 2
-        return values
-
-    def _merged(self, values: list[str], distance: int) -> list[str]:
-        while distance:
-            values = self._compared(values, distance, is_turned=False)
-            distance //= 2
-        return [self._merged_lanes(v, self.lanes // 2) for v in values]
-
-    def _compared(self, values: list[str], other: int, is_turned: bool) -> list[str]:
-        """Put into order each vector and that whose number differs in some bits."""
-        values = list(values)
-        for k in (k for k in range(len(values)) if k < k ^ other):
-            pair = self._merged_pair(values[k], values[k ^ other], is_turned)
-            values[k], values[k ^ other] = pair
-        return values
-
-    def _merged_pair(self, a: str, b: str, is_turned: bool) -> tuple[str, str]:
-        if not is_turned:
-            return self._ordered(a, b)
-        less, more = self._ordered(a, self._turned(b))
-        return less, self._turned(more)
-
-    def _ordered(self, a: str, b: str) -> tuple[str, str]:
-        em, type_ = self.em, self.type
-        if not self.is_float:
-            less = em.intrinsic("llvm.smin", type_, a, b)
-            return less, em.intrinsic("llvm.smax", type_, a, b)
-        mask = vec("i1", self.lanes)
-        below, above = (em.op(f"fcmp {c} {type_} {a}, {b}") for c in ("olt", "ogt"))
-        return (
-            em.op(f"select {mask} {below}, {type_} {a}, {type_} {b}"),
-            em.op(f"select {mask} {above}, {type_} {a}, {type_} {b}"),
-        )
-
-    # Lanes of a vector
-
-    def _sorted_lanes(self, value: str) -> str:
-        run = 2
-        while run <= self.lanes:
-            value = self._exchanged(value, run - 1)
-            value = self._merged_lanes(value, run // 4)
-            run *= 2
-        return value
-
-    def _merged_lanes(self, value: str, distance: int) -> str:
-        while distance:
-            value = self._exchanged(value, distance)
-            distance //= 2
-        return value
-
-    def _exchanged(self, value: str, other: int) -> str:
-        """Put into order each lane and that whose number differs in some bits."""
-        lanes = range(self.lanes)
-        theirs = self._shuffled(value, value, [k ^ other for k in lanes])
-        less, more = self._ordered(value, theirs)
-        chosen = [k if k < k ^ other else self.lanes + k for k in lanes]
-        return self._shuffled(less, more, chosen)
-
-    def _turned(self, value: str) -> str:
-        return self._shuffled(value, value, range(self.lanes)[::-1])
-
-    def _shuffled(self, a: str, b: str, order: Sequence[int]) -> str:
-        return self.em.shuffle(self.type, a, b, order)
-
-    # Vectors far apart
 
     def _pairs(self, distance: str, other: str, is_turned: bool) -> None:
         """Put into order each vector and that whose number differs in some bits.
@@ -269,6 +216,7 @@ class _Network:
             second = em.op(f"xor i64 {first}, {other}")
             ends = [em.gep(self.type, "%values", k) for k in (first, second)]
             a, b = (em.load(self.type, at, self.align) for at in ends)
-            for value, at in zip(self._merged_pair(a, b, is_turned), ends, strict=True):
+            pair = self.group.pair(a, b, is_turned)
+            for value, at in zip(pair, ends, strict=True):
                 self._put(value, at)
             loop.yield_([])
