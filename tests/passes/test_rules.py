@@ -20,6 +20,10 @@ XS = "%x: f32[3], %s: f32[] =>"
 M = "%x: f32[2,3] =>"
 L = "%x: f32[9], %y: f32[3] =>"
 W = "%x: f32[9], %y: f32[3], %w: f32[3] =>"
+V = "%x: f32[9], %y: f32[3], %i: i32[3] =>"
+IJ = "%x: f32[4,4], %y: f32[3], %i: i64[3], %j: u32[3] =>"
+SCATTER = '{axes=(0), batch=0, mode="clip", op="add"}'
+SCATTER_2 = SCATTER.replace("(0)", "(0, 1)")
 WRITE = "update_slice %x, %y {start=(2), stride=(1)}"
 
 # rule, before, after
@@ -210,6 +214,16 @@ REWRITES = [
         "write_all",
         "%x: f32[3], %e: f32[0] => update_slice %x, %e {start=(1), stride=(1)}",
         "%x: f32[3], %e: f32[0] => return %x",
+    ),
+    (
+        "narrow_indices",
+        f"{V} convert %i {{dtype=i64}}; scatter %x, %y, %0 {SCATTER}",
+        f"{V} scatter %x, %y, %i {SCATTER}",
+    ),
+    (
+        "narrow_indices",
+        f"{IJ} convert %j {{dtype=i64}}; scatter %x, %y, %i, %0 {SCATTER_2}",
+        f"{IJ} scatter %x, %y, %i, %j {SCATTER_2}",
     ),
     (
         "write_over",
@@ -409,6 +423,18 @@ MUST_NOT_FIRE = [
         "another stride",
     ),
     ("write_all", f"{L} {WRITE}", "part of it stays"),
+    (
+        "narrow_indices",
+        "%x: f32[9], %y: f32[3], %i: i8[3] => "
+        f"convert %i {{dtype=i64}}; scatter %x, %y, %0 {SCATTER}",
+        "an extent may be beyond what they hold",
+    ),
+    (
+        "narrow_indices",
+        "%x: f32[9], %y: f32[3], %i: i64[3] => "
+        f"convert %i {{dtype=i32}}; scatter %x, %y, %0 {SCATTER}",
+        "it makes others of them",
+    ),
     (
         "write_over",
         f"{W} {WRITE}; update_slice %0, %w {{start=(3), stride=(1)}}",

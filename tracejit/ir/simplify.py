@@ -58,6 +58,7 @@ from .ops.elementwise import (
     sub_p,
     xor_p,
 )
+from .ops.indexing import scatter_p
 from .ops.reduce import (
     reduce_and_p,
     reduce_max_p,
@@ -618,6 +619,29 @@ def write_over(b: Builder, p: Primitive, ins: Atoms, params: Params) -> Atoms | 
     return (b.emit(p, x, ins[1], **params),) if same else None
 
 
+@rule("narrow_indices", scatter_p,
+      doc="scatter x, u, (convert i: i32 -> i64) -> scatter x, u, i",
+      operand=[convert_p])  # fmt: skip
+def narrow_indices(
+    b: Builder, p: Primitive, ins: Atoms, params: Params
+) -> Atoms | None:
+    """A scatter, which is a step of its own, widens indices as it reads them."""
+    arrays, indices = ins[:2], ins[2:]
+    narrow = [_unwidened(b, i) for i in indices]
+    return (b.emit(p, *arrays, *narrow, **params),) if narrow != [*indices] else None
+
+
+def _unwidened(b: Builder, index: Atom) -> Atom:
+    """Return the integers of 32 bits that an array was converted from, or itself."""
+    inner = b.definition(index)
+    if inner is None or inner.primitive is not convert_p:
+        return index
+    (x,) = inner.invars
+    dtype = x.aval.dtype
+    is_narrow = dtype in INTEGERS and dtype.itemsize == 4
+    return x if is_narrow and _widens(dtype, index.aval.dtype) else index
+
+
 # --- reductions -------------------------------------------------------------------
 
 
@@ -724,7 +748,10 @@ EXACT_RULES: tuple[Rule, ...] = (
 )
 SIMPLIFY = RuleSet((*EXACT_RULES, *EXACT_LOOP_RULES))
 LOWERING_RULES = RuleSet(
-    (*EXACT_RULES, drop_stop_gradient, drop_checkpoint_name, *LOOP_RULES)
+    (
+        *(*EXACT_RULES, drop_stop_gradient, drop_checkpoint_name, narrow_indices),
+        *LOOP_RULES,
+    )
 )
 
 
