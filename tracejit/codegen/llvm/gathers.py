@@ -200,9 +200,7 @@ class GatherNest(WeavingNest):
         if block.mask is None:
             places.append(block.units * size - 1)
         for place in places:
-            hints = [("i32", "0"), ("i32", "3"), ("i32", "1")]
-            address = self.em.gep("i8", at, place)
-            self.em.extern("void", "llvm.prefetch.p0", [("ptr", address), *hints])
+            self.em.prefetch(self.em.gep("i8", at, place), False, locality=3)
 
     def _unrolled(
         self, depth: int, ops: Sequence[KernelOp], sums: Sequence[TreeSum]

@@ -150,8 +150,7 @@ class Memory:
         Addresses outside of the buffer do no harm.
         """
         at = self.em.gep(memory_type(access.dtype), place.pointer, ahead)
-        read, second, data = (("i32", str(n)) for n in (0, 2, 1))
-        self.em.extern("void", "llvm.prefetch.p0", [("ptr", at), read, second, data])
+        self.em.prefetch(at, False, locality=2)
 
     def _other(self, dtype: np.dtype, fill: Literal | None, lanes: int) -> str:
         """Return what lanes outside of the bounds read, as it would lie in memory."""

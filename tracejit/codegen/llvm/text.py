@@ -492,6 +492,14 @@ class Emitter:
         hint = ", !nontemporal !1" if nontemporal else ""
         self.line(f"store {type_} {value}, ptr {pointer}, align {align}{hint}")
 
+    def prefetch(self, pointer: str, is_written: bool, locality: int) -> None:
+        """Fetch a line that is read or written later.
+
+        `locality` says how near: 3 to all caches, 2 to all but the nearest, 0 for once.
+        """
+        hints = [("i32", str(int(n))) for n in (is_written, locality, 1)]
+        self.extern("void", "llvm.prefetch.p0", [("ptr", pointer), *hints])
+
     def masked_load(
         self, type_: str, pointer: str, mask: str, align: int, other: str
     ) -> str:

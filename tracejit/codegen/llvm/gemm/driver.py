@@ -34,6 +34,7 @@ from .pairs import (
 )
 from .problem import KC, PAD, Pair, Problem, Split, Tile, blocking_of, fitted
 
+_NEAR = 1 << 20  # bytes of C that a core has near
 Range = tuple[Index, Index]
 
 
@@ -143,6 +144,7 @@ class _Gemm:
             self.strip if self.blocking.pack_b else problem.b[0],
             problem.c[0],
             self.blocking.pack_b,
+            problem.m * problem.n * self.size > _NEAR,
         )
 
     def _packed_a(self) -> Pair:

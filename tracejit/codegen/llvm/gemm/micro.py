@@ -42,6 +42,8 @@ class Operands:
         From one row of B, or of C, to the next.
     filled : bool
         Whether the rows of B are filled up to whole vectors.
+    far : bool
+        Whether C is larger than what a core has near.
     """
 
     dtype: np.dtype
@@ -50,6 +52,7 @@ class Operands:
     b_row: Index
     c_row: Index
     filled: bool
+    far: bool = False
 
     @property
     def strides(self) -> tuple[tuple[str, str], ...]:
@@ -69,7 +72,8 @@ class Operands:
         if self._keeps_row(tile):
             words.append(f"by_{self.a_row}".replace("-", "m"))
         words += ["rows"] * (self.a_step == 1)
-        return "_".join(words + ["filled"] * (self.filled and tile.tail > 0))
+        words += ["filled"] * (self.filled and tile.tail > 0)
+        return "_".join(words + ["far"] * self.far)
 
     def _keeps_row(self, tile: Tile) -> bool:
         """Tell whether the stride of A's rows is part of the addresses of loads.
@@ -126,6 +130,8 @@ class MicroKernel:
     def emit(self, strides: tuple[str, ...] = ()) -> str:
         """Return the function, with more parameters for `strides` if there are any."""
         em = self.em
+        if self.operands.far:
+            self._fetch_c()
         sums = self._sums()
         rows = self._rows_of_c()
         with em.if_("%more", [(self.type, value) for value in sums]) as old:
@@ -137,6 +143,12 @@ class MicroKernel:
         return em.function(
             self.symbol, parameters, linkage="internal", attributes=self.attributes
         )
+
+    def _fetch_c(self) -> None:
+        """Have the tile of C brought near while its sums are computed."""
+        for row in self._rows_of_c():
+            for v in range(self.tile.vectors):
+                self.em.prefetch(self._at(row, v * self.lanes), True, locality=2)
 
     def _sums(self) -> list[str]:
         """Return the sums over all of k."""

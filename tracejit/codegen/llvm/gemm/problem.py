@@ -168,7 +168,7 @@ def blocking_of(problem: Problem, target: Target) -> Blocking:
     many = _rows_of_narrow_strips(problem)
     is_large = problem.work >= _LARGE and problem.m >= _LARGE_ROWS
     if is_large or problem.has_pairs:
-        return Blocking(2, (14, 14), 112, True, True)
+        return Blocking(3, (16, 8, 8), 128, True, True)
     if problem.m <= _FEW_PANELS and -problem.m % 8 < -problem.m % 6:
         return Blocking(3, (8, 8, 8), _CHUNK, False, must_pack)
     return Blocking(4, (many, many, 6, 6), _CHUNK, False, must_pack)

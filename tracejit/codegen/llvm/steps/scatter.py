@@ -324,7 +324,7 @@ class _Range:
             if scatter.is_checked:
                 index = self._wrapped(index, extent, 1)
             row = em.gep(self.cell, row, self._scaled(index, stride, 1))
-        self._prefetch(row, 1)
+        self._prefetch(row, True)
 
     def _collect(
         self,
@@ -496,7 +496,7 @@ class _Range:
             rows = ((batch.updates, False), (batch.out, self.is_near))
             for k, (base, is_near) in enumerate(rows):
                 if not is_near:
-                    self._prefetch(self._listed(k, base, ahead), k)
+                    self._prefetch(self._listed(k, base, ahead), k == 1)
             here, there = (
                 self._listed(k, base, loop.index) for k, (base, _) in enumerate(rows)
             )
@@ -509,7 +509,7 @@ class _Range:
         offset = em.load("i64", em.gep("i64", self._list(k), entry), 8)
         return em.gep(self.cell, base, offset)
 
-    def _prefetch(self, at: str, is_written: int) -> None:
+    def _prefetch(self, at: str, is_written: bool) -> None:
         """Fetch the first lines of a row; what stands behind the list does no harm.
 
         Updates are read once: they should not drive the result out of the caches.
@@ -518,16 +518,8 @@ class _Range:
         reach = sum((n - 1) * abs(s) for n, s in pairs)
         lines = -(-(reach + 1) * self.scatter.dtype.itemsize // CACHE_LINE)
         for k in range(min(lines, _PREFETCHED)):
-            self.em.extern(
-                "void",
-                "llvm.prefetch.p0",
-                [
-                    ("ptr", self.em.gep("i8", at, k * CACHE_LINE)),
-                    ("i32", str(is_written)),
-                    ("i32", "3" if is_written else "0"),
-                    ("i32", "1"),
-                ],
-            )
+            line = self.em.gep("i8", at, k * CACHE_LINE)
+            self.em.prefetch(line, is_written, locality=3 if is_written else 0)
 
     def _axes(self) -> list[tuple[int, int, int]]:
         """Return extents and both strides of a row's axes, the one of vectors last."""
