@@ -1,6 +1,7 @@
 """Scatters as LLVM functions: NumPy's bits, for any layout, target and threads."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -202,3 +203,17 @@ def test_two_threads_would_only_read_in_leaps(threads: int, is_shared: bool) -> 
     found = [text for name, text in code.kernels.items() if "scatter" in name]
     assert len(found) == 1
     assert (JOB_SYMBOL in found[0]) is is_shared
+
+
+@pytest.mark.parametrize("width", [8, 16, 100])
+def test_updates_of_whole_lines_are_fetched_once_where_that_pays(width: int) -> None:
+    rng = np.random.default_rng(width)
+    inputs = [np.zeros((3000, width), "f4"), values(rng, (700, width), "f32")]
+    inputs.append(rng.integers(-3000, 3000, 700))
+    counts = []
+    for pays in (False, True):
+        target = replace(host_target(), has_single_reads=pays)
+        (ran,) = check(inputs, params_of("add"), target, THREADS[:1])
+        counts.append(ran.code.text.count("call void @llvm.prefetch"))
+    lines = width * 4 // 64  # four of them at most
+    assert counts[1] - counts[0] == (0, 1, 4)[min(lines, 2)]

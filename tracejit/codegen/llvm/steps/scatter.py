@@ -43,6 +43,7 @@ from .code import Setting, StepCode, step_over
 
 _BLOCK = 512  # positions that are collected before they are applied
 _AHEAD = 24  # positions, or entries of the list, between a prefetch and its use
+_UPDATES_AHEAD = 8192  # bytes, where updates are prefetched without a list
 _PREFETCHED = 4  # cache lines of a row
 _NEAR = 1 << 15  # bytes of a result that stay in the nearest cache
 _UNROLLED = 8  # whole vectors of a row before they become a loop
@@ -304,6 +305,7 @@ class _Range:
         with em.loop(0, self.count, 1) as loop:
             if not self.is_near:
                 self._fetch(batch, loop.index)
+                self._fetch_update(batch, loop.index)
             number, place, is_valid = self._place(batch, loop.index, 1)
             with em.if_(self._is_here(batch, number, is_valid, 1)) as branch:
                 there = em.gep(self.cell, batch.out, place)
@@ -315,8 +317,7 @@ class _Range:
     def _fetch(self, batch: _Batch, position: str) -> None:
         """Prefetch the row that is updated some positions later, if there is one."""
         em, scatter = self.em, self.scatter
-        later = em.op(f"add nsw i64 {position}, {_AHEAD}")
-        later = em.intrinsic("llvm.smin", "i64", later, str(self.count - 1))
+        later = self._later(position, _AHEAD)
         row = batch.out
         for k, axis in enumerate(scatter.axes):
             extent, stride = scatter.out.shape[axis], scatter.out.strides[axis]
@@ -325,6 +326,22 @@ class _Range:
                 index = self._wrapped(index, extent, 1)
             row = em.gep(self.cell, row, self._scaled(index, stride, 1))
         self._prefetch(row, True)
+
+    def _fetch_update(self, batch: _Batch, position: str) -> None:
+        """Prefetch an update that is read later, where the processor does not better.
+
+        So that it does not drive the result out of the last cache.
+        """
+        size = self.scatter.row_bytes
+        if self.target.has_single_reads and size >= CACHE_LINE:
+            later = self._later(position, max(1, _UPDATES_AHEAD // size))
+            update = self.em.gep(self.cell, batch.updates, self._update(later, 1))
+            self._prefetch(update, False)
+
+    def _later(self, position: str, ahead: int) -> str:
+        """Return a position that is so far ahead, or the last one."""
+        later = self.em.op(f"add nsw i64 {position}, {ahead}")
+        return self.em.intrinsic("llvm.smin", "i64", later, str(self.count - 1))
 
     def _collect(
         self,
