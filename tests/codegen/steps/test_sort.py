@@ -179,8 +179,14 @@ def test_rows_are_long_from_a_length_on(target: Target) -> None:
 @pytest.mark.parametrize("n", [16_385, 70_001, 140_001])
 def test_large_rows_have_more_parts(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split, "_LARGE", 1 << 16)
-    assert split._parts_of(4 * n).bits == {16_385: 4, 70_001: 5, 140_001: 6}[n]
+    bits = split._parts_of(4 * n, 2, False).bits
+    assert bits == {16_385: 4, 70_001: 5, 140_001: 6}[n]
     check(values(np.dtype("f4"), n, 1), 0, HOST, THREADS[:1])
+
+
+def test_parts_for_threads_alone_are_as_few_as_these_want() -> None:
+    bits = {t: split._parts_of(1 << 30, t, True).bits for t in (1, 3, 4, 8, 64)}
+    assert bits == {1: 4, 3: 4, 4: 5, 8: 6, 64: 6}
 
 
 def shapes_of_data(dtype: np.dtype, n: int) -> dict[str, np.ndarray]:

@@ -45,9 +45,14 @@ _PIECES_PER_THREAD = 2
 _MOVE_NS, _SORT_NS = 1.5, 4.0  # of an element
 
 
-def _parts_of(size: int) -> Digits:
-    """Return the parts of a row of so many bytes, as values of one digit: 16 to 64."""
-    return Digits(min(max(4, (size // _LARGE).bit_length() + 2), 6), 1)
+def _parts_of(size: int, threads: int, fits: bool) -> Digits:
+    """Return the parts of a row of so many bytes, as values of one digit: 16 to 64.
+
+    They are several for each thread, and as small as a cache if what sorts them wants
+    that: if it `fits` any, moving elements to fewer of them is faster.
+    """
+    wanted = 4 * threads if fits else 4 * size // _LARGE
+    return Digits(min(max(4, wanted.bit_length()), 6), 1)
 
 
 def is_split(target: Target, cells: Cells, length: int, threading: Threading) -> bool:
@@ -92,7 +97,8 @@ class SplitWriter:
         self.threading = threading
         self.plain = Cells(cells.dtype, False)
         self.is_shared = threading.shares(self.work)
-        self.parts = _parts_of(length * cells.bytes)
+        fits = is_parted(functions.target, cells)
+        self.parts = _parts_of(length * cells.bytes, threading.threads, fits)
         self.pieces = _PIECES_PER_THREAD * threading.threads if self.is_shared else 1
         self.piece = -(-length // self.pieces)
         part = length // self.parts.values
