@@ -749,7 +749,10 @@ EXACT_RULES: tuple[Rule, ...] = (
 SIMPLIFY = RuleSet((*EXACT_RULES, *EXACT_LOOP_RULES))
 LOWERING_RULES = RuleSet(
     (
-        *(*EXACT_RULES, drop_stop_gradient, drop_checkpoint_name, narrow_indices),
+        *EXACT_RULES,
+        drop_stop_gradient,
+        drop_checkpoint_name,
+        narrow_indices,
         *LOOP_RULES,
     )
 )

@@ -111,7 +111,6 @@ def test_networks_sort_all_zeros_and_ones(dtype: str, target: Target) -> None:
 @pytest.mark.parametrize("first", [17, 129, 257])
 def test_networks_merge_all_lengths(dtype: str, target: Target, first: int) -> None:
     for n in range(first, 2 * first, first // 8):
-        # From the end on it is the hardest: each element goes through all levels.
         for x in (np.random.default_rng(n).permutation(n), np.arange(n)[::-1]):
             check(np.roll(x, n // 3).astype(dtype), 0, target, THREADS[:1])
 

@@ -6,7 +6,7 @@ from ...target import Target, aligned
 from ...text import Emitter, constant, vec
 from .group import Group
 from .pieces import Functions, bit_length
-from .vectors import Numbers, copy_numbers, group_of, write_network
+from .vectors import Numbers, copy_numbers, most_vectors, write_network
 
 _FEW = 128  # elements that a network in memory sorts
 _LEAST = 8  # vectors that are sorted in registers, of a count that is not known
@@ -14,10 +14,13 @@ _LEAST = 8  # vectors that are sorted in registers, of a count that is not known
 
 def most_few(target: Target, width: int) -> int:
     """Return how many numbers of a width are few."""
-    if target.name != "avx512":
-        return _FEW
     lanes = target.lanes(width)
-    return lanes * group_of(target, _FEW, lanes)
+    return lanes * most_vectors(target, lanes) if _has_masks(target) else _FEW
+
+
+def _has_masks(target: Target) -> bool:
+    """Tell whether some lanes of a vector, as many as there are, can be read."""
+    return target.name == "avx512"
 
 
 class FewWriter:
@@ -37,8 +40,8 @@ class FewWriter:
         self.lanes = functions.target.lanes(numbers.width)
         self.type = vec(self.element, self.lanes)
         self.filling = constant(self.element, numbers.largest, self.lanes)
-        self.group = group_of(functions.target, _FEW, self.lanes)
-        self.has_masks = functions.target.name == "avx512"
+        self.group = most_vectors(functions.target, self.lanes)
+        self.has_masks = _has_masks(functions.target)
         self.most = most_few(functions.target, numbers.width)
 
     @property

@@ -19,7 +19,7 @@ from .quick import is_parted
 from .ranks import RankWriter
 from .vectors import (
     Numbers,
-    group_of,
+    most_vectors,
     restored,
     vectors_for,
     with_places,
@@ -92,7 +92,8 @@ class NetworkWriter:
         self.raw, self.size = f"i{self.width}", self.width // 8
         self.lanes = min(functions.target.lanes(self.width), vectors_for(length, 1))
         self.vectors = vectors_for(length, self.lanes)
-        self.group = group_of(functions.target, self.vectors, self.lanes)
+        most = most_vectors(functions.target, self.lanes)
+        self.group = min(self.vectors, most)
         self.row_bytes = aligned(self.vectors * self.lanes * self.size)
         self.is_special = self.numbers.is_special and not cells.has_order
 

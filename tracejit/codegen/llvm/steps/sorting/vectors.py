@@ -136,9 +136,9 @@ def vectors_for(count: int, lanes: int) -> int:
     return 1 << (-(-count // lanes) - 1).bit_length()
 
 
-def group_of(target: Target, vectors: int, lanes: int) -> int:
-    """Return how many of a network's vectors are sorted in registers."""
-    return min(vectors, target.vector_registers // 2, _MOST_TOGETHER // lanes)
+def most_vectors(target: Target, lanes: int) -> int:
+    """Return how many vectors of so many lanes are sorted in registers at most."""
+    return min(target.vector_registers // 2, _MOST_TOGETHER // lanes)
 
 
 def write_network(functions: Functions, element: str, lanes: int, group: int) -> str:
